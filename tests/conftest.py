@@ -1,0 +1,73 @@
+"""Fixtures for all tests; leftover mounts are swept, and a missing FUSE is a failure."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.mounting import Mount, mounted, unmount
+
+settings.register_profile(
+    "ci",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    print_blob=True,
+)
+settings.load_profile("ci")
+
+MountMaker = Callable[..., Mount]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_mount_stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Sweep what an earlier, aborted run left mounted, and fail if this run leaves something."""
+    root = str(tmp_path_factory.getbasetemp().parent)
+    _sweep(root)
+    yield
+    left = _sweep(root)
+    assert not left, f"left mounted: {left}"
+
+
+def _sweep(root: str) -> list[str]:
+    text = Path("/proc/self/mountinfo").read_text()
+    points = re.findall(rf"^\d+ \d+ \S+ \S+ ({re.escape(root)}\S*) .* - fuse\.zsofs ", text, re.M)
+    for point in points:
+        unmount(Path(point))
+    return points
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[MountMaker]:
+    """Mount folders for the length of a test: ``mount(source, *arguments)``."""
+    with ExitStack() as stack:
+        count = 0
+
+        def make(source: Path, *arguments: str, **others: tuple[str, ...]) -> Mount:
+            nonlocal count
+            count += 1
+            made: AbstractContextManager[Mount] = mounted(
+                source, tmp_path / f"mnt{count}", *arguments, **others
+            )
+            return stack.enter_context(made)
+
+        yield make
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """An empty source folder."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def as_root() -> None:
+    """Skip where the test needs root, as CI is."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")

@@ -1,0 +1,103 @@
+"""Real mounts for tests: start the command, wait until it is ready, always take it down."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from zsofs.mountpoint import mounted_at
+
+ZSOFS = (sys.executable, "-m", "zsofs")
+DATA = Path(__file__).parent / "data"
+
+
+@dataclass
+class Mount:
+    """A mount under test.
+
+    Attributes:
+        source: the folder with the packed files.
+        path: where it is mounted.
+        daemon: the process that serves it, in the foreground.
+        log: file that has what the daemon said.
+    """
+
+    source: Path
+    path: Path
+    daemon: "subprocess.Popen[bytes]"
+    log: Path
+
+    def log_lines(self, word: str = "") -> list[str]:
+        """Lines of the log that contain *word*."""
+        return [line for line in self.log.read_text(errors="replace").splitlines() if word in line]
+
+    def is_alive(self) -> bool:
+        """Whether the daemon runs and the mount answers."""
+        return self.daemon.poll() is None and os.path.ismount(self.path)
+
+
+@contextmanager
+def mounted(
+    source: Path, path: Path, *arguments: str, command: tuple[str, ...] = ZSOFS
+) -> Iterator[Mount]:
+    """Mount *source* at *path* with a daemon in the foreground; unmount and check its end.
+
+    Args:
+        source: the folder with the packed files.
+        path: the mount point; made if need be.
+        arguments: more of the command line.
+        command: what to run instead of zsofs, with the same arguments.
+    """
+    log = path.with_name(path.name + ".log")
+    with log.open("wb") as output:
+        daemon = subprocess.Popen(
+            [*command, "mount", "-f", *arguments, str(source), str(path)],
+            stdout=output,
+            stderr=output,
+        )
+    mount = Mount(source, path, daemon, log)
+    try:
+        wait_until(
+            lambda: daemon.poll() is not None or mounted_at(os.fsencode(path)) is not None,
+            "the mount",
+        )
+        assert daemon.poll() is None, f"the daemon ended: {log.read_text(errors='replace')}"
+        os.stat(path)
+        yield mount
+        assert daemon.poll() is None, f"the daemon died: {log.read_text(errors='replace')}"
+    finally:
+        unmount(path)
+        with suppress(subprocess.TimeoutExpired):
+            daemon.wait(10)
+        if daemon.poll() is None:
+            daemon.kill()
+            daemon.wait()
+            raise AssertionError("the daemon did not end after its mount was taken down")
+    assert daemon.returncode == 0, log.read_text(errors="replace")
+
+
+def unmount(path: Path) -> None:
+    """Take down whatever is mounted at *path*."""
+    if mounted_at(os.fsencode(path)) is not None:
+        subprocess.run(["fusermount3", "-u", "-z", str(path)], check=True)
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:
+    """Wait until *condition* holds; fail if it does not within *seconds*."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds} s in vain for {what}"
+        time.sleep(0.01)
+
+
+def drop_pages(path: Path) -> None:
+    """Have the kernel forget its cached pages of an open mount's file."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(fd)

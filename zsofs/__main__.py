@@ -1,0 +1,7 @@
+"""Lets ``python -m zsofs`` do what ``zsofs`` does."""
+
+import sys
+
+from zsofs.cli import main
+
+sys.exit(main())

@@ -1,0 +1,57 @@
+"""Going to the background: the command returns when the mount is usable, not before."""
+
+import os
+import signal
+import traceback
+from collections.abc import Callable
+
+_READY = b"r"
+
+
+def start(run: Callable[[Callable[[], None]], int]) -> int:
+    """Fork a child that runs *run* and wait until it is ready or has ended.
+
+    Args:
+        run: gets a function to call when it is ready, after which its standard streams are gone;
+            returns an exit code. Until then it may write to them.
+
+    Returns:
+        0 as soon as the child is ready, else its exit code.
+    """
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read_end)
+        os._exit(_run_child(run, write_end))
+    os.close(write_end)
+    try:
+        said = os.read(read_end, 1)
+    except KeyboardInterrupt:
+        os.kill(child, signal.SIGTERM)
+        os.waitpid(child, 0)
+        raise
+    finally:
+        os.close(read_end)
+    if said == _READY:
+        return 0
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def _run_child(run: Callable[[Callable[[], None]], int], write_end: int) -> int:
+    os.setsid()
+    os.chdir("/")
+
+    def ready() -> None:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(nowhere, stream)
+        os.close(nowhere)
+        os.write(write_end, _READY)
+        os.close(write_end)
+
+    try:
+        return run(ready)
+    except BaseException:  # noqa: BLE001 - nothing above us could report it
+        traceback.print_exc()
+        return 1

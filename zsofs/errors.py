@@ -1,0 +1,88 @@
+"""Every error that zsofs raises on purpose, with its errno and its exit code.
+
+This module is the one table of both: ``errno`` is what a program that reads the mount gets,
+``exit_code`` is what a shell gets from the command line. The README documents the exit codes.
+"""
+
+import errno as _errno
+
+
+class ZsofsError(Exception):
+    """Root of the family. The message is one sentence for the person at the terminal."""
+
+    errno = _errno.EIO
+    exit_code = 1
+
+
+class UsageError(ZsofsError):
+    """The command line does not say something that can be done."""
+
+    errno = _errno.EINVAL
+    exit_code = 2
+
+
+class SourceError(ZsofsError):
+    """The source folder is missing, not a folder, or not readable."""
+
+    errno = _errno.ENOENT
+    exit_code = 3
+
+
+class MountPointError(ZsofsError):
+    """The mount point cannot be used as it is."""
+
+    exit_code = 4
+
+
+class FuseError(ZsofsError):
+    """The system does not let us mount: no FUSE, no right to it, or the mount call failed."""
+
+    exit_code = 5
+
+
+class UnmountError(ZsofsError):
+    """A mount could not be taken down."""
+
+    errno = _errno.EBUSY
+    exit_code = 6
+
+
+class FormatError(ZsofsError):
+    """A file has the magic of a container but cannot be served as a disc."""
+
+    exit_code = 7
+
+
+class DamagedError(FormatError):
+    """The container is cut, or its header or index contradicts itself or the file."""
+
+
+class ForeignError(FormatError):
+    """The magic belongs to a relative that zsofs does not read (another console, another codec)."""
+
+
+class BlockError(ZsofsError):
+    """One stored block does not decode to exactly the bytes it should.
+
+    Attributes:
+        block: number of the block, counted from 0.
+        offset: where its stored bytes begin in the source file, in bytes; -1 if not known.
+    """
+
+    exit_code = 7
+
+    def __init__(self, block: int, offset: int, reason: str) -> None:
+        self.block = block
+        self.offset = offset
+        where = f"block {block}" if offset < 0 else f"block {block} at file offset {offset}"
+        super().__init__(f"{where}: {reason}")
+
+
+class SourceChangedError(ZsofsError):
+    """A source file was written to, or cut, after it had been opened: its old bytes are gone."""
+
+
+class StaleNodeError(ZsofsError):
+    """A name now stands for other content; ESTALE makes the kernel look it up again."""
+
+    errno = _errno.ESTALE

@@ -1,0 +1,92 @@
+"""CSO: ``CISO`` files of versions 0, 1 and 2; those of other consoles are refused by name."""
+
+import struct
+
+from zsofs.errors import DamagedError, ForeignError
+from zsofs.formats.geometry import Codec, Geometry, Rule, SourceBytes
+from zsofs.formats.indexed import (
+    INDEX_OFFSET,
+    Header,
+    entry_offset,
+    parse_header,
+    parse_index,
+)
+
+MAGICS = (b"CISO",)
+
+# A GameCube or Wii CISO is a header of this size: magic, u32 block size, a byte for each block.
+_GAMECUBE_HEADER = 0x8000
+_GAMECUBE_SAMPLE = 512
+
+_XBOX_SAMPLE = 64
+_XBOX_NAME = (
+    "an Xbox CISO (LZ4 blocks with a length in front), which zsofs does not read;"
+    " unpack it with the tool that made it"
+)
+
+
+def parse(source: SourceBytes, head: bytes) -> Geometry:
+    """Read header and index ends.
+
+    Args:
+        source: the file.
+        head: its first bytes, 24 at least unless the file is shorter.
+
+    Raises:
+        ForeignError: the file is another console's.
+        DamagedError: the file is cut or contradicts itself.
+    """
+    if _is_gamecube(source, head):
+        raise ForeignError("a GameCube or Wii CISO, which is no PS2 or PSP disc")
+    header = parse_header(head)
+    if header.version > 2:
+        raise DamagedError(f"the header gives version {header.version}; 0, 1 and 2 exist")
+    second = header.version == 2
+    if second and _is_xbox(header, source):
+        raise ForeignError(_XBOX_NAME)
+    index = parse_index(header, source)
+    return Geometry(
+        container="CSO v2" if second else "CSO",
+        size=index.size,
+        block_size=header.block_size,
+        rule=Rule.CISO2 if second else Rule.FLAGGED,
+        shift=header.shift,
+        index_offset=INDEX_OFFSET,
+        data_start=index.data_start,
+        data_end=source.size,
+        codecs=(Codec.DEFLATE,),
+        remarks=index.remarks,
+    )
+
+
+def _is_gamecube(source: SourceBytes, head: bytes) -> bool:
+    if len(head) < 8 or source.size < _GAMECUBE_HEADER:
+        return False
+    block_size = int.from_bytes(head[4:8], "little")
+    if block_size < _GAMECUBE_HEADER or block_size & (block_size - 1):
+        return False
+    used = source.read_at(8, _GAMECUBE_SAMPLE)
+    return used[:1] == b"\x01" and set(used) <= {0, 1}
+
+
+def _is_xbox(header: Header, source: SourceBytes) -> bool:
+    """Whether each flagged block begins with its own length, as in no PSP file.
+
+    Those writers cut the frame around LZ4 data in a way that leaves its length field standing,
+    and align blocks to 4 bytes; part of the image may lie in a second file.
+    """
+    if header.shift != 2 or header.block_size != 2048:
+        return False
+    raw = source.read_at(INDEX_OFFSET, 4 * (_XBOX_SAMPLE + 1))
+    count = min(len(raw) // 4, header.size // header.block_size + 1)
+    entries = struct.unpack_from(f"<{count}I", raw)
+    seen = 0
+    for entry, after in zip(entries, entries[1:], strict=False):
+        begin, end = entry_offset(entry, header.shift), entry_offset(after, header.shift)
+        if not entry >> 31:
+            continue
+        length = int.from_bytes(source.read_at(begin, 4), "little")
+        if not 0 <= end - begin - 4 - length < 4:
+            return False
+        seen += 1
+    return seen > 0

@@ -1,0 +1,44 @@
+"""ZSO: ``ZISO`` files, their misnamed kin ``ZSO\\x01``, and zsofs's own ``ZSOZ``.
+
+A ZISO payload is LZ4 by its specification. Files with one Zstandard frame, or one zlib stream,
+in each block exist under the same magic, and nothing in the header tells them apart. Whatever the
+version byte says (an earlier ziso.py wrote 2), bit 31 means «stored plain».
+"""
+
+from zsofs.errors import DamagedError
+from zsofs.formats.geometry import Codec, Geometry, Rule, SourceBytes
+from zsofs.formats.indexed import INDEX_OFFSET, parse_header, parse_index
+
+MAGICS = (b"ZISO", b"ZSO\x01", b"ZSOZ")
+
+
+def parse(source: SourceBytes, head: bytes) -> Geometry:
+    """Read header and index ends.
+
+    Args:
+        source: the file.
+        head: its first bytes, 24 at least unless the file is shorter.
+
+    Raises:
+        DamagedError: the file is cut or contradicts itself.
+    """
+    header = parse_header(head)
+    framed = header.magic == b"ZSOZ"
+    versions = (1,) if framed else (0, 1, 2)
+    if header.version not in versions:
+        raise DamagedError(f"the header gives version {header.version}, not one of {versions}")
+    index = parse_index(header, source)
+    return Geometry(
+        container="ZSOZ" if framed else "ZSO",
+        size=index.size,
+        block_size=header.block_size,
+        rule=Rule.FRAMED if framed else Rule.FLAGGED,
+        shift=header.shift,
+        index_offset=INDEX_OFFSET,
+        data_start=index.data_start,
+        # The ziso.py family rounds the last entry down, so the file's end bounds the last block;
+        # in ZSOZ the entry is exact, and other data may follow it.
+        data_end=index.last_end if framed else source.size,
+        codecs=(Codec.ZSTD,) if framed else (Codec.ZSTD, Codec.LZ4, Codec.ZLIB),
+        remarks=index.remarks,
+    )

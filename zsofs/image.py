@@ -1,0 +1,120 @@
+"""One open source file, read by position: a disc in a container, or a plain file.
+
+Both kinds answer the same call, are safe to use from several threads at once, and never write.
+"""
+
+import logging
+import os
+from typing import Protocol
+
+from zsofs._blocks import NO_NOWAIT, WOULD_WAIT, read_plain
+from zsofs.formats.geometry import Geometry
+from zsofs.probe import OpenSource, block_reader
+
+log = logging.getLogger(__name__)
+
+Buffer = bytearray | memoryview
+
+
+class Content(Protocol):
+    """What a reader of the mount sees of an open file.
+
+    Attributes:
+        name: path inside the source, for messages.
+        number: the inode number, which stands for this content and no other.
+        size: in bytes.
+        extent_size: the unit of decoding, in bytes. A read must begin on a multiple of it and end
+            on one or at *size*; 1 means that any read will do.
+        device: st_dev of the source file.
+    """
+
+    name: str
+    number: int
+    size: int
+    extent_size: int
+    device: int
+
+    def read_into(self, offset: int, out: Buffer, nowait: bool) -> bool:
+        """Fill *out* with the bytes at *offset*.
+
+        Args:
+            offset: in bytes, a multiple of ``extent_size``.
+            out: its length must end the read on an extent's end or at ``size``.
+            nowait: answer False rather than wait for a disk.
+
+        Returns:
+            Whether *out* is filled; always True unless *nowait*.
+
+        Raises:
+            zsofs.errors.BlockError: a block there is damaged.
+            zsofs.errors.SourceChangedError: the file was written to since it was opened.
+            OSError: the source could not be read.
+        """
+
+    def close(self) -> None:
+        """Close the descriptor; no read may be under way."""
+
+
+class DiscImage:
+    """The plain image inside a container."""
+
+    def __init__(self, name: str, number: int, source: OpenSource, geometry: Geometry) -> None:
+        self.name = name
+        self.number = number
+        self.size = geometry.size
+        self.extent_size = geometry.block_size
+        self.device = source.device
+        self._block_size = geometry.block_size
+        self._fd = source.fd
+        self._blocks = block_reader(geometry, source)
+        self._may_ask = True
+        self._told_missing_byte = False
+
+    def read_into(self, offset: int, out: Buffer, nowait: bool) -> bool:
+        """See :class:`Content`."""
+        if nowait and not self._may_ask:
+            return False
+        count = -(-len(out) // self._block_size)
+        result = self._blocks.read(self._fd, offset // self._block_size, count, out, nowait)
+        if result == NO_NOWAIT:
+            self._may_ask = False
+        if result < 0:
+            return False
+        if self._blocks.final_byte_missing and not self._told_missing_byte:
+            self._told_missing_byte = True
+            log.warning(
+                "%s: its writer lost the last byte of the image; zsofs serves it as 0", self.name
+            )
+        return True
+
+    def close(self) -> None:
+        """See :class:`Content`."""
+        os.close(self._fd)
+
+
+class PlainFile:
+    """A file that is shown as it is."""
+
+    extent_size = 1
+
+    def __init__(self, name: str, number: int, source: OpenSource) -> None:
+        self.name = name
+        self.number = number
+        self.size = source.size
+        self.device = source.device
+        self._source = source
+        self._may_ask = True
+
+    def read_into(self, offset: int, out: Buffer, nowait: bool) -> bool:
+        """See :class:`Content`."""
+        if nowait and not self._may_ask:
+            return False
+        source = self._source
+        result = read_plain(source.fd, offset, out, source.size, source.mtime_ns, nowait)
+        if result == NO_NOWAIT:
+            self._may_ask = False
+        return result not in (WOULD_WAIT, NO_NOWAIT)
+
+    def close(self) -> None:
+        """See :class:`Content`."""
+        os.close(self._source.fd)

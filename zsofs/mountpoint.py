@@ -1,0 +1,276 @@
+"""The mount point before and after: what the kernel says is mounted, what stands in the way."""
+
+import errno
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from zsofs.errors import FuseError, MountPointError, SourceError, UnmountError
+
+FILE_SYSTEM_TYPE = "fuse.zsofs"
+_ANSWER_SECONDS = 2.0
+_FUSE_DEVICE = "/dev/fuse"
+_FUSE_CONF = Path("/etc/fuse.conf")
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """One line of the kernel's table of mounts.
+
+    Attributes:
+        path: where it is mounted.
+        device: major and minor number, as in ``0:52``.
+        kind: type of the file system, as in ``fuse.zsofs``.
+    """
+
+    path: bytes
+    device: str
+    kind: str
+
+
+def mounted_at(path: bytes) -> Mounted | None:
+    """What is mounted at exactly *path*; the topmost if several are."""
+    found = None
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        fields, _, rest = line.partition(b" - ")
+        _, _, device, _, point, *_ = fields.split(b" ")
+        if _unescape(point) == path:
+            found = Mounted(path, device.decode(), rest.split(b" ")[0].decode())
+    return found
+
+
+def _unescape(text: bytes) -> bytes:
+    return re.sub(rb"\\([0-7]{3})", lambda match: bytes((int(match[1], 8),)), text)
+
+
+def real_path(path: str) -> bytes:
+    """Absolute path without symlinks, got without touching what is mounted there."""
+    here = os.fsencode(os.path.abspath(path))
+    here = os.path.join(os.path.realpath(os.path.dirname(here)), os.path.basename(here))
+    if mounted_at(here) is not None:
+        return here
+    return os.path.realpath(here)
+
+
+def check_source(path: str) -> bytes:
+    """The real path of a source folder that can be read.
+
+    Raises:
+        SourceError: what is wrong with it.
+    """
+    try:
+        names = os.listdir(path)
+    except FileNotFoundError:
+        raise SourceError(f"the source folder {path} does not exist") from None
+    except NotADirectoryError:
+        raise SourceError(
+            f"the source {path} is not a folder; give the folder that holds the discs"
+        ) from None
+    except OSError as error:
+        raise SourceError(
+            f"the source folder {path} cannot be read: {error.strerror};"
+            " run zsofs as the user who owns it"
+        ) from None
+    del names
+    return os.path.realpath(os.fsencode(path))
+
+
+def prepare_mount_point(path: str, source: bytes) -> tuple[bytes, bool]:
+    """Make sure that a mount can go to *path*; a dead zsofs mount there is cleaned up.
+
+    Returns:
+        Its real path, and whether the folder had to be made.
+
+    Raises:
+        MountPointError: what stands in the way.
+    """
+    point = real_path(path)
+    _clear_dead_mount(path, point)
+    _check_apart(path, point, source)
+    try:
+        os.mkdir(point)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise MountPointError(
+            f"the mount point {path} does not exist and cannot be made: {error.strerror}"
+        ) from None
+    else:
+        return point, True
+    try:
+        names = os.listdir(point)
+    except NotADirectoryError:
+        raise MountPointError(f"the mount point {path} is not a folder") from None
+    except OSError as error:
+        raise MountPointError(f"the mount point {path} cannot be used: {error.strerror}") from None
+    if names:
+        raise MountPointError(
+            f"the mount point {path} is not empty; give an empty folder, or one that does not"
+            " exist yet"
+        )
+    if not os.access(point, os.W_OK):
+        raise MountPointError(
+            f"the mount point {path} is not yours to write to; give a folder that you own"
+        )
+    return point, False
+
+
+def _clear_dead_mount(path: str, point: bytes) -> None:
+    mounted = mounted_at(point)
+    if mounted is None:
+        return
+    if not _is_dead(point):
+        what = "zsofs" if mounted.kind == FILE_SYSTEM_TYPE else mounted.kind
+        raise MountPointError(
+            f"something is already mounted at {path} ({what}); unmount it first:"
+            f" zsofs umount {path}"
+        )
+    if mounted.kind != FILE_SYSTEM_TYPE:
+        raise MountPointError(
+            f"a dead mount of another kind ({mounted.kind}) is in the way at {path};"
+            f" remove it with: fusermount3 -uz {path}"
+        )
+    unmount(path, lazy=True)
+
+
+def _is_dead(point: bytes) -> bool:
+    """Whether the daemon behind a mount has gone; one that does not answer in time has not."""
+    found: list[int] = []
+
+    def ask() -> None:
+        try:
+            os.stat(point)
+        except OSError as error:
+            found.append(error.errno or 0)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(_ANSWER_SECONDS)
+    return bool(found) and found[0] in (errno.ENOTCONN, errno.ECONNABORTED)
+
+
+def _check_apart(path: str, point: bytes, source: bytes) -> None:
+    if point == source:
+        raise MountPointError(
+            f"the mount point {path} is the source folder itself; give another, empty folder"
+        )
+    if point.startswith(source.rstrip(b"/") + b"/"):
+        raise MountPointError(
+            f"the mount point {path} lies inside the source folder; give one outside of it"
+        )
+    if source.startswith(point.rstrip(b"/") + b"/"):
+        raise MountPointError(
+            f"the source folder lies inside the mount point {path}; give one outside of it"
+        )
+
+
+def check_fuse(allow_other: bool) -> None:
+    """Make sure that this user may mount.
+
+    Raises:
+        FuseError: what is missing, and what to do.
+    """
+    try:
+        os.close(os.open(_FUSE_DEVICE, os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError:
+        raise FuseError(
+            f"{_FUSE_DEVICE} does not exist; load the kernel's FUSE with: sudo modprobe fuse"
+            " (in a container, start it with --device /dev/fuse)"
+        ) from None
+    except PermissionError:
+        raise FuseError(
+            f"you have no right to open {_FUSE_DEVICE}; allow it with:"
+            f" sudo chmod 666 {_FUSE_DEVICE}"
+        ) from None
+    except OSError as error:
+        raise FuseError(
+            f"{_FUSE_DEVICE} cannot be opened: {error.strerror}; load the kernel's FUSE with:"
+            " sudo modprobe fuse"
+        ) from None
+    if os.geteuid() == 0:
+        return
+    if shutil.which("fusermount3") is None:
+        raise FuseError(
+            "the program fusermount3, which lets users mount, is missing; install it with:"
+            " sudo apt install fuse3"
+        )
+    if allow_other and not _others_may_be_allowed():
+        raise FuseError(
+            f"--allow-other is not permitted to users here; add the line user_allow_other"
+            f" to {_FUSE_CONF}"
+        )
+
+
+def _others_may_be_allowed() -> bool:
+    try:
+        lines = _FUSE_CONF.read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    return any(line.strip() == "user_allow_other" for line in lines)
+
+
+def unmount(path: str, *, lazy: bool = False) -> None:
+    """Take down the mount at *path*.
+
+    Args:
+        path: the mount point.
+        lazy: detach it at once even if it is in use.
+
+    Raises:
+        UnmountError: nothing of ours is there, or it is in use.
+    """
+    point = real_path(path)
+    mounted = mounted_at(point)
+    if mounted is None:
+        raise UnmountError(f"nothing is mounted at {path}")
+    if mounted.kind != FILE_SYSTEM_TYPE:
+        raise UnmountError(
+            f"what is mounted at {path} is not zsofs but {mounted.kind}; use umount for it"
+        )
+    if os.geteuid() == 0:
+        command = ["umount", *(["--lazy"] if lazy else [])]
+    else:
+        command = ["fusermount3", "-u", *(["-z"] if lazy else [])]
+    done = subprocess.run(
+        [*command, "--", point], capture_output=True, check=False, env=os.environ | {"LC_ALL": "C"}
+    )
+    if done.returncode == 0:
+        return
+    said = os.fsdecode(done.stderr.strip())
+    if "busy" in said.lower():
+        users = ", ".join(_users_of(point)) or "some program"
+        raise UnmountError(
+            f"{path} is in use by {users}; close it, or detach the mount at once with:"
+            f" zsofs umount --lazy {path}"
+        )
+    raise UnmountError(f"{path} could not be unmounted: {said}")
+
+
+def _users_of(point: bytes) -> Iterator[str]:
+    """Programs with an open file or working folder below *point*, as far as we may see."""
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            links = [process / "cwd", *(process / "fd").iterdir()]
+        except OSError:
+            continue
+        if any(_is_below(link, point) for link in links):
+            try:
+                program = (process / "comm").read_text().strip()
+            except OSError:
+                continue
+            yield f"{program} (process {process.name})"
+
+
+def _is_below(link: Path, point: bytes) -> bool:
+    try:
+        target = os.readlink(os.fsencode(link))
+    except OSError:
+        return False
+    return target == point or target.startswith(point + b"/")

@@ -1,0 +1,101 @@
+"""How one read is answered: which bytes come from the cache, which are decoded, and where.
+
+The kernel's page cache keeps whatever the kernel asked for. So extents that a request covers whole
+are decoded straight into the reply and kept nowhere else; only those that it covers in part go
+through our own cache, for the rest of them is likely to be asked for next.
+"""
+
+from zsofs.cache import ExtentCache
+from zsofs.image import Content
+from zsofs.workers import Workers
+
+_REPLY_SIZE = 128 << 10
+"""Bytes of a fresh reply buffer; the kernel's usual read-ahead asks for as much."""
+
+
+class _ReplyBuffers:
+    """Memory for replies, used again.
+
+    pyfuse3 sends a reply as soon as the handler has returned, before any other task runs. So what
+    a handler returned is free once the loop starts the next read.
+    """
+
+    def __init__(self) -> None:
+        self._idle: list[bytearray] = []
+        self._sent: list[bytearray] = []
+
+    def take(self, size: int) -> bytearray:
+        if self._sent:
+            self._idle += self._sent
+            self._sent.clear()
+        if self._idle:
+            buffer = self._idle.pop()
+            if len(buffer) >= size:
+                return buffer
+        return bytearray(max(size, _REPLY_SIZE))
+
+    def free_after_reply(self, buffer: bytearray) -> None:
+        self._sent.append(buffer)
+
+
+class Reads:
+    """Answers reads of all open files through one cache."""
+
+    def __init__(self, cache: ExtentCache, workers: Workers) -> None:
+        self._cache = cache
+        self._workers = workers
+        self._replies = _ReplyBuffers()
+
+    async def read(self, content: Content, offset: int, size: int) -> bytes | memoryview:
+        """The *size* bytes at *offset*, fewer at the end; valid until the caller next awaits.
+
+        Raises:
+            zsofs.errors.ZsofsError: those bytes cannot be had.
+            OSError: the source could not be read.
+        """
+        end = min(offset + size, content.size)
+        if end <= offset:
+            return b""
+        extent_size = content.extent_size
+        first, head = divmod(offset, extent_size)
+        if head and end <= (first + 1) * extent_size:
+            extent = await self._extent(content, first)
+            return memoryview(extent)[head : head + end - offset]
+        whole_end = end if end == content.size else end - end % extent_size
+        if whole_end <= offset:
+            extent = await self._extent(content, first)
+            return memoryview(extent)[: end - offset]
+        return await self._assemble(content, offset, end, whole_end)
+
+    async def _assemble(
+        self, content: Content, offset: int, end: int, whole_end: int
+    ) -> memoryview:
+        """A read of whole extents up to *whole_end*, with a part of one before or after."""
+        buffer = self._replies.take(end - offset)
+        reply = memoryview(buffer)[: end - offset]
+        extent_size = content.extent_size
+        begin = offset
+        first, head = divmod(offset, extent_size)
+        if head:
+            extent = await self._extent(content, first)
+            begin = (first + 1) * extent_size
+            reply[: begin - offset] = memoryview(extent)[head:]
+        if whole_end > begin:
+            out = reply[begin - offset : whole_end - offset]
+            if not content.read_into(begin, out, True):
+                await self._workers.run(content.device, content.read_into, begin, out, False)
+        if end > whole_end:
+            extent = await self._extent(content, whole_end // extent_size)
+            reply[whole_end - offset :] = memoryview(extent)[: end - whole_end]
+        self._replies.free_after_reply(buffer)
+        return reply
+
+    async def _extent(self, content: Content, number: int) -> bytearray:
+        offset = number * content.extent_size
+        size = min(content.extent_size, content.size - offset)
+
+        async def load(buffer: bytearray) -> None:
+            if not content.read_into(offset, buffer, True):
+                await self._workers.run(content.device, content.read_into, offset, buffer, False)
+
+        return await self._cache.get((content.number, number), size, load)
