@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NoReturn
 
@@ -64,11 +65,13 @@ exit codes:
 # Words that mount(8) and fstab hand on and that change nothing here: the mount is always
 # read-only, without devices and set-user-id programs.
 _IGNORED_OPTIONS = frozenset(
-    "ro rw defaults auto noauto nofail _netdev user nouser users owner group dev nodev suid nosuid"
-    " exec noexec atime noatime relatime norelatime strictatime diratime nodiratime sync async"
-    " silent loud".split()
+    """ro rw defaults auto noauto nofail _netdev user nouser users owner group dev nodev suid
+    nosuid exec noexec sync async atime noatime diratime nodiratime relatime norelatime
+    strictatime silent loud""".split()  # noqa: SIM905 - a list of thirty strings reads worse
 )
 
+_CACHE_SIZE = 64 << 20
+_THREADS = 4
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30}
 
 
@@ -106,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_mount(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_mount(commands: "argparse._SubParsersAction[_Parser]") -> None:
     mount = commands.add_parser(
         "mount",
         help="show a folder of compressed discs as plain .iso files",
@@ -161,7 +164,7 @@ def _add_mount(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     )
 
 
-def _add_umount(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_umount(commands: "argparse._SubParsersAction[_Parser]") -> None:
     umount = commands.add_parser(
         "umount",
         help="take a mount down",
@@ -213,7 +216,7 @@ def _apply_mount_options(options: argparse.Namespace) -> None:
 
 
 def _mount(options: argparse.Namespace) -> int:
-    from zsofs import daemon, log, mountpoint  # noqa: PLC0415
+    from zsofs import daemon, log, mountpoint
 
     _apply_mount_options(options)
     expected = 1 if options.demo else 2
@@ -221,13 +224,8 @@ def _mount(options: argparse.Namespace) -> int:
         wanted = "one folder, MOUNTPOINT" if options.demo else "two folders, SOURCE and MOUNTPOINT"
         raise UsageError(f"mount takes {wanted}; see: zsofs mount --help")
     *source_paths, point = options.paths
+    source = mountpoint.check_source(source_paths[0]) if source_paths else None
     mountpoint.check_fuse(options.allow_other)
-    if options.demo:
-        from zsofs.demo import make_demo_folder  # noqa: PLC0415
-
-        source = make_demo_folder()
-    else:
-        source = mountpoint.check_source(source_paths[0])
     prepared, made = mountpoint.prepare_mount_point(point, source)
     level = 10 if options.verbose else 40 if options.quiet else 30
 
@@ -255,7 +253,7 @@ def _mount(options: argparse.Namespace) -> int:
 
 
 def _log_to_file(path: Path, level: int) -> None:
-    from zsofs import log  # noqa: PLC0415
+    from zsofs import log
 
     try:
         log.to_file(path, level)
@@ -265,31 +263,40 @@ def _log_to_file(path: Path, level: int) -> None:
 
 def _serve(
     options: argparse.Namespace,
-    source: bytes,
+    source: bytes | None,
     point: bytes,
     made: bool,
     ready: Callable[[], None],
 ) -> int:
-    import shutil  # noqa: PLC0415
+    """Serve *source*, or the sample disc where it is None, until the mount ends."""
+    import logging
+    from tempfile import TemporaryDirectory
 
-    from zsofs.mount import MountSettings, serve  # noqa: PLC0415
+    from zsofs.mount import MountSettings, serve
 
-    settings = MountSettings(
-        source=source,
-        mount_point=point,
-        remove_mount_point=made,
-        cache_size=options.cache_size if options.cache_size is not None else 64 << 20,
-        threads=options.threads or 4,
-        allow_other=options.allow_other,
-    )
-    try:
-        serve(settings, ready)
-    except ZsofsError as error:
-        print(f"zsofs: {error}", file=sys.stderr)
-        return error.exit_code
-    finally:
-        if options.demo:
-            shutil.rmtree(source, ignore_errors=True)
+    with ExitStack() as undo:
+        if source is None:
+            from zsofs.demo import fill_demo_folder
+
+            folder = undo.enter_context(TemporaryDirectory(prefix="zsofs-demo-"))
+            fill_demo_folder(folder)
+            source = os.fsencode(folder)
+        settings = MountSettings(
+            source=source,
+            mount_point=point,
+            remove_mount_point=made,
+            cache_size=_CACHE_SIZE if options.cache_size is None else options.cache_size,
+            threads=options.threads or _THREADS,
+            allow_other=options.allow_other,
+        )
+        try:
+            serve(settings, ready)
+        except ZsofsError as error:
+            print(f"zsofs: {error}", file=sys.stderr)
+            return error.exit_code
+        except Exception:
+            logging.getLogger(__name__).exception("a bug in zsofs: the mount has ended")
+            return 1
     return 0
 
 
@@ -297,13 +304,13 @@ def _say_mounted(options: argparse.Namespace, point: str, end: str) -> None:
     what = "the sample disc" if options.demo else options.paths[0]
     print(f"{what} is mounted at {point}; {end}", flush=True)
     if options.demo:
-        from zsofs.demo import WHAT_TO_TRY  # noqa: PLC0415
+        from zsofs.demo import WHAT_TO_TRY
 
         print(WHAT_TO_TRY.format(point=point), flush=True)
 
 
 def _umount(options: argparse.Namespace) -> int:
-    from zsofs.mountpoint import unmount  # noqa: PLC0415
+    from zsofs.mountpoint import unmount
 
     unmount(options.mount_point, lazy=options.lazy)
     return 0

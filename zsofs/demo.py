@@ -3,7 +3,6 @@
 import io
 import os
 import struct
-import tempfile
 import zlib
 from collections.abc import Callable
 
@@ -22,9 +21,8 @@ Three copies of one small disc, packed as LZ4 ZSO, Zstandard ZSO and CSO. Try:
 """
 
 
-def make_demo_folder() -> bytes:
-    """Make the sample disc in a new temporary folder; returns the folder's path."""
-    folder = tempfile.mkdtemp(prefix="zsofs-demo-")
+def fill_demo_folder(folder: str) -> None:
+    """Make the sample disc and put the three packed copies into *folder*."""
     image = _make_image()
     lz4_block = _plain_if_no_shorter(
         lambda block: bytes(lz4.block.compress(block, mode="high_compression", store_size=False))
@@ -38,7 +36,6 @@ def make_demo_folder() -> bytes:
     ):
         with open(os.path.join(folder, name), "wb") as file:
             file.write(_container(magic, image, pack))
-    return os.path.realpath(os.fsencode(folder))
 
 
 def _make_image() -> bytes:

@@ -43,8 +43,6 @@ PATIENCE_SECONDS = 0.25
 """How long a request waits for a folder to be looked at again before the last listing, however
 old, has to do: a disk that hangs must not make `ls` hang where an answer is at hand."""
 
-_ISLINK_SIZE = 4096
-
 
 def _guarded(
     handler: Callable[P, Coroutine[Any, Any, R]],
@@ -82,10 +80,19 @@ class _OpenFile:
         self.handles = 1
 
 
+class _Survey:
+    """A look at the source under way, and those who wait for it."""
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.error: Exception | None = None
+
+
 class Operations(pyfuse3.Operations):
     """The mount, read-only."""
 
     enable_writeback_cache = False
+    supports_dot_lookup = False  # what an NFS server would need
 
     def __init__(self, library: Library, reads: Reads, workers: Workers) -> None:
         super().__init__()
@@ -95,7 +102,7 @@ class Operations(pyfuse3.Operations):
         self._files: dict[int, _OpenFile] = {}
         self._listings: dict[int, list[tuple[bytes, Node]]] = {}
         self._next_listing = 1
-        self._surveys: dict[int, trio.Event] = {}
+        self._surveys: dict[int, _Survey] = {}
         self._nursery: trio.Nursery | None = None
 
     async def serve(self) -> None:
@@ -113,9 +120,6 @@ class Operations(pyfuse3.Operations):
     ) -> EntryAttributes:
         """Find *name* in a folder."""
         folder = self._library.folder(parent_inode)
-        if name in (b".", b".."):
-            # Only an NFS server asks for these, and zsofs does not say that it can be one.
-            raise FUSEError(errno.ENOENT)
         children = await self._children(folder)
         node = children.get(name)
         if node is None:
@@ -137,7 +141,7 @@ class Operations(pyfuse3.Operations):
     @_guarded
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
         """Target of a symlink that is not followed."""
-        return cast(FileNameT, self._library.node(inode).entry.target)
+        return FileNameT(self._library.node(inode).entry.target)
 
     @_guarded
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
@@ -237,41 +241,44 @@ class Operations(pyfuse3.Operations):
 
     async def _children(self, folder: Folder) -> dict[bytes, Node]:
         """The folder's listing, at most FRESH_SECONDS old if the source answers in time."""
-        if not folder.fresh or folder.children is None:
-            done = self._surveys.get(folder.number)
-            if done is None:
-                done = self._surveys[folder.number] = trio.Event()
-                assert self._nursery is not None
-                self._nursery.start_soon(self._survey, folder, done)
-            if folder.children is None:
-                await done.wait()
-            else:
-                with trio.move_on_after(PATIENCE_SECONDS):
-                    await done.wait()
+        if folder.children is not None and folder.fresh:
+            return folder.children
+        survey = self._surveys.get(folder.number)
+        if survey is None:
+            survey = self._surveys[folder.number] = _Survey()
+            assert self._nursery is not None
+            self._nursery.start_soon(self._survey, folder, survey)
         if folder.children is None:
-            raise FUSEError(errno.EIO)
+            await survey.done.wait()
+        else:
+            with trio.move_on_after(PATIENCE_SECONDS):
+                await survey.done.wait()
+        if folder.children is None:
+            raise survey.error or StaleNodeError(f"{folder.name}: gone")
         return folder.children
 
-    async def _survey(self, folder: Folder, done: trio.Event) -> None:
+    async def _survey(self, folder: Folder, survey: _Survey) -> None:
         moment = time.monotonic()
         library = self._library
         try:
             entries = await self._workers.run(
                 folder.entry.status.st_dev, library.survey, folder, library.known_entries(folder)
             )
-            library.update(folder, entries, moment)
+            if library.is_current(folder):
+                library.update(folder, entries, moment)
         except (OSError, ZsofsError) as error:
+            survey.error = error
             log.warning("%s: cannot be listed: %s", folder.name or "the source folder", error)
-        except Exception:
+        except Exception as error:
+            survey.error = error
             log.exception("a bug in zsofs: the survey of %s failed", folder.name)
         finally:
             del self._surveys[folder.number]
-            done.set()
+            survey.done.set()
 
 
 def _attributes(node: Node) -> EntryAttributes:
-    """What stat says of a node: the source's owner, dates and permissions less the right to write,
-    and the size a reader will find."""
+    """What stat says: owner, dates and rights of the source, and the size a reader will find."""
     status = node.entry.status
     attributes = EntryAttributes()
     attributes.st_ino = InodeT(node.number)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from zsofs.errors import StaleNodeError
 from zsofs.image import Content, DiscImage, PlainFile
+from zsofs.names import for_people
 from zsofs.source import SourceTree
 from zsofs.survey import Entry, Kind, survey
 
@@ -44,7 +45,7 @@ class Node:
     @property
     def name(self) -> str:
         """Path inside the source, for messages."""
-        return os.fsdecode(self.entry.path)
+        return for_people(self.entry.path)
 
     @property
     def size(self) -> int:

@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,8 @@ from zsofs.source import SourceTree
 from zsofs.workers import Workers
 
 log = logging.getLogger(__name__)
+
+_END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _MAX_BACKGROUND = 96
 """Read-ahead requests under way for each mount. The kernel's own limit of 12 is shared by all
@@ -68,10 +70,21 @@ def serve(settings: MountSettings, ready: Callable[[], None]) -> None:
         workers = Workers(settings.threads)
         reads = Reads(ExtentCache(settings.cache_size), workers)
         operations = Operations(Library(tree), reads, Workers(settings.threads))
+        trio.run(_run, operations, settings, ready)
+
+
+async def _run(operations: Operations, settings: MountSettings, ready: Callable[[], None]) -> None:
+    # From before the mount exists to after it has gone, a signal asks for an orderly end.
+    with trio.open_signal_receiver(*_END_SIGNALS) as signals:
         _mount(operations, settings)
-        _raise_limits(settings.mount_point)
         try:
-            trio.run(_run, operations, ready)
+            _raise_limits(settings.mount_point)
+            ready()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_end_on_signal, signals, nursery.cancel_scope)
+                await operations.serve()
+                log.info("unmounted")
+                nursery.cancel_scope.cancel()
         except BaseException:
             # After a crash the mount stays and fails loudly: an empty folder in its place could
             # make a mirror job delete its copies.
@@ -80,20 +93,10 @@ def serve(settings: MountSettings, ready: Callable[[], None]) -> None:
         pyfuse3.close()
 
 
-async def _run(operations: Operations, ready: Callable[[], None]) -> None:
-    async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-
-            async def end_on_signal() -> None:
-                async for number in signals:
-                    log.info("ending on %s", signal.Signals(number).name)
-                    nursery.cancel_scope.cancel()
-
-            nursery.start_soon(end_on_signal)
-            ready()
-            await operations.serve()
-            log.info("unmounted")
-            nursery.cancel_scope.cancel()
+async def _end_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for number in signals:
+        log.info("ending on %s", signal.Signals(number).name)
+        scope.cancel()
 
 
 def _mount(operations: Operations, settings: MountSettings) -> None:

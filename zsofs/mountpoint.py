@@ -64,7 +64,7 @@ def check_source(path: str) -> bytes:
         SourceError: what is wrong with it.
     """
     try:
-        names = os.listdir(path)
+        os.scandir(path).close()
     except FileNotFoundError:
         raise SourceError(f"the source folder {path} does not exist") from None
     except NotADirectoryError:
@@ -76,11 +76,10 @@ def check_source(path: str) -> bytes:
             f"the source folder {path} cannot be read: {error.strerror};"
             " run zsofs as the user who owns it"
         ) from None
-    del names
     return os.path.realpath(os.fsencode(path))
 
 
-def prepare_mount_point(path: str, source: bytes) -> tuple[bytes, bool]:
+def prepare_mount_point(path: str, source: bytes | None) -> tuple[bytes, bool]:
     """Make sure that a mount can go to *path*; a dead zsofs mount there is cleaned up.
 
     Returns:
@@ -91,7 +90,8 @@ def prepare_mount_point(path: str, source: bytes) -> tuple[bytes, bool]:
     """
     point = real_path(path)
     _clear_dead_mount(path, point)
-    _check_apart(path, point, source)
+    if source is not None:
+        _check_apart(path, point, source)
     try:
         os.mkdir(point)
     except FileExistsError:
@@ -122,15 +122,16 @@ def prepare_mount_point(path: str, source: bytes) -> tuple[bytes, bool]:
 
 def _clear_dead_mount(path: str, point: bytes) -> None:
     mounted = mounted_at(point)
-    if mounted is None:
-        return
+    if mounted is None or not mounted.kind.startswith("fuse"):
+        return  # an empty disk, or a container's volume, is as good as an empty folder
+    ours = mounted.kind == FILE_SYSTEM_TYPE
     if not _is_dead(point):
-        what = "zsofs" if mounted.kind == FILE_SYSTEM_TYPE else mounted.kind
+        command = "zsofs umount" if ours else "fusermount3 -u"
         raise MountPointError(
-            f"something is already mounted at {path} ({what}); unmount it first:"
-            f" zsofs umount {path}"
+            f"{'zsofs' if ours else mounted.kind} is already mounted at {path}; unmount it first"
+            f" with: {command} {path}"
         )
-    if mounted.kind != FILE_SYSTEM_TYPE:
+    if not ours:
         raise MountPointError(
             f"a dead mount of another kind ({mounted.kind}) is in the way at {path};"
             f" remove it with: fusermount3 -uz {path}"
@@ -144,7 +145,7 @@ def _is_dead(point: bytes) -> bool:
 
     def ask() -> None:
         try:
-            os.stat(point)
+            os.statvfs(point)  # never answered from the kernel's memory, as stat may be
         except OSError as error:
             found.append(error.errno or 0)
 

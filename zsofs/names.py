@@ -1,5 +1,6 @@
 """Which files are looked into, and under which name each disc is shown. Pure functions of bytes."""
 
+import os
 from collections import Counter
 from collections.abc import Collection, Mapping
 from os.path import splitext
@@ -9,6 +10,15 @@ _PLAIN = frozenset((b".iso", b".img", b".bin"))
 _LOOKED_INTO = _PACKED | _PLAIN | {b""}
 MAX_NAME = 255
 """The longest name Linux file systems and the kernel's FUSE take, in bytes."""
+
+
+def for_people(path: bytes) -> str:
+    """A path as one line of text: control characters are written as escapes."""
+    text = os.fsdecode(path)
+    return "".join(
+        char if char.isprintable() or "\udc80" <= char <= "\udcff" else ascii(char)[1:-1]
+        for char in text
+    )
 
 
 def may_be_disc(name: bytes) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from zsofs.errors import StaleNodeError
+from zsofs.names import for_people
 from zsofs.probe import OpenSource
 
 _STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -66,7 +67,7 @@ class SourceTree:
         with self._step(path) as step:
             found = os.fstat(step)
             if not stat.S_ISREG(found.st_mode):
-                raise StaleNodeError(f"{os.fsdecode(path)}: no longer a regular file")
+                raise StaleNodeError(f"{for_people(path)}: no longer a regular file")
             fd = os.open(f"/proc/self/fd/{step}", os.O_RDONLY | os.O_CLOEXEC)
         return OpenSource(fd, found.st_size, found.st_mtime_ns, found.st_dev)
 
@@ -76,8 +77,7 @@ class SourceTree:
             return os.fsencode(os.readlink("", dir_fd=step))
 
     def resolve(self, path: bytes) -> bytes | None:
-        """Where the symlink *path* leads to, as a path in the tree; None if it leads out,
-        nowhere, or round in a circle."""
+        """Where a symlink leads to, as a path in the tree; None if out of it, or nowhere."""
         try:
             target = os.path.realpath(os.path.join(self.path, path), strict=True)
         except OSError:
@@ -94,7 +94,7 @@ class SourceTree:
         try:
             for part in path.split(b"/") if path else ():
                 if part in (b"", b".", b".."):
-                    raise StaleNodeError(f"{os.fsdecode(path)}: not a path inside the source")
+                    raise StaleNodeError(f"{for_people(path)}: not a path inside the source")
                 above, fd = fd, os.open(part, _STEP, dir_fd=fd)
                 if above != self._root:
                     os.close(above)

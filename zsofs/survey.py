@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from zsofs.errors import FormatError, ZsofsError
-from zsofs.names import MAX_NAME, may_be_disc, shown_names
+from zsofs.names import MAX_NAME, for_people, may_be_disc, shown_names
 from zsofs.probe import Disc, probe
 from zsofs.source import SourceTree
 
@@ -123,7 +123,7 @@ def _classify(tree: SourceTree, entry: Entry, above: Collection[bytes]) -> Entry
 
 def _look_inside(tree: SourceTree, entry: Entry) -> Entry:
     """The entry as a disc if it holds one; as it is if not, with the reason in the log."""
-    shown = os.fsdecode(entry.path)
+    shown = for_people(entry.path)
     try:
         source = tree.open(entry.path)
         try:
@@ -157,7 +157,7 @@ def _name(entries: Mapping[bytes, Entry]) -> dict[bytes, Entry]:
             log.warning(
                 "%s: shown packed, under its own name: with its new ending the name would be"
                 " longer than %d bytes",
-                os.fsdecode(name),
+                for_people(name),
                 MAX_NAME,
             )
             shown[name] = replace(entries[name], kind=Kind.FILE, disc=None)

@@ -1,6 +1,7 @@
 """CSO: ``CISO`` files of versions 0, 1 and 2; those of other consoles are refused by name."""
 
 import struct
+from itertools import pairwise
 
 from zsofs.errors import DamagedError, ForeignError
 from zsofs.formats.geometry import Codec, Geometry, Rule, SourceBytes
@@ -81,7 +82,7 @@ def _is_xbox(header: Header, source: SourceBytes) -> bool:
     count = min(len(raw) // 4, header.size // header.block_size + 1)
     entries = struct.unpack_from(f"<{count}I", raw)
     seen = 0
-    for entry, after in zip(entries, entries[1:], strict=False):
+    for entry, after in pairwise(entries):
         begin, end = entry_offset(entry, header.shift), entry_offset(after, header.shift)
         if not entry >> 31:
             continue

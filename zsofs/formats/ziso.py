@@ -1,4 +1,4 @@
-"""ZSO: ``ZISO`` files, their misnamed kin ``ZSO\\x01``, and zsofs's own ``ZSOZ``.
+r"""ZSO: ``ZISO`` files, their misnamed kin ``ZSO\x01``, and zsofs's own ``ZSOZ``.
 
 A ZISO payload is LZ4 by its specification. Files with one Zstandard frame, or one zlib stream,
 in each block exist under the same magic, and nothing in the header tells them apart. Whatever the

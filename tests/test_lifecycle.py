@@ -1,0 +1,202 @@
+"""Birth and death of a mount: readiness, signals, killed daemons, many rounds."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MountMaker
+from tests.mounting import DATA, ZSOFS, unmount, wait_until
+from zsofs.mountpoint import mounted_at
+
+DISC = "maxcso-16384.zso"
+
+
+@pytest.fixture
+def disc_source(source: Path) -> Path:
+    shutil.copy(DATA / DISC, source / "Game.zso")
+    return source
+
+
+def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*ZSOFS, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+def daemons_of(point: Path) -> list[int]:
+    """Processes that were started with this mount point and are not yet dead."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if b"zsofs" in words and os.fsencode(point) in words and state != "Z":
+            found.append(int(process.name))
+    return found
+
+
+def test_mount_returns_when_the_disc_can_be_read(disc_source: Path, tmp_path: Path) -> None:
+    point = tmp_path / "mnt"
+    try:
+        done = run("mount", disc_source, point)
+        assert done.returncode == 0, done.stderr
+        assert (point / "Game.iso").read_bytes() == (DATA / "ps2.iso").read_bytes()
+        assert f"zsofs umount {point}" in done.stdout
+        assert run("umount", point).returncode == 0
+    finally:
+        unmount(point)
+    wait_until(lambda: not daemons_of(point), "the daemon's end")
+    assert not point.exists(), "zsofs made the mount point, so it removes it"
+
+
+def test_a_mount_point_that_was_there_stays(disc_source: Path, tmp_path: Path) -> None:
+    point = tmp_path / "mnt"
+    point.mkdir()
+    assert run("mount", "-q", disc_source, point).returncode == 0
+    unmount(point)
+    wait_until(lambda: not daemons_of(point), "the daemon's end")
+    assert point.is_dir()
+
+
+def test_fifty_rounds_leave_nothing(disc_source: Path, tmp_path: Path) -> None:
+    point = tmp_path / "mnt"
+    for number in range(50):
+        assert run("mount", "-q", disc_source, point).returncode == 0
+        assert os.listdir(point) == ["Game.iso"]
+        if number % 2:
+            assert run("umount", point).returncode == 0
+        else:
+            subprocess.run(["fusermount3", "-u", str(point)], check=True)
+        wait_until(lambda: not daemons_of(point), "the daemon's end")
+        assert mounted_at(os.fsencode(point)) is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_a_reader_at_work(
+    disc_source: Path, mount: MountMaker, number: signal.Signals
+) -> None:
+    made = mount(disc_source)
+    made.may_end = True
+    fd = os.open(made.path / "Game.iso", os.O_RDONLY)
+    try:
+        os.pread(fd, 4096, 0)
+        made.daemon.send_signal(number)
+        assert made.daemon.wait(2) == 0
+        assert mounted_at(os.fsencode(made.path)) is None
+        with pytest.raises(OSError) as caught:
+            os.pread(fd, 4096, 1 << 20)
+        assert caught.value.errno in (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO)
+    finally:
+        with suppress(OSError):  # its flush finds nobody
+            os.close(fd)
+
+
+def test_a_killed_daemon_fails_loudly_and_the_next_mount_cleans_up(
+    disc_source: Path, tmp_path: Path
+) -> None:
+    point = tmp_path / "mnt"
+    try:
+        assert run("mount", "-q", disc_source, point).returncode == 0
+        (daemon,) = daemons_of(point)
+        os.kill(daemon, signal.SIGKILL)
+        wait_until(lambda: not daemons_of(point), "the daemon's end")
+        with pytest.raises(OSError) as caught:
+            os.listdir(point)
+        assert caught.value.errno == errno.ENOTCONN
+        done = run("mount", "-q", disc_source, point)
+        assert done.returncode == 0, done.stderr
+        assert os.listdir(point) == ["Game.iso"]
+        assert len(daemons_of(point)) == 1
+    finally:
+        unmount(point)
+
+
+def test_a_busy_mount_names_who_uses_it_and_lazy_detaches(
+    disc_source: Path, tmp_path: Path
+) -> None:
+    point = tmp_path / "mnt"
+    assert run("mount", "-q", disc_source, point).returncode == 0
+    fd = os.open(point / "Game.iso", os.O_RDONLY)
+    try:
+        done = run("umount", point)
+        assert done.returncode == 6
+        assert f"process {os.getpid()}" in done.stderr
+        assert "--lazy" in done.stderr
+        assert run("umount", "--lazy", point).returncode == 0
+        assert mounted_at(os.fsencode(point)) is None
+    finally:
+        os.close(fd)
+        unmount(point)
+    wait_until(lambda: not daemons_of(point), "the daemon's end")
+
+
+def test_inode_numbers_survive_a_remount_and_agree(disc_source: Path, tmp_path: Path) -> None:
+    (disc_source / "folder").mkdir()
+    shutil.copy(DATA / DISC, disc_source / "folder" / "Other.zso")
+    point = tmp_path / "mnt"
+    seen = []
+    for _ in range(2):
+        assert run("mount", "-q", disc_source, point).returncode == 0
+        listed = {entry.name: entry.inode() for entry in os.scandir(point)}
+        listed |= {entry.name: entry.inode() for entry in os.scandir(point / "folder")}
+        stated = {name: (point / name).stat().st_ino for name in ("Game.iso", "folder")}
+        with (point / "Game.iso").open("rb") as file:
+            stated["open"] = os.fstat(file.fileno()).st_ino
+        assert stated["open"] == stated["Game.iso"] == listed["Game.iso"]
+        assert stated["folder"] == listed["folder"]
+        seen.append(listed)
+        unmount(point)
+        wait_until(lambda: not daemons_of(point), "the daemon's end")
+    assert seen[0] == seen[1]
+    assert len(set(seen[0].values())) == 3
+
+
+def test_the_log_file_is_written_in_the_background(disc_source: Path, tmp_path: Path) -> None:
+    (disc_source / "Bad.zso").write_bytes(b"ZISO" + b"\xff" * 60)
+    point, log = tmp_path / "mnt", tmp_path / "logs" / "zsofs.log"
+    try:
+        assert run("mount", "-q", "--log-file", log, disc_source, point).returncode == 0
+        os.listdir(point)
+        assert log.read_text() == "", "--quiet leaves errors only"
+        unmount(point)
+        wait_until(lambda: not daemons_of(point), "the daemon's end")
+        assert run("mount", "--log-file", log, disc_source, point).returncode == 0
+        for _ in range(3):
+            assert sorted(os.listdir(point)) == ["Bad.zso", "Game.iso"]
+            time.sleep(1.1)
+    finally:
+        unmount(point)
+    assert log.read_text().count("Bad.zso: shown as it is, not as a disc") == 1
+
+
+def test_a_demo_disc(tmp_path: Path) -> None:
+    point = tmp_path / "mnt"
+    try:
+        done = run("mount", "--demo", point)
+        assert done.returncode == 0, done.stderr
+        assert f"sha1sum {point}/*.iso" in done.stdout
+        images = {(point / name).read_bytes() for name in os.listdir(point)}
+        assert len(os.listdir(point)) == 3
+        assert len(images) == 1, "three ways to pack one disc"
+        (image,) = images
+        assert image[0x8001:0x8006] == b"CD001"
+        said = subprocess.run(
+            ["isoinfo", "-i", str(next(point.iterdir())), "-x", "/SYSTEM.CNF;1"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert said.stdout.startswith("BOOT2 = cdrom0:\\SLUS_000.00;1")
+    finally:
+        unmount(point)

@@ -1,0 +1,231 @@
+"""What people are told when something cannot be done: one sentence, and a documented exit code."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MountMaker
+from tests.mounting import DATA, ZSOFS, mounted
+from zsofs import __version__, errors
+from zsofs.errors import ZsofsError
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*arguments: object, **others: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(  # type: ignore[call-overload,no-any-return]
+        [*ZSOFS, *map(str, arguments)], capture_output=True, text=True, check=False, **others
+    )
+
+
+def refused(code: int, *arguments: object, **others: object) -> str:
+    """The one sentence of a command that must fail with *code*."""
+    done = run(*arguments, **others)
+    lines = done.stderr.splitlines()
+    assert done.returncode == code, done.stderr
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("zsofs: ")
+    return lines[0]
+
+
+def test_version_and_help() -> None:
+    assert run("--version").stdout == f"zsofs {__version__}\n"
+    assert "examples:" in run("--help").stdout
+    said = run("mount", "--help").stdout
+    for option in ("--cache-size", "--threads", "--allow-other", "-o ", "-v", "-q", "--log-file"):
+        assert option in said
+    assert "--lazy" in run("umount", "--help").stdout
+
+
+def test_version_imports_nothing_heavy() -> None:
+    code = "import sys, zsofs.cli\ntry: zsofs.cli.main(['--version'])\nexcept SystemExit: pass\n"
+    code += "print([name for name in ('trio', 'pyfuse3', 'zsofs._blocks') if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_every_exit_code_is_in_the_readme_and_in_help() -> None:
+    codes = {
+        kind.exit_code
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, ZsofsError)
+    }
+    said = run("--help").stdout
+    readme = (ROOT / "README.md").read_text()
+    for code in codes:
+        assert f"\n  {code}  " in said
+        assert f"| {code} |" in readme
+
+
+def test_a_command_line_that_makes_no_sense(tmp_path: Path) -> None:
+    assert "--help" in refused(2)
+    assert "mont" in refused(2, "mont")
+    assert "two folders" in refused(2, "mount", tmp_path)
+    assert "one folder" in refused(2, "mount", "--demo", tmp_path, tmp_path)
+    assert "'12Q'" in refused(2, "mount", "--cache-size", "12Q", tmp_path, tmp_path)
+    assert "'0'" in refused(2, "mount", "--threads", "0", tmp_path, tmp_path)
+    assert "'bogus=1'" in refused(2, "mount", "-o", "ro,bogus=1", tmp_path, tmp_path)
+    assert "'x'" in refused(2, "mount", "-o", "threads=x", tmp_path, tmp_path)
+    assert "not allowed with" in refused(2, "mount", "-v", "-q", tmp_path, tmp_path)
+
+
+def test_sources_that_cannot_be(tmp_path: Path) -> None:
+    point = tmp_path / "mnt"
+    (tmp_path / "file").touch()
+    assert "does not exist" in refused(3, "mount", tmp_path / "none", point)
+    assert "not a folder" in refused(3, "mount", tmp_path / "file", point)
+    assert not point.exists()
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_source_that_may_not_be_read(tmp_path: Path) -> None:
+    source, home = tmp_path / "source", tmp_path / "home"
+    source.mkdir(mode=0o700)
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    with readable_project():
+        said = refused(3, "mount", source, home / "mnt", user=65534, group=65534, cwd=ROOT)
+    assert "cannot be read: Permission denied" in said
+
+
+class readable_project:
+    """Make sure that another user can run this checkout; skip where that cannot be."""
+
+    def __enter__(self) -> None:
+        done = subprocess.run(
+            [*ZSOFS, "--version"],
+            user=65534,
+            group=65534,
+            cwd="/",
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode:
+            pytest.skip("another user cannot read this checkout or its Python")
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_mount_points_that_cannot_be(source: Path, tmp_path: Path) -> None:
+    full, inside = tmp_path / "full", source / "inside"
+    (full / "something").mkdir(parents=True)
+    (tmp_path / "file").touch()
+    assert "is not empty" in refused(4, "mount", source, full)
+    assert "is not a folder" in refused(4, "mount", source, tmp_path / "file")
+    assert "is the source folder itself" in refused(4, "mount", source, source)
+    assert "inside the source" in refused(4, "mount", source, inside)
+    assert not inside.exists()
+    assert "inside the mount point" in refused(4, "mount", source, tmp_path)
+    assert "cannot be made" in refused(4, "mount", source, tmp_path / "a" / "b")
+    link = tmp_path / "link"
+    link.symlink_to(source)
+    assert "is the source folder itself" in refused(4, "mount", source, link)
+
+
+def test_already_mounted(source: Path, mount: MountMaker) -> None:
+    made = mount(source)
+    said = refused(4, "mount", source, made.path)
+    assert "already mounted" in said
+    assert f"zsofs umount {made.path}" in said
+
+
+def test_umount_of_what_is_not_ours(tmp_path: Path) -> None:
+    assert "nothing is mounted" in refused(6, "umount", tmp_path)
+    assert "not zsofs but proc" in refused(6, "umount", "/proc")
+
+
+@pytest.mark.usefixtures("as_root")
+def test_no_fuse_device_or_no_right_to_it(source: Path, tmp_path: Path) -> None:
+    """In a private mount namespace, where /dev/fuse can be hidden."""
+    script = tmp_path / "run.sh"
+    words = " ".join([*ZSOFS, "mount", str(source), str(tmp_path / "mnt")])
+    script.write_text(f"mount -t tmpfs none /dev\n{words}\n")
+    done = subprocess.run(
+        ["unshare", "-m", "sh", str(script)], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 5
+    assert "/dev/fuse does not exist" in done.stderr
+    script.write_text(
+        f"mount -t tmpfs none /dev\nmknod -m 600 /dev/fuse c 10 229\n"
+        f"setpriv --reuid 65534 --regid 65534 --clear-groups {words}\n"
+    )
+    for folder in (source, tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    with readable_project():
+        done = subprocess.run(
+            ["unshare", "-m", "sh", str(script)],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+        )
+    assert done.returncode == 5
+    assert "no right to open /dev/fuse" in done.stderr
+
+
+@pytest.mark.usefixtures("as_root")
+def test_what_users_lack(source: Path, tmp_path: Path) -> None:
+    """fusermount3 missing, and user_allow_other missing, as another user in a private namespace."""
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    for folder in (source, tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    (tmp_path / "fuse.conf").write_text("#user_allow_other\n")
+    script = tmp_path / "run.sh"
+
+    def attempt(path: str, prelude: str, *arguments: str) -> str:
+        words = " ".join([*ZSOFS, "mount", *arguments, str(source), str(home / "mnt")])
+        script.write_text(
+            "mount -t tmpfs none /dev\nmknod -m 666 /dev/fuse c 10 229\n"
+            f"mknod -m 666 /dev/null c 1 3\n{prelude}\n"
+            "exec setpriv --reuid 65534 --regid 65534 --clear-groups"
+            f" /usr/bin/env PATH={path} {words}\n"
+        )
+        done = subprocess.run(
+            ["unshare", "-m", "sh", str(script)],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+        )
+        assert done.returncode == 5, done.stderr
+        return done.stderr
+
+    with readable_project():
+        assert "fusermount3" in attempt("/nowhere", "")
+        hide = f"mount --bind {tmp_path / 'fuse.conf'} /etc/fuse.conf"
+        said = attempt(os.environ["PATH"], hide, "--allow-other")
+    assert "user_allow_other" in said
+    assert "/etc/fuse.conf" in said
+
+
+def test_odd_characters_in_the_source_name(tmp_path: Path) -> None:
+    names = [
+        b"with,comma",
+        b"back\\slash",
+        "\N{SNOWMAN} caf\xe9".encode(),
+        b"\xff\xfe",
+        b"new\nline",
+    ]
+    for number, name in enumerate(names):
+        source = Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), name)))
+        source.mkdir()
+        shutil.copy(DATA / "ziso-py.zso", source / "Game.zso")
+        with mounted(source, tmp_path / f"mnt{number}") as made:
+            assert os.listdir(made.path) == ["Game.iso"]
+
+
+def test_a_log_file_that_cannot_be_written(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = refused(2, "mount", "--log-file", tmp_path / "file" / "log", source, tmp_path / "mnt")
+    assert "cannot be written" in said

@@ -1,0 +1,89 @@
+"""Which module may import which. ARCHITECTURE.md draws the same picture."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "zsofs"
+
+ALLOWED: dict[str, set[str]] = {
+    "__init__": set(),
+    "__main__": {"cli"},
+    "cli": {"__init__", "errors", "daemon", "log", "mountpoint", "mount", "demo"},
+    "daemon": set(),
+    "log": set(),
+    "demo": set(),
+    "mountpoint": {"errors"},
+    "mount": {"errors", "mountpoint", "fs", "library", "reads", "cache", "workers", "source"},
+    "fs": {"errors", "image", "library", "reads", "survey", "workers"},
+    "library": {"errors", "image", "names", "source", "survey"},
+    "survey": {"errors", "names", "probe", "source"},
+    "source": {"errors", "names", "probe"},
+    "reads": {"cache", "image", "workers"},
+    "workers": set(),
+    "cache": set(),
+    "image": {"_blocks", "formats", "probe"},
+    "probe": {"_blocks", "errors", "formats"},
+    "names": set(),
+    "formats": {"errors"},
+    "errors": set(),
+}
+ONLY_IN = {
+    "pyfuse3": {"fs", "mount"},
+    "trio": {"fs", "mount", "reads", "cache", "workers"},
+    "lz4": {"demo"},
+    "zstandard": {"demo"},
+    "pycdlib": {"demo"},
+}
+
+
+def room(path: Path) -> str:
+    return "formats" if path.parent.name == "formats" else path.stem
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            found |= (
+                {f"zsofs.{alias.name}" for alias in node.names} if module == "zsofs" else {module}
+            )
+    return found
+
+
+def test_imports_go_one_way() -> None:
+    rooms = {room(path) for path in PACKAGE.rglob("*.py")}
+    assert rooms == set(ALLOWED)
+    for path in PACKAGE.rglob("*.py"):
+        here = room(path)
+        own = {name.split(".")[1] for name in imports(path) if name.startswith("zsofs.")}
+        own = {"__init__" if name == "__version__" else name for name in own} - {here}
+        assert own <= ALLOWED[here], f"{path.name} imports {own - ALLOWED[here]}"
+
+
+def test_the_allowed_imports_have_no_circle() -> None:
+    done: set[str] = set()
+    left = dict(ALLOWED)
+    while left:
+        free = {name for name, uses in left.items() if uses - {"_blocks"} <= done}
+        assert free, f"a circle among {sorted(left)}"
+        done |= free
+        left = {name: uses for name, uses in left.items() if name not in free}
+
+
+def test_outside_packages_stay_in_their_rooms() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        for name in imports(path):
+            package = name.split(".")[0]
+            if package in ONLY_IN:
+                assert room(path) in ONLY_IN[package], f"{path.name} imports {package}"
+
+
+def test_architecture_names_every_module() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    for path in PACKAGE.rglob("*.py*"):
+        if path.suffix in (".py", ".pyx") and not path.stem.startswith("__"):
+            assert path.name in text, path.name

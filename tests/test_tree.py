@@ -1,0 +1,209 @@
+"""How a tree of files is shown: everything passes through, discs under their new names."""
+
+import errno
+import os
+import shutil
+import socket
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import writers
+from tests.conftest import MountMaker
+from tests.mounting import DATA, mounted, wait_until
+
+PS2 = DATA / "ps2.iso"
+
+
+def test_everything_else_passes_through(source: Path, mount: MountMaker) -> None:
+    folder = source / "DVD" / "Extras [1]"
+    folder.mkdir(parents=True)
+    (folder / "cover.jpg").write_bytes(os.urandom(70_000))
+    (folder / "empty.txt").touch()
+    (folder / "Plain.iso").write_bytes(PS2.read_bytes())
+    (folder / "Plain.bin").write_bytes(b"\0" * 5000)
+    (folder / "Plain.cue").write_text('FILE "Plain.bin" BINARY\n')
+    (folder / "noextension").write_text("text")
+    os.utime(folder / "cover.jpg", ns=(5, 1_000_000_007))
+    made = mount(source)
+    shown = made.path / "DVD" / "Extras [1]"
+    assert sorted(os.listdir(shown)) == sorted(os.listdir(folder))
+    for path in folder.iterdir():
+        assert (shown / path.name).read_bytes() == path.read_bytes()
+        assert (shown / path.name).stat().st_mtime_ns == path.stat().st_mtime_ns
+    assert stat.S_IMODE(shown.stat().st_mode) & 0o222 == 0
+    assert os.statvfs(made.path).f_blocks == os.statvfs(source).f_blocks
+
+
+def test_names(source: Path, mount: MountMaker) -> None:
+    disc = (DATA / "ziso-py.zso").read_bytes()
+    odd = [b"caf\xe9\xff.zso", b"[x] {y} 'z'.ZSO", b"new\nline.zso", b"x" * 251 + b".zso", b"none"]
+    for name in odd:
+        Path(os.fsdecode(os.path.join(os.fsencode(source), name))).write_bytes(disc)
+    (source / "Game.zso").write_bytes(disc)
+    (source / "Game.cso").write_bytes((DATA / "ciso-py.cso").read_bytes())
+    (source / "Real.iso").write_text("a real one")
+    (source / "Real.zso").write_bytes(disc)
+    (source / "Named.iso").write_bytes(disc)
+    (source / ("y" * 253)).write_bytes(disc)
+    made = mount(source)
+    assert sorted(os.listdir(os.fsencode(made.path))) == sorted(
+        [b"caf\xe9\xff.iso", b"[x] {y} 'z'.iso", b"new\nline.iso", b"x" * 251 + b".iso"]
+        + [b"none.iso", b"Game.zso.iso", b"Game.cso.iso", b"Real.iso", b"Real.zso.iso"]
+        + [b"Named.iso", b"y" * 253]
+    )
+    assert (made.path / "Real.iso").read_text() == "a real one"
+    for name in ("Named.iso", "Real.zso.iso", "Game.cso.iso", "none.iso"):
+        assert (made.path / name).read_bytes() == PS2.read_bytes()
+    assert (made.path / ("y" * 253)).read_bytes() == disc
+    assert len(made.log_lines("longer than 255 bytes")) == 1
+
+
+def test_raw_cd_image_is_shown_as_bin(source: Path, mount: MountMaker) -> None:
+    sector = b"\x00" + b"\xff" * 10 + b"\x00" + bytes(4) + b"cd" * 1168
+    assert len(sector) == 2352
+    image = sector * 40
+    (source / "Track.zso").write_bytes(writers.danixu(image, block_size=2352))
+    (source / "Other.cso").write_bytes(writers.maxcso_cso1(image, block_size=2048))
+    made = mount(source)
+    assert sorted(os.listdir(made.path)) == ["Other.bin", "Track.bin"]
+    assert (made.path / "Track.bin").read_bytes() == image
+    assert (made.path / "Other.bin").read_bytes() == image
+
+
+def test_symlinks(source: Path, tmp_path: Path, mount: MountMaker) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("not for the mount")
+    (source / "all").mkdir()
+    shutil.copy(DATA / "ziso-py.zso", source / "all" / "Game.zso")
+    (source / "Relative.zso").symlink_to("all/Game.zso")
+    (source / "Absolute.zso").symlink_to(source / "all" / "Game.zso")
+    (source / "favourites").symlink_to("all")
+    (source / "loop").symlink_to("loop")
+    (source / "all" / "up").symlink_to("..")
+    (source / "out").symlink_to(outside)
+    (source / "secret").symlink_to(outside / "secret")
+    (source / "dangling").symlink_to("nowhere")
+    (source / "one").mkdir()
+    (source / "two").mkdir()
+    (source / "one" / "two").symlink_to("../two")
+    (source / "two" / "one").symlink_to("../one")
+    made = mount(source)
+    for name in ("Relative.iso", "Absolute.iso", "favourites/Game.iso", "all/Game.iso"):
+        assert not (made.path / name).is_symlink()
+        assert (made.path / name).read_bytes() == PS2.read_bytes()
+    assert (made.path / "favourites").is_dir()
+    for name in ("loop", "out", "secret", "dangling", "all/up"):
+        assert os.readlink(made.path / name) == os.readlink(source / name)
+    assert (made.path / "one" / "two").is_dir()
+    assert os.readlink(made.path / "one" / "two" / "one") == "../one"
+    count = sum(len(files) + len(folders) for _, folders, files in os.walk(made.path))
+    assert count == 18
+    assert "outside" in os.readlink(made.path / "secret")
+
+
+def test_a_symlink_swapped_for_one_that_leads_out_is_not_followed(
+    source: Path, tmp_path: Path, mount: MountMaker
+) -> None:
+    outside = tmp_path / "outside.bin"
+    outside.write_bytes(b"secret" * 1000)
+    inside = source / "File.bin"
+    inside.write_bytes(b"public" * 1000)
+    made = mount(source)
+    assert (made.path / "File.bin").read_bytes() == b"public" * 1000
+    inside.unlink()
+    inside.symlink_to(outside)
+    with pytest.raises(OSError) as caught:  # the listing is still the old one
+        (made.path / "File.bin").read_bytes()
+    assert caught.value.errno in (errno.ESTALE, errno.ELOOP, errno.EIO)
+    wait_until(lambda: (made.path / "File.bin").is_symlink(), "the new listing")
+
+
+def test_fifos_sockets_and_devices_are_listed_and_never_opened(
+    source: Path, mount: MountMaker
+) -> None:
+    os.mkfifo(source / "fifo.zso")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(source / "s.zso"))
+        if os.geteuid() == 0:
+            os.mknod(source / "device.iso", stat.S_IFCHR | 0o600, os.makedev(1, 5))
+        made = mount(source)
+        assert sorted(os.listdir(made.path)) == sorted(os.listdir(source))
+        for name in os.listdir(source):
+            shown, real = (made.path / name).lstat(), (source / name).lstat()
+            assert stat.S_IFMT(shown.st_mode) == stat.S_IFMT(real.st_mode)
+
+
+def test_changes_in_the_source_show_within_a_second_or_so(source: Path, mount: MountMaker) -> None:
+    made = mount(source)
+    assert os.listdir(made.path) == []
+    shutil.copy(DATA / "ziso-py.zso", source / "New.zso")
+    wait_until(lambda: os.listdir(made.path) == ["New.iso"], "the new disc", 5)
+    assert (made.path / "New.iso").read_bytes() == PS2.read_bytes()
+    (source / "New.zso").rename(source / "Renamed.zso")
+    wait_until(lambda: os.listdir(made.path) == ["Renamed.iso"], "the new name", 5)
+    wait_until(lambda: not (made.path / "New.iso").exists(), "the old name's end", 5)
+    (source / "Renamed.zso").unlink()
+    wait_until(lambda: os.listdir(made.path) == [], "an empty folder", 5)
+
+
+def test_a_replaced_disc_keeps_its_old_bytes_for_who_has_it_open(
+    source: Path, mount: MountMaker
+) -> None:
+    shutil.copy(DATA / "zstd-2048.zso", source / "Game.zso")
+    made = mount(source)
+    before = (made.path / "Game.iso").stat().st_ino
+    with (made.path / "Game.iso").open("rb", buffering=0) as old:
+        assert old.read(4096) == (DATA / "psp.iso").read_bytes()[:4096]
+        shutil.copy(DATA / "ziso-py.zso", source / "new")
+        (source / "new").rename(source / "Game.zso")
+        wait_until(lambda: (made.path / "Game.iso").stat().st_size == 1468416, "the new disc")
+        assert (made.path / "Game.iso").stat().st_ino != before
+        assert (made.path / "Game.iso").read_bytes() == PS2.read_bytes()
+        old.seek(0)
+        assert old.read() == (DATA / "psp.iso").read_bytes()
+
+
+def test_a_folder_that_may_not_be_read(source: Path, mount: MountMaker) -> None:
+    """As root nothing is closed to us, so a folder that is gone has to serve."""
+    (source / "folder").mkdir()
+    made = mount(source)
+    assert os.listdir(made.path) == ["folder"]
+    (source / "folder").rmdir()
+    with pytest.raises(FileNotFoundError):
+        os.listdir(made.path / "folder")
+    wait_until(lambda: os.listdir(made.path) == [], "the new listing", 5)
+
+
+def test_numbers_are_forgotten(tmp_path: Path, source: Path) -> None:
+    """After all names are dropped the kernel may use them again: nothing breaks."""
+    for number in range(300):
+        (source / f"{number}.txt").write_text(str(number))
+    with mounted(source, tmp_path / "mnt") as made:
+        for _ in range(3):
+            for number in range(300):
+                assert (made.path / f"{number}.txt").read_text() == str(number)
+            if os.geteuid() == 0:
+                Path("/proc/sys/vm/drop_caches").write_text("2")
+            time.sleep(0.1)
+
+
+def test_one_daemon_serves_many_folders(source: Path, mount: MountMaker) -> None:
+    for number in range(20):
+        folder = source / str(number) / "a" / "b"
+        folder.mkdir(parents=True)
+        shutil.copy(DATA / "zstd-2048.zso", folder / f"{number}.zso")
+    made = mount(source, "--cache-size", "1M", "--threads", "2", "-o", "nofail,ro,x-any")
+    found = sorted(path.name for path in made.path.rglob("*.iso"))
+    assert found == sorted(f"{number}.iso" for number in range(20))
+    psp = (DATA / "psp.iso").read_bytes()
+    assert all(path.read_bytes() == psp for path in made.path.rglob("*.iso"))
+
+
+def test_verbose_says_how_it_ended(source: Path, tmp_path: Path) -> None:
+    with mounted(source, tmp_path / "mnt", "-v") as made:
+        pass
+    assert made.log_lines("unmounted")
