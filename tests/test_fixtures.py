@@ -38,7 +38,8 @@ def shown(tree: Mount, name: str) -> Path:
 
 
 def plain(name: str) -> bytes:
-    return (DATA / (MANIFEST[name]["image"] + ".iso")).read_bytes()
+    image: str = MANIFEST[name]["image"]
+    return (DATA / f"{image}.iso").read_bytes()
 
 
 @pytest.mark.parametrize("name", MANIFEST)
