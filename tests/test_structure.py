@@ -45,6 +45,9 @@ def imports(path: Path) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
             names = {f"zsofs.{alias.name}" for alias in node.names}
             found |= names if module == "zsofs" else {module}
     return found

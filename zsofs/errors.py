@@ -50,8 +50,6 @@ class UnmountError(ZsofsError):
 class FormatError(ZsofsError):
     """A file has the magic of a container but cannot be served as a disc."""
 
-    exit_code = 7
-
 
 class DamagedError(FormatError):
     """The container is cut, or its header or index contradicts itself or the file."""
@@ -68,8 +66,6 @@ class BlockError(ZsofsError):
         block: number of the block, counted from 0.
         offset: where its stored bytes begin in the source file, in bytes; -1 if not known.
     """
-
-    exit_code = 7
 
     def __init__(self, block: int, offset: int, reason: str) -> None:
         self.block = block
