@@ -40,8 +40,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 PATIENCE_SECONDS = 0.25
-"""How long a request waits for a folder to be looked at again before the last listing, however
-old, has to do: a disk that hangs must not make `ls` hang where an answer is at hand."""
+"""How long requests wait, from when a folder began to be looked at again, before the last listing,
+however old, has to do: a disk that hangs must not make `ls` hang where an answer is at hand."""
 
 
 def _guarded(
@@ -84,6 +84,7 @@ class _Survey:
     """A look at the source under way, and those who wait for it."""
 
     def __init__(self) -> None:
+        self.begun = trio.current_time()
         self.done = trio.Event()
         self.error: Exception | None = None
 
@@ -251,7 +252,7 @@ class Operations(pyfuse3.Operations):
         if folder.children is None:
             await survey.done.wait()
         else:
-            with trio.move_on_after(PATIENCE_SECONDS):
+            with trio.move_on_at(survey.begun + PATIENCE_SECONDS):
                 await survey.done.wait()
         if folder.children is None:
             raise survey.error or StaleNodeError(f"{folder.name}: gone")
