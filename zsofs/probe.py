@@ -1,7 +1,8 @@
 """Decides what a header does not say: the codec of the payload, and the kind of disc."""
 
 import os
-import struct
+import sys
+from array import array
 from dataclasses import dataclass, replace
 
 from zsofs._blocks import BlockReader
@@ -14,7 +15,10 @@ _SAMPLE = 8
 length about never, but one of the first blocks may be damaged."""
 
 _INDEX_SLICE = 1024
-"""Index entries looked through for packed blocks: 4 KiB, one page."""
+"""Index entries looked through at a time: 4 KiB, one page. The first slice of any real disc has
+packed blocks; only where it has none are more of them read."""
+
+_PLAIN_FLAG = 1 << 31
 
 _VOLUME_DESCRIPTOR = 16
 """The 2 KiB sector that every disc has and no writer can leave out."""
@@ -112,15 +116,19 @@ def _decide_codec(source: OpenSource, geometry: Geometry) -> Codec:
 
 def _packed_blocks(source: OpenSource, geometry: Geometry) -> list[int]:
     """Numbers of the first packed blocks, with the volume descriptor's among them."""
-    count = min(geometry.block_count, _INDEX_SLICE)
-    raw = source.read_at(geometry.index_offset, 4 * count)
-    entries = struct.unpack(f"<{len(raw) // 4}I", raw[: len(raw) // 4 * 4])
-    packed = [number for number, entry in enumerate(entries) if not entry >> 31]
-    descriptor = _VOLUME_DESCRIPTOR * 2048 // geometry.block_size
-    chosen = packed[:_SAMPLE]
-    if descriptor in packed and descriptor not in chosen:
-        chosen[-1] = descriptor
-    return chosen
+    for first in range(0, geometry.block_count, _INDEX_SLICE):
+        count = min(geometry.block_count - first, _INDEX_SLICE)
+        entries = array("I", source.read_at(geometry.index_offset + 4 * first, 4 * count))
+        if sys.byteorder == "big":
+            entries.byteswap()
+        if entries and min(entries) < _PLAIN_FLAG:
+            packed = [first + at for at, entry in enumerate(entries) if entry < _PLAIN_FLAG]
+            chosen = packed[:_SAMPLE]
+            descriptor = _VOLUME_DESCRIPTOR * 2048 // geometry.block_size
+            if descriptor in packed and descriptor not in chosen:
+                chosen[-1] = descriptor
+            return chosen
+    return []
 
 
 def _decodes(reader: BlockReader, fd: int, number: int, block_size: int) -> bool:
