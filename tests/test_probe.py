@@ -1,6 +1,7 @@
 """What a header does not say, found out from the payload."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def probed(tmp_path: Path, data: bytes) -> Disc | None:
         os.close(fd)
 
 
-CODECS = {
+CODECS: dict[str, tuple[Callable[[bytes], bytes], Codec]] = {
     "lz4": (writers.ziso_py, Codec.LZ4),
     "zstd": (writers.zstd_ziso, Codec.ZSTD),
     "zlib": (writers.zlib_zso, Codec.ZLIB),

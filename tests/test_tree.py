@@ -55,8 +55,8 @@ def test_names(source: Path, mount: MountMaker) -> None:
         + [b"Named.iso", b"y" * 253]
     )
     assert (made.path / "Real.iso").read_text() == "a real one"
-    for name in ("Named.iso", "Real.zso.iso", "Game.cso.iso", "none.iso"):
-        assert (made.path / name).read_bytes() == PS2.read_bytes()
+    for shown in ("Named.iso", "Real.zso.iso", "Game.cso.iso", "none.iso"):
+        assert (made.path / shown).read_bytes() == PS2.read_bytes()
     assert (made.path / ("y" * 253)).read_bytes() == disc
     assert len(made.log_lines("longer than 255 bytes")) == 1
 
@@ -119,7 +119,7 @@ def test_a_symlink_swapped_for_one_that_leads_out_is_not_followed(
     with pytest.raises(OSError) as caught:  # the listing is still the old one
         (made.path / "File.bin").read_bytes()
     assert caught.value.errno in (errno.ESTALE, errno.ELOOP, errno.EIO)
-    wait_until(lambda: (made.path / "File.bin").is_symlink(), "the new listing")
+    wait_until((made.path / "File.bin").is_symlink, "the new listing")
 
 
 def test_fifos_sockets_and_devices_are_listed_and_never_opened(
