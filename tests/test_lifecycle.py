@@ -113,7 +113,7 @@ def test_a_killed_daemon_fails_loudly_and_the_next_mount_cleans_up(
         wait_until(lambda: not daemons_of(point), "the daemon's end")
         with pytest.raises(OSError) as caught:
             os.listdir(point)
-        assert caught.value.errno == errno.ENOTCONN
+        assert caught.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
         done = run("mount", "-q", disc_source, point)
         assert done.returncode == 0, done.stderr
         assert os.listdir(point) == ["Game.iso"]

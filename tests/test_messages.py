@@ -1,6 +1,7 @@
 """What people are told when something cannot be done: one sentence, and a documented exit code."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MountMaker
-from tests.mounting import DATA, ZSOFS, mounted
+from tests.mounting import DATA, ZSOFS, mounted, unmount
 from zsofs import __version__, errors
 from zsofs.errors import ZsofsError
 
@@ -83,7 +84,7 @@ def test_sources_that_cannot_be(tmp_path: Path) -> None:
     assert not point.exists()
 
 
-@pytest.mark.usefixtures("as_root")
+@pytest.mark.usefixtures("as_root", "another_user")
 def test_a_source_that_may_not_be_read(tmp_path: Path) -> None:
     source, home = tmp_path / "source", tmp_path / "home"
     source.mkdir(mode=0o700)
@@ -91,28 +92,17 @@ def test_a_source_that_may_not_be_read(tmp_path: Path) -> None:
     os.chown(home, 65534, 65534)
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
-    with readable_project():
-        said = refused(3, "mount", source, home / "mnt", user=65534, group=65534, cwd=ROOT)
+    said = refused(3, "mount", source, home / "mnt", user=65534, group=65534, cwd=ROOT)
     assert "cannot be read: Permission denied" in said
 
 
-class readable_project:
-    """Make sure that another user can run this checkout; skip where that cannot be."""
-
-    def __enter__(self) -> None:
-        done = subprocess.run(
-            [*ZSOFS, "--version"],
-            user=65534,
-            group=65534,
-            cwd="/",
-            capture_output=True,
-            check=False,
-        )
-        if done.returncode:
-            pytest.skip("another user cannot read this checkout or its Python")
-
-    def __exit__(self, *_: object) -> None:
-        pass
+@pytest.fixture
+def another_user() -> None:
+    """Skip where another user cannot run this checkout, as below a closed home folder."""
+    try:
+        subprocess.run([*ZSOFS, "--version"], user=65534, group=65534, cwd="/", check=True)
+    except (OSError, subprocess.SubprocessError):
+        pytest.skip("another user cannot read this checkout or its Python")
 
 
 def test_mount_points_that_cannot_be(source: Path, tmp_path: Path) -> None:
@@ -138,16 +128,40 @@ def test_already_mounted(source: Path, mount: MountMaker) -> None:
     assert f"zsofs umount {made.path}" in said
 
 
+@pytest.mark.usefixtures("as_root", "another_user")
+def test_umount_of_somebody_elses(source: Path, mount: MountMaker) -> None:
+    made = mount(source, "--allow-other")
+    for folder in made.path.parents[:3]:
+        folder.chmod(0o755)
+    said = refused(6, "umount", made.path, user=65534, group=65534, cwd=ROOT)
+    assert "belongs to another user" in said
+    assert made.is_alive()
+
+
+def test_nobody_listens(source: Path, tmp_path: Path) -> None:
+    """The mount is made although nobody reads what is said about it."""
+    point = tmp_path / "mnt"
+    words = shlex.join([*ZSOFS, "mount", str(source), str(point)])
+    try:
+        done = subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {words} | true"], capture_output=True, check=False
+        )
+        assert done.stderr == b""
+        assert os.path.ismount(point)
+    finally:
+        unmount(point)
+
+
 def test_umount_of_what_is_not_ours(tmp_path: Path) -> None:
     assert "nothing is mounted" in refused(6, "umount", tmp_path)
     assert "not zsofs but proc" in refused(6, "umount", "/proc")
 
 
-@pytest.mark.usefixtures("as_root")
+@pytest.mark.usefixtures("as_root", "another_user")
 def test_no_fuse_device_or_no_right_to_it(source: Path, tmp_path: Path) -> None:
     """In a private mount namespace, where /dev/fuse can be hidden."""
     script = tmp_path / "run.sh"
-    words = " ".join([*ZSOFS, "mount", str(source), str(tmp_path / "mnt")])
+    words = shlex.join([*ZSOFS, "mount", str(source), str(tmp_path / "mnt")])
     script.write_text(f"mount -t tmpfs none /dev\n{words}\n")
     done = subprocess.run(
         ["unshare", "-m", "sh", str(script)], capture_output=True, text=True, check=False, cwd=ROOT
@@ -160,19 +174,18 @@ def test_no_fuse_device_or_no_right_to_it(source: Path, tmp_path: Path) -> None:
     )
     for folder in (source, tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
-    with readable_project():
-        done = subprocess.run(
-            ["unshare", "-m", "sh", str(script)],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=ROOT,
-        )
+    done = subprocess.run(
+        ["unshare", "-m", "sh", str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
     assert done.returncode == 5
     assert "no right to open /dev/fuse" in done.stderr
 
 
-@pytest.mark.usefixtures("as_root")
+@pytest.mark.usefixtures("as_root", "another_user")
 def test_what_users_lack(source: Path, tmp_path: Path) -> None:
     """fusermount3 missing, and user_allow_other missing, as another user in a private namespace."""
     home = tmp_path / "home"
@@ -184,7 +197,7 @@ def test_what_users_lack(source: Path, tmp_path: Path) -> None:
     script = tmp_path / "run.sh"
 
     def attempt(path: str, prelude: str, *arguments: str) -> str:
-        words = " ".join([*ZSOFS, "mount", *arguments, str(source), str(home / "mnt")])
+        words = shlex.join([*ZSOFS, "mount", *arguments, str(source), str(home / "mnt")])
         script.write_text(
             "mount -t tmpfs none /dev\nmknod -m 666 /dev/fuse c 10 229\n"
             f"mknod -m 666 /dev/null c 1 3\n{prelude}\n"
@@ -201,10 +214,9 @@ def test_what_users_lack(source: Path, tmp_path: Path) -> None:
         assert done.returncode == 5, done.stderr
         return done.stderr
 
-    with readable_project():
-        assert "fusermount3" in attempt("/nowhere", "")
-        hide = f"mount --bind {tmp_path / 'fuse.conf'} /etc/fuse.conf"
-        said = attempt(os.environ["PATH"], hide, "--allow-other")
+    assert "fusermount3" in attempt("/nowhere", "")
+    hide = f"mount --bind {tmp_path / 'fuse.conf'} /etc/fuse.conf"
+    said = attempt(os.environ["PATH"], hide, "--allow-other")
     assert "user_allow_other" in said
     assert "/etc/fuse.conf" in said
 

@@ -248,7 +248,7 @@ def _mount(options: argparse.Namespace) -> int:
     if code == 0:
         os.stat(prepared)  # answered by the daemon: the mount can be used
         if not options.quiet:
-            _say_mounted(options, point, f"end it with: zsofs umount {point}")
+            _say_mounted(options, point, f"end it with: {mountpoint.COMMAND} umount {point}")
     return code
 
 
@@ -302,11 +302,15 @@ def _serve(
 
 def _say_mounted(options: argparse.Namespace, point: str, end: str) -> None:
     what = "the sample disc" if options.demo else options.paths[0]
-    print(f"{what} is mounted at {point}; {end}", flush=True)
+    text = f"{what} is mounted at {point}; {end}"
     if options.demo:
         from zsofs.demo import WHAT_TO_TRY
 
-        print(WHAT_TO_TRY.format(point=point), flush=True)
+        text += "\n" + WHAT_TO_TRY.format(point=point)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # whoever listened has gone; the mount is there all the same
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _umount(options: argparse.Namespace) -> int:

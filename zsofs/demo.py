@@ -23,6 +23,7 @@ Three copies of one small disc, packed as LZ4 ZSO, Zstandard ZSO and CSO. Try:
 
 def fill_demo_folder(folder: str) -> None:
     """Make the sample disc and put the three packed copies into *folder*."""
+    os.chmod(folder, 0o755)  # as the mount shows it, so that --allow-other means something
     image = _make_image()
     lz4_block = _plain_if_no_shorter(
         lambda block: bytes(lz4.block.compress(block, mode="high_compression", store_size=False))

@@ -130,9 +130,12 @@ class Operations(pyfuse3.Operations):
 
     @_guarded
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
-        """The kernel drops inode numbers."""
+        """The kernel drops inode numbers. It takes no answer, so pyfuse3 expects no FUSEError."""
         for number, times in inode_list:
-            self._library.forget(number, times)
+            try:
+                self._library.forget(number, times)
+            except Exception:
+                log.exception("a bug in zsofs: inode %d could not be forgotten", number)
 
     @_guarded
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:

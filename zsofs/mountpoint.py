@@ -17,6 +17,9 @@ _ANSWER_SECONDS = 2.0
 _FUSE_DEVICE = "/dev/fuse"
 _FUSE_CONF = Path("/etc/fuse.conf")
 
+COMMAND = os.environ.get("ZSOFS_COMMAND", "zsofs")
+"""How this program was called, for hints: ``./bootstrap.sh`` where it is not on the PATH."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
@@ -26,11 +29,13 @@ class Mounted:
         path: where it is mounted.
         device: major and minor number, as in ``0:52``.
         kind: type of the file system, as in ``fuse.zsofs``.
+        user: whose mount it is, where it is one of FUSE.
     """
 
     path: bytes
     device: str
     kind: str
+    user: int | None
 
 
 def mounted_at(path: bytes) -> Mounted | None:
@@ -40,7 +45,9 @@ def mounted_at(path: bytes) -> Mounted | None:
         fields, _, rest = line.partition(b" - ")
         _, _, device, _, point, *_ = fields.split(b" ")
         if _unescape(point) == path:
-            found = Mounted(path, device.decode(), rest.split(b" ")[0].decode())
+            kind, _, options = rest.split(b" ", 2)
+            user = re.search(rb"\buser_id=(\d+)", options.rpartition(b" ")[2])
+            found = Mounted(path, device.decode(), kind.decode(), int(user[1]) if user else None)
     return found
 
 
@@ -126,7 +133,7 @@ def _clear_dead_mount(path: str, point: bytes) -> None:
         return  # an empty disk, or a container's volume, is as good as an empty folder
     ours = mounted.kind == FILE_SYSTEM_TYPE
     if not _is_dead(point):
-        command = "zsofs umount" if ours else "fusermount3 -u"
+        command = f"{COMMAND} umount" if ours else "fusermount3 -u"
         raise MountPointError(
             f"{'zsofs' if ours else mounted.kind} is already mounted at {path}; unmount it first"
             f" with: {command} {path}"
@@ -233,6 +240,11 @@ def unmount(path: str, *, lazy: bool = False) -> None:
         raise UnmountError(
             f"what is mounted at {path} is not zsofs but {mounted.kind}; use umount for it"
         )
+    if os.geteuid() not in (0, mounted.user):
+        raise UnmountError(
+            f"the mount at {path} belongs to another user (number {mounted.user}), who can unmount"
+            " it, as root can"
+        )
     if os.geteuid() == 0:
         command = ["umount", *(["--lazy"] if lazy else [])]
     else:
@@ -247,7 +259,7 @@ def unmount(path: str, *, lazy: bool = False) -> None:
         users = ", ".join(_users_of(point)) or "some program"
         raise UnmountError(
             f"{path} is in use by {users}; close it, or detach the mount at once with:"
-            f" zsofs umount --lazy {path}"
+            f" {COMMAND} umount --lazy {path}"
         )
     raise UnmountError(f"{path} could not be unmounted: {said}")
 

@@ -1,0 +1,402 @@
+#!/bin/sh
+# Installs what zsofs needs, builds it once in .venv beside this file, and runs it.
+# `./bootstrap.sh help` says what it can do.
+set -eu
+unset CDPATH
+
+# ---- What has to be there, and the Debian packages it comes in ---------------------------------
+
+mount_libraries='fuse3 liblz4 libzstd libdeflate' # as pkg-config calls them
+mount_packages='python3 python3-venv python3-dev gcc libc6-dev pkg-config
+    fuse3 libfuse3-dev liblz4-dev libzstd-dev libdeflate-dev'
+
+test_programs='isoinfo 7z xorriso cmp'
+test_packages='genisoimage p7zip-full xorriso diffutils'
+
+system_programs='qemu-system-x86_64'
+system_packages='qemu-system-x86'
+
+# The same as mount_packages for those who have no apt-get.
+packages_elsewhere() {
+    # shellcheck source=/dev/null
+    case " $(. /etc/os-release 2>/dev/null && echo "${ID-} ${ID_LIKE-}") " in
+    *' fedora '* | *' rhel '*)
+        echo 'dnf install python3 python3-devel gcc pkgconf-pkg-config' \
+            'fuse3 fuse3-devel lz4-devel libzstd-devel libdeflate-devel'
+        ;;
+    *' arch '*)
+        echo 'pacman -S python gcc pkgconf fuse3 lz4 zstd libdeflate'
+        ;;
+    *' alpine '*)
+        echo 'apk add python3 python3-dev gcc musl-dev linux-headers pkgconf' \
+            'fuse3 fuse3-dev lz4-dev zstd-dev libdeflate-dev'
+        ;;
+    *suse*)
+        echo 'zypper install python311 python311-devel gcc pkg-config' \
+            'fuse3 fuse3-devel liblz4-devel libzstd-devel libdeflate-devel'
+        ;;
+    *)
+        echo 'Python 3.11 or newer with its venv module and C headers, a C compiler, pkg-config,' \
+            'fuse3, and the development files of libfuse3, liblz4, libzstd and libdeflate'
+        ;;
+    esac
+}
+
+# ---- Words -------------------------------------------------------------------------------------
+
+usage() {
+    cat <<'END'
+Installs what zsofs needs (once), builds it in .venv beside this file (once), and runs it.
+
+  ./bootstrap.sh mount ~/zso ~/iso     show the discs in ~/zso as .iso files in ~/iso
+  ./bootstrap.sh mount --demo ~/iso    the same with a small sample disc
+  ./bootstrap.sh umount ~/iso          take the mount down
+  ./bootstrap.sh install               put zsofs on the PATH, independent of this folder:
+                                       for everyone as root, else for you alone
+  ./bootstrap.sh uninstall             remove that again
+  ./bootstrap.sh test [ARGUMENTS]      run the tests; arguments go to pytest
+  ./bootstrap.sh test --system         run the tests that boot a virtual machine
+  ./bootstrap.sh test --coverage       run the tests and count the lines that they reach
+  ./bootstrap.sh --version             and everything else goes to zsofs itself
+
+`./bootstrap.sh mount --help` explains mounting.
+END
+}
+
+say() {
+    printf 'zsofs: %s\n' "$*" >&2
+}
+
+die() {
+    say "$*"
+    exit 1
+}
+
+# Runs a command with its output in $log.
+logged() {
+    printf '+ %s\n' "$*" >>"$log"
+    "$@" </dev/null >>"$log" 2>&1
+}
+
+# For when a logged command has failed.
+die_with_log() {
+    tail -n 40 "$log" >&2
+    die "$*"
+}
+
+# ---- Installing packages -----------------------------------------------------------------------
+
+# Prints the path of a Python that can build zsofs: the system's own, which the headers fit.
+find_python() {
+    for candidate in /usr/bin/python3 python3 python3.14 python3.13 python3.12 python3.11; do
+        "$candidate" -I - 2>/dev/null <<'END' && return
+import ensurepip, os, sys, sysconfig, venv
+header = os.path.join(sysconfig.get_path("include"), "Python.h")
+if sys.version_info < (3, 11) or not os.path.exists(header):
+    sys.exit(1)
+print(os.path.realpath(sys.executable))
+END
+    done
+    return 1
+}
+
+missing_to_mount() {
+    find_python >/dev/null || echo 'Python 3.11 or newer with venv and its C headers'
+    command -v cc >/dev/null || command -v gcc >/dev/null || echo 'a C compiler'
+    command -v fusermount3 >/dev/null || echo 'fusermount3'
+    if command -v pkg-config >/dev/null; then
+        for library in $mount_libraries; do
+            pkg-config --exists "$library" || echo "the development files of $library"
+        done
+    else
+        echo 'pkg-config'
+    fi
+}
+
+missing_programs() {
+    for program in "$@"; do
+        command -v "$program" >/dev/null || echo "$program"
+    done
+}
+
+# Joins lines with commas.
+listed() {
+    printf '%s\n' "$1" | sed -e ':a' -e '$!N' -e 's/\n/, /' -e 'ta'
+}
+
+# install_packages PACKAGES: those of them that are missing, with apt-get.
+install_packages() {
+    packages=''
+    for package in $1; do
+        case $(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null) in
+        installed) ;;
+        *) packages="$packages $package" ;;
+        esac
+    done
+    [ "$packages" ] || return 0
+    command="apt-get install --no-install-recommends$packages"
+    if [ "$(id -u)" = 0 ]; then
+        say "installing with apt-get:$packages"
+        set -- env
+    elif command -v sudo >/dev/null; then
+        say "installing with sudo apt-get:$packages"
+        set -- sudo env
+    else
+        die "some packages are missing; install them as root, then start again:" \
+            "apt-get update && $command"
+    fi
+    set -- "$@" DEBIAN_FRONTEND=noninteractive
+    options='-q -o DPkg::Lock::Timeout=300'
+    # shellcheck disable=SC2086 # lists of words
+    {
+        logged "$@" apt-get $options update || : # the installation says whether that mattered
+        logged "$@" apt-get $options install -y --no-install-recommends $packages || {
+            # An installation that was cut off, perhaps our own, has to be finished first.
+            grep -q 'dpkg --configure -a' "$log" && logged "$@" dpkg --configure -a &&
+                logged "$@" apt-get $options install -y --no-install-recommends $packages
+        }
+    } || die_with_log "the packages could not be installed; do it as root, then start again:" \
+        "apt-get update && $command"
+}
+
+need_to_mount() {
+    [ "$(missing_to_mount)" ] || return 0
+    if command -v apt-get >/dev/null; then
+        install_packages "$mount_packages"
+        missing=$(missing_to_mount)
+        [ -z "$missing" ] || die "this system does not have what zsofs needs: $(listed "$missing")"
+    else
+        die "this is missing: $(listed "$(missing_to_mount)");" \
+            "install it as root, then start again: $(packages_elsewhere)"
+    fi
+}
+
+# need_programs PROGRAMS PACKAGES
+need_programs() {
+    # shellcheck disable=SC2086 # a list of words
+    missing=$(missing_programs $1)
+    [ "$missing" ] || return 0
+    if command -v apt-get >/dev/null; then
+        install_packages "$2"
+    else
+        die "the tests use these programs, which are missing: $(listed "$missing")"
+    fi
+}
+
+# ---- Building ----------------------------------------------------------------------------------
+
+# What .venv was built from: where it is, and everything that an editable install does not follow.
+describe_sources() {
+    cd -- "$here"
+    pwd -P
+    cksum pyproject.toml zsofs/*.pyx
+}
+
+stamped() {
+    [ -x "$venv/bin/python" ] && [ "$(cat "$venv/$1" 2>/dev/null)" = "$sources" ]
+}
+
+stamp() {
+    printf '%s\n' "$sources" >"$venv/$1.new"
+    mv -f "$venv/$1.new" "$venv/$1"
+}
+
+# Whether the .venv that is there can be brought up to date, rather than made anew.
+can_be_updated() {
+    if [ -e "$venv/zsofs-built" ]; then
+        [ "$(head -n 1 "$venv/zsofs-built")" = "$(printf '%s\n' "$sources" | head -n 1)" ] ||
+            return 1
+    fi
+    "$venv/bin/python" -I -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
+
+pip_install() {
+    logged env PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_USER=0 \
+        "$1/bin/python" -I -m pip install "$2" "$3" ||
+        die_with_log "$4; what happened is above and in $log"
+}
+
+# Only one at a time; the lock ends with the process.
+lock() {
+    command -v flock >/dev/null || return 0
+    exec 9<"$here/pyproject.toml"
+    flock -n 9 || {
+        say "waiting for another start that is building"
+        flock 9 || :
+    }
+}
+
+unlock() {
+    exec 9<&-
+}
+
+build() {
+    [ -w "$here" ] ||
+        die "this has to be built first, and $here is not yours to write to;" \
+            "run ./bootstrap.sh --version there as its owner, or make a clone of your own"
+    lock
+    if ! stamped zsofs-built; then
+        can_be_updated || rm -rf "$venv"
+        mkdir -p "$venv"
+        echo unfinished >"$venv/zsofs-built"
+        log=$venv/bootstrap.log
+        : >"$log"
+        need_to_mount
+        say "building (once, about a minute)"
+        if ! [ -x "$venv/bin/python" ]; then
+            logged "$(find_python)" -I -m venv "$venv" ||
+                die_with_log "the virtual environment could not be made; what happened is above and in $log"
+        fi
+        rm -f "$here"/zsofs/_blocks.c "$here"/zsofs/_blocks.*.so
+        pip_install "$venv" --editable "$here" "zsofs could not be built"
+        stamp zsofs-built
+    fi
+    unlock
+}
+
+# ---- Commands ----------------------------------------------------------------------------------
+
+run_tests() {
+    marks='not system'
+    runner=''
+    while :; do
+        case ${1-} in
+        --system) marks='system' ;;
+        --coverage) runner='coverage run -m' ;;
+        *) break ;;
+        esac
+        shift
+    done
+    log=$venv/bootstrap.log
+    need_programs "$test_programs" "$test_packages"
+    [ "$marks" != system ] || need_programs "$system_programs" "$system_packages"
+    cd -- "$here"
+    if ! stamped zsofs-tests; then
+        say "installing what the tests need (once)"
+        pip_install "$venv" --upgrade 'pip>=25.1' "pip could not be updated"
+        pip_install "$venv" --group dev "the tools for the tests could not be installed"
+        stamp zsofs-tests
+    fi
+    [ -z "$runner" ] || "$venv/bin/python" -m coverage erase
+    status=0
+    # shellcheck disable=SC2086 # a list of words
+    "$venv/bin/python" -m $runner pytest -m "$marks" "$@" || status=$?
+    [ -z "$runner" ] || "$venv/bin/python" -m coverage combine --quiet
+    return "$status"
+}
+
+# Where `install` puts things: sets $lib, a folder of our own, and $link.
+find_places() {
+    if [ "$(id -u)" = 0 ]; then
+        lib=/usr/local/lib/zsofs
+        link=/usr/local/bin/zsofs
+    else
+        [ "${HOME-}" ] || die "HOME is not set, so there is no place to install to"
+        lib=${XDG_DATA_HOME:-$HOME/.local/share}/zsofs
+        link=$HOME/.local/bin/zsofs
+    fi
+}
+
+link_is_ours() {
+    case $(readlink "$link") in
+    "$lib"/*) return 0 ;;
+    *) return 1 ;;
+    esac
+}
+
+# The new version is built beside the old one; the link changes when it works.
+install_zsofs() {
+    umask 022
+    find_places
+    if [ -e "$link" ] || [ -h "$link" ]; then
+        link_is_ours || die "$link exists and was not made by this program; remove it first"
+    fi
+    mkdir -p "$lib" "${link%/*}"
+    new=$lib/$(date +%Y%m%d-%H%M%S)-$$
+    log=$lib/install.log
+    : >"$log"
+    trap 'rm -rf "$new"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    need_to_mount
+    say "building for $lib (about a minute)"
+    logged "$(find_python)" -I -m venv "$new" ||
+        die_with_log "the virtual environment could not be made; what happened is above and in $log"
+    # From a copy: the build leaves its own files beside the sources.
+    mkdir "$new/source"
+    cp "$here/pyproject.toml" "$here/README.md" "$here/LICENSE" "$new/source"
+    cp -R "$here/zsofs" "$new/source"
+    rm -f "$new"/source/zsofs/_blocks.c "$new"/source/zsofs/_blocks.*.so
+    pip_install "$new" --no-warn-script-location "$new/source" "zsofs could not be built"
+    rm -rf "$new/source"
+    logged "$new/bin/python" -I -m pip uninstall -y pip setuptools || :
+    logged "$new/bin/zsofs" --version ||
+        die_with_log "zsofs was built but does not run; what happened is above and in $log"
+    ln -s "$new/bin/zsofs" "$link.$$"
+    mv -f "$link.$$" "$link"
+    trap - EXIT
+    for old in "$lib"/*; do
+        [ "$old" = "$new" ] || rm -rf "$old"
+    done
+    say "installed: $link"
+    case ":$PATH:" in
+    *":${link%/*}:"*) ;;
+    *) say "${link%/*} is not on your PATH; log in again, or run: export PATH=\"${link%/*}:\$PATH\"" ;;
+    esac
+}
+
+uninstall_zsofs() {
+    find_places
+    if [ -h "$link" ] && link_is_ours; then
+        rm -f "$link"
+        say "removed: $link"
+    fi
+    if [ -d "$lib" ]; then
+        rm -rf "$lib"
+        say "removed: $lib"
+    else
+        say "nothing is installed in $lib"
+    fi
+}
+
+# ---- Start -------------------------------------------------------------------------------------
+
+case $0 in
+*/*) here=${0%/*} ;;
+*) here=. ;;
+esac
+if [ -h "$0" ]; then
+    here=$(readlink -f -- "$0")
+    here=${here%/*}
+fi
+
+case ${1-} in
+'' | help | -h | --help)
+    usage
+    exit
+    ;;
+install)
+    here=$(cd -- "$here" && pwd -P)
+    install_zsofs
+    exit
+    ;;
+uninstall)
+    uninstall_zsofs
+    exit
+    ;;
+esac
+
+sources=$(describe_sources)
+venv=$here/.venv
+if ! stamped zsofs-built || [ "$1" = test ]; then
+    here=$(cd -- "$here" && pwd -P)
+    venv=$here/.venv
+    stamped zsofs-built || build
+fi
+if [ "$1" = test ]; then
+    shift
+    run_tests "$@"
+    exit
+fi
+export ZSOFS_COMMAND="$0" # so that zsofs can say how to call it
+exec "$venv/bin/python" "$venv/bin/zsofs" "$@"
