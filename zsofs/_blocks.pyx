@@ -50,8 +50,6 @@ cdef extern from *:
 
 cdef extern from "lz4.h":
     int LZ4_decompress_safe(const char *src, char *dst, int size, int capacity) nogil
-    int LZ4_decompress_safe_partial(const char *src, char *dst, int size, int target,
-                                    int capacity) nogil
 
 cdef extern from "zstd.h":
     ctypedef struct ZSTD_DCtx:
@@ -309,8 +307,9 @@ cdef class BlockReader:
             memset(&failure, 0, sizeof(failure))
             with nogil:
                 result = self._run(space, fd, first, count, <uint8_t *> view.buf, nowait, &failure)
-                if result >= 0:
-                    result = _check_unchanged(fd, self.source_size, self.source_mtime_ns, &failure)
+                if result >= 0 or result == -3:
+                    result = _check_unchanged(fd, self.source_size, self.source_mtime_ns,
+                                              result, &failure)
             _give_back(space)
         finally:
             PyBuffer_Release(&view)
@@ -447,8 +446,9 @@ cdef class BlockReader:
         failure.block = number
         failure.offset = <int64_t> block.offset
         failure.codec = block.method
-        if block.method == CODEC_PLAIN and block.last and have == want - 1:
-            # The same lost byte as in _decode_padded_last, from a block stored plain.
+        if (block.method == CODEC_PLAIN and block.last and have == want - 1
+                and self.codec == CODEC_LZ4 and self.rule == RULE_FLAGGED):
+            # The same lost byte as in _lacks_final_byte, from a block stored plain.
             memcpy(out, stored, have)
             out[have] = 0
             self.final_byte_missing = True
@@ -459,52 +459,65 @@ cdef class BlockReader:
             memcpy(out, stored, want)
             return True
         if block.method == CODEC_LZ4:
-            return self._decode_lz4(stored, block, out, want, failure)
+            return self._decode_lz4(space, stored, block, out, want, failure)
         if block.method == CODEC_ZSTD:
             return self._decode_zstd(space, stored, block, out, want, failure)
         return self._decode_deflate(space, stored, block, out, want, failure)
 
-    cdef bint _decode_lz4(self, const uint8_t *stored, Stored *block, uint8_t *out, uint64_t want,
-                          Failure *failure) noexcept nogil:
-        # Strict first: liblz4 1.9.4 runs the partial decoder at half the speed of the strict one
-        # on 2 KiB blocks (1.5 against 3.0 GB/s). It refuses padding and a last block that is
-        # stored longer than the image goes on; those are what the partial one is for.
+    cdef bint _decode_lz4(self, _WorkSpace space, const uint8_t *stored, Stored *block,
+                          uint8_t *out, uint64_t want, Failure *failure) noexcept nogil:
+        # The strict decoder refuses a stream that padding follows, and a last block that is stored
+        # longer than the image goes on. LZ4_decompress_safe_partial takes both, at half the speed
+        # (1.5 against 3.0 GB/s on 2 KiB blocks, liblz4 1.9.4), but it reads padding as one more
+        # match and then leaves in the buffer what was there before (tried: stale bytes that pass
+        # as decoded ones). So where there can be padding the exact end of the stream is found
+        # first, and the strict decoder gets just that.
         cdef int size = <int> block.length
-        cdef int strict = LZ4_decompress_safe(<const char *> stored, <char *> out, size, <int> want)
-        if strict == <int> want:
+        cdef int got = -1
+        cdef int end = size
+        if self.shift == 0 and not block.last:
+            got = LZ4_decompress_safe(<const char *> stored, <char *> out, size, <int> want)
+        if got != <int> want:
+            end = _lz4_end(stored, size, want)
+            if end:
+                got = LZ4_decompress_safe(<const char *> stored, <char *> out, end, <int> want)
+        if got == <int> want:
             return True
-        if block.last and self._decode_padded_last(stored, size, out, want):
+        if block.last and (self._lacks_final_byte(stored, size, out, want)
+                           or self._goes_on(space, stored, size, out, want)):
             return True
-        if LZ4_decompress_safe_partial(<const char *> stored, <char *> out, size,
-                                       <int> want, <int> want) == <int> want:
-            return True
-        if strict >= 0:
-            return _fail(failure, FAILED_LENGTH, want, <uint64_t> strict)
+        if got >= 0:
+            return _fail(failure, FAILED_LENGTH, want, <uint64_t> got)
         return _fail(failure, FAILED_CODEC, 0, block.length)
 
-    cdef bint _decode_padded_last(self, const uint8_t *stored, int size, uint8_t *out,
-                                  uint64_t want) noexcept nogil:
-        """The last block without its NUL padding, by the strict decoder alone.
-
-        ziso_compressor 0.7.0 can lose the final byte of an image; 0 is served for it. Accepted
-        only where the block's exact stored length gives want - 1 bytes: the partial decoder would
-        read the padding as one more match and hide the loss.
-        """
-        cdef int tries = 1 << self.shift if self.shift > 11 else 2048
-        cdef int got
-        while tries > 0 and size > 0:
-            got = LZ4_decompress_safe(<const char *> stored, <char *> out, size, <int> want)
-            if got == <int> want:
-                return True
-            if got == <int> want - 1:
-                out[want - 1] = 0
-                self.final_byte_missing = True
-                return True
-            if stored[size - 1] != 0:
+    cdef bint _lacks_final_byte(self, const uint8_t *stored, int size, uint8_t *out,
+                                uint64_t want) noexcept nogil:
+        """ziso_compressor 0.7.0 can lose the final byte of an image; 0 is served for it."""
+        cdef int end = _lz4_end(stored, size, want - 1) if want > 1 else 0
+        cdef int at
+        if not end:
+            return False
+        for at in range(end, size):
+            if stored[at]:
                 return False
-            size -= 1
-            tries -= 1
-        return False
+        if LZ4_decompress_safe(<const char *> stored, <char *> out, end,
+                               <int> want) != <int> want - 1:
+            return False
+        out[want - 1] = 0
+        self.final_byte_missing = True
+        return True
+
+    cdef bint _goes_on(self, _WorkSpace space, const uint8_t *stored, int size, uint8_t *out,
+                       uint64_t want) noexcept nogil:
+        """Decode a last block that is stored longer than the image goes on, mostly in full."""
+        cdef int end = _lz4_end(stored, size, self.block_size)
+        if want == self.block_size or not self._grow_scratch(space):
+            return False
+        if LZ4_decompress_safe(<const char *> stored, <char *> space.scratch, end if end else size,
+                               <int> self.block_size) <= <int> want:
+            return False
+        memcpy(out, space.scratch, want)
+        return True
 
     cdef bint _decode_zstd(self, _WorkSpace space, const uint8_t *stored, Stored *block,
                            uint8_t *out, uint64_t want, Failure *failure) noexcept nogil:
@@ -573,6 +586,49 @@ cdef class BlockReader:
         return space.scratch is not NULL
 
 
+cdef int _lz4_end(const uint8_t *stored, int size, uint64_t want) noexcept nogil:
+    """Length of the LZ4 stream at *stored* that decodes to exactly *want* bytes; 0 if there is none
+    within *size* bytes. It walks the sequences (token, literals, offset, match) without copying."""
+    cdef int at = 0
+    cdef uint64_t made = 0
+    cdef uint64_t length
+    cdef uint32_t offset
+    cdef uint8_t token
+    while at < size:
+        token = stored[at]
+        at += 1
+        length = token >> 4
+        if length == 15:
+            at = _lz4_length(stored, size, at, &length)
+        if length > <uint64_t> (size - at) or length > want - made:
+            return 0
+        at += <int> length
+        made += length
+        if made == want:
+            return at
+        if size - at < 2:
+            return 0
+        offset = stored[at] | <uint32_t> stored[at + 1] << 8
+        at += 2
+        length = token & 15
+        if length == 15:
+            at = _lz4_length(stored, size, at, &length)
+        if offset == 0 or offset > made or length + 4 > want - made:
+            return 0
+        made += length + 4
+    return 0
+
+
+cdef int _lz4_length(const uint8_t *stored, int size, int at, uint64_t *length) noexcept nogil:
+    """Add a length's further bytes to *length*; returns where they end."""
+    cdef uint8_t more = 255
+    while more == 255 and at < size:
+        more = stored[at]
+        length[0] += more
+        at += 1
+    return at
+
+
 cdef bint _fail(Failure *failure, int reason, uint64_t a, uint64_t b) noexcept nogil:
     failure.reason = reason
     failure.a = a
@@ -580,14 +636,18 @@ cdef bint _fail(Failure *failure, int reason, uint64_t a, uint64_t b) noexcept n
     return False
 
 
-cdef int64_t _check_unchanged(int fd, uint64_t size, int64_t mtime_ns,
+cdef int64_t _check_unchanged(int fd, uint64_t size, int64_t mtime_ns, int64_t result,
                               Failure *failure) noexcept nogil:
-    """0, or -3: after the preads and before the reply, so that old and new never mix."""
+    """*result*, or -3 if the file is no longer the one that was opened: asked after the preads and
+    before the reply, so that old and new never mix, and after a failure, because then it is why."""
     cdef int answer = zsofs_unchanged(fd, size, mtime_ns)
     if answer == 1:
-        return 0
-    failure.reason = FAILED_READ if answer < 0 else FAILED_CHANGED
-    failure.error = errno
+        return result
+    if answer == 0:
+        failure.reason = FAILED_CHANGED
+    elif result >= 0:
+        failure.reason = FAILED_READ
+        failure.error = errno
     return -3
 
 
@@ -633,8 +693,7 @@ def read_plain(int fd, uint64_t offset, out, uint64_t source_size, int64_t sourc
             failure.reason = FAILED_CHANGED
             result = -3
         elif result >= 0:
-            if _check_unchanged(fd, source_size, source_mtime_ns, &failure) < 0:
-                result = -3
+            result = _check_unchanged(fd, source_size, source_mtime_ns, result, &failure)
     PyBuffer_Release(&view)
     if result == -3:
         _raise(&failure)
