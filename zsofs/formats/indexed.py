@@ -78,8 +78,13 @@ def entry_offset(entry: int, shift: int) -> int:
     return (entry & 0x7FFFFFFF) << shift
 
 
-def parse_index(header: Header, source: SourceBytes) -> Index:
+def parse_index(header: Header, source: SourceBytes, *, exact: bool = False) -> Index:
     """Check the ends of the index against the file, without reading the rest.
+
+    Args:
+        header: the header's fields.
+        source: the file.
+        exact: whether all writers of this container store the last, partial block.
 
     Raises:
         DamagedError: the file is cut, or the index cannot belong to it.
@@ -94,7 +99,7 @@ def parse_index(header: Header, source: SourceBytes) -> Index:
     first = entry_offset(_entries(source, 0, 1)[0], header.shift)
     remarks: tuple[str, ...] = ()
     size = header.size
-    if rest and _counts_whole_blocks_only(header, source, whole, first):
+    if rest and not exact and _counts_whole_blocks_only(header, source, whole, first):
         count = whole
         size = whole * header.block_size
         remarks = (

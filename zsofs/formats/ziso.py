@@ -27,7 +27,7 @@ def parse(source: SourceBytes, head: bytes) -> Geometry:
     versions = (1,) if framed else (0, 1, 2)
     if header.version not in versions:
         raise DamagedError(f"the header gives version {header.version}, not one of {versions}")
-    index = parse_index(header, source)
+    index = parse_index(header, source, exact=framed)
     return Geometry(
         container="ZSOZ" if framed else "ZSO",
         size=index.size,

@@ -1,0 +1,164 @@
+"""Runs zsofs with faults on demand: ``python -m tests.faulty mount -f ...``.
+
+While the file that the variable ZSOFS_FAULT names holds three words, «handler target error», the
+target function raises that error whenever it is called on behalf of that FUSE handler, in
+whatever thread or task. Each time, a line is added to the file of the same name and ``.done``.
+"""
+
+import errno
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+import pyfuse3
+
+from zsofs import cache, cli, fs, image, library, reads, source, survey, workers
+
+HANDLERS = (
+    "lookup",
+    "getattr",
+    "readlink",
+    "opendir",
+    "readdir",
+    "releasedir",
+    "open",
+    "read",
+    "release",
+    "statfs",
+    "forget",
+)
+
+TARGETS: dict[str, tuple[Any, str]] = {
+    "Library.node": (library.Library, "node"),
+    "Library.folder": (library.Library, "folder"),
+    "Library.open": (library.Library, "open"),
+    "Library.survey": (library.Library, "survey"),
+    "Library.known_entries": (library.Library, "known_entries"),
+    "Library.update": (library.Library, "update"),
+    "Library.remember": (library.Library, "remember"),
+    "Library.forget": (library.Library, "forget"),
+    "Library.is_current": (library.Library, "is_current"),
+    "SourceTree.list": (source.SourceTree, "list"),
+    "SourceTree.open": (source.SourceTree, "open"),
+    "SourceTree.statvfs": (source.SourceTree, "statvfs"),
+    "survey.shown_names": (survey, "shown_names"),
+    "fs._attributes": (fs, "_attributes"),
+    "Reads.read": (reads.Reads, "read"),
+    "ExtentCache.get": (cache.ExtentCache, "get"),
+    "ReplyBuffers.take": (reads._ReplyBuffers, "take"),
+    "image.block_reader": (image, "block_reader"),
+    "DiscImage.read_into": (image.DiscImage, "read_into"),
+    "DiscImage.close": (image.DiscImage, "close"),
+    "PlainFile.read_into": (image.PlainFile, "read_into"),
+    "PlainFile.close": (image.PlainFile, "close"),
+    "Workers.run": (workers.Workers, "run"),
+    "pyfuse3.readdir_reply": (pyfuse3, "readdir_reply"),
+    "os.open": (os, "open"),
+    "os.fstat": (os, "fstat"),
+    "os.listdir": (os, "listdir"),
+    "os.lstat": (os, "lstat"),
+    "os.fstatvfs": (os, "fstatvfs"),
+}
+
+ERRORS: dict[str, tuple[Callable[[], Exception], int]] = {
+    "ValueError": (lambda: ValueError("a fault"), errno.EIO),
+    "OSError": (lambda: OSError(errno.EIO, "a fault"), errno.EIO),
+    "OSError-EMFILE": (lambda: OSError(errno.EMFILE, "a fault"), errno.EMFILE),
+    "OSError-text": (lambda: OSError("a fault"), errno.EIO),
+    "MemoryError": (lambda: MemoryError("a fault"), errno.EIO),
+    "KeyError": (lambda: KeyError("a fault"), errno.EIO),
+    "RecursionError": (lambda: RecursionError("a fault"), errno.EIO),
+    "AssertionError": (lambda: AssertionError("a fault"), errno.EIO),
+    "StopIteration": (lambda: StopIteration("a fault"), errno.EIO),
+    "ExceptionGroup": (lambda: ExceptionGroup("a fault", [ValueError("in it")]), errno.EIO),
+}
+"""What can be raised, and the number that the caller of the system call is then to get."""
+
+_handler: ContextVar[str] = ContextVar("_handler", default="")
+_open, _read, _write, _close = os.open, os.read, os.write, os.close
+
+
+def _fail_if_wanted(target: str) -> None:
+    handler = _handler.get()
+    if not handler:
+        return
+    path = os.environ["ZSOFS_FAULT"]
+    try:
+        fd = _open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    words = _read(fd, 1000).decode().split()
+    _close(fd)
+    if words[:2] != [handler, target]:
+        return
+    fd = _open(path + ".done", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    _write(fd, " ".join(words).encode() + b"\n")
+    _close(fd)
+    error, _ = ERRORS[words[2]]
+    raise error()
+
+
+def _faulty(target: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    if inspect.iscoroutinefunction(function):
+
+        @functools.wraps(function)
+        async def wait(*args: Any, **kwargs: Any) -> Any:
+            _fail_if_wanted(target)
+            return await function(*args, **kwargs)
+
+        return wait
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        _fail_if_wanted(target)
+        return function(*args, **kwargs)
+
+    return call
+
+
+def _named(name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
+    """The handler, with its name known to all that it calls."""
+
+    async def handle(*args: Any, **kwargs: Any) -> Any:
+        token = _handler.set(name)
+        try:
+            return await handler(*args, **kwargs)
+        finally:
+            _handler.reset(token)
+
+    return handle
+
+
+class _Listings(dict[int, Any]):
+    """The open listings, which the handlers use without a function of ours between."""
+
+    def __getitem__(self, handle: int) -> Any:
+        _fail_if_wanted("listings.get")
+        return super().__getitem__(handle)
+
+    def pop(self, handle: int, default: Any = None) -> Any:
+        _fail_if_wanted("listings.pop")
+        return super().pop(handle, default)
+
+
+def _install() -> None:
+    for target, (owner, name) in TARGETS.items():
+        setattr(owner, name, _faulty(target, getattr(owner, name)))
+    for name in HANDLERS:
+        setattr(fs.Operations, name, _named(name, getattr(fs.Operations, name)))
+    begin = fs.Operations.__init__
+
+    def begin_with_listings(self: fs.Operations, *args: Any) -> None:
+        begin(self, *args)
+        self._listings = _Listings()
+
+    setattr(fs.Operations, "__init__", begin_with_listings)  # noqa: B010 - mypy forbids the other
+
+
+if __name__ == "__main__":
+    _install()
+    sys.exit(cli.main())

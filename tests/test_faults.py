@@ -1,0 +1,404 @@
+"""Faults inside the daemon: each costs one system call, never the mount."""
+
+import ctypes
+import inspect
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pyfuse3
+import pytest
+
+from tests import writers
+from tests.conftest import MountMaker
+from tests.faulty import ERRORS, HANDLERS
+from tests.mounting import DATA, Mount, mounted, wait_until
+from zsofs.fs import Operations
+from zsofs.mountpoint import mounted_at
+
+ROOT = Path(__file__).parent.parent
+FAULTY = (sys.executable, "-m", "tests.faulty")
+IMAGE = writers.content(3 * 16384 + 777, ["text", "mixed", "noise"], seed=1)
+PLAIN = writers.content(30000, ["text"], seed=2)
+
+
+def test_every_handler_is_guarded() -> None:
+    """functools.wraps, which the guard uses, leaves the attribute __wrapped__."""
+    handlers = {
+        name
+        for name, member in vars(Operations).items()
+        if inspect.iscoroutinefunction(member) and hasattr(pyfuse3.Operations, name)
+    }
+    assert handlers >= set(HANDLERS)
+    unguarded = {name for name in handlers if not hasattr(vars(Operations)[name], "__wrapped__")}
+    assert not unguarded
+    public = {
+        name
+        for name, member in vars(Operations).items()
+        if inspect.iscoroutinefunction(member) and not name.startswith("_")
+    }
+    assert public - handlers == {"serve"}, "a coroutine that is no handler of pyfuse3"
+
+
+# What each handler can be provoked by. Each gets the folder of its case, looked up already, and
+# raises OSError if the handler fails. In the folder are Game.iso, plain.txt and the symlink link.
+
+
+def force_getattr(path: Path) -> None:
+    """statx with AT_EMPTY_PATH and AT_STATX_FORCE_SYNC: the kernel may not answer by itself."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.statx(fd, b"", 0x1000 | 0x2000, 0x7FF, ctypes.create_string_buffer(512)):
+            raise OSError(ctypes.get_errno(), "statx")
+    finally:
+        os.close(fd)
+
+
+def read_direct(path: Path, size: int, offset: int) -> None:
+    """A read that reaches the daemon as it is, without read-ahead and second tries."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
+    try:
+        assert len(os.pread(fd, size, offset)) == size
+    finally:
+        os.close(fd)
+
+
+def open_and_close(path: Path) -> None:
+    os.close(os.open(path, os.O_RDONLY))
+
+
+def provoke_lookup(folder: Path) -> None:
+    os.lstat(folder / "Game.iso")
+
+
+def provoke_getattr(folder: Path) -> None:
+    force_getattr(folder)
+
+
+def provoke_readlink(folder: Path) -> None:
+    assert os.readlink(folder / "link") == "nowhere"
+
+
+def provoke_listing(folder: Path) -> None:
+    assert sorted(os.listdir(folder)) == ["Game.iso", "link", "plain.txt"]
+
+
+def provoke_open(folder: Path) -> None:
+    open_and_close(folder / "Game.iso")
+
+
+def provoke_read(folder: Path) -> None:
+    read_direct(folder / "Game.iso", 4096, 4096)
+
+
+def provoke_long_read(folder: Path) -> None:
+    read_direct(folder / "Game.iso", 32768, 0)
+
+
+def provoke_plain_read(folder: Path) -> None:
+    read_direct(folder / "plain.txt", 4096, 0)
+
+
+def provoke_plain_release(folder: Path) -> None:
+    open_and_close(folder / "plain.txt")
+
+
+def provoke_statfs(folder: Path) -> None:
+    os.statvfs(folder)
+
+
+def provoke_forget(folder: Path) -> None:
+    """Have the kernel find that a name is gone; it then lets go of the number."""
+    os.lstat(folder / "Game.iso")
+    source = folder.parent.parent / "source" / folder.name / "Game.zso"
+    source.rename(source.with_suffix(".old"))
+    wait_until(lambda: not (folder / "Game.iso").exists(), "the name to go")
+    source.with_suffix(".old").rename(source)
+    wait_until((folder / "Game.iso").exists, "the name to come back")
+
+
+Provoke = Callable[[Path], None]
+
+# By handler: where a fault is put, what provokes it.
+CASES: dict[str, list[tuple[str, Provoke]]] = {
+    "lookup": [
+        ("Library.folder", provoke_lookup),
+        ("Library.known_entries", provoke_lookup),
+        ("Library.survey", provoke_lookup),
+        ("SourceTree.list", provoke_lookup),
+        ("survey.shown_names", provoke_lookup),
+        ("Library.update", provoke_lookup),
+        ("Library.remember", provoke_lookup),
+        ("fs._attributes", provoke_lookup),
+        ("Workers.run", provoke_lookup),
+        ("os.listdir", provoke_lookup),
+        ("os.lstat", provoke_lookup),
+    ],
+    "getattr": [("Library.node", provoke_getattr), ("fs._attributes", provoke_getattr)],
+    "readlink": [("Library.node", provoke_readlink)],
+    "opendir": [
+        ("Library.folder", provoke_listing),
+        ("Library.survey", provoke_listing),
+        ("Library.update", provoke_listing),
+        ("Workers.run", provoke_listing),
+        ("os.open", provoke_listing),
+    ],
+    "readdir": [
+        ("listings.get", provoke_listing),
+        ("Library.is_current", provoke_listing),
+        ("fs._attributes", provoke_listing),
+        ("pyfuse3.readdir_reply", provoke_listing),
+        ("Library.remember", provoke_listing),
+    ],
+    "open": [
+        ("Library.node", provoke_open),
+        ("Workers.run", provoke_open),
+        ("Library.open", provoke_open),
+        ("SourceTree.open", provoke_open),
+        ("image.block_reader", provoke_open),
+        ("os.open", provoke_open),
+        ("os.fstat", provoke_open),
+    ],
+    "read": [
+        ("Reads.read", provoke_read),
+        ("ExtentCache.get", provoke_read),
+        ("ReplyBuffers.take", provoke_long_read),
+        ("DiscImage.read_into", provoke_read),
+        ("DiscImage.read_into", provoke_long_read),
+        ("PlainFile.read_into", provoke_plain_read),
+    ],
+    "statfs": [
+        ("SourceTree.statvfs", provoke_statfs),
+        ("Workers.run", provoke_statfs),
+        ("os.fstatvfs", provoke_statfs),
+    ],
+    # The kernel waits for no answer to these.
+    "releasedir": [("listings.pop", provoke_listing)],
+    "release": [
+        ("DiscImage.close", provoke_open),
+        ("PlainFile.close", provoke_plain_release),
+        ("Workers.run", provoke_open),
+    ],
+    "forget": [("Library.forget", provoke_forget)],
+}
+UNANSWERED = ("releasedir", "release", "forget")
+
+# Faults in these come before the folder was ever listed, for the kernel keeps what it knows.
+BEFORE_LISTING = ("lookup", "opendir")
+
+
+class Faults:
+    """Faults in a daemon that tests.faulty runs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.done_path = path.with_name(path.name + ".done")
+
+    @contextmanager
+    def on(self, handler: str, target: str, error: str) -> Iterator[str]:
+        """Have a target raise an error on behalf of a handler; gives the line for done()."""
+        fault = f"{handler} {target} {error}"
+        self.path.write_text(fault)
+        try:
+            yield fault
+        finally:
+            self.path.unlink()
+
+    def done(self) -> list[str]:
+        """The faults that have been raised."""
+        return self.done_path.read_text().splitlines() if self.done_path.exists() else []
+
+
+def make_case(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "Game.zso").write_bytes(writers.maxcso_zso(IMAGE, block_size=16384))
+    (folder / "plain.txt").write_bytes(PLAIN)
+    (folder / "link").symlink_to("nowhere")
+
+
+def check_case(folder: Path) -> None:
+    """Everything in the folder is right."""
+    provoke_listing(folder)
+    provoke_getattr(folder)
+    provoke_readlink(folder)
+    os.statvfs(folder)
+    assert (folder / "Game.iso").read_bytes() == IMAGE
+    assert (folder / "plain.txt").read_bytes() == PLAIN
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+def test_a_fault_costs_one_call(
+    source: Path,
+    tmp_path: Path,
+    mount: MountMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    handler: str,
+) -> None:
+    faults = Faults(tmp_path / "fault")
+    monkeypatch.setenv("ZSOFS_FAULT", str(faults.path))
+    monkeypatch.chdir(ROOT)
+    # A fault in forget takes more than a second to provoke.
+    errors = ("ValueError", "OSError", "RecursionError") if handler == "forget" else tuple(ERRORS)
+    cases = [(target, act, error) for target, act in CASES[handler] for error in errors]
+    for number in range(len(cases)):
+        make_case(source / f"case{number}")
+    made = mount(source, command=FAULTY)
+    for number, (target, provoke, error) in enumerate(cases):
+        folder = made.path / f"case{number}"
+        if handler in BEFORE_LISTING:
+            os.stat(folder)
+        else:
+            check_case(folder)
+        with faults.on(handler, target, error) as fault:
+            if handler in UNANSWERED:
+                provoke(folder)
+                wait_until(lambda wanted=fault: wanted in faults.done(), fault)  # type: ignore[misc]
+            else:
+                with pytest.raises(OSError) as caught:
+                    provoke(folder)
+                assert caught.value.errno == ERRORS[error][1], fault
+                assert fault in faults.done()
+        assert made.is_alive(), fault
+        check_case(folder)
+    assert made.log_lines("fault")
+
+
+# A source that hangs.
+
+
+def is_stopped(process: int) -> bool:
+    text = Path(f"/proc/{process}/stat").read_text()
+    return text.rpartition(")")[2].split()[0] == "T"
+
+
+@contextmanager
+def stopped(daemon: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Have a daemon stand still: whoever asks its mount for anything hangs."""
+    daemon.send_signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: is_stopped(daemon.pid), "the daemon to stand still")
+        yield
+    finally:
+        daemon.send_signal(signal.SIGCONT)
+
+
+class Readers:
+    """Processes that read, each its own piece of a file, and may hang for ever."""
+
+    def __init__(self) -> None:
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def start(self, path: Path, offset: int) -> None:
+        code = "import os, sys; fd = os.open(sys.argv[1], os.O_RDONLY)"
+        code += "; sys.stdout.buffer.write(os.pread(fd, 4096, int(sys.argv[2])))"
+        command = [sys.executable, "-c", code, str(path), str(offset)]
+        self.running.append(
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        )
+
+    def done(self) -> int:
+        return sum(reader.poll() is not None for reader in self.running)
+
+    def kill(self) -> None:
+        for reader in self.running:
+            reader.kill()
+        for reader in self.running:
+            reader.wait()
+            assert reader.stdout is not None
+            reader.stdout.close()
+
+
+@contextmanager
+def hanging(base: Path) -> Iterator[tuple[Mount, "subprocess.Popen[bytes]", Path]]:
+    """A mount whose source has a folder «slow» on a file system of its own, the daemon of that,
+    and the file on which readers hang as soon as that daemon is stopped."""
+    inner, outer = base / "inner", base / "outer"
+    (outer / "slow").mkdir(parents=True)
+    inner.mkdir()
+    for number in range(12):
+        (inner / f"Slow{number}.iso").write_bytes(bytes(2 << 20))
+    shutil.copy(DATA / "maxcso-2048.zso", outer / "Game.zso")
+    (outer / "folder").mkdir()
+    shutil.copy(DATA / "zstd-2048.zso", outer / "folder" / "Other.zso")
+    with mounted(inner, outer / "slow") as slow:
+        slow_log = slow.log
+        assert slow_log.exists()
+        with mounted(outer, base / "mnt") as made:
+            yield made, slow.daemon, made.path / "slow"
+
+
+def test_a_source_that_hangs_stops_only_its_own_readers(tmp_path: Path) -> None:
+    readers = Readers()
+    with hanging(tmp_path) as (made, slow_daemon, slow):
+        names = os.listdir(slow)
+        assert len(names) == 12
+        for name in names:
+            os.stat(slow / name)
+        try:
+            with stopped(slow_daemon):
+                # More of them than the threads for one disk, or requests that FUSE has in flight.
+                for number in range(40):
+                    readers.start(slow / names[number % 12], number * 40960)
+                ps2, psp = ((DATA / f"{name}.iso").read_bytes() for name in ("ps2", "psp"))
+                for _ in range(4):
+                    assert (made.path / "Game.iso").read_bytes() == ps2
+                    assert (made.path / "folder" / "Other.iso").read_bytes() == psp
+                    for path in (made.path / "Game.iso", made.path / "folder" / "Other.iso"):
+                        fd = os.open(path, os.O_RDONLY)
+                        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+                        os.close(fd)
+                    assert {"Game.iso", "folder", "slow"} <= set(os.listdir(made.path))
+                    assert os.listdir(made.path / "folder") == ["Other.iso"]
+                    os.statvfs(made.path)
+                    wait_for_old_listings(made)
+                assert readers.done() == 0, "they were to hang"
+            wait_until(lambda: readers.done() == 40, "the readers, once the source is back")
+            for reader in readers.running:
+                assert reader.stdout is not None
+                assert reader.stdout.read() == bytes(4096)
+        finally:
+            readers.kill()
+        assert made.is_alive()
+
+
+def wait_for_old_listings(made: Mount) -> None:
+    """Let what the kernel and the daemon know of the names become too old to use."""
+    before = time.monotonic()
+    while time.monotonic() < before + 1.1:
+        os.stat(made.path / "folder" / "Other.iso")
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_daemon_whose_source_hangs_can_be_ended(tmp_path: Path, number: signal.Signals) -> None:
+    readers = Readers()
+    with hanging(tmp_path) as (made, slow_daemon, slow):
+        names = os.listdir(slow)
+        made.may_end = True
+        try:
+            with stopped(slow_daemon):
+                for place in range(20):
+                    readers.start(slow / names[place % 12], place * 40960)
+                assert (made.path / "Game.iso").read_bytes() == (DATA / "ps2.iso").read_bytes()
+                wait_until(lambda: waiting(made) >= 4, "readers that hang")
+                made.daemon.send_signal(number)
+                assert made.daemon.wait(20) == 0
+                assert mounted_at(os.fsencode(made.path)) is None
+        finally:
+            readers.kill()
+
+
+def waiting(made: Mount) -> int:
+    """How many threads of the daemon wait for another FUSE daemon's answer."""
+    count = 0
+    for thread in Path(f"/proc/{made.daemon.pid}/task").iterdir():
+        with suppress(OSError):  # it has ended
+            count += (thread / "wchan").read_text() == "request_wait_answer"
+    return count
