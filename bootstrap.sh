@@ -16,6 +16,9 @@ test_packages='genisoimage p7zip-full xorriso diffutils'
 system_programs='qemu-system-x86_64'
 system_packages='qemu-system-x86'
 
+bench_programs='squashfuse_ll mksquashfs fio'
+bench_packages='squashfuse squashfs-tools fio'
+
 # The same as mount_packages for those who have no apt-get.
 packages_elsewhere() {
     # shellcheck source=/dev/null
@@ -57,6 +60,7 @@ Installs what zsofs needs (once), builds it in .venv beside this file (once), an
   ./bootstrap.sh test [ARGUMENTS]      run the tests; arguments go to pytest
   ./bootstrap.sh test --system         run the tests that boot a virtual machine
   ./bootstrap.sh test --coverage       run the tests and count the lines that they reach
+  ./bootstrap.sh bench [--quick]       measure zsofs beside other file systems
   ./bootstrap.sh --version             and everything else goes to zsofs itself
 
 `./bootstrap.sh mount --help` explains mounting.
@@ -179,7 +183,7 @@ need_programs() {
     if command -v apt-get >/dev/null; then
         install_packages "$2"
     else
-        die "the tests use these programs, which are missing: $(listed "$missing")"
+        die "this uses these programs, which are missing: $(listed "$missing")"
     fi
 }
 
@@ -285,6 +289,19 @@ run_tests() {
     return "$status"
 }
 
+run_bench() {
+    log=$venv/bootstrap.log
+    need_programs "$bench_programs" "$bench_packages"
+    cd -- "$here"
+    if ! stamped zsofs-bench; then
+        say "installing what the benchmark needs (once)"
+        pip_install "$venv" --upgrade 'pip>=25.1' "pip could not be updated"
+        pip_install "$venv" --group bench "the tools for the benchmark could not be installed"
+        stamp zsofs-bench
+    fi
+    exec "$venv/bin/python" -m bench "$@"
+}
+
 # Where `install` puts things: sets $lib, a folder of our own, and $link.
 find_places() {
     if [ "$(id -u)" = 0 ]; then
@@ -388,7 +405,7 @@ esac
 
 sources=$(describe_sources)
 venv=$here/.venv
-if ! stamped zsofs-built || [ "$1" = test ]; then
+if ! stamped zsofs-built || [ "$1" = test ] || [ "$1" = bench ]; then
     here=$(cd -- "$here" && pwd -P)
     venv=$here/.venv
     stamped zsofs-built || build
@@ -397,6 +414,10 @@ if [ "$1" = test ]; then
     shift
     run_tests "$@"
     exit
+fi
+if [ "$1" = bench ]; then
+    shift
+    run_bench "$@"
 fi
 export ZSOFS_COMMAND="$0" # so that zsofs can say how to call it
 exec "$venv/bin/python" "$venv/bin/zsofs" "$@"

@@ -1,0 +1,1 @@
+"""Measures zsofs beside its peers; see RESULTS.md for what came out."""

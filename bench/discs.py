@@ -1,0 +1,192 @@
+"""The discs that are measured: made when first asked for, kept, and used again."""
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+
+import lz4.block
+
+from bench.packers import Packing, pack, pack_gz, pack_zst
+from bench.payload import MB, game_image, stream
+from bench.system import BenchError, Unavailable
+
+_FORMAT = 1
+"""To be raised when anything that is made here changes."""
+
+NAMES = ("Disc 1", "Disc 2", "Disc 3", "Disc 4")
+"""The same disc under four names."""
+
+SMALL_IMAGES = 10_000
+
+_DVD9_SIZE = 8_540_000 * 1000 // 2048 * 2048
+_PLAIN_SIZE = 64 * MB
+
+
+class Discs:
+    """A folder with everything that was made from one image of *size* MB.
+
+    Attributes:
+        folder: where it all lies.
+        size: of the image, in MB.
+        work: the folder that it lies in, with those of other sizes.
+    """
+
+    def __init__(self, work: Path, size: int) -> None:
+        self.folder = work / f"discs-{_FORMAT}-{size}"
+        self.size = size
+        self.work = work
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def image(self) -> Path:
+        """The plain image."""
+        return self._made("Disc.iso", self._write_image)
+
+    def four_images(self) -> Path:
+        """A folder with the plain image under four names."""
+        return self._made("plain", lambda target: _links(self.image(), target, ".iso"))
+
+    def packed(self, packing: Packing) -> Path:
+        """A folder with the packed disc under four names."""
+
+        def write(target: Path) -> None:
+            container = target.with_name(f"{target.name}{packing.suffix}")
+            pack(self.image(), container, packing)
+            _links(container, target, packing.suffix)
+            container.unlink()
+
+        self.image()
+        return self._made(packing.name, write)
+
+    def squashfs(self, codec: str, block_size: int, options: tuple[str, ...]) -> Path:
+        """A squashfs with the plain image under four names."""
+        program = shutil.which("mksquashfs")
+        if program is None:
+            raise Unavailable("mksquashfs is not installed")
+        source = self.four_images()
+
+        def write(target: Path) -> None:
+            command = [program, str(source), str(target), "-comp", codec, *options]
+            command += ["-b", str(block_size), "-noappend", "-no-hardlinks", "-all-root"]
+            done = subprocess.run(
+                [*command, "-no-xattrs", "-no-progress", "-quiet"],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                raise Unavailable(f"mksquashfs failed: {done.stderr.strip()}")
+
+        return self._made(f"{codec}-{block_size >> 10}k.squashfs", write)
+
+    def zst(self) -> Path:
+        """The image as ``.iso.zst``."""
+        image = self.image()
+        return self._made("Disc 1.iso.zst", lambda target: pack_zst(image, target))
+
+    def gz(self) -> Path:
+        """The image as ``.iso.gz``."""
+        image = self.image()
+        return self._made("Disc 1.iso.gz", lambda target: pack_gz(image, target))
+
+    def dvd9(self) -> Path:
+        """A folder with a DVD9 of 2 KiB blocks, nearly all of them zeros, and a plain file."""
+        return self._made("dvd9", _write_dvd9)
+
+    def small_images(self) -> Path:
+        """A folder with 10,000 small packed images."""
+        return self._made("small", _write_small_images)
+
+    def _write_image(self, target: Path) -> None:
+        with target.open("wb") as file:
+            for chunk in game_image(self.size * MB):
+                file.write(chunk)
+
+    def _made(self, name: str, write: Callable[[Path], None]) -> Path:
+        """The file or folder *name*; it takes that name once it is whole."""
+        target = self.folder / name
+        if target.exists():
+            return target
+        print(f"making {name}", file=sys.stderr, flush=True)
+        unfinished = self.folder / f"{name}.part"
+        remove(unfinished)
+        write(unfinished)
+        unfinished.rename(target)
+        return target
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _links(file: Path, folder: Path, suffix: str) -> None:
+    folder.mkdir()
+    for name in NAMES:
+        os.link(file, folder / (name + suffix))
+
+
+def _lz4(block: bytes) -> bytes:
+    return bytes(lz4.block.compress(block, mode="high_compression", store_size=False))
+
+
+def _write_dvd9(folder: Path) -> None:
+    """As ziso.py would: index entries shifted so that they reach; the blocks lie in a hole."""
+    folder.mkdir()
+    block_size, shift = 2048, 2
+    count = _DVD9_SIZE // block_size
+    step = block_size >> shift
+    packed = _lz4(b"A volume descriptor, say.".ljust(block_size, b"\0"))
+    packed += b"X" * (-len(packed) % (1 << shift))
+    start = 24 + 4 * (count + 1)
+    start += -start % (1 << shift)
+    after = start + len(packed)
+    first = after >> shift | 1 << 31
+    index = array("I", [start >> shift])
+    index.extend(range(first, first + step * (count - 1), step))
+    end = after + block_size * (count - 1)
+    index.append(end >> shift)
+    if sys.byteorder == "big":
+        index.byteswap()
+    with (folder / "DVD9.zso").open("wb") as file:
+        file.write(struct.pack("<4sIQIBBxx", b"ZISO", 24, _DVD9_SIZE, block_size, 1, shift))
+        index.tofile(file)
+        file.seek(start)
+        file.write(packed)
+        file.truncate(end)
+    (folder / "plain.dat").write_bytes(stream("plain", _PLAIN_SIZE))
+
+
+def _write_small_images(folder: Path) -> None:
+    """Images of 16 KiB, in a folder of their own with ten folders in it."""
+    folder.mkdir()
+    sectors = [stream(f"sector {i}", 512) * 4 for i in range(8)]
+    blocks = [_lz4(sector) for sector in sectors]
+    offset = 24 + 4 * (len(blocks) + 1)
+    index = [offset]
+    for block in blocks:
+        index.append(index[-1] + len(block))
+    header = struct.pack("<4sIQIBBxx", b"ZISO", 24, 2048 * len(blocks), 2048, 1, 0)
+    content = header + struct.pack(f"<{len(index)}I", *index) + b"".join(blocks)
+    for number in range(SMALL_IMAGES):
+        inner = folder / f"Shelf {number // (SMALL_IMAGES // 10)}"
+        inner.mkdir(exist_ok=True)
+        (inner / f"Game {number:05}.zso").write_bytes(content)
+
+
+def check_space(work: Path, size: int) -> None:
+    """Raise if the discs would not fit."""
+    wanted = 8 * size * MB
+    free = shutil.disk_usage(work).free
+    if not any(work.glob(f"discs-{_FORMAT}-{size}/*")) and free < wanted:
+        raise BenchError(
+            f"the discs take up to {wanted >> 20} MB, and {work} has {free >> 20} MB free;"
+            " give another folder with --work"
+        )
