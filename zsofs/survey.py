@@ -137,6 +137,9 @@ def _look_inside(tree: SourceTree, entry: Entry) -> Entry:
         reason = error.strerror if isinstance(error, OSError) else error
         log.warning("%s: shown as it is, it could not be read: %s", shown, reason)
         return replace(entry, settled=False)
+    except Exception:
+        log.exception("a bug in zsofs: %s is shown as it is", shown)
+        return entry
     if disc is None:
         return entry
     for remark in disc.geometry.remarks:
