@@ -197,7 +197,8 @@ describe_sources() {
 }
 
 stamped() {
-    [ -x "$venv/bin/python" ] && [ "$(cat "$venv/$1" 2>/dev/null)" = "$sources" ]
+    interpreter=$(readlink -f -- "$venv/bin/python") || return 1
+    [ -x "$interpreter" ] && [ -d "$venv/lib/${interpreter##*/}" ] && [ "$(cat "$venv/$1" 2>/dev/null)" = "$sources" ]
 }
 
 stamp() {

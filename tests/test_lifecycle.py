@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -200,3 +201,55 @@ def test_a_demo_disc(tmp_path: Path) -> None:
         assert said.stdout.startswith("BOOT2 = cdrom0:\\SLUS_000.00;1")
     finally:
         unmount(point)
+
+
+def test_nothing_stays_when_the_start_fails(disc_source: Path, tmp_path: Path) -> None:
+    point = tmp_path / "mnt"
+    done = run("mount", "--log-file", "/proc/none/log", disc_source, point)
+    assert done.returncode == 2
+    assert not point.exists()
+
+
+def test_standard_output_that_takes_nothing(disc_source: Path, tmp_path: Path) -> None:
+    """A full disk behind standard output is no reason not to serve."""
+    with open("/dev/full", "wb") as full:
+        daemon = subprocess.Popen(
+            [*ZSOFS, "mount", "-f", str(disc_source), str(tmp_path / "mnt")], stdout=full
+        )
+    try:
+        wait_until(lambda: mounted_at(os.fsencode(tmp_path / "mnt")), "the mount")
+        assert os.listdir(tmp_path / "mnt") == ["Game.iso"]
+    finally:
+        daemon.terminate()
+        assert daemon.wait(10) == 0
+    assert mounted_at(os.fsencode(tmp_path / "mnt")) is None
+
+
+def test_closed_standard_streams(disc_source: Path, tmp_path: Path) -> None:
+    """As init systems and cron may start it."""
+    point = tmp_path / "mnt"
+    words = shlex.join([*ZSOFS, "mount", str(disc_source), str(point)])
+    try:
+        done = subprocess.run(["sh", "-c", f"{words} 0<&- 1>&- 2>&-"], timeout=30, check=False)
+        assert done.returncode == 0
+        assert os.listdir(point) == ["Game.iso"]
+        assert (point / "Game.iso").read_bytes() == (DATA / "ps2.iso").read_bytes()
+    finally:
+        unmount(point)
+
+
+def test_a_start_whose_command_was_killed(disc_source: Path, tmp_path: Path) -> None:
+    """The daemon serves all the same, or leaves nothing: never a dead mount."""
+    point = tmp_path / "mnt"
+    for pause in (0.05, 0.1, 0.2, 0.3, 0.5):
+        command = subprocess.Popen([*ZSOFS, "mount", "-q", str(disc_source), str(point)])
+        time.sleep(pause)
+        command.kill()
+        command.wait()
+        wait_until(
+            lambda: not daemons_of(point) or mounted_at(os.fsencode(point)), "a mount, or no daemon"
+        )
+        if mounted_at(os.fsencode(point)):
+            assert os.listdir(point) == ["Game.iso"]
+        unmount(point)
+        wait_until(lambda: not daemons_of(point), "the daemon's end")

@@ -17,7 +17,9 @@ def probed(tmp_path: Path, data: bytes) -> Disc | None:
     fd = os.open(path, os.O_RDONLY)
     try:
         status = os.fstat(fd)
-        return probe(OpenSource(fd, status.st_size, status.st_mtime_ns, status.st_dev))
+        return probe(
+            OpenSource(fd, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev)
+        )
     finally:
         os.close(fd)
 

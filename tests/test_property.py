@@ -33,7 +33,7 @@ def opened(folder: Path, data: bytes) -> Iterator[OpenSource]:
     fd = os.open(path, os.O_RDONLY)
     try:
         status = os.fstat(fd)
-        yield OpenSource(fd, status.st_size, status.st_mtime_ns, status.st_dev)
+        yield OpenSource(fd, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev)
     finally:
         os.close(fd)
 

@@ -4,11 +4,12 @@ What is heavy to import is imported where it is used, so that ``zsofs --version`
 """
 
 import argparse
+import io
 import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -84,6 +85,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    _open_standard_streams()
     try:
         options = _parser().parse_args(arguments)
         command: Callable[[argparse.Namespace], int] = options.command
@@ -93,6 +95,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+
+
+def _open_standard_streams() -> None:
+    """Make sure that descriptors 0 to 2 are taken, and that any file name can be printed."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is fd
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # none where it was closed
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -226,29 +240,26 @@ def _mount(options: argparse.Namespace) -> int:
     *source_paths, point = options.paths
     source = mountpoint.check_source(source_paths[0]) if source_paths else None
     mountpoint.check_fuse(options.allow_other)
-    prepared, made = mountpoint.prepare_mount_point(point, source)
     level = 10 if options.verbose else 40 if options.quiet else 30
+    log.to_terminal(level)
+    if options.log_file or not options.foreground:
+        default = log.default_log_file(mountpoint.real_path(point))
+        _log_to_file(Path(options.log_file or default).absolute(), level)
+    prepared, made = mountpoint.prepare_mount_point(point, source)
 
     def run(ready: Callable[[], None]) -> int:
         return _serve(options, source, prepared, made, ready)
 
-    log.to_terminal(level)
+    def say(end: str) -> None:
+        if not options.quiet:
+            _say_mounted(options, point, end)
+
     if options.foreground:
-        if options.log_file:
-            _log_to_file(Path(options.log_file).absolute(), level)
-
-        def say_ready() -> None:
-            if not options.quiet:
-                _say_mounted(options, point, "end it with Ctrl-C")
-
-        return run(say_ready)
-    log_file = Path(options.log_file or log.default_log_file(prepared)).absolute()
-    _log_to_file(log_file, level)
+        return run(lambda: say("end it with Ctrl-C"))
     code = daemon.start(run)
     if code == 0:
         os.stat(prepared)  # answered by the daemon: the mount can be used
-        if not options.quiet:
-            _say_mounted(options, point, f"end it with: {mountpoint.COMMAND} umount {point}")
+        say(f"end it with: {mountpoint.COMMAND} umount {point}")
     return code
 
 
@@ -275,6 +286,8 @@ def _serve(
     from zsofs.mount import MountSettings, serve
 
     with ExitStack() as undo:
+        if made:
+            undo.callback(_remove_folder, point)
         if source is None:
             from zsofs.demo import fill_demo_folder
 
@@ -284,7 +297,6 @@ def _serve(
         settings = MountSettings(
             source=source,
             mount_point=point,
-            remove_mount_point=made,
             cache_size=_CACHE_SIZE if options.cache_size is None else options.cache_size,
             threads=options.threads or _THREADS,
             allow_other=options.allow_other,
@@ -300,6 +312,11 @@ def _serve(
     return 0
 
 
+def _remove_folder(path: bytes) -> None:
+    with suppress(OSError):
+        os.rmdir(path)
+
+
 def _say_mounted(options: argparse.Namespace, point: str, end: str) -> None:
     what = "the sample disc" if options.demo else options.paths[0]
     text = f"{what} is mounted at {point}; {end}"
@@ -309,7 +326,7 @@ def _say_mounted(options: argparse.Namespace, point: str, end: str) -> None:
         text += "\n" + WHAT_TO_TRY.format(point=point)
     try:
         print(text, flush=True)
-    except BrokenPipeError:  # whoever listened has gone; the mount is there all the same
+    except OSError:  # whoever listened has gone; the mount is there all the same
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

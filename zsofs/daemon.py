@@ -4,6 +4,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 
 _READY = b"r"
 
@@ -47,7 +48,8 @@ def _run_child(run: Callable[[Callable[[], None]], int], write_end: int) -> int:
         for stream in (0, 1, 2):
             os.dup2(nowhere, stream)
         os.close(nowhere)
-        os.write(write_end, _READY)
+        with suppress(BrokenPipeError):  # whoever waited was killed; the mount is wanted still
+            os.write(write_end, _READY)
         os.close(write_end)
 
     try:

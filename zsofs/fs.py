@@ -9,7 +9,6 @@ import functools
 import logging
 import os
 import stat
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -208,13 +207,19 @@ class Operations(pyfuse3.Operations):
         node = self._library.node(inode)
         handle = self._files.get(inode)
         if handle is None:
-            content = await self._workers.run(node.entry.status.st_dev, self._library.open, node)
+            device = node.entry.status.st_dev
+            try:
+                content = await self._workers.run(device, self._library.open, node)
+            except StaleNodeError:
+                if node.parent is not None:  # the kernel looks the name up again at once
+                    node.parent.outdate()
+                raise
             handle = self._files.get(inode)
             if handle is None:
                 self._files[inode] = _OpenFile(content)
             else:  # someone else opened it meanwhile
                 handle.handles += 1
-                content.close()
+                await self._workers.run(device, content.close)
         else:
             handle.handles += 1
         return FileInfo(fh=FileHandleT(inode), keep_cache=True)
@@ -262,14 +267,13 @@ class Operations(pyfuse3.Operations):
         return folder.children
 
     async def _survey(self, folder: Folder, survey: _Survey) -> None:
-        moment = time.monotonic()
         library = self._library
         try:
-            entries = await self._workers.run(
+            found = await self._workers.run(
                 folder.entry.status.st_dev, library.survey, folder, library.known_entries(folder)
             )
             if library.is_current(folder):
-                library.update(folder, entries, moment)
+                library.update(folder, found)
         except (OSError, ZsofsError) as error:
             survey.error = error
             log.warning("%s: cannot be listed: %s", folder.name or "the source folder", error)

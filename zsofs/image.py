@@ -21,7 +21,7 @@ class Content(Protocol):
 
     Attributes:
         name: path inside the source, for messages.
-        number: the inode number, which stands for this content and no other.
+        serial: stands for this content and, unlike an inode number, never for any other.
         size: in bytes.
         extent_size: the unit of decoding, in bytes. A read must begin on a multiple of it and end
             on one or at *size*; 1 means that any read will do.
@@ -29,7 +29,7 @@ class Content(Protocol):
     """
 
     name: str
-    number: int
+    serial: int
     size: int
     extent_size: int
     device: int
@@ -58,9 +58,9 @@ class Content(Protocol):
 class DiscImage:
     """The plain image inside a container."""
 
-    def __init__(self, name: str, number: int, source: OpenSource, geometry: Geometry) -> None:
+    def __init__(self, name: str, serial: int, source: OpenSource, geometry: Geometry) -> None:
         self.name = name
-        self.number = number
+        self.serial = serial
         self.size = geometry.size
         # One block, also where it is smaller than a page. Decoding more than a random 4 KiB read
         # asks for never paid: two zstd 2 KiB blocks take 8 microseconds, an extent of 16 KiB 21,
@@ -101,9 +101,9 @@ class PlainFile:
 
     extent_size = 1
 
-    def __init__(self, name: str, number: int, source: OpenSource) -> None:
+    def __init__(self, name: str, serial: int, source: OpenSource) -> None:
         self.name = name
-        self.number = number
+        self.serial = serial
         self.size = source.size
         self.device = source.device
         self._source = source

@@ -8,9 +8,11 @@ Everything here but :meth:`Library.survey` and :meth:`Library.open` belongs to t
 """
 
 import hashlib
+import itertools
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from zsofs.errors import StaleNodeError
 from zsofs.image import Content, DiscImage, PlainFile
@@ -20,8 +22,26 @@ from zsofs.survey import Entry, Kind, survey
 
 ROOT_NUMBER = 1
 FRESH_SECONDS = 1.0
-"""How long a folder's listing is believed. Also how long the kernel may believe what it was told:
-it then asks at most once a second for a name, and a change in the source shows within that time."""
+"""How long a folder's listing is believed, and how long the kernel may believe what it was told
+from one: a change in the source shows within two of these."""
+
+
+_serials = itertools.count()
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was found in a folder of the source.
+
+    Attributes:
+        begun: when the survey began, by the monotonic clock.
+        status: what stat says of the folder itself.
+        entries: what is in it, by shown name.
+    """
+
+    begun: float
+    status: os.stat_result
+    entries: Mapping[bytes, Entry]
 
 
 class Node:
@@ -30,15 +50,19 @@ class Node:
     Attributes:
         number: the inode number.
         entry: what the source says of it.
+        serial: a number of its own that no other node ever gets.
+        parent: the folder that lists it, or did.
         lookups: how often the kernel was given the number and has not yet forgotten it.
         listed: whether a folder's listing has it.
     """
 
-    __slots__ = ("entry", "listed", "lookups", "number")
+    __slots__ = ("entry", "listed", "lookups", "number", "parent", "serial")
 
-    def __init__(self, number: int, entry: Entry) -> None:
+    def __init__(self, number: int, entry: Entry, parent: "Folder | None") -> None:
         self.number = number
         self.entry = entry
+        self.serial = next(_serials)
+        self.parent = parent
         self.lookups = 0
         self.listed = False
 
@@ -63,29 +87,34 @@ class Folder(Node):
         children: nodes by shown name; None before the first survey.
     """
 
-    __slots__ = ("_surveyed", "above", "children", "shown_path")
+    __slots__ = ("_fresh_until", "above", "children", "shown_path")
 
     def __init__(
-        self, number: int, entry: Entry, shown_path: bytes, above: frozenset[bytes]
+        self, number: int, entry: Entry, parent: "Folder | None", shown_path: bytes
     ) -> None:
-        super().__init__(number, entry)
+        super().__init__(number, entry, parent)
         self.shown_path = shown_path
-        self.above = above | {entry.path}
+        self.above: frozenset[bytes] = (parent.above if parent else frozenset()) | {entry.path}
         self.children: dict[bytes, Node] | None = None
-        self._surveyed = float("-inf")
+        self._fresh_until = float("-inf")
 
     @property
     def fresh(self) -> bool:
         """Whether the listing may be used without looking at the source again."""
-        return time.monotonic() < self._surveyed + FRESH_SECONDS
+        return time.monotonic() < self._fresh_until
 
     def outdate(self) -> None:
         """Have the source looked at before the listing is used again."""
-        self._surveyed = float("-inf")
+        self._fresh_until = float("-inf")
 
-    def surveyed_at(self, moment: float) -> None:
-        """Note that the listing is that of *moment*, by the monotonic clock."""
-        self._surveyed = moment
+    def surveyed(self, begun: float) -> None:
+        """Note that the listing is what a survey found that was begun at *begun*.
+
+        A survey that took long is believed for longer, so that a huge folder on a slow disk is not
+        surveyed without pause.
+        """
+        now = time.monotonic()
+        self._fresh_until = max(begun + FRESH_SECONDS, now + 3 * (now - begun))
 
 
 class Library:
@@ -94,7 +123,7 @@ class Library:
     def __init__(self, tree: SourceTree) -> None:
         self.tree = tree
         entry = Entry(b"", Kind.FOLDER, b"", tree.stat(b""))
-        self.root = Folder(ROOT_NUMBER, entry, b"", frozenset())
+        self.root = Folder(ROOT_NUMBER, entry, None, b"")
         self.root.listed = True
         self._nodes: dict[int, Node] = {ROOT_NUMBER: self.root}
 
@@ -124,21 +153,24 @@ class Library:
             raise NotADirectoryError(f"{node.name} is not a folder")
         return node
 
-    def survey(self, folder: Folder, known: Mapping[bytes, Entry]) -> dict[bytes, Entry]:
+    def survey(self, folder: Folder, known: Mapping[bytes, Entry]) -> Survey:
         """Look at the source; for a thread, since it may wait for a disk."""
-        return survey(self.tree, folder.entry.path, folder.above, known)
+        begun = time.monotonic()
+        status = self.tree.stat(folder.entry.path)
+        return Survey(begun, status, survey(self.tree, folder.entry.path, folder.above, known))
 
     def known_entries(self, folder: Folder) -> dict[bytes, Entry]:
         """What the last survey of *folder* found, by source name."""
         children = folder.children or {}
         return {node.entry.name: node.entry for node in children.values()}
 
-    def update(self, folder: Folder, entries: Mapping[bytes, Entry], moment: float) -> None:
-        """Make *entries* the listing of *folder*: what a survey begun at *moment* found."""
+    def update(self, folder: Folder, found: Survey) -> None:
+        """Make what a survey found the listing of *folder*."""
+        folder.entry = replace(folder.entry, status=found.status)
         before = folder.children or {}
         after = {
             shown: self._node_for(folder, shown, entry, before.get(shown))
-            for shown, entry in entries.items()
+            for shown, entry in found.entries.items()
         }
         for node in before.values():
             node.listed = False
@@ -147,11 +179,11 @@ class Library:
         for node in before.values():
             self._drop_if_unused(node)
         folder.children = after
-        folder.surveyed_at(moment)
+        folder.surveyed(found.begun)
 
-    def remember(self, node: Node, times: int = 1) -> None:
+    def remember(self, node: Node) -> None:
         """The kernel was given the node's number."""
-        node.lookups += times
+        node.lookups += 1
 
     def forget(self, number: int, times: int) -> None:
         """The kernel gives back *times* uses of a number."""
@@ -175,12 +207,13 @@ class Library:
         entry = node.entry
         source = self.tree.open(entry.path)
         status = entry.status
-        if (source.size, source.mtime_ns) != (status.st_size, status.st_mtime_ns):
+        listed = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if (source.size, source.mtime_ns, source.ctime_ns) != listed:
             os.close(source.fd)
             raise StaleNodeError(f"{node.name}: changed since it was listed")
         if entry.disc is not None:
-            return DiscImage(node.name, node.number, source, entry.disc.geometry)
-        return PlainFile(node.name, node.number, source)
+            return DiscImage(node.name, node.serial, source, entry.disc.geometry)
+        return PlainFile(node.name, node.serial, source)
 
     def _node_for(self, folder: Folder, shown: bytes, entry: Entry, before: Node | None) -> Node:
         if before is not None and _same_node(before.entry, entry):
@@ -195,9 +228,9 @@ class Library:
                 return other
             number += 1
         node = (
-            Folder(number, entry, path, folder.above)
+            Folder(number, entry, folder, path)
             if entry.kind is Kind.FOLDER
-            else Node(number, entry)
+            else Node(number, entry, folder)
         )
         self._nodes[number] = node
         return node

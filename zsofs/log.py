@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+import zlib
 from collections import OrderedDict
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -40,8 +41,8 @@ class _Once(logging.Filter):
 def default_log_file(mount_point: bytes) -> Path:
     """Where a mount in the background logs unless told otherwise: a file named after it."""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    name = os.fsdecode(mount_point).strip("/").replace("/", "-")[-100:] or "root"
-    return Path(state) / "zsofs" / f"{name}.log"
+    name = os.fsdecode(os.path.basename(mount_point))[:100] or "root"
+    return Path(state) / "zsofs" / f"{name}-{zlib.crc32(mount_point):08x}.log"
 
 
 def to_terminal(level: int) -> None:

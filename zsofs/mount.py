@@ -37,7 +37,6 @@ class MountSettings:
     Attributes:
         source: real path of the folder with the discs.
         mount_point: real path of an empty folder.
-        remove_mount_point: whether that folder was made for this mount and goes with it.
         cache_size: bytes for decoded blocks.
         threads: reads that may wait for one disk at a time.
         allow_other: whether other users may read.
@@ -45,7 +44,6 @@ class MountSettings:
 
     source: bytes
     mount_point: bytes
-    remove_mount_point: bool
     cache_size: int
     threads: int
     allow_other: bool
@@ -63,14 +61,14 @@ def serve(settings: MountSettings, ready: Callable[[], None]) -> None:
         OSError: the source could not be opened.
     """
     with ExitStack() as undo:
-        if settings.remove_mount_point:
-            undo.callback(_remove_folder, settings.mount_point)
         tree = SourceTree(settings.source)
         undo.callback(tree.close)
         workers = Workers(settings.threads)
-        reads = Reads(ExtentCache(settings.cache_size), workers)
+        cache = ExtentCache(settings.cache_size)
+        reads = Reads(cache, workers)
         operations = Operations(Library(tree), reads, Workers(settings.threads))
         trio.run(_run, operations, settings, ready)
+        log.info("extents decoded: %d; found in the cache: %d", cache.misses, cache.hits)
 
 
 async def _run(operations: Operations, settings: MountSettings, ready: Callable[[], None]) -> None:
@@ -80,6 +78,10 @@ async def _run(operations: Operations, settings: MountSettings, ready: Callable[
         try:
             _raise_limits(settings.mount_point)
             ready()
+        except BaseException:
+            pyfuse3.close()
+            raise
+        try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_end_on_signal, signals, nursery.cancel_scope)
                 await operations.serve()
@@ -155,8 +157,3 @@ def _raise_limits(mount_point: bytes) -> None:
     connection = Path("/sys/fs/fuse/connections") / mounted.device.partition(":")[2]
     with suppress(OSError):
         (connection / "max_background").write_text(str(_MAX_BACKGROUND))
-
-
-def _remove_folder(path: bytes) -> None:
-    with suppress(OSError):
-        os.rmdir(path)

@@ -35,12 +35,14 @@ class OpenSource:
         fd: descriptor, open for reading.
         size: in bytes.
         mtime_ns: modification time in nanoseconds.
+        ctime_ns: time of the last change of any kind, in nanoseconds.
         device: st_dev of the file.
     """
 
     fd: int
     size: int
     mtime_ns: int
+    ctime_ns: int
     device: int
 
     def read_at(self, offset: int, size: int) -> bytes:

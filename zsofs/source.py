@@ -13,6 +13,9 @@ from zsofs.errors import StaleNodeError
 from zsofs.names import for_people
 from zsofs.probe import OpenSource
 
+_MAX_HOPS = 40
+"""Symlinks followed for one path, as many as the kernel does."""
+
 _STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -26,6 +29,7 @@ class SourceTree:
 
     def __init__(self, path: bytes) -> None:
         self.path = os.path.realpath(path)
+        self._prefix = self.path.rstrip(b"/") + b"/"
         self._root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.device = os.fstat(self._root).st_dev
 
@@ -69,7 +73,7 @@ class SourceTree:
             if not stat.S_ISREG(found.st_mode):
                 raise StaleNodeError(f"{for_people(path)}: no longer a regular file")
             fd = os.open(f"/proc/self/fd/{step}", os.O_RDONLY | os.O_CLOEXEC)
-        return OpenSource(fd, found.st_size, found.st_mtime_ns, found.st_dev)
+        return OpenSource(fd, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_dev)
 
     def readlink(self, path: bytes) -> bytes:
         """Target of the symlink *path*, as it stands there."""
@@ -77,15 +81,42 @@ class SourceTree:
             return os.fsencode(os.readlink("", dir_fd=step))
 
     def resolve(self, path: bytes) -> bytes | None:
-        """Where a symlink leads to, as a path in the tree; None if out of it, or nowhere."""
-        try:
-            target = os.path.realpath(os.path.join(self.path, path), strict=True)
-        except OSError:
-            return None
-        if target == self.path:
-            return b""
-        root = self.path.rstrip(b"/") + b"/"
-        return target.removeprefix(root) if target.startswith(root) else None
+        """Where a symlink leads to, as a path in the tree; None if out of it, or nowhere.
+
+        Nothing outside the tree is touched on the way: a link may lead into our own mount, or to
+        a disk that hangs.
+        """
+        done: list[bytes] = []
+        todo = path.split(b"/")[::-1]
+        hops = 0
+        while todo:
+            part = todo.pop()
+            if part == b"..":
+                if not done:
+                    return None
+                done.pop()
+            elif part not in (b"", b"."):
+                here = b"/".join((*done, part))
+                try:
+                    target = self.readlink(here) if self._is_link(here) else None
+                except (OSError, StaleNodeError):
+                    return None
+                if target is None:
+                    done.append(part)
+                    continue
+                hops += 1
+                if target.startswith(b"/"):
+                    done = []
+                    if not (target + b"/").startswith(self._prefix):
+                        return None
+                    target = target[len(self._prefix) :]
+                if hops > _MAX_HOPS:
+                    return None
+                todo += target.split(b"/")[::-1]
+        return b"/".join(done)
+
+    def _is_link(self, path: bytes) -> bool:
+        return stat.S_ISLNK(self.stat(path).st_mode)
 
     @contextmanager
     def _step(self, path: bytes) -> Iterator[int]:

@@ -142,7 +142,10 @@ def _look_inside(tree: SourceTree, entry: Entry) -> Entry:
         return entry
     if disc is None:
         return entry
-    for remark in disc.geometry.remarks:
+    geometry = disc.geometry
+    codec = geometry.codecs[0].name
+    log.info("%s: %s, %s, blocks of %d", shown, geometry.container, codec, geometry.block_size)
+    for remark in geometry.remarks:
         log.warning("%s: %s", shown, remark)
     return replace(entry, kind=Kind.DISC, disc=disc)
 
