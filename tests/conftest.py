@@ -35,6 +35,14 @@ def _no_mount_stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     assert not left, f"left mounted: {left}"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _logs_of_tests_stay_theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the log files of mounts in the background out of the home folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def mount(tmp_path: Path) -> Iterator[MountMaker]:
     """Mount folders for the length of a test: ``mount(source, *arguments)``."""

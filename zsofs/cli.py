@@ -242,10 +242,15 @@ def _mount(options: argparse.Namespace) -> int:
     mountpoint.check_fuse(options.allow_other)
     level = 10 if options.verbose else 40 if options.quiet else 30
     log.to_terminal(level)
-    if options.log_file or not options.foreground:
-        default = log.default_log_file(mountpoint.real_path(point))
-        _log_to_file(Path(options.log_file or default).absolute(), level)
     prepared, made = mountpoint.prepare_mount_point(point, source)
+    if options.log_file or not options.foreground:
+        path = Path(options.log_file or log.default_log_file(prepared)).absolute()
+        try:
+            _log_to_file(path, level)
+        except UsageError:
+            if made:
+                _remove_folder(prepared)
+            raise
 
     def run(ready: Callable[[], None]) -> int:
         return _serve(options, source, prepared, made, ready)
