@@ -29,7 +29,7 @@ def main() -> int:
         size=options.size or (_QUICK_SIZE if options.quick else _SIZE),
         rounds=options.rounds or (_QUICK_ROUNDS if options.quick else _ROUNDS),
         quick=options.quick,
-        only=options.only,
+        only=tuple(options.only),
     )
     try:
         results = run(settings)
@@ -66,9 +66,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--only",
         metavar="PATTERN",
-        default="",
+        action="append",
+        default=[],
         help="only what has this in its name WORKLOAD/CONTENDER; * stands for anything, as in"
-        " 'random-4k/*lz4'",
+        " 'random-4k/*lz4'; may be given several times",
     )
     parser.add_argument(
         "--size", type=_disc_size, metavar="MB", help="of the disc; default: 736, quick: 96"

@@ -31,14 +31,14 @@ class Settings:
         size: of the disc, in MB.
         rounds: how often everything is measured.
         quick: do less of everything.
-        only: part of a ``workload/contender`` name, with wildcards; empty for all.
+        only: parts of ``workload/contender`` names, with wildcards; empty for all.
     """
 
     work: Path
     size: int
     rounds: int
     quick: bool
-    only: str = ""
+    only: tuple[str, ...] = ()
 
 
 def run(settings: Settings) -> Results:
@@ -80,7 +80,7 @@ class _Benchmark:
             if any(self._wanted(workload, contender) for contender in workload.contenders)
         ]
         if not chosen:
-            raise BenchError(f"nothing is called like {self._settings.only!r}")
+            raise BenchError(f"nothing is called like {' or '.join(self._settings.only)}")
         contenders = self._prepare(chosen)
         self._results.settings["load_before"] = f"{busy():.1f}"
         for number in range(self._settings.rounds):
@@ -101,7 +101,8 @@ class _Benchmark:
 
     def _wanted(self, workload: Workload, contender: Contender) -> bool:
         name = f"{workload.name}/{contender.name}"
-        return fnmatchcase(name, f"*{self._settings.only}*")
+        patterns = self._settings.only or ("",)
+        return any(fnmatchcase(name, f"*{pattern}*") for pattern in patterns)
 
     def _prepare(self, chosen: list[Workload]) -> list[Contender]:
         """Make all discs first, so that nothing is packed while something is measured."""
