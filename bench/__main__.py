@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="DIR",
         default=cache / "zsofs-bench",
-        help="where the discs are kept (about 5 GB; default: %(default)s)",
+        help="where the discs are kept (about 8 GB; default: %(default)s)",
     )
     parser.add_argument(
         "--output",

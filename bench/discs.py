@@ -44,11 +44,11 @@ class Discs:
 
     def image(self) -> Path:
         """The plain image."""
-        return self._made("Disc.iso", self._write_image)
+        return self.made("Disc.iso", self._write_image)
 
     def four_images(self) -> Path:
         """A folder with the plain image under four names."""
-        return self._made("plain", lambda target: _links(self.image(), target, ".iso"))
+        return self.made("plain", lambda target: _links(self.image(), target, ".iso"))
 
     def packed(self, packing: Packing) -> Path:
         """A folder with the packed disc under four names."""
@@ -60,7 +60,7 @@ class Discs:
             container.unlink()
 
         self.image()
-        return self._made(packing.name, write)
+        return self.made(packing.name, write)
 
     def squashfs(self, codec: str, block_size: int, options: tuple[str, ...]) -> Path:
         """A squashfs with the plain image under four names."""
@@ -81,32 +81,32 @@ class Discs:
             if done.returncode:
                 raise Unavailable(f"mksquashfs failed: {done.stderr.strip()}")
 
-        return self._made(f"{codec}-{block_size >> 10}k.squashfs", write)
+        return self.made(f"{codec}-{block_size >> 10}k.squashfs", write)
 
     def zst(self) -> Path:
         """The image as ``.iso.zst``."""
         image = self.image()
-        return self._made("Disc 1.iso.zst", lambda target: pack_zst(image, target))
+        return self.made("Disc 1.iso.zst", lambda target: pack_zst(image, target))
 
     def gz(self) -> Path:
         """The image as ``.iso.gz``."""
         image = self.image()
-        return self._made("Disc 1.iso.gz", lambda target: pack_gz(image, target))
+        return self.made("Disc 1.iso.gz", lambda target: pack_gz(image, target))
 
     def dvd9(self) -> Path:
         """A folder with a DVD9 of 2 KiB blocks, nearly all of them zeros, and a plain file."""
-        return self._made("dvd9", _write_dvd9)
+        return self.made("dvd9", _write_dvd9)
 
     def small_images(self) -> Path:
         """A folder with 10,000 small packed images."""
-        return self._made("small", _write_small_images)
+        return self.made("small", _write_small_images)
 
     def _write_image(self, target: Path) -> None:
         with target.open("wb") as file:
             for chunk in game_image(self.size * MB):
                 file.write(chunk)
 
-    def _made(self, name: str, write: Callable[[Path], None]) -> Path:
+    def made(self, name: str, write: Callable[[Path], None]) -> Path:
         """The file or folder *name*; it takes that name once it is whole."""
         target = self.folder / name
         if target.exists():
@@ -183,7 +183,7 @@ def _write_small_images(folder: Path) -> None:
 
 def check_space(work: Path, size: int) -> None:
     """Raise if the discs would not fit."""
-    wanted = 8 * size * MB
+    wanted = 11 * size * MB
     free = shutil.disk_usage(work).free
     if not any(work.glob(f"discs-{_FORMAT}-{size}/*")) and free < wanted:
         raise BenchError(

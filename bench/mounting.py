@@ -13,14 +13,16 @@ _END_SECONDS = 20
 
 
 @contextmanager
-def served(command: list[str], point: Path) -> Iterator[int]:
+def served(command: list[str], point: Path, log: Path | None = None) -> Iterator[int]:
     """Run a FUSE server in the foreground until the block ends; gives its process id.
+
+    What it says goes to *log*, by default beside *point*.
 
     Raises:
         BenchError: it did not mount, or ended by itself.
     """
     point.mkdir(parents=True, exist_ok=True)
-    log = point.with_name(point.name + ".log")
+    log = log or point.with_name(point.name + ".log")
     with log.open("wb") as output:
         # In a session of its own, so that Ctrl-C in the terminal reaches us alone.
         process = subprocess.Popen(

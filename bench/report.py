@@ -1,10 +1,10 @@
 """The results as text for a terminal and as a page."""
 
 import textwrap
-from dataclasses import dataclass
 
 from bench.measure import Figure, Workload
-from bench.results import Results, Summary, ratios
+from bench.results import Results, Summary
+from bench.targets import TARGETS
 from bench.workloads import WORKLOADS
 
 Table = list[list[str]]
@@ -22,45 +22,10 @@ emptied between workloads. LZ4 and zstd are packed at level 9 (squashfs's LZ4 at
 """
 
 
-@dataclass(frozen=True)
-class Target:
-    """A figure of ours that is set against somebody else's."""
-
-    workload: str
-    figure: str
-    ours: str
-    theirs: str
-
-
-_SQUASHFUSE = (
-    ("zsofs-lz4-2k", "squashfuse-lz4"),
-    ("zsofs-lz4-16k", "squashfuse-lz4"),
-    ("zsofs-zstd-32k", "squashfuse-zstd"),
-)
-
-TARGETS: tuple[Target, ...] = (
-    *(
-        Target(workload, figure, ours, theirs)
-        for workload, figure in (
-            ("random-4k", "iops"),
-            ("random-32k", "iops"),
-            ("sequential", "cold_mbs"),
-        )
-        for ours, theirs in _SQUASHFUSE
-    ),
-    Target("random-4k", "p99_us", "zsofs-lz4-2k", "squashfuse-lz4"),
-    Target("random-4k", "iops", "zsofs-lz4-2k", "bare"),
-    Target("sequential", "cold_mbs", "zsofs-lz4-2k", "bare"),
-    Target("sequential", "cold_mbs", "zsofs-zstd-32k", "ratarmount-zst"),
-    Target("sequential", "cold_mbs", "zsofs-deflate-2k", "ratarmount-gz"),
-    Target("sequential", "cpu_s_per_gb", "zsofs-lz4-2k", "squashfuse-lz4"),
-    Target("random-4k", "iops", "zsofs-lz4-2k-tmpfs", "zsofs-lz4-2k"),
-    Target("sequential", "cold_mbs", "zsofs-lz4-2k-tmpfs", "zsofs-lz4-2k"),
-    Target("opl", "mbs", "zsofs-lz4-2k", "bare"),
-    Target("pcsx2", "mbs", "zsofs-lz4-2k", "bare"),
-    Target("four-readers", "mbs", "zsofs-lz4-2k", "squashfuse-lz4"),
-    Target("first-byte", "again_ms", "zsofs-dvd9", "zsofs-plain"),
-)
+_TARGETS = """\
+Ratios are taken round by round; the verdict is on their median. Of latencies the ratio is theirs to
+ours where more is better. What has no target is there to compare.
+"""
 
 
 def as_text(results: Results) -> str:
@@ -68,9 +33,9 @@ def as_text(results: Results) -> str:
     parts = []
     for workload in _measured(results):
         parts += ["", workload.title, *_aligned(_table(results, workload))]
-    table = _ratio_table(results)
+    table = _target_table(results)
     if len(table) > 1:
-        parts += ["", "Ratios", *_aligned(table)]
+        parts += ["", "Targets", *_aligned(table)]
     parts += ["", *(f"left out: {name}: {why}" for name, why in results.missing.items())]
     parts += [f"note: {note}" for note in results.notes]
     return "\n".join(parts).rstrip()
@@ -91,9 +56,9 @@ def as_markdown(results: Results) -> str:
         "",
         f"Load, one minute: {load}; the benchmark itself makes 1 to 2.",
     ]
-    table = _ratio_table(results)
+    table = _target_table(results)
     if len(table) > 1:
-        parts += ["", "## Ratios", "", "Round by round, then the median.", "", *_as_rows(table, 4)]
+        parts += ["", "## Targets", "", _prose(_TARGETS), "", *_as_rows(table, 4)]
     for workload in _measured(results):
         parts += ["", f"## {workload.title}", "", _prose(workload.how), ""]
         parts += _as_rows(_table(results, workload), 1)
@@ -129,21 +94,37 @@ def _heading(figure: Figure) -> str:
     return f"{figure.title}, {figure.unit}" if figure.unit else figure.title
 
 
-def _ratio_table(results: Results) -> Table:
+def _target_table(results: Results) -> Table:
+    """All that is to be reached and was measured; with the verdict on the median."""
     workloads = {workload.name: workload for workload in WORKLOADS}
-    rows = [["workload", "figure", "of", "to", "ratio"]]
+    rows = [["workload", "figure", "of", "to", "ratio or figure", "target", "stretch", "verdict"]]
     for target in TARGETS:
-        found = ratios(
-            results.rounds(target.workload, target.ours, target.figure),
-            results.rounds(target.workload, target.theirs, target.figure),
-        )
+        found = target.values(results)
         if found:
             workload = workloads[target.workload]
             titles = {contender.name: contender.title for contender in workload.contenders}
-            figure = workload.figures[target.figure].title
-            ratio = Summary.of(found).text(2)
-            rows.append([workload.title, figure, titles[target.ours], titles[target.theirs], ratio])
+            figure = workload.figures[target.figure]
+            summary = Summary.of(found)
+            unit = "" if target.to else figure.unit
+            rows.append(
+                [
+                    workload.title,
+                    figure.title,
+                    titles[target.of],
+                    titles[target.to] if target.to else "",
+                    f"{summary.text(2)} {unit}".rstrip(),
+                    _bound(target.target, target.at_most),
+                    _bound(target.stretch, target.at_most),
+                    target.verdict(summary.median),
+                ]
+            )
     return rows
+
+
+def _bound(wanted: float | None, at_most: bool) -> str:
+    if wanted is None:
+        return ""
+    return f"{'≤' if at_most else '≥'} {wanted:g}"
 
 
 def _aligned(table: Table) -> list[str]:

@@ -10,12 +10,21 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from bench.discs import Discs, check_space
+from bench.hung import clear_hung_leftovers
 from bench.machine import busy, describe
 from bench.measure import Occasion, Workload
 from bench.payload import MB, numbers
 from bench.results import Results
-from bench.servers import CONTENDERS, Contender, Served, clear_leftovers
-from bench.system import BenchError, Unavailable, drop_pages, keep_pages, set_read_ahead_kb
+from bench.servers import Contender, Served, clear_leftovers
+from bench.slow_disk import clear_slow_disks
+from bench.system import (
+    BenchError,
+    Unavailable,
+    drop_pages,
+    keep_pages,
+    read_ahead_kb,
+    set_read_ahead_kb,
+)
 from bench.workloads import WORKLOADS
 
 _CHECKED_SPANS = 32
@@ -50,6 +59,8 @@ def run(settings: Settings) -> Results:
     settings.work.mkdir(parents=True, exist_ok=True)
     with _alone(settings.work):
         clear_leftovers(settings.work)
+        clear_hung_leftovers()
+        clear_slow_disks(settings.work)
         check_space(settings.work, settings.size)
         return _Benchmark(settings).run()
 
@@ -117,7 +128,9 @@ class _Benchmark:
                 contender.make(self._discs)
             except Unavailable as reason:
                 self._leave_out(contender.name, str(reason))
-        return [contender for contender in CONTENDERS if contender.name in wanted]
+        shared = [workload for workload in chosen if not workload.fresh]
+        names = {contender.name for workload in shared for contender in workload.contenders}
+        return [contender for name, contender in wanted.items() if name in names]
 
     def _mount(self, contender: Contender, mounted: ExitStack, served: dict[str, Served]) -> None:
         try:
@@ -146,6 +159,8 @@ class _Benchmark:
 
     def _set_read_ahead(self, contender: Contender, served: Served) -> None:
         wanted = contender.read_ahead_kb
+        if contender.kind == "zsofs" and wanted is None:
+            self._note(f"{contender.title}: {read_ahead_kb(served.discs[0])} KiB")
         if wanted is not None and not set_read_ahead_kb(served.discs[0], wanted):
             self._note(
                 f"{contender.title} has another read_ahead_kb than {wanted}, which only root can"
@@ -154,6 +169,8 @@ class _Benchmark:
 
     def _check(self, contender: Contender, served: Served) -> None:
         """Compare some of what is shown with the image itself."""
+        if not served.discs:
+            return
         size = self._settings.size * MB
         picks = numbers(f"check {contender.name}", _CHECKED_SPANS)
         image = os.open(self._discs.image(), os.O_RDONLY)

@@ -162,7 +162,7 @@ def _plain(discs: Discs, point: Path) -> Iterator[Served]:
     yield Served([discs.image()], [])
 
 
-def _lz4_squashfs(discs: Discs) -> Path:
+def lz4_squashfs(discs: Discs) -> Path:
     return discs.squashfs("lz4", 16384, ("-Xhc",))
 
 
@@ -203,12 +203,25 @@ CONTENDERS: tuple[Contender, ...] = (
         partial(Discs.packed, packing=LZ4_2K),
         _zsofs_without_nowait,
     ),
-    _peer("squashfuse-lz4", "squashfuse_ll LZ4 16 KiB", _lz4_squashfs, _squashfuse),
+    _peer("squashfuse-lz4", "squashfuse_ll LZ4 16 KiB", lz4_squashfs, _squashfuse),
     _peer("squashfuse-zstd", "squashfuse_ll zstd 32 KiB", _zstd_squashfs, _squashfuse),
-    _peer("kernel-lz4", "kernel squashfs LZ4 16 KiB", _lz4_squashfs, _kernel_squashfs),
+    _peer("kernel-lz4", "kernel squashfs LZ4 16 KiB", lz4_squashfs, _kernel_squashfs),
     _peer("kernel-zstd", "kernel squashfs zstd 32 KiB", _zstd_squashfs, _kernel_squashfs),
     _peer("ratarmount-zst", "ratarmount .iso.zst", Discs.zst, _ratarmount),
     _peer("ratarmount-gz", "ratarmount .iso.gz", Discs.gz, _ratarmount),
     Contender("bare", "bare pyfuse3, plain ISO", "limit", Discs.image, _bare),
     Contender("plain", "plain ISO, from the disk", "limit", Discs.image, _plain, None),
 )
+
+OWN_READ_AHEAD: tuple[Contender, ...] = tuple(
+    Contender(
+        f"zsofs-{packing.name}-own-read-ahead",
+        f"{_title(packing)}, own read-ahead",
+        "zsofs",
+        partial(Discs.packed, packing=packing),
+        partial(_zsofs, packing),
+        None,
+    )
+    for packing in (LZ4_2K, Packing("zstd", 2048))
+)
+"""Mounts that keep the read-ahead that zsofs sets by itself."""

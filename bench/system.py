@@ -20,12 +20,13 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class MountEntry:
-    """One line of the kernel's table of mounts."""
+    """One line of the kernel's table of mounts; *options* are those of the file system."""
 
     path: Path
     device: str
     kind: str
     source: str
+    options: list[str]
 
 
 def mounts() -> list[MountEntry]:
@@ -34,8 +35,9 @@ def mounts() -> list[MountEntry]:
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields, _, rest = line.partition(" - ")
         _, _, device, _, point, *_ = fields.split(" ")
-        kind, source, *_ = rest.split(" ")
-        entries.append(MountEntry(Path(_unescape(point)), device, kind, _unescape(source)))
+        kind, source, options = rest.split(" ")
+        path = Path(_unescape(point))
+        entries.append(MountEntry(path, device, kind, _unescape(source), options.split(",")))
     return entries
 
 
@@ -107,6 +109,11 @@ def cpu_seconds(pids: list[int]) -> float:
 def peak_memory_mb(pids: list[int]) -> float:
     """The most memory that these processes have held (VmHWM), in MB."""
     return sum(_status_kb(pid, "VmHWM") for pid in pids) * 1024 / 1e6
+
+
+def memory_mib(pids: list[int]) -> float:
+    """The memory that these processes hold now (VmRSS), in MiB."""
+    return sum(_status_kb(pid, "VmRSS") for pid in pids) / 1024
 
 
 def _status_kb(pid: int, name: str) -> int:

@@ -1,10 +1,13 @@
 """All workloads, in the order in which they are run and shown."""
 
 from bench.folders import FIRST_BYTE, LISTING
+from bench.hung import HUNG
+from bench.many_discs import MANY_DISCS
 from bench.measure import Workload
 from bench.players import PCSX2, STREAM
 from bench.random_reads import RANDOM_READS
 from bench.sequential import FOUR, MEMORY, OPL, SEQUENTIAL
+from bench.throttled import THROTTLED
 
 WORKLOADS: tuple[Workload, ...] = (
     SEQUENTIAL,
@@ -14,6 +17,9 @@ WORKLOADS: tuple[Workload, ...] = (
     STREAM,
     FOUR,
     MEMORY,
+    MANY_DISCS,
     FIRST_BYTE,
     LISTING,
+    THROTTLED,
+    HUNG,
 )

@@ -1,0 +1,83 @@
+"""How fast one core decodes a disc, with no file system around it: zsofs's own decoder, in here."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bench.discs import NAMES, Discs
+from bench.packers import Packing
+from bench.servers import Contender, Served
+from bench.system import BenchError
+from zsofs.probe import OpenSource, block_reader, probe
+
+_SPAN = 128 << 10
+"""Decoded in one call: what the kernel asks a mount for at most, with its usual read-ahead."""
+
+_PACKING = Packing("zstd", 2048)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packed(Served):
+    """A packed disc that is decoded in this process; there is nothing mounted.
+
+    Attributes:
+        container: its path.
+    """
+
+    container: Path
+
+
+def decode_all(container: Path) -> float:
+    """Decode a whole disc into one buffer, in one thread on one core; gives the seconds."""
+    with container.open("rb", buffering=0) as file, _one_core():
+        status = os.fstat(file.fileno())
+        source = OpenSource(
+            file.fileno(),
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+            status.st_dev,
+        )
+        disc = probe(source)
+        if disc is None:
+            raise BenchError(f"{container.name} is no disc")
+        geometry = disc.geometry
+        reader = block_reader(geometry, source)
+        step = _SPAN // geometry.block_size
+        span = memoryview(bytearray(_SPAN))
+        begin = time.perf_counter()
+        for first in range(0, geometry.block_count, step):
+            size = min(_SPAN, geometry.size - first * geometry.block_size)
+            count = min(step, geometry.block_count - first)
+            reader.read(source.fd, first, count, span[:size])
+        return time.perf_counter() - begin
+
+
+@contextmanager
+def _one_core() -> Iterator[None]:
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+@contextmanager
+def _packed(discs: Discs, point: Path) -> Iterator[Served]:
+    container = discs.packed(_PACKING) / (NAMES[0] + _PACKING.suffix)
+    yield Packed([], [container], container=container)
+
+
+ONE_CORE = Contender(
+    "one-core-zstd-2k",
+    "one core decodes zstd 2 KiB",
+    "limit",
+    partial(Discs.packed, packing=_PACKING),
+    _packed,
+    None,
+)

@@ -1,0 +1,118 @@
+"""What zsofs is to reach: a table of figures, what they are set against, and how far they got."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench.results import Results, Rounds, ratios
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure that is to reach something.
+
+    Attributes:
+        workload: its name.
+        figure: its name in that workload.
+        of: a contender; whose figure it is.
+        to: the contender whose figure it is divided by; None for the figure itself.
+        target: what the median is to reach; None where it is only to be shown.
+        stretch: what it would be good to reach; None if there is no such thing.
+        at_most: less is better.
+    """
+
+    workload: str
+    figure: str
+    of: str
+    to: str | None
+    target: float | None = None
+    stretch: float | None = None
+    at_most: bool = False
+
+    def values(self, results: Results) -> Rounds:
+        """The ratio, or the figure itself, in each round; none if it was not measured."""
+        ours = results.rounds(self.workload, self.of, self.figure)
+        if self.to is None:
+            return ours
+        return ratios(ours, results.rounds(self.workload, self.to, self.figure))
+
+    def verdict(self, median: float) -> str:
+        """How far *median* got."""
+        if self._reaches(median, self.stretch):
+            return "stretch"
+        if self._reaches(median, self.target):
+            return "met"
+        if self.target is not None:
+            return "not met"
+        return "" if self.stretch is None else "short of stretch"
+
+    def _reaches(self, median: float, wanted: float | None) -> bool:
+        if wanted is None:
+            return False
+        return median <= wanted if self.at_most else median >= wanted
+
+
+_LZ4, _LZ4_16K, _ZSTD_32K = "zsofs-lz4-2k", "zsofs-lz4-16k", "zsofs-zstd-32k"
+_TMPFS, _PADDED, _ZSTD_2K = "zsofs-lz4-2k-tmpfs", "zsofs-lz4-2k-padded", "zsofs-zstd-2k"
+_SQUASHFUSE, _SQUASHFUSE_ZSTD, _KERNEL = "squashfuse-lz4", "squashfuse-zstd", "kernel-lz4"
+
+
+def _random() -> Iterator[Target]:
+    yield Target("random-4k", "iops", _LZ4, _SQUASHFUSE, 0.9, 1.0)
+    # Of a latency, theirs over ours: so more is better here too.
+    yield Target("random-4k", "p99_us", _SQUASHFUSE, _LZ4, 0.9, 1.0)
+    for kib in (8, 32, 128):
+        yield Target(f"random-{kib}k", "iops", _LZ4, _SQUASHFUSE, 1.0)
+    for kib in (32, 128):
+        yield Target(f"random-{kib}k", "iops", _LZ4, _KERNEL, stretch=1.0)
+    for kib in (4, 8, 32, 128):
+        yield Target(f"random-{kib}k", "iops", _ZSTD_32K, _SQUASHFUSE_ZSTD, 1.0, 1.2)
+    for kib in (4, 32):
+        yield Target(f"random-{kib}k", "iops", _LZ4_16K, _SQUASHFUSE)
+    yield Target("random-32k", "iops", _TMPFS, _LZ4, 0.8, 0.95)
+    yield Target("random-4k", "iops", _TMPFS, _LZ4)
+    yield Target("random-4k", "iops", _LZ4, "bare")
+
+
+def _sequential() -> Iterator[Target]:
+    cold, warm = ("sequential", "cold_mbs"), ("sequential", "warm_mbs")
+    yield Target(*cold, _LZ4_16K, _KERNEL, 1.0)
+    yield Target(*cold, _LZ4_16K, _SQUASHFUSE, stretch=1.0)
+    yield Target(*cold, _LZ4, "bare", 0.7, 0.85)
+    yield Target(*cold, _ZSTD_2K, "one-core-zstd-2k", 1.2, 1.4)
+    yield Target(*cold, _PADDED, _LZ4, 0.95, 1.0)
+    yield Target(*cold, _TMPFS, _LZ4, 0.8, 0.95)
+    yield Target(*cold, _LZ4, _SQUASHFUSE)
+    yield Target(*cold, _ZSTD_32K, _SQUASHFUSE_ZSTD)
+    yield Target(*cold, "zsofs-lz4-2k-own-read-ahead", _LZ4)
+    yield Target(*cold, "zsofs-zstd-2k-own-read-ahead", _ZSTD_2K)
+    yield Target(*cold, "zsofs-zstd-2k-own-read-ahead", "one-core-zstd-2k")
+    yield Target(*cold, _ZSTD_32K, "ratarmount-zst")
+    yield Target(*cold, "zsofs-deflate-2k", "ratarmount-gz")
+    for ours in (_LZ4, _ZSTD_32K):
+        yield Target(*warm, ours, "plain", 0.9)
+    for ours in (_LZ4, _ZSTD_32K):
+        # Opening takes a request or two; each read that reached the server would add 0.03 ms.
+        yield Target("sequential", "warm_cpu_ms", ours, None, 5, at_most=True)
+    yield Target("sequential", "cpu_s_per_gb", _LZ4, _SQUASHFUSE, 1.2, 1.0, at_most=True)
+
+
+def _others() -> Iterator[Target]:
+    yield Target("opl", "mbs", _LZ4, "bare", 0.9, 1.0)
+    yield Target("pcsx2", "mbs", _LZ4, "bare", 0.9, 1.0)
+    for ours in ("zsofs-slow-lz4-2k", "zsofs-slow-zstd-32k"):
+        yield Target("slow-disk", "stored_mbs", ours, "plain-slow", 0.8, 1.0)
+    yield Target("slow-disk", "stored_mbs", "squashfuse-slow-lz4", "plain-slow")
+    for ours in (_LZ4, _ZSTD_32K):
+        yield Target("stream", "worst_ms", ours, None, 100, 30, at_most=True)
+    yield Target("four-readers", "mbs", _LZ4, _SQUASHFUSE, 1.0)
+    yield Target("first-byte", "again_ms", "zsofs-dvd9", "zsofs-plain", 2, 1.2, at_most=True)
+    yield Target("first-byte", "first_ms", "zsofs-dvd9", "zsofs-plain", at_most=True)
+    for packed in ("lz4-2k", "zstd-32k"):
+        yield Target("many-discs", "rss_mib", f"zsofs-500-{packed}", None, 114, at_most=True)
+        yield Target("many-discs", "later_mib", f"zsofs-500-{packed}", None, 60, at_most=True)
+    for readers in (8, 32):
+        for figure in ("read_p99_ms", "list_p99_ms"):
+            yield Target("hung", figure, f"zsofs-{readers}-hung", None, 20, 5, at_most=True)
+
+
+TARGETS: tuple[Target, ...] = (*_random(), *_sequential(), *_others())
