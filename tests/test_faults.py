@@ -170,9 +170,9 @@ CASES: dict[str, list[tuple[str, Provoke]]] = {
         ("Reads.read", provoke_read),
         ("ExtentCache.get", provoke_read),
         ("ReplyBuffers.take", provoke_long_read),
-        ("DiscImage.read_into", provoke_read),
-        ("DiscImage.read_into", provoke_long_read),
-        ("PlainFile.read_into", provoke_plain_read),
+        ("DiscImage.read_now", provoke_read),
+        ("DiscImage.read_now", provoke_long_read),
+        ("PlainFile.read_now", provoke_plain_read),
     ],
     "statfs": [
         ("SourceTree.statvfs", provoke_statfs),

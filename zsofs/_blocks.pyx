@@ -1,19 +1,22 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """The kernel: turns a run of stored blocks into plain bytes, in one call and without the GIL.
 
-It knows index rules and codecs and nothing of names, caches or FUSE. A call reads the slice of
+It knows index rules and threads and nothing of names, caches or FUSE. A call reads the slice of
 the index that it needs, reads the stored bytes, decodes them into the caller's buffer and checks
 that the file is still the one that was opened. The source is hostile input: every bound is checked
-in 64 bits before it is used, and a block that does not give exactly the wanted length is an error.
+in 64 bits before it is used.
 """
 
 from libc.errno cimport EAGAIN, EINTR, ENOSYS, EOPNOTSUPP, errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.ref cimport PyObject
 
-from os import strerror
+from zsofs._codecs cimport *
+
+from os import sched_getaffinity, strerror
 
 from zsofs.errors import BlockError, SourceChangedError
 
@@ -48,64 +51,28 @@ cdef extern from *:
     ssize_t zsofs_pread(int fd, void *buf, size_t size, int64_t offset, int flags) nogil
     int zsofs_unchanged(int fd, uint64_t size, int64_t mtime_ns) nogil
 
-cdef extern from "lz4.h":
-    int LZ4_decompress_safe(const char *src, char *dst, int size, int capacity) nogil
-
-cdef extern from "zstd.h":
-    ctypedef struct ZSTD_DCtx:
+cdef extern from "_crew.h":
+    struct zsofs_job:
+        void (*run)(zsofs_job *) noexcept nogil
+        zsofs_job *next
+        int state
+    ctypedef struct zsofs_crew:
         pass
-    ZSTD_DCtx *ZSTD_createDCtx() nogil
-    size_t ZSTD_freeDCtx(ZSTD_DCtx *context) nogil
-    size_t ZSTD_findFrameCompressedSize(const void *src, size_t size) nogil
-    size_t ZSTD_decompressDCtx(ZSTD_DCtx *context, void *dst, size_t capacity,
-                               const void *src, size_t size) nogil
-    unsigned ZSTD_isError(size_t code) nogil
+    enum:
+        ZSOFS_DONE
+    int64_t zsofs_now() nogil
+    zsofs_crew *zsofs_crew_new(int most, int bell) nogil
+    int zsofs_crew_start(zsofs_crew *crew, zsofs_job *job) nogil
+    bint zsofs_crew_wait(zsofs_crew *crew, zsofs_job *job, int64_t nanoseconds) nogil
+    void zsofs_crew_settle(zsofs_crew *crew, zsofs_job *job) nogil
+    zsofs_job *zsofs_crew_finished(zsofs_crew *crew) nogil
 
-cdef extern from "libdeflate.h":
-    cdef struct libdeflate_decompressor:
-        pass
-    cdef enum libdeflate_result:
-        LIBDEFLATE_SUCCESS
-        LIBDEFLATE_INSUFFICIENT_SPACE
-    libdeflate_decompressor *libdeflate_alloc_decompressor() nogil
-    void libdeflate_free_decompressor(libdeflate_decompressor *d) nogil
-    libdeflate_result libdeflate_deflate_decompress_ex(
-        libdeflate_decompressor *d, const void *src, size_t size, void *dst, size_t capacity,
-        size_t *used, size_t *produced) nogil
-    libdeflate_result libdeflate_zlib_decompress_ex(
-        libdeflate_decompressor *d, const void *src, size_t size, void *dst, size_t capacity,
-        size_t *used, size_t *produced) nogil
+cdef extern from *:
+    """
+    #define zsofs_take_number(at) __atomic_fetch_add(at, 1, __ATOMIC_RELAXED)
+    """
+    int zsofs_take_number(int *at) nogil
 
-
-# The numbers of zsofs.formats.geometry.Rule and .Codec; a test holds them together.
-cdef enum:
-    RULE_FLAGGED = 0     # bit 31 of an index entry: the block is stored plain
-    RULE_CISO2 = 1       # stored length >= block size: plain; else bit 31: LZ4; else deflate
-    RULE_DAX = 2         # a table of offsets and a table of lengths, no flags
-    RULE_FRAMED = 3      # bit 31 never set, no byte between the blocks: ZSOZ
-
-cdef enum:
-    CODEC_LZ4 = 0
-    CODEC_ZSTD = 1
-    CODEC_ZLIB = 2
-    CODEC_DEFLATE = 3
-    CODEC_PLAIN = 4      # how one block is stored; never the codec of an image
-
-cdef enum:
-    FAILED_READ = 1
-    FAILED_MEMORY = 2
-    FAILED_CHANGED = 3
-    FAILED_BACKWARDS = 4
-    FAILED_IN_INDEX = 5
-    FAILED_PAST_END = 6
-    FAILED_TOO_LONG = 7
-    FAILED_EMPTY = 8
-    FAILED_FLAG = 9
-    FAILED_CODEC = 10
-    FAILED_LENGTH = 11
-    FAILED_STRAY = 12
-    FAILED_INDEX_CUT = 13
-    FAILED_CUT = 14
 
 _REASONS = {
     FAILED_BACKWARDS: "its index entry points to {a}, the next one back to {b}",
@@ -132,74 +99,9 @@ NO_NOWAIT = -2
 # longest request the kernel sends, so a request costs one pread where the blocks lie in order.
 cdef enum:
     GATHER = 1 << 20
-    # A work space that a rare large block has grown past this is given back to the system.
-    KEEP_AT_MOST = 4 << 20
     # Blocks that lie this near to each other are fetched by one pread: alignment padding is at
     # most 64 KiB (index shift 16) and in practice under 64 bytes.
     MAX_GAP = 4096
-
-
-cdef struct Failure:
-    int reason
-    int error            # errno where reason is FAILED_READ
-    int codec
-    uint64_t block
-    int64_t offset
-    uint64_t a
-    uint64_t b
-
-cdef struct Stored:
-    uint64_t offset
-    uint64_t length      # stored bytes to fetch
-    int method
-    bint last
-
-
-cdef class _WorkSpace:
-    """What one call needs besides the caller's buffer; reused, because fresh pages cost more
-    than decoding does (20 to 30 microseconds for each 128 KiB)."""
-
-    cdef uint8_t *data
-    cdef size_t data_size
-    cdef uint8_t *scratch
-    cdef size_t scratch_size
-    cdef uint8_t *index
-    cdef size_t index_size
-    cdef Stored *blocks
-    cdef size_t blocks_size
-    cdef ZSTD_DCtx *zstd
-    cdef libdeflate_decompressor *deflate
-
-    def __dealloc__(self):
-        free(self.data)
-        free(self.scratch)
-        free(self.index)
-        free(self.blocks)
-        if self.zstd is not NULL:
-            ZSTD_freeDCtx(self.zstd)
-        if self.deflate is not NULL:
-            libdeflate_free_decompressor(self.deflate)
-
-
-cdef list _idle_work_spaces = []
-
-cdef _WorkSpace _take_work_space():
-    return <_WorkSpace> _idle_work_spaces.pop() if _idle_work_spaces else _WorkSpace()
-
-cdef _give_back(_WorkSpace space):
-    if space.data_size + space.scratch_size <= KEEP_AT_MOST:
-        _idle_work_spaces.append(space)
-
-cdef uint8_t *_grown(uint8_t *memory, size_t *size, size_t wanted) noexcept nogil:
-    """*memory* with room for *wanted* bytes, its old contents lost; NULL where there is none."""
-    if memory is not NULL and size[0] >= wanted:
-        return memory
-    free(memory)
-    size[0] = 0
-    memory = <uint8_t *> malloc(wanted)
-    if memory is not NULL:
-        size[0] = wanted
-    return memory
 
 
 cdef int64_t _read(int fd, uint8_t *out, uint64_t size, uint64_t offset, bint nowait,
@@ -234,406 +136,287 @@ cdef inline uint32_t _u32(const uint8_t *at) noexcept nogil:
             | <uint32_t> at[3] << 24)
 
 
-cdef class BlockReader:
-    """Decodes the blocks of one image.
+# Decoding is shared with other cores where it takes long enough to pay for waking a thread.
+cdef enum:
+    # Nanoseconds of work that one part is cut to, and from which on there are parts at all.
+    PART_NS = 25_000
+    SHARE_FROM_NS = 60_000
+    MOST_HELPERS = 3
 
-    Built from the plain numbers of a :class:`zsofs.formats.geometry.Geometry`, which is where
-    they are explained, and the size and modification time the source file had when it was opened.
-    """
+cdef zsofs_crew *_helpers = NULL
+cdef int _helper_count = min(MOST_HELPERS, len(sched_getaffinity(0)) - 1)
 
-    cdef int rule
-    cdef int codec
-    cdef int shift
-    cdef uint64_t size
-    cdef uint64_t block_size
-    cdef uint64_t block_count
-    cdef uint64_t index_offset
-    cdef uint64_t data_start
-    cdef uint64_t data_end
-    cdef uint64_t source_size
-    cdef int64_t source_mtime_ns
-    cdef readonly bint final_byte_missing
 
-    def __init__(self, *, int rule, int codec, int shift, uint64_t size, uint64_t block_size,
-                 uint64_t index_offset, uint64_t data_start, uint64_t data_end,
-                 uint64_t source_size, int64_t source_mtime_ns):
-        if not 0 < block_size <= 16 << 20 or size > <uint64_t> 64 << 30 or not 0 <= shift <= 16:
-            raise ValueError("geometry out of bounds")
-        self.rule = rule
-        self.codec = codec
-        self.shift = shift
-        self.size = size
-        self.block_size = block_size
-        self.block_count = (size + block_size - 1) // block_size
-        self.index_offset = index_offset
-        self.data_start = data_start
-        self.data_end = data_end
-        self.source_size = source_size
-        self.source_mtime_ns = source_mtime_ns
-        self.final_byte_missing = False
+cdef struct Run:
+    # One read, from its arguments to its outcome; the job is what a crew knows of it.
+    zsofs_job job
+    Image *image         # NULL: a plain file
+    int fd
+    bint nowait
+    uint64_t first       # block; of a plain file the offset
+    uint64_t count       # blocks; of a plain file the bytes
+    uint64_t source_size
+    int64_t source_mtime_ns
+    uint8_t *out
+    int64_t result       # 0, WOULD_WAIT, NO_NOWAIT, or -3 with the failure filled
+    Failure failure
+    int64_t started_at   # nanoseconds of the monotonic clock
+    int64_t begun_at
+    int64_t ended_at
+    int64_t source_ns    # of that time, waiting for the source
+    PyObject *owner
 
-    def read(self, int fd, uint64_t first, uint64_t count, out, bint nowait=False):
-        """Decode blocks *first* to *first* + *count* - 1 of the file open as *fd* into *out*.
 
-        Args:
-            fd: descriptor of the source file; read by position only.
-            first: number of the first block.
-            count: how many blocks; the run must lie inside the image.
-            out: writable buffer of at least the run's plain length, in bytes.
-            nowait: give up rather than wait for a disk.
+cdef void _run(zsofs_job *job) noexcept nogil:
+    cdef Run *run = <Run *> job
+    cdef Space *space
+    run.begun_at = zsofs_now()
+    if run.image is NULL:
+        run.result = _read(run.fd, run.out, run.count, <uint64_t> run.first, run.nowait,
+                           &run.failure)
+        if run.result >= 0 and <uint64_t> run.result < run.count:
+            run.failure.reason = FAILED_CHANGED
+            run.result = -3
+        run.source_ns = zsofs_now() - run.begun_at
+    else:
+        space = take_space()
+        if space is NULL:
+            run.failure.reason = FAILED_MEMORY
+            run.result = -3
+        else:
+            run.result = _run_blocks(run, space)
+            give_back(space)
+    if run.result >= 0 or (run.result == -3 and run.image is not NULL):
+        run.result = _check_unchanged(run.fd, run.source_size, run.source_mtime_ns, run.result,
+                                      &run.failure)
+    run.ended_at = zsofs_now()
 
-        Returns:
-            The plain length, or WOULD_WAIT or NO_NOWAIT (then *out* holds no promise).
 
-        Raises:
-            BlockError: the first block that is not what it should be.
-            SourceChangedError: the file is no longer the one that was opened.
-            OSError: the source could not be read.
-        """
-        cdef Py_buffer view
-        cdef Failure failure
-        cdef int64_t result
-        cdef uint64_t begin, end
-        cdef _WorkSpace space
-        if count == 0 or first >= self.block_count or count > self.block_count - first:
-            raise ValueError(f"blocks {first} to {first + count} are not all inside the image")
-        begin = first * self.block_size
-        end = min(self.size, (first + count) * self.block_size)
-        PyObject_GetBuffer(out, &view, PyBUF_WRITABLE)
-        try:
-            if <uint64_t> view.len < end - begin:
-                raise ValueError(f"a buffer of {view.len} bytes cannot take {end - begin}")
-            space = _take_work_space()
-            memset(&failure, 0, sizeof(failure))
-            with nogil:
-                result = self._run(space, fd, first, count, <uint8_t *> view.buf, nowait, &failure)
-                if result >= 0 or result == -3:
-                    result = _check_unchanged(fd, self.source_size, self.source_mtime_ns,
-                                              result, &failure)
-            _give_back(space)
-        finally:
-            PyBuffer_Release(&view)
-        if result == -3:
-            _raise(&failure)
-        return result if result < 0 else end - begin
-
-    cdef int64_t _run(self, _WorkSpace space, int fd, uint64_t first, uint64_t count, uint8_t *out,
-                      bint nowait, Failure *failure) noexcept nogil:
-        cdef int64_t result
-        cdef uint64_t done = 0
-        cdef uint64_t upto, begin, end
-        result = self._locate(space, fd, first, count, nowait, failure)
+cdef int64_t _run_blocks(Run *run, Space *space) noexcept nogil:
+    cdef Image *image = run.image
+    cdef int64_t result
+    cdef int64_t before = run.begun_at
+    cdef uint64_t done = 0
+    cdef uint64_t upto, begin, end
+    result = _locate(image, space, run.fd, run.first, run.count, run.nowait, &run.failure)
+    if result < 0:
+        return result
+    while done < run.count:
+        # Gather as many blocks as lie in order and near each other, and fetch them at once.
+        begin = space.blocks[done].offset
+        end = begin + space.blocks[done].length
+        upto = done + 1
+        while (upto < run.count and space.blocks[upto].offset >= begin
+               and space.blocks[upto].offset <= end + MAX_GAP
+               and space.blocks[upto].offset + space.blocks[upto].length - begin <= GATHER):
+            end = max(end, space.blocks[upto].offset + space.blocks[upto].length)
+            upto += 1
+        space.data = grown(space.data, &space.data_size, end - begin)
+        if space.data is NULL:
+            run.failure.reason = FAILED_MEMORY
+            return -3
+        result = _read(run.fd, space.data, end - begin, begin, run.nowait, &run.failure)
+        run.source_ns += zsofs_now() - before
         if result < 0:
             return result
-        while done < count:
-            # Gather as many blocks as lie in order and near each other, and fetch them at once.
-            begin = space.blocks[done].offset
-            end = begin + space.blocks[done].length
-            upto = done + 1
-            while (upto < count and space.blocks[upto].offset >= begin
-                   and space.blocks[upto].offset <= end + MAX_GAP
-                   and space.blocks[upto].offset + space.blocks[upto].length - begin <= GATHER):
-                end = max(end, space.blocks[upto].offset + space.blocks[upto].length)
-                upto += 1
-            space.data = _grown(space.data, &space.data_size, end - begin)
-            if space.data is NULL:
-                failure.reason = FAILED_MEMORY
-                return -3
-            result = _read(fd, space.data, end - begin, begin, nowait, failure)
-            if result < 0:
-                return result
-            while done < upto:
-                if not self._decode(space, first + done, &space.blocks[done],
-                                    begin, <uint64_t> result,
-                                    out + done * self.block_size, failure):
-                    return -3
-                done += 1
-        return 0
-
-    cdef int64_t _locate(self, _WorkSpace space, int fd, uint64_t first, uint64_t count,
-                         bint nowait, Failure *failure) noexcept nogil:
-        """Read the index slice and fill space.blocks; 0, or negative as _read gives it."""
-        cdef uint64_t entries = count if self.rule == RULE_DAX else count + 1
-        cdef uint64_t needed = 4 * entries
-        cdef uint64_t number
-        cdef int64_t result
-        cdef uint8_t *sizes
-        space.index = _grown(space.index, &space.index_size, 6 * entries)
-        space.blocks = <Stored *> _grown(<uint8_t *> space.blocks, &space.blocks_size,
-                                         count * sizeof(Stored))
-        if space.index is NULL or space.blocks is NULL:
-            failure.reason = FAILED_MEMORY
+        if not _decode_blocks(image, space, run.first, done, upto, begin, <uint64_t> result,
+                              run.out, &run.failure):
             return -3
-        result = _read(fd, space.index, needed, self.index_offset + 4 * first, nowait, failure)
-        if result >= 0 and self.rule == RULE_DAX and <uint64_t> result == needed:
-            sizes = space.index + needed
-            needed = 2 * count
-            result = _read(fd, sizes, needed, self.index_offset + 4 * self.block_count + 2 * first,
-                           nowait, failure)
-        else:
-            sizes = NULL
-        if result < 0:
-            return result
-        if <uint64_t> result < needed:
-            failure.reason = FAILED_INDEX_CUT
-            failure.block = first
-            failure.offset = -1
-            return -3
-        for number in range(count):
-            if not self._locate_block(&space.blocks[number], space.index + 4 * number,
-                                      NULL if sizes is NULL else sizes + 2 * number,
-                                      first + number, failure):
-                return -3
-        return 0
-
-    cdef bint _locate_block(self, Stored *block, const uint8_t *entry, const uint8_t *dax_size,
-                            uint64_t number, Failure *failure) noexcept nogil:
-        """What one index entry says, checked against the file's bounds."""
-        cdef uint64_t want = min(self.block_size, self.size - number * self.block_size)
-        cdef uint64_t most = 2 * self.block_size + (<uint64_t> 1 << self.shift)
-        cdef uint64_t offset, end, delta
-        cdef bint flag = False
-        block.last = number == self.block_count - 1
-        block.method = self.codec
-        if self.rule == RULE_DAX:
-            offset = _u32(entry)
-            delta = <uint64_t> dax_size[0] | <uint64_t> dax_size[1] << 8
-            end = offset + delta
-        else:
-            flag = _u32(entry) >> 31
-            offset = <uint64_t> (_u32(entry) & 0x7FFFFFFF) << self.shift
-            end = <uint64_t> (_u32(entry + 4) & 0x7FFFFFFF) << self.shift
-            delta = end - offset
-        failure.block = number
-        failure.offset = <int64_t> offset
-        if end < offset:
-            return _fail(failure, FAILED_BACKWARDS, offset, end)
-        if offset < self.data_start:
-            return _fail(failure, FAILED_IN_INDEX, self.data_start, offset)
-        if offset >= self.source_size:
-            return _fail(failure, FAILED_PAST_END, self.source_size, offset)
-        if self.rule == RULE_FLAGGED and flag:
-            block.method = CODEC_PLAIN
-        elif self.rule == RULE_CISO2:
-            block.method = (CODEC_PLAIN if delta >= self.block_size
-                            else CODEC_LZ4 if flag else CODEC_DEFLATE)
-        elif self.rule == RULE_FRAMED and (flag or _u32(entry + 4) >> 31):
-            return _fail(failure, FAILED_FLAG, 0, 0)
-        block.offset = offset
-        if block.method == CODEC_PLAIN:
-            # The next entry does not count: padding makes the distance longer, and some writers
-            # round the last entry down.
-            block.length = want
-            return True
-        if block.last and self.rule != RULE_DAX:
-            # The last entry may be rounded down by up to 2^shift - 1 bytes, so it does not
-            # bound the last block; the end of the data does.
-            delta = min(most, self.data_end - offset) if self.data_end > offset else 0
-        if delta == 0:
-            return _fail(failure, FAILED_EMPTY, 0, 0)
-        if delta > most:
-            return _fail(failure, FAILED_TOO_LONG, most, delta)
-        block.length = delta
-        return True
-
-    cdef bint _decode(self, _WorkSpace space, uint64_t number, Stored *block, uint64_t begin,
-                      uint64_t fetched, uint8_t *out, Failure *failure) noexcept nogil:
-        """Decode one fetched block to exactly its wanted length."""
-        cdef uint64_t want = min(self.block_size, self.size - number * self.block_size)
-        cdef uint64_t skip = block.offset - begin
-        cdef uint64_t have = fetched - skip if fetched > skip else 0
-        cdef const uint8_t *stored = space.data + skip
-        failure.block = number
-        failure.offset = <int64_t> block.offset
-        failure.codec = block.method
-        if (block.method == CODEC_PLAIN and block.last and have == want - 1
-                and self.codec == CODEC_LZ4 and self.rule == RULE_FLAGGED):
-            # The same lost byte as in _lacks_final_byte, from a block stored plain.
-            memcpy(out, stored, have)
-            out[have] = 0
-            self.final_byte_missing = True
-            return True
-        if have < block.length:
-            return _fail(failure, FAILED_CUT, block.length, have)
-        if block.method == CODEC_PLAIN:
-            memcpy(out, stored, want)
-            return True
-        if block.method == CODEC_LZ4:
-            return self._decode_lz4(space, stored, block, out, want, failure)
-        if block.method == CODEC_ZSTD:
-            return self._decode_zstd(space, stored, block, out, want, failure)
-        return self._decode_deflate(space, stored, block, out, want, failure)
-
-    cdef bint _decode_lz4(self, _WorkSpace space, const uint8_t *stored, Stored *block,
-                          uint8_t *out, uint64_t want, Failure *failure) noexcept nogil:
-        # The strict decoder refuses a stream that padding follows, and a last block that is stored
-        # longer than the image goes on. LZ4_decompress_safe_partial takes both, at half the speed
-        # (1.5 against 3.0 GB/s on 2 KiB blocks, liblz4 1.9.4), but it reads padding as one more
-        # match and then leaves in the buffer what was there before (tried: stale bytes that pass
-        # as decoded ones). So where there can be padding the exact end of the stream is found
-        # first, and the strict decoder gets just that.
-        cdef int size = <int> block.length
-        cdef int got = -1
-        cdef int end = size
-        if self.shift == 0 and not block.last:
-            got = LZ4_decompress_safe(<const char *> stored, <char *> out, size, <int> want)
-        if got != <int> want:
-            end = _lz4_end(stored, size, want)
-            if end:
-                got = LZ4_decompress_safe(<const char *> stored, <char *> out, end, <int> want)
-        if got == <int> want:
-            return True
-        if block.last and (self._lacks_final_byte(stored, size, out, want)
-                           or self._goes_on(space, stored, size, out, want)):
-            return True
-        if got >= 0:
-            return _fail(failure, FAILED_LENGTH, want, <uint64_t> got)
-        return _fail(failure, FAILED_CODEC, 0, block.length)
-
-    cdef bint _lacks_final_byte(self, const uint8_t *stored, int size, uint8_t *out,
-                                uint64_t want) noexcept nogil:
-        """ziso_compressor 0.7.0 can lose the final byte of an image; 0 is served for it."""
-        cdef int end = _lz4_end(stored, size, want - 1) if want > 1 else 0
-        cdef int at
-        if not end:
-            return False
-        for at in range(end, size):
-            if stored[at]:
-                return False
-        if LZ4_decompress_safe(<const char *> stored, <char *> out, end,
-                               <int> want) != <int> want - 1:
-            return False
-        out[want - 1] = 0
-        self.final_byte_missing = True
-        return True
-
-    cdef bint _goes_on(self, _WorkSpace space, const uint8_t *stored, int size, uint8_t *out,
-                       uint64_t want) noexcept nogil:
-        """Decode a last block that is stored longer than the image goes on, mostly in full."""
-        cdef int end = _lz4_end(stored, size, self.block_size)
-        if want == self.block_size or not self._grow_scratch(space):
-            return False
-        if LZ4_decompress_safe(<const char *> stored, <char *> space.scratch, end if end else size,
-                               <int> self.block_size) <= <int> want:
-            return False
-        memcpy(out, space.scratch, want)
-        return True
-
-    cdef bint _decode_zstd(self, _WorkSpace space, const uint8_t *stored, Stored *block,
-                           uint8_t *out, uint64_t want, Failure *failure) noexcept nogil:
-        # ZSTD_decompress fails on a frame that padding follows, so the frame's own length
-        # comes first; what follows it can only be padding.
-        cdef size_t frame = ZSTD_findFrameCompressedSize(stored, block.length)
-        cdef uint64_t stray
-        cdef size_t got
-        if ZSTD_isError(frame) or frame > block.length:
-            return _fail(failure, FAILED_CODEC, 0, block.length)
-        stray = block.length - frame
-        if self.rule == RULE_FRAMED:
-            if stray >= <uint64_t> 1 << self.shift:
-                return _fail(failure, FAILED_STRAY, <uint64_t> 1 << self.shift, stray)
-        elif not block.last and stray >= <uint64_t> 1 << self.shift:
-            return _fail(failure, FAILED_STRAY, <uint64_t> 1 << self.shift, stray)
-        if space.zstd is NULL:
-            space.zstd = ZSTD_createDCtx()
-            if space.zstd is NULL:
-                return _fail(failure, FAILED_MEMORY, 0, 0)
-        got = ZSTD_decompressDCtx(space.zstd, out, want, stored, frame)
-        if (ZSTD_isError(got) and want < self.block_size and self.rule != RULE_FRAMED
-                and self._grow_scratch(space)):
-            got = ZSTD_decompressDCtx(space.zstd, space.scratch, self.block_size, stored, frame)
-            if not ZSTD_isError(got) and got > want:
-                memcpy(out, space.scratch, want)
-                return True
-        if ZSTD_isError(got):
-            return _fail(failure, FAILED_CODEC, 0, block.length)
-        return got == want or _fail(failure, FAILED_LENGTH, want, got)
-
-    cdef bint _decode_deflate(self, _WorkSpace space, const uint8_t *stored, Stored *block,
-                              uint8_t *out, uint64_t want, Failure *failure) noexcept nogil:
-        # An Adler-32 or padding may follow the stream; libdeflate stops at the stream's end.
-        cdef size_t used, got
-        cdef libdeflate_result result
-        if space.deflate is NULL:
-            space.deflate = libdeflate_alloc_decompressor()
-            if space.deflate is NULL:
-                return _fail(failure, FAILED_MEMORY, 0, 0)
-        result = self._inflate(space, stored, block, out, want, &used, &got)
-        if (result == LIBDEFLATE_INSUFFICIENT_SPACE and want < self.block_size
-                and self._grow_scratch(space)):
-            result = self._inflate(space, stored, block, space.scratch, self.block_size, &used,
-                                   &got)
-            if result == LIBDEFLATE_SUCCESS and got > want:
-                memcpy(out, space.scratch, want)
-                return True
-        if result != LIBDEFLATE_SUCCESS:
-            return _fail(failure, FAILED_CODEC, 0, block.length)
-        return got == want or _fail(failure, FAILED_LENGTH, want, got)
-
-    cdef libdeflate_result _inflate(self, _WorkSpace space, const uint8_t *stored, Stored *block,
-                                    uint8_t *out, uint64_t room, size_t *used,
-                                    size_t *got) noexcept nogil:
-        got[0] = 0
-        if block.method == CODEC_ZLIB:
-            return libdeflate_zlib_decompress_ex(space.deflate, stored, block.length, out, room,
-                                                 used, got)
-        return libdeflate_deflate_decompress_ex(space.deflate, stored, block.length, out, room,
-                                                used, got)
-
-    cdef bint _grow_scratch(self, _WorkSpace space) noexcept nogil:
-        """Room for a whole block: some writers store the last one longer than the image goes on."""
-        space.scratch = _grown(space.scratch, &space.scratch_size, self.block_size)
-        return space.scratch is not NULL
-
-
-cdef int _lz4_end(const uint8_t *stored, int size, uint64_t want) noexcept nogil:
-    """Length of the LZ4 stream at *stored* that decodes to exactly *want* bytes; 0 if there is none
-    within *size* bytes. It walks the sequences (token, literals, offset, match) without copying."""
-    cdef int at = 0
-    cdef uint64_t made = 0
-    cdef uint64_t length
-    cdef uint32_t offset
-    cdef uint8_t token
-    while at < size:
-        token = stored[at]
-        at += 1
-        length = token >> 4
-        if length == 15:
-            at = _lz4_length(stored, size, at, &length)
-        if length > <uint64_t> (size - at) or length > want - made:
-            return 0
-        at += <int> length
-        made += length
-        if made == want:
-            return at
-        if size - at < 2:
-            return 0
-        offset = stored[at] | <uint32_t> stored[at + 1] << 8
-        at += 2
-        length = token & 15
-        if length == 15:
-            at = _lz4_length(stored, size, at, &length)
-        if offset == 0 or offset > made or length + 4 > want - made:
-            return 0
-        made += length + 4
+        done = upto
+        before = zsofs_now()
     return 0
 
 
-cdef int _lz4_length(const uint8_t *stored, int size, int at, uint64_t *length) noexcept nogil:
-    """Add a length's further bytes to *length*; returns where they end."""
-    cdef uint8_t more = 255
-    while more == 255 and at < size:
-        more = stored[at]
-        length[0] += more
-        at += 1
-    return at
+cdef struct Share:
+    # Blocks that several threads decode, a part at a time: whoever is free takes the next one.
+    zsofs_job job
+    Share *whole
+    Image *image
+    const uint8_t *data
+    uint64_t data_at     # where the fetched bytes begin in the source
+    uint64_t fetched
+    Stored *blocks
+    uint64_t first
+    uint64_t done
+    uint64_t upto
+    uint64_t part        # blocks
+    uint8_t *out
+    int next
+    bint good
+    Failure failure
 
 
-cdef bint _fail(Failure *failure, int reason, uint64_t a, uint64_t b) noexcept nogil:
-    failure.reason = reason
-    failure.a = a
-    failure.b = b
-    return False
+cdef bint _decode_blocks(Image *image, Space *space, uint64_t first, uint64_t done, uint64_t upto,
+                         uint64_t begin, uint64_t fetched, uint8_t *out,
+                         Failure *failure) noexcept nogil:
+    """Decode fetched blocks *done* to *upto* - 1 of a run that begins with block *first*."""
+    cdef Share[1 + MOST_HELPERS] shares
+    cdef Share *own = &shares[0]
+    cdef double block_ns = image.block_size * _byte_ns(image)
+    cdef uint64_t parts
+    cdef int helpers = 0
+    cdef int number
+    own.image = image
+    own.data = space.data
+    own.data_at = begin
+    own.fetched = fetched
+    own.blocks = space.blocks
+    own.first = first
+    own.done = done
+    own.upto = upto
+    own.part = upto - done
+    own.out = out
+    own.whole = own
+    own.next = 0
+    own.good = True
+    if block_ns * (upto - done) >= SHARE_FROM_NS and _helpers is not NULL and upto - done > 1:
+        own.part = max(1, <uint64_t> (PART_NS / block_ns))
+        parts = (upto - done + own.part - 1) // own.part
+        while helpers < _helper_count and <uint64_t> helpers + 1 < parts:
+            helpers += 1
+            shares[helpers].whole = own
+            shares[helpers].good = True
+            shares[helpers].job.run = _help
+            if zsofs_crew_start(_helpers, &shares[helpers].job) != 0:
+                helpers -= 1
+                break
+    _decode_parts(own, own, space)
+    for number in range(1, helpers + 1):
+        zsofs_crew_settle(_helpers, &shares[number].job)
+    for number in range(1, helpers + 1):
+        if not shares[number].good and (own.good or shares[number].failure.block
+                                        < own.failure.block):
+            own.good = False
+            own.failure = shares[number].failure
+    if not own.good:
+        failure[0] = own.failure
+    return own.good
+
+
+cdef double _byte_ns(Image *image) noexcept nogil:
+    """About how long one core takes for a byte (measured, blocks of 2 and of 32 KiB)."""
+    if image.rule == RULE_CISO2 or image.codec == CODEC_ZLIB or image.codec == CODEC_DEFLATE:
+        return 2.2
+    if image.codec == CODEC_ZSTD:
+        return 1.2 if image.block_size < 8192 else 0.6
+    return 0.2
+
+
+cdef void _help(zsofs_job *job) noexcept nogil:
+    cdef Share *own = <Share *> job
+    cdef Space *space = take_space()
+    if space is NULL:
+        return
+    _decode_parts(own.whole, own, space)
+    give_back(space)
+
+
+cdef void _decode_parts(Share *whole, Share *own, Space *space) noexcept nogil:
+    """Decode parts of *whole* until none is left; *own* tells how it went."""
+    cdef uint64_t at, end, skip
+    memset(&own.failure, 0, sizeof(Failure))
+    while own.good:
+        at = whole.done + <uint64_t> zsofs_take_number(&whole.next) * whole.part
+        end = min(at + whole.part, whole.upto)
+        while at < end:
+            skip = whole.blocks[at].offset - whole.data_at
+            if not decode(whole.image, space, whole.first + at, &whole.blocks[at],
+                          whole.data + skip,
+                          whole.fetched - skip if whole.fetched > skip else 0,
+                          whole.out + at * whole.image.block_size, &own.failure):
+                own.good = False
+                break
+            at += 1
+        if end >= whole.upto:
+            break
+
+
+cdef int64_t _locate(Image *image, Space *space, int fd, uint64_t first, uint64_t count,
+                     bint nowait, Failure *failure) noexcept nogil:
+    """Read the index slice and fill space.blocks; 0, or negative as _read gives it."""
+    cdef uint64_t entries = count if image.rule == RULE_DAX else count + 1
+    cdef uint64_t needed = 4 * entries
+    cdef uint64_t number
+    cdef int64_t result
+    cdef uint8_t *sizes
+    space.index = grown(space.index, &space.index_size, 6 * entries)
+    space.blocks = <Stored *> grown(<uint8_t *> space.blocks, &space.blocks_size,
+                                     count * sizeof(Stored))
+    if space.index is NULL or space.blocks is NULL:
+        failure.reason = FAILED_MEMORY
+        return -3
+    result = _read(fd, space.index, needed, image.index_offset + 4 * first, nowait, failure)
+    if result >= 0 and image.rule == RULE_DAX and <uint64_t> result == needed:
+        sizes = space.index + needed
+        needed = 2 * count
+        result = _read(fd, sizes, needed, image.index_offset + 4 * image.block_count + 2 * first,
+                       nowait, failure)
+    else:
+        sizes = NULL
+    if result < 0:
+        return result
+    if <uint64_t> result < needed:
+        failure.reason = FAILED_INDEX_CUT
+        failure.block = first
+        failure.offset = -1
+        return -3
+    for number in range(count):
+        if not _locate_block(image, &space.blocks[number], space.index + 4 * number,
+                                  NULL if sizes is NULL else sizes + 2 * number,
+                                  first + number, failure):
+            return -3
+    return 0
+
+
+cdef bint _locate_block(Image *image, Stored *block, const uint8_t *entry, const uint8_t *dax_size,
+                        uint64_t number, Failure *failure) noexcept nogil:
+    """What one index entry says, checked against the file's bounds."""
+    cdef uint64_t want = min(image.block_size, image.size - number * image.block_size)
+    cdef uint64_t most = 2 * image.block_size + (<uint64_t> 1 << image.shift)
+    cdef uint64_t offset, end, delta
+    cdef bint flag = False
+    block.last = number == image.block_count - 1
+    block.method = image.codec
+    if image.rule == RULE_DAX:
+        offset = _u32(entry)
+        delta = <uint64_t> dax_size[0] | <uint64_t> dax_size[1] << 8
+        end = offset + delta
+    else:
+        flag = _u32(entry) >> 31
+        offset = <uint64_t> (_u32(entry) & 0x7FFFFFFF) << image.shift
+        end = <uint64_t> (_u32(entry + 4) & 0x7FFFFFFF) << image.shift
+        delta = end - offset
+    failure.block = number
+    failure.offset = <int64_t> offset
+    if end < offset:
+        return fail(failure, FAILED_BACKWARDS, offset, end)
+    if offset < image.data_start:
+        return fail(failure, FAILED_IN_INDEX, image.data_start, offset)
+    if offset >= image.source_size:
+        return fail(failure, FAILED_PAST_END, image.source_size, offset)
+    if image.rule == RULE_FLAGGED and flag:
+        block.method = CODEC_PLAIN
+    elif image.rule == RULE_CISO2:
+        block.method = (CODEC_PLAIN if delta >= image.block_size
+                        else CODEC_LZ4 if flag else CODEC_DEFLATE)
+    elif image.rule == RULE_FRAMED and (flag or _u32(entry + 4) >> 31):
+        return fail(failure, FAILED_FLAG, 0, 0)
+    block.offset = offset
+    if block.method == CODEC_PLAIN:
+        # The next entry does not count: padding makes the distance longer, and some writers
+        # round the last entry down.
+        block.length = want
+        return True
+    if block.last and image.rule != RULE_DAX:
+        # The last entry may be rounded down by up to 2^shift - 1 bytes, so it does not
+        # bound the last block; the end of the data does.
+        delta = min(most, image.data_end - offset) if image.data_end > offset else 0
+    if delta == 0:
+        return fail(failure, FAILED_EMPTY, 0, 0)
+    if delta > most:
+        return fail(failure, FAILED_TOO_LONG, most, delta)
+    block.length = delta
+    return True
 
 
 cdef int64_t _check_unchanged(int fd, uint64_t size, int64_t mtime_ns, int64_t result,
@@ -663,6 +446,105 @@ cdef _raise(Failure *failure):
                      _REASONS[failure.reason].format(a=failure.a, b=failure.b, codec=codec))
 
 
+cdef class BlockReader:
+    """Decodes the blocks of one image.
+
+    Built from the plain numbers of a :class:`zsofs.formats.geometry.Geometry`, which is where
+    they are explained, and the size and modification time the source file had when it was opened.
+    """
+
+    cdef Image image
+
+    def __init__(self, *, int rule, int codec, int shift, uint64_t size, uint64_t block_size,
+                 uint64_t index_offset, uint64_t data_start, uint64_t data_end,
+                 uint64_t source_size, int64_t source_mtime_ns):
+        if not 0 < block_size <= 16 << 20 or size > <uint64_t> 64 << 30 or not 0 <= shift <= 16:
+            raise ValueError("geometry out of bounds")
+        self.image.rule = rule
+        self.image.codec = codec
+        self.image.shift = shift
+        self.image.size = size
+        self.image.block_size = block_size
+        self.image.block_count = (size + block_size - 1) // block_size
+        self.image.index_offset = index_offset
+        self.image.data_start = data_start
+        self.image.data_end = data_end
+        self.image.source_size = source_size
+        self.image.source_mtime_ns = source_mtime_ns
+        self.image.final_byte_missing = False
+
+    @property
+    def final_byte_missing(self):
+        """Whether a block was served whose last byte its writer had lost."""
+        return self.image.final_byte_missing
+
+    def read(self, int fd, uint64_t first, uint64_t count, out, bint nowait=False):
+        """Decode blocks *first* to *first* + *count* - 1 of the file open as *fd* into *out*.
+
+        Args:
+            fd: descriptor of the source file; read by position only.
+            first: number of the first block.
+            count: how many blocks; the run must lie inside the image.
+            out: writable buffer of at least the run's plain length, in bytes.
+            nowait: give up rather than wait for a disk.
+
+        Returns:
+            The plain length, or WOULD_WAIT or NO_NOWAIT (then *out* holds no promise).
+
+        Raises:
+            BlockError: the first block that is not what it should be.
+            SourceChangedError: the file is no longer the one that was opened.
+            OSError: the source could not be read.
+        """
+        cdef Py_buffer view
+        cdef Run run
+        cdef uint64_t size
+        PyObject_GetBuffer(out, &view, PyBUF_WRITABLE)
+        try:
+            size = self._prepare(&run, fd, first, count, &view)
+            run.nowait = nowait
+            with nogil:
+                _run(&run.job)
+        finally:
+            PyBuffer_Release(&view)
+        if run.result == -3:
+            _raise(&run.failure)
+        return run.result if run.result < 0 else size
+
+    def job(self, int fd, uint64_t first, uint64_t count, out):
+        """The same as a job for a crew, waiting for the disk; arguments as of :meth:`read`."""
+        cdef Job job = Job.__new__(Job)
+        job.take(self, out)
+        self._prepare(job.run, fd, first, count, &job.view)
+        return job
+
+    cdef uint64_t _prepare(self, Run *run, int fd, uint64_t first, uint64_t count,
+                           Py_buffer *view) except? 0:
+        cdef uint64_t size
+        if (count == 0 or first >= self.image.block_count
+                or count > self.image.block_count - first):
+            raise ValueError(f"blocks {first} to {first + count} are not all inside the image")
+        size = min(self.image.size, (first + count) * self.image.block_size)
+        size -= first * self.image.block_size
+        if <uint64_t> view.len < size:
+            raise ValueError(f"a buffer of {view.len} bytes cannot take {size}")
+        _prepare(run, &self.image, fd, first, count, view)
+        run.source_size = self.image.source_size
+        run.source_mtime_ns = self.image.source_mtime_ns
+        return size
+
+
+cdef void _prepare(Run *run, Image *image, int fd, uint64_t first, uint64_t count,
+                   Py_buffer *view) noexcept:
+    memset(run, 0, sizeof(Run))
+    run.job.run = _run
+    run.image = image
+    run.fd = fd
+    run.first = first
+    run.count = count
+    run.out = <uint8_t *> view.buf
+
+
 def read_plain(int fd, uint64_t offset, out, uint64_t source_size, int64_t source_mtime_ns,
                bint nowait=False):
     """Fill *out* with the bytes at *offset* of a plain file.
@@ -683,18 +565,142 @@ def read_plain(int fd, uint64_t offset, out, uint64_t source_size, int64_t sourc
         OSError: the file could not be read.
     """
     cdef Py_buffer view
-    cdef Failure failure
-    cdef int64_t result
+    cdef Run run
     PyObject_GetBuffer(out, &view, PyBUF_WRITABLE)
-    memset(&failure, 0, sizeof(failure))
+    _prepare(&run, NULL, fd, offset, <uint64_t> view.len, &view)
+    run.source_size = source_size
+    run.source_mtime_ns = source_mtime_ns
+    run.nowait = nowait
     with nogil:
-        result = _read(fd, <uint8_t *> view.buf, <uint64_t> view.len, offset, nowait, &failure)
-        if result >= 0 and result < view.len:
-            failure.reason = FAILED_CHANGED
-            result = -3
-        elif result >= 0:
-            result = _check_unchanged(fd, source_size, source_mtime_ns, result, &failure)
+        _run(&run.job)
     PyBuffer_Release(&view)
-    if result == -3:
-        _raise(&failure)
-    return result
+    if run.result == -3:
+        _raise(&run.failure)
+    return run.result
+
+
+def plain_job(int fd, uint64_t offset, out, uint64_t source_size, int64_t source_mtime_ns):
+    """The same as a job for a crew; arguments as of :func:`read_plain`."""
+    cdef Job job = Job.__new__(Job)
+    job.take(None, out)
+    _prepare(job.run, NULL, fd, offset, <uint64_t> job.view.len, &job.view)
+    job.run.source_size = source_size
+    job.run.source_mtime_ns = source_mtime_ns
+    return job
+
+
+cdef class Job:
+    """One read for a crew.
+
+    While it is under way, which may be for ever where a disk is dead, nothing that its thread
+    writes to is freed, even if nobody wants the job any more.
+    """
+
+    cdef Run *run
+    cdef Py_buffer view
+    cdef object reader
+    cdef bint holds_view
+    cdef bint under_way
+
+    cdef take(self, reader, out):
+        self.run = <Run *> calloc(1, sizeof(Run))
+        if self.run is NULL:
+            raise MemoryError("no memory for a read")
+        self.reader = reader
+        PyObject_GetBuffer(out, &self.view, PyBUF_WRITABLE)
+        self.holds_view = True
+
+    def __dealloc__(self):
+        if self.under_way:
+            return
+        if self.holds_view:
+            PyBuffer_Release(&self.view)
+        free(self.run)
+
+    def result(self):
+        """Return if the buffer is filled; raises as :meth:`BlockReader.read` does."""
+        if self.under_way:
+            raise RuntimeError("the job is under way")
+        if self.holds_view:
+            PyBuffer_Release(&self.view)
+            self.holds_view = False
+        if self.run.result == -3:
+            _raise(&self.run.failure)
+
+    @property
+    def queue_ns(self):
+        """Nanoseconds from when it was handed in to when a thread took it."""
+        return self.run.begun_at - self.run.started_at
+
+    @property
+    def source_ns(self):
+        """Nanoseconds for which it waited for the source."""
+        return self.run.source_ns
+
+    @property
+    def decode_ns(self):
+        """Nanoseconds for which it decoded."""
+        return self.run.ended_at - self.run.begun_at - self.run.source_ns
+
+
+cdef class Crew:
+    """Threads that run jobs, at most *threads* at a time; they start when they are needed.
+
+    Args:
+        threads: how many at most.
+        bell: an eventfd that is rung when a job is done that nobody waits for any more.
+    """
+
+    cdef zsofs_crew *crew
+    cdef set jobs
+
+    def __init__(self, int threads, int bell):
+        self.jobs = set()
+        self.crew = zsofs_crew_new(threads, bell)
+        if self.crew is NULL:
+            raise MemoryError("no memory for threads")
+
+    def run(self, Job job, int64_t patience_ns):
+        """Hand in *job* and wait for it as long as *patience_ns*.
+
+        Returns:
+            Whether it is done. If not, :meth:`finished` gives it after the bell has rung.
+
+        Raises:
+            OSError: the system gives no thread.
+        """
+        cdef int failed
+        cdef bint done
+        job.run.owner = <PyObject *> job
+        job.run.started_at = zsofs_now()
+        job.under_way = True
+        self.jobs.add(job)
+        with nogil:
+            failed = zsofs_crew_start(self.crew, &job.run.job)
+            done = not failed and zsofs_crew_wait(self.crew, &job.run.job, patience_ns)
+        if done or failed:
+            job.under_way = False
+            self.jobs.discard(job)
+        if failed:
+            raise OSError(failed, strerror(failed))
+        return done
+
+    def finished(self):
+        """The jobs that have been done since the last call."""
+        cdef zsofs_job *at = zsofs_crew_finished(self.crew)
+        cdef Job job
+        done = []
+        while at is not NULL:
+            job = <Job> (<Run *> at).owner
+            at = at.next
+            job.under_way = False
+            self.jobs.discard(job)
+            done.append(job)
+        return done
+
+
+def start_helpers():
+    """From now on let other cores take part in decoding; once, in the process that serves."""
+    global _helpers
+    if _helpers is NULL and _helper_count > 0:
+        _helpers = zsofs_crew_new(_helper_count, -1)

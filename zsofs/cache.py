@@ -59,6 +59,14 @@ class ExtentCache:
             if loading.error is not None:
                 raise loading.error
 
+    def clear(self) -> None:
+        """Drop all extents and their memory; loads under way go on."""
+        for extent in self._extents.values():
+            self.used -= len(extent)
+        self._extents.clear()
+        self._spare.clear()
+        self._spare_bytes = 0
+
     async def _load(
         self, key: Hashable, size: int, load: Callable[[bytearray], Awaitable[None]]
     ) -> bytearray:

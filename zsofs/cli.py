@@ -73,6 +73,7 @@ _IGNORED_OPTIONS = frozenset(
 
 _CACHE_SIZE = 64 << 20
 _THREADS = 4
+_READ_AHEAD = 512 << 10
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30}
 
 
@@ -154,6 +155,13 @@ def _add_mount(commands: "argparse._SubParsersAction[_Parser]") -> None:
         help="how many reads may wait for one disk at a time (default: 4)",
     )
     mount.add_argument(
+        "--read-ahead",
+        metavar="SIZE",
+        type=_size,
+        help="how far the kernel reads ahead of a sequential reader; only root can change it from"
+        " the system's 128K (default: 512K)",
+    )
+    mount.add_argument(
         "--allow-other",
         action="store_true",
         help="let other users read too, such as a Samba server's",
@@ -165,7 +173,7 @@ def _add_mount(commands: "argparse._SubParsersAction[_Parser]") -> None:
         action="append",
         default=[],
         help="the options above as mount(8) writes them: allow_other, cache-size=64M, threads=4,"
-        " log-file=PATH; ro, nofail and its other usual words are accepted",
+        " read-ahead=512K, log-file=PATH; ro, nofail and its other usual words are accepted",
     )
     loudness = mount.add_mutually_exclusive_group()
     loudness.add_argument("-v", "--verbose", action="store_true", help="log more")
@@ -213,6 +221,7 @@ def _apply_mount_options(options: argparse.Namespace) -> None:
     values: dict[str, Callable[[str], int | str]] = {
         "cache-size": _size,
         "threads": _threads,
+        "read-ahead": _size,
         "log-file": str,
     }
     for word in ",".join(options.mount_options).split(","):
@@ -304,6 +313,7 @@ def _serve(
             mount_point=point,
             cache_size=_CACHE_SIZE if options.cache_size is None else options.cache_size,
             threads=options.threads or _THREADS,
+            read_ahead=_READ_AHEAD if options.read_ahead is None else options.read_ahead,
             allow_other=options.allow_other,
         )
         try:

@@ -26,6 +26,7 @@ from pyfuse3 import (
     StatvfsData,
 )
 
+from zsofs import turns
 from zsofs.errors import StaleNodeError, ZsofsError
 from zsofs.image import Content
 from zsofs.library import FRESH_SECONDS, Folder, Library, Node
@@ -51,7 +52,7 @@ def _guarded(
     @functools.wraps(handler)
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return await handler(*args, **kwargs)
+            return await turns.passing_on(handler(*args, **kwargs))
         except FUSEError:
             raise
         except StaleNodeError as error:
@@ -109,6 +110,7 @@ class Operations(pyfuse3.Operations):
         """Answer requests until the mount ends."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            turns.install()
             await pyfuse3.main()
             nursery.cancel_scope.cancel()
 

@@ -7,7 +7,7 @@ import logging
 import os
 from typing import Protocol
 
-from zsofs._blocks import NO_NOWAIT, WOULD_WAIT, read_plain
+from zsofs._blocks import NO_NOWAIT, WOULD_WAIT, Job, plain_job, read_plain
 from zsofs.formats.geometry import Geometry
 from zsofs.probe import OpenSource, block_reader
 
@@ -34,22 +34,27 @@ class Content(Protocol):
     extent_size: int
     device: int
 
-    def read_into(self, offset: int, out: Buffer, nowait: bool) -> bool:
-        """Fill *out* with the bytes at *offset*.
+    def read_now(self, offset: int, out: Buffer) -> bool:
+        """Fill *out* with the bytes at *offset*, unless a disk would have to be waited for.
 
         Args:
             offset: in bytes, a multiple of ``extent_size``.
             out: its length must end the read on an extent's end or at ``size``.
-            nowait: answer False rather than wait for a disk.
 
         Returns:
-            Whether *out* is filled; always True unless *nowait*.
+            Whether *out* is filled.
 
         Raises:
             zsofs.errors.BlockError: a block there is damaged.
             zsofs.errors.SourceChangedError: the file was written to since it was opened.
             OSError: the source could not be read.
         """
+
+    def job(self, offset: int, out: Buffer) -> Job:
+        """The same read for a thread that may wait; arguments as of :meth:`read_now`."""
+
+    def finish(self, job: Job) -> None:
+        """Take a job that is done; raises as :meth:`read_now` does."""
 
     def close(self) -> None:
         """Close the descriptor; no read may be under way."""
@@ -74,22 +79,36 @@ class DiscImage:
         self._may_ask = True
         self._told_missing_byte = False
 
-    def read_into(self, offset: int, out: Buffer, nowait: bool) -> bool:
+    def read_now(self, offset: int, out: Buffer) -> bool:
         """See :class:`Content`."""
-        if nowait and not self._may_ask:
+        if not self._may_ask:
             return False
+        first = offset // self._block_size
         count = -(-len(out) // self._block_size)
-        result = self._blocks.read(self._fd, offset // self._block_size, count, out, nowait)
+        result = self._blocks.read(self._fd, first, count, out, True)
         if result == NO_NOWAIT:
             self._may_ask = False
         if result < 0:
             return False
+        self._tell_missing_byte()
+        return True
+
+    def job(self, offset: int, out: Buffer) -> Job:
+        """See :class:`Content`."""
+        count = -(-len(out) // self._block_size)
+        return self._blocks.job(self._fd, offset // self._block_size, count, out)
+
+    def finish(self, job: Job) -> None:
+        """See :class:`Content`."""
+        job.result()
+        self._tell_missing_byte()
+
+    def _tell_missing_byte(self) -> None:
         if self._blocks.final_byte_missing and not self._told_missing_byte:
             self._told_missing_byte = True
             log.warning(
                 "%s: its writer lost the last byte of the image; zsofs serves it as 0", self.name
             )
-        return True
 
     def close(self) -> None:
         """See :class:`Content`."""
@@ -109,15 +128,24 @@ class PlainFile:
         self._source = source
         self._may_ask = True
 
-    def read_into(self, offset: int, out: Buffer, nowait: bool) -> bool:
+    def read_now(self, offset: int, out: Buffer) -> bool:
         """See :class:`Content`."""
-        if nowait and not self._may_ask:
+        if not self._may_ask:
             return False
         source = self._source
-        result = read_plain(source.fd, offset, out, source.size, source.mtime_ns, nowait)
+        result = read_plain(source.fd, offset, out, source.size, source.mtime_ns, True)
         if result == NO_NOWAIT:
             self._may_ask = False
         return result not in (WOULD_WAIT, NO_NOWAIT)
+
+    def job(self, offset: int, out: Buffer) -> Job:
+        """See :class:`Content`."""
+        source = self._source
+        return plain_job(source.fd, offset, out, source.size, source.mtime_ns)
+
+    def finish(self, job: Job) -> None:
+        """See :class:`Content`."""
+        job.result()
 
     def close(self) -> None:
         """See :class:`Content`."""

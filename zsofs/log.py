@@ -12,6 +12,9 @@ from collections import OrderedDict
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+REPORT = 45
+"""Level of what somebody asked for: it is written even by a quiet mount, and as often as asked."""
+
 _REMEMBERED = 4096
 _SILENT_SECONDS = 3600.0
 _LOG_SIZE = 1 << 20
@@ -25,7 +28,7 @@ class _Once(logging.Filter):
         self._logged: OrderedDict[str, float] = OrderedDict()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno < logging.WARNING:
+        if record.levelno < logging.WARNING or record.levelno == REPORT:
             return True
         message, now = record.getMessage(), time.monotonic()
         logged = self._logged.get(message)
@@ -67,6 +70,7 @@ def to_file(path: Path, level: int) -> None:
 
 
 def _install(handler: logging.Handler, level: int) -> None:
+    logging.addLevelName(REPORT, "REPORT")
     handler.addFilter(_Once())
     root = logging.getLogger()
     for old in root.handlers[:]:

@@ -12,10 +12,13 @@ from pathlib import Path
 import pyfuse3
 import trio
 
+from zsofs._blocks import start_helpers
 from zsofs.cache import ExtentCache
+from zsofs.crews import Crews
 from zsofs.errors import FuseError
 from zsofs.fs import Operations
 from zsofs.library import Library
+from zsofs.log import REPORT
 from zsofs.mountpoint import mounted_at
 from zsofs.reads import Reads
 from zsofs.source import SourceTree
@@ -24,6 +27,8 @@ from zsofs.workers import Workers
 log = logging.getLogger(__name__)
 
 _END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_REPORT_SIGNAL = signal.SIGUSR1
+_REPORTED_DISCS = 20
 
 _MAX_BACKGROUND = 96
 """Read-ahead requests under way for each mount. The kernel's own limit of 12 is shared by all
@@ -39,6 +44,7 @@ class MountSettings:
         mount_point: real path of an empty folder.
         cache_size: bytes for decoded blocks.
         threads: reads that may wait for one disk at a time.
+        read_ahead: bytes that the kernel may read ahead of a sequential reader, if we are root.
         allow_other: whether other users may read.
     """
 
@@ -46,6 +52,7 @@ class MountSettings:
     mount_point: bytes
     cache_size: int
     threads: int
+    read_ahead: int
     allow_other: bool
 
 
@@ -63,27 +70,30 @@ def serve(settings: MountSettings, ready: Callable[[], None]) -> None:
     with ExitStack() as undo:
         tree = SourceTree(settings.source)
         undo.callback(tree.close)
-        workers = Workers(settings.threads)
+        start_helpers()
         cache = ExtentCache(settings.cache_size)
-        reads = Reads(cache, workers)
+        reads = Reads(cache, Crews(settings.threads))
         operations = Operations(Library(tree), reads, Workers(settings.threads))
-        trio.run(_run, operations, settings, ready)
-        log.info("extents decoded: %d; found in the cache: %d", cache.misses, cache.hits)
+        trio.run(_run, operations, reads, settings, ready)
+        _report(reads, logging.INFO)
 
 
-async def _run(operations: Operations, settings: MountSettings, ready: Callable[[], None]) -> None:
+async def _run(
+    operations: Operations, reads: Reads, settings: MountSettings, ready: Callable[[], None]
+) -> None:
     # From before the mount exists to after it has gone, a signal asks for an orderly end.
-    with trio.open_signal_receiver(*_END_SIGNALS) as signals:
+    with trio.open_signal_receiver(*_END_SIGNALS, _REPORT_SIGNAL) as signals:
         _mount(operations, settings)
         try:
-            _raise_limits(settings.mount_point)
+            _raise_limits(settings)
             ready()
         except BaseException:
             pyfuse3.close()
             raise
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_end_on_signal, signals, nursery.cancel_scope)
+                nursery.start_soon(_obey_signals, signals, reads, nursery.cancel_scope)
+                nursery.start_soon(reads.give_back_when_idle)
                 await operations.serve()
                 log.info("unmounted")
                 nursery.cancel_scope.cancel()
@@ -95,10 +105,20 @@ async def _run(operations: Operations, settings: MountSettings, ready: Callable[
         pyfuse3.close()
 
 
-async def _end_on_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+async def _obey_signals(signals: AsyncIterator[int], reads: Reads, scope: trio.CancelScope) -> None:
     async for number in signals:
-        log.info("ending on %s", signal.Signals(number).name)
-        scope.cancel()
+        if number == _REPORT_SIGNAL:
+            _report(reads, REPORT)
+        else:
+            log.info("ending on %s", signal.Signals(number).name)
+            scope.cancel()
+
+
+def _report(reads: Reads, level: int) -> None:
+    """Log what reads have cost so far."""
+    log.log(level, "all discs: %s", reads.statistics.total().text())
+    for name, counters in reads.statistics.busiest(_REPORTED_DISCS):
+        log.log(level, "%s: %s", name, counters.text())
 
 
 def _mount(operations: Operations, settings: MountSettings) -> None:
@@ -149,11 +169,14 @@ def _caught_stderr() -> Iterator[Callable[[], str]]:
             os.close(kept)
 
 
-def _raise_limits(mount_point: bytes) -> None:
-    """As root, let readers that hang on one disk leave room for the others."""
-    mounted = mounted_at(mount_point)
+def _raise_limits(settings: MountSettings) -> None:
+    """As root, let hung readers leave room for others, and the kernel read further ahead."""
+    mounted = mounted_at(settings.mount_point)
     if mounted is None:
         return
     connection = Path("/sys/fs/fuse/connections") / mounted.device.partition(":")[2]
     with suppress(OSError):
         (connection / "max_background").write_text(str(_MAX_BACKGROUND))
+    with suppress(OSError):
+        read_ahead = Path("/sys/class/bdi") / mounted.device / "read_ahead_kb"
+        read_ahead.write_text(str(settings.read_ahead >> 10))

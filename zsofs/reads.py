@@ -7,9 +7,11 @@ through our own cache, for the rest of them is likely to be asked for next.
 
 import trio
 
+from zsofs._codecs import trim
 from zsofs.cache import ExtentCache
+from zsofs.counters import Counters, Statistics
+from zsofs.crews import Crews
 from zsofs.image import Buffer, Content
-from zsofs.workers import Workers
 
 _REPLY_SIZE = 128 << 10
 """Bytes of a fresh reply buffer; the kernel's usual read-ahead asks for as much."""
@@ -18,6 +20,10 @@ _REPLY_SIZE = 128 << 10
 _INLINE_SIZE = 256 << 10
 """Bytes decoded on the loop at most, about 0.3 ms of zstd. A block of 16 MiB made to be slow took
 1.7 s (tried), in which nobody else was served."""
+
+_TURN_SECONDS = 15
+_IDLE_TURNS = 3
+"""After 30 to 45 seconds without a read the memory of cache and buffers goes back to the system."""
 
 _LARGE_LOADS = 4
 """Extents larger than that being loaded at a time from one disk: memory for them is bounded."""
@@ -47,13 +53,23 @@ class _ReplyBuffers:
     def free_after_reply(self, buffer: bytearray) -> None:
         self._sent.append(buffer)
 
+    def clear(self) -> None:
+        self._idle.clear()
+        self._sent.clear()
+
 
 class Reads:
-    """Answers reads of all open files through one cache."""
+    """Answers reads of all open files through one cache.
 
-    def __init__(self, cache: ExtentCache, workers: Workers) -> None:
+    Attributes:
+        statistics: what they cost.
+    """
+
+    def __init__(self, cache: ExtentCache, crews: Crews) -> None:
+        self.statistics = Statistics()
         self._cache = cache
-        self._workers = workers
+        self._idle_turns = 0
+        self._crews = crews
         self._replies = _ReplyBuffers()
         self._large: dict[int, trio.Semaphore] = {}
 
@@ -64,22 +80,26 @@ class Reads:
             zsofs.errors.ZsofsError: those bytes cannot be had.
             OSError: the source could not be read.
         """
+        counters = self.statistics.of(content.name)
+        counters.requests += 1
+        self._idle_turns = 0
         end = min(offset + size, content.size)
         if end <= offset:
             return b""
+        counters.bytes += end - offset
         extent_size = content.extent_size
         first, head = divmod(offset, extent_size)
         if head and end <= (first + 1) * extent_size:
-            extent = await self._extent(content, first)
+            extent = await self._extent(content, counters, first)
             return memoryview(extent)[head : head + end - offset]
         whole_end = end if end == content.size else end - end % extent_size
         if whole_end <= offset:
-            extent = await self._extent(content, first)
+            extent = await self._extent(content, counters, first)
             return memoryview(extent)[: end - offset]
-        return await self._assemble(content, offset, end, whole_end)
+        return await self._assemble(content, counters, offset, end, whole_end)
 
     async def _assemble(
-        self, content: Content, offset: int, end: int, whole_end: int
+        self, content: Content, counters: Counters, offset: int, end: int, whole_end: int
     ) -> memoryview:
         """A read of whole extents up to *whole_end*, with a part of one before or after."""
         buffer = self._replies.take(end - offset)
@@ -88,33 +108,55 @@ class Reads:
         begin = offset
         first, head = divmod(offset, extent_size)
         if head:
-            extent = await self._extent(content, first)
+            extent = await self._extent(content, counters, first)
             begin = (first + 1) * extent_size
             reply[: begin - offset] = memoryview(extent)[head:]
         if whole_end > begin:
             out = reply[begin - offset : whole_end - offset]
-            await self._fill(content, begin, out)
+            await self._fill(content, counters, begin, out)
         if end > whole_end:
-            extent = await self._extent(content, whole_end // extent_size)
+            extent = await self._extent(content, counters, whole_end // extent_size)
             reply[whole_end - offset :] = memoryview(extent)[: end - whole_end]
         self._replies.free_after_reply(buffer)
         return reply
 
-    async def _extent(self, content: Content, number: int) -> bytearray:
+    async def _extent(self, content: Content, counters: Counters, number: int) -> bytearray:
         offset = number * content.extent_size
         size = min(content.extent_size, content.size - offset)
 
         async def load(buffer: bytearray) -> None:
-            await self._fill(content, offset, buffer)
+            counters.loads += 1
+            await self._fill(content, counters, offset, buffer)
 
+        counters.lookups += 1
         if size <= _INLINE_SIZE:
             return await self._cache.get((content.serial, number), size, load)
         async with self._large_loads(content.device):
             return await self._cache.get((content.serial, number), size, load)
 
-    async def _fill(self, content: Content, offset: int, out: Buffer) -> None:
-        if len(out) > _INLINE_SIZE or not content.read_into(offset, out, True):
-            await self._workers.run(content.device, content.read_into, offset, out, False)
+    async def _fill(self, content: Content, counters: Counters, offset: int, out: Buffer) -> None:
+        if content.extent_size > 1:
+            counters.blocks += -(-len(out) // content.extent_size)
+        if len(out) <= _INLINE_SIZE and content.read_now(offset, out):
+            counters.inline += 1
+            return
+        job = content.job(offset, out)
+        await self._crews.run(content.device, job)
+        counters.count_thread(job.queue_ns, job.source_ns, job.decode_ns)
+        content.finish(job)
+
+    async def give_back_when_idle(self) -> None:
+        """For as long as the mount lives, free what only readers need when there are none.
+
+        A media box is idle for most of the day; the discs' bytes that matter are the kernel's.
+        """
+        while True:
+            await trio.sleep(_TURN_SECONDS)
+            self._idle_turns += 1
+            if self._idle_turns == _IDLE_TURNS:
+                self._cache.clear()
+                self._replies.clear()
+                trim()
 
     def _large_loads(self, device: int) -> trio.Semaphore:
         return self._large.setdefault(device, trio.Semaphore(_LARGE_LOADS))

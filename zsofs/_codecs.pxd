@@ -1,0 +1,86 @@
+"""What the two halves of the kernel share: an image's numbers, stored blocks, memory, failures."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+
+# The numbers of zsofs.formats.geometry.Rule and .Codec; a test holds them together.
+cdef enum:
+    RULE_FLAGGED = 0     # bit 31 of an index entry: the block is stored plain
+    RULE_CISO2 = 1       # stored length >= block size: plain; else bit 31: LZ4; else deflate
+    RULE_DAX = 2         # a table of offsets and a table of lengths, no flags
+    RULE_FRAMED = 3      # bit 31 never set, no byte between the blocks: ZSOZ
+
+cdef enum:
+    CODEC_LZ4 = 0
+    CODEC_ZSTD = 1
+    CODEC_ZLIB = 2
+    CODEC_DEFLATE = 3
+    CODEC_PLAIN = 4      # how one block is stored; never the codec of an image
+
+cdef enum:
+    FAILED_READ = 1
+    FAILED_MEMORY = 2
+    FAILED_CHANGED = 3
+    FAILED_BACKWARDS = 4
+    FAILED_IN_INDEX = 5
+    FAILED_PAST_END = 6
+    FAILED_TOO_LONG = 7
+    FAILED_EMPTY = 8
+    FAILED_FLAG = 9
+    FAILED_CODEC = 10
+    FAILED_LENGTH = 11
+    FAILED_STRAY = 12
+    FAILED_INDEX_CUT = 13
+    FAILED_CUT = 14
+
+cdef struct Failure:
+    int reason
+    int error            # errno where reason is FAILED_READ
+    int codec
+    uint64_t block
+    int64_t offset
+    uint64_t a
+    uint64_t b
+
+cdef struct Image:
+    # The numbers of a zsofs.formats.geometry.Geometry, explained there, and what the source file
+    # was when it was opened.
+    int rule
+    int codec
+    int shift
+    uint64_t size
+    uint64_t block_size
+    uint64_t block_count
+    uint64_t index_offset
+    uint64_t data_start
+    uint64_t data_end
+    uint64_t source_size
+    int64_t source_mtime_ns
+    bint final_byte_missing
+
+cdef struct Stored:
+    uint64_t offset
+    uint64_t length      # stored bytes to fetch
+    int method
+    bint last
+
+cdef struct Space:
+    # What one call needs besides the caller's buffer.
+    Space *next
+    uint8_t *data
+    size_t data_size
+    uint8_t *scratch
+    size_t scratch_size
+    uint8_t *index
+    size_t index_size
+    Stored *blocks
+    size_t blocks_size
+    void *zstd
+    void *deflate
+
+cdef Space *take_space() noexcept nogil
+cdef void give_back(Space *space) noexcept nogil
+cdef uint8_t *grown(uint8_t *memory, size_t *size, size_t wanted) noexcept nogil
+cdef bint decode(Image *image, Space *space, uint64_t number, Stored *block,
+                 const uint8_t *stored, uint64_t have, uint8_t *out, Failure *failure) noexcept nogil
+cdef bint fail(Failure *failure, int reason, uint64_t a, uint64_t b) noexcept nogil

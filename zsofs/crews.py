@@ -1,0 +1,74 @@
+"""Reads that may wait for a disk, on threads that run without Python.
+
+trio's own threads serve everything else that may wait. For reads they cost too much: two turns of
+the event loop and the interpreter's lock, longer in all than decoding 128 KiB.
+"""
+
+import os
+
+import trio
+
+from zsofs._blocks import Crew, Job
+
+_PATIENCE_NS = 300_000
+"""How long the event loop itself waits for a read from a disk that has been answering at once (one
+that only cannot promise to, such as tmpfs, NFS or FUSE, with the bytes in memory). Going through
+the loop instead costs as much as the read. A disk that takes longer is not waited for again
+until it has answered within that time."""
+
+
+class _Disk:
+    def __init__(self, threads: int, bell: int) -> None:
+        self.crew = Crew(threads, bell)
+        self.prompt = True
+
+
+class Crews:
+    """At most *threads* reads at a time from each source device: a dead disk stops only itself."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._disks: dict[int, _Disk] = {}
+        self._waiting: dict[Job, trio.lowlevel.Task] = {}
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._has_ears = False
+
+    async def run(self, device: int, job: Job) -> None:
+        """Have *job* done by a thread that counts against *device*; its result is the caller's.
+
+        Cancelling abandons it: what hangs in the kernel cannot be called back. Its buffer then
+        stays in the thread's hands.
+
+        Raises:
+            OSError: the system gives no thread.
+        """
+        disk = self._disks.get(device)
+        if disk is None:
+            disk = self._disks[device] = _Disk(self._threads, self._bell)
+        if disk.crew.run(job, _PATIENCE_NS if disk.prompt else 0):
+            return
+        disk.prompt = False
+        self._waiting[job] = trio.lowlevel.current_task()
+        if not self._has_ears:
+            self._has_ears = True
+            trio.lowlevel.spawn_system_task(self._listen)
+
+        def abandon(_: object) -> trio.lowlevel.Abort:
+            del self._waiting[job]
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abandon)
+        disk.prompt = job.source_ns + job.decode_ns < _PATIENCE_NS
+
+    async def _listen(self) -> None:
+        try:
+            while True:
+                await trio.lowlevel.wait_readable(self._bell)
+                os.eventfd_read(self._bell)
+                for disk in self._disks.values():
+                    for job in disk.crew.finished():
+                        task = self._waiting.pop(job, None)
+                        if task is not None:  # else nobody wants it any more
+                            trio.lowlevel.reschedule(task)
+        finally:
+            self._has_ears = False

@@ -1,0 +1,127 @@
+"""How the tasks that read requests take turns, so that one which never waits goes straight on.
+
+pyfuse3 keeps two idle tasks: one waits for a request, the other for a lock. Each request hands the
+lock on and costs two turns of the event loop, although most are answered from memory and the task
+that did it could take the next. Here a task keeps its turn until it has to wait for something.
+
+pyfuse3 looks its event loop up in a module variable, which its asyncio mode replaces; so do we.
+"""
+
+import select
+import types
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import pyfuse3
+import trio
+
+R = TypeVar("R")
+
+_MOST_AT_ONCE = 8
+"""Requests taken one after another before the loop looks after its other tasks."""
+
+
+class Turns:
+    """Whose turn it is to take requests; as a lock, what pyfuse3 takes before it waits for one."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Nobody's turn, as before the first request."""
+        self._owner: trio.lowlevel.Task | None = None
+        self._next = trio.lowlevel.ParkingLot()
+
+    async def __aenter__(self) -> None:
+        task = trio.lowlevel.current_task()
+        if self._owner is None:
+            self._owner = task
+        elif self._owner is not task:
+            await self._next.park()
+
+    async def __aexit__(self, *_: object) -> None:
+        """The turn is kept: the request that is there now may be answered without waiting."""
+
+    def pass_on(self) -> None:
+        """The calling task has to wait, or ends: if it is its turn, it is the next one's."""
+        if self._owner is trio.lowlevel.current_task():
+            woken = self._next.unpark()
+            self._owner = woken[0] if woken else None
+
+
+_turns = Turns()
+
+
+@types.coroutine
+def passing_on(handler: Coroutine[Any, Any, R]) -> Generator[Any, Any, R]:
+    """Run *handler*, and pass the turn on when it first has to wait."""
+    try:
+        trap = handler.send(None)
+        _turns.pass_on()
+        while True:
+            trap = handler.send((yield trap))
+    except StopIteration as done:
+        result: R = done.value
+        return result
+
+
+class _Nursery:
+    """Tasks of pyfuse3's; one that ends does not take the turn with it."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+
+    def start_soon(
+        self, function: Callable[..., Awaitable[object]], *args: object, name: str
+    ) -> None:
+        async def run() -> None:
+            try:
+                await function(*args)
+            finally:
+                _turns.pass_on()
+
+        self._nursery.start_soon(run, name=name)
+
+
+@asynccontextmanager
+async def _open_nursery() -> AsyncIterator[_Nursery]:
+    async with trio.open_nursery() as nursery:
+        yield _Nursery(nursery)
+
+
+class _Requests:
+    """Waiting for requests: not at all where there is one."""
+
+    def __init__(self) -> None:
+        self._fd = -1
+        self._poll = select.poll()
+        self._taken = 0
+
+    async def wait_readable(self, fd: int) -> None:
+        if fd != self._fd:
+            self._poll = select.poll()
+            self._poll.register(fd, select.POLLIN)
+            self._fd = fd
+        if self._taken < _MOST_AT_ONCE and self._poll.poll(0):
+            self._taken += 1
+            return
+        self._taken = 0
+        await trio.lowlevel.wait_readable(fd)
+
+
+def install() -> None:
+    """Have pyfuse3 take requests this way; before its main loop begins."""
+    _turns.reset()
+    loop = types.SimpleNamespace(
+        Lock=lambda: _turns,
+        open_nursery=_open_nursery,
+        ClosedResourceError=trio.ClosedResourceError,
+        lowlevel=types.SimpleNamespace(
+            current_task=trio.lowlevel.current_task,
+            current_trio_token=trio.lowlevel.current_trio_token,
+            notify_closing=trio.lowlevel.notify_closing,
+            wait_readable=_Requests().wait_readable,
+        ),
+    )
+    pyfuse3.trio = loop  # type: ignore[attr-defined]
