@@ -42,7 +42,7 @@ MARGIN = 92 * MIB
 """What the daemon may grow by beside its cache, however long it runs; 19 to 36 MiB were seen.
 
 pyfuse3 serves 99 requests at a time, and each may take a reply of up to 1 MiB, whose memory is kept
-to be used again. What comes to so much by mere chance is far less; a leak comes to more."""
+to be used again. What comes to so much by mere chance is far less; only a leak that adds up to more than that is seen here."""
 
 KINDS = ["text", "noise", "mixed", "zeros", "text", "tight"]
 
@@ -106,7 +106,7 @@ class Worker(threading.Thread):
             while time.monotonic() < end and not self.problem:
                 self._random.choices(acts, weights)[0]()
         except Exception as error:
-            self.problem = f"{self.label}, act {self.done.total()}: {error!r}"
+            self.problem = f"{self.label}, after {dict(self.done)}: {error!r}"
         finally:
             for fd in self._open.values():
                 os.close(fd)
@@ -310,9 +310,7 @@ def stress(originals: Path, source: Path, mount: MountMaker, seconds: int) -> No
     assert ended.returncode == 0, ended.stderr
     assert made.daemon.wait(10) == 0
     wait_until(lambda: not processes_of(made.path), "the end of every process")
-    text = made.log.read_text(errors="replace")
-    print(text)
-    assert "extents decoded" in text
+    print(made.log.read_text(errors="replace"))
     assert not [
         line for word in ("WARN", "ERROR", "CRIT", "Trace") for line in made.log_lines(word)
     ]
