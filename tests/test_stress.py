@@ -42,7 +42,8 @@ MARGIN = 92 * MIB
 """What the daemon may grow by beside its cache, however long it runs; 19 to 36 MiB were seen.
 
 pyfuse3 serves 99 requests at a time, and each may take a reply of up to 1 MiB, whose memory is kept
-to be used again. What comes to so much by mere chance is far less; only a leak that adds up to more than that is seen here."""
+to be used again. What comes to so much by mere chance is far less; a leak is
+seen once it adds up to more."""
 
 KINDS = ["text", "noise", "mixed", "zeros", "text", "tight"]
 
