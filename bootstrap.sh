@@ -193,7 +193,7 @@ need_programs() {
 describe_sources() {
     cd -- "$here"
     pwd -P
-    cksum pyproject.toml zsofs/*.pyx
+    cksum pyproject.toml zsofs/*.pyx zsofs/*.pxd zsofs/*.h
 }
 
 stamped() {
@@ -252,7 +252,7 @@ build() {
             logged "$(find_python)" -I -m venv "$venv" ||
                 die_with_log "the virtual environment could not be made; what happened is above and in $log"
         fi
-        rm -f "$here"/zsofs/_blocks.c "$here"/zsofs/_blocks.*.so
+        rm -f "$here"/zsofs/_*.c "$here"/zsofs/_*.so
         pip_install "$venv" --editable "$here" "zsofs could not be built"
         stamp zsofs-built
     fi
@@ -344,7 +344,7 @@ install_zsofs() {
     mkdir "$new/source"
     cp "$here/pyproject.toml" "$here/README.md" "$here/LICENSE" "$new/source"
     cp -R "$here/zsofs" "$new/source"
-    rm -f "$new"/source/zsofs/_blocks.c "$new"/source/zsofs/_blocks.*.so
+    rm -f "$new"/source/zsofs/_*.c "$new"/source/zsofs/_*.so
     pip_install "$new" --no-warn-script-location "$new/source" "zsofs could not be built"
     rm -rf "$new/source"
     logged "$new/bin/python" -I -m pip uninstall -y pip setuptools || :

@@ -54,7 +54,8 @@ def as_markdown(results: Results) -> str:
         "",
         *_as_rows([["", "this machine"], *([k, v] for k, v in results.machine.items())], 2),
         "",
-        f"Load, one minute: {load}; the benchmark itself makes 1 to 2.",
+        f"Load, one minute: {load}; the benchmark itself makes 1 to 2. It took"
+        f" {settings.get('minutes')} minutes.",
     ]
     table = _target_table(results)
     if len(table) > 1:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -94,6 +95,7 @@ class _Benchmark:
             raise BenchError(f"nothing is called like {' or '.join(self._settings.only)}")
         contenders = self._prepare(chosen)
         self._results.settings["load_before"] = f"{busy():.1f}"
+        begin = time.monotonic()
         for number in range(self._settings.rounds):
             occasion = Occasion(number, self._settings.size * MB, self._settings.quick)
             with ExitStack() as mounted:
@@ -108,6 +110,7 @@ class _Benchmark:
                         if self._wanted(workload, contender):
                             self._measure(workload, contender, occasion, served)
         self._results.settings["load_after"] = f"{busy():.1f}"
+        self._results.settings["minutes"] = f"{(time.monotonic() - begin) / 60:.1f}"
         return self._results
 
     def _wanted(self, workload: Workload, contender: Contender) -> bool:

@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -114,8 +114,12 @@ def _folder_in_memory(work: Path) -> Path:
 
 
 def clear_leftovers(work: Path) -> None:
-    """Remove what a benchmark that was killed has left mounted, and in memory."""
+    """Remove what a benchmark that was killed has left mounted, in memory, and where mounts were."""
     unmount_below(work)
+    with suppress(OSError):  # what is still mounted stays
+        for folder in (work / "mounts").iterdir():
+            if folder.is_dir():
+                remove(folder)
     remove(_folder_in_memory(work))
 
 
