@@ -119,7 +119,7 @@ def _hanging(disc: Path, readers: int, server: int) -> Iterator[int]:
 
 
 def _measure(served: Served, occasion: Occasion) -> Figures:
-    seconds = occasion.pick(5, 1)
+    seconds = occasion.pick(5, 3)
     command = [sys.executable, "-m", "bench.healthy", str(served.discs[0])]
     command += [str(occasion.round), str(seconds), str(_PATIENCE)]
     if not isinstance(served, _BesideDeadDisk):
@@ -149,7 +149,7 @@ HUNG = Workload(
     "The source folder holds a disc and, in a folder below, a FUSE mount whose server is stopped"
     " once its discs were listed and opened; so many readers then hang on one of them. Meanwhile"
     " another process reads 32 KiB of the healthy disc at random, eight times, then lists its"
-    " folder and asks for the attributes of both, and pauses for 10 ms, for 5 s (1 in a quick run)."
+    " folder and asks for the attributes of both, and pauses for 10 ms, for 5 s (3 in a quick run)."
     f" Something that takes {_PATIENCE} s counts as hung. Each run has a mount of its own.",
     {
         "hung": Figure("hung readers", ""),

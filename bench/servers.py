@@ -114,7 +114,7 @@ def _folder_in_memory(work: Path) -> Path:
 
 
 def clear_leftovers(work: Path) -> None:
-    """Remove what a benchmark that was killed has left mounted, in memory, and where mounts were."""
+    """Remove what a benchmark that was killed has left mounted, in memory, and in folders."""
     unmount_below(work)
     with suppress(OSError):  # what is still mounted stays
         for folder in (work / "mounts").iterdir():
