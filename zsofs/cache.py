@@ -16,6 +16,7 @@ class _Loading:
     def __init__(self) -> None:
         self.done = trio.Event()
         self.error: Exception | None = None
+        self.passed_on: bytearray | None = None
 
 
 class ExtentCache:
@@ -58,6 +59,9 @@ class ExtentCache:
             await loading.done.wait()
             if loading.error is not None:
                 raise loading.error
+            if loading.passed_on is not None:
+                self.hits += 1
+                return loading.passed_on
 
     def clear(self) -> None:
         """Drop all extents and their memory; loads under way go on."""
@@ -90,6 +94,7 @@ class ExtentCache:
             self._extents[key] = buffer
         else:  # larger than the cache, or everything else is being loaded too
             self.used -= size
+            loading.passed_on = buffer
         return buffer
 
     def _take(self, size: int) -> bytearray:

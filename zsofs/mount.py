@@ -85,7 +85,6 @@ async def _run(
     with trio.open_signal_receiver(*_END_SIGNALS, _REPORT_SIGNAL) as signals:
         _mount(operations, settings)
         try:
-            _raise_limits(settings)
             ready()
         except BaseException:
             pyfuse3.close()
@@ -94,6 +93,7 @@ async def _run(
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_obey_signals, signals, reads, nursery.cancel_scope)
                 nursery.start_soon(reads.give_back_when_idle)
+                nursery.start_soon(_raise_limits, settings)
                 await operations.serve()
                 log.info("unmounted")
                 nursery.cancel_scope.cancel()
@@ -169,8 +169,11 @@ def _caught_stderr() -> Iterator[Callable[[], str]]:
             os.close(kept)
 
 
-def _raise_limits(settings: MountSettings) -> None:
+async def _raise_limits(settings: MountSettings) -> None:
     """As root, let hung readers leave room for others, and the kernel read further ahead."""
+    # The kernel sets both itself when the mount answers its first request: not before that.
+    with suppress(OSError):
+        await trio.to_thread.run_sync(os.stat, settings.mount_point, abandon_on_cancel=True)
     mounted = mounted_at(settings.mount_point)
     if mounted is None:
         return
