@@ -74,7 +74,7 @@ def clear_slow_disks(work: Path) -> None:
     with suppress(Unavailable):
         with suppress(OSError):
             (_hierarchy()[0] / _GROUP).rmdir()
-        for image in work.glob("discs-*/*.ext4"):
+        for image in (*work.glob("discs-*/*.ext4"), *work.glob("discs-*/*.ext4.part")):
             for line in _run("losetup", "-j", str(image)).splitlines():
                 _run("losetup", "-d", line.partition(":")[0])
 
