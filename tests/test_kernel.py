@@ -20,7 +20,7 @@ import zstandard
 
 from tests import writers
 from tests.conftest import MountMaker
-from zsofs._blocks import NO_NOWAIT, WOULD_WAIT, BlockReader, read_plain
+from zsofs._blocks import ASK, NO_NOWAIT, WOULD_WAIT, BlockReader, read_plain
 from zsofs.errors import BlockError, SourceChangedError
 from zsofs.formats.geometry import Codec, Rule
 
@@ -559,7 +559,7 @@ def test_a_file_that_has_changed_is_refused_as_that(
     if nowait:
         # A read that ends early may be the file system's way to say «not now».
         with suppress(SourceChangedError):
-            assert made.reader.read(made.fd, 0, 4, out, True) in (WOULD_WAIT, NO_NOWAIT)
+            assert made.reader.read(made.fd, 0, 4, out, ASK) in (WOULD_WAIT, NO_NOWAIT)
         return
     with pytest.raises(SourceChangedError, match="written to or cut after it had") as caught:
         made.reader.read(made.fd, 0, 4, out)
@@ -591,13 +591,13 @@ def test_nowait_gives_what_is_in_memory(opened: Open, place: Path) -> None:
     made = opened(stored, folder=place)
     assert made.reader.read(made.fd, 0, 50, bytearray(len(image))) == len(image)
     out = bytearray(len(image))
-    result = made.reader.read(made.fd, 0, 50, out, True)
+    result = made.reader.read(made.fd, 0, 50, out, ASK)
     assert result in (len(image), NO_NOWAIT)
     if result > 0:
         assert out == image
     plain = bytearray(made.options["source_size"])
     size, mtime = made.options["source_size"], made.options["source_mtime_ns"]
-    result = read_plain(made.fd, 0, plain, size, mtime, True)
+    result = read_plain(made.fd, 0, plain, size, mtime, ASK)
     assert result in (size, NO_NOWAIT)
     if result > 0:
         assert plain == made.path.read_bytes()
@@ -621,12 +621,12 @@ def test_nowait_never_gives_half_of_it(opened: Open, tmp_path: Path) -> None:
         count = generator.choice([1, 3, 50])
         out = bytearray(count * BLOCK)
         wanted = image[first * BLOCK :][: len(out)]
-        result = made.reader.read(made.fd, first, count, out, True)
+        result = made.reader.read(made.fd, first, count, out, ASK)
         assert result in (WOULD_WAIT, NO_NOWAIT, len(out))
         assert result < 0 or out == wanted
         seen.add(result < 0)
         place = made.begins[first]
-        assert read_plain(made.fd, place, out, size, mtime, True) in (-1, -2, len(out))
+        assert read_plain(made.fd, place, out, size, mtime, ASK) in (-1, -2, len(out))
         assert made.reader.read(made.fd, first, count, out) == len(out)
         assert out == wanted
         assert read_plain(made.fd, place, out, size, mtime) == len(out)
@@ -646,8 +646,8 @@ def test_nowait_where_the_file_system_cannot(source: Path, mount: MountMaker, op
         out = bytearray(BLOCK)
         assert reader.read(fd, 1, 1, out) == BLOCK
         assert out == TEXT
-        assert reader.read(fd, 1, 1, out, True) == NO_NOWAIT
-        assert read_plain(fd, 0, out, status.st_size, status.st_mtime_ns, True) == NO_NOWAIT
+        assert reader.read(fd, 1, 1, out, ASK) == NO_NOWAIT
+        assert read_plain(fd, 0, out, status.st_size, status.st_mtime_ns, ASK) == NO_NOWAIT
     finally:
         os.close(fd)
 

@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "turns": set(),
     "library": {"errors", "image", "names", "source", "survey"},
     "survey": {"errors", "names", "probe", "source"},
-    "source": {"errors", "names", "probe"},
+    "source": {"_blocks", "errors", "names", "probe"},
     "reads": {"_codecs", "cache", "counters", "crews", "image"},
     "counters": set(),
     "crews": {"_blocks"},

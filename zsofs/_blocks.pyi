@@ -1,3 +1,6 @@
+WAIT: int
+ASK: int
+LOOK: int
 WOULD_WAIT: int
 NO_NOWAIT: int
 
@@ -24,7 +27,7 @@ class BlockReader:
         first: int,
         count: int,
         out: bytearray | memoryview,
-        nowait: bool = False,
+        how: int = 0,
     ) -> int: ...
     def job(self, fd: int, first: int, count: int, out: bytearray | memoryview) -> Job: ...
 
@@ -34,7 +37,7 @@ def read_plain(
     out: bytearray | memoryview,
     source_size: int,
     source_mtime_ns: int,
-    nowait: bool = False,
+    how: int = 0,
 ) -> int: ...
 def plain_job(
     fd: int,
@@ -58,4 +61,5 @@ class Crew:
     def run(self, job: Job, patience_ns: int) -> bool: ...
     def finished(self) -> list[Job]: ...
 
+def serves_from_memory(fd: int) -> bool: ...
 def start_helpers() -> None: ...

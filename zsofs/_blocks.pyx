@@ -31,6 +31,48 @@ cdef extern from *:
     #define RWF_NOWAIT 0x00000008
     #endif
 
+    #include <sys/syscall.h>
+    #include <sys/vfs.h>
+    #ifndef SYS_cachestat
+    #define SYS_cachestat 451
+    #endif
+
+    /* Whether all of these bytes are in memory (cachestat, Linux 6.5); 0 also if it cannot be
+       told. */
+    static int zsofs_in_memory(int fd, uint64_t offset, uint64_t size)
+    {
+        struct { uint64_t offset, size; } range = { offset, size };
+        struct { uint64_t cached, dirty, writeback, evicted, recently_evicted; } found;
+        uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+        if (size == 0)
+            return 1;
+        if (syscall(SYS_cachestat, fd, &range, &found, 0) != 0)
+            return 0;
+        return found.cached >= (offset + size - 1) / page - offset / page + 1;
+    }
+
+    /* Whether the file lies on a file system that reads bytes in memory without asking a disk or
+       another computer for anything first. */
+    static int zsofs_serves_from_memory(int fd)
+    {
+        struct statfs found;
+        if (fstatfs(fd, &found) != 0)
+            return 0;
+        switch ((uint32_t)found.f_type) {
+        case 0x01021994: /* tmpfs */
+        case 0x858458f6: /* ramfs */
+        case 0x2011bab0: /* exFAT */
+        case 0x00004d44: /* FAT */
+        case 0x7366746e: /* NTFS */
+        case 0x0000482b: /* HFS+ */
+        case 0x00009660: /* ISO 9660 */
+        case 0x15013346: /* UDF */
+        case 0x73717368: /* squashfs */
+            return 1;
+        }
+        return 0;
+    }
+
     static ssize_t zsofs_pread(int fd, void *buf, size_t size, int64_t offset, int flags)
     {
         struct iovec piece = { buf, size };
@@ -48,6 +90,8 @@ cdef extern from *:
     }
     """
     const int RWF_NOWAIT
+    bint zsofs_in_memory(int fd, uint64_t offset, uint64_t size) nogil
+    bint zsofs_serves_from_memory(int fd) nogil
     ssize_t zsofs_pread(int fd, void *buf, size_t size, int64_t offset, int flags) nogil
     int zsofs_unchanged(int fd, uint64_t size, int64_t mtime_ns) nogil
 
@@ -89,11 +133,25 @@ _REASONS = {
 }
 _CODEC_NAMES = ("LZ4", "Zstandard", "zlib", "deflate")
 
+cdef enum:
+    HOW_WAIT = 0
+    HOW_ASK = 1
+    HOW_LOOK = 2
+
+WAIT = HOW_WAIT
+"""How to read: wait for the disk if need be."""
+
+ASK = HOW_ASK
+"""Ask the kernel not to wait (RWF_NOWAIT)."""
+
+LOOK = HOW_LOOK
+"""Look first whether all bytes are in memory: for file systems that cannot be asked."""
+
 WOULD_WAIT = -1
-"""Returned by a ``nowait`` read whose bytes are not all in memory: ask again from a thread."""
+"""Returned by a read with ASK or LOOK whose bytes are not all in memory: ask again from a thread."""
 
 NO_NOWAIT = -2
-"""The same, from a file system that cannot answer without waiting: do not ask it so again."""
+"""Returned by a read with ASK from a file system that cannot be asked: do not try it again."""
 
 # One pread gathers at most this much stored data unless a single block is longer. 1 MiB is the
 # longest request the kernel sends, so a request costs one pread where the blocks lie in order.
@@ -104,12 +162,15 @@ cdef enum:
     MAX_GAP = 4096
 
 
-cdef int64_t _read(int fd, uint8_t *out, uint64_t size, uint64_t offset, bint nowait,
+cdef int64_t _read(int fd, uint8_t *out, uint64_t size, uint64_t offset, int how,
                    Failure *failure) noexcept nogil:
     """Bytes read (fewer than *size* only at the end of the file), WOULD_WAIT, NO_NOWAIT,
     or -3 with *failure* filled."""
     cdef uint64_t done = 0
     cdef ssize_t got
+    cdef bint nowait = how == HOW_ASK
+    if how == HOW_LOOK and not zsofs_in_memory(fd, offset, size):
+        return -1
     while done < size:
         got = zsofs_pread(fd, out + done, size - done, <int64_t> (offset + done),
                           RWF_NOWAIT if nowait else 0)
@@ -152,7 +213,7 @@ cdef struct Run:
     zsofs_job job
     Image *image         # NULL: a plain file
     int fd
-    bint nowait
+    int how
     uint64_t first       # block; of a plain file the offset
     uint64_t count       # blocks; of a plain file the bytes
     uint64_t source_size
@@ -172,7 +233,7 @@ cdef void _run(zsofs_job *job) noexcept nogil:
     cdef Space *space
     run.begun_at = zsofs_now()
     if run.image is NULL:
-        run.result = _read(run.fd, run.out, run.count, <uint64_t> run.first, run.nowait,
+        run.result = _read(run.fd, run.out, run.count, <uint64_t> run.first, run.how,
                            &run.failure)
         if run.result >= 0 and <uint64_t> run.result < run.count:
             run.failure.reason = FAILED_CHANGED
@@ -198,7 +259,7 @@ cdef int64_t _run_blocks(Run *run, Space *space) noexcept nogil:
     cdef int64_t before = run.begun_at
     cdef uint64_t done = 0
     cdef uint64_t upto, begin, end
-    result = _locate(image, space, run.fd, run.first, run.count, run.nowait, &run.failure)
+    result = _locate(image, space, run.fd, run.first, run.count, run.how, &run.failure)
     if result < 0:
         return result
     while done < run.count:
@@ -215,7 +276,7 @@ cdef int64_t _run_blocks(Run *run, Space *space) noexcept nogil:
         if space.data is NULL:
             run.failure.reason = FAILED_MEMORY
             return -3
-        result = _read(run.fd, space.data, end - begin, begin, run.nowait, &run.failure)
+        result = _read(run.fd, space.data, end - begin, begin, run.how, &run.failure)
         run.source_ns += zsofs_now() - before
         if result < 0:
             return result
@@ -332,7 +393,7 @@ cdef void _decode_parts(Share *whole, Share *own, Space *space) noexcept nogil:
 
 
 cdef int64_t _locate(Image *image, Space *space, int fd, uint64_t first, uint64_t count,
-                     bint nowait, Failure *failure) noexcept nogil:
+                     int how, Failure *failure) noexcept nogil:
     """Read the index slice and fill space.blocks; 0, or negative as _read gives it."""
     cdef uint64_t entries = count if image.rule == RULE_DAX else count + 1
     cdef uint64_t needed = 4 * entries
@@ -345,12 +406,12 @@ cdef int64_t _locate(Image *image, Space *space, int fd, uint64_t first, uint64_
     if space.index is NULL or space.blocks is NULL:
         failure.reason = FAILED_MEMORY
         return -3
-    result = _read(fd, space.index, needed, image.index_offset + 4 * first, nowait, failure)
+    result = _read(fd, space.index, needed, image.index_offset + 4 * first, how, failure)
     if result >= 0 and image.rule == RULE_DAX and <uint64_t> result == needed:
         sizes = space.index + needed
         needed = 2 * count
         result = _read(fd, sizes, needed, image.index_offset + 4 * image.block_count + 2 * first,
-                       nowait, failure)
+                       how, failure)
     else:
         sizes = NULL
     if result < 0:
@@ -478,7 +539,7 @@ cdef class BlockReader:
         """Whether a block was served whose last byte its writer had lost."""
         return self.image.final_byte_missing
 
-    def read(self, int fd, uint64_t first, uint64_t count, out, bint nowait=False):
+    def read(self, int fd, uint64_t first, uint64_t count, out, int how=HOW_WAIT):
         """Decode blocks *first* to *first* + *count* - 1 of the file open as *fd* into *out*.
 
         Args:
@@ -486,7 +547,7 @@ cdef class BlockReader:
             first: number of the first block.
             count: how many blocks; the run must lie inside the image.
             out: writable buffer of at least the run's plain length, in bytes.
-            nowait: give up rather than wait for a disk.
+            how: WAIT, ASK or LOOK; with the latter two a read gives up rather than wait for a disk.
 
         Returns:
             The plain length, or WOULD_WAIT or NO_NOWAIT (then *out* holds no promise).
@@ -502,7 +563,7 @@ cdef class BlockReader:
         PyObject_GetBuffer(out, &view, PyBUF_WRITABLE)
         try:
             size = self._prepare(&run, fd, first, count, &view)
-            run.nowait = nowait
+            run.how = how
             with nogil:
                 _run(&run.job)
         finally:
@@ -546,7 +607,7 @@ cdef void _prepare(Run *run, Image *image, int fd, uint64_t first, uint64_t coun
 
 
 def read_plain(int fd, uint64_t offset, out, uint64_t source_size, int64_t source_mtime_ns,
-               bint nowait=False):
+               int how=HOW_WAIT):
     """Fill *out* with the bytes at *offset* of a plain file.
 
     Args:
@@ -555,7 +616,7 @@ def read_plain(int fd, uint64_t offset, out, uint64_t source_size, int64_t sourc
         out: writable buffer.
         source_size: size of the file when it was opened, in bytes.
         source_mtime_ns: its modification time then, in nanoseconds.
-        nowait: give up rather than wait for a disk.
+        how: WAIT, ASK or LOOK; with the latter two a read gives up rather than wait for a disk.
 
     Returns:
         len(*out*), or WOULD_WAIT or NO_NOWAIT.
@@ -570,7 +631,7 @@ def read_plain(int fd, uint64_t offset, out, uint64_t source_size, int64_t sourc
     _prepare(&run, NULL, fd, offset, <uint64_t> view.len, &view)
     run.source_size = source_size
     run.source_mtime_ns = source_mtime_ns
-    run.nowait = nowait
+    run.how = how
     with nogil:
         _run(&run.job)
     PyBuffer_Release(&view)
@@ -697,6 +758,11 @@ cdef class Crew:
             self.jobs.discard(job)
             done.append(job)
         return done
+
+
+def serves_from_memory(int fd):
+    """Whether reads of this file may use LOOK; asks the file system, which may wait for a disk."""
+    return zsofs_serves_from_memory(fd)
 
 
 def start_helpers():

@@ -163,13 +163,21 @@ cdef bint _decode_lz4(Image *image, Space *space, const uint8_t *stored, Stored 
     # longer than the image goes on. LZ4_decompress_safe_partial takes both, at half the speed
     # (1.5 against 3.0 GB/s on 2 KiB blocks, liblz4 1.9.4), but it reads padding as one more
     # match and then leaves in the buffer what was there before (tried: stale bytes that pass
-    # as decoded ones). So where there can be padding the exact end of the stream is found
-    # first, and the strict decoder gets just that.
+    # as decoded ones). So the strict decoder alone is used, with the exact end of the stream. There
+    # is just one end with which it gives *want* bytes, so guessing is safe: what writers pad
+    # with is taken for padding, and only where that is wrong the end is looked for (which takes
+    # 0.25 microseconds for 2 KiB, nearly as long as decoding them).
     cdef int size = <int> block.length
     cdef int got = -1
     cdef int end = size
-    if image.shift == 0 and not block.last:
-        got = LZ4_decompress_safe(<const char *> stored, <char *> out, size, <int> want)
+    cdef int padding = min(size, (1 << image.shift)) - 1
+    cdef uint8_t filler = stored[size - 1]
+    if filler == 0 or filler == c'X':
+        while padding and stored[end - 1] == filler:
+            end -= 1
+            padding -= 1
+    if not block.last:
+        got = LZ4_decompress_safe(<const char *> stored, <char *> out, end, <int> want)
     if got != <int> want:
         end = _lz4_end(stored, size, want)
         if end:

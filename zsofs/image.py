@@ -7,7 +7,7 @@ import logging
 import os
 from typing import Protocol
 
-from zsofs._blocks import NO_NOWAIT, WOULD_WAIT, Job, plain_job, read_plain
+from zsofs._blocks import ASK, LOOK, NO_NOWAIT, WAIT, WOULD_WAIT, Job, plain_job, read_plain
 from zsofs.formats.geometry import Geometry
 from zsofs.probe import OpenSource, block_reader
 
@@ -76,19 +76,21 @@ class DiscImage:
         self._block_size = geometry.block_size
         self._fd = source.fd
         self._blocks = block_reader(geometry, source)
-        self._may_ask = True
+        self._how = ASK
+        self._how_else = LOOK if source.can_look else WAIT
         self._told_missing_byte = False
 
     def read_now(self, offset: int, out: Buffer) -> bool:
         """See :class:`Content`."""
-        if not self._may_ask:
+        if self._how == WAIT:
             return False
         first = offset // self._block_size
         count = -(-len(out) // self._block_size)
-        result = self._blocks.read(self._fd, first, count, out, True)
+        result = self._blocks.read(self._fd, first, count, out, self._how)
         if result == NO_NOWAIT:
-            self._may_ask = False
-        if result < 0:
+            self._how = self._how_else
+            return self.read_now(offset, out)
+        if result == WOULD_WAIT:
             return False
         self._tell_missing_byte()
         return True
@@ -126,17 +128,18 @@ class PlainFile:
         self.size = source.size
         self.device = source.device
         self._source = source
-        self._may_ask = True
+        self._how = ASK
 
     def read_now(self, offset: int, out: Buffer) -> bool:
         """See :class:`Content`."""
-        if not self._may_ask:
+        if self._how == WAIT:
             return False
         source = self._source
-        result = read_plain(source.fd, offset, out, source.size, source.mtime_ns, True)
+        result = read_plain(source.fd, offset, out, source.size, source.mtime_ns, self._how)
         if result == NO_NOWAIT:
-            self._may_ask = False
-        return result not in (WOULD_WAIT, NO_NOWAIT)
+            self._how = LOOK if source.can_look else WAIT
+            return self.read_now(offset, out)
+        return result != WOULD_WAIT
 
     def job(self, offset: int, out: Buffer) -> Job:
         """See :class:`Content`."""

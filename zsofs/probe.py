@@ -37,6 +37,8 @@ class OpenSource:
         mtime_ns: modification time in nanoseconds.
         ctime_ns: time of the last change of any kind, in nanoseconds.
         device: st_dev of the file.
+        can_look: whether bytes that are in memory can be read at once although the file system
+            cannot be asked not to wait (zsofs._blocks.LOOK).
     """
 
     fd: int
@@ -44,6 +46,7 @@ class OpenSource:
     mtime_ns: int
     ctime_ns: int
     device: int
+    can_look: bool = False
 
     def read_at(self, offset: int, size: int) -> bytes:
         """The *size* bytes at *offset*; fewer at the end of the file."""

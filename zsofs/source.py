@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from zsofs._blocks import serves_from_memory
 from zsofs.errors import StaleNodeError
 from zsofs.names import for_people
 from zsofs.probe import OpenSource
@@ -73,7 +74,14 @@ class SourceTree:
             if not stat.S_ISREG(found.st_mode):
                 raise StaleNodeError(f"{for_people(path)}: no longer a regular file")
             fd = os.open(f"/proc/self/fd/{step}", os.O_RDONLY | os.O_CLOEXEC)
-        return OpenSource(fd, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_dev)
+        return OpenSource(
+            fd,
+            found.st_size,
+            found.st_mtime_ns,
+            found.st_ctime_ns,
+            found.st_dev,
+            serves_from_memory(fd),
+        )
 
     def readlink(self, path: bytes) -> bytes:
         """Target of the symlink *path*, as it stands there."""
