@@ -70,8 +70,31 @@ def loop_mounted(image: Path, point: Path, kind: str) -> Iterator[None]:
     Raises:
         BenchError: it could not.
     """
+    with _mounted(["-t", kind, "-o", "loop,ro", str(image)], point):
+        yield
+
+
+@contextmanager
+def overlaid(folder: Path, point: Path) -> Iterator[None]:
+    """Show *folder* through overlayfs, read-only.
+
+    Raises:
+        BenchError: it could not.
+    """
+    empty = point.with_name(point.name + ".empty")
+    empty.mkdir(parents=True, exist_ok=True)
+    try:
+        options = f"ro,lowerdir={folder}:{empty}"
+        with _mounted(["-t", "overlay", "-o", options, "overlay"], point):
+            yield
+    finally:
+        empty.rmdir()
+
+
+@contextmanager
+def _mounted(arguments: list[str], point: Path) -> Iterator[None]:
     point.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", kind, "-o", "loop,ro", str(image), str(point)]
+    command = ["mount", *arguments, str(point)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
         if done.returncode:

@@ -21,6 +21,7 @@ _READS_AFTER_SEEK = 16
 _NO_STREAM = (
     "zsofs-lz4-2k-padded",
     "zsofs-lz4-2k-tmpfs",
+    "zsofs-lz4-2k-overlay",
     "kernel-zstd",
     "ratarmount-zst",
     "ratarmount-gz",

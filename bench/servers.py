@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.discs import NAMES, Discs, remove
-from bench.mounting import loop_mounted, served, unmount_below
+from bench.mounting import loop_mounted, overlaid, served, unmount_below
 from bench.packers import Packing
 from bench.payload import MB
 from bench.system import Unavailable, kind_of_file_system, knows_nowait
@@ -107,6 +107,21 @@ def _zsofs_without_nowait(discs: Discs, point: Path) -> Iterator[Served]:
             yield Served(_iso_paths(point), [], [pid])
     finally:
         remove(folder)
+
+
+@contextmanager
+def _zsofs_over_overlay(discs: Discs, point: Path) -> Iterator[Served]:
+    """From a file system where zsofs can neither ask nor look: every read goes to a thread."""
+    if os.geteuid() != 0:
+        raise Unavailable("only root can mount an overlay")
+    folder = discs.packed(LZ4_2K)
+    name = NAMES[0] + LZ4_2K.suffix
+    shown = point.with_name(point.name + "-source")
+    with overlaid(folder, shown):
+        if knows_nowait(shown / name):
+            raise Unavailable("this kernel's overlayfs knows RWF_NOWAIT")
+        with served(zsofs_command(shown, point), point) as pid:
+            yield Served(_iso_paths(point), [folder / name], [pid])
 
 
 def _folder_in_memory(work: Path) -> Path:
@@ -206,6 +221,13 @@ CONTENDERS: tuple[Contender, ...] = (
         "zsofs",
         partial(Discs.packed, packing=LZ4_2K),
         _zsofs_without_nowait,
+    ),
+    Contender(
+        "zsofs-lz4-2k-overlay",
+        "zsofs LZ4 2 KiB, source on overlayfs",
+        "zsofs",
+        partial(Discs.packed, packing=LZ4_2K),
+        _zsofs_over_overlay,
     ),
     _peer("squashfuse-lz4", "squashfuse_ll LZ4 16 KiB", lz4_squashfs, _squashfuse),
     _peer("squashfuse-zstd", "squashfuse_ll zstd 32 KiB", _zstd_squashfs, _squashfuse),

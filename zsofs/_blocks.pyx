@@ -104,7 +104,9 @@ cdef extern from "_crew.h":
         pass
     enum:
         ZSOFS_DONE
+        ZSOFS_AWAKE_NS
     int64_t zsofs_now() nogil
+    int64_t zsofs_awake_ns
     zsofs_crew *zsofs_crew_new(int most, int bell) nogil
     int zsofs_crew_start(zsofs_crew *crew, zsofs_job *job) nogil
     bint zsofs_crew_wait(zsofs_crew *crew, zsofs_job *job, int64_t nanoseconds) nogil
@@ -197,7 +199,9 @@ cdef inline uint32_t _u32(const uint8_t *at) noexcept nogil:
             | <uint32_t> at[3] << 24)
 
 
-# Decoding is shared with other cores where it takes long enough to pay for waking a thread.
+# Decoding is shared with other cores where it takes long enough to pay for waking a thread. With one
+# helper, 128 KiB of zstd 2 KiB blocks take 97 instead of 147 microseconds, of zstd 32 KiB blocks 52
+# instead of 66, of deflate 153 instead of 252; LZ4 (38) is left alone.
 cdef enum:
     # Nanoseconds of work that one part is cut to, and from which on there are parts at all.
     PART_NS = 25_000
@@ -766,7 +770,9 @@ def serves_from_memory(int fd):
 
 
 def start_helpers():
-    """From now on let other cores take part in decoding; once, in the process that serves."""
-    global _helpers
+    """From now on use the other cores, if there are any; once, in the process that serves."""
+    global _helpers, zsofs_awake_ns
+    if _helper_count > 0:
+        zsofs_awake_ns = ZSOFS_AWAKE_NS
     if _helpers is NULL and _helper_count > 0:
         _helpers = zsofs_crew_new(_helper_count, -1)
