@@ -20,7 +20,8 @@ import zstandard
 
 from tests import writers
 from tests.conftest import MountMaker
-from zsofs._blocks import ASK, NO_NOWAIT, WOULD_WAIT, BlockReader, read_plain
+from zsofs._blocks import ASK, LOOK, NO_NOWAIT, WOULD_WAIT, BlockReader, read_plain
+from zsofs._stored import serves_from_memory
 from zsofs.errors import BlockError, SourceChangedError
 from zsofs.formats.geometry import Codec, Rule
 
@@ -603,7 +604,8 @@ def test_nowait_gives_what_is_in_memory(opened: Open, place: Path) -> None:
         assert plain == made.path.read_bytes()
 
 
-def test_nowait_never_gives_half_of_it(opened: Open, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [ASK, LOOK])
+def test_nowait_never_gives_half_of_it(opened: Open, tmp_path: Path, how: int) -> None:
     """With the pages out of memory, or some of them, an answer is all or nothing."""
     image = writers.content(500 * BLOCK, ["noise"], seed=7)
     stored = [image[at : at + BLOCK] for at in range(0, len(image), BLOCK)]
@@ -621,17 +623,33 @@ def test_nowait_never_gives_half_of_it(opened: Open, tmp_path: Path) -> None:
         count = generator.choice([1, 3, 50])
         out = bytearray(count * BLOCK)
         wanted = image[first * BLOCK :][: len(out)]
-        result = made.reader.read(made.fd, first, count, out, ASK)
+        result = made.reader.read(made.fd, first, count, out, how)
         assert result in (WOULD_WAIT, NO_NOWAIT, len(out))
         assert result < 0 or out == wanted
         seen.add(result < 0)
         place = made.begins[first]
-        assert read_plain(made.fd, place, out, size, mtime, ASK) in (-1, -2, len(out))
+        assert read_plain(made.fd, place, out, size, mtime, how) in (-1, -2, len(out))
         assert made.reader.read(made.fd, first, count, out) == len(out)
         assert out == wanted
         assert read_plain(made.fd, place, out, size, mtime) == len(out)
         assert out == wanted
     assert True in seen, "not once did it have to wait"
+
+
+def test_looking_where_no_disk_is(opened: Open, place: Path, tmp_path: Path) -> None:
+    """A file system in memory cannot be asked; it can be looked at, by Linux 6.5 and later."""
+    image = writers.content(50 * BLOCK, ["noise", "text"], seed=6)
+    stored = [packed_lz4(image[at : at + BLOCK]) for at in range(0, len(image), BLOCK)]
+    made = opened(stored, folder=place)
+    out = bytearray(len(image))
+    result = made.reader.read(made.fd, 0, 50, out, LOOK)
+    assert result in (len(image), WOULD_WAIT)
+    if result > 0:
+        assert out == image
+    in_memory = subprocess.run(
+        ["stat", "-f", "-c", "%T", str(place)], capture_output=True, text=True, check=True
+    ).stdout.strip() in ("tmpfs", "ramfs")
+    assert serves_from_memory(made.fd) == in_memory
 
 
 def test_nowait_where_the_file_system_cannot(source: Path, mount: MountMaker, opened: Open) -> None:

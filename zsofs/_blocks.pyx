@@ -1,99 +1,23 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """The kernel: turns a run of stored blocks into plain bytes, in one call and without the GIL.
 
-It knows index rules and threads and nothing of names, caches or FUSE. A call reads the slice of
-the index that it needs, reads the stored bytes, decodes them into the caller's buffer and checks
-that the file is still the one that was opened. The source is hostile input: every bound is checked
-in 64 bits before it is used.
+It knows threads and nothing of names, caches or FUSE. A call reads the slice of the index that it
+needs, reads the stored bytes, decodes them into the caller's buffer and checks that the file is
+still the one that was opened.
 """
 
-from libc.errno cimport EAGAIN, EINTR, ENOSYS, EOPNOTSUPP, errno
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.ref cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 
 from zsofs._codecs cimport *
+from zsofs._stored cimport *
 
 from os import sched_getaffinity, strerror
 
 from zsofs.errors import BlockError, SourceChangedError
-
-cdef extern from *:
-    """
-    #ifndef _GNU_SOURCE
-    #define _GNU_SOURCE
-    #endif
-    #include <sys/stat.h>
-    #include <sys/uio.h>
-    #ifndef RWF_NOWAIT
-    #define RWF_NOWAIT 0x00000008
-    #endif
-
-    #include <sys/syscall.h>
-    #include <sys/vfs.h>
-    #ifndef SYS_cachestat
-    #define SYS_cachestat 451
-    #endif
-
-    /* Whether all of these bytes are in memory (cachestat, Linux 6.5); 0 also if it cannot be
-       told. */
-    static int zsofs_in_memory(int fd, uint64_t offset, uint64_t size)
-    {
-        struct { uint64_t offset, size; } range = { offset, size };
-        struct { uint64_t cached, dirty, writeback, evicted, recently_evicted; } found;
-        uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-        if (size == 0)
-            return 1;
-        if (syscall(SYS_cachestat, fd, &range, &found, 0) != 0)
-            return 0;
-        return found.cached >= (offset + size - 1) / page - offset / page + 1;
-    }
-
-    /* Whether the file lies on a file system that reads bytes in memory without asking a disk or
-       another computer for anything first. */
-    static int zsofs_serves_from_memory(int fd)
-    {
-        struct statfs found;
-        if (fstatfs(fd, &found) != 0)
-            return 0;
-        switch ((uint32_t)found.f_type) {
-        case 0x01021994: /* tmpfs */
-        case 0x858458f6: /* ramfs */
-        case 0x2011bab0: /* exFAT */
-        case 0x00004d44: /* FAT */
-        case 0x7366746e: /* NTFS */
-        case 0x0000482b: /* HFS+ */
-        case 0x00009660: /* ISO 9660 */
-        case 0x15013346: /* UDF */
-        case 0x73717368: /* squashfs */
-            return 1;
-        }
-        return 0;
-    }
-
-    static ssize_t zsofs_pread(int fd, void *buf, size_t size, int64_t offset, int flags)
-    {
-        struct iovec piece = { buf, size };
-        return preadv2(fd, &piece, 1, (off_t)offset, flags);
-    }
-
-    /* 1: same size and modification time as when it was opened; 0: not; -1: fstat failed */
-    static int zsofs_unchanged(int fd, uint64_t size, int64_t mtime_ns)
-    {
-        struct stat now;
-        if (fstat(fd, &now) != 0)
-            return -1;
-        return (uint64_t)now.st_size == size
-            && (int64_t)now.st_mtim.tv_sec * 1000000000 + now.st_mtim.tv_nsec == mtime_ns;
-    }
-    """
-    const int RWF_NOWAIT
-    bint zsofs_in_memory(int fd, uint64_t offset, uint64_t size) nogil
-    bint zsofs_serves_from_memory(int fd) nogil
-    ssize_t zsofs_pread(int fd, void *buf, size_t size, int64_t offset, int flags) nogil
-    int zsofs_unchanged(int fd, uint64_t size, int64_t mtime_ns) nogil
 
 cdef extern from "_crew.h":
     struct zsofs_job:
@@ -135,11 +59,6 @@ _REASONS = {
 }
 _CODEC_NAMES = ("LZ4", "Zstandard", "zlib", "deflate")
 
-cdef enum:
-    HOW_WAIT = 0
-    HOW_ASK = 1
-    HOW_LOOK = 2
-
 WAIT = HOW_WAIT
 """How to read: wait for the disk if need be."""
 
@@ -150,7 +69,7 @@ LOOK = HOW_LOOK
 """Look first whether all bytes are in memory: for file systems that cannot be asked."""
 
 WOULD_WAIT = -1
-"""Returned by a read with ASK or LOOK whose bytes are not all in memory: ask again from a thread."""
+"""Returned by a read with ASK or LOOK whose bytes are not all in memory: let a thread do it."""
 
 NO_NOWAIT = -2
 """Returned by a read with ASK from a file system that cannot be asked: do not try it again."""
@@ -164,43 +83,8 @@ cdef enum:
     MAX_GAP = 4096
 
 
-cdef int64_t _read(int fd, uint8_t *out, uint64_t size, uint64_t offset, int how,
-                   Failure *failure) noexcept nogil:
-    """Bytes read (fewer than *size* only at the end of the file), WOULD_WAIT, NO_NOWAIT,
-    or -3 with *failure* filled."""
-    cdef uint64_t done = 0
-    cdef ssize_t got
-    cdef bint nowait = how == HOW_ASK
-    if how == HOW_LOOK and not zsofs_in_memory(fd, offset, size):
-        return -1
-    while done < size:
-        got = zsofs_pread(fd, out + done, size - done, <int64_t> (offset + done),
-                          RWF_NOWAIT if nowait else 0)
-        if got > 0:
-            done += <uint64_t> got
-        elif got == 0:
-            # With RWF_NOWAIT this may also be a file system's way to say «not now».
-            return -1 if nowait else <int64_t> done
-        elif errno == EINTR:
-            continue
-        elif nowait and errno == EAGAIN:
-            return -1
-        elif nowait and (errno == EOPNOTSUPP or errno == ENOSYS):
-            return -2
-        else:
-            failure.reason = FAILED_READ
-            failure.error = errno
-            return -3
-    return <int64_t> done
-
-
-cdef inline uint32_t _u32(const uint8_t *at) noexcept nogil:
-    return (<uint32_t> at[0] | <uint32_t> at[1] << 8 | <uint32_t> at[2] << 16
-            | <uint32_t> at[3] << 24)
-
-
-# Decoding is shared with other cores where it takes long enough to pay for waking a thread. With one
-# helper, 128 KiB of zstd 2 KiB blocks take 97 instead of 147 microseconds, of zstd 32 KiB blocks 52
+# Decoding is shared with other cores where it takes long enough to pay for waking a thread. With
+# one helper, 128 KiB of zstd 2 KiB blocks take 97 instead of 147 microseconds, of zstd 32 KiB blocks 52
 # instead of 66, of deflate 153 instead of 252; LZ4 (38) is left alone.
 cdef enum:
     # Nanoseconds of work that one part is cut to, and from which on there are parts at all.
@@ -223,7 +107,7 @@ cdef struct Run:
     uint64_t source_size
     int64_t source_mtime_ns
     uint8_t *out
-    int64_t result       # 0, WOULD_WAIT, NO_NOWAIT, or -3 with the failure filled
+    int64_t result       # from 0 on: done; else WOULD_WAIT, NO_NOWAIT, or -3 with the failure
     Failure failure
     int64_t started_at   # nanoseconds of the monotonic clock
     int64_t begun_at
@@ -237,7 +121,7 @@ cdef void _run(zsofs_job *job) noexcept nogil:
     cdef Space *space
     run.begun_at = zsofs_now()
     if run.image is NULL:
-        run.result = _read(run.fd, run.out, run.count, <uint64_t> run.first, run.how,
+        run.result = fetch(run.fd, run.out, run.count, <uint64_t> run.first, run.how,
                            &run.failure)
         if run.result >= 0 and <uint64_t> run.result < run.count:
             run.failure.reason = FAILED_CHANGED
@@ -252,7 +136,7 @@ cdef void _run(zsofs_job *job) noexcept nogil:
             run.result = _run_blocks(run, space)
             give_back(space)
     if run.result >= 0 or (run.result == -3 and run.image is not NULL):
-        run.result = _check_unchanged(run.fd, run.source_size, run.source_mtime_ns, run.result,
+        run.result = check_unchanged(run.fd, run.source_size, run.source_mtime_ns, run.result,
                                       &run.failure)
     run.ended_at = zsofs_now()
 
@@ -263,7 +147,7 @@ cdef int64_t _run_blocks(Run *run, Space *space) noexcept nogil:
     cdef int64_t before = run.begun_at
     cdef uint64_t done = 0
     cdef uint64_t upto, begin, end
-    result = _locate(image, space, run.fd, run.first, run.count, run.how, &run.failure)
+    result = locate(image, space, run.fd, run.first, run.count, run.how, &run.failure)
     if result < 0:
         return result
     while done < run.count:
@@ -280,7 +164,7 @@ cdef int64_t _run_blocks(Run *run, Space *space) noexcept nogil:
         if space.data is NULL:
             run.failure.reason = FAILED_MEMORY
             return -3
-        result = _read(run.fd, space.data, end - begin, begin, run.how, &run.failure)
+        result = fetch(run.fd, space.data, end - begin, begin, run.how, &run.failure)
         run.source_ns += zsofs_now() - before
         if result < 0:
             return result
@@ -396,109 +280,6 @@ cdef void _decode_parts(Share *whole, Share *own, Space *space) noexcept nogil:
             break
 
 
-cdef int64_t _locate(Image *image, Space *space, int fd, uint64_t first, uint64_t count,
-                     int how, Failure *failure) noexcept nogil:
-    """Read the index slice and fill space.blocks; 0, or negative as _read gives it."""
-    cdef uint64_t entries = count if image.rule == RULE_DAX else count + 1
-    cdef uint64_t needed = 4 * entries
-    cdef uint64_t number
-    cdef int64_t result
-    cdef uint8_t *sizes
-    space.index = grown(space.index, &space.index_size, 6 * entries)
-    space.blocks = <Stored *> grown(<uint8_t *> space.blocks, &space.blocks_size,
-                                     count * sizeof(Stored))
-    if space.index is NULL or space.blocks is NULL:
-        failure.reason = FAILED_MEMORY
-        return -3
-    result = _read(fd, space.index, needed, image.index_offset + 4 * first, how, failure)
-    if result >= 0 and image.rule == RULE_DAX and <uint64_t> result == needed:
-        sizes = space.index + needed
-        needed = 2 * count
-        result = _read(fd, sizes, needed, image.index_offset + 4 * image.block_count + 2 * first,
-                       how, failure)
-    else:
-        sizes = NULL
-    if result < 0:
-        return result
-    if <uint64_t> result < needed:
-        failure.reason = FAILED_INDEX_CUT
-        failure.block = first
-        failure.offset = -1
-        return -3
-    for number in range(count):
-        if not _locate_block(image, &space.blocks[number], space.index + 4 * number,
-                                  NULL if sizes is NULL else sizes + 2 * number,
-                                  first + number, failure):
-            return -3
-    return 0
-
-
-cdef bint _locate_block(Image *image, Stored *block, const uint8_t *entry, const uint8_t *dax_size,
-                        uint64_t number, Failure *failure) noexcept nogil:
-    """What one index entry says, checked against the file's bounds."""
-    cdef uint64_t want = min(image.block_size, image.size - number * image.block_size)
-    cdef uint64_t most = 2 * image.block_size + (<uint64_t> 1 << image.shift)
-    cdef uint64_t offset, end, delta
-    cdef bint flag = False
-    block.last = number == image.block_count - 1
-    block.method = image.codec
-    if image.rule == RULE_DAX:
-        offset = _u32(entry)
-        delta = <uint64_t> dax_size[0] | <uint64_t> dax_size[1] << 8
-        end = offset + delta
-    else:
-        flag = _u32(entry) >> 31
-        offset = <uint64_t> (_u32(entry) & 0x7FFFFFFF) << image.shift
-        end = <uint64_t> (_u32(entry + 4) & 0x7FFFFFFF) << image.shift
-        delta = end - offset
-    failure.block = number
-    failure.offset = <int64_t> offset
-    if end < offset:
-        return fail(failure, FAILED_BACKWARDS, offset, end)
-    if offset < image.data_start:
-        return fail(failure, FAILED_IN_INDEX, image.data_start, offset)
-    if offset >= image.source_size:
-        return fail(failure, FAILED_PAST_END, image.source_size, offset)
-    if image.rule == RULE_FLAGGED and flag:
-        block.method = CODEC_PLAIN
-    elif image.rule == RULE_CISO2:
-        block.method = (CODEC_PLAIN if delta >= image.block_size
-                        else CODEC_LZ4 if flag else CODEC_DEFLATE)
-    elif image.rule == RULE_FRAMED and (flag or _u32(entry + 4) >> 31):
-        return fail(failure, FAILED_FLAG, 0, 0)
-    block.offset = offset
-    if block.method == CODEC_PLAIN:
-        # The next entry does not count: padding makes the distance longer, and some writers
-        # round the last entry down.
-        block.length = want
-        return True
-    if block.last and image.rule != RULE_DAX:
-        # The last entry may be rounded down by up to 2^shift - 1 bytes, so it does not
-        # bound the last block; the end of the data does.
-        delta = min(most, image.data_end - offset) if image.data_end > offset else 0
-    if delta == 0:
-        return fail(failure, FAILED_EMPTY, 0, 0)
-    if delta > most:
-        return fail(failure, FAILED_TOO_LONG, most, delta)
-    block.length = delta
-    return True
-
-
-cdef int64_t _check_unchanged(int fd, uint64_t size, int64_t mtime_ns, int64_t result,
-                              Failure *failure) noexcept nogil:
-    """*result*, or -3 if the file is no longer the one that was opened: asked after the preads and
-    before the reply, so that old and new never mix, and after a failure, because then it is why."""
-    cdef int answer = zsofs_unchanged(fd, size, mtime_ns)
-    if answer == 1:
-        return result
-    if answer == 0:
-        failure.reason = FAILED_CHANGED
-    elif result >= 0:
-        failure.reason = FAILED_READ
-        failure.error = errno
-    return -3
-
-
 cdef _raise(Failure *failure):
     if failure.reason == FAILED_READ:
         raise OSError(failure.error, strerror(failure.error))
@@ -557,7 +338,8 @@ cdef class BlockReader:
             The plain length, or WOULD_WAIT or NO_NOWAIT (then *out* holds no promise).
 
         Raises:
-            BlockError: the first block that is not what it should be.
+            BlockError: the first block with a wrong index entry, else the first that does not
+                decode.
             SourceChangedError: the file is no longer the one that was opened.
             OSError: the source could not be read.
         """
@@ -588,7 +370,7 @@ cdef class BlockReader:
         cdef uint64_t size
         if (count == 0 or first >= self.image.block_count
                 or count > self.image.block_count - first):
-            raise ValueError(f"blocks {first} to {first + count} are not all inside the image")
+            raise ValueError(f"{count} blocks from {first} are not all inside the image")
         size = min(self.image.size, (first + count) * self.image.block_size)
         size -= first * self.image.block_size
         if <uint64_t> view.len < size:
@@ -603,6 +385,7 @@ cdef void _prepare(Run *run, Image *image, int fd, uint64_t first, uint64_t coun
                    Py_buffer *view) noexcept:
     memset(run, 0, sizeof(Run))
     run.job.run = _run
+    run.how = HOW_WAIT
     run.image = image
     run.fd = fd
     run.first = first
@@ -657,15 +440,15 @@ def plain_job(int fd, uint64_t offset, out, uint64_t source_size, int64_t source
 cdef class Job:
     """One read for a crew.
 
-    While it is under way, which may be for ever where a disk is dead, nothing that its thread
-    writes to is freed, even if nobody wants the job any more.
+    While it is under way, which may be for ever where a disk is dead, a crew holds on to it, and so
+    nothing that its thread reads or writes is freed, even if nobody wants the job any more.
     """
 
     cdef Run *run
     cdef Py_buffer view
     cdef object reader
     cdef bint holds_view
-    cdef bint under_way
+    cdef bint done
 
     cdef take(self, reader, out):
         self.run = <Run *> calloc(1, sizeof(Run))
@@ -675,17 +458,18 @@ cdef class Job:
         PyObject_GetBuffer(out, &self.view, PyBUF_WRITABLE)
         self.holds_view = True
 
+    def __init__(self):
+        raise TypeError("jobs are made by BlockReader.job and plain_job")
+
     def __dealloc__(self):
-        if self.under_way:
-            return
         if self.holds_view:
             PyBuffer_Release(&self.view)
         free(self.run)
 
     def result(self):
         """Return if the buffer is filled; raises as :meth:`BlockReader.read` does."""
-        if self.under_way:
-            raise RuntimeError("the job is under way")
+        if not self.done:
+            raise RuntimeError("the job is not done")
         if self.holds_view:
             PyBuffer_Release(&self.view)
             self.holds_view = False
@@ -717,10 +501,8 @@ cdef class Crew:
     """
 
     cdef zsofs_crew *crew
-    cdef set jobs
 
     def __init__(self, int threads, int bell):
-        self.jobs = set()
         self.crew = zsofs_crew_new(threads, bell)
         if self.crew is NULL:
             raise MemoryError("no memory for threads")
@@ -736,16 +518,17 @@ cdef class Crew:
         """
         cdef int failed
         cdef bint done
+        if job.run.started_at:
+            raise ValueError("a job is done once")
         job.run.owner = <PyObject *> job
         job.run.started_at = zsofs_now()
-        job.under_way = True
-        self.jobs.add(job)
+        Py_INCREF(job)  # until its thread is done with it
         with nogil:
             failed = zsofs_crew_start(self.crew, &job.run.job)
             done = not failed and zsofs_crew_wait(self.crew, &job.run.job, patience_ns)
         if done or failed:
-            job.under_way = False
-            self.jobs.discard(job)
+            job.done = done
+            Py_DECREF(job)
         if failed:
             raise OSError(failed, strerror(failed))
         return done
@@ -758,15 +541,10 @@ cdef class Crew:
         while at is not NULL:
             job = <Job> (<Run *> at).owner
             at = at.next
-            job.under_way = False
-            self.jobs.discard(job)
+            job.done = True
+            Py_DECREF(job)
             done.append(job)
         return done
-
-
-def serves_from_memory(int fd):
-    """Whether reads of this file may use LOOK; asks the file system, which may wait for a disk."""
-    return zsofs_serves_from_memory(fd)
 
 
 def start_helpers():

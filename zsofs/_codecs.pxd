@@ -82,5 +82,6 @@ cdef Space *take_space() noexcept nogil
 cdef void give_back(Space *space) noexcept nogil
 cdef uint8_t *grown(uint8_t *memory, size_t *size, size_t wanted) noexcept nogil
 cdef bint decode(Image *image, Space *space, uint64_t number, Stored *block,
-                 const uint8_t *stored, uint64_t have, uint8_t *out, Failure *failure) noexcept nogil
+                 const uint8_t *stored, uint64_t have, uint8_t *out,
+                 Failure *failure) noexcept nogil
 cdef bint fail(Failure *failure, int reason, uint64_t a, uint64_t b) noexcept nogil

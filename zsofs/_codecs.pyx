@@ -132,7 +132,8 @@ cdef uint8_t *grown(uint8_t *memory, size_t *size, size_t wanted) noexcept nogil
 
 
 cdef bint decode(Image *image, Space *space, uint64_t number, Stored *block,
-                 const uint8_t *stored, uint64_t have, uint8_t *out, Failure *failure) noexcept nogil:
+                 const uint8_t *stored, uint64_t have, uint8_t *out,
+                 Failure *failure) noexcept nogil:
     """Decode one block, of which *have* bytes were fetched, to exactly its wanted length."""
     cdef uint64_t want = min(image.block_size, image.size - number * image.block_size)
     failure.block = number
@@ -179,6 +180,8 @@ cdef bint _decode_lz4(Image *image, Space *space, const uint8_t *stored, Stored 
     if not block.last:
         got = LZ4_decompress_safe(<const char *> stored, <char *> out, end, <int> want)
     if got != <int> want:
+        if end != size:
+            got = -1  # that guess was ours: what came of it is not for the message
         end = _lz4_end(stored, size, want)
         if end:
             got = LZ4_decompress_safe(<const char *> stored, <char *> out, end, <int> want)
@@ -245,7 +248,8 @@ cdef bint _decode_zstd(Image *image, Space *space, const uint8_t *stored, Stored
     got = ZSTD_decompressDCtx(<ZSTD_DCtx *> space.zstd, out, want, stored, frame)
     if (ZSTD_isError(got) and want < image.block_size and image.rule != RULE_FRAMED
             and _grow_scratch(image, space)):
-        got = ZSTD_decompressDCtx(<ZSTD_DCtx *> space.zstd, space.scratch, image.block_size, stored, frame)
+        got = ZSTD_decompressDCtx(<ZSTD_DCtx *> space.zstd, space.scratch, image.block_size, stored,
+                                  frame)
         if not ZSTD_isError(got) and got > want:
             memcpy(out, space.scratch, want)
             return True
@@ -279,12 +283,11 @@ cdef bint _decode_deflate(Image *image, Space *space, const uint8_t *stored, Sto
 cdef libdeflate_result _inflate(Image *image, Space *space, const uint8_t *stored, Stored *block,
                                 uint8_t *out, uint64_t room, size_t *used,
                                 size_t *got) noexcept nogil:
+    cdef libdeflate_decompressor *inflater = <libdeflate_decompressor *> space.deflate
     got[0] = 0
     if block.method == CODEC_ZLIB:
-        return libdeflate_zlib_decompress_ex(<libdeflate_decompressor *> space.deflate, stored, block.length, out, room,
-                                             used, got)
-    return libdeflate_deflate_decompress_ex(<libdeflate_decompressor *> space.deflate, stored, block.length, out, room,
-                                            used, got)
+        return libdeflate_zlib_decompress_ex(inflater, stored, block.length, out, room, used, got)
+    return libdeflate_deflate_decompress_ex(inflater, stored, block.length, out, room, used, got)
 
 
 cdef bint _grow_scratch(Image *image, Space *space) noexcept nogil:

@@ -46,10 +46,15 @@ static inline int64_t zsofs_now(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+/* Threads that had nothing to do for so long end. */
+enum { ZSOFS_IDLE_SECONDS = 30 };
+
 static inline void zsofs_pause(void)
 {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
 #endif
 }
 
@@ -69,7 +74,7 @@ static zsofs_crew *zsofs_crew_new(int most, int bell)
     pthread_condattr_init(&clock);
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
     pthread_mutex_init(&crew->lock, NULL);
-    pthread_cond_init(&crew->wanted, NULL);
+    pthread_cond_init(&crew->wanted, &clock);
     pthread_cond_init(&crew->done, &clock);
     pthread_condattr_destroy(&clock);
     crew->most = most;
@@ -84,14 +89,23 @@ static void *zsofs_crew_work(void *of)
     for (;;) {
         zsofs_job *job;
         while (crew->first == NULL) {
+            struct timespec until;
+            int late;
+            clock_gettime(CLOCK_MONOTONIC, &until);
+            until.tv_sec += ZSOFS_IDLE_SECONDS;
             crew->idle++;
-            pthread_cond_wait(&crew->wanted, &crew->lock);
+            late = pthread_cond_timedwait(&crew->wanted, &crew->lock, &until) == ETIMEDOUT;
             crew->idle--;
+            if (late && crew->first == NULL) {
+                crew->threads--;
+                pthread_mutex_unlock(&crew->lock);
+                return NULL;
+            }
         }
         job = crew->first;
         crew->first = job->next;
         crew->queued--;
-        job->state = ZSOFS_RUNNING;
+        __atomic_store_n(&job->state, ZSOFS_RUNNING, __ATOMIC_RELAXED);
         pthread_mutex_unlock(&crew->lock);
         job->run(job);
         pthread_mutex_lock(&crew->lock);
@@ -146,7 +160,7 @@ static int zsofs_crew_start(zsofs_crew *crew, zsofs_job *job)
     if (!failed) {
         job->next = NULL;
         job->left = 0;
-        job->state = ZSOFS_QUEUED;
+        __atomic_store_n(&job->state, ZSOFS_QUEUED, __ATOMIC_RELAXED);
         if (crew->first)
             crew->last->next = job;
         else
@@ -192,13 +206,10 @@ static int zsofs_crew_wait(zsofs_crew *crew, zsofs_job *job, int64_t nanoseconds
 /* Come back when nobody works on the job: take it off the queue if it has not begun. */
 static void zsofs_crew_settle(zsofs_crew *crew, zsofs_job *job)
 {
-    int turn;
     /* It ends within one part of the work (about 25 microseconds): sleeping would take longer. */
-    for (turn = 0; turn < 2000; turn++) {
-        if (__atomic_load_n(&job->state, __ATOMIC_ACQUIRE) != ZSOFS_RUNNING)
-            break;
+    int64_t end = zsofs_now() + ZSOFS_AWAKE_NS;
+    while (__atomic_load_n(&job->state, __ATOMIC_ACQUIRE) == ZSOFS_RUNNING && zsofs_now() < end)
         zsofs_pause();
-    }
     if (__atomic_load_n(&job->state, __ATOMIC_ACQUIRE) == ZSOFS_DONE) {
         /* The thread that did it still holds the lock or is about to let go of it, which does not
          * concern the job's memory any more. */

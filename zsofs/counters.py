@@ -90,7 +90,7 @@ class Statistics:
         self._forgotten = Counters()
 
     def of(self, name: str) -> Counters:
-        """The counters of one disc; those of the longest unopened are merged beyond 4,096."""
+        """The counters of one disc; beyond 4,096 those of the longest unread are merged."""
         counters = self._discs.get(name)
         if counters is None:
             counters = self._discs[name] = Counters()

@@ -4,6 +4,7 @@ trio's own threads serve everything else that may wait. For reads they cost too 
 the event loop and the interpreter's lock, longer in all than decoding 128 KiB.
 """
 
+import errno
 import os
 
 import trio
@@ -33,8 +34,13 @@ class Crews:
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._has_ears = False
 
-    async def run(self, device: int, job: Job) -> None:
+    async def run(self, device: int, job: Job, *, patient: bool) -> None:
         """Have *job* done by a thread that counts against *device*; its result is the caller's.
+
+        Args:
+            device: st_dev of the source.
+            job: what to do.
+            patient: whether it may well be done at once, so that waiting for it a moment pays.
 
         Cancelling abandons it: what hangs in the kernel cannot be called back. Its buffer then
         stays in the thread's hands.
@@ -45,7 +51,11 @@ class Crews:
         disk = self._disks.get(device)
         if disk is None:
             disk = self._disks[device] = _Disk(self._threads, self._bell)
-        if disk.crew.run(job, _PATIENCE_NS if disk.prompt else 0):
+        try:
+            done = disk.crew.run(job, _PATIENCE_NS if patient and disk.prompt else 0)
+        except OSError as error:  # EAGAIN would tell the reader to try again
+            raise OSError(errno.EIO, f"no thread to read with: {error.strerror}") from None
+        if done:
             return
         disk.prompt = False
         self._waiting[job] = trio.lowlevel.current_task()

@@ -34,6 +34,10 @@ class Content(Protocol):
     extent_size: int
     device: int
 
+    @property
+    def can_ask(self) -> bool:
+        """Whether :meth:`read_now` can tell what is in memory; if not, it never reads."""
+
     def read_now(self, offset: int, out: Buffer) -> bool:
         """Fill *out* with the bytes at *offset*, unless a disk would have to be waited for.
 
@@ -79,6 +83,11 @@ class DiscImage:
         self._how = ASK
         self._how_else = LOOK if source.can_look else WAIT
         self._told_missing_byte = False
+
+    @property
+    def can_ask(self) -> bool:
+        """See :class:`Content`."""
+        return self._how != WAIT
 
     def read_now(self, offset: int, out: Buffer) -> bool:
         """See :class:`Content`."""
@@ -129,6 +138,11 @@ class PlainFile:
         self.device = source.device
         self._source = source
         self._how = ASK
+
+    @property
+    def can_ask(self) -> bool:
+        """See :class:`Content`."""
+        return self._how != WAIT
 
     def read_now(self, offset: int, out: Buffer) -> bool:
         """See :class:`Content`."""

@@ -16,22 +16,24 @@ from zsofs.image import Buffer, Content
 _REPLY_SIZE = 128 << 10
 """Bytes of a fresh reply buffer; the kernel's usual read-ahead asks for as much."""
 
+_MOST_REPLIES = 16
+"""Reply buffers kept to be used again: as many reads as may be under way on four disks."""
 
 _INLINE_SIZE = 1 << 20
 """Bytes decoded on the loop at most: the longest request the kernel sends, which takes 0.3 ms
-of LZ4 and 2 ms of deflate. Handing requests of 512 KiB to a thread instead made a disc in order slower
-(LZ4 2 KiB 1.6 for 2.2 GB/s, zstd 32 KiB 1.5 for 1.8)."""
+of LZ4 and 2 ms of deflate. Handing requests of 512 KiB to a thread instead made a disc in order
+slower (LZ4 2 KiB 1.6 for 2.2 GB/s, zstd 32 KiB 1.5 for 1.8)."""
 
 _INLINE_EXTENT = 256 << 10
 """Extents longer than that always go to a thread: a block of 16 MiB made to be slow took 1.7 s
 (tried), in which nobody else was served."""
 
-_TURN_SECONDS = 15
-_IDLE_TURNS = 3
-"""After 30 to 45 seconds without a read the memory of cache and buffers goes back to the system."""
-
 _LARGE_LOADS = 4
 """Extents longer than that being loaded at a time from one disk: memory for them is bounded."""
+
+_CHECK_SECONDS = 15
+_IDLE_CHECKS = 3
+"""After 30 to 45 seconds without a read the memory of cache and buffers goes back to the system."""
 
 
 class _ReplyBuffers:
@@ -49,6 +51,7 @@ class _ReplyBuffers:
         if self._sent:
             self._idle += self._sent
             self._sent.clear()
+            del self._idle[:-_MOST_REPLIES]
         if self._idle:
             buffer = self._idle.pop()
             if len(buffer) >= size:
@@ -73,7 +76,7 @@ class Reads:
     def __init__(self, cache: ExtentCache, crews: Crews) -> None:
         self.statistics = Statistics()
         self._cache = cache
-        self._idle_turns = 0
+        self._idle_checks = 0
         self._crews = crews
         self._replies = _ReplyBuffers()
         self._large: dict[int, trio.Semaphore] = {}
@@ -87,7 +90,7 @@ class Reads:
         """
         counters = self.statistics.of(content.name)
         counters.requests += 1
-        self._idle_turns = 0
+        self._idle_checks = 0
         end = min(offset + size, content.size)
         if end <= offset:
             return b""
@@ -147,7 +150,7 @@ class Reads:
             counters.inline += 1
             return
         job = content.job(offset, out)
-        await self._crews.run(content.device, job)
+        await self._crews.run(content.device, job, patient=inline and not content.can_ask)
         counters.count_thread(job.queue_ns, job.source_ns, job.decode_ns)
         content.finish(job)
 
@@ -157,9 +160,9 @@ class Reads:
         A media box is idle for most of the day; the discs' bytes that matter are the kernel's.
         """
         while True:
-            await trio.sleep(_TURN_SECONDS)
-            self._idle_turns += 1
-            if self._idle_turns == _IDLE_TURNS:
+            await trio.sleep(_CHECK_SECONDS)
+            self._idle_checks += 1
+            if self._idle_checks == _IDLE_CHECKS:
                 self._cache.clear()
                 self._replies.clear()
                 trim()

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from zsofs._blocks import serves_from_memory
+from zsofs._stored import serves_from_memory
 from zsofs.errors import StaleNodeError
 from zsofs.names import for_people
 from zsofs.probe import OpenSource

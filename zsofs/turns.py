@@ -29,8 +29,8 @@ each; a disc in order was no slower and no dearer."""
 _BRISK_NS = 100_000
 """Requests come briskly if the last sleep was shorter than that; a video's are 30 ms apart."""
 
-_MOST_AT_ONCE = 16
-"""Requests taken one after another before the loop looks after its other tasks."""
+_ALONE_NS = 1_000_000
+"""How long requests are taken one after another before the loop looks after its other tasks."""
 
 
 class Turns:
@@ -54,8 +54,15 @@ class Turns:
     async def __aexit__(self, *_: object) -> None:
         """The turn is kept: the request that is there now may be answered without waiting."""
 
+    def has_next(self) -> bool:
+        """Whether a task waits for its turn; without one pyfuse3 starts one for each request."""
+        return bool(self._next)
+
     def pass_on(self) -> None:
-        """The calling task has to wait, or ends: if it is its turn, it is the next one's."""
+        """The calling task has to wait, or ends: if it is its turn, it is the next one's.
+
+        A task that is cancelled just when it is woken goes on as the owner, to its next wait.
+        """
         if self._owner is trio.lowlevel.current_task():
             woken = self._next.unpark()
             self._owner = woken[0] if woken else None
@@ -66,7 +73,10 @@ _turns = Turns()
 
 @types.coroutine
 def passing_on(handler: Coroutine[Any, Any, R]) -> Generator[Any, Any, R]:
-    """Run *handler*, and pass the turn on when it first has to wait."""
+    """Run *handler*, and pass the turn on when it first has to wait.
+
+    Driven by hand to see its first trap, which is when it waits; trio itself never throws.
+    """
     try:
         trap = handler.send(None)
         _turns.pass_on()
@@ -107,7 +117,7 @@ class _Requests:
     def __init__(self) -> None:
         self._fd = -1
         self._poll = select.poll()
-        self._taken = 0
+        self._last_turn = 0
         self._brisk = False
         self._may_stay_awake = len(os.sched_getaffinity(0)) > 1
 
@@ -116,10 +126,9 @@ class _Requests:
             self._poll = select.poll()
             self._poll.register(fd, select.POLLIN)
             self._fd = fd
-        self._taken += 1
-        if self._taken > _MOST_AT_ONCE:
-            self._taken = 0
+        if time.monotonic_ns() - self._last_turn > _ALONE_NS or not _turns.has_next():
             await trio.lowlevel.checkpoint()
+            self._last_turn = time.monotonic_ns()
         poll = self._poll.poll
         if poll(0):
             return
@@ -129,10 +138,10 @@ class _Requests:
             while time.monotonic_ns() < end:
                 if poll(0):
                     return
-        self._taken = 0
         begin = time.monotonic_ns()
         await trio.lowlevel.wait_readable(fd)
-        self._brisk = time.monotonic_ns() - begin < _BRISK_NS
+        self._last_turn = time.monotonic_ns()
+        self._brisk = self._last_turn - begin < _BRISK_NS
 
 
 def install() -> None:

@@ -1,0 +1,19 @@
+"""Finding and fetching stored blocks; the numbers returned are explained in _stored.pyx."""
+
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from zsofs._codecs cimport Failure, Image, Space
+
+
+# How to fetch: wait for the disk, ask the kernel not to, or look first whether all is in memory.
+cdef enum:
+    HOW_WAIT = 0
+    HOW_ASK = 1
+    HOW_LOOK = 2
+
+cdef int64_t fetch(int fd, uint8_t *out, uint64_t size, uint64_t offset, int how,
+                   Failure *failure) noexcept nogil
+cdef int64_t locate(Image *image, Space *space, int fd, uint64_t first, uint64_t count, int how,
+                    Failure *failure) noexcept nogil
+cdef int64_t check_unchanged(int fd, uint64_t size, int64_t mtime_ns, int64_t result,
+                             Failure *failure) noexcept nogil
