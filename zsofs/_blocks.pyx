@@ -84,8 +84,8 @@ cdef enum:
 
 
 # Decoding is shared with other cores where it takes long enough to pay for waking a thread. With
-# one helper, 128 KiB of zstd 2 KiB blocks take 97 instead of 147 microseconds, of zstd 32 KiB blocks 52
-# instead of 66, of deflate 153 instead of 252; LZ4 (38) is left alone.
+# one helper, 128 KiB of zstd 2 KiB blocks take 97 instead of 147 microseconds, of zstd 32 KiB
+# blocks 52 instead of 66, of deflate 153 instead of 252; LZ4 (38) is left alone.
 cdef enum:
     # Nanoseconds of work that one part is cut to, and from which on there are parts at all.
     PART_NS = 25_000
