@@ -23,8 +23,8 @@ def describe() -> dict[str, str]:
         "pyfuse3": _package("pyfuse3"),
         "trio": _package("trio"),
         "libfuse": _said("fusermount3", "--version"),
-        "liblz4": _lz4_version(),
-        "libzstd": _zstd_version(),
+        "liblz4": _library_version("liblz4.so.1", "LZ4_versionString"),
+        "libzstd": _library_version("libzstd.so.1", "ZSTD_versionString"),
         "libdeflate": _said("pkg-config", "--modversion", "libdeflate"),
         "squashfuse": _said("squashfuse", "--version"),
         "mksquashfs": _said("mksquashfs", "-version"),
@@ -93,19 +93,11 @@ def _system() -> str:
         return ""
 
 
-def _lz4_version() -> str:
+def _library_version(library: str, function: str) -> str:
+    """What the system's own copy of a library says of itself; empty where there is none."""
     try:
-        library = ctypes.CDLL("liblz4.so.1")
+        tell = getattr(ctypes.CDLL(library), function)
     except OSError:
         return ""
-    library.LZ4_versionString.restype = ctypes.c_char_p
-    return str(library.LZ4_versionString().decode())
-
-
-def _zstd_version() -> str:
-    try:
-        library = ctypes.CDLL("libzstd.so.1")
-    except OSError:
-        return ""
-    library.ZSTD_versionString.restype = ctypes.c_char_p
-    return str(library.ZSTD_versionString().decode())
+    tell.restype = ctypes.c_char_p
+    return str(tell().decode())

@@ -99,7 +99,7 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = 20.0
 
 
 def drop_pages(path: Path) -> None:
-    """Have the kernel forget its cached pages of an open mount's file."""
+    """Have the kernel forget its cached pages of a file."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -28,7 +28,7 @@ import pytest
 
 from tests import writers
 from tests.conftest import MountMaker
-from tests.mounting import ZSOFS, Mount, wait_until
+from tests.mounting import ZSOFS, Mount, drop_pages, wait_until
 
 MIB = 1 << 20
 SEED = 20240607
@@ -335,7 +335,7 @@ def read_for(seconds: int, mount: Mount, originals: Path) -> Counter[str]:
         while any(reader.poll() is None for reader in readers):
             assert time.monotonic() < end, "readers hang"
             assert mount.is_alive(), mount.log_lines()
-            forget_source(generator.choice(sources))
+            drop_pages(generator.choice(sources))
             time.sleep(0.02)
     finally:
         for reader in readers:
@@ -348,14 +348,6 @@ def read_for(seconds: int, mount: Mount, originals: Path) -> Counter[str]:
         assert reader.returncode == 0, problems
         done.update(json.loads(said))
     return done
-
-
-def forget_source(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(fd)
 
 
 def resident(mount: Mount) -> int:

@@ -23,11 +23,9 @@ cdef extern from "_crew.h":
     struct zsofs_job:
         void (*run)(zsofs_job *) noexcept nogil
         zsofs_job *next
-        int state
     ctypedef struct zsofs_crew:
         pass
     enum:
-        ZSOFS_DONE
         ZSOFS_AWAKE_NS
     int64_t zsofs_now() nogil
     int64_t zsofs_awake_ns
@@ -348,8 +346,7 @@ cdef class BlockReader:
         cdef uint64_t size
         PyObject_GetBuffer(out, &view, PyBUF_WRITABLE)
         try:
-            size = self._prepare(&run, fd, first, count, &view)
-            run.how = how
+            size = self._prepare(&run, fd, first, count, &view, how)
             with nogil:
                 _run(&run.job)
         finally:
@@ -362,11 +359,12 @@ cdef class BlockReader:
         """The same as a job for a crew, waiting for the disk; arguments as of :meth:`read`."""
         cdef Job job = Job.__new__(Job)
         job.take(self, out)
-        self._prepare(job.run, fd, first, count, &job.view)
+        self._prepare(job.run, fd, first, count, &job.view, HOW_WAIT)
         return job
 
     cdef uint64_t _prepare(self, Run *run, int fd, uint64_t first, uint64_t count,
-                           Py_buffer *view) except? 0:
+                           Py_buffer *view, int how) except? 0:
+        """Fill *run* in after a look at its bounds; returns the plain length."""
         cdef uint64_t size
         if (count == 0 or first >= self.image.block_count
                 or count > self.image.block_count - first):
@@ -375,22 +373,23 @@ cdef class BlockReader:
         size -= first * self.image.block_size
         if <uint64_t> view.len < size:
             raise ValueError(f"a buffer of {view.len} bytes cannot take {size}")
-        _prepare(run, &self.image, fd, first, count, view)
-        run.source_size = self.image.source_size
-        run.source_mtime_ns = self.image.source_mtime_ns
+        _fill_in(run, &self.image, fd, first, count, view, self.image.source_size,
+                 self.image.source_mtime_ns, how)
         return size
 
 
-cdef void _prepare(Run *run, Image *image, int fd, uint64_t first, uint64_t count,
-                   Py_buffer *view) noexcept:
+cdef void _fill_in(Run *run, Image *image, int fd, uint64_t first, uint64_t count, Py_buffer *view,
+                   uint64_t source_size, int64_t source_mtime_ns, int how) noexcept:
     memset(run, 0, sizeof(Run))
     run.job.run = _run
-    run.how = HOW_WAIT
     run.image = image
     run.fd = fd
+    run.how = how
     run.first = first
     run.count = count
     run.out = <uint8_t *> view.buf
+    run.source_size = source_size
+    run.source_mtime_ns = source_mtime_ns
 
 
 def read_plain(int fd, uint64_t offset, out, uint64_t source_size, int64_t source_mtime_ns,
@@ -415,10 +414,7 @@ def read_plain(int fd, uint64_t offset, out, uint64_t source_size, int64_t sourc
     cdef Py_buffer view
     cdef Run run
     PyObject_GetBuffer(out, &view, PyBUF_WRITABLE)
-    _prepare(&run, NULL, fd, offset, <uint64_t> view.len, &view)
-    run.source_size = source_size
-    run.source_mtime_ns = source_mtime_ns
-    run.how = how
+    _fill_in(&run, NULL, fd, offset, <uint64_t> view.len, &view, source_size, source_mtime_ns, how)
     with nogil:
         _run(&run.job)
     PyBuffer_Release(&view)
@@ -431,9 +427,8 @@ def plain_job(int fd, uint64_t offset, out, uint64_t source_size, int64_t source
     """The same as a job for a crew; arguments as of :func:`read_plain`."""
     cdef Job job = Job.__new__(Job)
     job.take(None, out)
-    _prepare(job.run, NULL, fd, offset, <uint64_t> job.view.len, &job.view)
-    job.run.source_size = source_size
-    job.run.source_mtime_ns = source_mtime_ns
+    _fill_in(job.run, NULL, fd, offset, <uint64_t> job.view.len, &job.view, source_size,
+             source_mtime_ns, HOW_WAIT)
     return job
 
 

@@ -13,9 +13,10 @@ from zsofs._blocks import Crew, Job
 
 _PATIENCE_NS = 300_000
 """How long the event loop itself waits for a read from a disk that has been answering at once (one
-that only cannot promise to, such as tmpfs, NFS or FUSE, with the bytes in memory). Going through
-the loop instead costs as much as the read. A disk that takes longer is not waited for again
-until it has answered within that time."""
+that only cannot promise to, such as NFS or FUSE, with the bytes in memory). Going through the loop
+instead costs as much as the read; with this, random 4 and 32 KiB reads through overlayfs took 0.11
+and 0.15 ms in all. A disk that takes longer is not waited for again until it has answered within
+that time."""
 
 
 class _Disk:
@@ -37,13 +38,13 @@ class Crews:
     async def run(self, device: int, job: Job, *, patient: bool) -> None:
         """Have *job* done by a thread that counts against *device*; its result is the caller's.
 
+        Cancelling abandons it: what hangs in the kernel cannot be called back. Its buffer then
+        stays in the thread's hands.
+
         Args:
             device: st_dev of the source.
             job: what to do.
             patient: whether it may well be done at once, so that waiting for it a moment pays.
-
-        Cancelling abandons it: what hangs in the kernel cannot be called back. Its buffer then
-        stays in the thread's hands.
 
         Raises:
             OSError: the system gives no thread.

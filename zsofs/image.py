@@ -64,77 +64,13 @@ class Content(Protocol):
         """Close the descriptor; no read may be under way."""
 
 
-class DiscImage:
-    """The plain image inside a container."""
+class _OpenFile:
+    """What both kinds share: the descriptor, and how it is read without waiting for a disk."""
 
-    def __init__(self, name: str, serial: int, source: OpenSource, geometry: Geometry) -> None:
+    def __init__(self, name: str, serial: int, size: int, source: OpenSource) -> None:
         self.name = name
         self.serial = serial
-        self.size = geometry.size
-        # One block, also where it is smaller than a page. Decoding more than a random 4 KiB read
-        # asks for never paid: two zstd 2 KiB blocks take 8 microseconds, an extent of 16 KiB 21,
-        # of 32 KiB 38, of 64 KiB 73 (LZ4: 6, 9, 16, 25), and a sequential reader gains nothing,
-        # since the kernel's read-ahead asks for 128 KiB at a time by itself.
-        self.extent_size = geometry.block_size
-        self.device = source.device
-        self._block_size = geometry.block_size
-        self._fd = source.fd
-        self._blocks = block_reader(geometry, source)
-        self._how = ASK
-        self._how_else = LOOK if source.can_look else WAIT
-        self._told_missing_byte = False
-
-    @property
-    def can_ask(self) -> bool:
-        """See :class:`Content`."""
-        return self._how != WAIT
-
-    def read_now(self, offset: int, out: Buffer) -> bool:
-        """See :class:`Content`."""
-        if self._how == WAIT:
-            return False
-        first = offset // self._block_size
-        count = -(-len(out) // self._block_size)
-        result = self._blocks.read(self._fd, first, count, out, self._how)
-        if result == NO_NOWAIT:
-            self._how = self._how_else
-            return self.read_now(offset, out)
-        if result == WOULD_WAIT:
-            return False
-        self._tell_missing_byte()
-        return True
-
-    def job(self, offset: int, out: Buffer) -> Job:
-        """See :class:`Content`."""
-        count = -(-len(out) // self._block_size)
-        return self._blocks.job(self._fd, offset // self._block_size, count, out)
-
-    def finish(self, job: Job) -> None:
-        """See :class:`Content`."""
-        job.result()
-        self._tell_missing_byte()
-
-    def _tell_missing_byte(self) -> None:
-        if self._blocks.final_byte_missing and not self._told_missing_byte:
-            self._told_missing_byte = True
-            log.warning(
-                "%s: its writer lost the last byte of the image; zsofs serves it as 0", self.name
-            )
-
-    def close(self) -> None:
-        """See :class:`Content`."""
-        os.close(self._fd)
-
-
-class PlainFile:
-    """A file that is shown as it is."""
-
-    extent_size = 1
-
-    def __init__(self, name: str, serial: int, source: OpenSource) -> None:
-        self.name = name
-        self.serial = serial
-        self.size = source.size
+        self.size = size
         self.device = source.device
         self._source = source
         self._how = ASK
@@ -148,17 +84,15 @@ class PlainFile:
         """See :class:`Content`."""
         if self._how == WAIT:
             return False
-        source = self._source
-        result = read_plain(source.fd, offset, out, source.size, source.mtime_ns, self._how)
+        result = self._read(offset, out, self._how)
         if result == NO_NOWAIT:
-            self._how = LOOK if source.can_look else WAIT
+            self._how = LOOK if self._source.can_look else WAIT
             return self.read_now(offset, out)
         return result != WOULD_WAIT
 
-    def job(self, offset: int, out: Buffer) -> Job:
-        """See :class:`Content`."""
-        source = self._source
-        return plain_job(source.fd, offset, out, source.size, source.mtime_ns)
+    def _read(self, offset: int, out: Buffer, how: int) -> int:
+        """Fill *out* in the way *how*; what it returns is explained in zsofs._blocks."""
+        raise NotImplementedError
 
     def finish(self, job: Job) -> None:
         """See :class:`Content`."""
@@ -167,3 +101,61 @@ class PlainFile:
     def close(self) -> None:
         """See :class:`Content`."""
         os.close(self._source.fd)
+
+
+class DiscImage(_OpenFile):
+    """The plain image inside a container."""
+
+    def __init__(self, name: str, serial: int, source: OpenSource, geometry: Geometry) -> None:
+        super().__init__(name, serial, geometry.size, source)
+        # One block, also where it is smaller than a page. Decoding more than a random 4 KiB read
+        # asks for never paid: two zstd 2 KiB blocks take 8 microseconds, an extent of 16 KiB 21,
+        # of 32 KiB 38, of 64 KiB 73 (LZ4: 6, 9, 16, 25), and a sequential reader gains nothing,
+        # since the kernel's read-ahead asks for 128 KiB at a time by itself.
+        self.extent_size = geometry.block_size
+        self._blocks = block_reader(geometry, source)
+        self._told_missing_byte = False
+
+    def _read(self, offset: int, out: Buffer, how: int) -> int:
+        result = self._blocks.read(*self._run(offset, out), how)
+        self._tell_missing_byte()
+        return result
+
+    def job(self, offset: int, out: Buffer) -> Job:
+        """See :class:`Content`."""
+        return self._blocks.job(*self._run(offset, out))
+
+    def finish(self, job: Job) -> None:
+        """See :class:`Content`."""
+        super().finish(job)
+        self._tell_missing_byte()
+
+    def _run(self, offset: int, out: Buffer) -> tuple[int, int, int, Buffer]:
+        """Descriptor, first block, number of blocks, buffer."""
+        first = offset // self.extent_size
+        return self._source.fd, first, -(-len(out) // self.extent_size), out
+
+    def _tell_missing_byte(self) -> None:
+        if self._blocks.final_byte_missing and not self._told_missing_byte:
+            self._told_missing_byte = True
+            log.warning(
+                "%s: its writer lost the last byte of the image; zsofs serves it as 0", self.name
+            )
+
+
+class PlainFile(_OpenFile):
+    """A file that is shown as it is."""
+
+    extent_size = 1
+
+    def __init__(self, name: str, serial: int, source: OpenSource) -> None:
+        super().__init__(name, serial, source.size, source)
+
+    def _read(self, offset: int, out: Buffer, how: int) -> int:
+        source = self._source
+        return read_plain(source.fd, offset, out, source.size, source.mtime_ns, how)
+
+    def job(self, offset: int, out: Buffer) -> Job:
+        """See :class:`Content`."""
+        source = self._source
+        return plain_job(source.fd, offset, out, source.size, source.mtime_ns)

@@ -132,9 +132,8 @@ class _Requests:
         poll = self._poll.poll
         if poll(0):
             return
-        begin = time.monotonic_ns()
         if self._brisk and self._may_stay_awake:
-            end = begin + _AWAKE_NS
+            end = time.monotonic_ns() + _AWAKE_NS
             while time.monotonic_ns() < end:
                 if poll(0):
                     return
