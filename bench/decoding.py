@@ -12,7 +12,7 @@ from bench.discs import NAMES, Discs
 from bench.packers import Packing
 from bench.servers import Contender, Served
 from bench.system import BenchError
-from zsofs.probe import OpenSource, block_reader, probe
+from zsofs.probe import OpenSource, block_reader, geometry_of, probe
 
 _SPAN = 128 << 10
 """Decoded in one call: what the kernel asks a mount for at most, with its usual read-ahead."""
@@ -45,7 +45,7 @@ def decode_all(container: Path) -> float:
         disc = probe(source)
         if disc is None:
             raise BenchError(f"{container.name} is no disc")
-        geometry = disc.geometry
+        geometry = geometry_of(source, disc)
         reader = block_reader(geometry, source)
         step = _SPAN // geometry.block_size
         span = memoryview(bytearray(_SPAN))

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsofs.mountpoint import mounted_at
+from zsofs.mounts import mounted_at
 
 ZSOFS = (sys.executable, "-m", "zsofs")
 DATA = Path(__file__).parent / "data"

@@ -17,7 +17,7 @@ from zsofs.crews import Crews
 from zsofs.errors import BlockError, SourceChangedError
 from zsofs.formats.geometry import Codec
 from zsofs.image import DiscImage
-from zsofs.probe import probe
+from zsofs.probe import geometry_of, probe
 from zsofs.source import SourceTree
 
 BLOCK = 2048
@@ -164,7 +164,7 @@ def test_many_jobs_at_a_time_on_the_event_loop(tmp_path: Path, threads: int) -> 
     source = tree.open(b"disc.zso")
     disc = probe(source)
     assert disc is not None
-    content = DiscImage("disc.zso", 1, source, disc.geometry)
+    content = DiscImage("disc.zso", 1, source, geometry_of(source, disc))
 
     async def main() -> None:
         crews = Crews(threads)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import MountMaker
 from tests.mounting import DATA, ZSOFS, unmount, wait_until
-from zsofs.mountpoint import mounted_at
+from zsofs.mounts import mounted_at
 
 DISC = "maxcso-16384.zso"
 

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import MountMaker
 from tests.mounting import DATA, ZSOFS, mounted, unmount
 from zsofs import __version__, errors
+from zsofs.arguments import parse
 from zsofs.errors import ZsofsError
 
 ROOT = Path(__file__).parent.parent
@@ -41,7 +42,14 @@ def test_version_and_help() -> None:
     said = run("mount", "--help").stdout
     for option in ("--cache-size", "--threads", "--allow-other", "-o ", "-v", "-q", "--log-file"):
         assert option in said
+    for option in ("--layout", "--titles", "--include", "--exclude", "--show-raw"):
+        assert option in said
     assert "--lazy" in run("umount", "--help").stdout
+    assert "--json" in run("status", "--help").stdout
+    assert "--json" in run("list", "--help").stdout
+    for command in ("mount", "umount", "reload", "status", "list"):
+        assert "examples:" in run(command, "--help").stdout
+        assert f"\n    {command} " in run("--help").stdout
 
 
 def test_version_imports_nothing_heavy() -> None:
@@ -76,6 +84,48 @@ def test_a_command_line_that_makes_no_sense(tmp_path: Path) -> None:
     assert "'bogus=1'" in refused(2, "mount", "-o", "ro,bogus=1", tmp_path, tmp_path)
     assert "'x'" in refused(2, "mount", "-o", "threads=x", tmp_path, tmp_path)
     assert "not allowed with" in refused(2, "mount", "-v", "-q", tmp_path, tmp_path)
+    assert "MOUNTPOINT" in refused(2, "reload")
+    assert "SOURCE|MOUNTPOINT" in refused(2, "list")
+    assert "unrecognized" in refused(2, "status", tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--layout", "OPL"], "argument --layout: 'OPL' is not a layout; say plain or opl"),
+        (["-o", "layout="], "-o layout=: '' is not a layout"),
+        (["--include", ""], "argument --include: '' is a pattern that matches nothing"),
+        (["-o", "ro,exclude=/"], "-o exclude=/: '/' is a pattern that matches nothing"),
+        (["--titles", "", "--layout", "opl"], "argument --titles: '' is not a path"),
+        (["--titles", "titles.csv"], "--titles is of use only with --layout opl"),
+        (["-o", "titles=titles.csv"], "--titles is of use only with --layout opl"),
+        (["--layout", "opl", "--titles", "x", "-o", "layout=plain"], "only with --layout opl"),
+        (["-o", "show_raw=1"], "unknown mount option 'show_raw=1'"),
+    ],
+)
+def test_what_is_to_be_shown_makes_no_sense(tmp_path: Path, words: list[str], why: str) -> None:
+    assert why in refused(2, "mount", *words, tmp_path, tmp_path)
+
+
+def test_what_is_to_be_shown() -> None:
+    """As mount(8) writes it, and as options; of patterns all count, of others the last."""
+    words = ["--layout", "opl", "--titles", "a.csv", "--include", "*.zso", "--include", "a/*"]
+    parsed = parse(["mount", *words, "--exclude", "b", "--show-raw", "source", "point"])
+    assert parsed.layout == "opl"
+    assert parsed.titles == Path.cwd() / "a.csv"
+    assert parsed.include == ["*.zso", "a/*"]
+    assert parsed.exclude == ["b"]
+    assert parsed.show_raw is True
+    words = ["-o", "titles=/a.csv,layout=opl,include=*.zso,show_raw", "-o", "include=a/*,exclude=b"]
+    parsed = parse(["mount", "--include", "c", "--layout", "plain", *words, "source", "point"])
+    assert parsed.layout == "opl"
+    assert parsed.titles == Path("/a.csv")
+    assert parsed.include == ["c", "*.zso", "a/*"]
+    assert parsed.exclude == ["b"]
+    assert parsed.show_raw is True
+    parsed = parse(["mount", "source", "point"])
+    assert (parsed.layout, parsed.titles) == ("plain", None)
+    assert (parsed.include, parsed.exclude, parsed.show_raw) == ([], [], False)
 
 
 def test_sources_that_cannot_be(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_packed_blocks_may_begin_late(tmp_path: Path, name: str) -> None:
     image = writers.content(5 << 20, ["noise"], 1) + writers.content(1 << 20, ["text"], 2)
     disc = probed(tmp_path, writer(image))
     assert disc is not None
-    assert disc.geometry.codecs == (codec,)
+    assert disc.codec is codec
 
 
 @pytest.mark.parametrize("name", CODECS)
@@ -48,7 +48,7 @@ def test_one_damaged_block_does_not_decide(tmp_path: Path, name: str) -> None:
     data[first : first + 40] = os.urandom(40)
     disc = probed(tmp_path, bytes(data))
     assert disc is not None
-    assert disc.geometry.codecs == (codec,)
+    assert disc.codec is codec
 
 
 def test_nothing_packed_at_all(tmp_path: Path) -> None:

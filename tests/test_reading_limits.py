@@ -16,7 +16,7 @@ from tests.mounting import Mount, drop_pages, wait_until
 from zsofs.cache import ExtentCache
 from zsofs.counters import Counters, Statistics
 from zsofs.crews import Crews
-from zsofs.mountpoint import mounted_at
+from zsofs.mounts import mounted_at
 from zsofs.reads import Reads
 
 IMAGE = writers.content(3 << 20, ["text", "noise", "mixed"], seed=8)

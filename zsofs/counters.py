@@ -25,6 +25,7 @@ class Counters:
         slow_queue: reads slower than SLOW_NS, most of it spent waiting for a thread.
         slow_source: the same, for the disk.
         slow_decode: the same, for the processor.
+        errors: reads that failed.
     """
 
     requests: int = 0
@@ -38,6 +39,7 @@ class Counters:
     slow_queue: int = 0
     slow_source: int = 0
     slow_decode: int = 0
+    errors: int = 0
 
     @property
     def hits(self) -> int:
@@ -79,6 +81,8 @@ class Counters:
         if any(slow.values()):
             causes = ", ".join(f"{count:,} by {cause}" for cause, count in slow.items() if count)
             parts.append(f"slow: {causes}")
+        if self.errors:
+            parts.append(f"{self.errors:,} failed")
         return "; ".join(parts)
 
 

@@ -47,6 +47,13 @@ class UnmountError(ZsofsError):
     exit_code = 6
 
 
+class ControlError(ZsofsError):
+    """A running mount could not be asked: none is there, it is another user's, or it is silent."""
+
+    errno = _errno.ENOTCONN
+    exit_code = 7
+
+
 class FormatError(ZsofsError):
     """A file has the magic of a container but cannot be served as a disc."""
 
@@ -76,6 +83,12 @@ class BlockError(ZsofsError):
 
 class SourceChangedError(ZsofsError):
     """A source file was written to, or cut, after it had been opened: its old bytes are gone."""
+
+
+class SourceAwayError(ZsofsError):
+    """The file system of the source, or of a folder in it, is not mounted any more."""
+
+    errno = _errno.ENOENT
 
 
 class StaleNodeError(ZsofsError):

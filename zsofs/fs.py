@@ -6,11 +6,14 @@ but FUSEError leaves one (tried with 3.5.0: every reader of every disc then gets
 
 import errno
 import functools
+import itertools
 import logging
+import math
 import os
 import stat
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, ParamSpec, TypeVar, cast
+from dataclasses import dataclass
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 import pyfuse3
 import trio
@@ -29,8 +32,9 @@ from pyfuse3 import (
 from zsofs import turns
 from zsofs.errors import StaleNodeError, ZsofsError
 from zsofs.image import Content
-from zsofs.library import FRESH_SECONDS, Folder, Library, Node
+from zsofs.library import Folder, Library, Node
 from zsofs.reads import Reads
+from zsofs.source_folder import FRESH_SECONDS
 from zsofs.survey import Kind
 from zsofs.workers import Workers
 
@@ -39,9 +43,20 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 
-PATIENCE_SECONDS = 0.25
-"""How long requests wait, from when a folder began to be looked at again, before the last listing,
-however old, has to do: a disk that hangs must not make `ls` hang where an answer is at hand."""
+_SHRINK_SECONDS = 15
+
+_PATIENCE_SECONDS = 0.25
+"""How long `df` waits before the last answer has to do."""
+
+
+class View(Protocol):
+    """What decides how the source is shown."""
+
+    async def up_to_date(self, folder: Folder) -> None:
+        """Make sure that *folder* has a listing, as new as can be had without a long wait."""
+
+    def outdate(self, node: Node) -> None:
+        """Have the source looked at before *node* is listed again."""
 
 
 def _guarded(
@@ -72,21 +87,25 @@ def _guarded(
     return guarded
 
 
+@dataclass(slots=True)
 class _OpenFile:
     """One content that readers have open, and how many do."""
 
-    def __init__(self, content: Content) -> None:
-        self.content = content
-        self.handles = 1
+    content: Content
+    handles: int = 0
 
 
-class _Survey:
-    """A look at the source under way, and those who wait for it."""
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A program that has a file open.
 
-    def __init__(self) -> None:
-        self.begun = trio.current_time()
-        self.done = trio.Event()
-        self.error: Exception | None = None
+    Attributes:
+        pid: its process; 0 where it is not one of ours to see.
+        path: of the file, inside the source.
+    """
+
+    pid: int
+    path: str
 
 
 class Operations(pyfuse3.Operations):
@@ -95,24 +114,33 @@ class Operations(pyfuse3.Operations):
     enable_writeback_cache = False
     supports_dot_lookup = False  # what an NFS server would need
 
-    def __init__(self, library: Library, reads: Reads, workers: Workers) -> None:
+    def __init__(self, library: Library, view: View, reads: Reads, workers: Workers) -> None:
         super().__init__()
         self._library = library
+        self._view = view
         self._reads = reads
         self._workers = workers
         self._files: dict[int, _OpenFile] = {}
+        self._handles: dict[int, tuple[_OpenFile, int]] = {}
         self._listings: dict[int, list[tuple[bytes, Node]]] = {}
-        self._next_listing = 1
-        self._surveys: dict[int, _Survey] = {}
-        self._nursery: trio.Nursery | None = None
+        self._numbers = itertools.count(1)
+        self._room: os.statvfs_result | None = None
 
     async def serve(self) -> None:
         """Answer requests until the mount ends."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            turns.install()
-            await pyfuse3.main()
-            nursery.cancel_scope.cancel()
+        turns.install()
+        await pyfuse3.main()
+
+    def readers(self) -> list[Reader]:
+        """Who has what open; one entry for each handle."""
+        return [Reader(pid, file.content.name) for file, pid in self._handles.values()]
+
+    async def shrink_when_unused(self) -> None:
+        """For as long as the mount lives, drop the listings of which the kernel knows nothing."""
+        while True:
+            await trio.sleep(_SHRINK_SECONDS)
+            if not self._listings:
+                self._library.shrink()
 
     # Names
 
@@ -152,8 +180,7 @@ class Operations(pyfuse3.Operations):
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
         """Fix a listing for the readdir calls to come."""
         children = await self._children(self._library.folder(inode))
-        handle = self._next_listing
-        self._next_listing += 1
+        handle = next(self._numbers)
         self._listings[handle] = list(children.items())
         return FileHandleT(handle)
 
@@ -182,8 +209,7 @@ class Operations(pyfuse3.Operations):
     @_guarded
     async def statfs(self, ctx: RequestContext) -> StatvfsData:
         """Room on the source's file system."""
-        tree = self._library.tree
-        found = await self._workers.run(tree.device, tree.statvfs)
+        found = await self._room_now()
         data = StatvfsData()
         for field in (
             "f_bsize",
@@ -203,92 +229,82 @@ class Operations(pyfuse3.Operations):
 
     @_guarded
     async def open(self, inode: InodeT, flags: int, ctx: RequestContext) -> FileInfo:
-        """Open a disc or file; the handle is the inode number."""
+        """Open a disc or file; all handles of one inode share its descriptor."""
         if flags & (os.O_WRONLY | os.O_RDWR):
             raise FUSEError(errno.EROFS)
         node = self._library.node(inode)
-        handle = self._files.get(inode)
-        if handle is None:
-            device = node.entry.status.st_dev
-            try:
-                content = await self._workers.run(device, self._library.open, node)
-            except StaleNodeError:
-                if node.parent is not None:  # the kernel looks the name up again at once
-                    node.parent.outdate()
-                raise
-            handle = self._files.get(inode)
-            if handle is None:
-                self._files[inode] = _OpenFile(content)
-            else:  # someone else opened it meanwhile
-                handle.handles += 1
-                await self._workers.run(device, content.close)
+        file = self._files.get(node.serial)
+        if file is None:
+            file = await self._open(node)
         else:
-            handle.handles += 1
-        return FileInfo(fh=FileHandleT(inode), keep_cache=True)
+            file.handles += 1
+        handle = next(self._numbers)
+        self._handles[handle] = file, ctx.pid
+        return FileInfo(fh=FileHandleT(handle), keep_cache=True)
 
     @_guarded
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
         """Bytes of an open file; the view is sent before anything else runs."""
-        content = self._files[fh].content
+        content = self._handles[fh][0].content
         try:
             return cast(bytes, await self._reads.read(content, off, size))
         except ZsofsError as error:
             log.warning("%s: %s", content.name, error)
+            self._reads.statistics.of(content.name).errors += 1
             raise FUSEError(error.errno) from None
         except OSError as error:
             log.warning("%s: cannot be read at %d: %s", content.name, off, error.strerror)
+            self._reads.statistics.of(content.name).errors += 1
             raise FUSEError(error.errno or errno.EIO) from None
 
     @_guarded
     async def release(self, fh: FileHandleT) -> None:
         """Close a handle; the file itself with the last one."""
-        handle = self._files[fh]
-        handle.handles -= 1
-        if not handle.handles:
-            del self._files[fh]
-            await self._workers.run(handle.content.device, handle.content.close)
+        file, _ = self._handles.pop(fh)
+        file.handles -= 1
+        if not file.handles:
+            del self._files[file.content.serial]
+            await self._workers.run(file.content.device, file.content.close)
 
-    # Folders, kept fresh
+    async def _open(self, node: Node) -> _OpenFile:
+        device = node.entry.status.st_dev
+        try:
+            content = await self._workers.run(device, self._library.open, node)
+        except StaleNodeError:
+            self._view.outdate(node)  # the kernel looks the name up again at once
+            raise
+        file = self._files.setdefault(content.serial, _OpenFile(content))
+        file.handles += 1
+        if file.content is not content:  # someone else opened it meanwhile
+            await self._workers.run(device, content.close)
+        return file
 
     async def _children(self, folder: Folder) -> dict[bytes, Node]:
-        """The folder's listing, at most FRESH_SECONDS old if the source answers in time."""
-        if folder.children is not None and folder.fresh:
-            return folder.children
-        survey = self._surveys.get(folder.number)
-        if survey is None:
-            survey = self._surveys[folder.number] = _Survey()
-            assert self._nursery is not None
-            self._nursery.start_soon(self._survey, folder, survey)
+        """The folder's listing."""
+        await self._view.up_to_date(folder)
         if folder.children is None:
-            await survey.done.wait()
-        else:
-            with trio.move_on_at(survey.begun + PATIENCE_SECONDS):
-                await survey.done.wait()
-        if folder.children is None:
-            raise survey.error or StaleNodeError(f"{folder.name}: gone")
+            raise StaleNodeError(f"{folder.name}: gone")
         return folder.children
 
-    async def _survey(self, folder: Folder, survey: _Survey) -> None:
-        library = self._library
-        try:
-            found = await self._workers.run(
-                folder.entry.status.st_dev, library.survey, folder, library.known_entries(folder)
-            )
-            if library.is_current(folder):
-                library.update(folder, found)
-        except (OSError, ZsofsError) as error:
-            survey.error = error
-            log.warning("%s: cannot be listed: %s", folder.name or "the source folder", error)
-        except Exception as error:
-            survey.error = error
-            log.exception("a bug in zsofs: the survey of %s failed", folder.name)
-        finally:
-            del self._surveys[folder.number]
-            survey.done.set()
+    async def _room_now(self) -> os.statvfs_result:
+        """What statvfs says of the source; what it said last where it does not answer in time."""
+        limit = _PATIENCE_SECONDS if self._room else math.inf
+        with trio.move_on_after(limit):
+            try:
+                self._room = await self._workers.run(
+                    self._library.root.entry.status.st_dev, self._library.tree.statvfs
+                )
+            except OSError:
+                if self._room is None:
+                    raise
+        assert self._room is not None
+        return self._room
 
 
 def _attributes(node: Node) -> EntryAttributes:
     """What stat says: owner, dates and rights of the source, and the size a reader will find."""
+    if node.attributes is not None:
+        return cast(EntryAttributes, node.attributes)
     status = node.entry.status
     attributes = EntryAttributes()
     attributes.st_ino = InodeT(node.number)
@@ -307,6 +323,7 @@ def _attributes(node: Node) -> EntryAttributes:
     attributes.st_atime_ns = status.st_atime_ns
     attributes.st_mtime_ns = status.st_mtime_ns
     attributes.st_ctime_ns = status.st_ctime_ns
+    node.attributes = attributes
     return attributes
 
 

@@ -1,47 +1,29 @@
-"""The source tree as nodes with inode numbers that stand for one content each.
+"""The shown tree as nodes with inode numbers that stand for one content each.
 
 The kernel's page cache hangs on the inode number, so a number must never come to mean other bytes
 while the kernel may still hold it. A node's number is a hash of path, kind, size and modification
 time, the same after a remount, stepped past any number still in use for something else.
 
-Everything here but :meth:`Library.survey` and :meth:`Library.open` belongs to the event loop.
+Everything here but :meth:`Library.open` belongs to the event loop.
 """
 
 import hashlib
 import itertools
 import os
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 
 from zsofs.errors import StaleNodeError
 from zsofs.image import Content, DiscImage, PlainFile
 from zsofs.names import for_people
+from zsofs.probe import geometry_of
 from zsofs.source import SourceTree
-from zsofs.survey import Entry, Kind, survey
+from zsofs.survey import Entry, Kind
 
 ROOT_NUMBER = 1
-FRESH_SECONDS = 1.0
-"""How long a folder's listing is believed, and how long the kernel may believe what it was told
-from one: a change in the source shows within two of these."""
-
 
 _serials = itertools.count()
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """What was found in a folder of the source.
-
-    Attributes:
-        begun: when the survey began, by the monotonic clock.
-        status: what stat says of the folder itself.
-        entries: what is in it, by shown name.
-    """
-
-    begun: float
-    status: os.stat_result
-    entries: Mapping[bytes, Entry]
 
 
 class Node:
@@ -54,9 +36,10 @@ class Node:
         parent: the folder that lists it, or did.
         lookups: how often the kernel was given the number and has not yet forgotten it.
         listed: whether a folder's listing has it.
+        attributes: what the kernel is told of it, kept by whoever tells; None when it changes.
     """
 
-    __slots__ = ("entry", "listed", "lookups", "number", "parent", "serial")
+    __slots__ = ("attributes", "entry", "listed", "lookups", "number", "parent", "serial")
 
     def __init__(self, number: int, entry: Entry, parent: "Folder | None") -> None:
         self.number = number
@@ -65,6 +48,7 @@ class Node:
         self.parent = parent
         self.lookups = 0
         self.listed = False
+        self.attributes: object = None
 
     @property
     def name(self) -> str:
@@ -75,7 +59,7 @@ class Node:
     def size(self) -> int:
         """Bytes that a reader of the mount will find."""
         disc = self.entry.disc
-        return disc.geometry.size if disc is not None else self.entry.status.st_size
+        return disc.size if disc is not None else self.entry.status.st_size
 
 
 class Folder(Node):
@@ -84,10 +68,10 @@ class Folder(Node):
     Attributes:
         shown_path: its path in the mount.
         above: source paths of this folder and all above it.
-        children: nodes by shown name; None before the first survey.
+        children: nodes by shown name; None before the first listing.
     """
 
-    __slots__ = ("_fresh_until", "above", "children", "shown_path")
+    __slots__ = ("above", "children", "shown_path")
 
     def __init__(
         self, number: int, entry: Entry, parent: "Folder | None", shown_path: bytes
@@ -96,25 +80,21 @@ class Folder(Node):
         self.shown_path = shown_path
         self.above: frozenset[bytes] = (parent.above if parent else frozenset()) | {entry.path}
         self.children: dict[bytes, Node] | None = None
-        self._fresh_until = float("-inf")
 
-    @property
-    def fresh(self) -> bool:
-        """Whether the listing may be used without looking at the source again."""
-        return time.monotonic() < self._fresh_until
 
-    def outdate(self) -> None:
-        """Have the source looked at before the listing is used again."""
-        self._fresh_until = float("-inf")
+@dataclass(slots=True)
+class Differences:
+    """What the kernel may remember of a folder that is no longer so.
 
-    def surveyed(self, begun: float) -> None:
-        """Note that the listing is what a survey found that was begun at *begun*.
+    Attributes:
+        folder: inode number of the folder.
+        names: names in it that stand for something else now, or for nothing.
+        numbers: inode numbers with other attributes now.
+    """
 
-        A survey that took long is believed for longer, so that a huge folder on a slow disk is not
-        surveyed without pause.
-        """
-        now = time.monotonic()
-        self._fresh_until = max(begun + FRESH_SECONDS, now + 3 * (now - begun))
+    folder: int
+    names: list[bytes] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
 
 
 class Library:
@@ -125,7 +105,9 @@ class Library:
         entry = Entry(b"", Kind.FOLDER, b"", tree.stat(b""))
         self.root = Folder(ROOT_NUMBER, entry, None, b"")
         self.root.listed = True
+        self.dropped: Callable[[Folder], None] = lambda folder: None
         self._nodes: dict[int, Node] = {ROOT_NUMBER: self.root}
+        self._may_shrink = False
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -153,33 +135,36 @@ class Library:
             raise NotADirectoryError(f"{node.name} is not a folder")
         return node
 
-    def survey(self, folder: Folder, known: Mapping[bytes, Entry]) -> Survey:
-        """Look at the source; for a thread, since it may wait for a disk."""
-        begun = time.monotonic()
-        status = self.tree.stat(folder.entry.path)
-        return Survey(begun, status, survey(self.tree, folder.entry.path, folder.above, known))
+    def update(
+        self, folder: Folder, status: os.stat_result, found: Mapping[bytes, Entry]
+    ) -> Differences:
+        """Make *found*, entries by shown name, the listing of *folder*.
 
-    def known_entries(self, folder: Folder) -> dict[bytes, Entry]:
-        """What the last survey of *folder* found, by source name."""
-        children = folder.children or {}
-        return {node.entry.name: node.entry for node in children.values()}
-
-    def update(self, folder: Folder, found: Survey) -> None:
-        """Make what a survey found the listing of *folder*."""
-        folder.entry = replace(folder.entry, status=found.status)
+        Args:
+            folder: the folder.
+            status: what stat says of it now.
+            found: what is in it now.
+        """
+        differences = Differences(folder.number)
+        self._take_entry(folder, replace(folder.entry, status=status), differences)
         before = folder.children or {}
-        after = {
-            shown: self._node_for(folder, shown, entry, before.get(shown))
-            for shown, entry in found.entries.items()
-        }
+        after: dict[bytes, Node] = {}
+        for shown, entry in found.items():
+            node = before.get(shown)
+            if node is None or node.entry is not entry:
+                node = self._node_for(folder, shown, entry, node, differences)
+            after[shown] = node
         for node in before.values():
             node.listed = False
         for node in after.values():
             node.listed = True
-        for node in before.values():
-            self._drop_if_unused(node)
+        if folder.children is not None:
+            differences.names += _changed_names(before, after)
         folder.children = after
-        folder.surveyed(found.begun)
+        for node in before.values():
+            if not node.listed:
+                self._drop_if_unused(node)
+        return differences
 
     def remember(self, node: Node) -> None:
         """The kernel was given the node's number."""
@@ -191,7 +176,17 @@ class Library:
         if node is None:
             return
         node.lookups = max(0, node.lookups - times)
+        self._may_shrink = True
         self._drop_if_unused(node)
+
+    def shrink(self) -> None:
+        """Drop the listings of folders of which the kernel knows no entry any more."""
+        if not self._may_shrink:
+            return
+        self._may_shrink = False
+        for folder in [node for node in self._nodes.values() if isinstance(node, Folder)]:
+            if folder.children and not any(child.lookups for child in folder.children.values()):
+                self._drop_listing(folder)
 
     def is_current(self, node: Node) -> bool:
         """Whether the node still has its number."""
@@ -205,26 +200,37 @@ class Library:
             OSError: the source does not let us.
         """
         entry = node.entry
-        source = self.tree.open(entry.path)
-        status = entry.status
-        listed = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        if (source.size, source.mtime_ns, source.ctime_ns) != listed:
-            os.close(source.fd)
-            raise StaleNodeError(f"{node.name}: changed since it was listed")
-        if entry.disc is not None:
-            return DiscImage(node.name, node.serial, source, entry.disc.geometry)
-        return PlainFile(node.name, node.serial, source)
+        with ExitStack() as undo:
+            source = self.tree.open(entry.path)
+            undo.callback(source.close)
+            if source.key != entry.key:
+                raise StaleNodeError(f"{node.name}: changed since it was listed")
+            content: Content
+            if entry.disc is None:
+                content = PlainFile(node.name, node.serial, source)
+            else:
+                geometry = geometry_of(source, entry.disc)
+                content = DiscImage(node.name, node.serial, source, geometry)
+            undo.pop_all()
+            return content
 
-    def _node_for(self, folder: Folder, shown: bytes, entry: Entry, before: Node | None) -> Node:
+    def _node_for(
+        self,
+        folder: Folder,
+        shown: bytes,
+        entry: Entry,
+        before: Node | None,
+        differences: Differences,
+    ) -> Node:
         if before is not None and _same_node(before.entry, entry):
-            before.entry = entry
+            self._take_entry(before, entry, differences)
             return before
         path = b"/".join((folder.shown_path, shown)) if folder.shown_path else shown
         number = _number(path, entry)
         while number in self._nodes:
             other = self._nodes[number]
             if not other.listed and _same_node(other.entry, entry):
-                other.entry = entry
+                self._take_entry(other, entry, differences)
                 return other
             number += 1
         node = (
@@ -235,24 +241,46 @@ class Library:
         self._nodes[number] = node
         return node
 
+    def _take_entry(self, node: Node, entry: Entry, differences: Differences) -> None:
+        """Have *node* stand for *entry*, which has the same content."""
+        if node.lookups and node.entry.status != entry.status:
+            differences.numbers.append(node.number)
+        node.entry = entry
+        node.attributes = None
+
     def _drop_if_unused(self, node: Node) -> None:
         if node.lookups or not self.is_current(node):
             return
-        if isinstance(node, Folder) and node is not self.root and node.children is not None:
-            children, node.children = node.children, None
-            node.outdate()
-            for child in children.values():
-                child.listed = False
-                self._drop_if_unused(child)
+        if isinstance(node, Folder) and node is not self.root:
+            self._drop_listing(node)
         if not node.listed:
             del self._nodes[node.number]
+
+    def _drop_listing(self, folder: Folder) -> None:
+        if folder.children is None:
+            return
+        children, folder.children = folder.children, None
+        self.dropped(folder)
+        for child in children.values():
+            child.listed = False
+            self._drop_if_unused(child)
+
+
+def _changed_names(before: Mapping[bytes, Node], after: Mapping[bytes, Node]) -> Iterable[bytes]:
+    """Names of which the kernel may hold another node, or that there was none."""
+    for name, node in before.items():
+        if node.lookups and after.get(name) is not node:
+            yield name
+    for name in after:
+        if name not in before:
+            yield name
 
 
 def _same_node(one: Entry, other: Entry) -> bool:
     """Whether two entries may share a number: the same content, shown the same way."""
     if one.kind is not other.kind or one.path != other.path or one.name != other.name:
         return False
-    return one.kind is Kind.FOLDER or one.same_content(other)
+    return one.kind is Kind.FOLDER or (one.same_content(other) and one.disc == other.disc)
 
 
 def _number(shown_path: bytes, entry: Entry) -> int:

@@ -1,59 +1,38 @@
-"""The life of one mount: checks, mount, ready, signals, unmount."""
+"""The life of one mount: mount, ready, signals, unmount."""
 
 import logging
 import os
+import resource
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pyfuse3
 import trio
 
 from zsofs._blocks import start_helpers
-from zsofs.cache import ExtentCache
-from zsofs.crews import Crews
+from zsofs.answers import ControlSocket
+from zsofs.catalog import Catalog, default_catalog_file
 from zsofs.errors import FuseError
 from zsofs.fs import Operations
-from zsofs.library import Library
 from zsofs.log import REPORT
-from zsofs.mountpoint import mounted_at
-from zsofs.reads import Reads
+from zsofs.mountpoint import unmount
+from zsofs.mounts import mounted_at
+from zsofs.service import Service
+from zsofs.settings import MountSettings
 from zsofs.source import SourceTree
-from zsofs.workers import Workers
 
 log = logging.getLogger(__name__)
 
-_END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _REPORT_SIGNAL = signal.SIGUSR1
-_REPORTED_DISCS = 20
+_RELOAD_SIGNAL = signal.SIGHUP
 
 _MAX_BACKGROUND = 96
 """Read-ahead requests under way for each mount. The kernel's own limit of 12 is shared by all
 files: 12 readers that hang on a dead disk stop everyone (tried). Just below pyfuse3's 99 tasks."""
-
-
-@dataclass(frozen=True, slots=True)
-class MountSettings:
-    """What a mount is made from.
-
-    Attributes:
-        source: real path of the folder with the discs.
-        mount_point: real path of an empty folder.
-        cache_size: bytes for decoded blocks.
-        threads: reads that may wait for one disk at a time.
-        read_ahead: bytes that the kernel may read ahead of a sequential reader, if we are root.
-        allow_other: whether other users may read.
-    """
-
-    source: bytes
-    mount_point: bytes
-    cache_size: int
-    threads: int
-    read_ahead: int
-    allow_other: bool
 
 
 def serve(settings: MountSettings, ready: Callable[[], None]) -> None:
@@ -67,58 +46,84 @@ def serve(settings: MountSettings, ready: Callable[[], None]) -> None:
         FuseError: the mount could not be made.
         OSError: the source could not be opened.
     """
-    with ExitStack() as undo:
-        tree = SourceTree(settings.source)
-        undo.callback(tree.close)
-        start_helpers()
-        cache = ExtentCache(settings.cache_size)
-        reads = Reads(cache, Crews(settings.threads))
-        operations = Operations(Library(tree), reads, Workers(settings.threads))
-        trio.run(_run, operations, reads, settings, ready)
-        _report(reads, logging.INFO)
+    _raise_descriptor_limit()
+    start_helpers()
+    tree = SourceTree(settings.source)
+    with closing(Catalog(default_catalog_file(tree.path), tree.path)) as catalog:
+        service = Service(settings, tree, catalog)
+        trio.run(_run, service, settings, ready)
+        service.report(logging.INFO)
 
 
-async def _run(
-    operations: Operations, reads: Reads, settings: MountSettings, ready: Callable[[], None]
-) -> None:
+async def _run(service: Service, settings: MountSettings, ready: Callable[[], None]) -> None:
+    signals = (*_END_SIGNALS, _REPORT_SIGNAL, _RELOAD_SIGNAL)
     # From before the mount exists to after it has gone, a signal asks for an orderly end.
-    with trio.open_signal_receiver(*_END_SIGNALS, _REPORT_SIGNAL) as signals:
-        _mount(operations, settings)
-        try:
-            ready()
-        except BaseException:
-            pyfuse3.close()
-            raise
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_obey_signals, signals, reads, nursery.cancel_scope)
-                nursery.start_soon(reads.give_back_when_idle)
-                nursery.start_soon(_raise_limits, settings)
-                await operations.serve()
-                log.info("unmounted")
-                nursery.cancel_scope.cancel()
-        except BaseException:
-            # After a crash the mount stays and fails loudly: an empty folder in its place could
-            # make a mirror job delete its copies.
+    with trio.open_signal_receiver(*signals) as received:
+        _mount(service.operations, settings)
+        with ControlSocket(settings.mount_point, service.answer) as control:
+            try:
+                ready()
+            except BaseException:
+                pyfuse3.close()
+                raise
+            await _serve(service, settings, control, received)
+
+
+async def _serve(
+    service: Service,
+    settings: MountSettings,
+    control: ControlSocket,
+    signals: AsyncIterator[int],
+) -> None:
+    had_terminal = _has_terminal()
+    try:
+        async with trio.open_nursery() as nursery:
+            scope = nursery.cancel_scope
+            nursery.start_soon(_obey_signals, signals, service, scope, had_terminal)
+            nursery.start_soon(_raise_limits, settings)
+            nursery.start_soon(control.serve)
+            await service.serve()
+            log.info("unmounted")
+            scope.cancel()
+    except BaseException:
+        # After a crash the mount stays and fails loudly: an empty folder in its place could make a
+        # mirror job delete its copies.
+        if service.end():
             pyfuse3.close(unmount=False)
-            raise
+        raise
+    if service.end():
         pyfuse3.close()
+    else:  # a thread is in the kernel with the session in its hands; the process ends soon
+        unmount(os.fsdecode(settings.mount_point), lazy=True)
 
 
-async def _obey_signals(signals: AsyncIterator[int], reads: Reads, scope: trio.CancelScope) -> None:
+async def _obey_signals(
+    signals: AsyncIterator[int], service: Service, scope: trio.CancelScope, had_terminal: bool
+) -> None:
     async for number in signals:
         if number == _REPORT_SIGNAL:
-            _report(reads, REPORT)
+            service.report(REPORT)
+        elif number == _RELOAD_SIGNAL and not (had_terminal and not _has_terminal()):
+            log.info("looking at the source again on SIGHUP")
+            service.begin_reload()
         else:
             log.info("ending on %s", signal.Signals(number).name)
             scope.cancel()
 
 
-def _report(reads: Reads, level: int) -> None:
-    """Log what reads have cost so far."""
-    log.log(level, "all discs: %s", reads.statistics.total().text())
-    for name, counters in reads.statistics.busiest(_REPORTED_DISCS):
-        log.log(level, "%s: %s", name, counters.text())
+def _has_terminal() -> bool:
+    """Whether we run in a terminal; closing it sends SIGHUP, too, which then means the end."""
+    try:
+        return os.isatty(0)
+    except OSError:
+        return False
+
+
+def _raise_descriptor_limit() -> None:
+    """Allow as many open files as the system lets us: each disc that is open takes one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _mount(operations: Operations, settings: MountSettings) -> None:

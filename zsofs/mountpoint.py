@@ -2,15 +2,14 @@
 
 import errno
 import os
-import re
 import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from zsofs.errors import FuseError, MountPointError, SourceError, UnmountError
+from zsofs.mounts import mounted_at
 
 FILE_SYSTEM_TYPE = "fuse.zsofs"
 _ANSWER_SECONDS = 2.0
@@ -19,40 +18,6 @@ _FUSE_CONF = Path("/etc/fuse.conf")
 
 COMMAND = os.environ.get("ZSOFS_COMMAND", "zsofs")
 """How this program was called, for hints: ``./bootstrap.sh`` where it is not on the PATH."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mounted:
-    """One line of the kernel's table of mounts.
-
-    Attributes:
-        path: where it is mounted.
-        device: major and minor number, as in ``0:52``.
-        kind: type of the file system, as in ``fuse.zsofs``.
-        user: whose mount it is, where it is one of FUSE.
-    """
-
-    path: bytes
-    device: str
-    kind: str
-    user: int | None
-
-
-def mounted_at(path: bytes) -> Mounted | None:
-    """What is mounted at exactly *path*; the topmost if several are."""
-    found = None
-    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
-        fields, _, rest = line.partition(b" - ")
-        _, _, device, _, point, *_ = fields.split(b" ")
-        if _unescape(point) == path:
-            kind, _, options = rest.split(b" ", 2)
-            user = re.search(rb"\buser_id=(\d+)", options.rpartition(b" ")[2])
-            found = Mounted(path, device.decode(), kind.decode(), int(user[1]) if user else None)
-    return found
-
-
-def _unescape(text: bytes) -> bytes:
-    return re.sub(rb"\\([0-7]{3})", lambda match: bytes((int(match[1], 8),)), text)
 
 
 def real_path(path: str) -> bytes:

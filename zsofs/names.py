@@ -26,6 +26,11 @@ def may_be_disc(name: bytes) -> bool:
     return splitext(name)[1].lower() in _LOOKED_INTO
 
 
+def is_plain_image(name: bytes) -> bool:
+    """Whether a file of this name is a disc image although it is no container."""
+    return splitext(name)[1].lower() in _PLAIN
+
+
 def shown_names(
     others: Collection[bytes], discs: Mapping[bytes, bytes]
 ) -> dict[bytes, bytes | None]:

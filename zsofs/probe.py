@@ -6,13 +6,20 @@ from array import array
 from dataclasses import dataclass, replace
 
 from zsofs._blocks import BlockReader
-from zsofs.errors import BlockError, DamagedError, ForeignError
+from zsofs.errors import BlockError, DamagedError, ForeignError, FormatError, StaleNodeError
 from zsofs.formats import identify
 from zsofs.formats.geometry import Codec, Geometry
 
 _SAMPLE = 8
-"""Packed blocks tried before a codec is chosen. Random data decodes as LZ4 to just the wanted
-length about never, but one of the first blocks may be damaged."""
+"""Packed blocks tried before a codec is chosen where not all of the first blocks decode. Random
+data decodes as LZ4 to just the wanted length about never, but one of them may be damaged."""
+
+_FIRST_BYTES = 36 << 10
+"""Plain bytes tried at once: as far as the volume descriptor at 32 KiB, the sector that every disc
+has and no writer can leave out."""
+
+_HEAD_SIZE = 4096
+"""Bytes of a file read at once: header and the first entries of the index, one page."""
 
 _INDEX_SLICE = 1024
 """Index entries looked through at a time: 4 KiB, one page. The first slice of any real disc has
@@ -20,8 +27,7 @@ packed blocks; only where it has none are more of them read."""
 
 _PLAIN_FLAG = 1 << 31
 
-_VOLUME_DESCRIPTOR = 16
-"""The 2 KiB sector that every disc has and no writer can leave out."""
+_VOLUME_DESCRIPTOR = 32 << 10
 
 _CD_SYNC = b"\x00" + b"\xff" * 10 + b"\x00"
 """How each raw sector of a CD begins."""
@@ -48,37 +54,97 @@ class OpenSource:
     device: int
     can_look: bool = False
 
+    @property
+    def key(self) -> tuple[int, int, int]:
+        """Size, modification time and change time: what stands for one content."""
+        return self.size, self.mtime_ns, self.ctime_ns
+
     def read_at(self, offset: int, size: int) -> bytes:
         """The *size* bytes at *offset*; fewer at the end of the file."""
         return os.pread(self.fd, size, offset)
 
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self.fd)
+
 
 @dataclass(frozen=True, slots=True)
 class Disc:
-    """What is in a container: its geometry with the codec decided.
+    """What a listing tells of a container.
 
     Attributes:
-        geometry: ``codecs`` has exactly one member.
-        raw_cd: the image consists of raw 2352-byte sectors.
+        container: its usual name, for people.
+        codec: how its packed blocks are coded.
+        size: of the plain image, in bytes.
+        block_size: in plain bytes.
+        raw_cd: whether the image consists of raw 2352-byte sectors.
+        remarks: oddities a person should hear of.
     """
 
-    geometry: Geometry
+    container: str
+    codec: Codec
+    size: int
+    block_size: int
     raw_cd: bool
+    remarks: tuple[str, ...] = ()
+
+
+class _Head:
+    """A source file whose first page is read once."""
+
+    def __init__(self, source: OpenSource) -> None:
+        self.size = source.size
+        self._source = source
+        self._head = source.read_at(0, _HEAD_SIZE)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        if offset + size <= len(self._head):
+            return self._head[offset : offset + size]
+        return self._source.read_at(offset, size)
 
 
 def probe(source: OpenSource) -> Disc | None:
     """Recognise a container by what is inside; None if the file is not one.
 
+    Three places of the file are read: its head, the end of its index, and the first blocks.
+
     Raises:
         zsofs.errors.FormatError: it is one, but cut, broken, or not for us.
         OSError: the file could not be read.
     """
-    geometry = identify(source)
+    head = _Head(source)
+    geometry = identify(head)
     if geometry is None:
         return None
-    if len(geometry.codecs) > 1:
-        geometry = replace(geometry, codecs=(_decide_codec(source, geometry),))
-    return Disc(geometry, _is_raw_cd(source, geometry))
+    codec, first = _decide_codec(source, head, geometry)
+    return Disc(
+        geometry.container,
+        codec,
+        geometry.size,
+        geometry.block_size,
+        first.startswith(_CD_SYNC),
+        geometry.remarks,
+    )
+
+
+def geometry_of(source: OpenSource, disc: Disc) -> Geometry:
+    """Where the blocks of a disc lie that was probed before, as the file itself says now.
+
+    Raises:
+        zsofs.errors.StaleNodeError: the file holds another disc, or none.
+        OSError: the file could not be read.
+    """
+    try:
+        geometry = identify(_Head(source))
+    except FormatError:
+        geometry = None
+    if (
+        geometry is None
+        or (geometry.size, geometry.block_size) != (disc.size, disc.block_size)
+        or disc.codec not in geometry.codecs
+    ):
+        raise StaleNodeError("the file does not hold the disc that was listed")
+    return replace(geometry, codecs=(disc.codec,))
 
 
 def block_reader(geometry: Geometry, source: OpenSource) -> BlockReader:
@@ -97,59 +163,87 @@ def block_reader(geometry: Geometry, source: OpenSource) -> BlockReader:
     )
 
 
-def _decide_codec(source: OpenSource, geometry: Geometry) -> Codec:
-    """The codec that decodes most of the first packed blocks, never one for each block."""
-    blocks = _packed_blocks(source, geometry)
+class _Trial:
+    """An image taken to be coded in one codec."""
+
+    def __init__(self, source: OpenSource, geometry: Geometry, codec: Codec) -> None:
+        self.codec = codec
+        self._fd = source.fd
+        self._block_size = geometry.block_size
+        self._reader = block_reader(replace(geometry, codecs=(codec,)), source)
+
+    def decoded(self, first: int, count: int = 1) -> bytearray | None:
+        """These blocks; None if one of them does not decode."""
+        out = bytearray(self._block_size * count)
+        try:
+            self._reader.read(self._fd, first, count, out)
+        except BlockError:
+            return None
+        return out
+
+
+def _decide_codec(
+    source: OpenSource, head: _Head, geometry: Geometry
+) -> tuple[Codec, bytes | bytearray]:
+    """The codec that decodes most of the first packed blocks, never one for each block.
+
+    Returns:
+        The codec, and the plain bytes that the image begins with, as far as they decode.
+    """
+    if not geometry.size:
+        return geometry.codecs[-1], b""
+    trials = [_Trial(source, geometry, codec) for codec in geometry.codecs]
+    if len(trials) == 1:
+        return trials[0].codec, trials[0].decoded(0) or b""
+    count = min(-(-_FIRST_BYTES // geometry.block_size), geometry.block_count)
+    if any(_are_packed(head, geometry, 0, count)):
+        for trial in trials:
+            first = trial.decoded(0, count)
+            if first is not None:
+                return trial.codec, first
+    best = _best_trial(head, geometry, trials)
+    return best.codec, best.decoded(0) or b""
+
+
+def _best_trial(head: _Head, geometry: Geometry, trials: list[_Trial]) -> _Trial:
+    blocks = _packed_blocks(head, geometry)
+    for trial in trials:
+        if blocks and all(trial.decoded(number) is not None for number in blocks):
+            return trial
     if not blocks:
-        return Codec.LZ4
-    best, decoded = Codec.LZ4, 0
-    for codec in geometry.codecs:
-        reader = block_reader(replace(geometry, codecs=(codec,)), source)
-        good = sum(_decodes(reader, source.fd, number, geometry.block_size) for number in blocks)
-        if good == len(blocks):
-            return codec
-        if good > decoded:
-            best, decoded = codec, good
-    if decoded:
+        return next((trial for trial in trials if trial.codec is Codec.LZ4), trials[0])
+    good = {trial: sum(trial.decoded(number) is not None for number in blocks) for trial in trials}
+    best = max(trials, key=good.__getitem__)
+    if good[best]:
         return best
-    if source.read_at(4, 4) == b"\0\0\0\0":
+    if head.read_at(4, 4) == b"\0\0\0\0":
         raise ForeignError("an LZO ZISO (as DreamShell writes them), which zsofs does not read")
     raise DamagedError(
         f"none of its first {len(blocks)} packed blocks is LZ4, Zstandard or zlib data"
     )
 
 
-def _packed_blocks(source: OpenSource, geometry: Geometry) -> list[int]:
+def _are_packed(head: _Head, geometry: Geometry, first: int, count: int) -> list[bool]:
+    """For each of these blocks whether its index entry says that it is packed."""
+    entries = array("I", head.read_at(geometry.index_offset + 4 * first, 4 * count))
+    if sys.byteorder == "big":
+        entries.byteswap()
+    return [entry < _PLAIN_FLAG for entry in entries]
+
+
+def _packed_blocks(head: _Head, geometry: Geometry) -> list[int]:
     """Numbers of the first packed blocks, with the volume descriptor's among them."""
     for first in range(0, geometry.block_count, _INDEX_SLICE):
         count = min(geometry.block_count - first, _INDEX_SLICE)
-        entries = array("I", source.read_at(geometry.index_offset + 4 * first, 4 * count))
-        if sys.byteorder == "big":
-            entries.byteswap()
-        if entries and min(entries) < _PLAIN_FLAG:
-            packed = [first + at for at, entry in enumerate(entries) if entry < _PLAIN_FLAG]
+        packed = [
+            first + at
+            for at, is_packed in enumerate(_are_packed(head, geometry, first, count))
+            if is_packed
+        ]
+        if packed:
             chosen = packed[:_SAMPLE]
-            descriptor = _VOLUME_DESCRIPTOR * 2048 // geometry.block_size
+            descriptor = _VOLUME_DESCRIPTOR // geometry.block_size
             if descriptor in packed and descriptor not in chosen:
                 chosen[-1] = descriptor
             return chosen
     return []
-
-
-def _decodes(reader: BlockReader, fd: int, number: int, block_size: int) -> bool:
-    try:
-        reader.read(fd, number, 1, bytearray(block_size))
-    except BlockError:
-        return False
-    return True
-
-
-def _is_raw_cd(source: OpenSource, geometry: Geometry) -> bool:
-    if not geometry.size:
-        return False
-    head = bytearray(geometry.block_size)
-    try:
-        block_reader(geometry, source).read(source.fd, 0, 1, head)
-    except BlockError:
-        return False
-    return head.startswith(_CD_SYNC)

@@ -20,23 +20,55 @@ _MAX_HOPS = 40
 _STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class SourceTree:
-    """The source folder, open.
+class OpenFolder:
+    """A folder of the source, open: what lies in it, one step away.
 
     Attributes:
-        path: its absolute path without symlinks, as when it was opened.
-        device: its st_dev.
+        fd: descriptor, open for reading.
+        status: what stat said of it when it was opened.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.status = os.fstat(fd)
+
+    def names(self) -> list[bytes]:
+        """The names of everything in it."""
+        return [os.fsencode(name) for name in os.listdir(self.fd)]
+
+    def stat(self, name: bytes) -> os.stat_result | None:
+        """What lstat says of *name*; None if there is no such thing, or no longer."""
+        try:
+            return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def open(self, name: bytes) -> OpenSource:
+        """Open a regular file for reading; anything else (FIFO, device) is never opened.
+
+        Raises:
+            StaleNodeError: *name* is no regular file now.
+            OSError: it cannot be opened.
+        """
+        step = os.open(name, _STEP, dir_fd=self.fd)
+        try:
+            return _open_step(step, name)
+        finally:
+            os.close(step)
+
+
+class SourceTree:
+    """The source folder.
+
+    No descriptor of it is kept, so that its file system can be unmounted while nobody reads.
+
+    Attributes:
+        path: its absolute path without symlinks, as when zsofs began.
     """
 
     def __init__(self, path: bytes) -> None:
         self.path = os.path.realpath(path)
         self._prefix = self.path.rstrip(b"/") + b"/"
-        self._root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self.device = os.fstat(self._root).st_dev
-
-    def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self._root)
 
     def stat(self, path: bytes) -> os.stat_result:
         """What lstat says of *path*."""
@@ -45,22 +77,17 @@ class SourceTree:
 
     def statvfs(self) -> os.statvfs_result:
         """Room on the file system of the source folder."""
-        return os.fstatvfs(self._root)
+        return os.statvfs(self.path)
 
-    def list(self, path: bytes) -> list[tuple[bytes, os.stat_result]]:
-        """Names in the folder *path* and what lstat says of each."""
-        found = []
+    @contextmanager
+    def folder(self, path: bytes) -> Iterator[OpenFolder]:
+        """The folder *path*, open for as long as the context lasts."""
         with self._step(path) as step:
-            folder = os.open(f"/proc/self/fd/{step}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = os.open(f"/proc/self/fd/{step}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            for name in os.listdir(folder):
-                try:
-                    found.append((os.fsencode(name), os.lstat(name, dir_fd=folder)))
-                except FileNotFoundError:  # gone since
-                    continue
+            yield OpenFolder(fd)
         finally:
-            os.close(folder)
-        return found
+            os.close(fd)
 
     def open(self, path: bytes) -> OpenSource:
         """Open a regular file for reading; anything else (FIFO, device) is never opened.
@@ -70,18 +97,7 @@ class SourceTree:
             OSError: it cannot be opened.
         """
         with self._step(path) as step:
-            found = os.fstat(step)
-            if not stat.S_ISREG(found.st_mode):
-                raise StaleNodeError(f"{for_people(path)}: no longer a regular file")
-            fd = os.open(f"/proc/self/fd/{step}", os.O_RDONLY | os.O_CLOEXEC)
-        return OpenSource(
-            fd,
-            found.st_size,
-            found.st_mtime_ns,
-            found.st_ctime_ns,
-            found.st_dev,
-            serves_from_memory(fd),
-        )
+            return _open_step(step, path)
 
     def readlink(self, path: bytes) -> bytes:
         """Target of the symlink *path*, as it stands there."""
@@ -129,15 +145,29 @@ class SourceTree:
     @contextmanager
     def _step(self, path: bytes) -> Iterator[int]:
         """An O_PATH descriptor of *path*, reached step by step."""
-        fd = self._root
+        fd = os.open(self.path, _STEP | os.O_DIRECTORY)
         try:
             for part in path.split(b"/") if path else ():
                 if part in (b"", b".", b".."):
                     raise StaleNodeError(f"{for_people(path)}: not a path inside the source")
                 above, fd = fd, os.open(part, _STEP, dir_fd=fd)
-                if above != self._root:
-                    os.close(above)
+                os.close(above)
             yield fd
         finally:
-            if fd != self._root:
-                os.close(fd)
+            os.close(fd)
+
+
+def _open_step(step: int, path: bytes) -> OpenSource:
+    """The regular file that the O_PATH descriptor *step* stands for, open for reading."""
+    found = os.fstat(step)
+    if not stat.S_ISREG(found.st_mode):
+        raise StaleNodeError(f"{for_people(path)}: no longer a regular file")
+    fd = os.open(f"/proc/self/fd/{step}", os.O_RDONLY | os.O_CLOEXEC)
+    return OpenSource(
+        fd,
+        found.st_size,
+        found.st_mtime_ns,
+        found.st_ctime_ns,
+        found.st_dev,
+        serves_from_memory(fd),
+    )

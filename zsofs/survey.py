@@ -1,18 +1,32 @@
-"""What lies in one folder of the source: each entry, what is inside it, and its shown name."""
+"""What lies in one folder of the source: each entry, by its name there."""
 
 import logging
 import os
 import stat
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Collection, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from zsofs.errors import FormatError, ZsofsError
-from zsofs.names import MAX_NAME, for_people, may_be_disc, shown_names
-from zsofs.probe import Disc, probe
-from zsofs.source import SourceTree
+from zsofs.catalog import Catalog, Finding, Key
+from zsofs.disc import Identity
+from zsofs.errors import SourceAwayError, ZsofsError
+from zsofs.inside import StillWrittenError, look_inside
+from zsofs.names import for_people, is_plain_image, may_be_disc
+from zsofs.probe import Disc, OpenSource
+from zsofs.selection import Selection
+from zsofs.source import OpenFolder, SourceTree
 
 log = logging.getLogger(__name__)
+
+QUIET_SECONDS = 3.0
+"""A file is taken for whole when it has not changed for so long, where nothing better tells."""
+
+_RACY_NS = 50_000_000
+_RACY_NS_WHOLE_SECONDS = 2_000_000_000
+"""What was found in a file that changed so recently is not kept for the next mount: another change
+within the same tick of the file system's clock would not show in its times."""
 
 
 class Kind(Enum):
@@ -23,6 +37,9 @@ class Kind(Enum):
     FILE = "file"
     LINK = "link"
     SPECIAL = "special"
+
+
+_KINDS = {stat.S_IFDIR: Kind.FOLDER, stat.S_IFREG: Kind.FILE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +53,13 @@ class Entry:
         status: what lstat says of the file at *path*.
         disc: what is in the container, where kind is DISC.
         target: where a LINK leads to, as it stands in the source.
-        settled: False where the file could not be read, so that it is looked into again.
+        followed: whether it is a symlink that is shown as what it leads to.
+        reason: why a file that looks like a disc is shown as it is.
+        identity: which disc it is, where that was wanted and could be told.
+        settled: False where the file could not be read, or is still being written: it is looked
+            into again.
+        copying_since: when a file that is still being written was first seen as it is now, by the
+            monotonic clock.
     """
 
     name: bytes
@@ -45,128 +68,273 @@ class Entry:
     status: os.stat_result
     disc: Disc | None = None
     target: bytes = b""
+    followed: bool = False
+    reason: str = ""
+    identity: Identity | None = None
     settled: bool = True
+    copying_since: float | None = None
+
+    @property
+    def key(self) -> Key:
+        """What stands for one content of the file, beside its path."""
+        status = self.status
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
     def same_content(self, other: "Entry") -> bool:
-        """Whether what *other* found out still holds for this entry."""
-        return other.settled and _content_key(self) == _content_key(other)
+        """Whether *other* stands for the same bytes, under the same name."""
+        return (
+            self.key == other.key
+            and self.name == other.name
+            and self.path == other.path
+            and stat.S_IFMT(self.status.st_mode) == stat.S_IFMT(other.status.st_mode)
+        )
 
 
-def _content_key(entry: Entry) -> tuple[object, ...]:
-    status = entry.status
-    return (
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What is known of a folder from before.
+
+    Attributes:
+        entries: what an earlier survey found; None if there was none.
+        device: st_dev of the folder then.
+        names: the only names that may have changed since; None if any may have.
+        closed: names that a writer closed since, or that were renamed to: they are whole.
+    """
+
+    entries: Mapping[bytes, Entry] | None = None
+    device: int = 0
+    names: Collection[bytes] | None = None
+    closed: Collection[bytes] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a survey found.
+
+    Attributes:
+        begun: when it began, by the monotonic clock.
+        status: what stat says of the folder itself.
+        entries: what is in it, by name in the source.
+        has_links: whether symlinks in it were followed, whose targets change unseen.
+        copying: names of files that are still being written.
+    """
+
+    begun: float
+    status: os.stat_result
+    entries: Mapping[bytes, Entry]
+    has_links: bool
+    copying: tuple[bytes, ...]
+
+
+class Surveyor:
+    """Looks at the folders of one source. Any thread may use it; all calls may wait for a disk."""
+
+    def __init__(
+        self,
+        tree: SourceTree,
+        catalog: Catalog,
+        selection: Selection | None = None,
+        *,
+        identities: bool = False,
+    ) -> None:
+        """*identities* says whether to find out which disc each one is."""
+        self.tree = tree
+        self.catalog = catalog
+        self.selection = selection or Selection()
+        self.identities = identities
+
+    def survey(
+        self,
+        path: bytes,
+        above: Collection[bytes],
+        before: Before,
+        watch: Callable[[OpenFolder], None] = lambda folder: None,
+    ) -> Found:
+        """List a folder of the source.
+
+        Args:
+            path: the folder.
+            above: the paths of this folder and all those above it: a symlink to one of them is a
+                loop.
+            before: what is known of it; a file that has not changed since is not opened again.
+            watch: called with the open folder before it is listed.
+
+        Raises:
+            SourceAwayError: its file system is no longer there.
+            OSError: the folder cannot be read.
+        """
+        begun = time.monotonic()
+        with self.tree.folder(path) as folder:
+            watch(folder)
+            names = folder.names() if before.names is None else before.names
+            if (
+                before.entries
+                and folder.status.st_dev != before.device
+                and not (names if before.names is None else folder.names())
+            ):
+                raise SourceAwayError(f"{for_people(path) or 'the source folder'}: unmounted")
+            return _Survey(self, folder, path, above, before).of(names, begun)
+
+
+@dataclass(slots=True)
+class _Survey:
+    """One survey under way."""
+
+    surveyor: Surveyor
+    folder: OpenFolder
+    path: bytes
+    above: Collection[bytes]
+    before: Before
+    new: list[tuple[bytes, Key, Finding]] = field(default_factory=list)
+    gone: list[bytes] = field(default_factory=list)
+    kept: dict[bytes, tuple[Key, Finding]] | None = None
+
+    def of(self, names: Collection[bytes], begun: float) -> Found:
+        known = self.before.entries or {}
+        entries = {} if self.before.names is None else dict(known)
+        for name in names:
+            entry = self._entry(name, known.get(name))
+            if entry is None:
+                entries.pop(name, None)
+            else:
+                entries[name] = entry
+        gone = self.gone
+        if self.before.names is None and self.kept:
+            gone = list(self.kept.keys() - set(names))
+        if self.new or gone:
+            self.surveyor.catalog.keep(self.path, self.new, gone)
+        return Found(
+            begun,
+            self.folder.status,
+            entries,
+            any(entry.followed for entry in entries.values()),
+            tuple(name for name, entry in entries.items() if entry.copying_since is not None),
+        )
+
+    def _entry(self, name: bytes, known: Entry | None) -> Entry | None:
+        status = self.folder.stat(name)
+        if status is None:
+            self.gone.append(name)
+            return None
+        own = _joined(self.path, name)
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), Kind.SPECIAL)
+        entry = Entry(name, kind, own, status)
+        if stat.S_ISLNK(status.st_mode):
+            entry = self._followed(entry)
+        if not self.surveyor.selection.takes(own, is_folder=entry.kind is Kind.FOLDER):
+            return None
+        if entry.kind is not Kind.FILE or not may_be_disc(name):
+            return entry
+        if known is not None and known.settled and known.same_content(entry):
+            return known
+        finding = self._kept_finding(entry)
+        if finding is not None:
+            return _told(entry, finding)
+        return self._looked_into(entry, known)
+
+    def _followed(self, entry: Entry) -> Entry:
+        """A symlink as what it leads to, where that is inside the source."""
+        tree = self.surveyor.tree
+        path = tree.resolve(entry.path)
+        if path is not None and path not in self.above:
+            try:
+                status = tree.stat(path)
+            except (OSError, ZsofsError):
+                pass
+            else:
+                kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+                if kind is not None:
+                    return replace(entry, kind=kind, path=path, status=status, followed=True)
+        try:
+            return replace(entry, kind=Kind.LINK, target=tree.readlink(entry.path))
+        except (OSError, ZsofsError):  # replaced since by something else
+            return entry
+
+    def _kept_finding(self, entry: Entry) -> Finding | None:
+        """What an earlier mount found in this very content."""
+        if self.kept is None:
+            self.kept = self.surveyor.catalog.folder(self.path)
+        key, finding = self.kept.get(entry.name, (None, None))
+        if key != entry.key or finding is None:
+            return None
+        wanted = self.surveyor.identities and (
+            finding.disc is not None or is_plain_image(entry.name)
+        )
+        return None if wanted and finding.identity is None else finding
+
+    def _looked_into(self, entry: Entry, known: Entry | None) -> Entry:
+        shown = for_people(entry.path)
+        try:
+            with closing(self._open(entry)) as source:
+                finding = look_inside(
+                    source,
+                    entry.name,
+                    quiet=self._is_quiet(entry, known),
+                    identities=self.surveyor.identities,
+                )
+        except StillWrittenError:
+            same = known is not None and known.same_content(entry)
+            since = known.copying_since if known is not None and same else None
+            return replace(
+                entry, settled=False, copying_since=time.monotonic() if since is None else since
+            )
+        except (OSError, ZsofsError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            log.warning("%s: shown as it is, it could not be read: %s", shown, reason)
+            return replace(entry, settled=False, reason=f"it could not be read: {reason}")
+        except Exception:
+            log.exception("a bug in zsofs: %s is shown as it is", shown)
+            return entry
+        if source.key == entry.key and not _is_racy(entry.key):
+            self.new.append((entry.name, entry.key, finding))
+        return _told(entry, finding)
+
+    def _open(self, entry: Entry) -> OpenSource:
+        if entry.followed:
+            return self.surveyor.tree.open(entry.path)
+        return self.folder.open(entry.name)
+
+    def _is_quiet(self, entry: Entry, known: Entry | None) -> bool:
+        """Whether a file seems whole, judged by names and times alone."""
+        if entry.name in self.before.closed:
+            return True
+        if known is not None and known.copying_since is not None and known.same_content(entry):
+            return time.monotonic() - known.copying_since >= QUIET_SECONDS
+        # Another machine's clock may be behind ours, so the times count only for what has been
+        # there from the first: a file that appears while we look has to be seen quiet.
+        if self.before.entries is not None:
+            return False
+        return time.time() - max(entry.key[1:]) / 1e9 >= QUIET_SECONDS
+
+
+def _joined(folder: bytes, name: bytes) -> bytes:
+    return b"/".join((folder, name)) if folder else name
+
+
+def _told(entry: Entry, finding: Finding) -> Entry:
+    """The entry with what is inside it, which is said in the log."""
+    shown, disc = for_people(entry.path), finding.disc
+    if finding.reason:
+        log.warning("%s: shown as it is, not as a disc: %s", shown, finding.reason)
+    if disc is not None:
+        log.info(
+            "%s: %s, %s, blocks of %d", shown, disc.container, disc.codec.name, disc.block_size
+        )
+        for remark in disc.remarks:
+            log.warning("%s: %s", shown, remark)
+    return Entry(
         entry.name,
+        entry.kind if disc is None else Kind.DISC,
         entry.path,
-        stat.S_IFMT(status.st_mode),
-        status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
+        entry.status,
+        disc,
+        followed=entry.followed,
+        reason=finding.reason,
+        identity=finding.identity,
     )
 
 
-def survey(
-    tree: SourceTree,
-    path: bytes,
-    above: Collection[bytes],
-    known: Mapping[bytes, Entry],
-) -> dict[bytes, Entry]:
-    """List a folder of the source as the mount shows it. May wait for a disk.
-
-    Args:
-        tree: the source.
-        path: the folder.
-        above: the paths of this folder and all those above it: a symlink to one of them is a loop.
-        known: entries by source name from an earlier survey; what has not changed since is not
-            opened again.
-
-    Returns:
-        Entries by shown name.
-
-    Raises:
-        OSError: the folder cannot be read.
-    """
-    entries: dict[bytes, Entry] = {}
-    for name, status in tree.list(path):
-        own = b"/".join((path, name)) if path else name
-        entry = _classify(tree, Entry(name, Kind.SPECIAL, own, status), above)
-        if entry.kind is Kind.FILE and may_be_disc(name):
-            before = known.get(name)
-            if before is not None and entry.same_content(before):
-                entry = before
-            else:
-                entry = _look_inside(tree, entry)
-        entries[name] = entry
-    return _name(entries)
-
-
-def _classify(tree: SourceTree, entry: Entry, above: Collection[bytes]) -> Entry:
-    """The entry with its kind, by type alone."""
-    kinds = {stat.S_IFDIR: Kind.FOLDER, stat.S_IFREG: Kind.FILE}
-    file_type = stat.S_IFMT(entry.status.st_mode)
-    if file_type != stat.S_IFLNK:
-        return replace(entry, kind=kinds.get(file_type, Kind.SPECIAL))
-    path = tree.resolve(entry.path)
-    if path is not None and path not in above:
-        try:
-            status = tree.stat(path)
-        except (OSError, ZsofsError):
-            pass
-        else:
-            kind = kinds.get(stat.S_IFMT(status.st_mode))
-            if kind is not None:
-                return replace(entry, kind=kind, path=path, status=status)
-    try:
-        return replace(entry, kind=Kind.LINK, target=tree.readlink(entry.path))
-    except (OSError, ZsofsError):  # replaced since by something else
-        return entry
-
-
-def _look_inside(tree: SourceTree, entry: Entry) -> Entry:
-    """The entry as a disc if it holds one; as it is if not, with the reason in the log."""
-    shown = for_people(entry.path)
-    try:
-        source = tree.open(entry.path)
-        try:
-            disc = probe(source)
-        finally:
-            os.close(source.fd)
-    except FormatError as error:
-        log.warning("%s: shown as it is, not as a disc: %s", shown, error)
-        return entry
-    except (OSError, ZsofsError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        log.warning("%s: shown as it is, it could not be read: %s", shown, reason)
-        return replace(entry, settled=False)
-    except Exception:
-        log.exception("a bug in zsofs: %s is shown as it is", shown)
-        return entry
-    if disc is None:
-        return entry
-    geometry = disc.geometry
-    codec = geometry.codecs[0].name
-    log.info("%s: %s, %s, blocks of %d", shown, geometry.container, codec, geometry.block_size)
-    for remark in geometry.remarks:
-        log.warning("%s: %s", shown, remark)
-    return replace(entry, kind=Kind.DISC, disc=disc)
-
-
-def _name(entries: Mapping[bytes, Entry]) -> dict[bytes, Entry]:
-    discs = {
-        name: b".bin" if entry.disc.raw_cd else b".iso"
-        for name, entry in entries.items()
-        if entry.disc is not None
-    }
-    others = [name for name in entries if name not in discs]
-    shown = {name: entries[name] for name in others}
-    for name, shown_name in shown_names(others, discs).items():
-        if shown_name is None:
-            log.warning(
-                "%s: shown packed, under its own name: with its new ending the name would be"
-                " longer than %d bytes",
-                for_people(name),
-                MAX_NAME,
-            )
-            shown[name] = replace(entries[name], kind=Kind.FILE, disc=None)
-        else:
-            shown[shown_name] = entries[name]
-    return shown
+def _is_racy(key: Key) -> bool:
+    changed = max(key[1:])
+    margin = _RACY_NS_WHOLE_SECONDS if key[2] % 1_000_000_000 == 0 else _RACY_NS
+    return time.time_ns() - changed < margin

@@ -1,0 +1,290 @@
+"""What was learned about the files of a source, kept for the next mount.
+
+A row holds what a listing tells: never where blocks lie, which each opening reads from the file
+itself. So a catalog that is wrong, or made wrong on purpose, costs an error and no wrong byte.
+"""
+
+import hashlib
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zsofs.disc import Identity, Media, System
+from zsofs.formats.geometry import MAX_BLOCK_SIZE, MAX_IMAGE_SIZE, Codec
+from zsofs.probe import Disc
+
+log = logging.getLogger(__name__)
+
+_APPLICATION = 0x7A736F66
+_VERSION = 1
+"""Raised whenever a row comes to mean something else, or a file would be judged differently."""
+
+_WAIT_SECONDS = 2.0
+"""How long another mount of the same source may keep the catalog to itself."""
+
+_COLUMNS = """\
+    size, mtime_ns, ctime_ns, container, codec, image_size, block_size, raw_cd, remarks, reason,
+    system, game_id, title, label, media"""
+
+_SCHEMA = f"""\
+PRAGMA application_id = {_APPLICATION};
+PRAGMA user_version = {_VERSION};
+CREATE TABLE source (path BLOB NOT NULL);
+CREATE TABLE file (
+    folder BLOB NOT NULL,
+    name BLOB NOT NULL,
+    {_COLUMNS},
+    PRIMARY KEY (folder, name)
+) WITHOUT ROWID;
+"""
+
+Key = tuple[int, int, int]
+"""Size in bytes, modification time and change time in nanoseconds: one content of a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found inside a file.
+
+    Attributes:
+        disc: what is in it, if it is a container.
+        reason: why it is not shown as a disc, if it looks like one.
+        identity: which disc it is, if somebody wanted to know.
+    """
+
+    disc: Disc | None
+    reason: str = ""
+    identity: Identity | None = None
+
+
+class Catalog:
+    """The findings in one source folder. Any thread may use it; all calls may wait for a disk."""
+
+    def __init__(self, file: Path | None, source: bytes) -> None:
+        """Open the catalog of *source*, a real path; *file* None keeps it in memory.
+
+        A file that cannot be used is replaced; where none can be written, memory has to do.
+        """
+        self._lock = threading.Lock()
+        self._connection = _open(file, source)
+        self._file = file
+        self._source = source
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    def folder(self, path: bytes) -> dict[bytes, tuple[Key, Finding]]:
+        """What is known of the files of a folder, by name."""
+        found = {}
+        query = f"SELECT name, {_COLUMNS} FROM file WHERE folder = ?"
+        for name, *row in self._read(query, path):
+            finding = _finding(row)
+            if isinstance(name, bytes) and finding is not None:
+                found[name] = (row[0], row[1], row[2]), finding
+        return found
+
+    def keep(
+        self,
+        path: bytes,
+        findings: Iterable[tuple[bytes, Key, Finding]],
+        gone: Iterable[bytes] = (),
+    ) -> None:
+        """Keep findings of the folder *path* and drop those of the names *gone*."""
+        query = f"INSERT OR REPLACE INTO file (folder, name, {_COLUMNS}) VALUES ({_marks(17)})"
+        self._write(
+            ("DELETE FROM file WHERE folder = ? AND name = ?", [(path, name) for name in gone]),
+            (query, [(path, name, *key, *_row(finding)) for name, key, finding in findings]),
+        )
+
+    def drop_folders(self, paths: Iterable[bytes]) -> None:
+        """Drop all findings of these folders."""
+        self._write(("DELETE FROM file WHERE folder = ?", [(path,) for path in paths]))
+
+    def discs(self) -> dict[bytes, int]:
+        """How many discs each folder had when it was last looked at."""
+        query = "SELECT folder, count(container) FROM file GROUP BY folder"
+        return {path: number for path, number in self._read(query) if isinstance(path, bytes)}
+
+    def _read(self, query: str, *values: bytes) -> list[tuple[Any, ...]]:
+        with self._lock:
+            try:
+                return self._connection.execute(query, values).fetchall()
+            except sqlite3.OperationalError as error:  # another mount keeps it for too long
+                log.info("the catalog could not be read: %s", error)
+            except sqlite3.DatabaseError as error:
+                self._give_up(error)
+            return []
+
+    def _write(self, *statements: tuple[str, list[tuple[object, ...]]]) -> None:
+        with self._lock:
+            try:
+                with self._connection:
+                    for statement, rows in statements:
+                        self._connection.executemany(statement, rows)
+            except (
+                sqlite3.OperationalError
+            ) as error:  # busy, or the disk is full: looked into again
+                log.info("the catalog could not be written: %s", error)
+            except sqlite3.DatabaseError as error:
+                self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        """Go on in memory; the next mount finds the broken file and replaces it."""
+        log.warning("the catalog %s is broken (%s) and not used any more", self._file, error)
+        self._connection.close()
+        self._connection = _open(None, self._source)
+
+
+def default_catalog_file(source: bytes) -> Path:
+    """Where the catalog of a source folder, a real path, lies: a file of its own."""
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
+    name = hashlib.blake2b(source, digest_size=8).hexdigest()
+    return base / "zsofs" / f"{name}.sqlite"
+
+
+def _open(file: Path | None, source: bytes) -> sqlite3.Connection:
+    if file is not None:
+        try:
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            connection = _opened(file, source)
+            if connection is None:
+                log.info("the catalog %s is broken, or not one, and made anew", file)
+                _discard(file)
+                connection = _opened(file, source)
+        except (sqlite3.Error, OSError) as error:
+            log.warning("no catalog can be kept at %s: %s", file, error)
+        else:
+            if connection is not None:
+                return connection
+    connection = _connected(":memory:", source)
+    assert connection is not None
+    return connection
+
+
+def _opened(file: Path, source: bytes) -> sqlite3.Connection | None:
+    """A connection to the catalog in *file*; None if that is broken.
+
+    Raises:
+        sqlite3.OperationalError: it cannot be used now: another keeps it, no room, no right.
+    """
+    try:
+        return _connected(str(file), source)
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError:
+        return None
+
+
+def _connected(name: str, source: bytes) -> sqlite3.Connection | None:
+    """A connection to a catalog of *source*, made if it is not there; None if it is another's."""
+    connection = sqlite3.connect(name, timeout=_WAIT_SECONDS, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                for statement in _SCHEMA.split(";"):
+                    connection.execute(statement)
+                connection.execute("INSERT INTO source VALUES (?)", (source,))
+        is_ours = (
+            connection.execute("PRAGMA application_id").fetchone() == (_APPLICATION,)
+            and connection.execute("PRAGMA user_version").fetchone() == (_VERSION,)
+            and connection.execute("SELECT path FROM source").fetchall() == [(source,)]
+            and connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+        )
+    except BaseException:
+        connection.close()
+        raise
+    if is_ours:
+        return connection
+    connection.close()
+    return None
+
+
+def _discard(file: Path) -> None:
+    for ending in ("", "-wal", "-shm"):
+        try:
+            file.with_name(file.name + ending).unlink(missing_ok=True)
+        except OSError as error:
+            log.info("%s cannot be removed: %s", file, error.strerror)
+
+
+def _row(finding: Finding) -> tuple[object, ...]:
+    disc, identity = finding.disc, finding.identity
+    return (
+        *(
+            (None,) * 6
+            if disc is None
+            else (
+                disc.container,
+                int(disc.codec),
+                disc.size,
+                disc.block_size,
+                disc.raw_cd,
+                "\n".join(disc.remarks),
+            )
+        ),
+        _storable(finding.reason),
+        *(
+            (None,) * 5
+            if identity is None
+            else (
+                identity.system.value,
+                identity.game_id,
+                _storable(identity.title),
+                _storable(identity.label),
+                identity.media.value,
+            )
+        ),
+    )
+
+
+def _finding(row: list[object]) -> Finding | None:
+    """What a row says; None if it makes no sense."""
+    size, mtime_ns, ctime_ns, *disc, reason, system, game_id, title, label, media = row
+    if not (isinstance(size, int) and isinstance(mtime_ns, int) and isinstance(ctime_ns, int)):
+        return None
+    try:
+        identity = (
+            None
+            if system is None
+            else Identity(System(system), _text(game_id), _text(title), _text(label), Media(media))
+        )
+        return Finding(None if disc[0] is None else _disc(disc), _text(reason), identity)
+    except (TypeError, ValueError):
+        return None
+
+
+def _disc(row: list[object]) -> Disc:
+    container, codec, size, block_size, raw_cd, remarks = row
+    if not (isinstance(size, int) and isinstance(block_size, int) and isinstance(codec, int)):
+        raise TypeError("not numbers")
+    if not (0 <= size <= MAX_IMAGE_SIZE and 0 < block_size <= MAX_BLOCK_SIZE):
+        raise ValueError("out of bounds")
+    said = tuple(_text(remarks).split("\n")) if remarks else ()
+    return Disc(_text(container), Codec(codec), size, block_size, bool(raw_cd), said)
+
+
+def _storable(text: str) -> str:
+    """SQLite takes only what UTF-8 can hold."""
+    return text.encode(errors="replace").decode()
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not text")
+    return value
+
+
+def _marks(count: int) -> str:
+    return ", ".join("?" * count)

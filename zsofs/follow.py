@@ -1,0 +1,301 @@
+"""Keeps what is known of the source's folders true, without ever waiting for a disk on the loop.
+
+A folder is looked at when somebody first asks for it, again when the kernel tells of a change in
+it, and again after a while where changes may not be told.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import trio
+
+from zsofs.errors import StaleNodeError, ZsofsError
+from zsofs.mounts import mount_of
+from zsofs.names import for_people
+from zsofs.shown import Shown, as_shown
+from zsofs.source import OpenFolder
+from zsofs.source_folder import GATHER_SECONDS, Look, SourceFolder
+from zsofs.survey import Before, Found, Surveyor
+from zsofs.watch import Change, MountWatcher, Watcher
+from zsofs.workers import Workers
+
+log = logging.getLogger(__name__)
+
+PATIENCE_SECONDS = 0.25
+"""How long requests wait, from when a folder began to be looked at again, before the last listing,
+however old, has to do: a disk that hangs must not make `ls` hang where an answer is at hand."""
+
+_AWAY_SECONDS = 2.0
+"""How often a source that has gone is looked for."""
+
+
+class Follower:
+    """Looks at folders when they are asked for and when they change. For the event loop.
+
+    Attributes:
+        changed: called with a folder whenever a look at it has found something.
+        away: why the source cannot be reached; empty while it can.
+    """
+
+    def __init__(self, surveyor: Surveyor, workers: Workers, *, show_raw: bool) -> None:
+        """*show_raw* says whether a packed file stays visible beside its disc."""
+        self.changed: Callable[[SourceFolder], None] = lambda folder: None
+        self._surveyor = surveyor
+        self._workers = workers
+        self._show_raw = show_raw
+        self._watcher = Watcher()
+        self._mounts = MountWatcher(surveyor.tree.path)
+        self._folders: set[SourceFolder] = set()
+        self._watched: dict[int, set[SourceFolder]] = {}
+        self._removed: set[int] = set()
+        self._looking = 0
+        self._due: dict[SourceFolder, float] = {}
+        self._new_due = trio.Event()
+        self._elsewhere: dict[int, bool] = {}
+        self._nursery: trio.Nursery | None = None
+        self.away = ""
+
+    def folder(self, path: bytes, above: frozenset[bytes], device: int) -> SourceFolder:
+        """A folder to be followed from now on; *above* are the paths of those above it."""
+        folder = SourceFolder(path, above, device)
+        self._folders.add(folder)
+        return folder
+
+    def drop(self, folder: SourceFolder) -> None:
+        """Nobody wants *folder* any more."""
+        folder.dropped = True
+        self._folders.discard(folder)
+        self._due.pop(folder, None)
+        self._unwatch(folder)
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follow until cancelled."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._follow_changes)
+                nursery.start_soon(self._follow_mounts)
+                nursery.start_soon(self._keep_time)
+                task_status.started()
+        finally:
+            self._watcher.close()
+            self._mounts.close()
+
+    async def up_to_date(self, folder: SourceFolder) -> None:
+        """Return when the listing is as good as can be had without a long wait.
+
+        Raises:
+            OSError or ZsofsError: there is none yet, and none can be had.
+        """
+        self._take_changes()
+        limit = math.inf
+        while not folder.is_fresh:
+            if folder.look is None:
+                self._begin(folder)
+            look = folder.look
+            assert look is not None
+            if folder.found is not None:
+                limit = min(limit, look.begun + PATIENCE_SECONDS)
+            with trio.move_on_at(limit) as waiting:
+                await look.done.wait()
+            if waiting.cancelled_caught or folder.error is not None:
+                break
+        if folder.found is None:
+            raise folder.error or StaleNodeError(f"{for_people(folder.path)}: gone")
+
+    def changed_folders(self) -> list[SourceFolder]:
+        """The folders in which something is known to have changed since they were looked at."""
+        self._take_changes()
+        return [folder for folder in self._due if folder.is_stale]
+
+    @property
+    def following(self) -> str:
+        """How changes are noticed: ``events``, ``events and polling``, or ``polling``."""
+        looked_at = [folder for folder in self._folders if folder.found is not None]
+        if looked_at and all(folder.watch is None for folder in looked_at):
+            return "polling"
+        polled = any(folder.elsewhere or folder.watch is None for folder in looked_at)
+        return "events and polling" if polled else "events"
+
+    def forget(self, paths: Sequence[bytes]) -> None:
+        """Keep nothing of these folders for the next mount: they are gone."""
+        if paths and self._nursery is not None:
+            run, catalog = self._workers.run, self._surveyor.catalog
+            self._nursery.start_soon(run, 0, catalog.drop_folders, paths)
+
+    async def reload(self) -> None:
+        """Look at every known folder again, whatever is believed of it."""
+        folders = list(self._folders)
+        for folder in folders:
+            folder.outdate()
+        async with trio.open_nursery() as nursery:
+            for folder in folders:
+                if folder.found is not None:
+                    nursery.start_soon(self._reload_one, folder)
+
+    async def _reload_one(self, folder: SourceFolder) -> None:
+        with suppress(OSError, ZsofsError):
+            await self.up_to_date(folder)
+
+    # What makes a look due
+
+    async def _follow_changes(self) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(self._watcher.fileno())
+            self._take_changes()
+            await trio.sleep(GATHER_SECONDS)  # the kernel merges what is alike meanwhile
+
+    def _take_changes(self) -> None:
+        for change in self._watcher.changes():
+            self._take(change)
+
+    def _take(self, change: Change) -> None:
+        if change.watch is None:
+            log.info("changes were lost: every folder is looked at again")
+            self._outdate_all()
+            return
+        for folder in list(self._watched.get(change.watch, ())):
+            if change.ended:
+                self._unwatch(folder)
+                folder.outdate()
+            else:
+                folder.outdate(change.name, whole=change.whole)
+            self._set_due(folder, folder.due_after_change())
+
+    async def _follow_mounts(self) -> None:
+        while True:
+            await trio.lowlevel.wait_readable(self._mounts.fileno())
+            if self._mounts.have_changed():
+                self._elsewhere.clear()
+                self._outdate_all()
+
+    def _outdate_all(self) -> None:
+        for folder in self._folders:
+            folder.outdate()
+            self._set_due(folder, folder.due_after_change())
+
+    def _set_due(self, folder: SourceFolder, due: float) -> None:
+        if folder.found is None or folder.dropped:
+            return  # nobody has asked for it yet
+        if due < self._due.get(folder, math.inf):
+            self._due[folder] = due
+            self._new_due.set()
+
+    async def _keep_time(self) -> None:
+        while True:
+            self._new_due = trio.Event()
+            with trio.move_on_at(_loop_time(min(self._due.values(), default=math.inf))):
+                await self._new_due.wait()
+            now = time.monotonic()
+            for folder in [folder for folder, due in self._due.items() if due <= now]:
+                del self._due[folder]
+                folder.outdate_by_time()
+                if folder.is_stale and folder.look is None:
+                    self._begin(folder)
+
+    # Looking
+
+    def _begin(self, folder: SourceFolder) -> None:
+        assert self._nursery is not None
+        folder.look = Look()
+        self._nursery.start_soon(self._look, folder, folder.look)
+
+    async def _look(self, folder: SourceFolder, look: Look) -> None:
+        self._looking += 1
+        try:
+            found, shown, watch = await self._workers.run(
+                folder.device, self._survey, folder, folder.before()
+            )
+            self._watch(folder, watch)
+            if not folder.dropped:
+                folder.looked_at(found, shown)
+                self._came_back(folder)
+                self.changed(folder)
+        except (OSError, ZsofsError) as error:
+            folder.failed(error)
+            self._went_away(folder, error)
+        except Exception as error:
+            folder.failed(error)
+            log.exception("a bug in zsofs: the look at %s failed", for_people(folder.path))
+        finally:
+            self._looking -= 1
+            if not self._looking:
+                self._removed.clear()
+            folder.look = None
+            look.done.set()
+        if folder.is_stale:
+            self._set_due(folder, folder.due_after_change())
+        self._set_due(folder, folder.due_by_itself())
+
+    def _survey(self, folder: SourceFolder, before: Before) -> tuple[Found, Shown, int | None]:
+        """Watch and list; for a thread, since it may wait for a disk."""
+        watch = None
+
+        def begin(opened: OpenFolder) -> None:
+            nonlocal watch
+            watch = self._watcher.add(opened.fd)
+            folder.elsewhere = self._changes_elsewhere(opened)
+
+        found = self._surveyor.survey(folder.path, folder.above, before, begin)
+        return found, as_shown(found.entries, show_raw=self._show_raw), watch
+
+    def _changes_elsewhere(self, folder: OpenFolder) -> bool:
+        device = folder.status.st_dev
+        answer = self._elsewhere.get(device)
+        if answer is None:
+            mounted = mount_of(folder.fd)
+            answer = self._elsewhere[device] = mounted is not None and mounted.changes_elsewhere
+        return answer
+
+    def _watch(self, folder: SourceFolder, watch: int | None) -> None:
+        if watch is not None and watch in self._removed:  # taken away while this look was at it
+            watch = None
+            folder.outdate()
+        if watch != folder.watch:
+            self._unwatch(folder)
+        if watch is not None:
+            folder.watch = watch
+            self._watched.setdefault(watch, set()).add(folder)
+            if folder.dropped:
+                self._unwatch(folder)
+
+    def _unwatch(self, folder: SourceFolder) -> None:
+        if folder.watch is None:
+            return
+        watchers = self._watched.get(folder.watch, set())
+        watchers.discard(folder)
+        if not watchers:
+            self._watched.pop(folder.watch, None)
+            self._watcher.remove(folder.watch)
+            if self._looking:
+                self._removed.add(folder.watch)
+        folder.watch = None
+
+    def _went_away(self, folder: SourceFolder, error: Exception) -> None:
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        if folder.path:
+            log.warning("%s: cannot be listed: %s", for_people(folder.path), reason)
+            return
+        if not self.away:
+            log.warning(
+                "the source folder cannot be reached (%s); the last listing is shown until it"
+                " is back",
+                reason,
+            )
+        self.away = reason
+        folder.outdate()
+        self._set_due(folder, time.monotonic() + _AWAY_SECONDS)
+
+    def _came_back(self, folder: SourceFolder) -> None:
+        if self.away and not folder.path:
+            log.warning("the source folder is back")
+            self.away = ""
+            self._outdate_all()
+
+
+def _loop_time(due: float) -> float:
+    """A time of the monotonic clock as one of trio's."""
+    return trio.current_time() + due - time.monotonic()

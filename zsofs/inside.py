@@ -1,0 +1,94 @@
+"""What is inside one file of the source: a disc or none, which one, and whether it is whole."""
+
+import fcntl
+import signal
+from collections.abc import Callable
+
+from zsofs.catalog import Finding
+from zsofs.disc import Identity, identify
+from zsofs.errors import BlockError, FormatError, StaleNodeError
+from zsofs.names import is_plain_image
+from zsofs.probe import Disc, OpenSource, block_reader, geometry_of, probe
+
+
+class StillWrittenError(Exception):
+    """A program has the file open for writing, or may have: what is in it may yet change."""
+
+
+def look_inside(source: OpenSource, name: bytes, *, quiet: bool, identities: bool) -> Finding:
+    """What is in a file, which some program may be writing at the moment.
+
+    Args:
+        source: the file.
+        name: its name, whose ending tells a plain image.
+        quiet: whether it is to be taken for whole where the file system cannot tell if some
+            program has it open for writing.
+        identities: whether to find out which disc it is.
+
+    Raises:
+        StillWrittenError: that is so.
+        OSError: the file could not be read.
+    """
+    reason = ""
+    disc = None
+    try:
+        disc = probe(source)
+    except FormatError as error:
+        reason = str(error)
+    written = has_writer(source.fd)
+    if written or (written is None and not quiet):
+        if disc is not None or reason:
+            raise StillWrittenError
+        return Finding(None)
+    identity = None
+    if identities and (disc is not None or is_plain_image(name)):
+        identity = _identity(source, disc)
+    return Finding(disc, reason, identity)
+
+
+def has_writer(fd: int) -> bool | None:
+    """Whether some program has the file open for writing; None if that cannot be told.
+
+    A read lease is granted only while nobody has. It is given back at once: whoever opens the file
+    for writing in between waits for these microseconds. File systems of other machines do not tell,
+    nor does any to who neither owns the file nor is root.
+    """
+    try:
+        # Without this the breach of a lease would be told by SIGIO, which ends a program.
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
+
+
+def _identity(source: OpenSource, disc: Disc | None) -> Identity | None:
+    """Which disc it is; None if its first blocks cannot be read."""
+    try:
+        if disc is None:
+            return identify(source.read_at, source.size)
+        return identify(_plain_bytes(source, disc), disc.size, raw_cd=disc.raw_cd)
+    except (BlockError, StaleNodeError):
+        return None
+
+
+def _plain_bytes(source: OpenSource, disc: Disc) -> Callable[[int, int], bytes]:
+    """A function that gives the plain bytes of a disc at an offset, fewer at its end."""
+    geometry = geometry_of(source, disc)
+    reader = block_reader(geometry, source)
+
+    def read(offset: int, size: int) -> bytes:
+        end = min(offset + size, geometry.size)
+        if end <= offset:
+            return b""
+        first = offset // geometry.block_size
+        count = -(-end // geometry.block_size) - first
+        out = bytearray(count * geometry.block_size)
+        reader.read(source.fd, first, count, out)
+        begin = offset - first * geometry.block_size
+        return bytes(memoryview(out)[begin : begin + end - offset])
+
+    return read

@@ -1,0 +1,219 @@
+"""What `zsofs list` prints: every disc of a source, as it is or would be shown."""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zsofs import log
+from zsofs.catalog import Catalog, default_catalog_file
+from zsofs.control import ask
+from zsofs.errors import SourceError, ZsofsError
+from zsofs.mountpoint import FILE_SYSTEM_TYPE, check_source, real_path
+from zsofs.mounts import mounted_at
+from zsofs.names import for_people, is_plain_image
+from zsofs.opl_layout import arrange
+from zsofs.selection import Selection
+from zsofs.shown import named
+from zsofs.source import SourceTree
+from zsofs.survey import Before, Entry, Found, Kind, Surveyor
+from zsofs.tables import counted, size, table
+from zsofs.titles import load_titles
+
+_HEADINGS = ("name", "id", "container", "stored", "plain", "ratio", "state")
+_ALIGN = "lllrrrl"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One disc, or a file that looks like one.
+
+    Attributes:
+        shown: its path in the mount.
+        entry: what was found.
+        left_out: why it is not shown at all, if so.
+    """
+
+    shown: bytes
+    entry: Entry
+    left_out: str = ""
+
+    @property
+    def is_disc(self) -> bool:
+        """Whether it is shown as a disc."""
+        return not self.left_out and not self.state
+
+    @property
+    def plain_size(self) -> int:
+        """Bytes of the plain image, or of the file as it is."""
+        disc = self.entry.disc
+        return disc.size if disc is not None else self.entry.status.st_size
+
+    @property
+    def container(self) -> str:
+        """The container and its codec, in words."""
+        disc = self.entry.disc
+        if disc is not None:
+            return f"{disc.container} {disc.codec.name.lower()} {disc.block_size // 1024 or 1}K"
+        return "plain" if is_plain_image(self.entry.name) else "-"
+
+    @property
+    def state(self) -> str:
+        """Why it is not shown as a disc; empty if it is."""
+        entry = self.entry
+        if entry.copying_since is not None:
+            return "still being copied"
+        return self.left_out or entry.reason
+
+
+def run(path: str, as_json: bool) -> int:
+    """Print the discs of a source, or of what is mounted at *path*.
+
+    Raises:
+        SourceError: there is no such folder.
+        ZsofsError: a mount does not answer, or its list of titles cannot be read.
+    """
+    log.to_terminal(logging.CRITICAL)  # the table has all of it
+    settings = _settings_of_mount(path)
+    source = check_source(path if settings is None else settings["source"])
+    rows = sorted(_rows(source, settings or {}), key=lambda row: row.shown)
+    if as_json:
+        print(json.dumps([_as_object(row) for row in rows], indent=2))
+    else:
+        _print_table(rows)
+    return 0
+
+
+def _settings_of_mount(path: str) -> dict[str, Any] | None:
+    point = real_path(path)
+    mounted = mounted_at(point)
+    if mounted is None or mounted.kind != FILE_SYSTEM_TYPE:
+        return None
+    return ask(point, "status")
+
+
+def _rows(source: bytes, settings: Mapping[str, Any]) -> Iterable[Row]:
+    tree = SourceTree(source)
+    with closing(Catalog(default_catalog_file(tree.path), tree.path)) as catalog:
+        selection = Selection(settings.get("include", ()), settings.get("exclude", ()))
+        surveyor = Surveyor(tree, catalog, selection, identities=True)
+        folders = dict(_walk(surveyor))
+    if settings.get("layout") == "opl":
+        titles = settings.get("titles")
+        return list(_rows_of_opl(folders, load_titles(Path(titles)) if titles else {}))
+    return [
+        Row(_joined(folder, name), entry)
+        for folder, found in folders.items()
+        for name, entry in named(found.entries, show_raw=False).items()
+        if _looks_like_disc(entry)
+    ]
+
+
+def _rows_of_opl(folders: Mapping[bytes, Found], titles: Mapping[str, str]) -> Iterator[Row]:
+    entries = {folder: found.entries for folder, found in folders.items()}
+    layout = arrange(entries, folders[b""].status, titles)
+    shown = set()
+    for folder, discs in layout.discs.items():
+        for name, entry in discs.items():
+            if _looks_like_disc(entry):
+                shown.add(entry.path)
+                yield Row(_joined(folder, name), entry)
+    for folder, found in folders.items():
+        for name, entry in found.entries.items():
+            if _looks_like_disc(entry) and entry.path not in shown:
+                yield Row(_joined(folder, name), entry, layout.left_out.get(entry.path, ""))
+
+
+def _walk(surveyor: Surveyor) -> Iterator[tuple[bytes, Found]]:
+    """Every folder of the source, by path; those that cannot be read are left out."""
+    todo: list[tuple[bytes, frozenset[bytes]]] = [(b"", frozenset((b"",)))]
+    files = 0
+    while todo:
+        path, above = todo.pop()
+        try:
+            found = surveyor.survey(path, above, Before())
+        except (OSError, ZsofsError) as error:
+            if not path:
+                raise SourceError(f"the source folder cannot be read: {error}") from None
+            print(f"zsofs: {for_people(path)} cannot be read: {error}", file=sys.stderr)
+            continue
+        yield path, found
+        files += len(found.entries)
+        _show_progress(f"{files:,} files looked at")
+        todo += [
+            (entry.path, above | {entry.path})
+            for entry in found.entries.values()
+            if entry.kind is Kind.FOLDER and not entry.followed
+        ]
+    _show_progress("")
+
+
+def _show_progress(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _looks_like_disc(entry: Entry) -> bool:
+    if entry.kind is Kind.DISC or entry.reason or entry.copying_since is not None:
+        return True
+    return entry.kind is Kind.FILE and is_plain_image(entry.name)
+
+
+def _joined(folder: bytes, name: bytes) -> bytes:
+    return b"/".join((folder, name)) if folder else name
+
+
+def _print_table(rows: list[Row]) -> None:
+    if rows:
+        cells = [_HEADINGS, *(_cells(row) for row in rows)]
+        print("\n".join(table(cells, _ALIGN)))
+        print()
+    discs = [row for row in rows if row.is_disc]
+    shown = sum(row.plain_size for row in discs)
+    stored = sum(row.entry.status.st_size for row in discs)
+    saved = f", {size(shown - stored)} saved" if shown > stored else ""
+    print(f"{counted(len(discs), 'disc')}, {size(shown)} shown, {size(stored)} stored{saved}")
+    others = len(rows) - len(discs)
+    if others:
+        print(f"{counted(others, 'file')} not shown as a disc")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    identity, stored = row.entry.identity, row.entry.status.st_size
+    ratio = f"{100 * stored / row.plain_size:.0f} %" if row.plain_size and row.is_disc else ""
+    return (
+        for_people(row.shown),
+        identity.game_id if identity else "",
+        row.container,
+        size(stored),
+        size(row.plain_size) if row.is_disc else "",
+        ratio,
+        row.state or "ok",
+    )
+
+
+def _as_object(row: Row) -> dict[str, Any]:
+    entry, identity = row.entry, row.entry.identity
+    disc = entry.disc
+    return {
+        "name": os.fsdecode(row.shown),
+        "path": os.fsdecode(entry.path),
+        "is_disc": row.is_disc,
+        "state": row.state or "ok",
+        "container": disc.container if disc else None,
+        "codec": disc.codec.name.lower() if disc else None,
+        "block_size": disc.block_size if disc else None,
+        "stored_bytes": entry.status.st_size,
+        "plain_bytes": row.plain_size if row.is_disc else None,
+        "id": identity.game_id if identity else "",
+        "title": identity.title if identity else "",
+        "label": identity.label if identity else "",
+        "system": identity.system.value if identity else "",
+        "media": identity.media.value if identity else "",
+        "remarks": disc.remarks if disc else (),
+    }

@@ -1,0 +1,94 @@
+"""The kernel's table of mounts, read without touching anything that is mounted."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_TABLE = Path("/proc/self/mountinfo")
+
+_ELSEWHERE = frozenset(
+    """9p afs beegfs ceph cifs coda fuse gfs2 glusterfs lustre ncpfs nfs nfs4 ocfs2 orangefs smb3
+    smbfs vboxsf virtiofs vmhgfs""".split()  # noqa: SIM905 - a list of twenty strings reads worse
+)
+"""Types of file systems whose files may change without this machine's kernel being told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """One line of the table.
+
+    Attributes:
+        number: the kernel's number of the mount.
+        path: where it is mounted.
+        device: major and minor number, as in ``0:52``.
+        kind: type of the file system, as in ``fuse.zsofs``.
+        user: whose mount it is, where it is one of FUSE.
+    """
+
+    number: int
+    path: bytes
+    device: str
+    kind: str
+    user: int | None
+
+    @property
+    def changes_elsewhere(self) -> bool:
+        """Whether others than this machine's kernel may change its files.
+
+        A file system of FUSE may show anything; one on a disk of this machine (fuseblk) does not.
+        """
+        return self.kind in _ELSEWHERE or self.kind.startswith("fuse.")
+
+
+def mount_table() -> Iterator[Mounted]:
+    """All mounts, those on top of others after them."""
+    for line in _TABLE.read_bytes().splitlines():
+        fields, _, rest = line.partition(b" - ")
+        number, _, device, _, point, *_ = fields.split(b" ")
+        kind, _, options = rest.split(b" ", 2)
+        user = re.search(rb"\buser_id=(\d+)", options.rpartition(b" ")[2])
+        yield Mounted(
+            int(number),
+            _unescape(point),
+            device.decode(),
+            kind.decode(),
+            int(user[1]) if user else None,
+        )
+
+
+def mounted_at(path: bytes) -> Mounted | None:
+    """What is mounted at exactly *path*; the topmost if several are."""
+    found = None
+    for mounted in mount_table():
+        if mounted.path == path:
+            found = mounted
+    return found
+
+
+def mount_of(fd: int) -> Mounted | None:
+    """The mount that an open file or folder lies on."""
+    found = re.search(r"^mnt_id:\s*(\d+)$", Path(f"/proc/self/fdinfo/{fd}").read_text(), re.M)
+    number = int(found[1]) if found else -1
+    return next((mounted for mounted in mount_table() if mounted.number == number), None)
+
+
+def mounts_around(path: bytes) -> list[Mounted]:
+    """The mounts that *path* lies on or that lie below it."""
+    below = path.rstrip(b"/") + b"/"
+    return [
+        mounted
+        for mounted in mount_table()
+        if (mounted.path + b"/").startswith(below)
+        or below.startswith(mounted.path.rstrip(b"/") + b"/")
+    ]
+
+
+def table_fd() -> int:
+    """A descriptor of the table, on which epoll shows EPOLLPRI when it has changed."""
+    return os.open(_TABLE, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _unescape(text: bytes) -> bytes:
+    return re.sub(rb"\\([0-7]{3})", lambda match: bytes((int(match[1], 8),)), text)

@@ -1,0 +1,209 @@
+"""The mount as a share for Open PS2 Loader: discs in DVD and CD, whose names say all OPL wants."""
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+import trio
+
+from zsofs.census import Census
+from zsofs.errors import ZsofsError
+from zsofs.follow import PATIENCE_SECONDS, Follower
+from zsofs.library import Differences, Folder, Library, Node
+from zsofs.names import for_people
+from zsofs.opl_layout import DISC_FOLDERS, Layout, arrange
+from zsofs.source_folder import FRESH_SECONDS, GATHER_SECONDS, SourceFolder
+from zsofs.workers import Workers
+
+log = logging.getLogger(__name__)
+
+_ARRANGED = frozenset((b"", *DISC_FOLDERS))
+
+_NO_DEVICE = -1
+"""What is arranged counts against no disk."""
+
+_FIRST_SECONDS = 20.0
+"""How long the first listing waits for a look at all discs; after that it shows those seen so far,
+and the others as they are seen."""
+
+
+class OplView:
+    """All folders of the source as one collection. For the event loop."""
+
+    def __init__(
+        self,
+        library: Library,
+        follower: Follower,
+        census: Census,
+        differ: Callable[[Differences], None],
+        workers: Workers,
+        titles: Mapping[str, str],
+    ) -> None:
+        """Make the view.
+
+        Args:
+            library: the nodes.
+            follower: looks at the source.
+            census: counts what is found.
+            differ: called with what the kernel must forget.
+            workers: for what takes the processor long.
+            titles: of games, by normal id.
+        """
+        self._library = library
+        self._follower = follower
+        self._census = census
+        self._differ = differ
+        self._workers = workers
+        self._titles = titles
+        self._sources: dict[bytes, SourceFolder] = {}
+        self._unseen: set[bytes] = set()
+        self._all_seen = trio.Event()
+        self._folders: dict[bytes, Folder] = {}
+        self._layout: Layout | None = None
+        self._outdated = trio.Event()
+        self._arranging = trio.Lock()
+        self._check_at = -math.inf
+        self._nursery: trio.Nursery | None = None
+        library.dropped = self._dropped
+        follower.changed = self._changed
+
+    async def serve(self) -> None:
+        """Look at the whole source, and arrange anew what has changed, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            root = self._library.root
+            self._follow(b"", frozenset(), root.entry.status.st_dev)
+            while True:
+                await self._outdated.wait()
+                await trio.sleep(GATHER_SECONDS)
+                if self._layout is not None:
+                    await self._arrange()
+                else:
+                    await self._all_seen.wait()
+
+    async def up_to_date(self, folder: Folder) -> None:
+        """Make sure that *folder* has a listing, as new as can be had without a long wait.
+
+        Raises:
+            OSError or ZsofsError: none can be had.
+        """
+        if folder.shown_path in _ARRANGED:
+            await self._bring_up_to_date()
+            if folder.children is None and self._layout is not None:
+                self._show(folder, self._layout)
+            return
+        path = folder.entry.path
+        self._folders[path] = folder
+        source = self._sources.get(path)
+        if source is None:  # one that a symlink leads to
+            source = self._follow(path, folder.above, folder.entry.status.st_dev)
+        await self._follower.up_to_date(source)
+        if folder.children is None:
+            self._update(folder, source)
+
+    def outdate(self, node: Node) -> None:
+        """Have the source looked at before *node* is listed again."""
+        source = self._sources.get(node.entry.path.rpartition(b"/")[0])
+        if source is not None:
+            source.outdate(node.entry.name)
+            self._check_at = -math.inf
+
+    # The collection
+
+    def _follow(self, path: bytes, above: frozenset[bytes], device: int) -> SourceFolder:
+        source = self._sources[path] = self._follower.folder(path, above, device)
+        self._unseen.add(path)
+        assert self._nursery is not None
+        self._nursery.start_soon(self._see, source)
+        return source
+
+    async def _see(self, source: SourceFolder) -> None:
+        """The first look at a folder; :meth:`_changed` sees to those below it."""
+        with suppress(OSError, ZsofsError):
+            await self._follower.up_to_date(source)
+        self._unseen.discard(source.path)
+        if not self._unseen:
+            self._all_seen.set()
+
+    async def _bring_up_to_date(self) -> None:
+        if self._layout is None:
+            with trio.move_on_after(_FIRST_SECONDS):
+                await self._all_seen.wait()
+            root = self._sources[b""]
+            if root.found is None:
+                await self._follower.up_to_date(root)
+        else:
+            with trio.move_on_after(PATIENCE_SECONDS):
+                await self._check()
+        if self._layout is None or self._outdated.is_set():
+            await self._arrange()
+
+    async def _check(self) -> None:
+        """Look again at what has changed, and once a second at all folders that are not fresh."""
+        changed = self._follower.changed_folders()
+        if trio.current_time() >= self._check_at:
+            self._check_at = trio.current_time() + FRESH_SECONDS
+            changed = [source for source in self._sources.values() if not source.is_fresh]
+        async with trio.open_nursery() as nursery:
+            for source in changed:
+                nursery.start_soon(self._look_again, source)
+
+    async def _look_again(self, source: SourceFolder) -> None:
+        with suppress(OSError, ZsofsError):
+            await self._follower.up_to_date(source)
+
+    async def _arrange(self) -> None:
+        async with self._arranging:
+            if self._layout is not None and not self._outdated.is_set():
+                return
+            self._outdated = trio.Event()
+            root = self._library.root
+            collection = {
+                path: source.found.entries
+                for path, source in self._sources.items()
+                if source.found is not None
+            }
+            layout = await self._workers.run(
+                _NO_DEVICE, arrange, collection, root.entry.status, self._titles
+            )
+            for path, reason in layout.left_out.items():
+                log.info("%s: %s", for_people(path), reason)
+            for path, name in layout.shortened.items():
+                log.warning("%s: its title is too long for OPL: %s", for_people(path), name)
+            self._layout = layout
+            for folder in (root, *(root.children or {}).values()):
+                if isinstance(folder, Folder) and folder.shown_path in _ARRANGED:
+                    self._show(folder, layout)
+
+    def _show(self, folder: Folder, layout: Layout) -> None:
+        entries = layout.discs.get(folder.shown_path, layout.root)
+        source = self._sources.get(folder.entry.path)
+        found = source.found if source is not None else None
+        status = found.status if found is not None else folder.entry.status
+        self._differ(self._library.update(folder, status, entries))
+
+    def _changed(self, source: SourceFolder) -> None:
+        found, shown = source.found, source.shown
+        if found is None or shown is None:
+            return
+        gone = self._census.take(source.path, shown.count, shown.folders)
+        for path in gone:
+            if path in self._sources:
+                self._follower.drop(self._sources.pop(path))
+        self._follower.forget(gone)
+        for path in shown.folders:
+            if path not in self._sources:
+                self._follow(path, source.above, source.device)
+        self._outdated.set()
+        folder = self._folders.get(source.path)
+        if folder is not None and self._library.is_current(folder) and folder.children is not None:
+            self._update(folder, source)
+
+    def _update(self, folder: Folder, source: SourceFolder) -> None:
+        if source.found is not None and source.shown is not None:
+            self._differ(self._library.update(folder, source.found.status, source.shown.entries))
+
+    def _dropped(self, folder: Folder) -> None:
+        if self._folders.get(folder.entry.path) is folder:
+            del self._folders[folder.entry.path]

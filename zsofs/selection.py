@@ -1,0 +1,37 @@
+"""Which files of the source are shown, by the patterns a user gave. Pure functions of paths."""
+
+import os
+import re
+from collections.abc import Iterable
+from fnmatch import translate
+
+
+class Selection:
+    """What `--include` and `--exclude` say.
+
+    A pattern with a slash is matched against the path inside the source, one without against the
+    name alone; ``*`` also stands for slashes. Case counts, as it does in file names.
+    """
+
+    def __init__(self, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
+        self._include = [_Pattern(text) for text in include]
+        self._exclude = [_Pattern(text) for text in exclude]
+
+    def takes(self, path: bytes, *, is_folder: bool) -> bool:
+        """Whether the file or folder *path* is shown; an include pattern leaves folders alone."""
+        text = os.fsdecode(path)
+        if any(pattern.matches(text) for pattern in self._exclude):
+            return False
+        if is_folder or not self._include:
+            return True
+        return any(pattern.matches(text) for pattern in self._include)
+
+
+class _Pattern:
+    def __init__(self, text: str) -> None:
+        self._regex = re.compile(translate(text.strip("/")))
+        self._whole = "/" in text.strip("/")
+
+    def matches(self, path: str) -> bool:
+        subject = path if self._whole else path.rpartition("/")[2]
+        return self._regex.match(subject) is not None

@@ -1,0 +1,185 @@
+"""All parts of a running mount, put together, and what it says about itself."""
+
+import logging
+import os
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from zsofs import __version__
+from zsofs.cache import ExtentCache
+from zsofs.catalog import Catalog
+from zsofs.census import Census
+from zsofs.crews import Crews
+from zsofs.errors import UsageError
+from zsofs.follow import Follower
+from zsofs.fs import Operations, Reader, View
+from zsofs.invalidation import Invalidations
+from zsofs.library import Library
+from zsofs.names import for_people
+from zsofs.opl_view import OplView
+from zsofs.reads import Reads
+from zsofs.selection import Selection
+from zsofs.settings import MountSettings
+from zsofs.source import SourceTree
+from zsofs.survey import Surveyor
+from zsofs.titles import load_titles
+from zsofs.view import PlainView
+from zsofs.workers import Workers
+
+log = logging.getLogger(__name__)
+
+_REPORTED_DISCS = 20
+_REPORTED_FILES = 20
+
+_RELOAD_SECONDS = 3.0
+"""How long who asks for a reload is kept waiting for its end."""
+
+
+class Service:
+    """A mount's parts; they live for as long as :meth:`serve` runs."""
+
+    def __init__(self, settings: MountSettings, tree: SourceTree, catalog: Catalog) -> None:
+        self._settings = settings
+        self._started = time.monotonic()
+        self._library = Library(tree)
+        self._cache = ExtentCache(settings.cache_size)
+        self._reads = Reads(self._cache, Crews(settings.threads))
+        self._invalidations = Invalidations()
+        self._census = Census(catalog.discs())
+        workers = Workers(settings.threads)
+        surveyor = Surveyor(
+            tree,
+            catalog,
+            Selection(settings.include, settings.exclude),
+            identities=settings.layout == "opl",
+        )
+        self._follower = Follower(surveyor, workers, show_raw=settings.show_raw)
+        parts = self._library, self._follower, self._census, self._invalidations.send
+        self._opl_view: OplView | None = None
+        view: View
+        if settings.layout == "opl":
+            titles = load_titles(settings.titles) if settings.titles else {}
+            view = self._opl_view = OplView(*parts, workers, titles)
+        else:
+            view = PlainView(*parts)
+        self.operations = Operations(self._library, view, self._reads, workers)
+        self._nursery: trio.Nursery | None = None
+
+    async def serve(self) -> None:
+        """Answer the kernel's requests until the mount ends."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            await nursery.start(self._follower.serve)
+            if self._opl_view is not None:
+                nursery.start_soon(self._opl_view.serve)
+            nursery.start_soon(self._invalidations.serve)
+            nursery.start_soon(self._reads.give_back_when_idle)
+            nursery.start_soon(self.operations.shrink_when_unused)
+            await self.operations.serve()
+            nursery.cancel_scope.cancel()
+
+    def end(self) -> bool:
+        """Begin nothing more; whether no thread uses the FUSE session, which is about to end."""
+        return self._invalidations.end()
+
+    def begin_reload(self) -> trio.Event:
+        """Look at all known folders again; the event is set when that is done."""
+        done = trio.Event()
+
+        async def reload() -> None:
+            await self._follower.reload()
+            done.set()
+
+        assert self._nursery is not None
+        self._nursery.start_soon(reload)
+        return done
+
+    def report(self, level: int) -> None:
+        """Log what reads have cost so far."""
+        statistics = self._reads.statistics
+        log.log(level, "all discs: %s", statistics.total().text())
+        for name, counters in statistics.busiest(_REPORTED_DISCS):
+            log.log(level, "%s: %s", name, counters.text())
+
+    async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The reply to a request on the control socket; touches no disk.
+
+        Raises:
+            UsageError: there is no such command.
+        """
+        match request.get("command"):
+            case "status":
+                return self._status()
+            case "reload":
+                done = self.begin_reload()
+                with trio.move_on_after(_RELOAD_SECONDS):
+                    await done.wait()
+                return {"done": done.is_set()}
+            case command:
+                raise UsageError(f"this mount knows no command {command!r}")
+
+    def _status(self) -> dict[str, Any]:
+        settings, count, total = (
+            self._settings,
+            self._census.total(),
+            self._reads.statistics.total(),
+        )
+        return {
+            "version": __version__,
+            "source": os.fsdecode(settings.source),
+            "mount_point": os.fsdecode(settings.mount_point),
+            "pid": os.getpid(),
+            "uptime_seconds": round(time.monotonic() - self._started, 1),
+            "layout": settings.layout,
+            "titles": settings.titles and str(settings.titles),
+            "include": settings.include,
+            "exclude": settings.exclude,
+            "show_raw": settings.show_raw,
+            "source_state": "away" if self._follower.away else "there",
+            "source_note": self._follower.away,
+            "following": self._follower.following,
+            "discs": count.discs,
+            "copying": count.copying,
+            "refused": [
+                {"path": for_people(path), "reason": reason}
+                for path, reason in count.refused[:_REPORTED_FILES]
+            ],
+            "refused_total": len(count.refused),
+            "readers": _readers(self.operations.readers()),
+            "cache": {
+                "bytes": self._cache.used,
+                "limit": settings.cache_size,
+                "hits": total.hits,
+                "lookups": total.lookups,
+            },
+            "requests": total.requests,
+            "bytes": total.bytes,
+            "errors": total.errors,
+            "inodes": len(self._library),
+        }
+
+
+def _readers(readers: list[Reader]) -> list[dict[str, Any]]:
+    """Programs with the file each has open, and how many times."""
+    return [
+        {
+            "pid": reader.pid,
+            "program": _program(reader.pid),
+            "path": reader.path,
+            "handles": handles,
+        }
+        for reader, handles in sorted(
+            Counter(readers).items(), key=lambda item: (item[0].path, item[0].pid)
+        )
+    ]
+
+
+def _program(pid: int) -> str:
+    try:
+        return for_people((Path("/proc") / str(pid) / "comm").read_bytes().strip())
+    except OSError:  # it ended; what it opened another process may have inherited
+        return ""

@@ -1,0 +1,35 @@
+"""What a mount is made from, as the command line gives it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class MountSettings:
+    """What a mount is made from.
+
+    Attributes:
+        source: real path of the folder with the discs.
+        mount_point: real path of an empty folder.
+        cache_size: bytes for decoded blocks.
+        threads: reads that may wait for one disk at a time.
+        read_ahead: bytes that the kernel may read ahead of a sequential reader, if we are root.
+        allow_other: whether other users may read.
+        layout: ``plain``, or ``opl`` for what Open PS2 Loader expects of a share.
+        titles: a file with titles of games, for the latter.
+        include: patterns of the files to show; none for all.
+        exclude: patterns of files and folders to leave out.
+        show_raw: whether a packed file stays visible beside its disc.
+    """
+
+    source: bytes
+    mount_point: bytes
+    cache_size: int
+    threads: int
+    read_ahead: int
+    allow_other: bool
+    layout: str = "plain"
+    titles: Path | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    show_raw: bool = False

@@ -1,0 +1,74 @@
+"""How one folder of the source is shown: its discs under their new names. For threads."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from zsofs.census import Count, count
+from zsofs.names import MAX_NAME, for_people, shown_names
+from zsofs.survey import Entry, Kind
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the mount makes of a folder.
+
+    Attributes:
+        entries: by shown name.
+        count: how many discs there are.
+        folders: the paths of folders that lie in this one.
+    """
+
+    entries: Mapping[bytes, Entry]
+    count: Count
+    folders: frozenset[bytes]
+
+
+def as_shown(entries: Mapping[bytes, Entry], *, show_raw: bool) -> Shown:
+    """Everything that is to be known of a folder; arguments as of :func:`named`."""
+    return Shown(
+        named(entries, show_raw=show_raw),
+        count(entries.values()),
+        frozenset(
+            entry.path
+            for entry in entries.values()
+            if entry.kind is Kind.FOLDER and not entry.followed
+        ),
+    )
+
+
+def named(entries: Mapping[bytes, Entry], *, show_raw: bool) -> dict[bytes, Entry]:
+    """What is in a folder by the name it is shown under.
+
+    Args:
+        entries: by name in the source.
+        show_raw: whether a packed file stays visible beside its disc.
+    """
+    discs = {
+        name: b".bin" if entry.disc.raw_cd else b".iso"
+        for name, entry in entries.items()
+        if entry.disc is not None
+    }
+    shown = {name: entry for name, entry in entries.items() if name not in discs}
+    renamed = shown_names(list(entries if show_raw else shown), discs)
+    if show_raw:
+        shown |= {name: as_packed(entries[name]) for name in discs if renamed[name] != name}
+    for name, shown_name in renamed.items():
+        if shown_name is None:
+            log.warning(
+                "%s: shown packed, under its own name: with its new ending the name would be"
+                " longer than %d bytes",
+                for_people(name),
+                MAX_NAME,
+            )
+            shown[name] = as_packed(entries[name])
+        else:
+            shown[shown_name] = entries[name]
+    return shown
+
+
+def as_packed(entry: Entry) -> Entry:
+    """A disc as the packed file that it is in the source."""
+    return replace(entry, kind=Kind.FILE, disc=None)

@@ -1,0 +1,156 @@
+"""One folder of the source: what was found, what changed since, how long it may be believed."""
+
+import math
+import time
+from collections.abc import Mapping
+
+import trio
+
+from zsofs.shown import Shown
+from zsofs.survey import QUIET_SECONDS, Before, Entry, Found
+
+GATHER_SECONDS = 0.05
+"""Changes come in bursts: so long after the first one the folder is looked at."""
+
+_PAUSE_FACTOR = 9
+"""A look that took long is followed by a pause of so many times as long, so that a folder in which
+a file grows for an hour costs a tenth of a processor at most."""
+
+FRESH_SECONDS = 1.0
+"""How long a listing is believed of a folder that cannot be watched, or where symlinks lead to
+others; and how long the kernel may believe what it was told from any."""
+
+_FRESH_WATCHED_SECONDS = 30.0
+"""The same of one that is watched, in case that a change was not told: a file may be changed under
+a name that it has in another folder."""
+
+_POLL_SECONDS = 5.0
+_MOST_POLL_SECONDS = 30.0
+"""How often a folder is looked at whose files other machines may change: twice as seldom each time
+that nothing had changed."""
+
+
+class Look:
+    """A look at a folder that is under way, and those who wait for it."""
+
+    def __init__(self) -> None:
+        self.begun = trio.current_time()
+        self.done = trio.Event()
+
+
+class SourceFolder:
+    """A folder of the source and what is known of it.
+
+    Attributes:
+        path: its path in the source.
+        above: source paths of this folder and all above it.
+        device: st_dev of its file system.
+        found: what the last look found; None before the first.
+        shown: how that is shown.
+        error: why the last look failed, if it did.
+        look: the look that is under way.
+        watch: number of its watch, if it is watched.
+        elsewhere: whether other machines may change it.
+        dropped: whether nobody wants it any more.
+    """
+
+    def __init__(self, path: bytes, above: frozenset[bytes], device: int) -> None:
+        self.path = path
+        self.above = above | {path}
+        self.device = device
+        self.found: Found | None = None
+        self.shown: Shown | None = None
+        self.error: Exception | None = None
+        self.look: Look | None = None
+        self.watch: int | None = None
+        self.elsewhere = False
+        self.dropped = False
+        self._poll_seconds = _POLL_SECONDS
+        self._fresh_until = -math.inf
+        self._rest_until = -math.inf
+        self._all_stale = True
+        self._stale: set[bytes] = set()
+        self._closed: set[bytes] = set()
+
+    @property
+    def entries(self) -> Mapping[bytes, Entry] | None:
+        """What is in it, by name in the source; None before the first look."""
+        return None if self.found is None else self.found.entries
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether something in it is known to have changed."""
+        return self._all_stale or bool(self._stale)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the listing may be used without another look at the source."""
+        return not self.is_stale and time.monotonic() < self._fresh_until
+
+    def outdate(self, name: bytes = b"", *, whole: bool = False) -> None:
+        """Have *name*, or everything, looked at again before the listing is used.
+
+        *whole* says that a writer closed it, or that it was renamed to this name.
+        """
+        if not name:
+            self._all_stale = True
+            return
+        self._stale.add(name)
+        if whole:
+            self._closed.add(name)
+        else:
+            self._closed.discard(name)
+
+    def due_after_change(self) -> float:
+        """When to look at it after a change that was told just now."""
+        return max(time.monotonic() + GATHER_SECONDS, self._rest_until)
+
+    def due_by_itself(self) -> float:
+        """When to look at it although no change is told, by the monotonic clock."""
+        if self.found is not None and self.found.copying:
+            return time.monotonic() + QUIET_SECONDS
+        return self._fresh_until if self.elsewhere else math.inf
+
+    def outdate_by_time(self) -> None:
+        """Have what is due looked at again."""
+        if self.found is not None:
+            self._stale.update(self.found.copying)
+        if self.elsewhere and time.monotonic() >= self._fresh_until:
+            self._all_stale = True
+
+    def before(self) -> Before:
+        """What a look has to go by; what is outdated from now on is for the next one."""
+        names = None if self._all_stale or not self._stale else frozenset(self._stale)
+        before = Before(
+            self.entries,
+            self.found.status.st_dev if self.found else 0,
+            names if self.found else None,
+            frozenset(self._closed),
+        )
+        self._all_stale = False
+        self._stale.clear()
+        self._closed.clear()
+        return before
+
+    def looked_at(self, found: Found, shown: Shown) -> None:
+        """Take what a look found, and see how long it may be believed."""
+        changed = self.found is None or self.found.entries != found.entries
+        self.found, self.shown, self.error = found, shown, None
+        self.device = found.status.st_dev
+        now = time.monotonic()
+        took = now - found.begun
+        fresh = _FRESH_WATCHED_SECONDS
+        if self.elsewhere:
+            self._poll_seconds = min(2 * self._poll_seconds, _MOST_POLL_SECONDS)
+            if changed:
+                self._poll_seconds = _POLL_SECONDS
+            fresh = self._poll_seconds
+        elif self.watch is None or found.has_links:
+            fresh = FRESH_SECONDS
+        self._fresh_until = max(found.begun + fresh, now + 3 * took)
+        self._rest_until = now + _PAUSE_FACTOR * took
+
+    def failed(self, error: Exception) -> None:
+        """Note that a look failed: the last listing has to do for a moment."""
+        self.error = error
+        self._fresh_until = time.monotonic() + FRESH_SECONDS

@@ -1,0 +1,72 @@
+"""What the mount shows of the source: every folder as it is, with its discs under new names."""
+
+from collections.abc import Callable
+
+from zsofs.census import Census
+from zsofs.follow import Follower
+from zsofs.library import Differences, Folder, Library, Node
+from zsofs.source_folder import SourceFolder
+
+
+class PlainView:
+    """Each folder of the source as a folder of the mount. For the event loop."""
+
+    def __init__(
+        self,
+        library: Library,
+        follower: Follower,
+        census: Census,
+        differ: Callable[[Differences], None],
+    ) -> None:
+        """Make the view.
+
+        Args:
+            library: the nodes.
+            follower: looks at the source.
+            census: counts what is found.
+            differ: called with what the kernel must forget.
+        """
+        self._library = library
+        self._follower = follower
+        self._census = census
+        self._differ = differ
+        self._sources: dict[int, SourceFolder] = {}
+        self._folders: dict[SourceFolder, Folder] = {}
+        library.dropped = self._dropped
+        follower.changed = self._changed
+
+    async def up_to_date(self, folder: Folder) -> None:
+        """Make sure that *folder* has a listing, as new as can be had without a long wait.
+
+        Raises:
+            OSError or ZsofsError: none can be had.
+        """
+        source = self._sources.get(folder.serial)
+        if source is None:
+            entry = folder.entry
+            source = self._follower.folder(entry.path, folder.above, entry.status.st_dev)
+            self._sources[folder.serial] = source
+            self._folders[source] = folder
+        await self._follower.up_to_date(source)
+
+    def outdate(self, node: Node) -> None:
+        """Have the source looked at before *node* is listed again."""
+        if node.parent is not None:
+            source = self._sources.get(node.parent.serial)
+            if source is not None:
+                source.outdate(node.entry.name)
+
+    def _changed(self, source: SourceFolder) -> None:
+        folder = self._folders.get(source)
+        found, shown = source.found, source.shown
+        if folder is None or found is None or shown is None:
+            return
+        self._follower.forget(self._census.take(source.path, shown.count, shown.folders))
+        if self._library.is_current(folder):
+            self._differ(self._library.update(folder, found.status, shown.entries))
+
+    def _dropped(self, folder: Folder) -> None:
+        source = self._sources.pop(folder.serial, None)
+        if source is not None:
+            del self._folders[source]
+            self._follower.drop(source)

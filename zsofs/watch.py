@@ -1,0 +1,130 @@
+"""Word from the kernel that something in the source has changed.
+
+inotify tells of changes in folders; the table of mounts, of disks that come and go.
+"""
+
+import errno
+import logging
+import os
+import select
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from inotify_simple import INotify, flags
+
+from zsofs.mounts import Mounted, mounts_around, table_fd
+
+log = logging.getLogger(__name__)
+
+_WANTED = (
+    flags.CREATE
+    | flags.DELETE
+    | flags.MOVED_FROM
+    | flags.MOVED_TO
+    | flags.MODIFY
+    | flags.CLOSE_WRITE
+    | flags.ATTRIB
+    | flags.DELETE_SELF
+    | flags.MOVE_SELF
+    | flags.ONLYDIR
+    | flags.EXCL_UNLINK
+)
+_ENDED = flags.IGNORED | flags.UNMOUNT | flags.DELETE_SELF | flags.MOVE_SELF
+_WHOLE = flags.CLOSE_WRITE | flags.MOVED_TO
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change in a watched folder.
+
+    Attributes:
+        watch: the watch's number; None where changes were lost, and any folder may have changed.
+        name: of the entry that changed; empty for the folder itself.
+        ended: whether the folder moved or went, so that the watch tells no more of this path.
+        whole: whether a writer closed the file, or it was renamed to this name.
+    """
+
+    watch: int | None
+    name: bytes = b""
+    ended: bool = False
+    whole: bool = False
+
+
+class Watcher:
+    """Watches folders. :meth:`add` is for threads, the rest for the event loop, and never waits."""
+
+    def __init__(self) -> None:
+        self._inotify = INotify(nonblocking=True)
+        self._told_full = False
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when there are changes."""
+        return int(self._inotify.fileno())
+
+    def close(self) -> None:
+        """End all watches."""
+        self._inotify.close()
+
+    def add(self, fd: int) -> int | None:
+        """Watch an open folder; its changes from now on are told. May wait for a disk.
+
+        Returns:
+            The watch's number, the same for every descriptor of one folder and never used again;
+            None if this folder cannot be watched.
+        """
+        try:
+            return int(self._inotify.add_watch(f"/proc/self/fd/{fd}", _WANTED))
+        except OSError as error:
+            if error.errno == errno.ENOSPC and not self._told_full:
+                self._told_full = True
+                log.warning(
+                    "the system's limit of watched folders is reached, so changes in the others"
+                    " show a second or two later; raise it with: sudo sysctl"
+                    " fs.inotify.max_user_watches=524288"
+                )
+            return None
+
+    def remove(self, watch: int) -> None:
+        """End a watch, if it has not ended by itself."""
+        try:
+            self._inotify.rm_watch(watch)
+        except OSError:  # the folder has gone
+            return
+
+    def changes(self) -> Iterator[Change]:
+        """What has happened since the last call."""
+        for watch, mask, _, name in self._inotify.read(timeout=0):
+            if mask & flags.Q_OVERFLOW:
+                yield Change(None)
+            else:
+                yield Change(watch, os.fsencode(name), bool(mask & _ENDED), bool(mask & _WHOLE))
+
+
+class MountWatcher:
+    """Tells when a file system is mounted or unmounted on the way to the source or inside it."""
+
+    def __init__(self, source: bytes) -> None:
+        """*source* is a real path."""
+        self._source = source
+        self._table = table_fd()
+        # The table is always readable; only its priority events tell of changes. An epoll of its
+        # own turns them into a descriptor that an event loop can wait for.
+        self._epoll = select.epoll()
+        self._epoll.register(self._table, select.EPOLLPRI | select.EPOLLET)
+        self._mounts = mounts_around(source)
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when any mount was made or taken down."""
+        return self._epoll.fileno()
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        self._epoll.close()
+        os.close(self._table)
+
+    def have_changed(self) -> bool:
+        """Whether mounts have changed that matter for the source, since the last call."""
+        self._epoll.poll(0)
+        before: list[Mounted] = self._mounts
+        self._mounts = mounts_around(self._source)
+        return before != self._mounts
