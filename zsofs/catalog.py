@@ -142,10 +142,16 @@ class Catalog:
         self._connection = _open(None, self._source)
 
 
-def default_catalog_file(source: bytes) -> Path:
-    """Where the catalog of a source folder, a real path, lies: a file of its own."""
+def default_catalog_file(source: bytes) -> Path | None:
+    """Where the catalog of a source folder, a real path, lies: a file of its own.
+
+    None for a user without a home folder.
+    """
     cache = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
+    try:
+        base = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
+    except RuntimeError:
+        return None
     name = hashlib.blake2b(source, digest_size=8).hexdigest()
     return base / "zsofs" / f"{name}.sqlite"
 

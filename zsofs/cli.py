@@ -134,6 +134,7 @@ def _serve(
             include=tuple(options.include),
             exclude=tuple(options.exclude),
             show_raw=options.show_raw,
+            remember=not options.demo,
         )
         try:
             serve(settings, ready)

@@ -277,7 +277,9 @@ class Follower:
     def _went_away(self, folder: SourceFolder, error: Exception) -> None:
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         if folder.path:
-            log.warning("%s: cannot be listed: %s", for_people(folder.path), reason)
+            gone = isinstance(error, FileNotFoundError)  # which the folder above tells, too
+            level = logging.INFO if gone else logging.WARNING
+            log.log(level, "%s: cannot be listed: %s", for_people(folder.path), reason)
             return
         if not self.away:
             log.warning(

@@ -257,11 +257,9 @@ class Library:
             del self._nodes[node.number]
 
     def _drop_listing(self, folder: Folder) -> None:
-        if folder.children is None:
-            return
         children, folder.children = folder.children, None
         self.dropped(folder)
-        for child in children.values():
+        for child in (children or {}).values():
             child.listed = False
             self._drop_if_unused(child)
 

@@ -49,7 +49,8 @@ def serve(settings: MountSettings, ready: Callable[[], None]) -> None:
     _raise_descriptor_limit()
     start_helpers()
     tree = SourceTree(settings.source)
-    with closing(Catalog(default_catalog_file(tree.path), tree.path)) as catalog:
+    file = default_catalog_file(tree.path) if settings.remember else None
+    with closing(Catalog(file, tree.path)) as catalog:
         service = Service(settings, tree, catalog)
         trio.run(_run, service, settings, ready)
         service.report(logging.INFO)

@@ -20,6 +20,7 @@ class MountSettings:
         include: patterns of the files to show; none for all.
         exclude: patterns of files and folders to leave out.
         show_raw: whether a packed file stays visible beside its disc.
+        remember: whether what is found is kept for the next mount of this source.
     """
 
     source: bytes
@@ -33,3 +34,4 @@ class MountSettings:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     show_raw: bool = False
+    remember: bool = True
