@@ -91,7 +91,6 @@ ALLOWED: dict[str, set[str]] = {
     "view": {"census", "follow", "library", "source_folder"},
     "opl_view": {
         "census",
-        "errors",
         "follow",
         "library",
         "names",
@@ -104,7 +103,6 @@ ALLOWED: dict[str, set[str]] = {
     "titles": {"errors", "names"},
     "follow": {
         "errors",
-        "mounts",
         "names",
         "shown",
         "source",
@@ -123,6 +121,7 @@ ALLOWED: dict[str, set[str]] = {
         "disc",
         "errors",
         "inside",
+        "mounts",
         "names",
         "probe",
         "selection",

@@ -7,18 +7,17 @@ it, and again after a while where changes may not be told.
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import trio
 
 from zsofs.errors import StaleNodeError, ZsofsError
-from zsofs.mounts import mount_of
 from zsofs.names import for_people
 from zsofs.shown import Shown, as_shown
 from zsofs.source import OpenFolder
 from zsofs.source_folder import GATHER_SECONDS, Look, SourceFolder
-from zsofs.survey import Before, Found, Surveyor
+from zsofs.survey import Before, Entry, Found, Kind, Surveyor
 from zsofs.watch import Change, MountWatcher, Watcher
 from zsofs.workers import Workers
 
@@ -51,10 +50,10 @@ class Follower:
         self._folders: set[SourceFolder] = set()
         self._watched: dict[int, set[SourceFolder]] = {}
         self._removed: set[int] = set()
+        self._early: dict[Change, None] = {}
         self._looking = 0
         self._due: dict[SourceFolder, float] = {}
         self._new_due = trio.Event()
-        self._elsewhere: dict[int, bool] = {}
         self._nursery: trio.Nursery | None = None
         self.away = ""
 
@@ -101,7 +100,7 @@ class Follower:
                 limit = min(limit, look.begun + PATIENCE_SECONDS)
             with trio.move_on_at(limit) as waiting:
                 await look.done.wait()
-            if waiting.cancelled_caught or folder.error is not None:
+            if waiting.cancelled_caught or folder.error is not None or folder.dropped:
                 break
         if folder.found is None:
             raise folder.error or StaleNodeError(f"{for_people(folder.path)}: gone")
@@ -145,7 +144,8 @@ class Follower:
     async def _follow_changes(self) -> None:
         while True:
             await trio.lowlevel.wait_readable(self._watcher.fileno())
-            self._take_changes()
+            with self._nothing_lost():
+                self._take_changes()
             await trio.sleep(GATHER_SECONDS)  # the kernel merges what is alike meanwhile
 
     def _take_changes(self) -> None:
@@ -157,20 +157,36 @@ class Follower:
             log.info("changes were lost: every folder is looked at again")
             self._outdate_all()
             return
+        if self._looking:  # a look may have begun to watch it just now
+            self._early.pop(change, None)
+            self._early[change] = None
         for folder in list(self._watched.get(change.watch, ())):
-            if change.ended:
-                self._unwatch(folder)
-                folder.outdate()
-            else:
-                folder.outdate(change.name, whole=change.whole)
-            self._set_due(folder, folder.due_after_change())
+            self._take_in(folder, change)
+
+    def _take_in(self, folder: SourceFolder, change: Change) -> None:
+        if change.ended:
+            self._unwatch(folder)
+            folder.outdate()
+        else:
+            folder.outdate(change.name, whole=change.whole)
+        self._set_due(folder, folder.due_after_change())
+
+    @contextmanager
+    def _nothing_lost(self) -> Iterator[None]:
+        """What fails in the background costs a look at every folder, never the mount."""
+        try:
+            yield
+        except Exception:
+            log.exception("a bug in zsofs: a change of the source could not be followed")
+            self._outdate_all()
 
     async def _follow_mounts(self) -> None:
         while True:
             await trio.lowlevel.wait_readable(self._mounts.fileno())
-            if self._mounts.have_changed():
-                self._elsewhere.clear()
-                self._outdate_all()
+            with self._nothing_lost():
+                if self._mounts.have_changed():
+                    self._surveyor.forget_mounts()
+                    self._outdate_all()
 
     def _outdate_all(self) -> None:
         for folder in self._folders:
@@ -192,9 +208,10 @@ class Follower:
             now = time.monotonic()
             for folder in [folder for folder, due in self._due.items() if due <= now]:
                 del self._due[folder]
-                folder.outdate_by_time()
-                if folder.is_stale and folder.look is None:
-                    self._begin(folder)
+                with self._nothing_lost():
+                    folder.outdate_by_time()
+                    if folder.is_stale and folder.look is None:
+                        self._begin(folder)
 
     # Looking
 
@@ -211,6 +228,7 @@ class Follower:
             )
             self._watch(folder, watch)
             if not folder.dropped:
+                self._outdate_replaced(folder, found)
                 folder.looked_at(found, shown)
                 self._came_back(folder)
                 self.changed(folder)
@@ -224,6 +242,7 @@ class Follower:
             self._looking -= 1
             if not self._looking:
                 self._removed.clear()
+                self._early.clear()
             folder.look = None
             look.done.set()
         if folder.is_stale:
@@ -237,30 +256,42 @@ class Follower:
         def begin(opened: OpenFolder) -> None:
             nonlocal watch
             watch = self._watcher.add(opened.fd)
-            folder.elsewhere = self._changes_elsewhere(opened)
+            folder.elsewhere = self._surveyor.changes_elsewhere(opened.fd, opened.status.st_dev)
 
         found = self._surveyor.survey(folder.path, folder.above, before, begin)
         return found, as_shown(found.entries, show_raw=self._show_raw), watch
-
-    def _changes_elsewhere(self, folder: OpenFolder) -> bool:
-        device = folder.status.st_dev
-        answer = self._elsewhere.get(device)
-        if answer is None:
-            mounted = mount_of(folder.fd)
-            answer = self._elsewhere[device] = mounted is not None and mounted.changes_elsewhere
-        return answer
 
     def _watch(self, folder: SourceFolder, watch: int | None) -> None:
         if watch is not None and watch in self._removed:  # taken away while this look was at it
             watch = None
             folder.outdate()
-        if watch != folder.watch:
+        is_new = watch != folder.watch
+        if is_new:
             self._unwatch(folder)
         if watch is not None:
             folder.watch = watch
             self._watched.setdefault(watch, set()).add(folder)
+            if is_new:
+                for change in [change for change in self._early if change.watch == watch]:
+                    self._take_in(folder, change)
             if folder.dropped:
                 self._unwatch(folder)
+
+    def _outdate_replaced(self, folder: SourceFolder, found: Found) -> None:
+        """Have the folders below *folder* looked at where their paths lead to others now.
+
+        They need not have told of that: who is moved with the folder above it, or is kept by a
+        program that is in it, does not.
+        """
+        for name, entry in (folder.entries or {}).items():
+            now = found.entries.get(name)
+            if entry.kind is Kind.FOLDER and (now is None or not _same_folder(entry, now)):
+                below = entry.path + b"/"
+                for other in list(self._folders):
+                    if other.path == entry.path or other.path.startswith(below):
+                        self._unwatch(other)
+                        other.outdate()
+                        self._set_due(other, other.due_after_change())
 
     def _unwatch(self, folder: SourceFolder) -> None:
         if folder.watch is None:
@@ -296,6 +327,14 @@ class Follower:
             log.warning("the source folder is back")
             self.away = ""
             self._outdate_all()
+
+
+def _same_folder(one: Entry, other: Entry) -> bool:
+    return (one.path, one.status.st_dev, one.status.st_ino) == (
+        other.path,
+        other.status.st_dev,
+        other.status.st_ino,
+    )
 
 
 def _loop_time(due: float) -> float:

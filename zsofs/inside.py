@@ -8,21 +8,25 @@ from zsofs.catalog import Finding
 from zsofs.disc import Identity, identify
 from zsofs.errors import BlockError, FormatError, StaleNodeError
 from zsofs.names import is_plain_image
-from zsofs.probe import Disc, OpenSource, block_reader, geometry_of, probe
+from zsofs.probe import CD_SYNC, Disc, OpenSource, block_reader, geometry_of, probe
 
 
 class StillWrittenError(Exception):
     """A program has the file open for writing, or may have: what is in it may yet change."""
 
 
-def look_inside(source: OpenSource, name: bytes, *, quiet: bool, identities: bool) -> Finding:
+def look_inside(
+    source: OpenSource, name: bytes, *, tells_writers: bool, quiet: bool, identities: bool
+) -> Finding:
     """What is in a file, which some program may be writing at the moment.
 
     Args:
         source: the file.
         name: its name, whose ending tells a plain image.
-        quiet: whether it is to be taken for whole where the file system cannot tell if some
-            program has it open for writing.
+        tells_writers: whether the file system may be asked if some program has it open for
+            writing: one that others change as well does not know (FUSE then says no to everyone,
+            NFS yes).
+        quiet: whether it is to be taken for whole where that cannot be told.
         identities: whether to find out which disc it is.
 
     Raises:
@@ -35,9 +39,9 @@ def look_inside(source: OpenSource, name: bytes, *, quiet: bool, identities: boo
         disc = probe(source)
     except FormatError as error:
         reason = str(error)
-    written = has_writer(source.fd)
+    written = has_writer(source.fd) if tells_writers else None
     if written or (written is None and not quiet):
-        if disc is not None or reason:
+        if disc is not None or reason or (identities and is_plain_image(name)):
             raise StillWrittenError
         return Finding(None)
     identity = None
@@ -50,8 +54,8 @@ def has_writer(fd: int) -> bool | None:
     """Whether some program has the file open for writing; None if that cannot be told.
 
     A read lease is granted only while nobody has. It is given back at once: whoever opens the file
-    for writing in between waits for these microseconds. File systems of other machines do not tell,
-    nor does any to who neither owns the file nor is root.
+    for writing in between waits for these microseconds. None is granted to who neither owns the
+    file nor is root.
     """
     try:
         # Without this the breach of a lease would be told by SIGIO, which ends a program.
@@ -69,7 +73,8 @@ def _identity(source: OpenSource, disc: Disc | None) -> Identity | None:
     """Which disc it is; None if its first blocks cannot be read."""
     try:
         if disc is None:
-            return identify(source.read_at, source.size)
+            raw_cd = source.read_at(0, len(CD_SYNC)) == CD_SYNC
+            return identify(source.read_at, source.size, raw_cd=raw_cd)
         return identify(_plain_bytes(source, disc), disc.size, raw_cd=disc.raw_cd)
     except (BlockError, StaleNodeError):
         return None

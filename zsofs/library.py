@@ -1,8 +1,10 @@
 """The shown tree as nodes with inode numbers that stand for one content each.
 
 The kernel's page cache hangs on the inode number, so a number must never come to mean other bytes
-while the kernel may still hold it. A node's number is a hash of path, kind, size and modification
-time, the same after a remount, stepped past any number still in use for something else.
+while the mount lives. A node's number is a hash of path, kind, size, modification time and time of
+the last change of any kind: the same after a remount, and another one for another content, also
+where that has the size and date of the first. It is stepped past any number still in use for
+something else.
 
 Everything here but :meth:`Library.open` belongs to the event loop.
 """
@@ -285,6 +287,6 @@ def _number(shown_path: bytes, entry: Entry) -> int:
     """A 63-bit number that stays the same after a remount; never 0 or the root's."""
     parts = [shown_path, entry.kind.value.encode()]
     if entry.kind is not Kind.FOLDER:
-        parts += [b"%d" % entry.status.st_size, b"%d" % entry.status.st_mtime_ns]
+        parts += [b"%d" % number for number in entry.key]
     digest = hashlib.blake2b(b"\0".join(parts), digest_size=8).digest()
     return max(int.from_bytes(digest, "little") >> 1, ROOT_NUMBER + 1)

@@ -11,6 +11,10 @@ from zsofs.titles import normal_id
 
 DISC_FOLDERS = {b"DVD": Media.DVD, b"CD": Media.CD}
 
+_PLAIN_ENDING = b".iso"
+_TAKEN_FOR_DISCS = (_PLAIN_ENDING, b".zso")
+"""The endings, in any case, of what OPL lists in DVD and CD."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -36,8 +40,9 @@ def arrange(
 ) -> Layout:
     """Lay out a source.
 
-    Every disc lies in DVD or CD, wherever it is in the source. Beside those two lies what the top
-    of the source has: its files, and its folders without discs at any depth.
+    Every disc lies in DVD or CD, wherever it is in the source: where the source has it in a folder
+    of that name at its top, in that one; else by what it is. Beside those two lies what the top of
+    the source has: its files, and its folders without discs at any depth.
 
     Args:
         folders: what is in each folder of the source, by path, then by name.
@@ -46,41 +51,34 @@ def arrange(
     """
     left_out: dict[bytes, str] = {}
     shortened: dict[bytes, str] = {}
-    wanted: dict[Media, dict[bytes, str]] = {Media.DVD: {}, Media.CD: {}}
+    wanted: dict[bytes, dict[bytes, str]] = {folder: {} for folder in DISC_FOLDERS}
     discs: dict[bytes, Entry] = {}
     holders: set[bytes] = set()
     for entry, own in _discs(folders):
-        holders.add(own.partition(b"/")[0])
+        holders.update(_folders_above(own))
         reason = _reason_to_leave_out(entry)
         if reason:
-            left_out[entry.path] = reason
+            left_out[entry.path] = f"not in the OPL layout: {reason}"
             continue
         name, was_cut = _name(entry, titles)
         if was_cut:
             shortened[entry.path] = name
         discs[own] = entry
-        wanted[entry.identity.media if entry.identity else Media.DVD][own] = name
+        wanted[_disc_folder(own, entry)][own] = name
     shown: dict[bytes, dict[bytes, Entry]] = {}
-    for folder, media in DISC_FOLDERS.items():
-        names = unique_names(wanted[media])
-        shown[folder] = {os.fsencode(names[own]): discs[own] for own in names}
-        for beside, entry in folders.get(folder, {}).items():
-            if entry.kind is not Kind.FOLDER and not _is_disc(entry):
-                shown[folder].setdefault(beside, entry)
-    top = folders.get(b"", {})
+    for folder, names in wanted.items():
+        shown[folder] = _others(folders, folder)
+        for own, name in unique_names(names).items():
+            shown[folder][name.encode()] = discs[own]
     root = {
         name: entry
-        for name, entry in top.items()
-        if not _is_disc(entry) and not (entry.kind is Kind.FOLDER and name in holders)
+        for name, entry in folders.get(b"", {}).items()
+        if not _is_disc(entry)
+        and not (entry.kind is Kind.FOLDER and entry.path in holders)
+        and name.upper() not in DISC_FOLDERS  # DVD and dvd are one to an SMB client
     }
     for folder in DISC_FOLDERS:
-        real = top.get(folder)
-        as_folder = real is not None and real.kind is Kind.FOLDER
-        root[folder] = (
-            replace(real, path=folder)
-            if real is not None and as_folder
-            else Entry(folder, Kind.FOLDER, folder, status)
-        )
+        root[folder] = _as_folder(folder, folders.get(b"", {}), status)
     return Layout(root, shown, left_out, shortened)
 
 
@@ -93,18 +91,41 @@ def _discs(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> Iterator[tuple[Ent
 
 
 def _is_disc(entry: Entry) -> bool:
-    """Whether it belongs into DVD or CD: a disc in a container, or a plain `.iso` file."""
+    """Whether it is a whole disc: in a container, a plain `.iso` file, or a plain image of a game.
+
+    A `.bin` file may be anything, such as a memory card.
+    """
     if entry.kind is Kind.DISC:
         return True
-    return entry.kind is Kind.FILE and entry.name.lower().endswith(b".iso")
+    if entry.kind is not Kind.FILE or entry.reason or entry.copying_since is not None:
+        return False
+    if entry.name.lower().endswith(_PLAIN_ENDING):
+        return True
+    return entry.identity is not None and entry.identity.system is not System.OTHER
+
+
+def _folders_above(path: bytes) -> Iterator[bytes]:
+    while path := path.rpartition(b"/")[0]:
+        yield path
 
 
 def _reason_to_leave_out(entry: Entry) -> str:
     if entry.identity is not None and entry.identity.system is System.PSP:
-        return "not in the OPL layout: a PSP disc"
-    if entry.disc is not None and entry.disc.raw_cd:
-        return "not in the OPL layout: raw CD sectors, which OPL cannot read"
+        return "a PSP disc"
+    if entry.disc is not None:
+        return "raw CD sectors, which OPL cannot read" if entry.disc.raw_cd else ""
+    if not entry.name.lower().endswith(_PLAIN_ENDING):
+        return "of plain images OPL reads only .iso files"
     return ""
+
+
+def _disc_folder(own: bytes, entry: Entry) -> bytes:
+    """Where a disc goes: a user who has sorted it already knows best."""
+    top = own.partition(b"/")[0].upper()
+    if b"/" in own and top in DISC_FOLDERS:
+        return top
+    media = entry.identity.media if entry.identity else Media.DVD
+    return next(folder for folder, kind in DISC_FOLDERS.items() if kind is media)
 
 
 def _name(entry: Entry, titles: Mapping[str, str]) -> tuple[str, bool]:
@@ -112,3 +133,27 @@ def _name(entry: Entry, titles: Mapping[str, str]) -> tuple[str, bool]:
     game_id = entry.identity.game_id if entry.identity else ""
     title = titles.get(normal_id(game_id)) if game_id else None
     return game_name(game_id, title_of(entry.name) if title is None else title)
+
+
+def _others(folders: Mapping[bytes, Mapping[bytes, Entry]], folder: bytes) -> dict[bytes, Entry]:
+    """What else the source has in DVD or CD, such as OPL's `games.bin`.
+
+    What is broken, or still being copied, is not there: OPL would list it as a disc.
+    """
+    return {
+        name: entry
+        for path, entries in folders.items()
+        if path.upper() == folder
+        for name, entry in entries.items()
+        if entry.kind is not Kind.FOLDER
+        and not _is_disc(entry)
+        and not name.lower().endswith(_TAKEN_FOR_DISCS)
+    }
+
+
+def _as_folder(folder: bytes, top: Mapping[bytes, Entry], status: os.stat_result) -> Entry:
+    """DVD or CD as a folder at the top: the source's own, if it has it."""
+    real = top.get(folder)
+    if real is not None and real.kind is Kind.FOLDER:
+        return replace(real, path=folder)
+    return Entry(folder, Kind.FOLDER, folder, status)

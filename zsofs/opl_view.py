@@ -8,7 +8,6 @@ from contextlib import suppress
 import trio
 
 from zsofs.census import Census
-from zsofs.errors import ZsofsError
 from zsofs.follow import PATIENCE_SECONDS, Follower
 from zsofs.library import Differences, Folder, Library, Node
 from zsofs.names import for_people
@@ -58,7 +57,7 @@ class OplView:
         self._titles = titles
         self._sources: dict[bytes, SourceFolder] = {}
         self._unseen: set[bytes] = set()
-        self._all_seen = trio.Event()
+        self._seen_enough = trio.Event()
         self._folders: dict[bytes, Folder] = {}
         self._layout: Layout | None = None
         self._outdated = trio.Event()
@@ -76,11 +75,12 @@ class OplView:
             self._follow(b"", frozenset(), root.entry.status.st_dev)
             while True:
                 await self._outdated.wait()
+                await self._seen_enough.wait()
                 await trio.sleep(GATHER_SECONDS)
-                if self._layout is not None:
+                try:
                     await self._arrange()
-                else:
-                    await self._all_seen.wait()
+                except Exception:
+                    log.exception("a bug in zsofs: the discs keep their old names")
 
     async def up_to_date(self, folder: Folder) -> None:
         """Make sure that *folder* has a listing, as new as can be had without a long wait.
@@ -94,12 +94,12 @@ class OplView:
                 self._show(folder, self._layout)
             return
         path = folder.entry.path
-        self._folders[path] = folder
         source = self._sources.get(path)
         if source is None:  # one that a symlink leads to
             source = self._follow(path, folder.above, folder.entry.status.st_dev)
         await self._follower.up_to_date(source)
-        if folder.children is None:
+        if folder.children is None or self._folders.get(path) is not folder:
+            self._folders[path] = folder  # a symlink may show the same one in another place
             self._update(folder, source)
 
     def outdate(self, node: Node) -> None:
@@ -120,16 +120,16 @@ class OplView:
 
     async def _see(self, source: SourceFolder) -> None:
         """The first look at a folder; :meth:`_changed` sees to those below it."""
-        with suppress(OSError, ZsofsError):
+        with suppress(Exception):  # the log has it
             await self._follower.up_to_date(source)
         self._unseen.discard(source.path)
         if not self._unseen:
-            self._all_seen.set()
+            self._seen_enough.set()
 
     async def _bring_up_to_date(self) -> None:
         if self._layout is None:
             with trio.move_on_after(_FIRST_SECONDS):
-                await self._all_seen.wait()
+                await self._seen_enough.wait()
             root = self._sources[b""]
             if root.found is None:
                 await self._follower.up_to_date(root)
@@ -150,7 +150,7 @@ class OplView:
                 nursery.start_soon(self._look_again, source)
 
     async def _look_again(self, source: SourceFolder) -> None:
-        with suppress(OSError, ZsofsError):
+        with suppress(Exception):
             await self._follower.up_to_date(source)
 
     async def _arrange(self) -> None:
@@ -167,14 +167,22 @@ class OplView:
             layout = await self._workers.run(
                 _NO_DEVICE, arrange, collection, root.entry.status, self._titles
             )
-            for path, reason in layout.left_out.items():
-                log.info("%s: %s", for_people(path), reason)
-            for path, name in layout.shortened.items():
-                log.warning("%s: its title is too long for OPL: %s", for_people(path), name)
+            self._tell(layout)
             self._layout = layout
+            self._seen_enough.set()
             for folder in (root, *(root.children or {}).values()):
                 if isinstance(folder, Folder) and folder.shown_path in _ARRANGED:
                     self._show(folder, layout)
+
+    def _tell(self, layout: Layout) -> None:
+        """Log what is new about discs that cannot be shown as they are."""
+        before = self._layout
+        for path, reason in layout.left_out.items():
+            if before is None or before.left_out.get(path) != reason:
+                log.info("%s: %s", for_people(path), reason)
+        for path, name in layout.shortened.items():
+            if before is None or before.shortened.get(path) != name:
+                log.warning("%s: its title is too long for OPL: %s", for_people(path), name)
 
     def _show(self, folder: Folder, layout: Layout) -> None:
         entries = layout.discs.get(folder.shown_path, layout.root)

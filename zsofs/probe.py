@@ -29,7 +29,7 @@ _PLAIN_FLAG = 1 << 31
 
 _VOLUME_DESCRIPTOR = 32 << 10
 
-_CD_SYNC = b"\x00" + b"\xff" * 10 + b"\x00"
+CD_SYNC = b"\x00" + b"\xff" * 10 + b"\x00"
 """How each raw sector of a CD begins."""
 
 
@@ -122,7 +122,7 @@ def probe(source: OpenSource) -> Disc | None:
         codec,
         geometry.size,
         geometry.block_size,
-        first.startswith(_CD_SYNC),
+        first.startswith(CD_SYNC),
         geometry.remarks,
     )
 

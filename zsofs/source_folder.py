@@ -85,7 +85,7 @@ class SourceFolder:
     @property
     def is_fresh(self) -> bool:
         """Whether the listing may be used without another look at the source."""
-        return not self.is_stale and time.monotonic() < self._fresh_until
+        return self.found is not None and not self.is_stale and time.monotonic() < self._fresh_until
 
     def outdate(self, name: bytes = b"", *, whole: bool = False) -> None:
         """Have *name*, or everything, looked at again before the listing is used.
@@ -120,7 +120,9 @@ class SourceFolder:
 
     def before(self) -> Before:
         """What a look has to go by; what is outdated from now on is for the next one."""
-        names = None if self._all_stale or not self._stale else frozenset(self._stale)
+        # What a look that failed was to look at is not known any more.
+        everything = self._all_stale or not self._stale or self.error is not None
+        names = None if everything else frozenset(self._stale)
         before = Before(
             self.entries,
             self.found.status.st_dev if self.found else 0,

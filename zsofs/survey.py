@@ -13,6 +13,7 @@ from zsofs.catalog import Catalog, Finding, Key
 from zsofs.disc import Identity
 from zsofs.errors import SourceAwayError, ZsofsError
 from zsofs.inside import StillWrittenError, look_inside
+from zsofs.mounts import mount_of
 from zsofs.names import for_people, is_plain_image, may_be_disc
 from zsofs.probe import Disc, OpenSource
 from zsofs.selection import Selection
@@ -142,6 +143,19 @@ class Surveyor:
         self.catalog = catalog
         self.selection = selection or Selection()
         self.identities = identities
+        self._elsewhere: dict[int, bool] = {}
+
+    def changes_elsewhere(self, fd: int, device: int) -> bool:
+        """Whether others than this machine's kernel may change an open file or folder."""
+        answer = self._elsewhere.get(device)
+        if answer is None:
+            mounted = mount_of(fd)
+            answer = self._elsewhere[device] = mounted is not None and mounted.changes_elsewhere
+        return answer
+
+    def forget_mounts(self) -> None:
+        """File systems were mounted or unmounted: another one may have the number of one."""
+        self._elsewhere.clear()
 
     def survey(
         self,
@@ -269,6 +283,7 @@ class _Survey:
                 finding = look_inside(
                     source,
                     entry.name,
+                    tells_writers=not self.surveyor.changes_elsewhere(source.fd, source.device),
                     quiet=self._is_quiet(entry, known),
                     identities=self.surveyor.identities,
                 )

@@ -48,6 +48,8 @@ class PlainView:
             self._sources[folder.serial] = source
             self._folders[source] = folder
         await self._follower.up_to_date(source)
+        if folder.children is None:  # what was found could not be taken then
+            self._changed(source)
 
     def outdate(self, node: Node) -> None:
         """Have the source looked at before *node* is listed again."""
