@@ -21,7 +21,7 @@ _FORMAT = 1
 NAMES = ("Disc 1", "Disc 2", "Disc 3", "Disc 4")
 """The same disc under four names."""
 
-SMALL_IMAGES = 10_000
+LIBRARY_SIZE = 10_000
 
 _DVD9_SIZE = 8_540_000 * 1000 // 2048 * 2048
 _PLAIN_SIZE = 64 * MB
@@ -97,9 +97,19 @@ class Discs:
         """A folder with a DVD9 of 2 KiB blocks, nearly all of them zeros, and a plain file."""
         return self.made("dvd9", _write_dvd9)
 
-    def small_images(self) -> Path:
-        """A folder with 10,000 small packed images."""
-        return self.made("small", _write_small_images)
+    def library(self) -> Path:
+        """A folder with 10,000 small packed discs."""
+        return self.made("library", _write_library)
+
+    def library_disk(self) -> Path:
+        """The same as an image of an ext4."""
+        return self.made("library.ext4", self._write_library_disk)
+
+    def _write_library_disk(self, target: Path) -> None:
+        if shutil.which("mkfs.ext4") is None:
+            raise Unavailable("mkfs.ext4 is missing")
+        command = ["mkfs.ext4", "-q", "-m", "0", "-d", str(self.library()), str(target), "768M"]
+        subprocess.run(command, check=True, capture_output=True)
 
     def _write_image(self, target: Path) -> None:
         with target.open("wb") as file:
@@ -164,19 +174,18 @@ def _write_dvd9(folder: Path) -> None:
     (folder / "plain.dat").write_bytes(stream("plain", _PLAIN_SIZE))
 
 
-def _write_small_images(folder: Path) -> None:
-    """Images of 16 KiB, in a folder of their own with ten folders in it."""
+def _write_library(folder: Path) -> None:
+    """Discs of 64 KiB, in ten folders: 32 KiB of zeros, as all discs begin, then data."""
     folder.mkdir()
-    sectors = [stream(f"sector {i}", 512) * 4 for i in range(8)]
-    blocks = [_lz4(sector) for sector in sectors]
-    offset = 24 + 4 * (len(blocks) + 1)
-    index = [offset]
+    empty, sectors = bytes(2048), [stream(f"sector {i}", 1024) * 2 for i in range(16)]
+    blocks = [_lz4(sector) for sector in (*[empty] * 16, *sectors)]
+    index = [24 + 4 * (len(blocks) + 1)]
     for block in blocks:
         index.append(index[-1] + len(block))
     header = struct.pack("<4sIQIBBxx", b"ZISO", 24, 2048 * len(blocks), 2048, 1, 0)
     content = header + struct.pack(f"<{len(index)}I", *index) + b"".join(blocks)
-    for number in range(SMALL_IMAGES):
-        inner = folder / f"Shelf {number // (SMALL_IMAGES // 10)}"
+    for number in range(LIBRARY_SIZE):
+        inner = folder / f"Shelf {number // (LIBRARY_SIZE // 10)}"
         inner.mkdir(exist_ok=True)
         (inner / f"Game {number:05}.zso").write_bytes(content)
 

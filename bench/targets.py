@@ -110,6 +110,9 @@ def _others() -> Iterator[Target]:
     yield Target("four-readers", "mbs", _LZ4, _SQUASHFUSE, 1.0)
     yield Target("first-byte", "again_ms", "zsofs-dvd9", "zsofs-plain", 2, 1.2, at_most=True)
     yield Target("first-byte", "first_ms", "zsofs-dvd9", "zsofs-plain", at_most=True)
+    yield Target("listing-cold", "first_s", "zsofs-cold", "source-cold", 1.5, 1.0, at_most=True)
+    for figure in ("first_s", "again_s"):
+        yield Target("listing", figure, "zsofs-known", "listed", 1.3, 1.0, at_most=True)
     for packed in ("lz4-2k", "zstd-32k"):
         yield Target("many-discs", "rss_mib", f"zsofs-500-{packed}", None, 114, at_most=True)
         yield Target("many-discs", "later_mib", f"zsofs-500-{packed}", None, 60, at_most=True)

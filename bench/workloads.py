@@ -1,7 +1,8 @@
 """All workloads, in the order in which they are run and shown."""
 
-from bench.folders import FIRST_BYTE, LISTING
+from bench.folders import FIRST_BYTE
 from bench.hung import HUNG
+from bench.library import LISTING, LISTING_COLD
 from bench.many_discs import MANY_DISCS
 from bench.measure import Workload
 from bench.players import PCSX2, STREAM
@@ -20,6 +21,7 @@ WORKLOADS: tuple[Workload, ...] = (
     MANY_DISCS,
     FIRST_BYTE,
     LISTING,
+    LISTING_COLD,
     THROTTLED,
     HUNG,
 )

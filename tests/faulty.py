@@ -2,7 +2,8 @@
 
 While the file that the variable ZSOFS_FAULT names holds three words, «handler target error», the
 target function raises that error whenever it is called on behalf of that FUSE handler, in
-whatever thread or task. Each time, a line is added to the file of the same name and ``.done``.
+whatever thread or task; «background» stands for what no handler waits for. The error «slow» means
+that the target first sleeps. Each time, a line is added to the file of the same name and ``.done``.
 """
 
 import errno
@@ -10,13 +11,31 @@ import functools
 import inspect
 import os
 import sys
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
 import pyfuse3
 
-from zsofs import cache, cli, fs, image, library, reads, source, survey, workers
+from zsofs import (
+    cache,
+    catalog,
+    cli,
+    follow,
+    fs,
+    image,
+    inside,
+    invalidation,
+    library,
+    reads,
+    shown,
+    source,
+    survey,
+    view,
+    watch,
+    workers,
+)
 
 HANDLERS = (
     "lookup",
@@ -32,20 +51,44 @@ HANDLERS = (
     "forget",
 )
 
+BACKGROUND = (
+    (follow.Follower, "_follow_changes"),
+    (follow.Follower, "_follow_mounts"),
+    (follow.Follower, "_keep_time"),
+    (invalidation.Invalidations, "serve"),
+)
+
 TARGETS: dict[str, tuple[Any, str]] = {
     "Library.node": (library.Library, "node"),
     "Library.folder": (library.Library, "folder"),
     "Library.open": (library.Library, "open"),
-    "Library.survey": (library.Library, "survey"),
-    "Library.known_entries": (library.Library, "known_entries"),
     "Library.update": (library.Library, "update"),
     "Library.remember": (library.Library, "remember"),
     "Library.forget": (library.Library, "forget"),
     "Library.is_current": (library.Library, "is_current"),
-    "SourceTree.list": (source.SourceTree, "list"),
+    "SourceTree.folder": (source.SourceTree, "folder"),
+    "OpenFolder.names": (source.OpenFolder, "names"),
+    "OpenFolder.stat": (source.OpenFolder, "stat"),
     "SourceTree.open": (source.SourceTree, "open"),
     "SourceTree.statvfs": (source.SourceTree, "statvfs"),
-    "survey.shown_names": (survey, "shown_names"),
+    "PlainView.up_to_date": (view.PlainView, "up_to_date"),
+    "PlainView.doubt": (view.PlainView, "doubt"),
+    "Follower.up_to_date": (follow.Follower, "up_to_date"),
+    "Follower._take_changes": (follow.Follower, "_take_changes"),
+    "Follower._begin": (follow.Follower, "_begin"),
+    "follow.as_shown": (follow, "as_shown"),
+    "shown.shown_names": (shown, "shown_names"),
+    "Surveyor.survey": (survey.Surveyor, "survey"),
+    "survey.look_inside": (survey, "look_inside"),
+    "inside.has_writer": (inside, "has_writer"),
+    "survey.mount_of": (survey, "mount_of"),
+    "watch.mounts_around": (watch, "mounts_around"),
+    "Catalog.folder": (catalog.Catalog, "folder"),
+    "Catalog.keep": (catalog.Catalog, "keep"),
+    "Invalidations.send": (invalidation.Invalidations, "send"),
+    "Invalidations._tell": (invalidation.Invalidations, "_tell"),
+    "Watcher.add": (watch.Watcher, "add"),
+    "Watcher.changes": (watch.Watcher, "changes"),
     "fs._attributes": (fs, "_attributes"),
     "Reads.read": (reads.Reads, "read"),
     "ExtentCache.get": (cache.ExtentCache, "get"),
@@ -60,8 +103,7 @@ TARGETS: dict[str, tuple[Any, str]] = {
     "os.open": (os, "open"),
     "os.fstat": (os, "fstat"),
     "os.listdir": (os, "listdir"),
-    "os.lstat": (os, "lstat"),
-    "os.fstatvfs": (os, "fstatvfs"),
+    "os.statvfs": (os, "statvfs"),
 }
 
 ERRORS: dict[str, tuple[Callable[[], Exception], int]] = {
@@ -80,6 +122,7 @@ ERRORS: dict[str, tuple[Callable[[], Exception], int]] = {
 
 _handler: ContextVar[str] = ContextVar("_handler", default="")
 _open, _read, _write, _close = os.open, os.read, os.write, os.close
+SLOW_SECONDS = 1.0
 
 
 def _fail_if_wanted(target: str) -> None:
@@ -98,6 +141,9 @@ def _fail_if_wanted(target: str) -> None:
     fd = _open(path + ".done", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     _write(fd, " ".join(words).encode() + b"\n")
     _close(fd)
+    if words[2] == "slow":
+        time.sleep(SLOW_SECONDS)
+        return
     error, _ = ERRORS[words[2]]
     raise error()
 
@@ -150,6 +196,8 @@ def _install() -> None:
         setattr(owner, name, _faulty(target, getattr(owner, name)))
     for name in HANDLERS:
         setattr(fs.Operations, name, _named(name, getattr(fs.Operations, name)))
+    for owner, name in BACKGROUND:
+        setattr(owner, name, _named("background", getattr(owner, name)))
     begin = fs.Operations.__init__
 
     def begin_with_listings(self: fs.Operations, *args: Any) -> None:

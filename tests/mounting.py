@@ -1,5 +1,6 @@
 """Real mounts for tests: start the command, wait until it is ready, always take it down."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from zsofs.mounts import mounted_at
 
@@ -96,6 +98,25 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = 20.0
     while not condition():
         assert time.monotonic() < end, f"waited {seconds} s in vain for {what}"
         time.sleep(0.01)
+
+
+def names(folder: Path) -> list[str]:
+    """What a folder shows, sorted."""
+    return sorted(os.listdir(folder))
+
+
+def wait_for(folder: Path, *wanted: str, seconds: float = 20.0) -> None:
+    """Wait until a folder shows just these names."""
+    wait_until(lambda: names(folder) == sorted(wanted), f"{wanted} in {folder}", seconds)
+
+
+def status_of(made: Mount) -> dict[str, Any]:
+    """What `zsofs status --json` says of a mount."""
+    done = subprocess.run(
+        [*ZSOFS, "status", "--json", str(made.path)], capture_output=True, text=True, check=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 def drop_pages(path: Path) -> None:

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +33,8 @@ SEED = 20250309
 READERS = 4
 STEMS = [f"{folder}Disc {number}" for folder in ("", "sub/") for number in range(3)]
 """Of the packed files in the source, and of the discs that the mount makes of them."""
+
+_MOMENT = 0.05
 
 BLOCK = 16 << 10
 PACKERS: tuple[Callable[[bytes], bytes], ...] = (
@@ -124,6 +126,15 @@ class Model:
             before = self._shown.setdefault(status.st_ino, shown)
         assert before == shown, f"number {status.st_ino}: {before}, now {shown}"
 
+    def describe(self, found: bytes | str | None) -> str:
+        """In words, what was read of a disc or packed file."""
+        if not isinstance(found, bytes):
+            return found or "nothing"
+        for number, one in enumerate(self._versions):
+            if found in (one.image, one.packed):
+                return f"version {number} of {len(self._versions)}"
+        return f"{len(found)} bytes of no version"
+
     def _of(self, status: os.stat_result) -> list[Version]:
         known = self._meanings.get(status.st_ino)
         if known is None:
@@ -164,9 +175,8 @@ class Reader(threading.Thread):
         self._model = model
         self._stop_event = stop
         self._handles: list[Handle] = []
-        self.may_read = threading.Event()
-        self.may_read.set()
-        self.is_away = threading.Event()
+        self._pauses = self._wanted_pauses = 0
+        self._may_read = threading.Event()
         self.done: Counter[str] = Counter()
         self.problem = ""
 
@@ -174,21 +184,27 @@ class Reader(threading.Thread):
         acts = [self._open, self._close, self._list, self._read]
         try:
             while not self._stop_event.is_set():
-                if not self.may_read.is_set():
-                    self._pause()
+                if self._pauses != self._wanted_pauses:
+                    self._close_all()
+                    self._pauses = self._wanted_pauses
+                    self._may_read.wait()
                 self._random.choices(acts, [3, 2, 1, 30])[0]()
         except Exception as error:
             self.problem = f"{self.name}, after {dict(self.done)}: {error!r}"
         finally:
             self._close_all()
-            self.is_away.set()
 
-    def _pause(self) -> None:
-        self._close_all()
-        self.is_away.set()
-        while not self.may_read.wait(0.1) and not self._stop_event.is_set():
-            pass
-        self.is_away.clear()
+    def pause(self) -> None:
+        """Have it close everything, and wait until it has."""
+        self._may_read.clear()
+        self._wanted_pauses += 1
+        wait_until(
+            lambda: self._pauses == self._wanted_pauses or not self.is_alive(), "a reader's pause"
+        )
+
+    def go_on(self) -> None:
+        """End the pause."""
+        self._may_read.set()
 
     def _open(self) -> None:
         if len(self._handles) >= 6:
@@ -270,39 +286,53 @@ class Editor:
         self._random = random.Random(SEED)
         self._numbers = itertools.count()
         self._there: dict[str, Version | Odd] = {}
+        self._unshown: list[str] = []
+        self._last: deque[str] = deque(maxlen=5)
         self.done: Counter[str] = Counter()
 
     def step(self) -> None:
-        """Do one to three things, then wait until they show."""
-        stems: list[str] = []
+        """Do one to three things, each to another file, then wait until they show.
+
+        Of two changes to one file the mount may show the first when the second is done.
+        """
+        self._unshown.clear()
         for _ in range(self._random.choice((1, 1, 2, 3))):
-            stems += self._one_thing()
-        for stem in stems:
+            self._unshown += self._one_thing()
+        for stem in self._unshown:
             self.wait_until_shown(stem)
 
     def wait_until_shown(self, stem: str) -> None:
-        """The new content comes, whole; and then there is no way back to what was before."""
-        what = self._random_name(stem)
-        wait_until(lambda: self._shows(stem) or self._failed(), f"{what} after {self.done}")
+        """The new content comes, whole; and then there is no way back to what was before.
+
+        But for a moment: what the kernel was told last before the change was found may reach it
+        after what it was told first, and is taken back as soon as it is there.
+        """
+        wrong = ""
+
+        def is_shown() -> bool:
+            nonlocal wrong
+            wrong = self._wrong_with(stem)
+            return not wrong or self._failed()
+
+        try:
+            wait_until(is_shown, "what has to be shown")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {stem}, {wrong}; last: {self._last}") from None
+        time.sleep(_MOMENT)
         for direct in (False, True):
-            assert self._shows(stem, direct=direct) or self._failed(), (
-                f"{stem}: old bytes came back after {self.done}"
-            )
+            wrong = self._wrong_with(stem, direct=direct)
+            assert not wrong or self._failed(), f"{stem} was right, then {wrong}; {self._last}"
 
     def wait_until_all_is_shown(self) -> None:
         for stem in STEMS:
             self.wait_until_shown(stem)
-
-    def _random_name(self, stem: str) -> str:
-        there = self._there.get(stem)
-        return f"{stem} as {'nothing' if there is None else type(there).__name__}"
 
     def _failed(self) -> bool:
         """Whether a reader has found something; then that is the problem to tell of."""
         return any(reader.problem for reader in self._readers)
 
     def _one_thing(self) -> list[str]:
-        stem = self._random.choice(STEMS)
+        stem = self._any_shown()
         there = self._there.get(stem)
         if there is None:
             acts: list[Callable[[str], list[str]]] = [self._write_new, self._rename_new]
@@ -330,6 +360,7 @@ class Editor:
             ]
         act = self._random.choice(acts)
         self.done[act.__name__.strip("_")] += 1
+        self._last.append(f"{act.__name__.strip('_')} {stem}")
         return act(stem)
 
     # What makes a file
@@ -376,7 +407,7 @@ class Editor:
         return [stem]
 
     def _rename(self, stem: str) -> list[str]:
-        other = self._random.choice([one for one in STEMS if one != stem])
+        other = self._any_shown(stem)
         self._path(stem).rename(self._path(other))
         self._there[other] = self._there.pop(stem)
         return [stem, other]
@@ -439,20 +470,24 @@ class Editor:
 
     def _write_twin_over_and_put_date_back(self, stem: str) -> list[str]:
         """Who had it open could not tell, so nobody has; who opens it from now on can."""
-        for reader in self._readers:
-            reader.may_read.clear()
-        for reader in self._readers:
-            assert reader.is_away.wait(20)
-        point = os.fsencode(self._mount.path)
-        wait_until(lambda: not ask(point, "status")["readers"], "the end of all readers")
-        date = self._path(stem).stat()
-        self._write_twin_over(stem)
-        _put_date(self._path(stem), date)
-        for reader in self._readers:
-            reader.may_read.set()
+        try:
+            for reader in self._readers:
+                reader.pause()
+            point = os.fsencode(self._mount.path)
+            wait_until(lambda: not ask(point, "status")["readers"], "the end of all readers")
+            date = self._path(stem).stat()
+            self._write_twin_over(stem)
+            _put_date(self._path(stem), date)
+        finally:
+            for reader in self._readers:
+                reader.go_on()
         return [stem]
 
     # Help
+
+    def _any_shown(self, *but: str) -> str:
+        """A file as it shows in the mount, also if that is not at all."""
+        return self._random.choice([one for one in STEMS if one not in (*self._unshown, *but)])
 
     def _path(self, stem: str) -> Path:
         return self._source / f"{stem}.zso"
@@ -496,18 +531,22 @@ class Editor:
         self._there[stem] = Odd(self._path(stem).read_bytes(), there.image)
         return [stem]
 
-    def _shows(self, stem: str, *, direct: bool = False) -> bool:
-        """Whether a program that opens *stem* now gets what it has to."""
+    def _wrong_with(self, stem: str, *, direct: bool = False) -> str:
+        """What a program that opens *stem* now finds wrong; empty if it gets what it has to."""
         there = self._there.get(stem)
-        if there is not None and self._dates(stem) != {self._path(stem).stat().st_mtime_ns}:
-            return False
-        disc = self._read(f"{stem}.iso", direct)
-        packed = self._read(f"{stem}.zso", direct)
+        dates = self._dates(stem)
+        if there is not None and dates != {self._path(stem).stat().st_mtime_ns}:
+            return f"has the dates {dates} instead of {self._path(stem).stat().st_mtime_ns}"
+        found = self._read(f"{stem}.iso", direct), self._read(f"{stem}.zso", direct)
         if isinstance(there, Version):
-            return (disc, packed) == (there.image, None)
-        if isinstance(there, Odd):
-            return (disc, packed) in ((None, there.packed), (there.image, None))
-        return disc is packed is None
+            right = found == (there.image, None)
+        elif isinstance(there, Odd):
+            right = found in ((None, there.packed), (there.image, None))
+        else:
+            right = found == (None, None)
+        if right:
+            return ""
+        return " and ".join(map(self._model.describe, found))
 
     def _dates(self, stem: str) -> set[int]:
         """The dates that the mount shows for it."""
@@ -689,3 +728,24 @@ def test_a_disc_written_over_with_its_old_date_is_new_to_who_opens_it(
     _put_date(path, date)
     wait_until(lambda: is_shown(made, "Game.iso", new.image), "the new disc")
     assert (made.path / "Game.iso").stat().st_ino != before
+
+
+def test_a_listing_that_takes_long_does_not_bring_a_replaced_disc_back(
+    source: Path, tmp_path: Path, mount: MountMaker
+) -> None:
+    """What is told late in a listing is as it is then, though the listing began before."""
+    old, new = two_versions()
+    for number in range(5000):
+        (source / f"{number} {'x' * 100}.zso").touch()
+    last = os.listdir(source)[-1]
+    (source / last).write_bytes(old.packed)
+    made = mount(source)
+    disc = made.path / last.replace(".zso", ".iso")
+    assert os.listdir(made.path)[-1] == disc.name
+    with disc.open("rb"), os.scandir(made.path) as listing:  # its number stays in use
+        assert not next(listing).stat().st_size  # and so the kernel asks for all attributes
+        (tmp_path / "new").write_bytes(new.packed)
+        (tmp_path / "new").rename(source / last)
+        wait_until(lambda: is_shown(made, disc.name, new.image), "the new disc")
+        assert disc.name in {entry.name for entry in listing}
+        assert is_shown(made, disc.name, new.image)

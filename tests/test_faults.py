@@ -18,7 +18,7 @@ import pytest
 from tests import writers
 from tests.conftest import MountMaker
 from tests.faulty import ERRORS, HANDLERS
-from tests.mounting import DATA, Mount, mounted, wait_until
+from tests.mounting import DATA, ZSOFS, Mount, mounted, wait_for, wait_until
 from zsofs.fs import Operations
 from zsofs.mounts import mounted_at
 
@@ -132,29 +132,41 @@ Provoke = Callable[[Path], None]
 CASES: dict[str, list[tuple[str, Provoke]]] = {
     "lookup": [
         ("Library.folder", provoke_lookup),
-        ("Library.known_entries", provoke_lookup),
-        ("Library.survey", provoke_lookup),
-        ("SourceTree.list", provoke_lookup),
-        ("survey.shown_names", provoke_lookup),
+        ("PlainView.up_to_date", provoke_lookup),
+        ("Follower.up_to_date", provoke_lookup),
+        ("Follower._take_changes", provoke_lookup),
+        ("Watcher.changes", provoke_lookup),
+        ("Follower._begin", provoke_lookup),
+        ("Surveyor.survey", provoke_lookup),
+        ("SourceTree.folder", provoke_lookup),
+        ("Watcher.add", provoke_lookup),
+        ("OpenFolder.names", provoke_lookup),
+        ("Catalog.folder", provoke_lookup),
+        ("Catalog.keep", provoke_lookup),
+        ("follow.as_shown", provoke_lookup),
+        ("shown.shown_names", provoke_lookup),
         ("Library.update", provoke_lookup),
         ("Library.remember", provoke_lookup),
         ("fs._attributes", provoke_lookup),
         ("Workers.run", provoke_lookup),
         ("os.listdir", provoke_lookup),
-        ("os.lstat", provoke_lookup),
     ],
     "getattr": [("Library.node", provoke_getattr), ("fs._attributes", provoke_getattr)],
     "readlink": [("Library.node", provoke_readlink)],
     "opendir": [
         ("Library.folder", provoke_listing),
-        ("Library.survey", provoke_listing),
+        ("PlainView.up_to_date", provoke_listing),
+        ("Follower.up_to_date", provoke_listing),
+        ("Follower._take_changes", provoke_listing),
+        ("Surveyor.survey", provoke_listing),
+        ("SourceTree.folder", provoke_listing),
+        ("follow.as_shown", provoke_listing),
         ("Library.update", provoke_listing),
         ("Workers.run", provoke_listing),
         ("os.open", provoke_listing),
     ],
     "readdir": [
         ("listings.get", provoke_listing),
-        ("Library.is_current", provoke_listing),
         ("fs._attributes", provoke_listing),
         ("pyfuse3.readdir_reply", provoke_listing),
         ("Library.remember", provoke_listing),
@@ -179,7 +191,7 @@ CASES: dict[str, list[tuple[str, Provoke]]] = {
     "statfs": [
         ("SourceTree.statvfs", provoke_statfs),
         ("Workers.run", provoke_statfs),
-        ("os.fstatvfs", provoke_statfs),
+        ("os.statvfs", provoke_statfs),
     ],
     # The kernel waits for no answer to these.
     "releasedir": [("listings.pop", provoke_listing)],
@@ -191,6 +203,9 @@ CASES: dict[str, list[tuple[str, Provoke]]] = {
     "forget": [("Library.forget", provoke_forget)],
 }
 UNANSWERED = ("releasedir", "release", "forget")
+
+# Where the source's error is no fault of the call: it is answered as it was the last time.
+LAST_ANSWER = ("statfs",)
 
 # Faults in these come before the folder was ever listed, for the kernel keeps what it knows.
 BEFORE_LISTING = ("lookup", "opendir")
@@ -259,9 +274,10 @@ def test_a_fault_costs_one_call(
         else:
             check_case(folder)
         with faults.on(handler, target, error) as fault:
-            if handler in UNANSWERED:
+            is_error_of_source = isinstance(ERRORS[error][0](), OSError)
+            if handler in UNANSWERED or (handler in LAST_ANSWER and is_error_of_source):
                 provoke(folder)
-                wait_until(lambda wanted=fault: wanted in faults.done(), fault)  # type: ignore[misc]
+                wait_for_fault(faults, fault)
             else:
                 with pytest.raises(OSError) as caught:
                     provoke(folder)
@@ -270,6 +286,91 @@ def test_a_fault_costs_one_call(
         assert made.is_alive(), fault
         check_case(folder)
     assert made.log_lines("fault")
+
+
+# By where a fault is put: what nobody waits for.
+BEHIND_THE_SCENES = (
+    "Follower._take_changes",
+    "Watcher.changes",
+    "Follower._begin",
+    "Workers.run",
+    "Surveyor.survey",
+    "SourceTree.folder",
+    "Watcher.add",
+    "OpenFolder.stat",
+    "survey.look_inside",
+    "inside.has_writer",
+    "follow.as_shown",
+    "Library.update",
+    "Invalidations.send",
+    "Invalidations._tell",
+)
+
+
+@pytest.mark.parametrize("target", BEHIND_THE_SCENES)
+def test_a_fault_behind_the_scenes_costs_nothing(
+    source: Path,
+    tmp_path: Path,
+    mount: MountMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+) -> None:
+    faults = Faults(tmp_path / "fault")
+    monkeypatch.setenv("ZSOFS_FAULT", str(faults.path))
+    monkeypatch.chdir(ROOT)
+    folder = source / "case"
+    make_case(folder)
+    made = mount(source, command=FAULTY)
+    check_case(made.path / "case")
+    wanted = ["Game.iso", "link", "plain.txt"]
+    for error in ("ValueError", "OSError", "StopIteration"):
+        with faults.on("background", target, error) as fault:
+            (folder / f"{error}.zso").write_bytes(writers.maxcso_zso(IMAGE, block_size=2048))
+            (folder / "plain.txt").chmod(0o600)
+            wait_for_fault(faults, fault)
+            assert made.is_alive(), fault
+        (folder / "plain.txt").chmod(0o644)
+        if target in ("survey.look_inside", "inside.has_writer"):  # it is shown as it is
+            subprocess.run([*ZSOFS, "reload", str(made.path)], check=True)
+        wanted.append(f"{error}.iso")
+        wait_for(made.path / "case", *wanted)
+        assert (made.path / "case" / f"{error}.iso").read_bytes() == IMAGE
+    assert made.log_lines("a fault")
+
+
+@pytest.mark.parametrize("target", ["watch.mounts_around", "survey.mount_of"])
+def test_a_fault_in_a_look_at_the_mounts_costs_nothing(
+    source: Path,
+    tmp_path: Path,
+    mount: MountMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+) -> None:
+    """Any mount will do to have the table looked at, here that of a folder in the source."""
+    faults = Faults(tmp_path / "fault")
+    monkeypatch.setenv("ZSOFS_FAULT", str(faults.path))
+    monkeypatch.chdir(ROOT)
+    make_case(source / "case")
+    (source / "inner").mkdir()
+    (tmp_path / "other").mkdir()
+    shutil.copy(DATA / "zstd-2048.zso", tmp_path / "other" / "Other.zso")
+    made = mount(source, command=FAULTY)
+    check_case(made.path / "case")
+    assert os.listdir(made.path / "inner") == []
+    for error in ("ValueError", "OSError"):
+        with (
+            faults.on("background", target, error) as fault,
+            mounted(tmp_path / "other", source / "inner"),
+        ):
+            wait_for_fault(faults, fault)
+            assert made.is_alive()
+            faults.path.write_text("")
+            wait_for(made.path / "inner", "Other.iso")
+        check_case(made.path / "case")
+
+
+def wait_for_fault(faults: Faults, fault: str) -> None:
+    wait_until(lambda: fault in faults.done(), fault)
 
 
 # A source that hangs.

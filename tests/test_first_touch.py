@@ -87,16 +87,16 @@ def test_walks_of_other_programs_are_clean(source: Path, tmp_path: Path, mount: 
         (folder / f"cover {number}.jpg").write_bytes(bytes(number * 100))
     made = mount(source)
     for command in (
-        ["find", made.path, "-ls"],
-        ["du", "-s", made.path],
-        ["rsync", "-n", "-a", "-v", f"{made.path}/", tmp_path / "copy"],
-        ["ls", "-lR", made.path],
+        ["find", str(made.path), "-ls"],
+        ["du", "-s", str(made.path)],
+        ["rsync", "-n", "-a", "-v", f"{made.path}/", str(tmp_path / "copy")],
+        ["ls", "-lR", str(made.path)],
     ):
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert done.stderr == ""
     copy = tmp_path / "copy"
-    subprocess.run(["rsync", "-a", f"{made.path}/", copy], check=True)
-    again = ["rsync", "-n", "-a", "-i", f"{made.path}/", copy]
+    subprocess.run(["rsync", "-a", f"{made.path}/", str(copy)], check=True)
+    again = ["rsync", "-n", "-a", "-i", f"{made.path}/", str(copy)]
     said = subprocess.run(again, capture_output=True, text=True, check=True)
     assert said.stdout == "", "nothing to do the second time"
     assert (copy / "folder 1" / "below" / "Disc 5.iso").read_bytes() == (

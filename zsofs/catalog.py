@@ -11,6 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,13 @@ CREATE TABLE file (
 ) WITHOUT ROWID;
 """
 
+_CODECS: dict[object, Codec] = {int(codec): codec for codec in Codec}
+
 Key = tuple[int, int, int]
 """Size in bytes, modification time and change time in nanoseconds: one content of a file."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finding:
     """What was found inside a file.
 
@@ -183,7 +186,9 @@ def _opened(file: Path, source: bytes) -> sqlite3.Connection | None:
     """
     try:
         return _connected(str(file), source)
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # it has no such table or column
+            return None
         raise
     except sqlite3.DatabaseError:
         return None
@@ -192,6 +197,7 @@ def _opened(file: Path, source: bytes) -> sqlite3.Connection | None:
 def _connected(name: str, source: bytes) -> sqlite3.Connection | None:
     """A connection to a catalog of *source*, made if it is not there; None if it is another's."""
     connection = sqlite3.connect(name, timeout=_WAIT_SECONDS, check_same_thread=False)
+    connection.text_factory = partial(str, encoding="utf-8", errors="replace")
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -207,6 +213,9 @@ def _connected(name: str, source: bytes) -> sqlite3.Connection | None:
             and connection.execute("PRAGMA user_version").fetchone() == (_VERSION,)
             and connection.execute("SELECT path FROM source").fetchall() == [(source,)]
             and connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+            and not connection.execute(
+                f"SELECT folder, name, {_COLUMNS} FROM file LIMIT 0"
+            ).fetchall()
         )
     except BaseException:
         connection.close()
@@ -273,12 +282,12 @@ def _finding(row: list[object]) -> Finding | None:
 
 def _disc(row: list[object]) -> Disc:
     container, codec, size, block_size, raw_cd, remarks = row
-    if not (isinstance(size, int) and isinstance(block_size, int) and isinstance(codec, int)):
+    if not (isinstance(size, int) and isinstance(block_size, int) and codec in _CODECS):
         raise TypeError("not numbers")
     if not (0 <= size <= MAX_IMAGE_SIZE and 0 < block_size <= MAX_BLOCK_SIZE):
         raise ValueError("out of bounds")
     said = tuple(_text(remarks).split("\n")) if remarks else ()
-    return Disc(_text(container), Codec(codec), size, block_size, bool(raw_cd), said)
+    return Disc(_text(container), _CODECS[codec], size, block_size, bool(raw_cd), said)
 
 
 def _storable(text: str) -> str:

@@ -15,7 +15,7 @@ class Counters:
 
     Attributes:
         requests: reads that the kernel asked for.
-        bytes: given to it.
+        bytes: that it asked for, as far as the file goes.
         lookups: extents looked for in the cache.
         loads: of those, how many were not there.
         blocks: decoded; of a plain file none.

@@ -120,7 +120,8 @@ class Follower:
         return "events and polling" if polled else "events"
 
     def forget(self, paths: Sequence[bytes]) -> None:
-        """Keep nothing of these folders for the next mount: they are gone."""
+        """Keep nothing for the next mount of these folders, unless they are merely left out."""
+        paths = [path for path in paths if self._surveyor.selection.reaches(path)]
         if paths and self._nursery is not None:
             run, catalog = self._workers.run, self._surveyor.catalog
             self._nursery.start_soon(run, 0, catalog.drop_folders, paths)

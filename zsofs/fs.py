@@ -10,7 +10,9 @@ import itertools
 import logging
 import math
 import os
+import resource
 import stat
+import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
@@ -30,9 +32,10 @@ from pyfuse3 import (
 )
 
 from zsofs import turns
-from zsofs.errors import StaleNodeError, ZsofsError
+from zsofs.errors import BlockError, StaleNodeError, ZsofsError
 from zsofs.image import Content
 from zsofs.library import Folder, Library, Node
+from zsofs.names import MAX_NAME
 from zsofs.reads import Reads
 from zsofs.source_folder import FRESH_SECONDS
 from zsofs.survey import Kind
@@ -48,6 +51,13 @@ _SHRINK_SECONDS = 15
 _PATIENCE_SECONDS = 0.25
 """How long `df` waits before the last answer has to do."""
 
+_NO_ROOM = os.statvfs_result((4096, 4096, 0, 0, 0, 0, 0, 0, 0, MAX_NAME))
+
+
+_SPARE_DESCRIPTORS = 64
+"""Of those that the system allows, so many are not for discs: without them no folder could be
+looked at, and a disc that was to be looked into would show as a packed file."""
+
 
 class View(Protocol):
     """What decides how the source is shown."""
@@ -55,8 +65,8 @@ class View(Protocol):
     async def up_to_date(self, folder: Folder) -> None:
         """Make sure that *folder* has a listing, as new as can be had without a long wait."""
 
-    def outdate(self, node: Node) -> None:
-        """Have the source looked at before *node* is listed again."""
+    def doubt(self, node: Node) -> None:
+        """Have the file looked into anew before *node* is listed again."""
 
 
 def _guarded(
@@ -89,10 +99,19 @@ def _guarded(
 
 @dataclass(slots=True)
 class _OpenFile:
-    """One content that readers have open, and how many do."""
+    """One content that readers have open.
 
+    Attributes:
+        node: what it is the content of.
+        content: the same, open.
+        handles: how often it is open.
+        doubted: whether a block of it could not be decoded.
+    """
+
+    node: Node
     content: Content
     handles: int = 0
+    doubted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +140,10 @@ class Operations(pyfuse3.Operations):
         self._reads = reads
         self._workers = workers
         self._files: dict[int, _OpenFile] = {}
+        self._descriptors = 0
+        self._most_descriptors = _most_descriptors()
         self._handles: dict[int, tuple[_OpenFile, int]] = {}
-        self._listings: dict[int, list[tuple[bytes, Node]]] = {}
+        self._listings: dict[int, tuple[Folder, list[bytes]]] = {}
         self._numbers = itertools.count(1)
         self._room: os.statvfs_result | None = None
 
@@ -178,19 +199,26 @@ class Operations(pyfuse3.Operations):
 
     @_guarded
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
-        """Fix a listing for the readdir calls to come."""
-        children = await self._children(self._library.folder(inode))
+        """Fix the names, and their order, for the readdir calls to come."""
+        folder = self._library.folder(inode)
+        children = await self._children(folder)
         handle = next(self._numbers)
-        self._listings[handle] = list(children.items())
+        self._listings[handle] = folder, list(children)
         return FileHandleT(handle)
 
     @_guarded
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
-        """Entries from number *start_id* on, as many as fit."""
-        listing = self._listings[fh]
-        for position in range(start_id, len(listing)):
-            name, node = listing[position]
-            if not self._library.is_current(node):  # gone since opendir
+        """Entries from number *start_id* on, as many as fit.
+
+        Each as it is now, not as it was at opendir: the kernel takes what it is told here for the
+        newest, and would open a replaced disc again after it was told to forget it.
+        """
+        folder, names = self._listings[fh]
+        children = folder.children or {}
+        for position in range(start_id, len(names)):
+            name = names[position]
+            node = children.get(name)
+            if node is None:  # gone since opendir
                 continue
             if not pyfuse3.readdir_reply(token, FileNameT(name), _attributes(node), position + 1):
                 break
@@ -245,12 +273,16 @@ class Operations(pyfuse3.Operations):
     @_guarded
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
         """Bytes of an open file; the view is sent before anything else runs."""
-        content = self._handles[fh][0].content
+        file = self._handles[fh][0]
+        content = file.content
         try:
             return cast(bytes, await self._reads.read(content, off, size))
         except ZsofsError as error:
             log.warning("%s: %s", content.name, error)
             self._reads.statistics.of(content.name).errors += 1
+            if isinstance(error, BlockError) and not file.doubted:
+                file.doubted = True
+                self._view.doubt(file.node)  # the catalog may have told a wrong codec
             raise FUSEError(error.errno) from None
         except OSError as error:
             log.warning("%s: cannot be read at %d: %s", content.name, off, error.strerror)
@@ -264,20 +296,28 @@ class Operations(pyfuse3.Operations):
         file.handles -= 1
         if not file.handles:
             del self._files[file.content.serial]
-            await self._workers.run(file.content.device, file.content.close)
+            await self._close(file.content)
 
     async def _open(self, node: Node) -> _OpenFile:
-        device = node.entry.status.st_dev
+        if self._descriptors >= self._most_descriptors:
+            raise OSError(errno.EMFILE, "too many discs are open")
+        self._descriptors += 1
         try:
-            content = await self._workers.run(device, self._library.open, node)
-        except StaleNodeError:
-            self._view.outdate(node)  # the kernel looks the name up again at once
+            content = await self._workers.run(node.entry.status.st_dev, self._library.open, node)
+        except BaseException as error:
+            self._descriptors -= 1
+            if isinstance(error, StaleNodeError):
+                self._view.doubt(node)  # the kernel looks the name up again at once
             raise
-        file = self._files.setdefault(content.serial, _OpenFile(content))
+        file = self._files.setdefault(content.serial, _OpenFile(node, content))
         file.handles += 1
         if file.content is not content:  # someone else opened it meanwhile
-            await self._workers.run(device, content.close)
+            await self._close(content)
         return file
+
+    async def _close(self, content: Content) -> None:
+        await self._workers.run(content.device, content.close)
+        self._descriptors -= 1
 
     async def _children(self, folder: Folder) -> dict[bytes, Node]:
         """The folder's listing."""
@@ -287,18 +327,29 @@ class Operations(pyfuse3.Operations):
         return folder.children
 
     async def _room_now(self) -> os.statvfs_result:
-        """What statvfs says of the source; what it said last where it does not answer in time."""
+        """What statvfs says of the source; what it said last where it does not answer in time.
+
+        Never an error of the source's: that of a dead daemon would make us look dead ourselves.
+        """
         limit = _PATIENCE_SECONDS if self._room else math.inf
         with trio.move_on_after(limit):
             try:
                 self._room = await self._workers.run(
                     self._library.root.entry.status.st_dev, self._library.tree.statvfs
                 )
-            except OSError:
-                if self._room is None:
-                    raise
+            except OSError as error:
+                log.info("how much room there is in the source cannot be told: %s", error.strerror)
+                self._room = self._room or _NO_ROOM
         assert self._room is not None
         return self._room
+
+
+def _most_descriptors() -> int:
+    """How many descriptors there may be for discs."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return max(allowed - _SPARE_DESCRIPTORS, allowed // 2)
 
 
 def _attributes(node: Node) -> EntryAttributes:

@@ -4,6 +4,7 @@ Only from threads: such a call waits for every look-up in that folder that is un
 wait for us.
 """
 
+import logging
 import threading
 from contextlib import suppress
 
@@ -12,6 +13,8 @@ import trio
 from pyfuse3 import InodeT
 
 from zsofs.library import Differences
+
+log = logging.getLogger(__name__)
 
 _MOST_THREADS = 8
 _END_SECONDS = 2.0
@@ -39,9 +42,12 @@ class Invalidations:
                 nursery.start_soon(self._run, differences)
 
     async def _run(self, differences: Differences) -> None:
-        await trio.to_thread.run_sync(
-            self._tell, differences, abandon_on_cancel=True, limiter=self._limiter
-        )
+        try:
+            await trio.to_thread.run_sync(
+                self._tell, differences, abandon_on_cancel=True, limiter=self._limiter
+            )
+        except Exception:  # it forgets by itself, within a second
+            log.exception("a bug in zsofs: the kernel could not be told of a change")
 
     def _tell(self, differences: Differences) -> None:
         folder = InodeT(differences.folder)

@@ -225,6 +225,8 @@ class Library:
         differences: Differences,
     ) -> Node:
         if before is not None and _same_node(before.entry, entry):
+            if _is_older(entry, before.entry):  # a look at the folder itself was later
+                entry = replace(entry, status=before.entry.status)
             self._take_entry(before, entry, differences)
             return before
         path = b"/".join((folder.shown_path, shown)) if folder.shown_path else shown
@@ -281,6 +283,15 @@ def _same_node(one: Entry, other: Entry) -> bool:
     if one.kind is not other.kind or one.path != other.path or one.name != other.name:
         return False
     return one.kind is Kind.FOLDER or (one.same_content(other) and one.disc == other.disc)
+
+
+def _is_older(one: Entry, other: Entry) -> bool:
+    """Whether *one* tells of the same folder as *other*, from an earlier time."""
+    return (
+        one.kind is Kind.FOLDER
+        and (one.status.st_dev, one.status.st_ino) == (other.status.st_dev, other.status.st_ino)
+        and one.status.st_ctime_ns < other.status.st_ctime_ns
+    )
 
 
 def _number(shown_path: bytes, entry: Entry) -> int:

@@ -13,20 +13,21 @@ from typing import Any
 from zsofs import log
 from zsofs.catalog import Catalog, default_catalog_file
 from zsofs.control import ask
-from zsofs.errors import SourceError, ZsofsError
+from zsofs.errors import ControlError, SourceError, ZsofsError
 from zsofs.mountpoint import FILE_SYSTEM_TYPE, check_source, real_path
 from zsofs.mounts import mounted_at
-from zsofs.names import for_people, is_plain_image
-from zsofs.opl_layout import arrange
+from zsofs.names import for_people
+from zsofs.opl_layout import arrange, is_disc
 from zsofs.selection import Selection
 from zsofs.shown import named
 from zsofs.source import SourceTree
 from zsofs.survey import Before, Entry, Found, Kind, Surveyor
-from zsofs.tables import counted, size, table
+from zsofs.tables import counted, printable, size, table
 from zsofs.titles import load_titles
 
-_HEADINGS = ("name", "id", "container", "stored", "plain", "ratio", "state")
-_ALIGN = "lllrrrl"
+_HEADINGS = ("stored", "plain", "ratio", "id", "container", "name")
+_ALIGN = "rrrlll"
+"""The name comes last: a long one then breaks no column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,13 @@ class Row:
 
     Attributes:
         shown: its path in the mount.
+        own: its path in the source; that of the symlink, where it is one.
         entry: what was found.
         left_out: why it is not shown at all, if so.
     """
 
     shown: bytes
+    own: bytes
     entry: Entry
     left_out: str = ""
 
@@ -60,7 +63,7 @@ class Row:
         disc = self.entry.disc
         if disc is not None:
             return f"{disc.container} {disc.codec.name.lower()} {disc.block_size // 1024 or 1}K"
-        return "plain" if is_plain_image(self.entry.name) else "-"
+        return "plain"
 
     @property
     def state(self) -> str:
@@ -80,21 +83,28 @@ def run(path: str, as_json: bool) -> int:
     """
     log.to_terminal(logging.CRITICAL)  # the table has all of it
     settings = _settings_of_mount(path)
-    source = check_source(path if settings is None else settings["source"])
-    rows = sorted(_rows(source, settings or {}), key=lambda row: row.shown)
+    source = check_source(settings.get("source", path))
+    rows = sorted(_rows(source, settings), key=lambda row: row.shown)
     if as_json:
         print(json.dumps([_as_object(row) for row in rows], indent=2))
     else:
-        _print_table(rows)
+        print("\n".join(_text(rows, for_people(source))))
     return 0
 
 
-def _settings_of_mount(path: str) -> dict[str, Any] | None:
+def _settings_of_mount(path: str) -> dict[str, Any]:
+    """What a mount at *path* says of itself; empty where there is none."""
     point = real_path(path)
     mounted = mounted_at(point)
     if mounted is None or mounted.kind != FILE_SYSTEM_TYPE:
-        return None
-    return ask(point, "status")
+        return {}
+    settings = ask(point, "status")
+    if not isinstance(settings.get("source"), str):
+        raise ControlError(
+            f"the daemon behind {for_people(point)} does not say what it shows; mount it again, so"
+            " that both are of one version"
+        )
+    return settings
 
 
 def _rows(source: bytes, settings: Mapping[str, Any]) -> Iterable[Row]:
@@ -105,9 +115,9 @@ def _rows(source: bytes, settings: Mapping[str, Any]) -> Iterable[Row]:
         folders = dict(_walk(surveyor))
     if settings.get("layout") == "opl":
         titles = settings.get("titles")
-        return list(_rows_of_opl(folders, load_titles(Path(titles)) if titles else {}))
+        return _rows_of_opl(folders, load_titles(Path(titles)) if titles else {})
     return [
-        Row(_joined(folder, name), entry)
+        Row(_joined(folder, name), _joined(folder, entry.name), entry)
         for folder, found in folders.items()
         for name, entry in named(found.entries, show_raw=False).items()
         if _looks_like_disc(entry)
@@ -117,40 +127,40 @@ def _rows(source: bytes, settings: Mapping[str, Any]) -> Iterable[Row]:
 def _rows_of_opl(folders: Mapping[bytes, Found], titles: Mapping[str, str]) -> Iterator[Row]:
     entries = {folder: found.entries for folder, found in folders.items()}
     layout = arrange(entries, folders[b""].status, titles)
-    shown = set()
-    for folder, discs in layout.discs.items():
-        for name, entry in discs.items():
-            if _looks_like_disc(entry):
-                shown.add(entry.path)
-                yield Row(_joined(folder, name), entry)
     for folder, found in folders.items():
         for name, entry in found.entries.items():
-            if _looks_like_disc(entry) and entry.path not in shown:
-                yield Row(_joined(folder, name), entry, layout.left_out.get(entry.path, ""))
+            if _looks_like_disc(entry):
+                own = _joined(folder, name)
+                reason = layout.left_out.get(own, "")
+                yield Row(layout.places.get(own, own), own, entry, reason)
 
 
 def _walk(surveyor: Surveyor) -> Iterator[tuple[bytes, Found]]:
     """Every folder of the source, by path; those that cannot be read are left out."""
     todo: list[tuple[bytes, frozenset[bytes]]] = [(b"", frozenset((b"",)))]
     files = 0
-    while todo:
-        path, above = todo.pop()
-        try:
-            found = surveyor.survey(path, above, Before())
-        except (OSError, ZsofsError) as error:
-            if not path:
-                raise SourceError(f"the source folder cannot be read: {error}") from None
-            print(f"zsofs: {for_people(path)} cannot be read: {error}", file=sys.stderr)
-            continue
-        yield path, found
-        files += len(found.entries)
-        _show_progress(f"{files:,} files looked at")
-        todo += [
-            (entry.path, above | {entry.path})
-            for entry in found.entries.values()
-            if entry.kind is Kind.FOLDER and not entry.followed
-        ]
-    _show_progress("")
+    try:
+        while todo:
+            path, above = todo.pop()
+            try:
+                found = surveyor.survey(path, above, Before())
+            except (OSError, ZsofsError) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
+                if not path:
+                    raise SourceError(f"the source folder cannot be read: {reason}") from None
+                _show_progress("")
+                print(f"zsofs: {for_people(path)} cannot be read: {reason}", file=sys.stderr)
+                continue
+            yield path, found
+            files += len(found.entries)
+            _show_progress(f"{counted(files, 'file')} looked at")
+            todo += [
+                (entry.path, above | {entry.path})
+                for entry in found.entries.values()
+                if entry.kind is Kind.FOLDER and not entry.followed
+            ]
+    finally:
+        _show_progress("")
 
 
 def _show_progress(text: str) -> None:
@@ -159,41 +169,44 @@ def _show_progress(text: str) -> None:
 
 
 def _looks_like_disc(entry: Entry) -> bool:
-    if entry.kind is Kind.DISC or entry.reason or entry.copying_since is not None:
-        return True
-    return entry.kind is Kind.FILE and is_plain_image(entry.name)
+    return is_disc(entry) or bool(entry.reason) or entry.copying_since is not None
 
 
 def _joined(folder: bytes, name: bytes) -> bytes:
     return b"/".join((folder, name)) if folder else name
 
 
-def _print_table(rows: list[Row]) -> None:
-    if rows:
-        cells = [_HEADINGS, *(_cells(row) for row in rows)]
-        print("\n".join(table(cells, _ALIGN)))
-        print()
+def _text(rows: list[Row], source: str) -> Iterator[str]:
+    """The lines for people."""
     discs = [row for row in rows if row.is_disc]
-    shown = sum(row.plain_size for row in discs)
-    stored = sum(row.entry.status.st_size for row in discs)
-    saved = f", {size(shown - stored)} saved" if shown > stored else ""
-    print(f"{counted(len(discs), 'disc')}, {size(shown)} shown, {size(stored)} stored{saved}")
-    others = len(rows) - len(discs)
+    others = [row for row in rows if not row.is_disc]
+    if discs:
+        yield from table([_HEADINGS, *map(_cells, discs)], _ALIGN)
+        yield ""
+        shown = sum(row.plain_size for row in discs)
+        stored = sum(row.entry.status.st_size for row in discs)
+        saved = f", {size(shown - stored)} saved" if shown > stored else ""
+        yield f"{counted(len(discs), 'disc')}, {size(shown)} shown, {size(stored)} stored{saved}"
+    else:
+        yield f"there are no discs in {source}"
     if others:
-        print(f"{counted(others, 'file')} not shown as a disc")
+        yield ""
+        yield "not shown as discs:"
+        yield from (f"  {for_people(row.own)}: {printable(row.state)}" for row in others)
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     identity, stored = row.entry.identity, row.entry.status.st_size
-    ratio = f"{100 * stored / row.plain_size:.0f} %" if row.plain_size and row.is_disc else ""
+    name = for_people(row.shown)
+    if not row.shown.startswith(os.path.splitext(row.own)[0]):  # it was moved, or renamed
+        name += f" <- {for_people(row.own)}"
     return (
-        for_people(row.shown),
+        size(stored),
+        size(row.plain_size),
+        f"{100 * stored / row.plain_size:.0f} %" if row.plain_size else "",
         identity.game_id if identity else "",
         row.container,
-        size(stored),
-        size(row.plain_size) if row.is_disc else "",
-        ratio,
-        row.state or "ok",
+        name,
     )
 
 
@@ -202,7 +215,7 @@ def _as_object(row: Row) -> dict[str, Any]:
     disc = entry.disc
     return {
         "name": os.fsdecode(row.shown),
-        "path": os.fsdecode(entry.path),
+        "path": os.fsdecode(row.own),
         "is_disc": row.is_disc,
         "state": row.state or "ok",
         "container": disc.container if disc else None,

@@ -23,12 +23,14 @@ class Layout:
     Attributes:
         root: what lies at the top, by shown name, DVD and CD among it.
         discs: what lies in DVD and CD, by shown name.
+        places: the path it is shown under, by path in the source, of each disc that is.
         left_out: why, by path in the source, of each disc that is not shown.
         shortened: the name it got, by path, of each whose title was too long.
     """
 
     root: Mapping[bytes, Entry]
     discs: Mapping[bytes, Mapping[bytes, Entry]]
+    places: Mapping[bytes, bytes]
     left_out: Mapping[bytes, str]
     shortened: Mapping[bytes, str]
 
@@ -58,39 +60,33 @@ def arrange(
         holders.update(_folders_above(own))
         reason = _reason_to_leave_out(entry)
         if reason:
-            left_out[entry.path] = f"not in the OPL layout: {reason}"
+            left_out[own] = f"not in the OPL layout: {reason}"
             continue
         name, was_cut = _name(entry, titles)
         if was_cut:
-            shortened[entry.path] = name
+            shortened[own] = name
         discs[own] = entry
         wanted[_disc_folder(own, entry)][own] = name
     shown: dict[bytes, dict[bytes, Entry]] = {}
+    places: dict[bytes, bytes] = {}
     for folder, names in wanted.items():
         shown[folder] = _others(folders, folder)
-        for own, name in unique_names(names).items():
-            shown[folder][name.encode()] = discs[own]
+        for own, unique in unique_names(names).items():
+            shown[folder][unique.encode()] = discs[own]
+            places[own] = folder + b"/" + unique.encode()
     root = {
         name: entry
         for name, entry in folders.get(b"", {}).items()
-        if not _is_disc(entry)
+        if not is_disc(entry)
         and not (entry.kind is Kind.FOLDER and entry.path in holders)
         and name.upper() not in DISC_FOLDERS  # DVD and dvd are one to an SMB client
     }
     for folder in DISC_FOLDERS:
         root[folder] = _as_folder(folder, folders.get(b"", {}), status)
-    return Layout(root, shown, left_out, shortened)
+    return Layout(root, shown, places, left_out, shortened)
 
 
-def _discs(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> Iterator[tuple[Entry, bytes]]:
-    """Every disc and the path it has in the source, a symlink's being its own."""
-    for folder, entries in folders.items():
-        for name, entry in entries.items():
-            if _is_disc(entry):
-                yield entry, b"/".join((folder, name)) if folder else name
-
-
-def _is_disc(entry: Entry) -> bool:
+def is_disc(entry: Entry) -> bool:
     """Whether it is a whole disc: in a container, a plain `.iso` file, or a plain image of a game.
 
     A `.bin` file may be anything, such as a memory card.
@@ -102,6 +98,14 @@ def _is_disc(entry: Entry) -> bool:
     if entry.name.lower().endswith(_PLAIN_ENDING):
         return True
     return entry.identity is not None and entry.identity.system is not System.OTHER
+
+
+def _discs(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> Iterator[tuple[Entry, bytes]]:
+    """Every disc and the path it has in the source, a symlink's being its own."""
+    for folder, entries in folders.items():
+        for name, entry in entries.items():
+            if is_disc(entry):
+                yield entry, b"/".join((folder, name)) if folder else name
 
 
 def _folders_above(path: bytes) -> Iterator[bytes]:
@@ -146,7 +150,7 @@ def _others(folders: Mapping[bytes, Mapping[bytes, Entry]], folder: bytes) -> di
         if path.upper() == folder
         for name, entry in entries.items()
         if entry.kind is not Kind.FOLDER
-        and not _is_disc(entry)
+        and not is_disc(entry)
         and not name.lower().endswith(_TAKEN_FOR_DISCS)
     }
 

@@ -102,11 +102,11 @@ class OplView:
             self._folders[path] = folder  # a symlink may show the same one in another place
             self._update(folder, source)
 
-    def outdate(self, node: Node) -> None:
-        """Have the source looked at before *node* is listed again."""
+    def doubt(self, node: Node) -> None:
+        """Have the file looked into anew before *node* is listed again."""
         source = self._sources.get(node.entry.path.rpartition(b"/")[0])
         if source is not None:
-            source.outdate(node.entry.name)
+            source.doubt(node.entry.name)
             self._check_at = -math.inf
 
     # The collection

@@ -68,7 +68,7 @@ class OpenSource:
         os.close(self.fd)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Disc:
     """What a listing tells of a container.
 
@@ -147,11 +147,11 @@ def geometry_of(source: OpenSource, disc: Disc) -> Geometry:
     return replace(geometry, codecs=(disc.codec,))
 
 
-def block_reader(geometry: Geometry, source: OpenSource) -> BlockReader:
-    """The kernel's reader for an image whose codec is decided."""
+def block_reader(geometry: Geometry, source: OpenSource, codec: Codec | None = None) -> BlockReader:
+    """The kernel's reader for an image, of *codec* where that is not decided yet."""
     return BlockReader(
         rule=geometry.rule,
-        codec=geometry.codecs[0],
+        codec=geometry.codecs[0] if codec is None else codec,
         shift=geometry.shift,
         size=geometry.size,
         block_size=geometry.block_size,
@@ -170,7 +170,7 @@ class _Trial:
         self.codec = codec
         self._fd = source.fd
         self._block_size = geometry.block_size
-        self._reader = block_reader(replace(geometry, codecs=(codec,)), source)
+        self._reader = block_reader(geometry, source, codec)
 
     def decoded(self, first: int, count: int = 1) -> bytearray | None:
         """These blocks; None if one of them does not decode."""
@@ -192,15 +192,16 @@ def _decide_codec(
     """
     if not geometry.size:
         return geometry.codecs[-1], b""
-    trials = [_Trial(source, geometry, codec) for codec in geometry.codecs]
-    if len(trials) == 1:
-        return trials[0].codec, trials[0].decoded(0) or b""
+    if len(geometry.codecs) == 1:
+        only = geometry.codecs[0]
+        return only, _Trial(source, geometry, only).decoded(0) or b""
     count = min(-(-_FIRST_BYTES // geometry.block_size), geometry.block_count)
     if any(_are_packed(head, geometry, 0, count)):
-        for trial in trials:
-            first = trial.decoded(0, count)
+        for codec in geometry.codecs:
+            first = _Trial(source, geometry, codec).decoded(0, count)
             if first is not None:
-                return trial.codec, first
+                return codec, first
+    trials = [_Trial(source, geometry, codec) for codec in geometry.codecs]
     best = _best_trial(head, geometry, trials)
     return best.codec, best.decoded(0) or b""
 

@@ -9,8 +9,9 @@ from fnmatch import translate
 class Selection:
     """What `--include` and `--exclude` say.
 
-    A pattern with a slash is matched against the path inside the source, one without against the
-    name alone; ``*`` also stands for slashes. Case counts, as it does in file names.
+    A pattern with a slash, other than at its end, is matched against the path inside the source,
+    one without against the name alone; ``*`` also stands for slashes. Case counts, as it does in
+    file names.
     """
 
     def __init__(self, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
@@ -19,6 +20,8 @@ class Selection:
 
     def takes(self, path: bytes, *, is_folder: bool) -> bool:
         """Whether the file or folder *path* is shown; an include pattern leaves folders alone."""
+        if not (self._include or self._exclude):
+            return True
         text = os.fsdecode(path)
         if any(pattern.matches(text) for pattern in self._exclude):
             return False
@@ -26,11 +29,19 @@ class Selection:
             return True
         return any(pattern.matches(text) for pattern in self._include)
 
+    def reaches(self, folder: bytes) -> bool:
+        """Whether a folder is shown, with all above it."""
+        while folder:
+            if not self.takes(folder, is_folder=True):
+                return False
+            folder = folder.rpartition(b"/")[0]
+        return True
+
 
 class _Pattern:
     def __init__(self, text: str) -> None:
         self._regex = re.compile(translate(text.strip("/")))
-        self._whole = "/" in text.strip("/")
+        self._whole = "/" in text.rstrip("/")  # one in front is for the top of the source
 
     def matches(self, path: str) -> bool:
         subject = path if self._whole else path.rpartition("/")[2]

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import time
 from collections import Counter
 from pathlib import Path
@@ -165,21 +166,23 @@ class Service:
 
 def _readers(readers: list[Reader]) -> list[dict[str, Any]]:
     """Programs with the file each has open, and how many times."""
+    processes = {reader.pid: _process(reader.pid) for reader in readers}
+    counts = Counter((reader.path, *processes[reader.pid]) for reader in readers)
     return [
-        {
-            "pid": reader.pid,
-            "program": _program(reader.pid),
-            "path": reader.path,
-            "handles": handles,
-        }
-        for reader, handles in sorted(
-            Counter(readers).items(), key=lambda item: (item[0].path, item[0].pid)
-        )
+        {"pid": pid, "program": program, "path": path, "handles": handles}
+        for (path, pid, program), handles in sorted(counts.items())
     ]
 
 
-def _program(pid: int) -> str:
+def _process(task: int) -> tuple[int, str]:
+    """Number and program of the process of a task: the kernel names the thread that opens a file.
+
+    One that has ended keeps its number, and has no program; what it opened another may use.
+    """
     try:
-        return for_people((Path("/proc") / str(pid) / "comm").read_bytes().strip())
-    except OSError:  # it ended; what it opened another process may have inherited
-        return ""
+        said = (Path("/proc") / str(task) / "status").read_bytes()
+        found = re.search(rb"^Tgid:\s*(\d+)$", said, re.M)
+        pid = int(found[1]) if found else task
+        return pid, for_people((Path("/proc") / str(pid) / "comm").read_bytes().strip())
+    except OSError:
+        return task, ""

@@ -10,6 +10,8 @@ from zsofs.survey import Entry, Kind
 
 log = logging.getLogger(__name__)
 
+_TOO_LONG = f"with its new ending the name would be longer than {MAX_NAME} bytes"
+
 
 @dataclass(frozen=True, slots=True)
 class Shown:
@@ -57,13 +59,8 @@ def named(entries: Mapping[bytes, Entry], *, show_raw: bool) -> dict[bytes, Entr
         shown |= {name: as_packed(entries[name]) for name in discs if renamed[name] != name}
     for name, shown_name in renamed.items():
         if shown_name is None:
-            log.warning(
-                "%s: shown packed, under its own name: with its new ending the name would be"
-                " longer than %d bytes",
-                for_people(name),
-                MAX_NAME,
-            )
-            shown[name] = as_packed(entries[name])
+            log.warning("%s: shown packed, under its own name: %s", for_people(name), _TOO_LONG)
+            shown[name] = replace(as_packed(entries[name]), reason=_TOO_LONG)
         else:
             shown[shown_name] = entries[name]
     return shown

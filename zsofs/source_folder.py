@@ -71,6 +71,7 @@ class SourceFolder:
         self._all_stale = True
         self._stale: set[bytes] = set()
         self._closed: set[bytes] = set()
+        self._doubted: set[bytes] = set()
 
     @property
     def entries(self) -> Mapping[bytes, Entry] | None:
@@ -101,20 +102,25 @@ class SourceFolder:
         else:
             self._closed.discard(name)
 
+    def doubt(self, name: bytes) -> None:
+        """Have the file *name* looked into, changed or not, before the listing is used."""
+        self._stale.add(name)
+        self._doubted.add(name)
+
     def due_after_change(self) -> float:
         """When to look at it after a change that was told just now."""
         return max(time.monotonic() + GATHER_SECONDS, self._rest_until)
 
     def due_by_itself(self) -> float:
         """When to look at it although no change is told, by the monotonic clock."""
-        if self.found is not None and self.found.copying:
+        if self.found is not None and self.found.unsure:
             return time.monotonic() + QUIET_SECONDS
         return self._fresh_until if self.elsewhere else math.inf
 
     def outdate_by_time(self) -> None:
         """Have what is due looked at again."""
         if self.found is not None:
-            self._stale.update(self.found.copying)
+            self._stale.update(self.found.unsure)
         if self.elsewhere and time.monotonic() >= self._fresh_until:
             self._all_stale = True
 
@@ -122,16 +128,20 @@ class SourceFolder:
         """What a look has to go by; what is outdated from now on is for the next one."""
         # What a look that failed was to look at is not known any more.
         everything = self._all_stale or not self._stale or self.error is not None
-        names = None if everything else frozenset(self._stale)
+        names = None
+        if self.found is not None and not everything:
+            names = frozenset(self._stale.union(self.found.unsure))
         before = Before(
             self.entries,
             self.found.status.st_dev if self.found else 0,
-            names if self.found else None,
+            names,
             frozenset(self._closed),
+            frozenset(self._doubted),
         )
         self._all_stale = False
         self._stale.clear()
         self._closed.clear()
+        self._doubted.clear()
         return before
 
     def looked_at(self, found: Found, shown: Shown) -> None:

@@ -51,12 +51,12 @@ class PlainView:
         if folder.children is None:  # what was found could not be taken then
             self._changed(source)
 
-    def outdate(self, node: Node) -> None:
-        """Have the source looked at before *node* is listed again."""
+    def doubt(self, node: Node) -> None:
+        """Have the file looked into anew before *node* is listed again."""
         if node.parent is not None:
             source = self._sources.get(node.parent.serial)
             if source is not None:
-                source.outdate(node.entry.name)
+                source.doubt(node.entry.name)
 
     def _changed(self, source: SourceFolder) -> None:
         folder = self._folders.get(source)

@@ -1,0 +1,232 @@
+"""What a mount holds, descriptors and inode numbers: no more than allowed, nor longer than used."""
+
+import errno
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from tests import writers
+from tests.conftest import MountMaker
+from tests.mounting import ZSOFS, Mount, wait_until
+from zsofs.control import ask
+
+LIMIT = 256
+LIMITED = ("prlimit", f"--nofile=100:{LIMIT}", *ZSOFS)
+"""zsofs, with a hard limit of open files and a soft one that is lower still."""
+
+DISCS = 2000
+IMAGE = writers.content(40_000, ["text", "noise", "zeros"], 5)
+
+
+@pytest.fixture
+def shared_memory() -> Iterator[Path]:
+    """An empty source folder on a file system where zsofs has no other business."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+def fill(folder: Path, count: int) -> None:
+    packed = writers.maxcso_zso(IMAGE)
+    for number in range(count):
+        (folder / f"{number:04}.zso").write_bytes(packed)
+
+
+def descriptors(mount: Mount) -> list[str]:
+    """What the daemon has open, by descriptor."""
+    folder = Path(f"/proc/{mount.daemon.pid}/fd")
+    found = []
+    for fd in os.listdir(folder):
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(folder / fd))
+    return found
+
+
+def from_source(mount: Mount) -> list[str]:
+    """Descriptors of the daemon that keep the file system of the source from being unmounted."""
+    device = mount.source.stat().st_dev
+    folder = Path(f"/proc/{mount.daemon.pid}/fd")
+    found = []
+    for fd in os.listdir(folder):
+        with suppress(FileNotFoundError):
+            if (folder / fd).stat().st_dev == device:
+                found.append(os.readlink(folder / fd))
+    return found
+
+
+def inodes(mount: Mount) -> int:
+    found = ask(os.fsencode(mount.path), "status")["inodes"]
+    assert isinstance(found, int)
+    return found
+
+
+def soft_limit(mount: Mount) -> int:
+    text = Path(f"/proc/{mount.daemon.pid}/limits").read_text()
+    line = next(line for line in text.splitlines() if line.startswith("Max open files"))
+    return int(line.split()[3])
+
+
+def touch(paths: list[Path], problems: list[str], most: list[int], mount: Mount) -> None:
+    """Open, read and close each; note what went wrong, and how many the daemon had open."""
+    try:
+        for number, path in enumerate(paths):
+            if path.read_bytes() != IMAGE:
+                problems.append(f"{path.name}: wrong bytes")
+            if number % 50 == 0:
+                most.append(len(descriptors(mount)))
+    except Exception as error:
+        problems.append(repr(error))
+
+
+def test_two_thousand_discs_are_read_under_a_limit_of_256_descriptors(
+    shared_memory: Path, mount: MountMaker
+) -> None:
+    fill(shared_memory, DISCS)
+    made = mount(shared_memory, command=LIMITED)
+    names = sorted(os.listdir(made.path))
+    assert len(names) == DISCS
+    assert from_source(made) == []
+    idle = len(descriptors(made))
+    problems: list[str] = []
+    most: list[int] = []
+    threads = [
+        threading.Thread(
+            target=touch,
+            args=([made.path / name for name in names[part::4]], problems, most, made),
+        )
+        for part in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not problems
+    assert max(most) <= idle + 40, "closed discs are kept open"
+    # A thread's bell, of which there is one for each disk, may come once and stay.
+    wait_until(lambda: len(descriptors(made)) <= idle + 2, "as few descriptors as before")
+    wait_until(lambda: not from_source(made), "the end of all descriptors of discs")
+    assert not made.log_lines("WARN")
+    assert not made.log_lines("ERROR")
+
+
+def test_too_many_discs_open_at_once_hinder_nothing_but_the_next_one(
+    shared_memory: Path, mount: MountMaker
+) -> None:
+    fill(shared_memory, 300)
+    (shared_memory / "other").mkdir()
+    fill(shared_memory / "other", 30)
+    made = mount(shared_memory, command=LIMITED)
+    names = sorted(name for name in os.listdir(made.path) if name != "other")
+    assert soft_limit(made) == LIMIT, "the daemon allows itself all that the system does"
+    idle = len(descriptors(made))
+    with ExitStack() as stack:
+        opened: list[int] = []
+        for name in names:
+            try:
+                opened.append(os.open(made.path / name, os.O_RDONLY | os.O_DIRECT))
+            except OSError as error:
+                assert error.errno == errno.EMFILE  # noqa: PT017
+                break
+            stack.callback(os.close, opened[-1])
+        assert 100 < len(opened) < LIMIT
+        refused = names[len(opened) :]
+        for name in refused:
+            with pytest.raises(OSError, match="Too many open files"):
+                os.open(made.path / name, os.O_RDONLY)
+        again = os.open(made.path / names[0], os.O_RDONLY)  # shares a descriptor
+        os.close(again)
+        assert all(os.pread(fd, len(IMAGE), 0) == IMAGE for fd in opened)
+        assert len(os.listdir(made.path / "other")) == 30, "a folder is listed for the first time"
+        fill(shared_memory / "other", 40)
+        assert not [name for name in os.listdir(made.path / "other") if name.endswith(".zso")]
+        assert len(os.listdir(made.path / "other")) == 40
+        assert ask(os.fsencode(made.path), "status")["discs"] == 340
+        assert os.statvfs(made.path).f_bsize
+        stack.close()
+        wait_until(lambda: not from_source(made), "the end of all descriptors")
+        for name in refused:
+            assert (made.path / name).read_bytes() == IMAGE
+    wait_until(lambda: len(descriptors(made)) <= idle + 2, "as few descriptors as before")
+    assert not made.log_lines("a bug in zsofs")
+
+
+def test_a_source_of_which_nobody_has_a_disc_open_can_be_unmounted(
+    as_root: None, source: Path, mount: MountMaker
+) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "none", source], check=True)
+    try:
+        fill(source, 20)
+        (source / "folder").mkdir()
+        fill(source / "folder", 20)
+        made = mount(source)
+        for folder in (made.path, made.path / "folder"):
+            for path in folder.glob("*.iso"):
+                assert path.read_bytes() == IMAGE
+        with (made.path / "0000.iso").open("rb"):
+            assert from_source(made)
+            busy = subprocess.run(["umount", source], capture_output=True, check=False)
+            assert busy.returncode != 0
+        wait_until(lambda: not from_source(made), "the end of all descriptors")
+    finally:
+        done = subprocess.run(["umount", source], capture_output=True, text=True, check=False)
+        if done.returncode:
+            subprocess.run(["umount", "-l", source], check=True)
+    assert done.returncode == 0, done.stderr
+
+
+def list_all(mount: Mount) -> None:
+    """Look every name up, as `ls -lR` does."""
+    subprocess.run(["ls", "-lR", mount.path], stdout=subprocess.DEVNULL, check=True, timeout=300)
+
+
+def have_kernel_forget(mount: Mount) -> None:
+    """Have the kernel let go of all names of a mount that nobody uses; of this mount alone."""
+    subprocess.run(["mount", "-i", "-o", "remount", mount.path], check=True)
+
+
+def has_all(mount: Mount, number: int) -> bool:
+    """List everything; whether the table has it all: the kernel may forget some of it already."""
+    list_all(mount)
+    return inodes(mount) == number
+
+
+def test_numbers_that_the_kernel_forgot_cost_nothing(
+    as_root: None, source: Path, mount: MountMaker
+) -> None:
+    for number in range(5):
+        (source / str(number)).mkdir()
+        for name in range(200):
+            (source / str(number) / str(name)).touch()
+    made = mount(source)
+    for _ in range(3):
+        wait_until(lambda: has_all(made, 1006), "a table of all names")
+        have_kernel_forget(made)
+        wait_until(lambda: inodes(made) <= 6, "a table with the folders at most", 40)
+
+
+@pytest.mark.system
+def test_the_table_of_100_000_looked_up_names_shrinks_again(
+    as_root: None, source: Path, mount: MountMaker
+) -> None:
+    for number in range(10):
+        (source / str(number)).mkdir()
+        for name in range(10_000):
+            (source / str(number) / str(name)).touch()
+    made = mount(source)
+    try:
+        wait_until(lambda: has_all(made, 100_011), "a table of all names", 120)
+        have_kernel_forget(made)
+        wait_until(lambda: inodes(made) <= 11, "a table with the folders at most", 60)
+        wait_until(lambda: has_all(made, 100_011), "a table of all names", 120)
+        for number in range(10):
+            shutil.rmtree(source / str(number))
+        os.listdir(made.path)
+        wait_until(lambda: inodes(made) == 1, "a table with nothing that is gone", 60)
+    finally:
+        shutil.rmtree(source)
