@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zsofs.disc import Identity, Media, System
+from zsofs.entry import Entry, Kind
 from zsofs.formats.geometry import Codec
 from zsofs.opl_layout import Layout, arrange
 from zsofs.probe import Disc
-from zsofs.survey import Entry, Kind
 
 LONGEST = 159
 SOURCE = os.stat_result((stat.S_IFDIR | 0o755, 1, 1, 1, 0, 0, 4096, 0, 0, 0))

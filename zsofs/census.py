@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from zsofs.survey import Entry
+from zsofs.entry import Entry
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,13 @@ from contextlib import contextmanager, suppress
 
 import trio
 
+from zsofs.entry import Entry, Kind
 from zsofs.errors import StaleNodeError, ZsofsError
 from zsofs.names import for_people
 from zsofs.shown import Shown, as_shown
 from zsofs.source import OpenFolder
 from zsofs.source_folder import GATHER_SECONDS, Look, SourceFolder
-from zsofs.survey import Before, Entry, Found, Kind, Surveyor
+from zsofs.survey import Before, Found, Surveyor
 from zsofs.watch import Change, MountWatcher, Watcher
 from zsofs.workers import Workers
 

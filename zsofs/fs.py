@@ -32,13 +32,13 @@ from pyfuse3 import (
 )
 
 from zsofs import turns
+from zsofs.entry import Kind
 from zsofs.errors import BlockError, StaleNodeError, ZsofsError
 from zsofs.image import Content
 from zsofs.library import Folder, Library, Node
 from zsofs.names import MAX_NAME
 from zsofs.reads import Reads
 from zsofs.source_folder import FRESH_SECONDS
-from zsofs.survey import Kind
 from zsofs.workers import Workers
 
 log = logging.getLogger(__name__)

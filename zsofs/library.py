@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
+from zsofs.entry import Entry, Kind
 from zsofs.errors import StaleNodeError
 from zsofs.image import Content, DiscImage, PlainFile
 from zsofs.names import for_people
 from zsofs.probe import geometry_of
 from zsofs.source import SourceTree
-from zsofs.survey import Entry, Kind
 
 ROOT_NUMBER = 1
 

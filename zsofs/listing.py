@@ -13,6 +13,7 @@ from typing import Any
 from zsofs import log
 from zsofs.catalog import Catalog, default_catalog_file
 from zsofs.control import ask
+from zsofs.entry import Entry, Kind
 from zsofs.errors import ControlError, SourceError, ZsofsError
 from zsofs.mountpoint import FILE_SYSTEM_TYPE, check_source, real_path
 from zsofs.mounts import mounted_at
@@ -21,7 +22,7 @@ from zsofs.opl_layout import arrange, is_disc
 from zsofs.selection import Selection
 from zsofs.shown import named
 from zsofs.source import SourceTree
-from zsofs.survey import Before, Entry, Found, Kind, Surveyor
+from zsofs.survey import Before, Found, Surveyor
 from zsofs.tables import counted, printable, size, table
 from zsofs.titles import load_titles
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from zsofs.disc import Media, System
+from zsofs.entry import Entry, Kind
 from zsofs.opl import game_name, title_of, unique_names
-from zsofs.survey import Entry, Kind
 from zsofs.titles import normal_id
 
 DISC_FOLDERS = {b"DVD": Media.DVD, b"CD": Media.CD}

@@ -9,6 +9,7 @@ from zsofs._blocks import BlockReader
 from zsofs.errors import BlockError, DamagedError, ForeignError, FormatError, StaleNodeError
 from zsofs.formats import identify
 from zsofs.formats.geometry import Codec, Geometry
+from zsofs.formats.indexed import entry_offset
 
 _SAMPLE = 8
 """Packed blocks tried before a codec is chosen where not all of the first blocks decode. Random
@@ -26,6 +27,7 @@ _INDEX_SLICE = 1024
 packed blocks; only where it has none are more of them read."""
 
 _PLAIN_FLAG = 1 << 31
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 _VOLUME_DESCRIPTOR = 32 << 10
 
@@ -196,8 +198,14 @@ def _decide_codec(
         only = geometry.codecs[0]
         return only, _Trial(source, geometry, only).decoded(0) or b""
     count = min(-(-_FIRST_BYTES // geometry.block_size), geometry.block_count)
-    if any(_are_packed(head, geometry, 0, count)):
-        for codec in geometry.codecs:
+    packed = [entry for entry in _entries(head, geometry, 0, count) if entry < _PLAIN_FLAG]
+    if packed:
+        # Only the order is decided by one block: an LZ4 block cannot begin like this.
+        begins = head.read_at(entry_offset(packed[0], geometry.shift), len(_ZSTD_MAGIC))
+        likely = sorted(
+            geometry.codecs, key=lambda codec: (codec is Codec.ZSTD) is not (begins == _ZSTD_MAGIC)
+        )
+        for codec in likely:
             first = _Trial(source, geometry, codec).decoded(0, count)
             if first is not None:
                 return codec, first
@@ -224,23 +232,20 @@ def _best_trial(head: _Head, geometry: Geometry, trials: list[_Trial]) -> _Trial
     )
 
 
-def _are_packed(head: _Head, geometry: Geometry, first: int, count: int) -> list[bool]:
-    """For each of these blocks whether its index entry says that it is packed."""
+def _entries(head: _Head, geometry: Geometry, first: int, count: int) -> "array[int]":
+    """The index entries of these blocks."""
     entries = array("I", head.read_at(geometry.index_offset + 4 * first, 4 * count))
     if sys.byteorder == "big":
         entries.byteswap()
-    return [entry < _PLAIN_FLAG for entry in entries]
+    return entries
 
 
 def _packed_blocks(head: _Head, geometry: Geometry) -> list[int]:
     """Numbers of the first packed blocks, with the volume descriptor's among them."""
     for first in range(0, geometry.block_count, _INDEX_SLICE):
         count = min(geometry.block_count - first, _INDEX_SLICE)
-        packed = [
-            first + at
-            for at, is_packed in enumerate(_are_packed(head, geometry, first, count))
-            if is_packed
-        ]
+        entries = _entries(head, geometry, first, count)
+        packed = [first + at for at, entry in enumerate(entries) if entry < _PLAIN_FLAG]
         if packed:
             chosen = packed[:_SAMPLE]
             descriptor = _VOLUME_DESCRIPTOR // geometry.block_size

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from zsofs.census import Count, count
+from zsofs.entry import Entry, Kind
 from zsofs.names import MAX_NAME, for_people, shown_names
-from zsofs.survey import Entry, Kind
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import trio
 
+from zsofs.entry import Entry
 from zsofs.shown import Shown
-from zsofs.survey import QUIET_SECONDS, Before, Entry, Found
+from zsofs.survey import QUIET_SECONDS, Before, Found
 
 GATHER_SECONDS = 0.05
 """Changes come in bursts: so long after the first one the folder is looked at."""
