@@ -161,7 +161,7 @@ class SourceFolder:
         elif self.watch is None or found.has_links:
             fresh = FRESH_SECONDS
         self._fresh_until = max(found.begun + fresh, now + 3 * took)
-        self._rest_until = now + _PAUSE_FACTOR * took
+        self._rest_until = now + min(_PAUSE_FACTOR * took, _FRESH_WATCHED_SECONDS)
 
     def failed(self, error: Exception) -> None:
         """Note that a look failed: the last listing has to do for a moment."""
