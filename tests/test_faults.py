@@ -142,8 +142,6 @@ CASES: dict[str, list[tuple[str, Provoke]]] = {
         ("SourceTree.folder", provoke_lookup),
         ("Watcher.add", provoke_lookup),
         ("OpenFolder.names", provoke_lookup),
-        ("Catalog.folder", provoke_lookup),
-        ("Catalog.keep", provoke_lookup),
         ("follow.as_shown", provoke_lookup),
         ("shown.shown_names", provoke_lookup),
         ("Library.update", provoke_lookup),
@@ -384,6 +382,27 @@ def keep_changing(file: Path, faults: Faults, fault: str) -> None:
 
 def wait_for_fault(faults: Faults, fault: str) -> None:
     wait_until(lambda: fault in faults.done(), fault)
+
+
+@pytest.mark.parametrize("target", ["Catalog.folder", "Catalog.keep"])
+def test_a_fault_of_the_catalog_costs_nothing(
+    source: Path,
+    tmp_path: Path,
+    mount: MountMaker,
+    monkeypatch: pytest.MonkeyPatch,
+    target: str,
+) -> None:
+    faults = Faults(tmp_path / "fault")
+    monkeypatch.setenv("ZSOFS_FAULT", str(faults.path))
+    monkeypatch.chdir(ROOT)
+    for number in range(len(ERRORS)):
+        make_case(source / f"case{number}")
+    made = mount(source, command=FAULTY)
+    for number, error in enumerate(ERRORS):
+        with faults.on("opendir", target, error) as fault:
+            check_case(made.path / f"case{number}")
+            assert fault in faults.done()
+    assert made.log_lines("the catalog could not be")
 
 
 # A source that hangs.

@@ -470,11 +470,13 @@ def test_more_changes_than_the_kernel_keeps(source: Path, mount: MountMaker) -> 
 
 
 @contextmanager
-def few_watches(source: Path, path: Path, most: int) -> Iterator[tuple[Path, Path]]:
+def few_watches(
+    source: Path, path: Path, most: int, of: str = "watches"
+) -> Iterator[tuple[Path, Path]]:
     """A mount in a user namespace with a limit of its own; gives where it shows, and its log."""
     path.mkdir()
     log = path.with_name("few.log")
-    script = f'echo {most} > /proc/sys/user/max_inotify_watches; exec "$@"'
+    script = f'echo {most} > /proc/sys/user/max_inotify_{of}; exec "$@"'
     with log.open("wb") as output:
         daemon = subprocess.Popen(
             ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]
@@ -513,6 +515,19 @@ def test_no_watches_left(source: Path, tmp_path: Path) -> None:
         lines = [line for line in log.read_text().splitlines() if "max_user_watches" in line]
         assert len(lines) == 1
         assert "sudo sysctl fs.inotify.max_user_watches=" in lines[0]
+
+
+@pytest.mark.usefixtures("as_root")
+def test_no_word_of_changes_at_all(source: Path, tmp_path: Path) -> None:
+    """Other programs of the user have used up what may be told of changes."""
+    (source / "folder").mkdir()
+    with few_watches(source, tmp_path / "mnt", 0, "instances") as (shown, log):
+        assert tree(shown) == {"folder"}
+        shutil.copy(PSP_PACKED, source / "folder" / "Game.zso")
+        wait_for(shown / "folder", "Game.iso")
+        (source / "folder" / "Game.zso").unlink()
+        wait_for(shown / "folder")
+        assert "sudo sysctl fs.inotify.max_user_instances=" in log.read_text()
 
 
 def test_changes_while_the_first_look_is_under_way(

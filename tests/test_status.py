@@ -418,6 +418,7 @@ chown 65534:65534 /run/user/65534
 """
     done = subprocess.run(
         ["unshare", "-m", "sh", "-c", script],
+        env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

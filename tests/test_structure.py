@@ -52,6 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     "mount": {
         "_blocks",
         "answers",
+        "background",
         "catalog",
         "errors",
         "fs",
@@ -65,6 +66,7 @@ ALLOWED: dict[str, set[str]] = {
     "answers": {"control", "errors", "names"},
     "service": {
         "__init__",
+        "background",
         "cache",
         "catalog",
         "census",
@@ -96,14 +98,16 @@ ALLOWED: dict[str, set[str]] = {
         "turns",
         "workers",
     },
+    "background": set(),
     "turns": set(),
     "invalidation": {"library"},
     "view": {"census", "follow", "library", "source_folder"},
     "opl_view": {"census", "follow", "library", "names", "opl_layout", "source_folder", "workers"},
-    "opl_layout": {"disc", "entry", "opl", "titles"},
+    "opl_layout": {"disc", "entry", "names", "opl", "titles"},
     "opl": {"names"},
     "titles": {"errors", "names"},
     "follow": {
+        "background",
         "entry",
         "errors",
         "names",

@@ -294,3 +294,19 @@ def test_the_mount_itself_shows_the_source_folder_as_it_is_now(
         return status.st_mtime_ns, stat.S_IMODE(status.st_mode)
 
     wait_until(lambda: shown() == (7_000_000_000, 0o500), "the new date and rights", 5)
+
+
+def test_files_with_odd_dates(source: Path, mount: MountMaker) -> None:
+    """Dates that 64 bits of nanoseconds do not hold, nor a database its integers."""
+    for number, seconds in enumerate((-10_000_000_000, -1, 10_000_000_000, 12_000_000_000)):
+        shutil.copy(DATA / "ziso-py.zso", source / f"{number}.zso")
+        (source / f"{number}.txt").write_text("text")
+        for name in (f"{number}.zso", f"{number}.txt"):
+            os.utime(source / name, (seconds, seconds))
+    made = mount(source)
+    for number in range(4):
+        assert (made.path / f"{number}.iso").read_bytes() == PS2.read_bytes()
+        assert (made.path / f"{number}.txt").read_text() == "text"
+        shown, real = (made.path / f"{number}.iso").stat(), (source / f"{number}.zso").stat()
+        assert shown.st_mtime_ns == real.st_mtime_ns
+    assert not made.log_lines("bug")

@@ -69,7 +69,8 @@ cdef extern from *:
         if (fstat(fd, &now) != 0)
             return -1;
         return (uint64_t)now.st_size == size
-            && (int64_t)now.st_mtim.tv_sec * 1000000000 + now.st_mtim.tv_nsec == mtime_ns;
+            && (int64_t)((uint64_t)now.st_mtim.tv_sec * 1000000000u
+                         + (uint64_t)now.st_mtim.tv_nsec) == mtime_ns;
     }
     """
     const int RWF_NOWAIT

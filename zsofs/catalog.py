@@ -9,7 +9,8 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,6 +45,9 @@ CREATE TABLE file (
 ) WITHOUT ROWID;
 """
 
+_MAX_INTEGER = 1 << 63
+"""What SQLite can hold; a file may have a date beyond, and is then looked into at each mount."""
+
 _CODECS: dict[object, Codec] = {int(codec): codec for codec in Codec}
 
 Key = tuple[int, int, int]
@@ -74,6 +78,7 @@ class Catalog:
         A file that cannot be used is replaced; where none can be written, memory has to do.
         """
         self._lock = threading.Lock()
+        self._closed = False
         self._connection = _open(file, source)
         self._file = file
         self._source = source
@@ -81,6 +86,7 @@ class Catalog:
     def close(self) -> None:
         """Close the file."""
         with self._lock:
+            self._closed = True
             self._connection.close()
 
     def folder(self, path: bytes) -> dict[bytes, tuple[Key, Finding]]:
@@ -100,6 +106,9 @@ class Catalog:
         gone: Iterable[bytes] = (),
     ) -> None:
         """Keep findings of the folder *path* and drop those of the names *gone*."""
+        findings = [
+            found for found in findings if all(abs(part) < _MAX_INTEGER for part in found[1])
+        ]
         query = f"INSERT OR REPLACE INTO file (folder, name, {_COLUMNS}) VALUES ({_marks(17)})"
         self._write(
             ("DELETE FROM file WHERE folder = ? AND name = ?", [(path, name) for name in gone]),
@@ -116,27 +125,35 @@ class Catalog:
         return {path: number for path, number in self._read(query) if isinstance(path, bytes)}
 
     def _read(self, query: str, *values: bytes) -> list[tuple[Any, ...]]:
-        with self._lock:
-            try:
+        with self._held() as held:
+            if held:
                 return self._connection.execute(query, values).fetchall()
-            except sqlite3.OperationalError as error:  # another mount keeps it for too long
-                log.info("the catalog could not be read: %s", error)
-            except sqlite3.DatabaseError as error:
-                self._give_up(error)
-            return []
+        return []
 
     def _write(self, *statements: tuple[str, list[tuple[object, ...]]]) -> None:
-        with self._lock:
-            try:
+        with self._held() as held:
+            if held:
                 with self._connection:
                     for statement, rows in statements:
                         self._connection.executemany(statement, rows)
-            except (
-                sqlite3.OperationalError
-            ) as error:  # busy, or the disk is full: looked into again
-                log.info("the catalog could not be written: %s", error)
-            except sqlite3.DatabaseError as error:
-                self._give_up(error)
+
+    @contextmanager
+    def _held(self) -> Iterator[bool]:
+        """The connection for one thread; whether it may be used at all.
+
+        Neither a disk that hangs under the catalog nor an error of it holds up who looks at files.
+        """
+        if not self._lock.acquire(timeout=_WAIT_SECONDS):
+            yield False
+            return
+        try:
+            yield not self._closed
+        except sqlite3.OperationalError as error:  # kept by another mount, or the disk is full
+            log.info("the catalog could not be used: %s", error)
+        except sqlite3.DatabaseError as error:
+            self._give_up(error)
+        finally:
+            self._lock.release()
 
     def _give_up(self, error: Exception) -> None:
         """Go on in memory; the next mount finds the broken file and replaces it."""

@@ -8,10 +8,11 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import trio
 
+from zsofs.background import in_background
 from zsofs.entry import Entry, Kind
 from zsofs.errors import StaleNodeError, ZsofsError
 from zsofs.names import for_people
@@ -27,6 +28,12 @@ log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 0.25
 """How long requests wait, from when a folder began to be looked at again, before the last listing,
 however old, has to do: a disk that hangs must not make `ls` hang where an answer is at hand."""
+
+_NO_DEVICE = -1
+"""What has to do with the catalog alone counts against no disk."""
+
+_MOST_KEPT = 4096
+"""Changes, and watches that ended, that are kept for looks under way."""
 
 _AWAY_SECONDS = 2.0
 """How often a source that has gone is looked for."""
@@ -91,7 +98,7 @@ class Follower:
             OSError or ZsofsError: there is none yet, and none can be had.
         """
         self._take_changes()
-        limit = math.inf
+        asked, limit = trio.current_time(), math.inf
         while not folder.is_fresh:
             if folder.look is None:
                 self._begin(folder)
@@ -102,6 +109,8 @@ class Follower:
             with trio.move_on_at(limit) as waiting:
                 await look.done.wait()
             if waiting.cancelled_caught or folder.error is not None or folder.dropped:
+                break
+            if look.begun >= asked:  # what has changed since is for who asks next
                 break
         if folder.found is None:
             raise folder.error or StaleNodeError(f"{for_people(folder.path)}: gone")
@@ -125,27 +134,30 @@ class Follower:
         paths = [path for path in paths if self._surveyor.selection.reaches(path)]
         if paths and self._nursery is not None:
             run, catalog = self._workers.run, self._surveyor.catalog
-            self._nursery.start_soon(run, 0, catalog.drop_folders, paths)
+            self._nursery.start_soon(in_background, run, _NO_DEVICE, catalog.drop_folders, paths)
 
     async def reload(self) -> None:
         """Look at every known folder again, whatever is believed of it."""
-        folders = list(self._folders)
+        folders = [folder for folder in self._folders if folder.found is not None]
         for folder in folders:
             folder.outdate()
-        async with trio.open_nursery() as nursery:
-            for folder in folders:
-                if folder.found is not None:
-                    nursery.start_soon(self._reload_one, folder)
-
-    async def _reload_one(self, folder: SourceFolder) -> None:
-        with suppress(OSError, ZsofsError):
-            await self.up_to_date(folder)
+        for folder in folders:
+            if folder.look is not None:  # it began before
+                await folder.look.done.wait()
+            if folder.is_stale and not folder.dropped:
+                if folder.look is None:
+                    self._begin(folder)
+                assert folder.look is not None
+                await folder.look.done.wait()
 
     # What makes a look due
 
     async def _follow_changes(self) -> None:
+        changes = self._watcher.fileno()
+        if changes is None:
+            return
         while True:
-            await trio.lowlevel.wait_readable(self._watcher.fileno())
+            await trio.lowlevel.wait_readable(changes)
             with self._nothing_lost():
                 self._take_changes()
             await trio.sleep(GATHER_SECONDS)  # the kernel merges what is alike meanwhile
@@ -162,6 +174,10 @@ class Follower:
         if self._looking:  # a look may have begun to watch it just now
             self._early.pop(change, None)
             self._early[change] = None
+            if len(self._early) + len(self._removed) > _MOST_KEPT:  # a look hangs for long
+                self._early.clear()
+                self._removed.clear()
+                self._outdate_all()
         for folder in list(self._watched.get(change.watch, ())):
             self._take_in(folder, change)
 
@@ -224,11 +240,15 @@ class Follower:
 
     async def _look(self, folder: SourceFolder, look: Look) -> None:
         self._looking += 1
+        watches: list[int | None] = []
         try:
-            found, shown, watch = await self._workers.run(
-                folder.device, self._survey, folder, folder.before()
-            )
-            self._watch(folder, watch)
+            try:
+                found, shown = await self._workers.run(
+                    folder.device, self._survey, folder, folder.before(), watches.append
+                )
+            finally:
+                for watch in watches:
+                    self._watch(folder, watch)
             if not folder.dropped:
                 self._outdate_replaced(folder, found)
                 folder.looked_at(found, shown)
@@ -251,17 +271,17 @@ class Follower:
             self._set_due(folder, folder.due_after_change())
         self._set_due(folder, folder.due_by_itself())
 
-    def _survey(self, folder: SourceFolder, before: Before) -> tuple[Found, Shown, int | None]:
+    def _survey(
+        self, folder: SourceFolder, before: Before, watched: Callable[[int | None], None]
+    ) -> tuple[Found, Shown]:
         """Watch and list; for a thread, since it may wait for a disk."""
-        watch = None
 
         def begin(opened: OpenFolder) -> None:
-            nonlocal watch
-            watch = self._watcher.add(opened.fd)
+            watched(self._watcher.add(opened.fd))
             folder.elsewhere = self._surveyor.changes_elsewhere(opened.fd, opened.status.st_dev)
 
         found = self._surveyor.survey(folder.path, folder.above, before, begin)
-        return found, as_shown(found.entries, show_raw=self._show_raw), watch
+        return found, as_shown(found.entries, show_raw=self._show_raw)
 
     def _watch(self, folder: SourceFolder, watch: int | None) -> None:
         if watch is not None and watch in self._removed:  # taken away while this look was at it
@@ -285,15 +305,21 @@ class Follower:
         They need not have told of that: who is moved with the folder above it, or is kept by a
         program that is in it, does not.
         """
+        replaced = set()
         for name, entry in (folder.entries or {}).items():
             now = found.entries.get(name)
             if entry.kind is Kind.FOLDER and (now is None or not _same_folder(entry, now)):
-                below = entry.path + b"/"
-                for other in list(self._folders):
-                    if other.path == entry.path or other.path.startswith(below):
-                        self._unwatch(other)
-                        other.outdate()
-                        self._set_due(other, other.due_after_change())
+                replaced.add(entry.path)
+        if not replaced:
+            return
+        for other in list(self._folders):
+            path = other.path
+            while path and path not in replaced:
+                path = path.rpartition(b"/")[0]
+            if path:
+                self._unwatch(other)
+                other.outdate()
+                self._set_due(other, other.due_after_change())
 
     def _unwatch(self, folder: SourceFolder) -> None:
         if folder.watch is None:

@@ -160,8 +160,7 @@ class Operations(pyfuse3.Operations):
         """For as long as the mount lives, drop the listings of which the kernel knows nothing."""
         while True:
             await trio.sleep(_SHRINK_SECONDS)
-            if not self._listings:
-                self._library.shrink()
+            self._library.shrink({folder for folder, _ in self._listings.values()})
 
     # Names
 

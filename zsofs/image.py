@@ -153,9 +153,9 @@ class PlainFile(_OpenFile):
 
     def _read(self, offset: int, out: Buffer, how: int) -> int:
         source = self._source
-        return read_plain(source.fd, offset, out, source.size, source.mtime_ns, how)
+        return read_plain(source.fd, offset, out, source.size, source.mtime_mark, how)
 
     def job(self, offset: int, out: Buffer) -> Job:
         """See :class:`Content`."""
         source = self._source
-        return plain_job(source.fd, offset, out, source.size, source.mtime_ns)
+        return plain_job(source.fd, offset, out, source.size, source.mtime_mark)

@@ -33,13 +33,14 @@ def look_inside(
         StillWrittenError: that is so.
         OSError: the file could not be read.
     """
+    # Before the look: who closes it during that was seen here, and the look is not believed.
+    written = has_writer(source.fd) if tells_writers else None
     reason = ""
     disc = None
     try:
         disc = probe(source)
     except FormatError as error:
         reason = str(error)
-    written = has_writer(source.fd) if tells_writers else None
     if written or (written is None and not quiet):
         if disc is not None or reason or (identities and is_plain_image(name)):
             raise StillWrittenError

@@ -18,10 +18,11 @@ log = logging.getLogger(__name__)
 
 _MOST_THREADS = 8
 _END_SECONDS = 2.0
+_DRAIN_SECONDS = 0.01
 
 
 class Invalidations:
-    """Calls of the kernel, at most one thread for each folder."""
+    """Calls of the kernel, in a few threads."""
 
     def __init__(self) -> None:
         self._limiter = trio.CapacityLimiter(_MOST_THREADS)
@@ -75,6 +76,17 @@ class Invalidations:
         with self._lock:
             self._under_way -= 1
             self._lock.notify_all()
+
+    async def drain(self) -> None:
+        """Begin no more calls and wait for the last, while requests are still answered.
+
+        A call may wait for a look-up, and that for us: once nobody answers, neither would end.
+        """
+        with self._lock:
+            self._ended = True
+        with trio.move_on_after(_END_SECONDS):
+            while self._under_way:  # noqa: ASYNC110 - threads count it
+                await trio.sleep(_DRAIN_SECONDS)
 
     def end(self) -> bool:
         """Begin no more calls, for the session is about to end.

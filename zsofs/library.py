@@ -12,14 +12,14 @@ Everything here but :meth:`Library.open` belongs to the event loop.
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from zsofs.entry import Entry, Kind
 from zsofs.errors import StaleNodeError
 from zsofs.image import Content, DiscImage, PlainFile
-from zsofs.names import for_people
+from zsofs.names import for_people, joined
 from zsofs.probe import geometry_of
 from zsofs.source import SourceTree
 
@@ -181,13 +181,18 @@ class Library:
         self._may_shrink = True
         self._drop_if_unused(node)
 
-    def shrink(self) -> None:
-        """Drop the listings of folders of which the kernel knows no entry any more."""
+    def shrink(self, in_use: Collection[Folder]) -> None:
+        """Drop the listings of folders of which the kernel knows no entry any more.
+
+        *in_use* are those that somebody is just listing.
+        """
         if not self._may_shrink:
             return
         self._may_shrink = False
         for folder in [node for node in self._nodes.values() if isinstance(node, Folder)]:
-            if folder.children and not any(child.lookups for child in folder.children.values()):
+            if folder in in_use:
+                self._may_shrink = True
+            elif folder.children and not any(child.lookups for child in folder.children.values()):
                 self._drop_listing(folder)
 
     def is_current(self, node: Node) -> bool:
@@ -229,12 +234,13 @@ class Library:
                 entry = replace(entry, status=before.entry.status)
             self._take_entry(before, entry, differences)
             return before
-        path = b"/".join((folder.shown_path, shown)) if folder.shown_path else shown
+        path = joined(folder.shown_path, shown)
         number = _number(path, entry)
         while number in self._nodes:
             other = self._nodes[number]
             if not other.listed and _same_node(other.entry, entry):
                 self._take_entry(other, entry, differences)
+                other.parent = folder
                 return other
             number += 1
         node = (

@@ -17,7 +17,7 @@ from zsofs.entry import Entry, Kind
 from zsofs.errors import ControlError, SourceError, ZsofsError
 from zsofs.mountpoint import FILE_SYSTEM_TYPE, check_source, real_path
 from zsofs.mounts import mounted_at
-from zsofs.names import for_people
+from zsofs.names import for_people, joined
 from zsofs.opl_layout import arrange, is_disc
 from zsofs.selection import Selection
 from zsofs.shown import named
@@ -118,7 +118,7 @@ def _rows(source: bytes, settings: Mapping[str, Any]) -> Iterable[Row]:
         titles = settings.get("titles")
         return _rows_of_opl(folders, load_titles(Path(titles)) if titles else {})
     return [
-        Row(_joined(folder, name), _joined(folder, entry.name), entry)
+        Row(joined(folder, name), joined(folder, entry.name), entry)
         for folder, found in folders.items()
         for name, entry in named(found.entries, show_raw=False).items()
         if _looks_like_disc(entry)
@@ -131,7 +131,7 @@ def _rows_of_opl(folders: Mapping[bytes, Found], titles: Mapping[str, str]) -> I
     for folder, found in folders.items():
         for name, entry in found.entries.items():
             if _looks_like_disc(entry):
-                own = _joined(folder, name)
+                own = joined(folder, name)
                 reason = layout.left_out.get(own, "")
                 yield Row(layout.places.get(own, own), own, entry, reason)
 
@@ -171,10 +171,6 @@ def _show_progress(text: str) -> None:
 
 def _looks_like_disc(entry: Entry) -> bool:
     return is_disc(entry) or bool(entry.reason) or entry.copying_since is not None
-
-
-def _joined(folder: bytes, name: bytes) -> bytes:
-    return b"/".join((folder, name)) if folder else name
 
 
 def _text(rows: list[Row], source: str) -> Iterator[str]:

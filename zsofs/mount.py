@@ -14,12 +14,13 @@ import trio
 
 from zsofs._blocks import start_helpers
 from zsofs.answers import ControlSocket
+from zsofs.background import in_background
 from zsofs.catalog import Catalog, default_catalog_file
 from zsofs.errors import FuseError
 from zsofs.fs import Operations
 from zsofs.log import REPORT
 from zsofs.mountpoint import unmount
-from zsofs.mounts import mounted_at
+from zsofs.mounts import Mounted, mounted_at
 from zsofs.service import Service
 from zsofs.settings import MountSettings
 from zsofs.source import SourceTree
@@ -81,8 +82,8 @@ async def _serve(
         async with trio.open_nursery() as nursery:
             scope = nursery.cancel_scope
             nursery.start_soon(_obey_signals, signals, service, scope, had_terminal)
-            nursery.start_soon(_raise_limits, settings)
-            nursery.start_soon(control.serve)
+            nursery.start_soon(in_background, _raise_limits, settings)
+            nursery.start_soon(in_background, control.serve)
             await service.serve()
             log.info("unmounted")
             scope.cancel()
@@ -94,7 +95,8 @@ async def _serve(
         raise
     if service.end():
         pyfuse3.close()
-    else:  # a thread is in the kernel with the session in its hands; the process ends soon
+    else:  # a thread is in the kernel with the session in its hands, waiting for an answer of ours
+        _abort(settings.mount_point)
         unmount(os.fsdecode(settings.mount_point), lazy=True)
 
 
@@ -109,7 +111,21 @@ async def _obey_signals(
             service.begin_reload()
         else:
             log.info("ending on %s", signal.Signals(number).name)
+            await service.drain()
             scope.cancel()
+
+
+def _abort(mount_point: bytes) -> None:
+    """Have the kernel fail everything that still waits for us."""
+    mounted = mounted_at(mount_point)
+    if mounted is not None:
+        with suppress(OSError):
+            (_connection(mounted) / "abort").write_text("1")
+
+
+def _connection(mounted: Mounted) -> Path:
+    """Where the kernel lets a FUSE mount be tuned."""
+    return Path("/sys/fs/fuse/connections") / mounted.device.partition(":")[2]
 
 
 def _has_terminal() -> bool:
@@ -183,9 +199,8 @@ async def _raise_limits(settings: MountSettings) -> None:
     mounted = mounted_at(settings.mount_point)
     if mounted is None:
         return
-    connection = Path("/sys/fs/fuse/connections") / mounted.device.partition(":")[2]
     with suppress(OSError):
-        (connection / "max_background").write_text(str(_MAX_BACKGROUND))
+        (_connection(mounted) / "max_background").write_text(str(_MAX_BACKGROUND))
     with suppress(OSError):
         read_ahead = Path("/sys/class/bdi") / mounted.device / "read_ahead_kb"
         read_ahead.write_text(str(settings.read_ahead >> 10))

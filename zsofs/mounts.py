@@ -44,18 +44,18 @@ class Mounted:
 
 def mount_table() -> Iterator[Mounted]:
     """All mounts, those on top of others after them."""
-    for line in _TABLE.read_bytes().splitlines():
+    for line in _TABLE.read_bytes().split(b"\n"):
         fields, _, rest = line.partition(b" - ")
-        number, _, device, _, point, *_ = fields.split(b" ")
-        kind, _, options = rest.split(b" ", 2)
-        user = re.search(rb"\buser_id=(\d+)", options.rpartition(b" ")[2])
-        yield Mounted(
-            int(number),
-            _unescape(point),
-            device.decode(),
-            kind.decode(),
-            int(user[1]) if user else None,
-        )
+        match fields.split(b" "), rest.split(b" "):
+            case [number, _, device, _, point, *_], [kind, _, *_, options]:
+                user = re.search(rb"\buser_id=(\d+)", options)
+                yield Mounted(
+                    int(number),
+                    _unescape(point),
+                    os.fsdecode(device),
+                    os.fsdecode(kind),  # of a FUSE mount any bytes that its user likes
+                    int(user[1]) if user else None,
+                )
 
 
 def mounted_at(path: bytes) -> Mounted | None:

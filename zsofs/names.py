@@ -21,6 +21,11 @@ def for_people(path: bytes) -> str:
     )
 
 
+def joined(folder: bytes, name: bytes) -> bytes:
+    """The path of *name* in *folder*, where the top is the empty path."""
+    return b"/".join((folder, name)) if folder else name
+
+
 def may_be_disc(name: bytes) -> bool:
     """Whether a file of this name is opened to see what is inside."""
     return splitext(name)[1].lower() in _LOOKED_INTO

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from zsofs.disc import Media, System
 from zsofs.entry import Entry, Kind
+from zsofs.names import joined
 from zsofs.opl import game_name, title_of, unique_names
 from zsofs.titles import normal_id
 
@@ -105,7 +106,7 @@ def _discs(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> Iterator[tuple[Ent
     for folder, entries in folders.items():
         for name, entry in entries.items():
             if is_disc(entry):
-                yield entry, b"/".join((folder, name)) if folder else name
+                yield entry, joined(folder, name)
 
 
 def _folders_above(path: bytes) -> Iterator[bytes]:

@@ -122,7 +122,12 @@ class OplView:
         """The first look at a folder; :meth:`_changed` sees to those below it."""
         with suppress(Exception):  # the log has it
             await self._follower.up_to_date(source)
-        self._unseen.discard(source.path)
+        path = source.path
+        if self._sources.get(path) is source:
+            self._unseen.discard(path)
+            if source.found is None and isinstance(source.error, FileNotFoundError):
+                del self._sources[path]  # gone before it was seen
+                self._follower.drop(source)
         if not self._unseen:
             self._seen_enough.set()
 
@@ -157,7 +162,8 @@ class OplView:
         async with self._arranging:
             if self._layout is not None and not self._outdated.is_set():
                 return
-            self._outdated = trio.Event()
+            if self._outdated.is_set():
+                self._outdated = trio.Event()
             root = self._library.root
             collection = {
                 path: source.found.entries

@@ -61,6 +61,14 @@ class OpenSource:
         """Size, modification time and change time: what stands for one content."""
         return self.size, self.mtime_ns, self.ctime_ns
 
+    @property
+    def mtime_mark(self) -> int:
+        """The modification time as the kernel of zsofs compares it: what 64 bits hold of it.
+
+        ext4 has dates up to 2446, nanoseconds in 64 bits end in 2262.
+        """
+        return (self.mtime_ns + (1 << 63)) % (1 << 64) - (1 << 63)
+
     def read_at(self, offset: int, size: int) -> bytes:
         """The *size* bytes at *offset*; fewer at the end of the file."""
         return os.pread(self.fd, size, offset)
@@ -161,7 +169,7 @@ def block_reader(geometry: Geometry, source: OpenSource, codec: Codec | None = N
         data_start=geometry.data_start,
         data_end=geometry.data_end,
         source_size=source.size,
-        source_mtime_ns=source.mtime_ns,
+        source_mtime_ns=source.mtime_mark,
     )
 
 

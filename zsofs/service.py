@@ -11,6 +11,7 @@ from typing import Any
 import trio
 
 from zsofs import __version__
+from zsofs.background import in_background
 from zsofs.cache import ExtentCache
 from zsofs.catalog import Catalog
 from zsofs.census import Census
@@ -78,10 +79,14 @@ class Service:
             if self._opl_view is not None:
                 nursery.start_soon(self._opl_view.serve)
             nursery.start_soon(self._invalidations.serve)
-            nursery.start_soon(self._reads.give_back_when_idle)
-            nursery.start_soon(self.operations.shrink_when_unused)
+            nursery.start_soon(in_background, self._reads.give_back_when_idle)
+            nursery.start_soon(in_background, self.operations.shrink_when_unused)
             await self.operations.serve()
             nursery.cancel_scope.cancel()
+
+    async def drain(self) -> None:
+        """Get ready for the end, while requests are still answered."""
+        await self._invalidations.drain()
 
     def end(self) -> bool:
         """Begin nothing more; whether no thread uses the FUSE session, which is about to end."""
@@ -96,7 +101,7 @@ class Service:
             done.set()
 
         assert self._nursery is not None
-        self._nursery.start_soon(reload)
+        self._nursery.start_soon(in_background, reload)
         return done
 
     def report(self, level: int) -> None:

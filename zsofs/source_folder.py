@@ -134,7 +134,7 @@ class SourceFolder:
             names = frozenset(self._stale.union(self.found.unsure))
         before = Before(
             self.entries,
-            self.found.status.st_dev if self.found else 0,
+            (self.found.status.st_dev, self.found.status.st_ino) if self.found else (0, 0),
             names,
             frozenset(self._closed),
             frozenset(self._doubted),

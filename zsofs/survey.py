@@ -14,7 +14,7 @@ from zsofs.entry import Entry, Kind
 from zsofs.errors import SourceAwayError, ZsofsError
 from zsofs.inside import StillWrittenError, look_inside
 from zsofs.mounts import mount_of
-from zsofs.names import for_people, is_plain_image, may_be_disc
+from zsofs.names import for_people, is_plain_image, joined, may_be_disc
 from zsofs.probe import Disc, OpenSource
 from zsofs.selection import Selection
 from zsofs.source import OpenFolder, SourceTree
@@ -26,8 +26,9 @@ QUIET_SECONDS = 3.0
 
 _RACY_NS = 50_000_000
 _RACY_NS_WHOLE_SECONDS = 2_000_000_000
-"""What was found in a file that changed so recently is not kept for the next mount: another change
-within the same tick of the file system's clock would not show in its times."""
+"""What was found in a file that changed so recently is not kept, and not believed when the folder
+is looked at again: another change within the same tick of the file system's clock would not show in
+its times."""
 
 
 _OPENED_AHEAD = 8
@@ -43,7 +44,7 @@ class Before:
 
     Attributes:
         entries: what an earlier survey found; None if there was none.
-        device: st_dev of the folder then.
+        place: st_dev and st_ino of the folder then.
         names: the only names that may have changed since; None if any may have.
         closed: names that a writer closed since, or that were renamed to: they are whole.
         doubted: names of files in which something else turned out to be than was found, so that
@@ -51,7 +52,7 @@ class Before:
     """
 
     entries: Mapping[bytes, Entry] | None = None
-    device: int = 0
+    place: tuple[int, int] = (0, 0)
     names: Collection[bytes] | None = None
     closed: Collection[bytes] = frozenset()
     doubted: Collection[bytes] = frozenset()
@@ -130,12 +131,11 @@ class Surveyor:
         begun = time.monotonic()
         with self.tree.folder(path) as folder:
             watch(folder)
+            status = folder.status
+            if before.names is not None and (status.st_dev, status.st_ino) != before.place:
+                before = replace(before, names=None)  # it is another folder
             names = folder.names() if before.names is None else before.names
-            if (
-                before.entries
-                and folder.status.st_dev != before.device
-                and not (names if before.names is None else folder.names())
-            ):
+            if before.entries and not names and status.st_dev != before.place[0]:
                 raise SourceAwayError(f"{for_people(path) or 'the source folder'}: unmounted")
             return _Survey(self, folder, path, above, before).of(names, begun)
 
@@ -162,7 +162,7 @@ class _Survey:
             try:
                 status = self.folder.stat(name)
             except OSError as error:  # a dead mount in this folder: the rest of it is all right
-                own = for_people(_joined(self.path, name))
+                own = for_people(joined(self.path, name))
                 log.warning("%s: cannot be looked at: %s", own, error.strerror)
                 self.silent.append(name)
                 entry = known.get(name)
@@ -178,7 +178,7 @@ class _Survey:
         if self.before.names is None and self.kept:
             gone = list(self.kept.keys() - set(names))
         if self.new or gone:
-            self.surveyor.catalog.keep(self.path, self.new, gone)
+            self._keep(gone)
         return Found(
             begun,
             self.folder.status,
@@ -196,7 +196,7 @@ class _Survey:
         if status is None:
             self.gone.append(name)
             return None
-        own = _joined(self.path, name)
+        own = joined(self.path, name)
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), Kind.SPECIAL)
         entry = Entry(name, kind, own, status)
         if stat.S_ISLNK(status.st_mode):
@@ -238,10 +238,20 @@ class _Survey:
         except (OSError, ZsofsError):  # replaced since by something else
             return entry
 
+    def _keep(self, gone: list[bytes]) -> None:
+        try:
+            self.surveyor.catalog.keep(self.path, self.new, gone)
+        except Exception:
+            log.exception("a bug in zsofs: the catalog could not be written")
+
     def _kept_finding(self, entry: Entry) -> Finding | None:
         """What an earlier mount found in this very content."""
         if self.kept is None:
-            self.kept = self.surveyor.catalog.folder(self.path)
+            self.kept = {}
+            try:
+                self.kept = self.surveyor.catalog.folder(self.path)
+            except Exception:  # it is a convenience, which never costs a listing
+                log.exception("a bug in zsofs: the catalog could not be read")
         key, finding = self.kept.get(entry.name, (None, None))
         if key != entry.key or finding is None:
             return None
@@ -306,9 +316,12 @@ class _Survey:
             shown = for_people(entry.path)
             log.exception("a bug in zsofs: %s is shown as it is", shown)
             return replace(entry, settled=False)
-        if source.key == entry.key and not _is_racy(entry.key):
+        told = _told(entry, finding)
+        if source.key != entry.key or _is_racy(entry.key):
+            told.settled = False  # it may be another already, although nothing shows it
+        else:
             self.new.append((entry.name, entry.key, finding))
-        return _told(entry, finding)
+        return told
 
     def _is_quiet(self, entry: Entry, known: Entry | None) -> bool:
         """Whether a file seems whole, judged by names and times alone."""
@@ -321,10 +334,6 @@ class _Survey:
         if self.before.entries is not None:
             return False
         return abs(time.time() - max(entry.key[1:]) / 1e9) >= QUIET_SECONDS
-
-
-def _joined(folder: bytes, name: bytes) -> bytes:
-    return b"/".join((folder, name)) if folder else name
 
 
 def _unreadable(entry: Entry, error: Exception) -> Entry:

@@ -54,16 +54,26 @@ class Watcher:
     """Watches folders. :meth:`add` is for threads, the rest for the event loop, and never waits."""
 
     def __init__(self) -> None:
-        self._inotify = INotify(nonblocking=True)
+        self._inotify: INotify | None = None
         self._told_full = False
+        try:
+            self._inotify = INotify(nonblocking=True)
+        except OSError as error:
+            log.warning(
+                "changes show a second or two later, for the system does not report them (%s);"
+                " allow more programs to be told with: sudo sysctl"
+                " fs.inotify.max_user_instances=1024",
+                error.strerror,
+            )
 
-    def fileno(self) -> int:
-        """A descriptor that is readable when there are changes."""
-        return int(self._inotify.fileno())
+    def fileno(self) -> int | None:
+        """A descriptor that is readable when there are changes; None where none are told."""
+        return None if self._inotify is None else int(self._inotify.fileno())
 
     def close(self) -> None:
         """End all watches."""
-        self._inotify.close()
+        if self._inotify is not None:
+            self._inotify.close()
 
     def add(self, fd: int) -> int | None:
         """Watch an open folder; its changes from now on are told. May wait for a disk.
@@ -72,6 +82,8 @@ class Watcher:
             The watch's number, the same for every descriptor of one folder and never used again;
             None if this folder cannot be watched.
         """
+        if self._inotify is None:
+            return None
         try:
             return int(self._inotify.add_watch(f"/proc/self/fd/{fd}", _WANTED))
         except OSError as error:
@@ -86,6 +98,8 @@ class Watcher:
 
     def remove(self, watch: int) -> None:
         """End a watch, if it has not ended by itself."""
+        if self._inotify is None:
+            return
         try:
             self._inotify.rm_watch(watch)
         except OSError:  # the folder has gone
@@ -93,7 +107,8 @@ class Watcher:
 
     def changes(self) -> Iterator[Change]:
         """What has happened since the last call."""
-        for watch, mask, _, name in self._inotify.read(timeout=0):
+        events = [] if self._inotify is None else self._inotify.read(timeout=0)
+        for watch, mask, _, name in events:
             if mask & flags.Q_OVERFLOW:
                 yield Change(None)
             else:
