@@ -123,11 +123,13 @@ class OplView:
         with suppress(Exception):  # the log has it
             await self._follower.up_to_date(source)
         path = source.path
-        if self._sources.get(path) is source:
+        current = self._sources.get(path)
+        if current is source or current is None:
             self._unseen.discard(path)
-            if source.found is None and isinstance(source.error, FileNotFoundError):
-                del self._sources[path]  # gone before it was seen
-                self._follower.drop(source)
+        gone = source.found is None and isinstance(source.error, FileNotFoundError)
+        if path and current is source and gone:  # before it was seen
+            del self._sources[path]
+            self._follower.drop(source)
         if not self._unseen:
             self._seen_enough.set()
 
