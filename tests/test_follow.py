@@ -613,3 +613,17 @@ def test_a_look_at_everything_can_be_asked_for(
         best = min(best, time.monotonic() - begun)
     assert best < 3, "sooner than it would have been looked at anyway"
     assert made.is_alive()
+
+
+def test_names_that_are_no_text(source: Path, mount: MountMaker) -> None:
+    """File systems take any bytes; what is told of a change has them, too."""
+    made = mount(source)
+    shown = os.fsencode(made.path)
+    assert os.listdir(shown) == []
+    packed = os.path.join(os.fsencode(source), b"caf\xe9\xff.zso")
+    shutil.copy(PSP_PACKED, packed)
+    wait_until(lambda: os.listdir(shown) == [b"caf\xe9\xff.iso"], "the new disc")
+    os.stat(os.path.join(shown, b"caf\xe9\xff.iso"))
+    os.rename(packed, packed.replace(b"\xff", b"\xfe"))
+    wait_until(lambda: os.listdir(shown) == [b"caf\xe9\xfe.iso"], "the new name")
+    wait_until(lambda: not os.path.exists(os.path.join(shown, b"caf\xe9\xff.iso")), "its end")
