@@ -621,7 +621,7 @@ def test_names_that_are_no_text(source: Path, mount: MountMaker) -> None:
     shown = os.fsencode(made.path)
     assert os.listdir(shown) == []
     packed = os.path.join(os.fsencode(source), b"caf\xe9\xff.zso")
-    shutil.copy(PSP_PACKED, packed)
+    shutil.copy(PSP_PACKED, os.fsdecode(packed))
     wait_until(lambda: os.listdir(shown) == [b"caf\xe9\xff.iso"], "the new disc")
     os.stat(os.path.join(shown, b"caf\xe9\xff.iso"))
     os.rename(packed, packed.replace(b"\xff", b"\xfe"))
