@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -75,3 +76,21 @@ def as_root() -> None:
     """Skip where the test needs root, as CI is."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
+
+
+@pytest.fixture
+def own_mounts() -> None:
+    """Skip where a test cannot have a table of mounts of its own, as in a chroot."""
+    _need_namespaces("--mount")
+
+
+@pytest.fixture
+def own_users() -> None:
+    """Skip where a test cannot have users of its own, as in a chroot."""
+    _need_namespaces("--user", "--map-root-user", "--mount")
+
+
+def _need_namespaces(*words: str) -> None:
+    done = subprocess.run(["unshare", *words, "true"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(done.stderr.strip())

@@ -214,7 +214,7 @@ def test_a_later_daemon_takes_over(runtime: Path, point: bytes) -> None:
     assert os.listdir(runtime / "zsofs") == []
 
 
-@pytest.mark.usefixtures("as_root")
+@pytest.mark.usefixtures("as_root", "own_mounts")
 def test_a_daemon_in_another_mount_namespace_is_left_alone(
     runtime: Path, point: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:

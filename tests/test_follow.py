@@ -499,7 +499,7 @@ def few_watches(
         assert daemon.wait(20) == 0
 
 
-@pytest.mark.usefixtures("as_root")
+@pytest.mark.usefixtures("as_root", "own_users")
 def test_no_watches_left(source: Path, tmp_path: Path) -> None:
     """What cannot be watched is asked for again; the log says how to have more watches."""
     for number in range(6):
@@ -517,7 +517,7 @@ def test_no_watches_left(source: Path, tmp_path: Path) -> None:
         assert "sudo sysctl fs.inotify.max_user_watches=" in lines[0]
 
 
-@pytest.mark.usefixtures("as_root")
+@pytest.mark.usefixtures("as_root", "own_users")
 def test_no_word_of_changes_at_all(source: Path, tmp_path: Path) -> None:
     """Other programs of the user have used up what may be told of changes."""
     (source / "folder").mkdir()

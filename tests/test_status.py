@@ -270,7 +270,7 @@ def test_an_opl_mount(source: Path, tmp_path: Path, mount: MountMaker) -> None:
     assert "  layout   opl\n" in run("status", made.path).stdout
 
 
-@pytest.mark.usefixtures("as_root")
+@pytest.mark.usefixtures("as_root", "own_mounts")
 def test_nothing_is_mounted() -> None:
     """In a private mount namespace, where no other mount of this machine is."""
     for option, said in (("", "nothing is mounted\n"), ("--json", "[]\n")):
@@ -390,7 +390,7 @@ def test_the_mount_of_another_user(source: Path, tmp_path: Path, mount: MountMak
     assert made.is_alive()
 
 
-@pytest.mark.usefixtures("as_root", "another_user")
+@pytest.mark.usefixtures("as_root", "another_user", "own_mounts")
 def test_root_may_ask_a_mount_of_a_user(source: Path, tmp_path: Path) -> None:
     """In a private mount namespace, where that user may mount and has a runtime folder."""
     for folder in (source, tmp_path, *tmp_path.parents[:2]):
