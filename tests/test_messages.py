@@ -209,7 +209,7 @@ def test_umount_of_what_is_not_ours(tmp_path: Path) -> None:
     assert "not zsofs but proc" in refused(6, "umount", "/proc")
 
 
-@pytest.mark.usefixtures("as_root", "another_user")
+@pytest.mark.usefixtures("as_root", "another_user", "own_mounts")
 def test_no_fuse_device_or_no_right_to_it(source: Path, tmp_path: Path) -> None:
     """In a private mount namespace, where /dev/fuse can be hidden."""
     script = tmp_path / "run.sh"
@@ -237,7 +237,7 @@ def test_no_fuse_device_or_no_right_to_it(source: Path, tmp_path: Path) -> None:
     assert "no right to open /dev/fuse" in done.stderr
 
 
-@pytest.mark.usefixtures("as_root", "another_user")
+@pytest.mark.usefixtures("as_root", "another_user", "own_mounts")
 def test_what_users_lack(source: Path, tmp_path: Path) -> None:
     """fusermount3 missing, and user_allow_other missing, as another user in a private namespace."""
     home = tmp_path / "home"
