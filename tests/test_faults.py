@@ -232,6 +232,15 @@ class Faults:
         return self.done_path.read_text().splitlines() if self.done_path.exists() else []
 
 
+@pytest.fixture
+def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Faults:
+    """Faults in every daemon that is run as FAULTY from now on."""
+    made = Faults(tmp_path / "fault")
+    monkeypatch.setenv("ZSOFS_FAULT", str(made.path))
+    monkeypatch.chdir(ROOT)
+    return made
+
+
 def make_case(folder: Path) -> None:
     folder.mkdir()
     (folder / "Game.zso").write_bytes(writers.maxcso_zso(IMAGE, block_size=16384))
@@ -252,14 +261,10 @@ def check_case(folder: Path) -> None:
 @pytest.mark.parametrize("handler", HANDLERS)
 def test_a_fault_costs_one_call(
     source: Path,
-    tmp_path: Path,
     mount: MountMaker,
-    monkeypatch: pytest.MonkeyPatch,
+    faults: Faults,
     handler: str,
 ) -> None:
-    faults = Faults(tmp_path / "fault")
-    monkeypatch.setenv("ZSOFS_FAULT", str(faults.path))
-    monkeypatch.chdir(ROOT)
     # A fault in forget takes more than a second to provoke.
     errors = ("ValueError", "OSError", "RecursionError") if handler == "forget" else tuple(ERRORS)
     cases = [(target, act, error) for target, act in CASES[handler] for error in errors]
@@ -309,14 +314,10 @@ BEHIND_THE_SCENES = (
 @pytest.mark.parametrize("target", BEHIND_THE_SCENES)
 def test_a_fault_behind_the_scenes_costs_nothing(
     source: Path,
-    tmp_path: Path,
     mount: MountMaker,
-    monkeypatch: pytest.MonkeyPatch,
+    faults: Faults,
     target: str,
 ) -> None:
-    faults = Faults(tmp_path / "fault")
-    monkeypatch.setenv("ZSOFS_FAULT", str(faults.path))
-    monkeypatch.chdir(ROOT)
     folder = source / "case"
     make_case(folder)
     made = mount(source, command=FAULTY)
@@ -341,13 +342,10 @@ def test_a_fault_in_a_look_at_the_mounts_costs_nothing(
     source: Path,
     tmp_path: Path,
     mount: MountMaker,
-    monkeypatch: pytest.MonkeyPatch,
+    faults: Faults,
     target: str,
 ) -> None:
     """Any mount will do to have the table looked at, here that of a folder in the source."""
-    faults = Faults(tmp_path / "fault")
-    monkeypatch.setenv("ZSOFS_FAULT", str(faults.path))
-    monkeypatch.chdir(ROOT)
     make_case(source / "case")
     (source / "inner").mkdir()
     (tmp_path / "other").mkdir()
@@ -387,14 +385,10 @@ def wait_for_fault(faults: Faults, fault: str) -> None:
 @pytest.mark.parametrize("target", ["Catalog.folder", "Catalog.keep"])
 def test_a_fault_of_the_catalog_costs_nothing(
     source: Path,
-    tmp_path: Path,
     mount: MountMaker,
-    monkeypatch: pytest.MonkeyPatch,
+    faults: Faults,
     target: str,
 ) -> None:
-    faults = Faults(tmp_path / "fault")
-    monkeypatch.setenv("ZSOFS_FAULT", str(faults.path))
-    monkeypatch.chdir(ROOT)
     for number in range(len(ERRORS)):
         make_case(source / f"case{number}")
     made = mount(source, command=FAULTY)

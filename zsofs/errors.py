@@ -14,6 +14,11 @@ class ZsofsError(Exception):
     exit_code = 1
 
 
+def reason(error: Exception) -> str:
+    """Why something failed, without number and path: for a sentence that names the path itself."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
 class UsageError(ZsofsError):
     """The command line does not say something that can be done."""
 

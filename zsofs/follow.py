@@ -14,7 +14,7 @@ import trio
 
 from zsofs.background import in_background
 from zsofs.entry import Entry, Kind
-from zsofs.errors import StaleNodeError, ZsofsError
+from zsofs.errors import StaleNodeError, ZsofsError, reason
 from zsofs.names import for_people
 from zsofs.shown import Shown, as_shown
 from zsofs.source import OpenFolder
@@ -141,10 +141,12 @@ class Follower:
         folders = [folder for folder in self._folders if folder.found is not None]
         for folder in folders:
             folder.outdate()
+            if folder.look is None:
+                self._begin(folder)
         for folder in folders:
-            if folder.look is not None:  # it began before
+            if folder.look is not None:
                 await folder.look.done.wait()
-            if folder.is_stale and not folder.dropped:
+            if folder.is_stale and not folder.dropped:  # that look had begun before
                 if folder.look is None:
                     self._begin(folder)
                 assert folder.look is not None
@@ -334,19 +336,19 @@ class Follower:
         folder.watch = None
 
     def _went_away(self, folder: SourceFolder, error: Exception) -> None:
-        reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        why = reason(error)
         if folder.path:
             gone = isinstance(error, FileNotFoundError)  # which the folder above tells, too
             level = logging.INFO if gone else logging.WARNING
-            log.log(level, "%s: cannot be listed: %s", for_people(folder.path), reason)
+            log.log(level, "%s: cannot be listed: %s", for_people(folder.path), why)
             return
         if not self.away:
             log.warning(
                 "the source folder cannot be reached (%s); the last listing is shown until it"
                 " is back",
-                reason,
+                why,
             )
-        self.away = reason
+        self.away = why
         folder.outdate()
         self._set_due(folder, time.monotonic() + _AWAY_SECONDS)
 

@@ -276,16 +276,15 @@ class Operations(pyfuse3.Operations):
         content = file.content
         try:
             return cast(bytes, await self._reads.read(content, off, size))
-        except ZsofsError as error:
-            log.warning("%s: %s", content.name, error)
+        except (ZsofsError, OSError) as error:
             self._reads.statistics.of(content.name).errors += 1
+            if isinstance(error, OSError):
+                log.warning("%s: cannot be read at %d: %s", content.name, off, error.strerror)
+            else:
+                log.warning("%s: %s", content.name, error)
             if isinstance(error, BlockError) and not file.doubted:
                 file.doubted = True
                 self._view.doubt(file.node)  # the catalog may have told a wrong codec
-            raise FUSEError(error.errno) from None
-        except OSError as error:
-            log.warning("%s: cannot be read at %d: %s", content.name, off, error.strerror)
-            self._reads.statistics.of(content.name).errors += 1
             raise FUSEError(error.errno or errno.EIO) from None
 
     @_guarded

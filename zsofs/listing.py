@@ -13,14 +13,14 @@ from typing import Any
 from zsofs import log
 from zsofs.catalog import Catalog, default_catalog_file
 from zsofs.control import ask
-from zsofs.entry import Entry, Kind
-from zsofs.errors import ControlError, SourceError, ZsofsError
+from zsofs.entry import Entry
+from zsofs.errors import ControlError, SourceError, ZsofsError, reason
 from zsofs.mountpoint import FILE_SYSTEM_TYPE, check_source, real_path
 from zsofs.mounts import mounted_at
 from zsofs.names import for_people, joined
 from zsofs.opl_layout import arrange, is_disc
 from zsofs.selection import Selection
-from zsofs.shown import named
+from zsofs.shown import folders_in, named
 from zsofs.source import SourceTree
 from zsofs.survey import Before, Found, Surveyor
 from zsofs.tables import counted, printable, size, table
@@ -132,8 +132,7 @@ def _rows_of_opl(folders: Mapping[bytes, Found], titles: Mapping[str, str]) -> I
         for name, entry in found.entries.items():
             if _looks_like_disc(entry):
                 own = joined(folder, name)
-                reason = layout.left_out.get(own, "")
-                yield Row(layout.places.get(own, own), own, entry, reason)
+                yield Row(layout.places.get(own, own), own, entry, layout.left_out.get(own, ""))
 
 
 def _walk(surveyor: Surveyor) -> Iterator[tuple[bytes, Found]]:
@@ -146,20 +145,16 @@ def _walk(surveyor: Surveyor) -> Iterator[tuple[bytes, Found]]:
             try:
                 found = surveyor.survey(path, above, Before())
             except (OSError, ZsofsError) as error:
-                reason = error.strerror if isinstance(error, OSError) else error
+                why = reason(error)
                 if not path:
-                    raise SourceError(f"the source folder cannot be read: {reason}") from None
+                    raise SourceError(f"the source folder cannot be read: {why}") from None
                 _show_progress("")
-                print(f"zsofs: {for_people(path)} cannot be read: {reason}", file=sys.stderr)
+                print(f"zsofs: {for_people(path)} cannot be read: {why}", file=sys.stderr)
                 continue
             yield path, found
             files += len(found.entries)
             _show_progress(f"{counted(files, 'file')} looked at")
-            todo += [
-                (entry.path, above | {entry.path})
-                for entry in found.entries.values()
-                if entry.kind is Kind.FOLDER and not entry.followed
-            ]
+            todo += [(below, above | {below}) for below in folders_in(found.entries)]
     finally:
         _show_progress("")
 

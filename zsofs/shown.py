@@ -33,11 +33,14 @@ def as_shown(entries: Mapping[bytes, Entry], *, show_raw: bool) -> Shown:
     return Shown(
         named(entries, show_raw=show_raw),
         count(entries.values()),
-        frozenset(
-            entry.path
-            for entry in entries.values()
-            if entry.kind is Kind.FOLDER and not entry.followed
-        ),
+        folders_in(entries),
+    )
+
+
+def folders_in(entries: Mapping[bytes, Entry]) -> frozenset[bytes]:
+    """The paths of the folders among *entries*, without those that symlinks lead to."""
+    return frozenset(
+        entry.path for entry in entries.values() if entry.kind is Kind.FOLDER and not entry.followed
     )
 
 

@@ -15,7 +15,8 @@ GATHER_SECONDS = 0.05
 
 _PAUSE_FACTOR = 9
 """A look that took long is followed by a pause of so many times as long, so that a folder in which
-a file grows for an hour costs a tenth of a processor at most."""
+a file grows for an hour costs a tenth of a processor at most; no pause is longer than
+a listing of a watched folder is believed."""
 
 FRESH_SECONDS = 1.0
 """How long a listing is believed of a folder that cannot be watched, or where symlinks lead to

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from zsofs.catalog import Catalog, Finding, Key
 from zsofs.entry import Entry, Kind
-from zsofs.errors import SourceAwayError, ZsofsError
+from zsofs.errors import SourceAwayError, ZsofsError, reason
 from zsofs.inside import StillWrittenError, look_inside
 from zsofs.mounts import mount_of
 from zsofs.names import for_people, is_plain_image, joined, may_be_disc
@@ -337,10 +337,9 @@ class _Survey:
 
 
 def _unreadable(entry: Entry, error: Exception) -> Entry:
-    reason = error.strerror if isinstance(error, OSError) else error
-    shown = for_people(entry.path)
-    log.warning("%s: shown as it is, it could not be read: %s", shown, reason)
-    return replace(entry, settled=False, reason=f"it could not be read: {reason}")
+    why = f"it could not be read: {reason(error)}"
+    log.warning("%s: shown as it is, %s", for_people(entry.path), why)
+    return replace(entry, settled=False, reason=why)
 
 
 def _told(entry: Entry, finding: Finding) -> Entry:
