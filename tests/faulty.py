@@ -89,7 +89,7 @@ TARGETS: dict[str, tuple[Any, str]] = {
     "Invalidations._tell": (invalidation.Invalidations, "_tell"),
     "Watcher.add": (watch.Watcher, "add"),
     "Watcher.changes": (watch.Watcher, "changes"),
-    "fs._attributes": (fs, "_attributes"),
+    "Appearance.attributes": (Appearance, "attributes"),
     "Reads.read": (reads.Reads, "read"),
     "ExtentCache.get": (cache.ExtentCache, "get"),
     "ReplyBuffers.take": (reads._ReplyBuffers, "take"),

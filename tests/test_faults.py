@@ -146,11 +146,11 @@ CASES: dict[str, list[tuple[str, Provoke]]] = {
         ("shown.shown_names", provoke_lookup),
         ("Library.update", provoke_lookup),
         ("Library.remember", provoke_lookup),
-        ("fs._attributes", provoke_lookup),
+        ("Appearance.attributes", provoke_lookup),
         ("Workers.run", provoke_lookup),
         ("os.listdir", provoke_lookup),
     ],
-    "getattr": [("Library.node", provoke_getattr), ("fs._attributes", provoke_getattr)],
+    "getattr": [("Library.node", provoke_getattr), ("Appearance.attributes", provoke_getattr)],
     "readlink": [("Library.node", provoke_readlink)],
     "opendir": [
         ("Library.folder", provoke_listing),
@@ -166,7 +166,7 @@ CASES: dict[str, list[tuple[str, Provoke]]] = {
     ],
     "readdir": [
         ("listings.get", provoke_listing),
-        ("fs._attributes", provoke_listing),
+        ("Appearance.attributes", provoke_listing),
         ("pyfuse3.readdir_reply", provoke_listing),
         ("Library.remember", provoke_listing),
     ],

@@ -1,6 +1,8 @@
 """The words of the command line: commands, options, help. What they do is in cli.py."""
 
 import argparse
+import grp
+import pwd
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,7 +29,7 @@ examples:
 _MOUNT_DESCRIPTION = """\
 Shows every compressed disc in the folder SOURCE, and in all folders below it, as a plain .iso
 file in MOUNTPOINT. Everything else in SOURCE is shown as it is. Nothing can be changed through
-the mount, and SOURCE is never written to. Returns when the mount can be used.
+the mount, unless you say --writable; discs never can. Returns when the mount can be used.
 """
 
 _MOUNT_EXAMPLES = """\
@@ -35,6 +37,8 @@ examples:
   zsofs mount ~/zso ~/iso                      the usual case
   zsofs mount --allow-other /srv/zso /srv/iso  for a share: Samba's users may read too
   zsofs mount --layout opl /srv/zso /srv/ps2   folders and names as Open PS2 Loader wants them
+  zsofs mount --layout opl --writable --allow-other /srv/zso /srv/ps2
+                                               the same as a share that OPL also writes to
   zsofs mount --exclude old ~/zso ~/iso        without the folder old
   zsofs mount --cache-size 256M ~/zso ~/iso    for discs with large blocks and many readers
   zsofs mount -f -v ~/zso ~/iso                stay in the terminal and say what happens
@@ -95,13 +99,15 @@ exit codes:
   7  no mount answers there
 """
 
-# Words that mount(8) and fstab hand on and that change nothing here: the mount is always
-# read-only, without devices and set-user-id programs.
+# Words that mount(8) and fstab hand on and that change nothing here: the mount is read-only unless
+# `writable` is said, and always without devices and set-user-id programs.
 _IGNORED_OPTIONS = frozenset(
     """ro rw defaults auto noauto nofail _netdev user nouser users owner group dev nodev suid
     nosuid exec noexec sync async atime noatime diratime nodiratime relatime norelatime
     strictatime silent loud""".split()  # noqa: SIM905 - a list of thirty strings reads worse
 )
+
+_LAST_OWNER = (1 << 32) - 2
 
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30}
 
@@ -166,11 +172,7 @@ def _add_mount(commands: "argparse._SubParsersAction[_Parser]") -> None:
     )
     _add_what_is_shown(mount)
     _add_limits(mount)
-    mount.add_argument(
-        "--allow-other",
-        action="store_true",
-        help="let other users read too, such as a Samba server's",
-    )
+    _add_rights(mount)
     mount.add_argument(
         "-o",
         dest="mount_options",
@@ -179,7 +181,8 @@ def _add_mount(commands: "argparse._SubParsersAction[_Parser]") -> None:
         default=[],
         help="the options of this list as mount(8) writes them: allow_other, layout=opl,"
         " titles=PATH, include=GLOB, exclude=GLOB, show_raw, cache-size=64M, threads=4,"
-        " read-ahead=512K, log-file=PATH; ro, nofail and its other usual words are accepted",
+        " read-ahead=512K, writable, uid=N, gid=N, umask=022, log-file=PATH; ro, nofail and its"
+        " other usual words are accepted",
     )
     loudness = mount.add_mutually_exclusive_group()
     loudness.add_argument("-v", "--verbose", action="store_true", help="log more")
@@ -256,6 +259,34 @@ def _add_limits(mount: _Parser) -> None:
     )
 
 
+def _add_rights(mount: _Parser) -> None:
+    mount.add_argument(
+        "--writable",
+        action="store_true",
+        help="let everything that is no disc be changed through the mount, and new files and"
+        " folders be made: it goes to SOURCE; discs stay as they are",
+    )
+    mount.add_argument(
+        "--allow-other",
+        action="store_true",
+        help="let other users use the mount too, such as a Samba server's",
+    )
+    mount.add_argument(
+        "--uid",
+        metavar="USER",
+        type=_user,
+        help="show all files as this user's, by number or name; new ones are, if root serves",
+    )
+    mount.add_argument("--gid", metavar="GROUP", type=_group, help="the same for the group")
+    mount.add_argument(
+        "--umask",
+        metavar="OCTAL",
+        type=_umask,
+        help="show all files with the rights that this leaves of 666, folders of 777, whatever"
+        " those in SOURCE are, as in 022",
+    )
+
+
 def _add_umount(commands: "argparse._SubParsersAction[_Parser]") -> None:
     umount = commands.add_parser(
         "umount",
@@ -322,6 +353,33 @@ def _threads(text: str) -> int:
     return int(text)
 
 
+def _user(text: str) -> int:
+    try:
+        return _owner_number(text) if text.isdecimal() else pwd.getpwnam(text).pw_uid
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"there is no user {text!r} here") from None
+
+
+def _group(text: str) -> int:
+    try:
+        return _owner_number(text) if text.isdecimal() else grp.getgrnam(text).gr_gid
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"there is no group {text!r} here") from None
+
+
+def _owner_number(text: str) -> int:
+    number = int(text[:20])
+    if number > _LAST_OWNER:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number up to {_LAST_OWNER}")
+    return number
+
+
+def _umask(text: str) -> int:
+    if re.fullmatch(r"0?[0-7]{1,3}", text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an umask such as 022")
+    return int(text, 8)
+
+
 def _layout(text: str) -> str:
     if text not in ("plain", "opl"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a layout; say plain or opl")
@@ -350,12 +408,15 @@ def _apply_mount_options(options: argparse.Namespace) -> None:
         "cache-size": _size,
         "threads": _threads,
         "read-ahead": _size,
+        "uid": _user,
+        "gid": _group,
+        "umask": _umask,
         "log-file": str,
     }
     for word in ",".join(options.mount_options).split(","):
         name, equals, value = word.partition("=")
         name = name.replace("_", "-") if name != "_netdev" else name
-        if name in ("allow-other", "show-raw") and not equals:
+        if name in ("allow-other", "show-raw", "writable") and not equals:
             setattr(options, name.replace("-", "_"), True)
         elif name in values and equals:
             try:
@@ -371,6 +432,8 @@ def _check_mount(options: argparse.Namespace) -> None:
     if len(options.paths) != expected:
         wanted = "one folder, MOUNTPOINT" if options.demo else "two folders, SOURCE and MOUNTPOINT"
         raise UsageError(f"mount takes {wanted}; see: zsofs mount --help")
+    if options.demo and options.writable:
+        raise UsageError("--writable needs a SOURCE of yours; leave it away with --demo")
     if options.titles is not None and options.layout != "opl":
         raise UsageError(
             "--titles is of use only with --layout opl; add that, or leave --titles away"

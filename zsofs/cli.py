@@ -60,7 +60,11 @@ def _mount(options: argparse.Namespace) -> int:
     from zsofs import daemon, log, mountpoint
 
     *source_paths, point = options.paths
-    source = mountpoint.check_source(source_paths[0]) if source_paths else None
+    source = (
+        mountpoint.check_source(source_paths[0], writable=options.writable)
+        if source_paths
+        else None
+    )
     mountpoint.check_fuse(options.allow_other)
     level = 10 if options.verbose else 40 if options.quiet else 30
     log.to_terminal(level)
@@ -135,6 +139,10 @@ def _serve(
             exclude=tuple(options.exclude),
             show_raw=options.show_raw,
             remember=not options.demo,
+            writable=options.writable,
+            uid=options.uid,
+            gid=options.gid,
+            umask=options.umask,
         )
         try:
             serve(settings, ready)

@@ -100,3 +100,9 @@ class StaleNodeError(ZsofsError):
     """A name now stands for other content; ESTALE makes the kernel look it up again."""
 
     errno = _errno.ESTALE
+
+
+class RefusedError(ZsofsError):
+    """A change through the mount that would touch a disc, or a name that is a disc's."""
+
+    errno = _errno.EACCES

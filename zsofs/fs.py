@@ -1,21 +1,15 @@
-"""The FUSE protocol: requests become calls of the library and of reads, errors become errnos.
-
-Every handler is wrapped by :func:`_guarded`, because pyfuse3 ends the whole mount when anything
-but FUSEError leaves one (tried with 3.5.0: every reader of every disc then gets ENOTCONN).
-"""
+"""The FUSE protocol: requests become calls of the library and of reads."""
 
 import errno
-import functools
 import itertools
 import logging
 import math
 import os
 import resource
-import stat
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from typing import Protocol, cast
 
 import pyfuse3
 import trio
@@ -32,19 +26,19 @@ from pyfuse3 import (
 )
 
 from zsofs import turns
-from zsofs.entry import Kind
+from zsofs.appearance import Appearance, absent
+from zsofs.entry import Entry, Kind
 from zsofs.errors import BlockError, StaleNodeError, ZsofsError
+from zsofs.guard import guarded
 from zsofs.image import Content
-from zsofs.library import Folder, Library, Node
+from zsofs.library import Library
 from zsofs.names import MAX_NAME
+from zsofs.node import Folder, Node
 from zsofs.reads import Reads
-from zsofs.source_folder import FRESH_SECONDS
+from zsofs.source import Place
 from zsofs.workers import Workers
 
 log = logging.getLogger(__name__)
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 _SHRINK_SECONDS = 15
 
@@ -68,33 +62,20 @@ class View(Protocol):
     def doubt(self, node: Node) -> None:
         """Have the file looked into anew before *node* is listed again."""
 
+    def outdate(self, folder: Folder, name: bytes) -> None:
+        """Have the file *name* of the source looked at anew before *folder* is listed again."""
 
-def _guarded(
-    handler: Callable[P, Coroutine[Any, Any, R]],
-) -> Callable[P, Coroutine[Any, Any, R]]:
-    """Let nothing but FUSEError out of *handler* (and Cancelled, which is no Exception)."""
+    def place(self, folder: Folder) -> bytes:
+        """The folder of the source in which lies what is made in *folder*."""
 
-    @functools.wraps(handler)
-    async def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return await turns.passing_on(handler(*args, **kwargs))
-        except FUSEError:
-            raise
-        except StaleNodeError as error:
-            raise FUSEError(error.errno) from None
-        except ZsofsError as error:
-            log.warning("%s", error)
-            raise FUSEError(error.errno) from None
-        except OSError as error:
-            code = error.errno or errno.EIO
-            if code not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
-                log.warning("%s: %s", handler.__name__, error)
-            raise FUSEError(code) from None
-        except Exception:
-            log.exception("a bug in zsofs: %s failed", handler.__name__)
-            raise FUSEError(errno.EIO) from None
+    def lacks(self, folder: Folder) -> bool:
+        """Whether that one has to be made first."""
 
-    return guarded
+    def why_not(self, folder: Folder, name: bytes, kind: Kind) -> str:
+        """Why nothing of that name and kind can be made in *folder*; empty if it can."""
+
+    def did(self, folder: Folder, place: Place, entry: Entry | None, at: float) -> None:
+        """What *folder* shows of *place* is *entry* since the time *at*, or is deleted."""
 
 
 @dataclass(slots=True)
@@ -133,9 +114,17 @@ class Operations(pyfuse3.Operations):
     enable_writeback_cache = False
     supports_dot_lookup = False  # what an NFS server would need
 
-    def __init__(self, library: Library, view: View, reads: Reads, workers: Workers) -> None:
+    def __init__(
+        self,
+        library: Library,
+        appearance: Appearance,
+        view: View,
+        reads: Reads,
+        workers: Workers,
+    ) -> None:
         super().__init__()
         self._library = library
+        self._appearance = appearance
         self._view = view
         self._reads = reads
         self._workers = workers
@@ -164,7 +153,7 @@ class Operations(pyfuse3.Operations):
 
     # Names
 
-    @_guarded
+    @guarded
     async def lookup(
         self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext
     ) -> EntryAttributes:
@@ -173,11 +162,11 @@ class Operations(pyfuse3.Operations):
         children = await self._children(folder)
         node = children.get(name)
         if node is None:
-            return _absent()
+            return absent()
         self._library.remember(node)
-        return _attributes(node)
+        return self._appearance.attributes(node)
 
-    @_guarded
+    @guarded
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
         """The kernel drops inode numbers. It takes no answer, so pyfuse3 expects no FUSEError."""
         for number, times in inode_list:
@@ -186,17 +175,17 @@ class Operations(pyfuse3.Operations):
             except Exception:
                 log.exception("a bug in zsofs: inode %d could not be forgotten", number)
 
-    @_guarded
+    @guarded
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
         """Attributes as of the last listing."""
-        return _attributes(self._library.node(inode))
+        return self._appearance.attributes(self._library.node(inode))
 
-    @_guarded
+    @guarded
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
         """Target of a symlink that is not followed."""
         return FileNameT(self._library.node(inode).entry.target)
 
-    @_guarded
+    @guarded
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
         """Fix the names, and their order, for the readdir calls to come."""
         folder = self._library.folder(inode)
@@ -205,7 +194,7 @@ class Operations(pyfuse3.Operations):
         self._listings[handle] = folder, list(children)
         return FileHandleT(handle)
 
-    @_guarded
+    @guarded
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
         """Entries from number *start_id* on, as many as fit.
 
@@ -219,21 +208,23 @@ class Operations(pyfuse3.Operations):
             node = children.get(name)
             if node is None:  # gone since opendir
                 continue
-            if not pyfuse3.readdir_reply(token, FileNameT(name), _attributes(node), position + 1):
+            if not pyfuse3.readdir_reply(
+                token, FileNameT(name), self._appearance.attributes(node), position + 1
+            ):
                 break
             self._library.remember(node)
 
-    @_guarded
+    @guarded
     async def releasedir(self, fh: FileHandleT) -> None:
         """Let go of a listing."""
         self._listings.pop(fh, None)
 
-    @_guarded
+    @guarded
     async def access(self, inode: InodeT, mode: int, ctx: RequestContext) -> bool:
         """Never called: the kernel checks, by the option default_permissions."""
         return True
 
-    @_guarded
+    @guarded
     async def statfs(self, ctx: RequestContext) -> StatvfsData:
         """Room on the source's file system."""
         found = await self._room_now()
@@ -254,12 +245,14 @@ class Operations(pyfuse3.Operations):
 
     # Contents
 
-    @_guarded
+    @guarded
     async def open(self, inode: InodeT, flags: int, ctx: RequestContext) -> FileInfo:
         """Open a disc or file; all handles of one inode share its descriptor."""
         if flags & (os.O_WRONLY | os.O_RDWR):
             raise FUSEError(errno.EROFS)
-        node = self._library.node(inode)
+        return await self._open_to_read(self._library.node(inode), ctx)
+
+    async def _open_to_read(self, node: Node, ctx: RequestContext) -> FileInfo:
         file = self._files.get(node.serial)
         if file is None:
             file = await self._open(node)
@@ -269,9 +262,12 @@ class Operations(pyfuse3.Operations):
         self._handles[handle] = file, ctx.pid
         return FileInfo(fh=FileHandleT(handle), keep_cache=True)
 
-    @_guarded
+    @guarded
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
         """Bytes of an open file; the view is sent before anything else runs."""
+        return await self._read(fh, off, size)
+
+    async def _read(self, fh: FileHandleT, off: int, size: int) -> bytes:
         file = self._handles[fh][0]
         content = file.content
         try:
@@ -287,9 +283,12 @@ class Operations(pyfuse3.Operations):
                 self._view.doubt(file.node)  # the catalog may have told a wrong codec
             raise FUSEError(error.errno or errno.EIO) from None
 
-    @_guarded
+    @guarded
     async def release(self, fh: FileHandleT) -> None:
         """Close a handle; the file itself with the last one."""
+        await self._release_reader(fh)
+
+    async def _release_reader(self, fh: FileHandleT) -> None:
         file, _ = self._handles.pop(fh)
         file.handles -= 1
         if not file.handles:
@@ -297,13 +296,11 @@ class Operations(pyfuse3.Operations):
             await self._close(file.content)
 
     async def _open(self, node: Node) -> _OpenFile:
-        if self._descriptors >= self._most_descriptors:
-            raise OSError(errno.EMFILE, "too many discs are open")
-        self._descriptors += 1
+        self._take_descriptor()
         try:
             content = await self._workers.run(node.entry.status.st_dev, self._library.open, node)
         except BaseException as error:
-            self._descriptors -= 1
+            self._give_descriptor()
             if isinstance(error, StaleNodeError):
                 self._view.doubt(node)  # the kernel looks the name up again at once
             raise
@@ -315,6 +312,14 @@ class Operations(pyfuse3.Operations):
 
     async def _close(self, content: Content) -> None:
         await self._workers.run(content.device, content.close)
+        self._give_descriptor()
+
+    def _take_descriptor(self) -> None:
+        if self._descriptors >= self._most_descriptors:
+            raise OSError(errno.EMFILE, "too many discs are open")
+        self._descriptors += 1
+
+    def _give_descriptor(self) -> None:
         self._descriptors -= 1
 
     async def _children(self, folder: Folder) -> dict[bytes, Node]:
@@ -348,43 +353,3 @@ def _most_descriptors() -> int:
     if allowed == resource.RLIM_INFINITY:
         return sys.maxsize
     return max(allowed - _SPARE_DESCRIPTORS, allowed // 2)
-
-
-def _attributes(node: Node) -> EntryAttributes:
-    """What stat says: owner, dates and rights of the source, and the size a reader will find."""
-    if node.attributes is not None:
-        return cast(EntryAttributes, node.attributes)
-    status = node.entry.status
-    attributes = EntryAttributes()
-    attributes.st_ino = InodeT(node.number)
-    attributes.generation = 0
-    attributes.entry_timeout = FRESH_SECONDS
-    attributes.attr_timeout = FRESH_SECONDS
-    attributes.st_mode = pyfuse3.ModeT(_shown_mode(node))
-    attributes.st_nlink = 1
-    attributes.st_uid = status.st_uid
-    attributes.st_gid = status.st_gid
-    attributes.st_rdev = status.st_rdev
-    attributes.st_size = node.size
-    attributes.st_blksize = 128 << 10
-    # Never fewer than the size asks for, or cp takes the file to have holes.
-    attributes.st_blocks = -(-node.size // 512)
-    attributes.st_atime_ns = status.st_atime_ns
-    attributes.st_mtime_ns = status.st_mtime_ns
-    attributes.st_ctime_ns = status.st_ctime_ns
-    node.attributes = attributes
-    return attributes
-
-
-def _shown_mode(node: Node) -> int:
-    if node.entry.kind is Kind.LINK:
-        return stat.S_IFLNK | 0o777
-    return node.entry.status.st_mode & ~0o222
-
-
-def _absent() -> EntryAttributes:
-    """The answer «no such name», which the kernel may keep as long as a listing is fresh."""
-    attributes = EntryAttributes()
-    attributes.st_ino = InodeT(0)
-    attributes.entry_timeout = FRESH_SECONDS
-    return attributes

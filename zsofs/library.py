@@ -4,13 +4,13 @@ The kernel's page cache hangs on the inode number, so a number must never come t
 while the mount lives. A node's number is a hash of path, kind, size, modification time and time of
 the last change of any kind: the same after a remount, and another one for another content, also
 where that has the size and date of the first. It is stepped past any number still in use for
-something else.
+something else. A file that may be changed through the mount keeps its number for as long as it is
+the same file of the source, whatever is in it: the kernel hears of each change as it is made.
 
 Everything here but :meth:`Library.open` belongs to the event loop.
 """
 
 import hashlib
-import itertools
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
@@ -19,69 +19,12 @@ from dataclasses import dataclass, field, replace
 from zsofs.entry import Entry, Kind
 from zsofs.errors import StaleNodeError
 from zsofs.image import Content, DiscImage, PlainFile
-from zsofs.names import for_people, joined
+from zsofs.names import is_kept_for_discs, joined
+from zsofs.node import Folder, Node
 from zsofs.probe import geometry_of
 from zsofs.source import SourceTree
 
 ROOT_NUMBER = 1
-
-_serials = itertools.count()
-
-
-class Node:
-    """One file or folder of the mount.
-
-    Attributes:
-        number: the inode number.
-        entry: what the source says of it.
-        serial: a number of its own that no other node ever gets.
-        parent: the folder that lists it, or did.
-        lookups: how often the kernel was given the number and has not yet forgotten it.
-        listed: whether a folder's listing has it.
-        attributes: what the kernel is told of it, kept by whoever tells; None when it changes.
-    """
-
-    __slots__ = ("attributes", "entry", "listed", "lookups", "number", "parent", "serial")
-
-    def __init__(self, number: int, entry: Entry, parent: "Folder | None") -> None:
-        self.number = number
-        self.entry = entry
-        self.serial = next(_serials)
-        self.parent = parent
-        self.lookups = 0
-        self.listed = False
-        self.attributes: object = None
-
-    @property
-    def name(self) -> str:
-        """Path inside the source, for messages."""
-        return for_people(self.entry.path)
-
-    @property
-    def size(self) -> int:
-        """Bytes that a reader of the mount will find."""
-        disc = self.entry.disc
-        return disc.size if disc is not None else self.entry.status.st_size
-
-
-class Folder(Node):
-    """A folder, with its listing once it was asked for.
-
-    Attributes:
-        shown_path: its path in the mount.
-        above: source paths of this folder and all above it.
-        children: nodes by shown name; None before the first listing.
-    """
-
-    __slots__ = ("above", "children", "shown_path")
-
-    def __init__(
-        self, number: int, entry: Entry, parent: "Folder | None", shown_path: bytes
-    ) -> None:
-        super().__init__(number, entry, parent)
-        self.shown_path = shown_path
-        self.above: frozenset[bytes] = (parent.above if parent else frozenset()) | {entry.path}
-        self.children: dict[bytes, Node] | None = None
 
 
 @dataclass(slots=True)
@@ -102,8 +45,10 @@ class Differences:
 class Library:
     """All nodes that the kernel or a listing still needs."""
 
-    def __init__(self, tree: SourceTree) -> None:
+    def __init__(self, tree: SourceTree, *, writable: bool = False) -> None:
+        """*writable* says whether what is no disc may be changed through the mount."""
         self.tree = tree
+        self._writable = writable
         entry = Entry(b"", Kind.FOLDER, b"", tree.stat(b""))
         self.root = Folder(ROOT_NUMBER, entry, None, b"")
         self.root.listed = True
@@ -137,8 +82,19 @@ class Library:
             raise NotADirectoryError(f"{node.name} is not a folder")
         return node
 
+    def may_change(self, node: Node) -> bool:
+        """Whether *node* may be changed through the mount: it is a folder, or a file and no disc.
+
+        Its bytes may still turn out to be a disc's, as those of a `.bin` file can.
+        """
+        return self._writable and (isinstance(node, Folder) or _is_no_disc(node.entry))
+
     def update(
-        self, folder: Folder, status: os.stat_result, found: Mapping[bytes, Entry]
+        self,
+        folder: Folder,
+        status: os.stat_result,
+        found: Mapping[bytes, Entry],
+        begun: float,
     ) -> Differences:
         """Make *found*, entries by shown name, the listing of *folder*.
 
@@ -146,15 +102,16 @@ class Library:
             folder: the folder.
             status: what stat says of it now.
             found: what is in it now.
+            begun: when the look at it began, by the monotonic clock.
         """
         differences = Differences(folder.number)
-        self._take_entry(folder, replace(folder.entry, status=status), differences)
+        self._take_entry(folder, replace(folder.entry, status=status), begun, differences)
         before = folder.children or {}
         after: dict[bytes, Node] = {}
         for shown, entry in found.items():
             node = before.get(shown)
             if node is None or node.entry is not entry:
-                node = self._node_for(folder, shown, entry, node, differences)
+                node = self._node_for(folder, shown, entry, node, begun, differences)
             after[shown] = node
         for node in before.values():
             node.listed = False
@@ -167,6 +124,82 @@ class Library:
             if not node.listed:
                 self._drop_if_unused(node)
         return differences
+
+    # What is changed through the mount: the kernel knows of it, and is told nothing
+
+    def take_status(self, node: Node, status: os.stat_result, at: float) -> None:
+        """Have *node* be as *status* says, which was asked for at the time *at*."""
+        if at > node.known_at:
+            node.known_at = at
+            node.entry = replace(node.entry, status=status)
+            node.attributes = None
+
+    def put(self, folder: Folder, shown: bytes, entry: Entry, at: float) -> Node:
+        """A node for what was made in *folder* at the time *at*."""
+        node = self._node_for(folder, shown, entry, None, at, Differences(folder.number))
+        node.known_at = at
+        self._list(folder, shown, node)
+        return node
+
+    def remove(self, folder: Folder, shown: bytes, node: Node) -> None:
+        """*node*, called *shown* in *folder*, was deleted."""
+        node.removed = True
+        node.attributes = None
+        self._unlist(folder, shown, node)
+
+    def move(
+        self, node: Node, places: tuple[tuple[Folder, bytes], tuple[Folder, bytes]], entry: Entry
+    ) -> None:
+        """*node* was renamed, and keeps its number.
+
+        Args:
+            node: the file or folder.
+            places: folder and shown name, those before and those after.
+            entry: what it is now.
+        """
+        (old_folder, old_name), (folder, name) = places
+        replaced = (folder.children or {}).get(name)
+        if replaced is not None and replaced is not node:
+            self.remove(folder, name, replaced)
+        if (old_folder.children or {}).get(old_name) is node:
+            del (old_folder.children or {})[old_name]
+        if isinstance(node, Folder):
+            self._move_below(node, entry.path, joined(folder.shown_path, name), folder.above)
+        node.entry = entry
+        node.parent = folder
+        node.attributes = None
+        self._list(folder, name, node)
+
+    def _move_below(
+        self, moved: Folder, path: bytes, shown_path: bytes, above: frozenset[bytes]
+    ) -> None:
+        """Give all that lies in *moved* the paths that it has now."""
+        old, old_shown = moved.entry.path, moved.shown_path
+        inside = [node for node in self._nodes.values() if _is_below(node, moved)]
+        folders = [node for node in (moved, *inside) if isinstance(node, Folder)]
+        for folder in folders:
+            self.dropped(folder)  # what is known of its source goes by the path
+            folder.shown_path = shown_path + folder.shown_path[len(old_shown) :]
+        for node in inside:
+            if (node.entry.path + b"/").startswith(old + b"/"):
+                node.entry = replace(node.entry, path=path + node.entry.path[len(old) :])
+        moved.above = above | {path}
+        for folder in sorted(folders[1:], key=lambda folder: len(folder.shown_path)):
+            assert folder.parent is not None  # whose path is shorter, so it is done
+            folder.above = folder.parent.above | {folder.entry.path}
+
+    def _list(self, folder: Folder, shown: bytes, node: Node) -> None:
+        if folder.children is not None:  # else it will be found by the next look
+            folder.children[shown] = node
+            node.listed = True
+
+    def _unlist(self, folder: Folder, shown: bytes, node: Node) -> None:
+        if folder.children is not None and folder.children.get(shown) is node:
+            del folder.children[shown]
+        node.listed = False
+        self._drop_if_unused(node)
+
+    # What the kernel knows
 
     def remember(self, node: Node) -> None:
         """The kernel was given the node's number."""
@@ -227,19 +260,20 @@ class Library:
         shown: bytes,
         entry: Entry,
         before: Node | None,
+        begun: float,
         differences: Differences,
     ) -> Node:
-        if before is not None and _same_node(before.entry, entry):
+        if before is not None and self._are_same(before.entry, entry):
             if _is_older(entry, before.entry):  # a look at the folder itself was later
                 entry = replace(entry, status=before.entry.status)
-            self._take_entry(before, entry, differences)
+            self._take_entry(before, entry, begun, differences)
             return before
         path = joined(folder.shown_path, shown)
-        number = _number(path, entry)
+        number = _number(path, entry, self._writable and _is_no_disc(entry))
         while number in self._nodes:
             other = self._nodes[number]
-            if not other.listed and _same_node(other.entry, entry):
-                self._take_entry(other, entry, differences)
+            if not (other.listed or other.removed) and self._are_same(other.entry, entry):
+                self._take_entry(other, entry, begun, differences)
                 other.parent = folder
                 return other
             number += 1
@@ -251,8 +285,20 @@ class Library:
         self._nodes[number] = node
         return node
 
-    def _take_entry(self, node: Node, entry: Entry, differences: Differences) -> None:
-        """Have *node* stand for *entry*, which has the same content."""
+    def _are_same(self, one: Entry, other: Entry) -> bool:
+        """Whether two entries may share a number: the same content, shown the same way."""
+        if one.kind is not other.kind or one.path != other.path or one.name != other.name:
+            return False
+        if one.kind is Kind.FOLDER:
+            return True
+        if self._writable and _is_no_disc(one):
+            return _is_same_file(one.status, other.status)
+        return one.same_content(other) and one.disc == other.disc
+
+    def _take_entry(self, node: Node, entry: Entry, begun: float, differences: Differences) -> None:
+        """Have *node* stand for *entry*, the same file as a look found it that began at *begun*."""
+        if begun < node.known_at:
+            entry = replace(entry, status=node.entry.status)
         if node.lookups and node.entry.status != entry.status:
             differences.numbers.append(node.number)
         node.entry = entry
@@ -284,26 +330,41 @@ def _changed_names(before: Mapping[bytes, Node], after: Mapping[bytes, Node]) ->
             yield name
 
 
-def _same_node(one: Entry, other: Entry) -> bool:
-    """Whether two entries may share a number: the same content, shown the same way."""
-    if one.kind is not other.kind or one.path != other.path or one.name != other.name:
-        return False
-    return one.kind is Kind.FOLDER or (one.same_content(other) and one.disc == other.disc)
+def _is_no_disc(entry: Entry) -> bool:
+    """Whether it is a file, and neither it nor what it leads to is called what only discs are."""
+    return entry.kind is Kind.FILE and not (
+        is_kept_for_discs(entry.name) or is_kept_for_discs(entry.path)
+    )
+
+
+def _is_same_file(one: os.stat_result, other: os.stat_result) -> bool:
+    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+
+
+def _is_below(node: Node, folder: Folder) -> bool:
+    """Whether *node* lies in *folder*, at any depth."""
+    above = node.parent
+    while above is not None and above is not folder:
+        above = above.parent
+    return above is folder
 
 
 def _is_older(one: Entry, other: Entry) -> bool:
     """Whether *one* tells of the same folder as *other*, from an earlier time."""
     return (
         one.kind is Kind.FOLDER
-        and (one.status.st_dev, one.status.st_ino) == (other.status.st_dev, other.status.st_ino)
+        and _is_same_file(one.status, other.status)
         and one.status.st_ctime_ns < other.status.st_ctime_ns
     )
 
 
-def _number(shown_path: bytes, entry: Entry) -> int:
-    """A 63-bit number that stays the same after a remount; never 0 or the root's."""
+def _number(shown_path: bytes, entry: Entry, changes: bool) -> int:
+    """A 63-bit number that stays the same after a remount; never 0 or the root's.
+
+    *changes* says whether it stands for a file whatever is in it, as for a folder.
+    """
     parts = [shown_path, entry.kind.value.encode()]
-    if entry.kind is not Kind.FOLDER:
+    if not (changes or entry.kind is Kind.FOLDER):
         parts += [b"%d" % number for number in entry.key]
     digest = hashlib.blake2b(b"\0".join(parts), digest_size=8).digest()
     return max(int.from_bytes(digest, "little") >> 1, ROOT_NUMBER + 1)

@@ -145,7 +145,7 @@ def _raise_descriptor_limit() -> None:
 
 def _mount(operations: Operations, settings: MountSettings) -> None:
     options = {
-        "ro",
+        "rw" if settings.writable else "ro",
         "nodev",
         "nosuid",
         "default_permissions",

@@ -29,8 +29,8 @@ def real_path(path: str) -> bytes:
     return os.path.realpath(here)
 
 
-def check_source(path: str) -> bytes:
-    """The real path of a source folder that can be read.
+def check_source(path: str, *, writable: bool = False) -> bytes:
+    """The real path of a source folder that can be read, and written to if it is to be *writable*.
 
     Raises:
         SourceError: what is wrong with it.
@@ -48,6 +48,11 @@ def check_source(path: str) -> bytes:
             f"the source folder {path} cannot be read: {error.strerror};"
             " run zsofs as the user who owns it"
         ) from None
+    if writable and not os.access(path, os.W_OK):
+        raise SourceError(
+            f"the source folder {path} cannot be written to; run zsofs as the user who owns it,"
+            " or leave --writable away"
+        )
     return os.path.realpath(os.fsencode(path))
 
 

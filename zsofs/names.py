@@ -8,6 +8,7 @@ from os.path import splitext
 _PACKED = frozenset((b".zso", b".ziso", b".cso", b".ciso", b".dax"))
 _PLAIN = frozenset((b".iso", b".img", b".bin"))
 _LOOKED_INTO = _PACKED | _PLAIN | {b""}
+_KEPT_FOR_DISCS = _PACKED | {b".iso"}
 MAX_NAME = 255
 """The longest name Linux file systems and the kernel's FUSE take, in bytes."""
 
@@ -34,6 +35,14 @@ def may_be_disc(name: bytes) -> bool:
 def is_plain_image(name: bytes) -> bool:
     """Whether a file of this name is a disc image although it is no container."""
     return splitext(name)[1].lower() in _PLAIN
+
+
+def is_kept_for_discs(name: bytes) -> bool:
+    """Whether only discs are called so: nothing of that name is made or changed through a mount.
+
+    A `.bin` or `.img` may be anything, such as a memory card.
+    """
+    return splitext(name)[1].lower() in _KEPT_FOR_DISCS
 
 
 def shown_names(

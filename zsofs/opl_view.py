@@ -8,10 +8,13 @@ from contextlib import suppress
 import trio
 
 from zsofs.census import Census
+from zsofs.entry import Entry, Kind
 from zsofs.follow import PATIENCE_SECONDS, Follower
-from zsofs.library import Differences, Folder, Library, Node
+from zsofs.library import Differences, Library
 from zsofs.names import for_people
+from zsofs.node import Folder, Node
 from zsofs.opl_layout import DISC_FOLDERS, Layout, arrange
+from zsofs.source import Place
 from zsofs.source_folder import FRESH_SECONDS, GATHER_SECONDS, SourceFolder
 from zsofs.workers import Workers
 
@@ -109,6 +112,45 @@ class OplView:
             source.doubt(node.entry.name)
             self._check_at = -math.inf
 
+    # Changes
+
+    def outdate(self, folder: Folder, name: bytes) -> None:
+        """Have the file *name* of the source looked at anew before *folder* is listed again."""
+        paths = [folder.entry.path]
+        for path in self._shown_in(folder) if folder.shown_path in _ARRANGED else paths:
+            if path in self._sources:
+                self._sources[path].outdate(name)
+
+    def place(self, folder: Folder) -> bytes:
+        """The folder of the source in which lies what is made in *folder*.
+
+        For DVD and CD it is the source's own of that name, else one that is called `dvd` or so.
+        """
+        if folder.shown_path not in DISC_FOLDERS:
+            return folder.entry.path
+        return min(self._shown_in(folder), default=folder.shown_path)  # capitals come first
+
+    def lacks(self, folder: Folder) -> bool:
+        """Whether that one has to be made first."""
+        return self.place(folder) not in self._sources and folder.shown_path in DISC_FOLDERS
+
+    def why_not(self, folder: Folder, name: bytes, kind: Kind) -> str:
+        """Why nothing of that name and kind can be made in *folder*; empty if it can."""
+        if folder.shown_path in DISC_FOLDERS and kind is Kind.FOLDER:
+            return "DVD and CD show no folders"
+        if not folder.shown_path and name.upper() in DISC_FOLDERS:
+            return "DVD and CD hold the discs"
+        return ""
+
+    def did(self, folder: Folder, place: Place, entry: Entry | None, at: float) -> None:
+        """What *folder* shows of *place* is *entry* since the time *at*, or is deleted."""
+        source = self._sources.get(place.folder)
+        if source is None and folder.shown_path in DISC_FOLDERS:  # the first in a new DVD or CD
+            root = self._sources[b""]
+            source = self._follow(place.folder, root.above, root.device)
+        if source is not None:
+            source.did(place.name, entry, at)
+
     # The collection
 
     def _follow(self, path: bytes, above: frozenset[bytes], device: int) -> SourceFolder:
@@ -197,7 +239,16 @@ class OplView:
         source = self._sources.get(folder.entry.path)
         found = source.found if source is not None else None
         status = found.status if found is not None else folder.entry.status
-        self._differ(self._library.update(folder, status, entries))
+        sources = (self._sources.get(path) for path in self._shown_in(folder))
+        begun = min(
+            (source.found.begun for source in sources if source and source.found),
+            default=-math.inf,
+        )
+        self._differ(self._library.update(folder, status, entries, begun))
+
+    def _shown_in(self, folder: Folder) -> list[bytes]:
+        """Folders of the source whose files, beside discs, an arranged one shows."""
+        return [path for path in self._sources if path.upper() == folder.shown_path]
 
     def _changed(self, source: SourceFolder) -> None:
         found, shown = source.found, source.shown
@@ -218,7 +269,10 @@ class OplView:
 
     def _update(self, folder: Folder, source: SourceFolder) -> None:
         if source.found is not None and source.shown is not None:
-            self._differ(self._library.update(folder, source.found.status, source.shown.entries))
+            found = source.found
+            self._differ(
+                self._library.update(folder, found.status, source.shown.entries, found.begun)
+            )
 
     def _dropped(self, folder: Folder) -> None:
         if self._folders.get(folder.entry.path) is folder:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from zsofs._blocks import BlockReader
 from zsofs.errors import BlockError, DamagedError, ForeignError, FormatError, StaleNodeError
-from zsofs.formats import identify
+from zsofs.formats import has_magic, identify
 from zsofs.formats.geometry import Codec, Geometry
 from zsofs.formats.indexed import entry_offset
 
@@ -30,6 +30,7 @@ _PLAIN_FLAG = 1 << 31
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 _VOLUME_DESCRIPTOR = 32 << 10
+_VOLUME_MARK = b"CD001"
 
 CD_SYNC = b"\x00" + b"\xff" * 10 + b"\x00"
 """How each raw sector of a CD begins."""
@@ -135,6 +136,17 @@ def probe(source: OpenSource) -> Disc | None:
         first.startswith(CD_SYNC),
         geometry.remarks,
     )
+
+
+def looks_like_disc(fd: int) -> bool:
+    """Whether an open file is a container or a plain image, going by its first marks alone.
+
+    Whole or broken, of ours or another console's: it is somebody's disc. May wait for a disk.
+    """
+    head = os.pread(fd, len(CD_SYNC), 0)
+    if has_magic(head) or head == CD_SYNC:
+        return True
+    return os.pread(fd, len(_VOLUME_MARK), _VOLUME_DESCRIPTOR + 1) == _VOLUME_MARK
 
 
 def geometry_of(source: OpenSource, disc: Disc) -> Geometry:

@@ -11,6 +11,7 @@ from typing import Any
 import trio
 
 from zsofs import __version__
+from zsofs.appearance import Appearance
 from zsofs.background import in_background
 from zsofs.cache import ExtentCache
 from zsofs.catalog import Catalog
@@ -19,6 +20,7 @@ from zsofs.crews import Crews
 from zsofs.errors import UsageError
 from zsofs.follow import Follower
 from zsofs.fs import Operations, Reader, View
+from zsofs.fs_writable import WritableOperations
 from zsofs.invalidation import Invalidations
 from zsofs.library import Library
 from zsofs.names import for_people
@@ -47,18 +49,14 @@ class Service:
     def __init__(self, settings: MountSettings, tree: SourceTree, catalog: Catalog) -> None:
         self._settings = settings
         self._started = time.monotonic()
-        self._library = Library(tree)
+        self._library = Library(tree, writable=settings.writable)
         self._cache = ExtentCache(settings.cache_size)
         self._reads = Reads(self._cache, Crews(settings.threads))
         self._invalidations = Invalidations()
         self._census = Census(catalog.discs())
         workers = Workers(settings.threads)
-        surveyor = Surveyor(
-            tree,
-            catalog,
-            Selection(settings.include, settings.exclude),
-            identities=settings.layout == "opl",
-        )
+        selection = Selection(settings.include, settings.exclude)
+        surveyor = Surveyor(tree, catalog, selection, identities=settings.layout == "opl")
         self._follower = Follower(surveyor, workers, show_raw=settings.show_raw)
         parts = self._library, self._follower, self._census, self._invalidations.send
         self._opl_view: OplView | None = None
@@ -68,7 +66,13 @@ class Service:
             view = self._opl_view = OplView(*parts, workers, titles)
         else:
             view = PlainView(*parts)
-        self.operations = Operations(self._library, view, self._reads, workers)
+        appearance = Appearance(self._library, settings.uid, settings.gid, settings.umask)
+        common = self._library, appearance, view, self._reads, workers
+        self.operations = (
+            WritableOperations(*common, selection, serves_as_root=os.geteuid() == 0)
+            if settings.writable
+            else Operations(*common)
+        )
         self._nursery: trio.Nursery | None = None
 
     async def serve(self) -> None:
@@ -145,6 +149,7 @@ class Service:
             "include": settings.include,
             "exclude": settings.exclude,
             "show_raw": settings.show_raw,
+            "writable": settings.writable,
             "source_state": "away" if self._follower.away else "there",
             "source_note": self._follower.away,
             "following": self._follower.following,

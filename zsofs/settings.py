@@ -14,13 +14,17 @@ class MountSettings:
         cache_size: bytes for decoded blocks.
         threads: reads that may wait for one disk at a time.
         read_ahead: bytes that the kernel may read ahead of a sequential reader, if we are root.
-        allow_other: whether other users may read.
+        allow_other: whether other users may use the mount.
         layout: ``plain``, or ``opl`` for what Open PS2 Loader expects of a share.
         titles: a file with titles of games, for the latter.
         include: patterns of the files to show; none for all.
         exclude: patterns of files and folders to leave out.
         show_raw: whether a packed file stays visible beside its disc.
         remember: whether what is found is kept for the next mount of this source.
+        writable: whether everything that is no disc may be changed through the mount.
+        uid: the user all files are shown to belong to, and new ones do; None for their own.
+        gid: the same for the group.
+        umask: the rights taken from all files as they are shown; None for their own rights.
     """
 
     source: bytes
@@ -35,3 +39,7 @@ class MountSettings:
     exclude: tuple[str, ...] = ()
     show_raw: bool = False
     remember: bool = True
+    writable: bool = False
+    uid: int | None = None
+    gid: int | None = None
+    umask: int | None = None

@@ -8,16 +8,35 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from zsofs._stored import serves_from_memory
 from zsofs.errors import StaleNodeError
-from zsofs.names import for_people
+from zsofs.names import for_people, joined
 from zsofs.probe import OpenSource
 
 _MAX_HOPS = 40
 """Symlinks followed for one path, as many as the kernel does."""
 
 _STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A name in a folder of the source.
+
+    Attributes:
+        folder: the folder's path in the source.
+        name: the name.
+    """
+
+    folder: bytes
+    name: bytes
+
+    @property
+    def path(self) -> bytes:
+        """Path in the source."""
+        return joined(self.folder, self.name)
 
 
 class OpenFolder:
@@ -50,11 +69,17 @@ class OpenFolder:
             StaleNodeError: *name* is no regular file now.
             OSError: it cannot be opened.
         """
-        step = os.open(name, _STEP, dir_fd=self.fd)
-        try:
+        with self.step(name) as step:
             return _open_step(step, name)
+
+    @contextmanager
+    def step(self, name: bytes) -> Iterator[int]:
+        """An O_PATH descriptor of *name*, of a symlink itself."""
+        fd = os.open(name, _STEP, dir_fd=self.fd)
+        try:
+            yield fd
         finally:
-            os.close(step)
+            os.close(fd)
 
 
 class SourceTree:
@@ -72,7 +97,7 @@ class SourceTree:
 
     def stat(self, path: bytes) -> os.stat_result:
         """What lstat says of *path*."""
-        with self._step(path) as fd:
+        with self.step(path) as fd:
             return os.fstat(fd)
 
     def statvfs(self) -> os.statvfs_result:
@@ -82,7 +107,7 @@ class SourceTree:
     @contextmanager
     def folder(self, path: bytes) -> Iterator[OpenFolder]:
         """The folder *path*, open for as long as the context lasts."""
-        with self._step(path) as step:
+        with self.step(path) as step:
             fd = os.open(f"/proc/self/fd/{step}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             yield OpenFolder(fd)
@@ -96,12 +121,12 @@ class SourceTree:
             StaleNodeError: *path* is no regular file now.
             OSError: it cannot be opened.
         """
-        with self._step(path) as step:
+        with self.step(path) as step:
             return _open_step(step, path)
 
     def readlink(self, path: bytes) -> bytes:
         """Target of the symlink *path*, as it stands there."""
-        with self._step(path) as step:
+        with self.step(path) as step:
             return os.fsencode(os.readlink("", dir_fd=step))
 
     def resolve(self, path: bytes) -> bytes | None:
@@ -143,7 +168,7 @@ class SourceTree:
         return stat.S_ISLNK(self.stat(path).st_mode)
 
     @contextmanager
-    def _step(self, path: bytes) -> Iterator[int]:
+    def step(self, path: bytes) -> Iterator[int]:
         """An O_PATH descriptor of *path*, reached step by step."""
         fd = os.open(self.path, _STEP | os.O_DIRECTORY)
         try:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 import trio
 
@@ -74,6 +75,7 @@ class SourceFolder:
         self._stale: set[bytes] = set()
         self._closed: set[bytes] = set()
         self._doubted: set[bytes] = set()
+        self._own: dict[bytes, tuple[Entry | None, float]] = {}
 
     @property
     def entries(self) -> Mapping[bytes, Entry] | None:
@@ -108,6 +110,22 @@ class SourceFolder:
         """Have the file *name* looked into, changed or not, before the listing is used."""
         self._stale.add(name)
         self._doubted.add(name)
+
+    def did(self, name: bytes, entry: Entry | None, at: float) -> None:
+        """Take what was done through the mount: *name* is *entry* now, or is deleted.
+
+        A look that began before *at* may not have seen it, and does not undo it.
+        """
+        self._own[name] = entry, at
+        self._take_own()
+        self.outdate(name)
+
+    def _take_own(self) -> None:
+        if self.found is None or self.shown is None:
+            return
+        done = {name: entry for name, (entry, _) in self._own.items()}
+        self.found = replace(self.found, entries=_with(self.found.entries, done))
+        self.shown = replace(self.shown, entries=_with(self.shown.entries, done))
 
     def due_after_change(self) -> float:
         """When to look at it after a change that was told just now."""
@@ -150,6 +168,9 @@ class SourceFolder:
         """Take what a look found, and see how long it may be believed."""
         changed = self.found is None or self.found.entries != found.entries
         self.found, self.shown, self.error = found, shown, None
+        self._own = {name: did for name, did in self._own.items() if did[1] >= found.begun}
+        if self._own:
+            self._take_own()
         self.device = found.status.st_dev
         now = time.monotonic()
         took = now - found.begun
@@ -168,3 +189,9 @@ class SourceFolder:
         """Note that a look failed: the last listing has to do for a moment."""
         self.error = error
         self._fresh_until = time.monotonic() + FRESH_SECONDS
+
+
+def _with(entries: Mapping[bytes, Entry], done: Mapping[bytes, Entry | None]) -> dict[bytes, Entry]:
+    """*entries* after what was done; what is no disc is shown under its own name."""
+    changed = {**entries, **done}
+    return {name: entry for name, entry in changed.items() if entry is not None}

@@ -109,7 +109,7 @@ def _facts(said: _Reply) -> Iterator[tuple[str, str]]:
     yield "source", f"{source}: {note}" if note else source
     following = said.text("following")
     yield "changes", _FOLLOWING.get(following, following)
-    yield "layout", said.text("layout")
+    yield "layout", said.text("layout") + (", writable" if said.flag("writable") else "")
     copying = said.number("copying")
     yield "discs", f"{said.number('discs'):,}" + (f", {copying:,} being copied" if copying else "")
     cache = said.part("cache")

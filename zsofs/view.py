@@ -3,8 +3,11 @@
 from collections.abc import Callable
 
 from zsofs.census import Census
+from zsofs.entry import Entry, Kind
 from zsofs.follow import Follower
-from zsofs.library import Differences, Folder, Library, Node
+from zsofs.library import Differences, Library
+from zsofs.node import Folder, Node
+from zsofs.source import Place
 from zsofs.source_folder import SourceFolder
 
 
@@ -58,6 +61,30 @@ class PlainView:
             if source is not None:
                 source.doubt(node.entry.name)
 
+    def outdate(self, folder: Folder, name: bytes) -> None:
+        """Have the file *name* of the source looked at anew before *folder* is listed again."""
+        source = self._sources.get(folder.serial)
+        if source is not None:
+            source.outdate(name)
+
+    def place(self, folder: Folder) -> bytes:
+        """The folder of the source in which lies what is made in *folder*."""
+        return folder.entry.path
+
+    def lacks(self, folder: Folder) -> bool:
+        """Whether that one has to be made first."""
+        return False
+
+    def why_not(self, folder: Folder, name: bytes, kind: Kind) -> str:
+        """Why nothing of that name and kind can be made in *folder*; empty if it can."""
+        return ""
+
+    def did(self, folder: Folder, place: Place, entry: Entry | None, at: float) -> None:
+        """What *folder* shows of *place* is *entry* since the time *at*, or is deleted."""
+        source = self._sources.get(folder.serial)
+        if source is not None:
+            source.did(place.name, entry, at)
+
     def _changed(self, source: SourceFolder) -> None:
         folder = self._folders.get(source)
         found, shown = source.found, source.shown
@@ -65,7 +92,7 @@ class PlainView:
             return
         self._follower.forget(self._census.take(source.path, shown.count, shown.folders))
         if self._library.is_current(folder):
-            self._differ(self._library.update(folder, found.status, shown.entries))
+            self._differ(self._library.update(folder, found.status, shown.entries, found.begun))
 
     def _dropped(self, folder: Folder) -> None:
         source = self._sources.pop(folder.serial, None)

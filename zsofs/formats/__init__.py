@@ -27,3 +27,8 @@ def identify(source: SourceBytes) -> Geometry | None:
         return None
     geometry: Geometry = module.parse(source, head)
     return geometry
+
+
+def has_magic(head: bytes) -> bool:
+    """Whether a file that begins with *head*, four bytes or more, calls itself a container."""
+    return head[:4] in _BY_MAGIC

@@ -1,0 +1,330 @@
+"""What may be changed in the source through the mount, and how: everything but discs.
+
+Each change is made beneath an open folder, by one name, so that nothing that changes meanwhile can
+lead outside of the source. Whatever the listing says, a disc is told by the file itself at that
+moment: by its name, or by what it begins with. All calls may wait for a disk.
+"""
+
+import ctypes
+import errno
+import os
+import stat
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+
+from zsofs.errors import RefusedError, StaleNodeError
+from zsofs.live import LiveFile, Seen, seen
+from zsofs.names import for_people, is_kept_for_discs, joined, may_be_disc
+from zsofs.probe import looks_like_disc
+from zsofs.source import OpenFolder, Place, SourceTree
+
+_PASSED_ON = os.O_ACCMODE | os.O_TRUNC | os.O_SYNC | os.O_DSYNC
+"""Flags of an open that mean something to the source. O_APPEND is LiveFile's own matter; O_DIRECT
+would ask for aligned memory."""
+
+_NOREPLACE = 1
+"""RENAME_NOREPLACE of renameat2(2)."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+WHAT_TO_DO = "discs are changed in the source folder only"
+
+
+@dataclass(frozen=True, slots=True)
+class Maker:
+    """Whoever makes a file.
+
+    Attributes:
+        uid: the user it is to belong to; None where it belongs to whoever serves.
+        gid: the same for the group.
+    """
+
+    uid: int | None
+    gid: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Attributes to be set; None leaves one as it is.
+
+    Attributes:
+        size: in bytes.
+        mode: rights.
+        uid: the user it belongs to.
+        gid: the group it belongs to.
+        times: nanoseconds of the last access and of the last change; None leaves one as it is.
+    """
+
+    size: int | None = None
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    times: tuple[int | None, int | None] = (None, None)
+
+
+class Changes:
+    """Changes of one source."""
+
+    def __init__(self, tree: SourceTree) -> None:
+        self._tree = tree
+
+    def open(self, path: bytes, flags: int, known: os.stat_result) -> tuple[LiveFile, Seen]:
+        """Open the file *path*.
+
+        Args:
+            path: in the source.
+            flags: as of open(2).
+            known: what the file is taken to be.
+
+        Raises:
+            RefusedError: it is to be written, and is a disc.
+            StaleNodeError: another file has that name now.
+            OSError: the source does not let us.
+        """
+        with self._tree.step(path) as step:
+            found = os.fstat(step)
+            if not stat.S_ISREG(found.st_mode) or not _is_same(found, known):
+                raise StaleNodeError(f"{for_people(path)}: another file now")
+            writable = flags & os.O_ACCMODE != os.O_RDONLY
+            if writable or flags & os.O_TRUNC:
+                _refuse_disc_bytes(step, path)
+            fd = os.open(_link(step), flags & _PASSED_ON | os.O_CLOEXEC)
+        return _live(fd, flags)
+
+    def create(self, place: Place, flags: int, mode: int, maker: Maker) -> tuple[LiveFile, Seen]:
+        """Make the file *place* and open it.
+
+        Raises:
+            FileExistsError: there is something of that name.
+            OSError: the source does not let us.
+        """
+        flags |= os.O_CREAT | os.O_EXCL
+        kept = _PASSED_ON | os.O_CREAT | os.O_EXCL
+        with self._tree.folder(place.folder) as folder:
+            fd = os.open(
+                place.name, flags & kept | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder.fd
+            )
+        try:
+            _hand_over(fd, mode, maker)
+        except BaseException:
+            os.close(fd)
+            raise
+        return _live(fd, flags)
+
+    def make_folder(self, place: Place, mode: int, maker: Maker) -> Seen:
+        """Make the folder *place*."""
+        with self._tree.folder(place.folder) as folder:
+            os.mkdir(place.name, mode, dir_fd=folder.fd)
+            with folder.step(place.name) as step:
+                _hand_over(step, mode, maker)
+                return seen(step)
+
+    def remove_file(self, place: Place) -> None:
+        """Delete a file, or a symlink itself.
+
+        Raises:
+            RefusedError: it is a disc.
+            OSError: the source does not let us.
+        """
+        with self._tree.folder(place.folder) as folder:
+            _refuse_disc(folder, place)
+            os.unlink(place.name, dir_fd=folder.fd)
+
+    def remove_folder(self, place: Place) -> None:
+        """Delete an empty folder."""
+        with self._tree.folder(place.folder) as folder:
+            os.rmdir(place.name, dir_fd=folder.fd)
+
+    def rename(self, old: Place, new: Place, *, replaces: bool) -> Seen:
+        """Rename a file, or a folder that holds no discs.
+
+        Args:
+            old: what it is called.
+            new: what it is to be called.
+            replaces: whether a file of that name is replaced.
+
+        Raises:
+            RefusedError: a disc would be renamed, moved or replaced.
+            FileExistsError: there is something of the new name that is not to be replaced.
+            OSError: the source does not let us.
+        """
+        with ExitStack() as stack:
+            folder = stack.enter_context(self._tree.folder(old.folder))
+            new_folder = stack.enter_context(self._tree.folder(new.folder))
+            _refuse_disc(folder, old)
+            _refuse_holder(folder, old)
+            if replaces:
+                _refuse_disc(new_folder, new)
+                os.rename(old.name, new.name, src_dir_fd=folder.fd, dst_dir_fd=new_folder.fd)
+            else:
+                _rename_to_free_name(folder, old.name, new_folder, new.name)
+            with new_folder.step(new.name) as step:
+                return seen(step)
+
+    def set_attributes(self, path: bytes, wanted: Wanted, known: os.stat_result) -> Seen:
+        """Set attributes of the file or folder *path*; see :meth:`open` for the rest."""
+        with self._tree.step(path) as step:
+            found = os.fstat(step)
+            if not _is_same(found, known):
+                raise StaleNodeError(f"{for_people(path)}: another file now")
+            if stat.S_ISREG(found.st_mode):
+                _refuse_disc_bytes(step, path)
+            if wanted.size is not None:
+                fd = os.open(_link(step), os.O_WRONLY | os.O_CLOEXEC)
+                try:
+                    os.ftruncate(fd, wanted.size)
+                finally:
+                    os.close(fd)
+            return _set_others(step, wanted)
+
+    def set_attributes_of_open(self, file: LiveFile, wanted: Wanted) -> Seen:
+        """Set attributes of an open file, which may have no name any more."""
+        if wanted.size is not None:
+            os.ftruncate(file.fd, wanted.size)
+        return _set_others(file.fd, wanted)
+
+    def sync_folder(self, path: bytes) -> None:
+        """Return when the names in the folder *path* are on the disk."""
+        with self._tree.folder(path) as folder:
+            os.fsync(folder.fd)
+
+
+def _live(fd: int, flags: int) -> tuple[LiveFile, Seen]:
+    now = seen(fd)
+    file = LiveFile(
+        fd,
+        now.status.st_dev,
+        writable=flags & os.O_ACCMODE != os.O_RDONLY,
+        appends=bool(flags & os.O_APPEND),
+    )
+    return file, now
+
+
+def _link(fd: int) -> str:
+    """What an open descriptor stands for, as a path; it works for O_PATH descriptors, too."""
+    return f"/proc/self/fd/{fd}"
+
+
+def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
+    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+
+
+def _hand_over(fd: int, mode: int, maker: Maker) -> None:
+    """Give what was just made the rights and the owner it is to have.
+
+    The daemon's own umask does not count: the kernel has taken that of the caller from *mode*. What
+    the file system does not let us set (FAT has neither) stays as it is.
+    """
+    made = os.fstat(fd)
+    inherited = made.st_mode & stat.S_ISGID  # and the group with it, from the folder above
+    with suppress(PermissionError):
+        os.chown(
+            _link(fd),
+            -1 if maker.uid is None else maker.uid,
+            -1 if maker.gid is None or inherited else maker.gid,
+        )
+    with suppress(PermissionError):
+        os.chmod(_link(fd), stat.S_IMODE(mode) | inherited)
+
+
+def _set_others(fd: int, wanted: Wanted) -> Seen:
+    link = _link(fd)
+    if wanted.uid is not None or wanted.gid is not None:
+        os.chown(
+            link,
+            -1 if wanted.uid is None else wanted.uid,
+            -1 if wanted.gid is None else wanted.gid,
+        )
+    if wanted.mode is not None:
+        os.chmod(link, wanted.mode)
+    accessed, changed = wanted.times
+    if accessed is not None or changed is not None:
+        now = os.stat(link)
+        os.utime(
+            link,
+            ns=(
+                now.st_atime_ns if accessed is None else accessed,
+                now.st_mtime_ns if changed is None else changed,
+            ),
+        )
+    return seen(link)
+
+
+def _refuse_disc_bytes(step: int, path: bytes) -> None:
+    """Stop a change of the file that the O_PATH descriptor *step* stands for if it is a disc."""
+    fd = os.open(_link(step), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if is_kept_for_discs(path) or looks_like_disc(fd):
+            raise RefusedError(f"{for_people(path)}: refused to change it: {WHAT_TO_DO}")
+    finally:
+        os.close(fd)
+
+
+def _refuse_disc(folder: OpenFolder, place: Place) -> None:
+    """Stop a change of what a name stands for if that is a disc."""
+    status = folder.stat(place.name)
+    if status is not None and stat.S_ISREG(status.st_mode) and _is_disc(folder.fd, place.name):
+        raise RefusedError(
+            f"{for_people(place.path)}: refused to rename, replace or delete it: {WHAT_TO_DO}"
+        )
+
+
+def _refuse_holder(folder: OpenFolder, place: Place) -> None:
+    """Stop a change of the path of discs that lie in the folder *place*, at any depth."""
+    status = folder.stat(place.name)
+    if status is None or not stat.S_ISDIR(status.st_mode):
+        return
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for above, _, names, fd in os.fwalk(place.name, dir_fd=folder.fd, onerror=fail):
+        for name in names:
+            if _is_disc(fd, name):
+                disc = for_people(joined(above, name))
+                raise RefusedError(
+                    f"{for_people(place.path)}: refused to move it, for it holds the disc {disc}:"
+                    f" {WHAT_TO_DO}"
+                )
+
+
+def _is_disc(folder: int, name: bytes) -> bool:
+    """Whether the file *name* is a disc; the name alone tells, but for those it may be."""
+    if is_kept_for_discs(name):
+        return True
+    if not may_be_disc(name):
+        return False
+    try:
+        fd = os.open(
+            name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a symlink, a socket
+            return False
+        raise
+    try:
+        return stat.S_ISREG(os.fstat(fd).st_mode) and looks_like_disc(fd)
+    finally:
+        os.close(fd)
+
+
+def _rename_to_free_name(
+    folder: OpenFolder, name: bytes, new_folder: OpenFolder, new_name: bytes
+) -> None:
+    """Rename, and let the kernel make sure that nothing is replaced, which Python cannot ask for.
+
+    Something of that name may be there that the mount does not show, such as a packed disc.
+    """
+    code = errno.ENOSYS
+    if hasattr(_libc, "renameat2"):
+        if not _libc.renameat2(folder.fd, name, new_folder.fd, new_name, _NOREPLACE):
+            return
+        code = ctypes.get_errno()
+    if code not in (errno.EINVAL, errno.ENOSYS):
+        raise OSError(code, os.strerror(code))
+    # Some file systems (NFS, a few FUSE ones) cannot promise it.
+    if new_folder.stat(new_name) is not None:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    os.rename(name, new_name, src_dir_fd=folder.fd, dst_dir_fd=new_folder.fd)

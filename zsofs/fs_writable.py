@@ -1,0 +1,511 @@
+"""The FUSE requests that change something, for a mount in which all but the discs may be changed.
+
+The order is always the same: what must not be is refused, a thread makes the change in the source,
+and then, in one go of the event loop, library and view take it, so that no look at the source that
+began before undoes it.
+"""
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pyfuse3
+from pyfuse3 import (
+    EntryAttributes,
+    FileHandleT,
+    FileInfo,
+    FileNameT,
+    InodeT,
+    RequestContext,
+    SetattrFields,
+)
+
+from zsofs.appearance import Appearance
+from zsofs.changes import WHAT_TO_DO, Changes, Maker, Wanted
+from zsofs.entry import Entry, Kind
+from zsofs.errors import RefusedError, StaleNodeError
+from zsofs.fs import Operations, Reader, View
+from zsofs.guard import guarded
+from zsofs.library import Library
+from zsofs.live import LiveFile, Seen, seen
+from zsofs.names import for_people, is_kept_for_discs, joined, may_be_disc
+from zsofs.node import Folder, Node
+from zsofs.reads import Reads
+from zsofs.selection import Selection
+from zsofs.source import Place
+from zsofs.workers import Workers
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class _Handle:
+    """A file that may be changed, open once.
+
+    Attributes:
+        number: the handle's.
+        node: the file.
+        live: the same, open.
+        pid: the thread that opened it.
+    """
+
+    number: int
+    node: Node
+    live: LiveFile
+    pid: int
+
+
+class WritableOperations(Operations):
+    """The mount, writable but for discs."""
+
+    def __init__(
+        self,
+        library: Library,
+        appearance: Appearance,
+        view: View,
+        reads: Reads,
+        workers: Workers,
+        selection: Selection,
+        *,
+        serves_as_root: bool,
+    ) -> None:
+        """*selection* says what is shown at all; *serves_as_root*, whether files can be given."""
+        super().__init__(library, appearance, view, reads, workers)
+        self._selection = selection
+        self._serves_as_root = serves_as_root
+        self._changes = Changes(library.tree)
+        self._live: dict[int, _Handle] = {}
+        self._by_node: dict[int, dict[int, _Handle]] = {}
+
+    def readers(self) -> list[Reader]:
+        """Who has what open; one entry for each handle."""
+        live = [Reader(handle.pid, handle.node.name) for handle in self._live.values()]
+        return super().readers() + live
+
+    # Attributes
+
+    @guarded
+    async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
+        """Attributes as they are now, of what may be changed; of discs as of the last listing."""
+        node = self._library.node(inode)
+        if self._library.may_change(node):
+            await self._ask(node)
+        return self._appearance.attributes(node)
+
+    @guarded
+    async def setattr(
+        self,
+        inode: InodeT,
+        attr: EntryAttributes,
+        fields: SetattrFields,
+        fh: FileHandleT | None,
+        ctx: RequestContext,
+    ) -> EntryAttributes:
+        """Size, rights, owner and times."""
+        node = self._library.node(inode)
+        self._refuse_unchangeable(node)
+        wanted = self._wanted(attr, fields)
+        handle = self._live.get(fh) if fh is not None else None
+        if handle is None:
+            handle = self._handle_of(node, writable=wanted.size is not None)
+        if handle is not None:
+            now = await self._run(node, self._changes.set_attributes_of_open, handle.live, wanted)
+        else:
+            if isinstance(node, Folder):
+                await self._make_place(node, ctx)
+            path, known = self._path_of(node), node.entry.status
+            now = await self._run(node, self._changes.set_attributes, path, wanted, known)
+        self._changed(node, now)
+        return self._appearance.attributes(node)
+
+    def _wanted(self, attr: EntryAttributes, fields: SetattrFields) -> Wanted:
+        appearance = self._appearance
+        gives = (fields.update_uid and appearance.uid is not None) or (
+            fields.update_gid and appearance.gid is not None
+        )
+        if gives:  # it would not show
+            raise OSError(errno.EPERM, "all files are shown as those of one owner")
+        return Wanted(
+            size=attr.st_size if fields.update_size else None,
+            mode=stat.S_IMODE(attr.st_mode) if fields.update_mode else None,
+            uid=attr.st_uid if fields.update_uid else None,
+            gid=attr.st_gid if fields.update_gid else None,
+            times=(
+                attr.st_atime_ns if fields.update_atime else None,
+                attr.st_mtime_ns if fields.update_mtime else None,
+            ),
+        )
+
+    async def _ask(self, node: Node) -> None:
+        """See what a file or folder is now; where that cannot be had, it is what it was."""
+        handle = self._handle_of(node)
+        try:
+            if handle is not None:
+                now = await self._run(node, seen, handle.live.fd)
+            else:
+                now = await self._run(node, self._seen_at, self._path_of(node))
+        except (OSError, StaleNodeError):
+            if node.removed:
+                raise StaleNodeError(f"{node.name}: deleted") from None
+            return
+        old = node.entry.status
+        same = (now.status.st_dev, now.status.st_ino) == (old.st_dev, old.st_ino)
+        if isinstance(node, Folder) or same:  # else the name is another file's
+            self._library.take_status(node, now.status, now.at)
+
+    def _seen_at(self, path: bytes) -> Seen:
+        with self._library.tree.step(path) as step:
+            return seen(step)
+
+    # Names
+
+    @guarded
+    async def create(
+        self,
+        parent_inode: InodeT,
+        name: FileNameT,
+        mode: int,
+        flags: int,
+        ctx: RequestContext,
+    ) -> tuple[FileInfo, EntryAttributes]:
+        """Make a file and open it."""
+        folder = self._library.folder(parent_inode)
+        node = (await self._children(folder)).get(name)
+        if node is None:
+            try:
+                handle = await self._create(folder, name, mode, flags, ctx)
+            except FileExistsError:  # by somebody else, a moment ago, or it is not shown
+                self._view.outdate(folder, name)
+                node = (await self._children(folder)).get(name)
+                if node is None or flags & os.O_EXCL:
+                    raise
+                handle = await self._open_live(node, flags, ctx)
+        elif flags & os.O_EXCL:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        else:
+            handle = await self._open_live(node, flags, ctx)
+        self._library.remember(handle.node)
+        return _info(handle), self._appearance.attributes(handle.node)
+
+    @guarded
+    async def mknod(
+        self, parent_inode: InodeT, name: FileNameT, mode: int, rdev: int, ctx: RequestContext
+    ) -> EntryAttributes:
+        """Make a file; devices and the like are not for a share."""
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+        folder = self._library.folder(parent_inode)
+        await self._refuse_taken(folder, name)
+        handle = await self._create(folder, name, mode, os.O_WRONLY, ctx)
+        await self._release(handle)
+        self._library.remember(handle.node)
+        return self._appearance.attributes(handle.node)
+
+    @guarded
+    async def mkdir(
+        self, parent_inode: InodeT, name: FileNameT, mode: int, ctx: RequestContext
+    ) -> EntryAttributes:
+        """Make a folder."""
+        folder = self._library.folder(parent_inode)
+        await self._refuse_taken(folder, name)
+        self._refuse_name(folder, name, Kind.FOLDER)
+        place = await self._make_place(folder, ctx, name)
+        now = await self._run(
+            folder, self._changes.make_folder, place, stat.S_IMODE(mode), self._maker(ctx)
+        )
+        node = self._made(folder, place, now)
+        self._library.remember(node)
+        return self._appearance.attributes(node)
+
+    @guarded
+    async def symlink(
+        self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext
+    ) -> EntryAttributes:
+        """Refused, as by FAT: a client could make links that lead to discs, or out of the share."""
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    @guarded
+    async def link(
+        self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext
+    ) -> EntryAttributes:
+        """Refused, as by FAT: a file has one name and one inode number here."""
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    @guarded
+    async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+        """Delete a file."""
+        await self._remove(parent_inode, name, self._changes.remove_file)
+
+    @guarded
+    async def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+        """Delete an empty folder."""
+        await self._remove(parent_inode, name, self._changes.remove_folder)
+
+    @guarded
+    async def rename(
+        self,
+        parent_inode_old: InodeT,
+        name_old: FileNameT,
+        parent_inode_new: InodeT,
+        name_new: FileNameT,
+        flags: int,
+        ctx: RequestContext,
+    ) -> None:
+        """Rename a file, or a folder without discs; what is replaced must be no disc either."""
+        if flags & ~pyfuse3.RENAME_NOREPLACE:
+            raise OSError(errno.EINVAL, "files cannot be exchanged")
+        folder, node = await self._child(parent_inode_old, name_old)
+        self._refuse_disc(folder, name_old, node)
+        new_folder = self._library.folder(parent_inode_new)
+        replaced = (await self._children(new_folder)).get(name_new)
+        if replaced is not None:
+            if flags & pyfuse3.RENAME_NOREPLACE:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            self._refuse_disc(new_folder, name_new, replaced)
+        self._refuse_name(new_folder, name_new, node.entry.kind)
+        old = self._place_of(folder, node)
+        new = await self._make_place(new_folder, ctx, name_new)
+        if replaced is not None:
+            new = self._place_of(new_folder, replaced)
+        now = await self._run(
+            node, lambda: self._changes.rename(old, new, replaces=replaced is not None)
+        )
+        known = node.entry
+        path = known.path if known.followed else new.path
+        entry = Entry(
+            new.name,
+            known.kind,
+            path,
+            known.status if known.followed else now.status,
+            target=known.target,
+            followed=known.followed,
+            settled=not may_be_disc(new.name),
+        )
+        self._library.move(node, ((folder, name_old), (new_folder, name_new)), entry)
+        node.known_at = now.at
+        self._view.did(folder, old, None, now.at)
+        self._view.did(new_folder, new, entry, now.at)
+
+    # Contents
+
+    @guarded
+    async def open(self, inode: InodeT, flags: int, ctx: RequestContext) -> FileInfo:
+        """Open a file: one that may be changed on a descriptor of its own, a disc for reading."""
+        node = self._library.node(inode)
+        if self._library.may_change(node):
+            return _info(await self._open_live(node, flags, ctx))
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC):
+            self._refuse_unchangeable(node)
+        return await self._open_to_read(node, ctx)
+
+    @guarded
+    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+        """Bytes of an open file; those of a disc are sent before anything else runs."""
+        handle = self._live.get(fh)
+        if handle is None:
+            return await self._read(fh, off, size)
+        live = handle.live
+        counters = self._reads.statistics.of(handle.node.name)
+        counters.requests += 1
+        found = live.read_now(off, size)
+        if found is None:
+            found = await self._run(handle.node, live.read, off, size)
+        counters.bytes += len(found)
+        return found
+
+    @guarded
+    async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
+        """Write to the source; it is on the disk when the system writes it there, or at fsync."""
+        handle = self._live[fh]
+        node = handle.node
+        count, now = await self._run(node, handle.live.write, off, buf, node.size)
+        self._changed(node, now)
+        return count
+
+    @guarded
+    async def flush(self, fh: FileHandleT) -> None:
+        """A program closes a file."""
+        handle = self._live.get(fh)
+        if handle is not None and handle.live.writable:
+            await self._run(handle.node, handle.live.flush)
+
+    @guarded
+    async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
+        """Return when all that was written is on the disk."""
+        handle = self._live.get(fh)
+        if handle is not None:
+            await self._run(handle.node, lambda: handle.live.sync(only_data=datasync))
+
+    @guarded
+    async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
+        """Return when the names in a folder are on the disk."""
+        folder, _ = self._listings[fh]
+        if not self._view.lacks(folder):
+            await self._run(folder, self._changes.sync_folder, self._view.place(folder))
+
+    @guarded
+    async def release(self, fh: FileHandleT) -> None:
+        """Close a handle."""
+        handle = self._live.get(fh)
+        if handle is None:
+            await self._release_reader(fh)
+        else:
+            await self._release(handle)
+
+    # What the requests share
+
+    async def _run(self, node: Node, function: Callable[..., R], *args: object) -> R:
+        return await self._workers.run(node.entry.status.st_dev, function, *args)
+
+    async def _child(self, parent: InodeT, name: bytes) -> tuple[Folder, Node]:
+        folder = self._library.folder(parent)
+        node = (await self._children(folder)).get(name)
+        if node is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return folder, node
+
+    async def _create(
+        self, folder: Folder, name: bytes, mode: int, flags: int, ctx: RequestContext
+    ) -> _Handle:
+        self._refuse_name(folder, name, Kind.FILE)
+        place = await self._make_place(folder, ctx, name)
+        self._take_descriptor()
+        try:
+            live, now = await self._run(
+                folder, self._changes.create, place, flags, stat.S_IMODE(mode), self._maker(ctx)
+            )
+        except BaseException:
+            self._give_descriptor()
+            raise
+        return self._keep(self._made(folder, place, now), live, ctx)
+
+    async def _open_live(self, node: Node, flags: int, ctx: RequestContext) -> _Handle:
+        self._refuse_unchangeable(node)
+        self._take_descriptor()
+        try:
+            live, now = await self._run(
+                node, self._changes.open, node.entry.path, flags, node.entry.status
+            )
+        except BaseException as error:
+            self._give_descriptor()
+            if isinstance(error, StaleNodeError) and node.parent is not None:
+                self._view.outdate(node.parent, node.entry.name)
+            raise
+        self._changed(node, now)
+        return self._keep(node, live, ctx)
+
+    def _keep(self, node: Node, live: LiveFile, ctx: RequestContext) -> _Handle:
+        handle = _Handle(next(self._numbers), node, live, ctx.pid)
+        self._live[handle.number] = handle
+        self._by_node.setdefault(node.serial, {})[handle.number] = handle
+        return handle
+
+    async def _release(self, handle: _Handle) -> None:
+        del self._live[handle.number]
+        handles = self._by_node[handle.node.serial]
+        del handles[handle.number]
+        if not handles:
+            del self._by_node[handle.node.serial]
+        try:
+            await self._run(handle.node, handle.live.close)
+        finally:
+            self._give_descriptor()
+
+    def _handle_of(self, node: Node, *, writable: bool = False) -> _Handle | None:
+        """A handle of a file that somebody has open, if there is one."""
+        handles = self._by_node.get(node.serial, {}).values()
+        return next((one for one in handles if one.live.writable or not writable), None)
+
+    async def _remove(self, parent: InodeT, name: bytes, function: Callable[[Place], None]) -> None:
+        folder, node = await self._child(parent, name)
+        self._refuse_disc(folder, name, node)
+        place = self._place_of(folder, node)
+        await self._run(node, function, place)
+        self._library.remove(folder, name, node)
+        self._view.did(folder, place, None, time.monotonic())
+
+    def _made(self, folder: Folder, place: Place, now: Seen) -> Node:
+        """The node of what was just made."""
+        kind = Kind.FOLDER if stat.S_ISDIR(now.status.st_mode) else Kind.FILE
+        entry = Entry(place.name, kind, place.path, now.status, settled=not may_be_disc(place.name))
+        node = self._library.put(folder, place.name, entry, now.at)
+        self._view.did(folder, place, entry, now.at)
+        return node
+
+    def _changed(self, node: Node, now: Seen) -> None:
+        """Take what a file is after a change; older looks at it do not count any more."""
+        self._library.take_status(node, now.status, now.at)
+        if node.parent is not None and not (node.removed or isinstance(node, Folder)):
+            self._view.outdate(node.parent, node.entry.name)
+
+    def _maker(self, ctx: RequestContext) -> Maker:
+        """Whom new files are to belong to."""
+        if not self._serves_as_root:
+            return Maker(None, None)
+        uid, gid = self._appearance.uid, self._appearance.gid
+        return Maker(ctx.uid if uid is None else uid, ctx.gid if gid is None else gid)
+
+    # Places
+
+    def _place_of(self, folder: Folder, node: Node) -> Place:
+        """Where the source has what *folder* shows as *node*; a symlink's own place."""
+        if node.entry.followed:
+            return Place(self._view.place(folder), node.entry.name)
+        above, _, name = node.entry.path.rpartition(b"/")
+        return Place(above, name)
+
+    def _path_of(self, node: Node) -> bytes:
+        return self._view.place(node) if isinstance(node, Folder) else node.entry.path
+
+    async def _make_place(self, folder: Folder, ctx: RequestContext, name: bytes = b"") -> Place:
+        """Where *name* is to lie in the source, in a folder that exists."""
+        path = self._view.place(folder)
+        if self._view.lacks(folder):
+            mode = 0o777 & ~ctx.umask
+            with suppress(FileExistsError):
+                await self._run(
+                    folder, self._changes.make_folder, Place(b"", path), mode, self._maker(ctx)
+                )
+        return Place(path, name)
+
+    # What must not be
+
+    async def _refuse_taken(self, folder: Folder, name: bytes) -> None:
+        if name in await self._children(folder):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+    def _refuse_name(self, folder: Folder, name: bytes, kind: Kind) -> None:
+        """Stop the making of what would pass for a disc, or would not be shown."""
+        path = joined(self._view.place(folder), name)
+        reason = self._view.why_not(folder, name, kind)
+        if is_kept_for_discs(name):
+            reason = f"only discs are called so, and {WHAT_TO_DO}"
+        elif not self._selection.takes(path, is_folder=kind is Kind.FOLDER):
+            reason = "--include and --exclude leave it out"
+        if reason:
+            raise RefusedError(f"{for_people(path)}: refused to make it: {reason}")
+
+    def _refuse_disc(self, folder: Folder, name: bytes, node: Node) -> None:
+        """Stop the renaming, replacing or deleting of a disc, or of a folder that holds them."""
+        reason = self._view.why_not(folder, name, node.entry.kind)
+        if node.entry.kind in (Kind.DISC, Kind.FILE) and not self._library.may_change(node):
+            reason = WHAT_TO_DO
+        if reason:
+            raise RefusedError(f"{node.name}: refused to rename, replace or delete it: {reason}")
+
+    def _refuse_unchangeable(self, node: Node) -> None:
+        if self._library.may_change(node):
+            return
+        if node.entry.kind in (Kind.DISC, Kind.FILE):
+            raise RefusedError(f"{node.name}: refused to change it: {WHAT_TO_DO}")
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def _info(handle: _Handle) -> FileInfo:
+    """What the kernel is told of a handle: others may change the file, so it keeps no pages."""
+    return FileInfo(fh=FileHandleT(handle.number), keep_cache=False)
