@@ -36,6 +36,7 @@ from zsofs import (
     watch,
     workers,
 )
+from zsofs.appearance import Appearance
 
 HANDLERS = (
     "lookup",
