@@ -492,8 +492,10 @@ class WritableOperations(Operations):
 
     def _refuse_disc(self, folder: Folder, name: bytes, node: Node) -> None:
         """Stop the renaming, replacing or deleting of a disc, or of a folder that holds them."""
-        reason = self._view.why_not(folder, name, node.entry.kind)
-        if node.entry.kind in (Kind.DISC, Kind.FILE) and not self._library.may_change(node):
+        entry = node.entry
+        reason = self._view.why_not(folder, name, entry.kind)
+        is_called_so = entry.kind is Kind.FILE and is_kept_for_discs(entry.name)
+        if entry.kind is Kind.DISC or is_called_so:
             reason = WHAT_TO_DO
         if reason:
             raise RefusedError(f"{node.name}: refused to rename, replace or delete it: {reason}")
