@@ -7,8 +7,8 @@ from collections.abc import Callable
 from zsofs.catalog import Finding
 from zsofs.disc import Identity, identify
 from zsofs.errors import BlockError, FormatError, StaleNodeError
-from zsofs.names import is_plain_image
-from zsofs.probe import CD_SYNC, Disc, OpenSource, block_reader, geometry_of, probe
+from zsofs.names import is_kept_for_discs, is_plain_image
+from zsofs.probe import CD_SYNC, Disc, OpenSource, block_reader, geometry_of, looks_like_disc, probe
 
 
 class StillWrittenError(Exception):
@@ -42,13 +42,18 @@ def look_inside(
     except FormatError as error:
         reason = str(error)
     if written or (written is None and not quiet):
-        if disc is not None or reason or (identities and is_plain_image(name)):
+        if disc is not None or reason or (identities and _may_be_plain_disc(source, name)):
             raise StillWrittenError
         return Finding(None)
     identity = None
     if identities and (disc is not None or is_plain_image(name)):
         identity = _identity(source, disc)
     return Finding(disc, reason, identity)
+
+
+def _may_be_plain_disc(source: OpenSource, name: bytes) -> bool:
+    """Whether a file that is no container is a disc in the making, and no memory card in use."""
+    return is_kept_for_discs(name) or (is_plain_image(name) and looks_like_disc(source.fd))
 
 
 def has_writer(fd: int) -> bool | None:
