@@ -21,13 +21,16 @@ import pyfuse3
 from zsofs import (
     cache,
     catalog,
+    changes,
     cli,
     follow,
     fs,
+    fs_writable,
     image,
     inside,
     invalidation,
     library,
+    live,
     reads,
     shown,
     source,
@@ -50,6 +53,26 @@ HANDLERS = (
     "release",
     "statfs",
     "forget",
+)
+
+WRITABLE_HANDLERS = (
+    "getattr",
+    "setattr",
+    "create",
+    "mknod",
+    "mkdir",
+    "symlink",
+    "link",
+    "unlink",
+    "rmdir",
+    "rename",
+    "open",
+    "read",
+    "write",
+    "flush",
+    "fsync",
+    "fsyncdir",
+    "release",
 )
 
 BACKGROUND = (
@@ -91,6 +114,28 @@ TARGETS: dict[str, tuple[Any, str]] = {
     "Watcher.add": (watch.Watcher, "add"),
     "Watcher.changes": (watch.Watcher, "changes"),
     "Appearance.attributes": (Appearance, "attributes"),
+    "Library.may_change": (library.Library, "may_change"),
+    "Library.take_status": (library.Library, "take_status"),
+    "Library.put": (library.Library, "put"),
+    "Library.remove": (library.Library, "remove"),
+    "Library.move": (library.Library, "move"),
+    "PlainView.did": (view.PlainView, "did"),
+    "PlainView.outdate": (view.PlainView, "outdate"),
+    "PlainView.place": (view.PlainView, "place"),
+    "Changes.open": (changes.Changes, "open"),
+    "Changes.create": (changes.Changes, "create"),
+    "Changes.make_folder": (changes.Changes, "make_folder"),
+    "Changes.remove_file": (changes.Changes, "remove_file"),
+    "Changes.remove_folder": (changes.Changes, "remove_folder"),
+    "Changes.rename": (changes.Changes, "rename"),
+    "Changes.set_attributes": (changes.Changes, "set_attributes"),
+    "Changes.set_attributes_of_open": (changes.Changes, "set_attributes_of_open"),
+    "Changes.sync_folder": (changes.Changes, "sync_folder"),
+    "LiveFile.read_now": (live.LiveFile, "read_now"),
+    "LiveFile.write": (live.LiveFile, "write"),
+    "LiveFile.sync": (live.LiveFile, "sync"),
+    "LiveFile.flush": (live.LiveFile, "flush"),
+    "LiveFile.close": (live.LiveFile, "close"),
     "Reads.read": (reads.Reads, "read"),
     "ExtentCache.get": (cache.ExtentCache, "get"),
     "ReplyBuffers.take": (reads._ReplyBuffers, "take"),
@@ -195,14 +240,18 @@ class _Listings(dict[int, Any]):
 def _install() -> None:
     for target, (owner, name) in TARGETS.items():
         setattr(owner, name, _faulty(target, getattr(owner, name)))
-    for name in HANDLERS:
-        setattr(fs.Operations, name, _named(name, getattr(fs.Operations, name)))
+    for kind, names in (
+        (fs.Operations, HANDLERS),
+        (fs_writable.WritableOperations, WRITABLE_HANDLERS),
+    ):
+        for name in names:
+            setattr(kind, name, _named(name, getattr(kind, name)))
     for owner, name in BACKGROUND:
         setattr(owner, name, _named("background", getattr(owner, name)))
     begin = fs.Operations.__init__
 
-    def begin_with_listings(self: fs.Operations, *args: Any) -> None:
-        begin(self, *args)
+    def begin_with_listings(self: fs.Operations, *args: Any, **kwargs: Any) -> None:
+        begin(self, *args, **kwargs)
         self._listings = _Listings()
 
     setattr(fs.Operations, "__init__", begin_with_listings)  # noqa: B010 - mypy forbids the other

@@ -18,9 +18,10 @@ import pytest
 
 from tests import writers
 from tests.conftest import MountMaker
-from tests.faulty import ERRORS, HANDLERS
+from tests.faulty import ERRORS, HANDLERS, WRITABLE_HANDLERS
 from tests.mounting import DATA, ZSOFS, Mount, mounted, wait_for, wait_until
 from zsofs.fs import Operations
+from zsofs.fs_writable import WritableOperations
 from zsofs.mounts import mounted_at
 
 ROOT = Path(__file__).parent.parent
@@ -29,24 +30,29 @@ IMAGE = writers.content(3 * 16384 + 777, ["text", "mixed", "noise"], seed=1)
 PLAIN = writers.content(30000, ["text"], seed=2)
 
 
-def test_every_handler_is_guarded() -> None:
+@pytest.mark.parametrize(
+    ("kind", "named", "others"),
+    [
+        (Operations, HANDLERS, {"serve", "shrink_when_unused"}),
+        (WritableOperations, WRITABLE_HANDLERS, set()),
+    ],
+)
+def test_every_handler_is_guarded(kind: type, named: tuple[str, ...], others: set[str]) -> None:
     """functools.wraps, which the guard uses, leaves the attribute __wrapped__."""
     handlers = {
         name
-        for name, member in vars(Operations).items()
+        for name, member in vars(kind).items()
         if inspect.iscoroutinefunction(member) and hasattr(pyfuse3.Operations, name)
     }
-    assert handlers >= set(HANDLERS)
-    unguarded = {name for name in handlers if not hasattr(vars(Operations)[name], "__wrapped__")}
+    assert handlers >= set(named)
+    unguarded = {name for name in handlers if not hasattr(vars(kind)[name], "__wrapped__")}
     assert not unguarded
     public = {
         name
-        for name, member in vars(Operations).items()
+        for name, member in vars(kind).items()
         if inspect.iscoroutinefunction(member) and not name.startswith("_")
     }
-    assert public - handlers == {"serve", "shrink_when_unused"}, (
-        "a coroutine that is no handler of pyfuse3"
-    )
+    assert public - handlers == others, "a coroutine that is no handler of pyfuse3"
 
 
 # What each handler can be provoked by. Each gets the folder of its case, looked up already, and
