@@ -131,6 +131,22 @@ def test_no_change_of_a_disc(share: Mount, what: str) -> None:
     assert share.log_lines("refused to ")
 
 
+def test_no_change_of_a_disc_that_somebody_reads(share: Mount) -> None:
+    before = discs(share.source)
+    shown = shown_discs(share)
+    for path in shown:
+        with path.open("rb") as file:
+            for act in (
+                lambda: os.fchmod(file.fileno(), 0o777),
+                lambda: os.utime(file.fileno(), (1, 1)),
+                lambda: os.chmod(path, 0o777),  # noqa: B023
+                lambda: os.truncate(path, 0),  # noqa: B023
+            ):
+                with pytest.raises(PermissionError):
+                    act()
+    assert discs(share.source) == before
+
+
 def test_names_of_discs_cannot_be_taken(share: Mount) -> None:
     before = discs(share.source)
     listed = sorted(os.listdir(share.path))
@@ -322,7 +338,7 @@ def attack(share: Mount, seed: int, seconds: float) -> None:
     assert content.count(ISO) >= 5
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_random_client_changes_no_disc(share: Mount, seed: int) -> None:
     attack(share, seed, 2.0)
 

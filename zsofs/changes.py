@@ -177,8 +177,17 @@ class Changes:
                     os.close(fd)
             return _set_others(step, wanted)
 
-    def set_attributes_of_open(self, file: LiveFile, wanted: Wanted) -> Seen:
-        """Set attributes of an open file, which may have no name any more."""
+    def set_attributes_of_open(self, file: LiveFile, path: bytes, wanted: Wanted) -> Seen:
+        """Set attributes of an open file, which may have no name any more.
+
+        Who has it open for writing may be making a disc of it, and goes on until it is closed.
+
+        Raises:
+            RefusedError: it is a disc.
+            OSError: the source does not let us.
+        """
+        if not file.writable and looks_like_disc(file.fd):
+            raise _refused_to_change(path)
         if wanted.size is not None:
             os.ftruncate(file.fd, wanted.size)
         return _set_others(file.fd, wanted)
@@ -250,12 +259,16 @@ def _set_others(fd: int, wanted: Wanted) -> Seen:
     return seen(link)
 
 
+def _refused_to_change(path: bytes) -> RefusedError:
+    return RefusedError(f"{for_people(path)}: refused to change it: {WHAT_TO_DO}")
+
+
 def _refuse_disc_bytes(step: int, path: bytes) -> None:
     """Stop a change of the file that the O_PATH descriptor *step* stands for if it is a disc."""
     fd = os.open(_link(step), os.O_RDONLY | os.O_CLOEXEC)
     try:
         if is_kept_for_discs(path) or looks_like_disc(fd):
-            raise RefusedError(f"{for_people(path)}: refused to change it: {WHAT_TO_DO}")
+            raise _refused_to_change(path)
     finally:
         os.close(fd)
 

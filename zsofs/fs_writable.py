@@ -11,7 +11,6 @@ import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TypeVar
 
 import pyfuse3
@@ -26,38 +25,23 @@ from pyfuse3 import (
 )
 
 from zsofs.appearance import Appearance
-from zsofs.changes import WHAT_TO_DO, Changes, Maker, Wanted
+from zsofs.changes import Changes, Maker, Wanted
 from zsofs.entry import Entry, Kind
-from zsofs.errors import RefusedError, StaleNodeError
+from zsofs.errors import StaleNodeError
 from zsofs.fs import Operations, Reader, View
 from zsofs.guard import guarded
+from zsofs.handles import Handle, Handles
 from zsofs.library import Library
 from zsofs.live import LiveFile, Seen, seen
-from zsofs.names import for_people, is_kept_for_discs, joined, may_be_disc
+from zsofs.names import may_be_disc
 from zsofs.node import Folder, Node
 from zsofs.reads import Reads
+from zsofs.rules import Rules
 from zsofs.selection import Selection
 from zsofs.source import Place
 from zsofs.workers import Workers
 
 R = TypeVar("R")
-
-
-@dataclass(frozen=True, slots=True)
-class _Handle:
-    """A file that may be changed, open once.
-
-    Attributes:
-        number: the handle's.
-        node: the file.
-        live: the same, open.
-        pid: the thread that opened it.
-    """
-
-    number: int
-    node: Node
-    live: LiveFile
-    pid: int
 
 
 class WritableOperations(Operations):
@@ -76,15 +60,14 @@ class WritableOperations(Operations):
     ) -> None:
         """*selection* says what is shown at all; *serves_as_root*, whether files can be given."""
         super().__init__(library, appearance, view, reads, workers)
-        self._selection = selection
+        self._rules = Rules(library, view, selection)
         self._serves_as_root = serves_as_root
         self._changes = Changes(library.tree)
-        self._live: dict[int, _Handle] = {}
-        self._by_node: dict[int, dict[int, _Handle]] = {}
+        self._live = Handles()
 
     def readers(self) -> list[Reader]:
         """Who has what open; one entry for each handle."""
-        live = [Reader(handle.pid, handle.node.name) for handle in self._live.values()]
+        live = [Reader(handle.pid, handle.node.name) for handle in self._live]
         return super().readers() + live
 
     # Attributes
@@ -108,13 +91,12 @@ class WritableOperations(Operations):
     ) -> EntryAttributes:
         """Size, rights, owner and times."""
         node = self._library.node(inode)
-        self._refuse_unchangeable(node)
+        self._rules.refuse_unchangeable(node)
         wanted = self._wanted(attr, fields)
-        handle = self._live.get(fh) if fh is not None else None
-        if handle is None:
-            handle = self._handle_of(node, writable=wanted.size is not None)
+        handle = self._live.get(fh) or self._live.of(node, writable=wanted.size is not None)
         if handle is not None:
-            now = await self._run(node, self._changes.set_attributes_of_open, handle.live, wanted)
+            change, file = self._changes.set_attributes_of_open, handle.live
+            now = await self._run(node, change, file, node.entry.path, wanted)
         else:
             if isinstance(node, Folder):
                 await self._make_place(node, ctx)
@@ -143,7 +125,7 @@ class WritableOperations(Operations):
 
     async def _ask(self, node: Node) -> None:
         """See what a file or folder is now; where that cannot be had, it is what it was."""
-        handle = self._handle_of(node)
+        handle = self._live.of(node)
         try:
             if handle is not None:
                 now = await self._run(node, seen, handle.live.fd)
@@ -213,7 +195,7 @@ class WritableOperations(Operations):
         """Make a folder."""
         folder = self._library.folder(parent_inode)
         await self._refuse_taken(folder, name)
-        self._refuse_name(folder, name, Kind.FOLDER)
+        self._rules.refuse_name(folder, name, Kind.FOLDER)
         place = await self._make_place(folder, ctx, name)
         now = await self._run(
             folder, self._changes.make_folder, place, stat.S_IMODE(mode), self._maker(ctx)
@@ -260,14 +242,14 @@ class WritableOperations(Operations):
         if flags & ~pyfuse3.RENAME_NOREPLACE:
             raise OSError(errno.EINVAL, "files cannot be exchanged")
         folder, node = await self._child(parent_inode_old, name_old)
-        self._refuse_disc(folder, name_old, node)
+        self._rules.refuse_disc(folder, name_old, node)
         new_folder = self._library.folder(parent_inode_new)
         replaced = (await self._children(new_folder)).get(name_new)
         if replaced is not None:
             if flags & pyfuse3.RENAME_NOREPLACE:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-            self._refuse_disc(new_folder, name_new, replaced)
-        self._refuse_name(new_folder, name_new, node.entry.kind)
+            self._rules.refuse_disc(new_folder, name_new, replaced)
+        self._rules.refuse_name(new_folder, name_new, node.entry.kind)
         old = self._place_of(folder, node)
         new = await self._make_place(new_folder, ctx, name_new)
         if replaced is not None:
@@ -300,7 +282,7 @@ class WritableOperations(Operations):
         if self._library.may_change(node):
             return _info(await self._open_live(node, flags, ctx))
         if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC):
-            self._refuse_unchangeable(node)
+            self._rules.refuse_unchangeable(node)
         return await self._open_to_read(node, ctx)
 
     @guarded
@@ -321,7 +303,9 @@ class WritableOperations(Operations):
     @guarded
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
         """Write to the source; it is on the disk when the system writes it there, or at fsync."""
-        handle = self._live[fh]
+        handle = self._live.get(fh)
+        if handle is None:  # the kernel writes only to what it opened for that
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         node = handle.node
         count, now = await self._run(node, handle.live.write, off, buf, node.size)
         self._changed(node, now)
@@ -371,8 +355,8 @@ class WritableOperations(Operations):
 
     async def _create(
         self, folder: Folder, name: bytes, mode: int, flags: int, ctx: RequestContext
-    ) -> _Handle:
-        self._refuse_name(folder, name, Kind.FILE)
+    ) -> Handle:
+        self._rules.refuse_name(folder, name, Kind.FILE)
         place = await self._make_place(folder, ctx, name)
         self._take_descriptor()
         try:
@@ -384,8 +368,8 @@ class WritableOperations(Operations):
             raise
         return self._keep(self._made(folder, place, now), live, ctx)
 
-    async def _open_live(self, node: Node, flags: int, ctx: RequestContext) -> _Handle:
-        self._refuse_unchangeable(node)
+    async def _open_live(self, node: Node, flags: int, ctx: RequestContext) -> Handle:
+        self._rules.refuse_unchangeable(node)
         self._take_descriptor()
         try:
             live, now = await self._run(
@@ -399,31 +383,21 @@ class WritableOperations(Operations):
         self._changed(node, now)
         return self._keep(node, live, ctx)
 
-    def _keep(self, node: Node, live: LiveFile, ctx: RequestContext) -> _Handle:
-        handle = _Handle(next(self._numbers), node, live, ctx.pid)
-        self._live[handle.number] = handle
-        self._by_node.setdefault(node.serial, {})[handle.number] = handle
+    def _keep(self, node: Node, live: LiveFile, ctx: RequestContext) -> Handle:
+        handle = Handle(next(self._numbers), node, live, ctx.pid)
+        self._live.add(handle)
         return handle
 
-    async def _release(self, handle: _Handle) -> None:
-        del self._live[handle.number]
-        handles = self._by_node[handle.node.serial]
-        del handles[handle.number]
-        if not handles:
-            del self._by_node[handle.node.serial]
+    async def _release(self, handle: Handle) -> None:
+        self._live.remove(handle)
         try:
             await self._run(handle.node, handle.live.close)
         finally:
             self._give_descriptor()
 
-    def _handle_of(self, node: Node, *, writable: bool = False) -> _Handle | None:
-        """A handle of a file that somebody has open, if there is one."""
-        handles = self._by_node.get(node.serial, {}).values()
-        return next((one for one in handles if one.live.writable or not writable), None)
-
     async def _remove(self, parent: InodeT, name: bytes, function: Callable[[Place], None]) -> None:
         folder, node = await self._child(parent, name)
-        self._refuse_disc(folder, name, node)
+        self._rules.refuse_disc(folder, name, node)
         place = self._place_of(folder, node)
         await self._run(node, function, place)
         self._library.remove(folder, name, node)
@@ -450,6 +424,10 @@ class WritableOperations(Operations):
         uid, gid = self._appearance.uid, self._appearance.gid
         return Maker(ctx.uid if uid is None else uid, ctx.gid if gid is None else gid)
 
+    async def _refuse_taken(self, folder: Folder, name: bytes) -> None:
+        if name in await self._children(folder):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
     # Places
 
     def _place_of(self, folder: Folder, node: Node) -> Place:
@@ -473,41 +451,7 @@ class WritableOperations(Operations):
                 )
         return Place(path, name)
 
-    # What must not be
 
-    async def _refuse_taken(self, folder: Folder, name: bytes) -> None:
-        if name in await self._children(folder):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-
-    def _refuse_name(self, folder: Folder, name: bytes, kind: Kind) -> None:
-        """Stop the making of what would pass for a disc, or would not be shown."""
-        path = joined(self._view.place(folder), name)
-        reason = self._view.why_not(folder, name, kind)
-        if is_kept_for_discs(name):
-            reason = f"only discs are called so, and {WHAT_TO_DO}"
-        elif not self._selection.takes(path, is_folder=kind is Kind.FOLDER):
-            reason = "--include and --exclude leave it out"
-        if reason:
-            raise RefusedError(f"{for_people(path)}: refused to make it: {reason}")
-
-    def _refuse_disc(self, folder: Folder, name: bytes, node: Node) -> None:
-        """Stop the renaming, replacing or deleting of a disc, or of a folder that holds them."""
-        entry = node.entry
-        reason = self._view.why_not(folder, name, entry.kind)
-        is_called_so = entry.kind is Kind.FILE and is_kept_for_discs(entry.name)
-        if entry.kind is Kind.DISC or is_called_so:
-            reason = WHAT_TO_DO
-        if reason:
-            raise RefusedError(f"{node.name}: refused to rename, replace or delete it: {reason}")
-
-    def _refuse_unchangeable(self, node: Node) -> None:
-        if self._library.may_change(node):
-            return
-        if node.entry.kind in (Kind.DISC, Kind.FILE):
-            raise RefusedError(f"{node.name}: refused to change it: {WHAT_TO_DO}")
-        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
-
-
-def _info(handle: _Handle) -> FileInfo:
+def _info(handle: Handle) -> FileInfo:
     """What the kernel is told of a handle: others may change the file, so it keeps no pages."""
     return FileInfo(fh=FileHandleT(handle.number), keep_cache=False)
