@@ -44,6 +44,8 @@ def test_version_and_help() -> None:
         assert option in said
     for option in ("--layout", "--titles", "--include", "--exclude", "--show-raw"):
         assert option in said
+    for option in ("--writable", "--uid", "--gid", "--umask"):
+        assert option in said
     assert "--lazy" in run("umount", "--help").stdout
     assert "--json" in run("status", "--help").stdout
     assert "--json" in run("list", "--help").stdout
@@ -96,6 +98,14 @@ def test_a_command_line_that_makes_no_sense(tmp_path: Path) -> None:
         (["-o", "layout="], "-o layout=: '' is not a layout"),
         (["--include", ""], "argument --include: '' is a pattern that matches nothing"),
         (["-o", "ro,exclude=/"], "-o exclude=/: '/' is a pattern that matches nothing"),
+        (["--uid", "nobody-here"], "argument --uid: there is no user 'nobody-here' here"),
+        (["-o", "gid=nobody-here"], "-o gid=nobody-here: there is no group 'nobody-here' here"),
+        (["--gid", "4294967295"], "argument --gid: '4294967295' is not a number up to 4294967294"),
+        (["--umask", "8"], "argument --umask: '8' is not an umask such as 022"),
+        (["-o", "umask=01234"], "-o umask=01234: '01234' is not an umask such as 022"),
+        (["-o", "ro,writable"], "a mount is ro or writable, not both"),
+        (["--writable", "-o", "ro"], "a mount is ro or writable, not both"),
+        (["-o", "writable=yes"], "unknown mount option 'writable=yes'"),
         (["--titles", "", "--layout", "opl"], "argument --titles: '' is not a path"),
         (["--titles", "titles.csv"], "--titles is of use only with --layout opl"),
         (["-o", "titles=titles.csv"], "--titles is of use only with --layout opl"),
@@ -126,6 +136,33 @@ def test_what_is_to_be_shown() -> None:
     parsed = parse(["mount", "source", "point"])
     assert (parsed.layout, parsed.titles) == ("plain", None)
     assert (parsed.include, parsed.exclude, parsed.show_raw) == ([], [], False)
+
+
+def test_who_may_change_what() -> None:
+    words = ["--writable", "--uid", "root", "--gid", "12", "--umask", "002"]
+    parsed = parse(["mount", *words, "source", "point"])
+    assert (parsed.writable, parsed.uid, parsed.gid, parsed.umask) == (True, 0, 12, 0o002)
+    parsed = parse(["mount", "-o", "rw,writable,uid=7,gid=root,umask=77", "source", "point"])
+    assert (parsed.writable, parsed.uid, parsed.gid, parsed.umask) == (True, 7, 0, 0o077)
+    parsed = parse(["mount", "-o", "rw", "source", "point"])
+    assert (parsed.writable, parsed.uid, parsed.gid, parsed.umask) == (False, None, None, None)
+
+
+def test_the_sample_disc_is_not_writable(tmp_path: Path) -> None:
+    assert "needs a SOURCE" in refused(2, "mount", "--demo", "--writable", tmp_path / "mnt")
+
+
+@pytest.mark.usefixtures("as_root", "another_user")
+def test_a_source_that_may_not_be_written(tmp_path: Path) -> None:
+    source, home = tmp_path / "source", tmp_path / "home"
+    source.mkdir(mode=0o755)
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    words = ("mount", "--writable", source, home / "mnt")
+    said = refused(3, *words, user=65534, group=65534, cwd=ROOT)
+    assert "cannot be written to" in said
 
 
 def test_sources_that_cannot_be(tmp_path: Path) -> None:

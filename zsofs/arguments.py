@@ -413,7 +413,10 @@ def _apply_mount_options(options: argparse.Namespace) -> None:
         "umask": _umask,
         "log-file": str,
     }
-    for word in ",".join(options.mount_options).split(","):
+    words = ",".join(options.mount_options).split(",")
+    if "ro" in words and (options.writable or "writable" in words):
+        raise UsageError("a mount is ro or writable, not both; leave one of the words away")
+    for word in words:
         name, equals, value = word.partition("=")
         name = name.replace("_", "-") if name != "_netdev" else name
         if name in ("allow-other", "show-raw", "writable") and not equals:
