@@ -88,6 +88,7 @@ def test_a_new_mount(source: Path, mount: MountMaker) -> None:
         "include": ["*"],
         "exclude": ["old"],
         "show_raw": True,
+        "writable": False,
         "source_state": "there",
         "source_note": "",
         "following": "events",
