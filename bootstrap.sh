@@ -13,8 +13,8 @@ mount_packages='python3 python3-venv python3-dev gcc libc6-dev pkg-config
 test_programs='isoinfo 7z xorriso cmp rsync strace losetup mkfs.ext4'
 test_packages='genisoimage p7zip-full xorriso diffutils rsync strace mount e2fsprogs'
 
-system_programs='qemu-system-x86_64'
-system_packages='qemu-system-x86'
+system_programs='qemu-system-x86_64 smbd smbclient'
+system_packages='qemu-system-x86 samba smbclient'
 
 bench_programs='squashfuse_ll mksquashfs fio'
 bench_packages='squashfuse squashfs-tools fio'
