@@ -16,8 +16,8 @@ test_packages='genisoimage p7zip-full xorriso diffutils rsync strace mount e2fsp
 system_programs='qemu-system-x86_64 smbd smbclient'
 system_packages='qemu-system-x86 samba smbclient'
 
-bench_programs='squashfuse_ll mksquashfs fio'
-bench_packages='squashfuse squashfs-tools fio'
+bench_programs='squashfuse_ll mksquashfs fio smbd smbclient'
+bench_packages='squashfuse squashfs-tools fio samba smbclient iproute2'
 
 # The same as mount_packages for those who have no apt-get.
 packages_elsewhere() {

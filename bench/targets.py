@@ -121,4 +121,17 @@ def _others() -> Iterator[Target]:
             yield Target("hung", figure, f"zsofs-{readers}-hung", None, 20, 5, at_most=True)
 
 
-TARGETS: tuple[Target, ...] = (*_random(), *_sequential(), *_others())
+def _samba() -> Iterator[Target]:
+    for link in ("", "-100mbit"):
+        ours, plain = f"zsofs-share{link}", f"plain-share{link}"
+        yield Target(f"samba-opl{link}", "mbs", ours, plain, 0.9, 1.0)
+    for link in ("", "-1gbit"):
+        ours, plain = f"zsofs-share{link}", f"plain-share{link}"
+        yield Target(f"samba-smb3{link}", "first_mbs", ours, plain, 0.9, 1.0)
+    yield Target("samba-smb3", "again_mbs", "zsofs-share", "plain-share", 0.9, 1.0)
+    for figure in ("opl_s", "smb3_s"):
+        yield Target("samba-listing", figure, "zsofs-share", "plain-share", 1.5, 1.0, at_most=True)
+    yield Target("samba-saves", "saves", "zsofs-share", "plain-share")
+
+
+TARGETS: tuple[Target, ...] = (*_random(), *_sequential(), *_others(), *_samba())

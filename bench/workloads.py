@@ -7,6 +7,7 @@ from bench.many_discs import MANY_DISCS
 from bench.measure import Workload
 from bench.players import PCSX2, STREAM
 from bench.random_reads import RANDOM_READS
+from bench.samba import SAMBA
 from bench.sequential import FOUR, MEMORY, OPL, SEQUENTIAL
 from bench.throttled import THROTTLED
 
@@ -24,4 +25,5 @@ WORKLOADS: tuple[Workload, ...] = (
     LISTING_COLD,
     THROTTLED,
     HUNG,
+    *SAMBA,
 )
