@@ -148,7 +148,7 @@ _SETTINGS = (
     Setting("aio-1", ("aio read size = 1",)),
     Setting("aio-0", ("aio read size = 0", "aio write size = 0")),
     Setting("synced", ("strict sync = yes",)),
-    Setting("dos-attributes", ("store dos attributes = yes",)),
+    Setting("no-dos-attributes", ("store dos attributes = no", "map archive = no")),
     Setting("no-oplocks", ("oplocks = no",)),
     Setting("no-level2-oplocks", ("level2 oplocks = no",)),
     Setting("kernel-oplocks", ("kernel oplocks = yes",)),

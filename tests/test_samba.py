@@ -410,14 +410,23 @@ def test_the_list_of_games(share: Share) -> None:
 
 
 def test_a_new_game_appears_while_a_console_is_there(share: Share) -> None:
+    """OPL lists DVD and CD again only when they were changed at another time than before."""
     image = game("SLUS_200.05", 10_000, 5, udf=True)
     with share.console() as console:
         assert console.names("\\DVD") == [ALPHA]
+        before = {name: console.details(f"\\{name}").times[3] for name in ("DVD", "CD")}
         (share.source / "RPG" / "Gamma.zso").write_bytes(writers.maxcso_zso(image))
         new = "SLUS_200.05.Gamma.iso"
-        wait_until(lambda: console.names("\\DVD") == [ALPHA, new], "the new game")
+        wait_until(lambda: console.details("\\DVD").times[3] != before["DVD"], "another date")
+        assert console.names("\\DVD") == [ALPHA, new]
         handle = console.open_in_game(f"\\DVD\\{new}")
         assert console.read(handle, 0) == image[:READ_SIZE]
+        console.close_file(handle)
+        added = console.details("\\DVD").times[3]
+        assert console.details("\\CD").times[3] == before["CD"]
+        (share.source / "RPG" / "Gamma.zso").unlink()
+        wait_until(lambda: console.details("\\DVD").times[3] != added, "another date")
+        assert console.names("\\DVD") == [ALPHA]
 
 
 def test_discs_are_refused(share: Share) -> None:

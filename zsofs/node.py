@@ -67,9 +67,10 @@ class Folder(Node):
         shown_path: its path in the mount.
         above: source paths of this folder and all above it.
         children: nodes by shown name; None before the first listing.
+        changed_ns: when what it shows changed, where its own date does not tell; else 0.
     """
 
-    __slots__ = ("above", "children", "shown_path")
+    __slots__ = ("above", "changed_ns", "children", "shown_path")
 
     def __init__(
         self, number: int, entry: Entry, parent: "Folder | None", shown_path: bytes
@@ -78,3 +79,4 @@ class Folder(Node):
         self.shown_path = shown_path
         self.above: frozenset[bytes] = (parent.above if parent else frozenset()) | {entry.path}
         self.children: dict[bytes, Node] | None = None
+        self.changed_ns = 0

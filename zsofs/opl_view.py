@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
@@ -63,6 +64,7 @@ class OplView:
         self._seen_enough = trio.Event()
         self._folders: dict[bytes, Folder] = {}
         self._layout: Layout | None = None
+        self._changed_ns: dict[bytes, int] = {}
         self._outdated = trio.Event()
         self._arranging = trio.Lock()
         self._check_at = -math.inf
@@ -218,11 +220,24 @@ class OplView:
                 _NO_DEVICE, arrange, collection, root.entry.status, self._titles
             )
             self._tell(layout)
+            self._note_changes(layout)
             self._layout = layout
             self._seen_enough.set()
             for folder in (root, *(root.children or {}).values()):
                 if isinstance(folder, Folder) and folder.shown_path in _ARRANGED:
                     self._show(folder, layout)
+
+    def _note_changes(self, layout: Layout) -> None:
+        """Date DVD and CD: OPL lists them again when their dates have changed.
+
+        The discs lie in other folders, whose dates nobody sees.
+        """
+        before = self._layout
+        for folder, entries in layout.discs.items():
+            if before is None:
+                self._changed_ns[folder] = layout.changed_ns[folder]
+            elif entries.keys() != before.discs[folder].keys():
+                self._changed_ns[folder] = time.time_ns()
 
     def _tell(self, layout: Layout) -> None:
         """Log what is new about discs that cannot be shown as they are."""
@@ -245,6 +260,10 @@ class OplView:
             default=-math.inf,
         )
         self._differ(self._library.update(folder, status, entries, begun))
+        for node in (self._library.root.children or {}).values():
+            if isinstance(node, Folder) and node.shown_path in DISC_FOLDERS:
+                node.changed_ns = self._changed_ns[node.shown_path]
+                node.attributes = None
 
     def _shown_in(self, folder: Folder) -> list[bytes]:
         """Folders of the source whose files, beside discs, an arranged one shows."""
