@@ -434,6 +434,41 @@ def test_a_disc_that_is_still_being_copied(source: Path, mount: MountMaker, name
     assert status_of(made)["copying"] == 0
 
 
+@pytest.mark.parametrize("arguments", [(), ("--writable",)])
+@pytest.mark.parametrize("own", [False, True])
+def test_dvd_has_a_new_date_when_discs_come_and_go(
+    source: Path, mount: MountMaker, own: bool, arguments: tuple[str, ...]
+) -> None:
+    """OPL lists it again when the date is another; what changes are folders that nobody sees."""
+    if own:
+        (source / "DVD").mkdir()
+    put_game(source / "RPG" / "A.zso", 1, dvd=True)
+    first = mount(source, *OPL, *arguments).path
+    dates = {"now": 0}
+
+    def changed() -> bool:
+        before, dates["now"] = dates["now"], (first / "DVD").stat().st_mtime_ns
+        return before != dates["now"]
+
+    assert os.listdir(first / "DVD") == ["SLUS_200.01.A.iso"]
+    assert changed()
+    again = mount(source, *OPL, *arguments).path
+    assert (again / "DVD").stat().st_mtime_ns == dates["now"]
+    packed = writers.maxcso_zso(game(2, dvd=True))
+    with (source / "RPG" / "B.zso").open("wb") as file:  # a copy
+        file.write(packed[:1000])
+        file.flush()
+        time.sleep(1.1)
+        assert os.listdir(first / "DVD") == ["SLUS_200.01.A.iso"]
+        changed()
+        file.write(packed[1000:])
+    wait_until(changed, "a new date when the copy is done")
+    assert sorted(os.listdir(first / "DVD")) == ["SLUS_200.01.A.iso", "SLUS_200.02.B.iso"]
+    shutil.rmtree(source / "RPG")
+    wait_until(changed, "a new date when they are gone")
+    assert os.listdir(first / "DVD") == []
+
+
 # All of it
 
 

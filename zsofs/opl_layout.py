@@ -27,7 +27,6 @@ class Layout:
         places: the path it is shown under, by path in the source, of each disc that is.
         left_out: why, by path in the source, of each disc that is not shown.
         shortened: the name it got, by path, of each whose title was too long.
-        changed_ns: when DVD and CD, or a file in them, changed last.
     """
 
     root: Mapping[bytes, Entry]
@@ -35,7 +34,6 @@ class Layout:
     places: Mapping[bytes, bytes]
     left_out: Mapping[bytes, str]
     shortened: Mapping[bytes, str]
-    changed_ns: Mapping[bytes, int]
 
 
 def arrange(
@@ -86,11 +84,7 @@ def arrange(
     }
     for folder in DISC_FOLDERS:
         root[folder] = _as_folder(folder, folders.get(b"", {}), status)
-    changed_ns = {
-        folder: max((entry.status.st_ctime_ns for entry in entries.values()), default=0)
-        for folder, entries in shown.items()
-    }
-    return Layout(root, shown, places, left_out, shortened, changed_ns)
+    return Layout(root, shown, places, left_out, shortened)
 
 
 def is_disc(entry: Entry) -> bool:

@@ -235,7 +235,8 @@ class OplView:
         before = self._layout
         for folder, entries in layout.discs.items():
             if before is None:
-                self._changed_ns[folder] = layout.changed_ns[folder]
+                files = (entry.status.st_ctime_ns for entry in entries.values())
+                self._changed_ns[folder] = max(files, default=0)
             elif entries.keys() != before.discs[folder].keys():
                 self._changed_ns[folder] = time.time_ns()
 
