@@ -13,10 +13,10 @@ mount_packages='python3 python3-venv python3-dev gcc libc6-dev pkg-config
 test_programs='isoinfo 7z xorriso cmp rsync strace losetup mkfs.ext4'
 test_packages='genisoimage p7zip-full xorriso diffutils rsync strace mount e2fsprogs'
 
-system_programs='qemu-system-x86_64 smbd smbclient'
-system_packages='qemu-system-x86 samba smbclient'
+system_programs='qemu-system-x86_64 smbd smbclient ip'
+system_packages='qemu-system-x86 samba smbclient iproute2'
 
-bench_programs='squashfuse_ll mksquashfs fio smbd smbclient'
+bench_programs='squashfuse_ll mksquashfs fio smbd smbclient tc'
 bench_packages='squashfuse squashfs-tools fio samba smbclient iproute2'
 
 # The same as mount_packages for those who have no apt-get.
@@ -58,7 +58,7 @@ Installs what zsofs needs (once), builds it in .venv beside this file (once), an
                                        for everyone as root, else for you alone
   ./bootstrap.sh uninstall             remove that again
   ./bootstrap.sh test [ARGUMENTS]      run the tests; arguments go to pytest
-  ./bootstrap.sh test --system         run the tests that boot a virtual machine
+  ./bootstrap.sh test --system         run the tests that need a virtual machine or Samba
   ./bootstrap.sh test --coverage       run the tests and count the lines that they reach
   ./bootstrap.sh bench [--quick]       measure zsofs beside other file systems
   ./bootstrap.sh --version             and everything else goes to zsofs itself

@@ -464,6 +464,57 @@ def test_discs_are_refused(share: Share) -> None:
     assert hashes(share.source) == before
 
 
+# What the document says of its lines
+
+
+@contextmanager
+def served_without(share: Share, line: str) -> Iterator[Samba]:
+    """The same share by another server, whose definition lacks a line."""
+    text = documented(share.mount.path, USER)
+    assert text.count(f"    {line}\n") == 1
+    folder = share.mount.path.with_name("without")
+    with serving(folder, text.replace(f"    {line}\n", ""), {USER: "Secret 1"}) as samba:
+        yield samba
+
+
+def test_without_the_old_protocol_nobody_connects(share: Share) -> None:
+    with served_without(share, "server min protocol = NT1") as samba, pytest.raises(OSError):
+        Console(samba.port)
+
+
+def test_without_the_old_proof_no_password_is_right(share: Share) -> None:
+    with served_without(share, "ntlm auth = ntlmv1-permitted") as samba:
+        with pytest.raises(Refused) as refused:
+            Console(samba.port, USER, lambda challenge: ntlm_proof("Secret 1", challenge))
+        assert refused.value.status == LOGON_FAILURE
+        with Console(samba.port) as console:  # a guest needs none
+            console.connect(SHARE)
+
+
+def test_without_guests_that_are_nobody_they_cannot_log_on(share: Share) -> None:
+    with served_without(share, "map to guest = Bad User") as samba:
+        with pytest.raises(Refused) as refused:
+            Console(samba.port)
+        assert refused.value.status == LOGON_FAILURE
+
+
+def test_without_its_user_a_guest_writes_nothing(share: Share) -> None:
+    with served_without(share, f"force user = {USER}") as samba, Console(samba.port) as console:
+        console.connect(SHARE)
+        assert console.names("\\DVD") == [ALPHA]
+        with pytest.raises(Refused) as refused:
+            console.make_folder("\\CFG")
+        assert refused.value.status == ACCESS_DENIED
+
+
+def test_without_a_word_on_archives_files_become_executable(share: Share) -> None:
+    with served_without(share, "map archive = no") as samba, Console(samba.port) as console:
+        console.connect(SHARE)
+        handle, _ = console.open("\\a.cfg", write=True, create=True)
+        console.close_file(handle)
+    assert_owned(share.source / "a.cfg", 0o744)
+
+
 # A PC
 
 
