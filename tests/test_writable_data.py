@@ -283,6 +283,25 @@ def test_a_full_disk(small: Path, memory: Path, size: int) -> None:
         check_old(small)
 
 
+def test_a_full_disk_and_mapped_pages(small: Path, memory: Path) -> None:
+    """The kernel hears of it when it writes the pages; who syncs hears of it from the kernel."""
+    with mounted(small, memory / "mnt", "--writable") as made:
+        with (made.path / "holes.dat").open("w+b") as file:
+            file.truncate(4 * MIB)
+            with mmap.mmap(file.fileno(), 0) as pages:
+                pages[: 1 << 16] = b"s" * (1 << 16)
+                pages.flush()
+                taken = fill(made.path / "new.dat")
+                pages[2 * MIB : 3 * MIB] = b"x" * MIB
+                with pytest.raises(OSError) as caught:
+                    pages.flush()
+        assert caught.value.errno in (errno.ENOSPC, errno.EIO)
+        assert (small / "holes.dat").read_bytes()[: 1 << 16] == b"s" * (1 << 16)
+        assert (small / "new.dat").read_bytes() == taken
+        check_old(small)
+        check_old(made.path)
+
+
 def test_no_inodes_left(small: Path, memory: Path) -> None:
     with mounted(small, memory / "mnt", "--writable") as made:
         new = [f"{number}.txt" for number in range(os.statvfs(small).f_ffree)]

@@ -77,10 +77,18 @@ class LiveFile:
                 meanwhile; one before it is of a page that was mapped, and belongs where it says.
 
         Returns:
-            How many bytes were written, and what the file is then.
+            How many bytes were written, and what the file is then. Fewer than *data* has are
+            those that there was room for, behind the file's end.
+
+        Raises:
+            OSError: there is no room for one byte, or inside the file for all of them.
         """
         flags = os.RWF_APPEND if self._appends and offset >= known_size else 0
         count = os.pwritev(self.fd, [data], offset, flags)
+        # One inside the file may be of mapped pages, and for those the kernel takes any answer but
+        # an error to mean that all was written (tried: the rest was lost without a word).
+        while count < len(data) and offset + len(data) <= known_size:
+            count += os.pwritev(self.fd, [memoryview(data)[count:]], offset + count)
         return count, seen(self.fd)
 
     def sync(self, *, only_data: bool) -> None:
