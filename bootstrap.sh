@@ -10,11 +10,13 @@ mount_libraries='fuse3 liblz4 libzstd libdeflate' # as pkg-config calls them
 mount_packages='python3 python3-venv python3-dev gcc libc6-dev pkg-config
     fuse3 libfuse3-dev liblz4-dev libzstd-dev libdeflate-dev'
 
-test_programs='isoinfo 7z xorriso cmp rsync strace losetup mkfs.ext4'
-test_packages='genisoimage p7zip-full xorriso diffutils rsync strace mount e2fsprogs'
+test_programs='isoinfo 7z xorriso cmp rsync strace losetup mkfs.ext4
+    mkfs.xfs mkfs.exfat mount.exfat-fuse git'
+test_packages='genisoimage p7zip-full xorriso diffutils rsync strace mount e2fsprogs
+    xfsprogs exfatprogs exfat-fuse git'
 
-system_programs='qemu-system-x86_64 smbd smbclient ip'
-system_packages='qemu-system-x86 samba smbclient iproute2'
+system_programs='qemu-system-x86_64 smbd smbclient ip fio'
+system_packages='qemu-system-x86 samba smbclient iproute2 fio'
 
 bench_programs='squashfuse_ll mksquashfs fio smbd smbclient tc'
 bench_packages='squashfuse squashfs-tools fio samba smbclient iproute2'
