@@ -100,7 +100,9 @@ FIO = {
 
 @pytest.mark.system
 @pytest.mark.parametrize("how", FIO)
-def test_fio_verifies_what_several_writers_wrote(source: Path, mount: MountMaker, how: str) -> None:
+def test_fio_verifies_what_several_writers_wrote(
+    source: Path, mount: MountMaker, tmp_path: Path, how: str
+) -> None:
     made = mount(source, "--writable")
     done = subprocess.run(
         [
@@ -108,7 +110,7 @@ def test_fio_verifies_what_several_writers_wrote(source: Path, mount: MountMaker
             "--fallocate=none", "--loops=2", "--verify=crc32c", "--verify_fatal=1", "--do_verify=1",
             "--randseed=1", "--output-format=json", *FIO[how],
         ],
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=120, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     jobs = json.loads(done.stdout[done.stdout.index("{") :])["jobs"]
