@@ -1,0 +1,367 @@
+"""Whose files are that are made through a writable mount, who may do what with them, and programs
+that care: each does in the mount what it does in a plain folder."""
+
+import errno
+import hashlib
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.disks import MIB, make_disk, take_down
+from tests.mounting import ZSOFS, mounted, names, wait_until
+from tests.test_clients import run
+from tests.test_messages import another_user as another_user
+from zsofs.mounts import mounted_at
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class User:
+    """A user and the groups it is in, the first one its own."""
+
+    uid: int
+    groups: tuple[int, ...]
+    umask: int = 0o022
+
+    def run(
+        self, folder: Path, script: str, **variables: str
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a shell script as this user."""
+        return subprocess.run(
+            ["sh", "-c", f"cd {folder} && {{\n{script}\n}}"],  # where root may not go
+            user=self.uid, group=self.groups[0], extra_groups=self.groups, umask=self.umask,
+            cwd="/", capture_output=True, text=True, check=False,
+            env={"PATH": os.environ["PATH"], "HOME": "/nowhere", "LC_ALL": "C.UTF-8"} | variables,
+        )  # fmt: skip
+
+
+ALICE = User(54321, (54321, 54400))
+BOB = User(54322, (54322, 54400))
+EVE = User(54323, (54323,))
+ADMIN = User(0, (0,))
+NOBODY = User(65534, (65534, 54400))  # whose name fusermount3 asks for
+
+
+@pytest.fixture
+def open_folder(as_root: None) -> Iterator[Path]:
+    """A folder that every user can walk into, which pytest's are not."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield Path(name)
+
+
+def content_of(path: Path) -> str:
+    return hashlib.sha1(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def described(root: Path, *, dates: bool = False) -> dict[str, tuple[object, ...]]:
+    """All that is below *root*: rights, owner, group, content, and the date if that is wanted."""
+    found: dict[str, tuple[object, ...]] = {}
+    for path in (root, *root.rglob("*")):
+        status = path.lstat()
+        about = (stat.filemode(status.st_mode), status.st_uid, status.st_gid, content_of(path))
+        found[str(path.relative_to(root))] = (*about, status.st_mtime_ns if dates else None)
+    return found
+
+
+# Root serves: a folder of the mount and a plain one are to be alike
+
+
+@dataclass
+class Twins:
+    """A folder in the mount, the same in the source, and a plain one to compare them with."""
+
+    shown: Path
+    below: Path
+    plain: Path
+    said: list[str] = field(default_factory=list)
+
+    def each(self, act: Callable[[Path], object]) -> None:
+        """Do the same in both, by root, in the source."""
+        act(self.below)
+        act(self.plain)
+
+    def both(self, user: User, script: str, **variables: str) -> str:
+        """Run a script in both; it has to say the same. Returns what that is."""
+        ours, theirs = (
+            user.run(folder, script, **variables) for folder in (self.shown, self.plain)
+        )
+        assert (ours.returncode, ours.stdout, ours.stderr) == (
+            theirs.returncode,
+            theirs.stdout,
+            theirs.stderr,
+        ), script
+        return theirs.stdout + theirs.stderr
+
+    def check(self, *, dates: bool = False) -> dict[str, tuple[object, ...]]:
+        """Both are alike now, and so is the source; returns what is in them."""
+        wanted = described(self.plain, dates=dates)
+        assert described(self.shown, dates=dates) == wanted
+        assert described(self.below, dates=dates) == wanted
+        return wanted
+
+
+@contextmanager
+def twins(folder: Path, *arguments: str, mode: int = 0o1777) -> Iterator[Twins]:
+    (folder / "source" / "in").mkdir(parents=True)
+    (folder / "plain" / "in").mkdir(parents=True)
+    for top in (folder / "source" / "in", folder / "plain" / "in"):
+        top.chmod(mode)
+    options = ("--writable", "--allow-other", *arguments)
+    with mounted(folder / "source", folder / "mnt", *options) as made:
+        pair = Twins(made.path / "in", folder / "source" / "in", folder / "plain" / "in")
+        yield pair
+        assert made.log_lines("bug") == []
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o027, 0o077])
+def test_files_belong_to_who_makes_them(open_folder: Path, umask: int) -> None:
+    user = User(ALICE.uid, ALICE.groups, umask)
+    with twins(open_folder) as both:
+        both.both(user, "touch file; mkdir folder folder/deeper; echo text > folder/deeper/file")
+        both.both(user, "install -m 0640 file installed; mkdir -m 0710 made")
+        both.both(ADMIN, "touch root; mkdir folder-of-root")
+        found = both.check()
+        assert found["folder/deeper/file"][:3] == (
+            stat.filemode(stat.S_IFREG | 0o666 & ~umask),
+            ALICE.uid,
+            ALICE.groups[0],
+        )
+
+
+def test_rights_and_owners_pass_through(open_folder: Path) -> None:
+    with twins(open_folder) as both:
+        both.both(ALICE, "echo text > file; mkdir folder; echo all > open; chmod 666 open")
+        for user in (ALICE, BOB, EVE, ADMIN):
+            for script in (
+                "chmod 600 file; chmod g+w file; chmod 700 folder",
+                "chmod 000 file; cat file; echo more >> file; chmod 644 file",
+                "chmod 4755 file; chmod 2711 folder; chmod 644 file",
+                "chgrp 54400 file; chown 54322 file; chgrp 54400 folder",
+                "touch -d 2001-02-03T04:05:06.789Z file folder; touch -a -d @1 file; touch -m open",
+                "echo more >> open; truncate -s 3 open; echo more >> file; truncate -s 9 file",
+                "chown 54321:54321 file folder",
+            ):
+                both.both(user, script)
+                both.check()
+        both.both(ALICE, "touch -d @987654321.123456789 file open folder; stat -c %X%Y file open")
+        both.check(dates=False)
+        for path in (both.shown / "file", both.below / "file"):
+            assert path.stat().st_mtime_ns == 987654321_123456789
+
+
+def test_who_writes_to_a_set_user_id_file_takes_that_away(open_folder: Path) -> None:
+    with twins(open_folder) as both:
+        both.both(ALICE, "echo text > file; chmod 6777 file; echo text > cut; chmod 6777 cut")
+        assert both.check()["file"][0] == "-rwsrwsrwx"
+        both.both(BOB, "echo more >> file; truncate -s 1 cut")
+        assert both.check()["file"][0] == "-rwxrwxrwx"
+
+
+def test_sticky_folders(open_folder: Path) -> None:
+    with twins(open_folder) as both:
+        both.both(ALICE, "echo text > file; mkdir folder; chmod 666 file")
+        said = both.both(
+            BOB, "rm -f file; mv file other; rmdir folder; echo more > mine; mv mine file"
+        )
+        assert said.count("Operation not permitted") == 4
+        both.both(BOB, "echo more >> file; rm mine; touch mine; mv mine yours")
+        both.both(ALICE, "rm -f file; rmdir folder")
+        assert sorted(both.check()) == [".", "yours"]
+
+
+def test_one_owner_for_all(open_folder: Path) -> None:
+    """As on a share: whatever the source has, and whoever makes it."""
+    source = open_folder / "source"
+    source.mkdir()
+    (source / "old").mkdir(mode=0o700)
+    (source / "old" / "file").write_text("old")
+    (source / "old" / "file").chmod(0o600)
+    options = ("--uid", str(ALICE.uid), "--gid", "54400", "--umask", "007")
+    with mounted(source, open_folder / "mnt", "--writable", "--allow-other", *options) as made:
+        done = BOB.run(made.path, "cat old/file; echo more >> old/file; mkdir new; echo x > new/f")
+        assert (done.stdout, done.stderr) == ("old", "")
+        denied = EVE.run(made.path, "cat old/file")
+        assert "can't cd" in denied.stderr
+        owner = (ALICE.uid, 54400)
+        for name, mode in (("old", "drwxrwx---"), ("new", "drwxrwx---"), ("new/f", "-rw-rw----")):
+            status = (made.path / name).stat()
+            assert (stat.filemode(status.st_mode), status.st_uid, status.st_gid) == (mode, *owner)
+        for name in ("new", "new/f"):
+            status = (source / name).stat()
+            assert (status.st_uid, status.st_gid) == owner
+        assert (source / "old" / "file").read_text() == "oldmore\n"
+        assert (source / "old" / "file").stat().st_uid == 0
+        done = ADMIN.run(made.path, "chown 1 new/f || chgrp 1 new")
+        assert done.stderr.count("Operation not permitted") == 2
+        done = ALICE.run(made.path, "cp -p new/f new/g && mv new/g old/g && rm new/f && rmdir new")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert names(source / "old") == ["file", "g"]
+
+
+def test_a_second_user_is_locked_out(open_folder: Path) -> None:
+    source = open_folder / "source"
+    source.mkdir()
+    source.chmod(0o777)
+    (source / "file").write_text("text")
+    (source / "file").chmod(0o666)
+    with mounted(source, open_folder / "mnt", "--writable") as made:
+        assert ALICE.run(source, "echo more >> file").returncode == 0  # it can come so far
+        for script in (
+            "ls mnt",
+            "cat mnt/file",
+            "touch mnt/new",
+            "rm -f mnt/file",
+            "stat mnt/file",
+        ):
+            done = ALICE.run(open_folder, script)
+            assert done.returncode != 0, script
+            assert "Permission denied" in done.stderr
+        assert names(source) == ["file"]
+        assert made.is_alive()
+
+
+# Programs
+
+
+TREE = """
+mkdir -p tree/sub/deep tree/empty
+seq 1 2000 > tree/numbers.txt
+seq 1 30000 > tree/sub/many
+printf '#!/bin/sh\\nexit 7\\n' > tree/sub/program; chmod 750 tree/sub/program
+: > tree/sub/deep/nothing; chmod 400 tree/sub/deep/nothing
+touch -d 2003-04-05T06:07:08.123456789Z tree/numbers.txt tree/sub/many
+touch -d 1999-01-01 tree/sub/program tree/sub/deep/nothing
+chmod 2750 tree/sub/deep; touch -d 1998-01-01 tree/sub/deep tree/empty
+touch -d 1997-01-01 tree/sub; touch -d 1996-01-01 tree
+"""
+
+PROGRAMS = {
+    "cp -p": """
+cp -pr $FROM/tree . && cp -p tree/numbers.txt copy && cp tree/sub/many plain
+touch -d @5 plain""",
+    "cp -a over what is there": """
+cp -a $FROM/tree . && cp -af $FROM/tree . && cp -af $FROM/tree/. tree""",
+    "rsync -a": """
+rsync -a $FROM/tree . && rsync -ai $FROM/tree . && rsync -a --delete $FROM/tree/sub/ tree/""",
+    "rsync --inplace": """
+rsync -a $FROM/tree . && echo changed > tree/sub/many
+rsync -a --inplace --no-whole-file $FROM/tree . && rsync -aci $FROM/tree .""",
+    "tar": """
+tar -C $FROM -cf - tree | tar -xpf - && tar -cf - tree | tar -tvf - --full-time""",
+    "mv": """
+mkdir a b && cp -p $FROM/tree/numbers.txt a && mv a/numbers.txt b/moved && mv b a/""",
+    "sed -i": """
+cp -p $FROM/tree/numbers.txt f && sed -i s/1/one/ f && sed -i.bak s/2/two/ f
+touch -d @5 f f.bak""",
+    "ls": """
+cp -pr $FROM/tree . && ls -lnR --full-time tree | grep -v ^total | awk '{ $2 = 0 } 1'""",
+    "dd": """
+seq 1 90000 | dd of=f bs=7k iflag=fullblock conv=fsync 2>&1 | grep -v copied
+dd if=$FROM/tree/numbers.txt of=f bs=512 seek=3 conv=notrunc 2>/dev/null
+touch -d @5 f; cksum f""",
+    "find": """
+cp -pr $FROM/tree . && find tree -newermt 2000-01-01 | sort; find tree -delete""",
+    "an editor": """
+cp -p $FROM/tree/numbers.txt f
+(umask 077; echo new > .f.swp; mv f f~; cp .f.swp f; chmod 644 f; sync f; rm .f.swp f~)
+(set -C; echo newer > f.tmp; sync f.tmp; mv f.tmp f; sync .)
+touch -d @5 f""",
+}
+
+
+@pytest.mark.parametrize("user", [ALICE, ADMIN], ids=["a user", "root"])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs(open_folder: Path, name: str, user: User) -> None:
+    start = open_folder / "from"
+    start.mkdir()
+    os.chown(start, user.uid, user.groups[0])
+    assert user.run(start, TREE).stderr == ""
+    with twins(open_folder) as both:
+        script = f"set -e\n{PROGRAMS[name]}\nfind . ! -path . -type d -exec touch -d @7 {{}} +"
+        said = both.both(user, script, FROM=str(start))
+        assert not any(word in said for word in ("rror", "not permitted", "denied")), said
+        os.utime(both.below, (7, 7))
+        os.utime(both.plain, (7, 7))
+        found = both.check(dates=True)
+        assert len(found) > 1 or name == "find"
+
+
+def test_git(open_folder: Path) -> None:
+    with twins(open_folder) as both:
+        script = """
+set -e
+git init -q -b main work && cd work
+seq 1 5000 > numbers && mkdir sub && echo text > sub/file && git add . && git commit -qm first
+echo more >> numbers && git commit -qam second && git mv sub/file sub/renamed
+git commit -qm third && git checkout -q -b other HEAD~1 && git merge -q main
+git gc -q && git fsck --strict && git status --porcelain && git log --format=%H%s
+cd .. && git clone -q work copy && git -C copy fsck && git -C copy log --format=%H
+"""
+        about = {
+            f"GIT_{who}_{what}": value
+            for who in ("AUTHOR", "COMMITTER")
+            for what, value in (("NAME", "A"), ("EMAIL", "a@b.c"), ("DATE", "1700000000 +0000"))
+        }
+        said = both.both(ALICE, script, GIT_CONFIG_NOSYSTEM="1", **about)
+        assert said.count("third") == 1
+        assert "fatal" not in said
+
+
+# A disk that knows no owners
+
+
+def test_a_disk_without_owners_and_rights(open_folder: Path) -> None:
+    """exFAT, by its FUSE driver: a file system that takes neither chown nor chmod, and numbers its
+    files anew whenever it has forgotten them."""
+    image = make_disk(open_folder / "disk", 64 * MIB, "mkfs.exfat")
+    source = open_folder / "source"
+    source.mkdir()
+    device = run("losetup", "--find", "--show", image).strip()
+    try:
+        run("mount.exfat-fuse", "-o", "allow_other,umask=0", device, source)
+        with mounted(source, open_folder / "mnt", "--writable", "--allow-other") as made:
+            done = ALICE.run(made.path, "echo text > file && mkdir folder && echo x > folder/f.cfg")
+            assert (done.returncode, done.stderr) == (0, "")
+            numbers: set[int] = set()
+            for number in range(40):
+                for name in ("file", "folder/f.cfg"):
+                    (made.path / name).write_bytes(b"%d" % number * 5000)
+                    assert (source / name).read_bytes() == b"%d" % number * 5000
+                numbers.add((source / "file").stat().st_ino)
+                Path("/proc/sys/vm/drop_caches").write_text("2")
+                numbers.add((source / "file").stat().st_ino)
+                with (made.path / "file").open("ab") as file:
+                    file.write(b"end")
+                os.truncate(made.path / "folder" / "f.cfg", number)
+                os.utime(made.path / "file", (number, 1_600_000_000 + 2 * number))
+                assert (source / "file").stat().st_mtime == 1_600_000_000 + 2 * number
+                assert (source / "file").read_bytes()[-3:] == b"end"
+                assert (source / "folder" / "f.cfg").stat().st_size == number
+            assert len(numbers) > 1
+            with pytest.raises(PermissionError) as caught:
+                os.chown(made.path / "file", ALICE.uid, ALICE.uid)
+            assert caught.value.errno == errno.EPERM
+            done = ADMIN.run(
+                made.path, "mv folder/f.cfg file2; mv file2 file; rm file; rmdir folder"
+            )
+            assert (done.returncode, done.stderr) == (0, "")
+            assert names(made.path) == names(source) == []
+            done = ALICE.run(
+                made.path, "cp -r /etc/skel skel && rm -r skel && seq 1 9 > a && mv a b"
+            )
+            assert (done.returncode, done.stderr) == (0, "")
+            assert names(made.path) == names(source) == ["b"]
+            assert made.log_lines("bug") == []
+    finally:
+        take_down(source)
+        run("losetup", "--detach", device)
