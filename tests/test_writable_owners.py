@@ -138,6 +138,28 @@ def test_files_belong_to_who_makes_them(open_folder: Path, umask: int) -> None:
         )
 
 
+def test_files_in_setgid_folders_belong_to_its_group(open_folder: Path) -> None:
+    with twins(open_folder) as both:
+
+        def share(folder: Path) -> None:
+            (folder / "shared").mkdir()
+            os.chown(folder / "shared", 0, 54400)
+            (folder / "shared").chmod(0o2775)
+
+        both.each(share)
+        for user in (ALICE, BOB):
+            both.both(
+                user,
+                f"cd shared && echo text > {user.uid}.txt && mkdir {user.uid}"
+                f" && touch {user.uid}/file && cp {user.uid}.txt {user.uid}/copy",
+            )
+        both.both(EVE, "touch shared/file")
+        both.both(ADMIN, "cd shared && touch root && mkdir folder-of-root")
+        found = both.check()
+        assert found[f"shared/{BOB.uid}.txt"][1:3] == (BOB.uid, 54400)
+        assert found[f"shared/{BOB.uid}"][:3] == ("drwxr-sr-x", BOB.uid, 54400)
+
+
 def test_rights_and_owners_pass_through(open_folder: Path) -> None:
     with twins(open_folder) as both:
         both.both(ALICE, "echo text > file; mkdir folder; echo all > open; chmod 666 open")

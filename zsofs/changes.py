@@ -105,7 +105,7 @@ class Changes:
                 place.name, flags & kept | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder.fd
             )
         try:
-            _hand_over(fd, mode, maker)
+            _hand_over(fd, mode, maker, folder.status)
         except BaseException:
             os.close(fd)
             raise
@@ -116,7 +116,7 @@ class Changes:
         with self._tree.folder(place.folder) as folder:
             os.mkdir(place.name, mode, dir_fd=folder.fd)
             with folder.step(place.name) as step:
-                _hand_over(step, mode, maker)
+                _hand_over(step, mode, maker, folder.status)
                 return seen(step)
 
     def remove_file(self, place: Place) -> None:
@@ -218,19 +218,20 @@ def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
     return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
-def _hand_over(fd: int, mode: int, maker: Maker) -> None:
+def _hand_over(fd: int, mode: int, maker: Maker, above: os.stat_result) -> None:
     """Give what was just made the rights and the owner it is to have.
 
-    The daemon's own umask does not count: the kernel has taken that of the caller from *mode*. What
-    the file system does not let us set (FAT has neither) stays as it is.
+    The daemon's own umask does not count: the kernel has taken that of the caller from *mode*. A
+    set-group-id folder, as *above* says of it, has given what is in it its own group. What the file
+    system does not let us set (FAT has neither) stays as it is.
     """
-    made = os.fstat(fd)
-    inherited = made.st_mode & stat.S_ISGID  # and the group with it, from the folder above
+    inherited = os.fstat(fd).st_mode & stat.S_ISGID  # by a folder from one above that has it
+    keeps_group = above.st_mode & stat.S_ISGID
     with suppress(PermissionError):
         os.chown(
             _link(fd),
             -1 if maker.uid is None else maker.uid,
-            -1 if maker.gid is None or inherited else maker.gid,
+            -1 if maker.gid is None or keeps_group else maker.gid,
         )
     with suppress(PermissionError):
         os.chmod(_link(fd), stat.S_IMODE(mode) | inherited)
