@@ -339,6 +339,89 @@ cd .. && git clone -q work copy && git -C copy fsck && git -C copy log --format=
         assert "fatal" not in said
 
 
+# A user serves
+
+
+@pytest.mark.usefixtures("another_user", "own_mounts")
+def test_served_by_a_user(open_folder: Path) -> None:
+    """With mounts of our own, in which /dev/fuse is for everyone."""
+    done = subprocess.run(
+        ["unshare", "--mount", sys.executable, "-m", __name__, open_folder],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def main(folder: Path) -> int:
+    """Mount as a user, and have that user and others do things."""
+    run("mount", "-t", "tmpfs", "none", "/dev")
+    run("mknod", "-m", "666", "/dev/fuse", "c", "10", "229")
+    run("mknod", "-m", "666", "/dev/null", "c", "1", "3")
+    home, source, plain, point = (folder / name for name in ("home", "source", "plain", "mnt"))
+    for path in (home, source, plain, point):
+        path.mkdir()
+        os.chown(path, NOBODY.uid, NOBODY.groups[0])
+    variables = {f"XDG_{name}_HOME": str(home) for name in ("STATE", "CACHE")}
+    words = (*ZSOFS, "mount", "-f", "--writable", str(source), str(point))
+    with (folder / "log").open("wb") as log:
+        daemon = subprocess.Popen(
+            words, user=NOBODY.uid, group=NOBODY.groups[0], extra_groups=NOBODY.groups, cwd=ROOT,
+            umask=0o077, stdout=log, stderr=log, env=os.environ | variables | {"HOME": str(home)},
+        )  # fmt: skip
+        try:
+            wait_until(
+                lambda: daemon.poll() is not None or mounted_at(os.fsencode(point)) is not None,
+                "the mount",
+            )
+            check_served_by_a_user(Twins(point, source, plain))
+        finally:
+            print((folder / "log").read_text())
+            NOBODY.run(folder, f"fusermount3 -u -z {point}")
+            daemon.wait(10)
+    return daemon.returncode
+
+
+def check_served_by_a_user(both: Twins) -> None:
+    both.both(NOBODY, "touch file; mkdir folder; echo text > folder/file; chmod 640 folder/file")
+    both.both(NOBODY, "chgrp 54400 file; chmod 4750 file; touch -d @5 file; chown 54322 file")
+    both.both(
+        NOBODY, "chgrp 54322 file; mkdir -m 2770 shared; chgrp 54400 shared; chmod g+s shared"
+    )
+    both.both(NOBODY, "touch shared/file; mkdir shared/folder; chmod 000 folder/file")
+    both.both(
+        NOBODY,
+        "touch w.txt; chmod 200 w.txt; echo a >> w.txt; cat w.txt; chmod 644 w.txt; cat w.txt",
+    )
+    both.both(NOBODY, "mkdir none; chmod 000 none; ls none; touch none/file; rmdir none")
+    both.both(NOBODY, "echo text > s.txt; chmod 000 s.txt; mv s.txt moved.txt; rm -f moved.txt")
+    both.both(NOBODY, "echo text > late; chmod 000 late; cat late; chmod 600 late; cat late")
+    both.both(
+        NOBODY, "umask 0; touch everyone; mkdir for-everyone; install -m 444 file only; rm -f only"
+    )
+    both.both(
+        NOBODY, "echo text > read; chmod 444 read; echo more >> read; echo more > read; cat read"
+    )
+    for folder in (both.plain, both.below):
+        (folder / "of-root").write_text("root")
+        (folder / "of-root").chmod(0o644)
+    both.both(NOBODY, "cat of-root; echo more >> of-root; chmod 666 of-root; touch -d @5 of-root")
+    wanted, below = described(both.plain), described(both.below)
+    assert below == wanted
+    done = NOBODY.run(both.shown, "find . -exec stat -c '%n %A %u %g' {} + | sort")
+    assert done.stderr == ""
+    assert done.stdout == "".join(
+        f"{'./' * (name != '.')}{name} {mode} {uid} {gid}\n"
+        for name, (mode, uid, gid, _, _) in sorted(
+            wanted.items(), key=lambda item: "./" * (item[0] != ".") + item[0]
+        )
+    )
+    for user in (BOB, ADMIN):  # the kernel lets nobody in, not even root
+        done = user.run(both.shown.parent, "ls mnt; cat mnt/everyone; touch mnt/new")
+        assert done.stderr.count("Permission denied") == 3, done.stderr
+        assert done.stdout == ""
+    assert not (both.below / "new").exists()
+
+
 # A disk that knows no owners
 
 
@@ -387,3 +470,7 @@ def test_a_disk_without_owners_and_rights(open_folder: Path) -> None:
     finally:
         take_down(source)
         run("losetup", "--detach", device)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -168,7 +168,7 @@ class Changes:
             if not _is_same(found, known):
                 raise StaleNodeError(f"{for_people(path)}: another file now")
             if stat.S_ISREG(found.st_mode):
-                _refuse_disc_bytes(step, path)
+                _refuse_disc_bytes(step, path, stay_as_they_are=wanted.size is None)
             if wanted.size is not None:
                 fd = os.open(_link(step), os.O_WRONLY | os.O_CLOEXEC)
                 try:
@@ -264,11 +264,23 @@ def _refused_to_change(path: bytes) -> RefusedError:
     return RefusedError(f"{for_people(path)}: refused to change it: {WHAT_TO_DO}")
 
 
-def _refuse_disc_bytes(step: int, path: bytes) -> None:
-    """Stop a change of the file that the O_PATH descriptor *step* stands for if it is a disc."""
-    fd = os.open(_link(step), os.O_RDONLY | os.O_CLOEXEC)
+def _refuse_disc_bytes(step: int, path: bytes, *, stay_as_they_are: bool = False) -> None:
+    """Stop a change of the file that the O_PATH descriptor *step* stands for if it is a disc.
+
+    *stay_as_they_are* says that the change is of something else than its bytes. Of a file that we
+    may not read that is let through, for it may be what lets us read it; its bytes can be changed
+    only if nobody would look for a disc under its name.
+    """
+    if is_kept_for_discs(path):
+        raise _refused_to_change(path)
     try:
-        if is_kept_for_discs(path) or looks_like_disc(fd):
+        fd = os.open(_link(step), os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        if stay_as_they_are or not may_be_disc(path):
+            return
+        raise
+    try:
+        if looks_like_disc(fd):
             raise _refused_to_change(path)
     finally:
         os.close(fd)
