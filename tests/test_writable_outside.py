@@ -160,6 +160,22 @@ def test_a_renamed_file_is_the_same(made: Mount) -> None:
         soon(fd, NEW)
 
 
+def test_what_changes_its_kind(made: Mount) -> None:
+    path, below = made.path / "folder", made.source / "folder"
+    assert names(path) == ["deep.cfg"]
+    shutil.rmtree(below)
+    below.write_bytes(NEW)
+    wait_until(path.is_file, "a file", SECONDS)
+    path.write_bytes(OLD)
+    assert below.read_bytes() == OLD
+    below.unlink()
+    below.mkdir()
+    (below / "other.txt").write_bytes(NEW)
+    wait_until(lambda: path.is_dir() and names(path) == ["other.txt"], "a folder", SECONDS)
+    (path / "ours.txt").write_bytes(OLD)
+    assert names(below) == names(path) == ["other.txt", "ours.txt"]
+
+
 # At random, from both sides at once
 
 

@@ -137,7 +137,9 @@ class WritableOperations(Operations):
             return
         old = node.entry.status
         same = (now.status.st_dev, now.status.st_ino) == (old.st_dev, old.st_ino)
-        if isinstance(node, Folder) or same:  # else the name is another file's
+        # A number is given again, to a file of another kind, too: the kernel would give that up.
+        is_of_its_kind = stat.S_IFMT(now.status.st_mode) == stat.S_IFMT(old.st_mode)
+        if is_of_its_kind and (same or isinstance(node, Folder)):  # else it is another's name
             self._library.take_status(node, now.status, now.at)
 
     def _seen_at(self, path: bytes) -> Seen:
