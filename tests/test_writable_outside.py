@@ -160,6 +160,22 @@ def test_a_renamed_file_is_the_same(made: Mount) -> None:
         soon(fd, NEW)
 
 
+@pytest.mark.parametrize("flags", [os.O_WRONLY, os.O_WRONLY | os.O_SYNC, os.O_RDWR])
+def test_two_that_append(made: Mount, flags: int) -> None:
+    """One here and one in the source: neither writes over what the other has written."""
+    wanted = OLD
+    with (
+        opened(made.path / "file.txt", flags | os.O_APPEND) as ours,
+        opened(made.source / "file.txt", flags | os.O_APPEND) as theirs,
+    ):
+        for number in range(200):
+            line = b"line %d\n" % number * (1 + number % 7)
+            wanted += line
+            assert os.write((ours, theirs)[number * 7 % 3 > 1], line) == len(line)
+    assert (made.source / "file.txt").read_bytes() == wanted
+    soon_at(made.path / "file.txt", wanted)
+
+
 def test_what_changes_its_kind(made: Mount) -> None:
     path, below = made.path / "folder", made.source / "folder"
     assert names(path) == ["deep.cfg"]

@@ -204,6 +204,7 @@ def _live(fd: int, flags: int) -> tuple[LiveFile, Seen]:
         fd,
         now.status.st_dev,
         writable=flags & os.O_ACCMODE != os.O_RDONLY,
+        readable=flags & os.O_ACCMODE != os.O_WRONLY,
         appends=bool(flags & os.O_APPEND),
     )
     return file, now

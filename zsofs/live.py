@@ -5,6 +5,7 @@ wait for a disk, and are for threads.
 """
 
 import errno
+import mmap
 import os
 import time
 from typing import NamedTuple
@@ -37,11 +38,14 @@ class LiveFile:
         writable: whether it is open for writing.
     """
 
-    def __init__(self, fd: int, device: int, *, writable: bool, appends: bool) -> None:
+    def __init__(
+        self, fd: int, device: int, *, writable: bool, readable: bool, appends: bool
+    ) -> None:
         """*appends* says whether every write goes to the file's end."""
         self.fd = fd
         self.device = device
         self.writable = writable
+        self._readable = readable
         self._appends = appends
         self._can_ask = True
 
@@ -72,9 +76,7 @@ class LiveFile:
         Args:
             offset: in bytes.
             data: what to write.
-            known_size: the file's size as the kernel was told. Where all writes go to the end,
-                one from there on belongs behind whatever somebody else added in the source
-                meanwhile; one before it is of a page that was mapped, and belongs where it says.
+            known_size: the file's size as it was last seen.
 
         Returns:
             How many bytes were written, and what the file is then. Fewer than *data* has are
@@ -83,13 +85,26 @@ class LiveFile:
         Raises:
             OSError: there is no room for one byte, or inside the file for all of them.
         """
-        flags = os.RWF_APPEND if self._appends and offset >= known_size else 0
+        flags = os.RWF_APPEND if self._is_appended(offset, len(data), known_size) else 0
         count = os.pwritev(self.fd, [data], offset, flags)
         # One inside the file may be of mapped pages, and for those the kernel takes any answer but
         # an error to mean that all was written (tried: the rest was lost without a word).
         while count < len(data) and offset + len(data) <= known_size:
             count += os.pwritev(self.fd, [memoryview(data)[count:]], offset + count)
         return count, seen(self.fd)
+
+    def _is_appended(self, offset: int, size: int, known_size: int) -> bool:
+        """Whether a write goes to the file's end, wherever the kernel takes that to be.
+
+        It lies further on if somebody else has just appended in the source. Mapped pages go where
+        they say, also through a handle that appends: the kernel sends them from inside the file,
+        whole but for the last, and only through handles for reading and writing, since no others
+        can be mapped so. What appends whole pages through such a handle looks the same.
+        """
+        end = offset + size
+        are_whole = offset % mmap.PAGESIZE == 0 and (end % mmap.PAGESIZE == 0 or end == known_size)
+        may_be_pages = self._readable and are_whole and offset < known_size
+        return self._appends and not may_be_pages
 
     def sync(self, *, only_data: bool) -> None:
         """Return when all that was written is on the disk."""
