@@ -6,6 +6,7 @@ began before undoes it.
 """
 
 import errno
+import logging
 import os
 import stat
 import time
@@ -19,6 +20,7 @@ from pyfuse3 import (
     FileHandleT,
     FileInfo,
     FileNameT,
+    FUSEError,
     InodeT,
     RequestContext,
     SetattrFields,
@@ -40,6 +42,8 @@ from zsofs.rules import Rules
 from zsofs.selection import Selection
 from zsofs.source import Place
 from zsofs.workers import Workers
+
+log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
@@ -309,7 +313,13 @@ class WritableOperations(Operations):
         if handle is None:  # the kernel writes only to what it opened for that
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         node = handle.node
-        count, now = await self._run(node, handle.live.write, off, buf, node.size)
+        try:
+            count, now = await self._run(node, handle.live.write, off, buf, node.size)
+        except OSError as error:
+            if handle.live.told != error.errno:  # a full disk is one line, not one for each write
+                handle.live.told = error.errno
+                log.warning("%s: cannot be written to: %s", node.name, error.strerror)
+            raise FUSEError(error.errno or errno.EIO) from None
         self._changed(node, now)
         return count
 

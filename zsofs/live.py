@@ -36,6 +36,7 @@ class LiveFile:
         fd: the descriptor.
         device: st_dev of the file.
         writable: whether it is open for writing.
+        told: number of the last error of a write that the log was told of; None before the first.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class LiveFile:
         self.fd = fd
         self.device = device
         self.writable = writable
+        self.told: int | None = None
         self._readable = readable
         self._appends = appends
         self._can_ask = True
