@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -83,7 +83,6 @@ class Twins:
     shown: Path
     below: Path
     plain: Path
-    said: list[str] = field(default_factory=list)
 
     def each(self, act: Callable[[Path], object]) -> None:
         """Do the same in both, by root, in the source."""
