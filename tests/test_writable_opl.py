@@ -10,6 +10,9 @@ import pytest
 
 from tests.conftest import MountMaker
 from tests.mounting import DATA, Mount, mounted, names, status_of, wait_until
+from tests.test_faults import FAULTY, Faults, faults
+
+__all__ = ["faults"]  # a fixture
 
 OPL = ("--layout", "opl", "--writable")
 FOLDERS = ("CD", "DVD", "VMC", "CFG", "ART", "THM", "LNG", "CHT", "APPS")
@@ -167,3 +170,17 @@ def test_new_discs_show_beside_what_was_written(share: Mount) -> None:
     shutil.copy(DATA / "maxcso-2048.zso", share.source / "DVD" / "second.zso")
     wait_until(lambda: len(names(share.path / "DVD")) == 2, "the second disc")
     assert "games.bin" in names(share.path / "DVD")
+
+
+def test_what_was_just_made_shows_however_long_a_look_takes(
+    source: Path, mount: MountMaker, faults: Faults
+) -> None:
+    """The first look at the new folder DVD takes longer than a listing waits for it."""
+    made = mount(source, *OPL, command=FAULTY)
+    assert names(made.path) == ["CD", "DVD"]
+    with faults.on("create", "Surveyor.survey", "slow") as slow:
+        (made.path / "DVD" / "games.bin").write_bytes(b"list")
+        for _ in range(4):
+            assert names(made.path / "DVD") == ["games.bin"]
+            assert (made.path / "DVD" / "games.bin").read_bytes() == b"list"
+        assert slow in faults.done()

@@ -255,11 +255,10 @@ class OplView:
         source = self._sources.get(folder.entry.path)
         found = source.found if source is not None else None
         status = found.status if found is not None else folder.entry.status
-        sources = (self._sources.get(path) for path in self._shown_in(folder))
-        begun = min(
-            (source.found.begun for source in sources if source and source.found),
-            default=-math.inf,
-        )
+        sources = [self._sources[path] for path in self._shown_in(folder)]
+        for shown in sources:  # the layout was made from what was known a while ago
+            entries = shown.with_own(entries)
+        begun = min((shown.found.begun for shown in sources if shown.found), default=-math.inf)
         self._differ(self._library.update(folder, status, entries, begun))
         for node in (self._library.root.children or {}).values():
             if isinstance(node, Folder) and node.shown_path in DISC_FOLDERS:

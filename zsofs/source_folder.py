@@ -123,9 +123,21 @@ class SourceFolder:
     def _take_own(self) -> None:
         if self.found is None or self.shown is None:
             return
-        done = {name: entry for name, (entry, _) in self._own.items()}
-        self.found = replace(self.found, entries=_with(self.found.entries, done))
-        self.shown = replace(self.shown, entries=_with(self.shown.entries, done))
+        self.found = replace(self.found, entries=self.with_own(self.found.entries))
+        self.shown = replace(self.shown, entries=self.with_own(self.shown.entries))
+
+    def with_own(self, entries: Mapping[bytes, Entry]) -> Mapping[bytes, Entry]:
+        """*entries* after what was done through the mount and no look has seen yet.
+
+        What is no disc is shown under its own name, so they may be those of a listing as well.
+        """
+        changed = dict(entries)
+        for name, (entry, _) in self._own.items():
+            if entry is None:
+                changed.pop(name, None)
+            else:
+                changed[name] = entry
+        return changed
 
     def due_after_change(self) -> float:
         """When to look at it after a change that was told just now."""
@@ -189,9 +201,3 @@ class SourceFolder:
         """Note that a look failed: the last listing has to do for a moment."""
         self.error = error
         self._fresh_until = time.monotonic() + FRESH_SECONDS
-
-
-def _with(entries: Mapping[bytes, Entry], done: Mapping[bytes, Entry | None]) -> dict[bytes, Entry]:
-    """*entries* after what was done; what is no disc is shown under its own name."""
-    changed = {**entries, **done}
-    return {name: entry for name, entry in changed.items() if entry is not None}
