@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="a small disc and one round: under two minutes"
+        "--quick", action="store_true", help="a small disc and one round: under five minutes"
     )
     parser.add_argument("--rounds", type=_positive, metavar="N", help="default: 5, quick: 1")
     parser.add_argument(
