@@ -118,6 +118,8 @@ def shared(base: Path, source: Path, name: str, *arguments: str) -> Iterator[Sha
     """A mount of *source*, served as the document says."""
     with ExitStack() as stack:
         mount = stack.enter_context(mounted(source, base / name, *OPL, *OWNED, *arguments))
+        discs = [mount.path / path for path in IMAGES]
+        wait_until(lambda: all(disc.exists() for disc in discs), "the discs to be taken for whole")
         configuration = documented(mount.path, USER)
         samba = stack.enter_context(serving(base / f"{name}-samba", configuration))
         yield Share(source, mount, samba)
