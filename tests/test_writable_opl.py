@@ -184,3 +184,16 @@ def test_what_was_just_made_shows_however_long_a_look_takes(
             assert names(made.path / "DVD") == ["games.bin"]
             assert (made.path / "DVD" / "games.bin").read_bytes() == b"list"
         assert slow in faults.done()
+
+
+def test_attributes_of_an_open_folder_that_is_not_there_yet(share: Mount) -> None:
+    """The system asks once more where a path is stale, but not for what is open."""
+    moment = 4 * 10**18  # later than that of any disc, which would be shown instead
+    for name in ("CD", "DVD"):
+        fd = os.open(share.path / name, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.utime(fd, ns=(moment, moment))
+            assert os.fstat(fd).st_mtime_ns == moment
+        finally:
+            os.close(fd)
+        assert (share.source / name).stat().st_mtime_ns == moment
