@@ -148,7 +148,8 @@ ALLOWED: dict[str, set[str]] = {
     "image": {"_blocks", "formats", "probe"},
     "probe": {"_blocks", "errors", "formats"},
     "names": set(),
-    "formats": {"errors"},
+    "formats": {"errors", "seal"},
+    "seal": {"errors"},
     "errors": set(),
 }
 KERNEL = {"_blocks", "_codecs", "_stored"}
