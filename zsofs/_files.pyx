@@ -65,7 +65,7 @@ def write_sparse(int fd, data, int64_t offset):
     Args:
         fd: descriptor of a file that has nothing there yet.
         data: the bytes.
-        offset: a multiple of 4096.
+        offset: where it goes; holes are found best from a multiple of 4096 on.
 
     Raises:
         OSError: it failed.

@@ -59,6 +59,12 @@ class ControlError(ZsofsError):
     exit_code = 7
 
 
+class InputError(ZsofsError):
+    """A file could not be packed or unpacked: what it is, or what stands in the way of its copy."""
+
+    exit_code = 8
+
+
 class FormatError(ZsofsError):
     """A file has the magic of a container but cannot be served as a disc."""
 
