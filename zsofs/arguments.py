@@ -1,13 +1,13 @@
 """The words of the command line: commands, options, help. What they do is in cli.py."""
 
 import argparse
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from zsofs import __version__
+from zsofs import __version__, pack_arguments
 from zsofs.errors import UsageError
+from zsofs.values import size
 
 _DESCRIPTION = """\
 Shows a folder of compressed PS2 and PSP discs (.zso, .cso, .dax) as plain .iso files.
@@ -85,41 +85,6 @@ examples:
   zsofs list --json ~/zso    for programs
 """
 
-_PACK_DESCRIPTION = """\
-Packs disc images (.iso, .bin, or any container that zsofs reads) into .zso files. What lies under
-the final name is whole: each file is written under a hidden name, read back from the disk, decoded
-and compared before it is renamed. Files that are packed already are skipped.
-"""
-
-_PACK_EXAMPLES = """\
-what --for stands for:
-  mount    zstd, level 9, blocks of 32K: for mounting, emulators, shares
-  small    zstd, level 15, blocks of 256K: saves the most
-  fast     LZ4, level 12, blocks of 4K: the quickest to read
-  console  LZ4, level 12, blocks of 2K: what OPL and emulators read by themselves
-
-examples:
-  zsofs pack Game.iso                     makes Game.zso beside it
-  zsofs pack ~/games -o ~/zso             all discs of a folder
-  zsofs pack --recursive ~/games          all discs below a folder, each packed beside itself
-  zsofs pack --for console Game.iso       for OPL on a PS2
-  zsofs pack Game.cso                     from one container to another in one step
-  zsofs pack --measure ~/games            what it would save; writes nothing
-  zsofs pack --delete-source ~/games      deletes each image once its copy is checked
-"""
-
-_UNPACK_DESCRIPTION = """\
-Unpacks discs to plain images, with holes where they are zero: .iso, or .bin for those with the
-sectors of a CD. It takes the same care as `zsofs pack`.
-"""
-
-_UNPACK_EXAMPLES = """\
-examples:
-  zsofs unpack Game.zso                   makes Game.iso beside it
-  zsofs unpack ~/zso -o ~/games           all discs of a folder
-  zsofs unpack Game.zso -o - | sha1sum    into a pipe
-"""
-
 _EXIT_CODES = """\
 exit codes:
   0  done
@@ -140,8 +105,6 @@ _IGNORED_OPTIONS = frozenset(
     nosuid exec noexec sync async atime noatime diratime nodiratime relatime norelatime
     strictatime silent loud""".split()  # noqa: SIM905 - a list of thirty strings reads worse
 )
-
-_UNITS = {"": 0, "K": 10, "M": 20, "G": 30}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -166,7 +129,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         _apply_mount_options(options)
         _check_mount(options)
     elif options.command in ("pack", "unpack"):
-        _check_copying(options)
+        pack_arguments.check(options)
     return options
 
 
@@ -184,8 +147,8 @@ def _parser() -> _Parser:
     _add_reload(commands)
     _add_status(commands)
     _add_list(commands)
-    _add_pack(commands)
-    _add_unpack(commands)
+    pack_arguments.add_pack(commands)
+    pack_arguments.add_unpack(commands)
     return parser
 
 
@@ -277,7 +240,7 @@ def _add_limits(mount: _Parser) -> None:
     mount.add_argument(
         "--cache-size",
         metavar="SIZE",
-        type=_size,
+        type=size,
         default=64 << 20,
         help="memory for decoded blocks, as in 64M or 1G (default: 64M)",
     )
@@ -291,7 +254,7 @@ def _add_limits(mount: _Parser) -> None:
     mount.add_argument(
         "--read-ahead",
         metavar="SIZE",
-        type=_size,
+        type=size,
         default=512 << 10,
         help="how far the kernel reads ahead of a sequential reader; only root can change it from"
         " the system's 128K (default: 512K)",
@@ -351,113 +314,6 @@ def _add_list(commands: "argparse._SubParsersAction[_Parser]") -> None:
     listing.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
-def _add_pack(commands: "argparse._SubParsersAction[_Parser]") -> None:
-    pack = commands.add_parser(
-        "pack",
-        help="pack disc images into .zso files",
-        usage="zsofs pack [OPTIONS] INPUT… [-o OUT]",
-        description=_PACK_DESCRIPTION,
-        epilog=_PACK_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    pack.add_argument(
-        "--for",
-        dest="purpose",
-        metavar="WHAT",
-        choices=("mount", "small", "fast", "console"),
-        default="mount",
-        help="mount, small, fast or console; see below (default: mount)",
-    )
-    pack.add_argument(
-        "--codec", choices=("zstd", "lz4"), metavar="CODEC", help="zstd or lz4 instead"
-    )
-    pack.add_argument(
-        "--level", type=_level, metavar="N", help="of zstd 1 to 22, of lz4 1 to 12 instead"
-    )
-    pack.add_argument(
-        "--block-size",
-        type=_size,
-        metavar="SIZE",
-        help="a multiple of 2K up to 1M instead; larger blocks save more and are slower to read"
-        " from here and there",
-    )
-    pack.add_argument(
-        "--measure", action="store_true", help="say what it would save, and write nothing"
-    )
-    pack.add_argument("--no-digests", action="store_true", help=argparse.SUPPRESS)
-    _add_copying(pack)
-
-
-def _add_unpack(commands: "argparse._SubParsersAction[_Parser]") -> None:
-    unpack = commands.add_parser(
-        "unpack",
-        help="make plain images of packed discs",
-        usage="zsofs unpack [OPTIONS] INPUT… [-o OUT]",
-        description=_UNPACK_DESCRIPTION,
-        epilog=_UNPACK_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    _add_copying(unpack)
-
-
-def _add_copying(parser: _Parser) -> None:
-    """What `zsofs pack` and `zsofs unpack` share."""
-    parser.add_argument(
-        "inputs", nargs="+", type=_named, metavar="INPUT", help="a disc, or a folder of them"
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="OUT",
-        type=_named,
-        help="file or folder for the result (default: beside each input); the tree below a folder"
-        " is kept",
-    )
-    parser.add_argument("--recursive", action="store_true", help="also the folders below a folder")
-    parser.add_argument("--force", action="store_true", help="replace files that are there")
-    parser.add_argument(
-        "--no-verify", action="store_true", help="do not read back what was written"
-    )
-    parser.add_argument(
-        "--delete-source",
-        action="store_true",
-        help="delete each input once its copy is on the disk and checked",
-    )
-    loudness = parser.add_mutually_exclusive_group()
-    loudness.add_argument("-q", "--quiet", action="store_true", help="say errors only")
-    loudness.add_argument("--json", action="store_true", help="print a JSON object for each file")
-
-
-def _named(text: str) -> str:
-    if not text:
-        raise argparse.ArgumentTypeError("'' is not a path")
-    return text
-
-
-def _level(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 22:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a level from 1 to 22")
-    return int(text)
-
-
-def _check_copying(options: argparse.Namespace) -> None:
-    if options.delete_source and (options.no_verify or options.output == "-"):
-        raise UsageError(
-            "--delete-source deletes what was checked only; leave --no-verify or -o - away"
-        )
-    if options.command == "pack" and options.no_digests and not options.no_verify:
-        raise UsageError("--no-digests leaves nothing to check by; it needs --no-verify")
-    if options.command == "pack" and options.measure and options.delete_source:
-        raise UsageError("--measure writes nothing, so --delete-source makes no sense with it")
-
-
-def _size(text: str) -> int:
-    match = re.fullmatch(r"(\d{1,12})([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 64M or 1G")
-    return int(match[1]) << _UNITS[match[2].upper()]
-
-
 def _threads(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 64:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 64")
@@ -489,9 +345,9 @@ def _apply_mount_options(options: argparse.Namespace) -> None:
         "titles": _path,
         "include": lambda text: [*options.include, _pattern(text)],
         "exclude": lambda text: [*options.exclude, _pattern(text)],
-        "cache-size": _size,
+        "cache-size": size,
         "threads": _threads,
-        "read-ahead": _size,
+        "read-ahead": size,
         "log-file": str,
     }
     for word in ",".join(options.mount_options).split(","):
