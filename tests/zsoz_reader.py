@@ -34,7 +34,7 @@ class Zsoz:
             self.block_size % 2048 or not 0 < self.block_size <= 1 << 24
         ):
             raise Refused("block size")
-        self.unit = 1 << shift
+        self.unit = 1 << int(shift)
         self.count = -(-self.size // self.block_size)
         self.index_end = 24 + 4 * (self.count + 1)
         if self.index_end > len(data):
@@ -51,10 +51,10 @@ class Zsoz:
 
     def offset(self, number: int) -> int:
         """Where a block begins; of the number after the last: E."""
-        entry: int = struct.unpack_from("<I", self.data, 24 + 4 * number)[0]
+        entry = int(struct.unpack_from("<I", self.data, 24 + 4 * number)[0])
         if entry >> 31:
             raise Refused("bit 31")
-        return entry * self.unit
+        return int(entry * self.unit)
 
     def _seal(self) -> dict[str, Any] | None:
         after = self.data[self.end : self.end + 8]
