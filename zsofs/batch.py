@@ -158,6 +158,8 @@ class _Batch:
             raise _Skipped("it is no disc image")
         if target == STANDARD_OUTPUT or wish.measure:
             return
+        if os.path.realpath(job.path) in self.made:
+            raise _Skipped("it has just been made")
         other = self.made.get(os.path.realpath(target))
         if other is not None:
             raise InputError(f"{target} has just been made from {other}; give -o or rename one")
