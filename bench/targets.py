@@ -121,4 +121,12 @@ def _others() -> Iterator[Target]:
             yield Target("hung", figure, f"zsofs-{readers}-hung", None, 20, 5, at_most=True)
 
 
-TARGETS: tuple[Target, ...] = (*_random(), *_sequential(), *_others())
+def _packing() -> Iterator[Target]:
+    for packing in ("zstd-32k", "lz4-16k"):
+        own, peer = f"pack-{packing}", f"mksquashfs-{packing}"
+        yield Target("packing", "mbs", f"{own}-bare", peer, 1.0)
+        yield Target("packing", "mbs", own, peer, 0.5)
+        yield Target("packing", "share", own, peer, 1.02, at_most=True)
+
+
+TARGETS: tuple[Target, ...] = (*_random(), *_sequential(), *_others(), *_packing())

@@ -5,6 +5,7 @@ from bench.hung import HUNG
 from bench.library import LISTING, LISTING_COLD
 from bench.many_discs import MANY_DISCS
 from bench.measure import Workload
+from bench.packing import PACKING, PURPOSES
 from bench.players import PCSX2, STREAM
 from bench.random_reads import RANDOM_READS
 from bench.sequential import FOUR, MEMORY, OPL, SEQUENTIAL
@@ -24,4 +25,6 @@ WORKLOADS: tuple[Workload, ...] = (
     LISTING_COLD,
     THROTTLED,
     HUNG,
+    PACKING,
+    PURPOSES,
 )

@@ -158,6 +158,11 @@ class _Batch:
             raise _Skipped("it is no disc image")
         if target == STANDARD_OUTPUT or wish.measure:
             return
+        self._check_name(job, image, target)
+
+    def _check_name(self, job: Job, image: Original, target: str) -> None:
+        """See that the name of the copy is free, or may be taken; raises as above."""
+        wish = self.wish
         if os.path.realpath(job.path) in self.made:
             raise _Skipped("it has just been made")
         other = self.made.get(os.path.realpath(target))
