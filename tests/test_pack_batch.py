@@ -58,6 +58,14 @@ def test_a_folder_into_another(library: Path, tmp_path: Path) -> None:
     assert all((back / name).read_bytes() == IMAGE for name in files(back))
 
 
+def test_an_output_folder_among_the_inputs_is_no_input(library: Path) -> None:
+    for state in ("packed", "skipped"):
+        done = reports("pack", "--recursive", library, "-o", library / "new")
+        found = {r["input"]: r["state"] for r in done if not r["input"].endswith("card.bin")}
+        assert set(found.values()) == {state}
+        assert len(found) == 3
+
+
 def test_beside_each_and_the_sources_deleted(library: Path) -> None:
     zsofs("pack", "--recursive", "--delete-source", library)
     assert files(library) == {

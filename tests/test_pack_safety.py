@@ -184,8 +184,28 @@ def test_an_input_that_changes_while_it_is_read(tmp_path: Path) -> None:
             def check(self) -> None:
                 raise AssertionError("it was noticed too late")
 
-        with pytest.raises(Exception, match="written to"):
+        with pytest.raises(Exception, match="written to|changed while"):
             pack(image, str(tmp_path / "Game.zso"), PURPOSES["mount"], Care(), Meddler())
+    assert names(tmp_path) == ["Game.iso"]
+
+
+def test_an_input_that_was_changed_and_given_its_old_date(tmp_path: Path) -> None:
+    source = tmp_path / "Game.iso"
+    source.write_bytes(IMAGE)
+    before = source.stat()
+
+    class Meddler(Quiet):
+        def check(self) -> None:
+            with source.open("r+b") as file:
+                file.write(b"another")
+            os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    how = PURPOSES["mount"]
+    with (
+        pytest.raises(InputError, match="changed while it was read"),
+        original(str(source)) as image,
+    ):
+        pack(image, str(tmp_path / "Game.zso"), how, Care(), Meddler())
     assert names(tmp_path) == ["Game.iso"]
 
 

@@ -262,7 +262,11 @@ def _files_in(folder: str, wish: Wish, unread: list[tuple[str, str]]) -> Iterato
         unread.append((str(error.filename), f"the folder cannot be read: {reason(error)}"))
 
     for path, folders, names in os.walk(folder, onerror=cannot):
-        folders[:] = sorted(name for name in folders if wish.recursive and name[0] != ".")
+        below = [name for name in sorted(folders) if wish.recursive and name[0] != "."]
+        # What earlier runs have put into a folder of its own is no input.
+        folders[:] = [
+            name for name in below if not _is_same(os.path.join(path, name), wish.output or "")
+        ]
         for name in sorted(names):
             whole = os.path.join(path, name)
             if name[0] != "." and wanted(os.fsencode(name)) and not os.path.islink(whole):

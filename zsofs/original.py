@@ -100,8 +100,9 @@ class Original:
             SourceChangedError: it is not.
         """
         now = os.fstat(self._source.fd)
-        if (now.st_size, now.st_mtime_ns) != (self.status.st_size, self.status.st_mtime_ns):
-            raise SourceChangedError("it was written to while it was read")
+        # The change time as well: there are programs that write and then put the old date back.
+        if (now.st_size, now.st_mtime_ns, now.st_ctime_ns) != self._source.key:
+            raise SourceChangedError("it was changed while it was read")
 
     def remove(self) -> None:
         """Delete the file.
@@ -110,12 +111,12 @@ class Original:
             InputError: another one has its name now, or it has changed.
             OSError: it could not be deleted.
         """
-        self.check_unchanged()
         now = os.lstat(self.path)
         if stat.S_ISLNK(now.st_mode):
             raise InputError("it is a symlink, so nothing was deleted")
         if (now.st_dev, now.st_ino) != (self.status.st_dev, self.status.st_ino):
             raise InputError("another file has taken its name, so it was not deleted")
+        self.check_unchanged()
         os.unlink(self.path)
 
 

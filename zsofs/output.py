@@ -109,7 +109,7 @@ def new_file(target: str) -> Iterator[NewFile]:
     """
     folder = os.path.dirname(target) or "."
     try:
-        os.makedirs(folder, exist_ok=True)
+        _make_folder(folder)
         _remove_leftovers(folder)
         file = NewFile(target)
     except OSError as error:
@@ -131,6 +131,17 @@ def sync_folder(folder: str) -> None:
             raise
     finally:
         os.close(fd)
+
+
+def _make_folder(folder: str) -> None:
+    """Make a folder, and those above it, for good: a file in it must not go with its name."""
+    if os.path.isdir(folder):
+        return
+    above = os.path.dirname(folder.rstrip("/")) or "."
+    _make_folder(above)
+    with suppress(FileExistsError):
+        os.mkdir(folder)
+    sync_folder(above)
 
 
 def _remove_leftovers(folder: str) -> None:

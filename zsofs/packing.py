@@ -49,6 +49,17 @@ class Packing:
         return Layout.of(self.codec, size, self.block_size)
 
 
+# Measured with a game-like disc of 736 MiB on two cores, from memory, through a mount: share of the
+# plain size, reading in order, random reads of 4 KiB a second.
+#
+#   LZ4 2K   66.6 %  2,182 MB/s  55,600      zstd 32K, level 9    49.6 %  1,583 MB/s  16,400
+#   LZ4 4K   63.5 %  2,455 MB/s  54,100      zstd 32K, level 15   48.4 %  1,248 MB/s  19,200
+#   LZ4 8K   60.9 %  2,519 MB/s  40,800      zstd 128K, level 15  46.1 %  1,503 MB/s  10,400
+#   LZ4 16K  58.3 %  2,459 MB/s  33,300      zstd 256K, level 15  45.0 %  1,233 MB/s   7,800
+#                                            zstd 1M, level 15    43.7 %  1,286 MB/s   2,400
+#
+# 4K is what the kernel asks for at least, so LZ4 is quickest there. zstd's level 15 packs at a fifth
+# of the speed of 9 for a fortieth less, and level 19 at a tenth for nothing more.
 PURPOSES = {
     "mount": Packing(Codec.ZSTD, 9, 32 << 10),
     "small": Packing(Codec.ZSTD, 15, 256 << 10),
