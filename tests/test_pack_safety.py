@@ -184,7 +184,7 @@ def test_an_input_that_changes_while_it_is_read(tmp_path: Path) -> None:
             def check(self) -> None:
                 raise AssertionError("it was noticed too late")
 
-        with pytest.raises(Exception, match="written to|changed while"):
+        with pytest.raises(Exception, match=r"written to|changed while"):
             pack(image, str(tmp_path / "Game.zso"), PURPOSES["mount"], Care(), Meddler())
     assert names(tmp_path) == ["Game.iso"]
 
