@@ -101,3 +101,15 @@ def test_unpacking_against_a_seal_of_another_image_fails(tmp_path: Path) -> None
     assert not (tmp_path / "mixed.iso").exists()
     done = zsofs("pack", tmp_path / "mixed.zso", "-o", tmp_path / "new.zso", code=8)
     assert not (tmp_path / "new.zso").exists()
+
+
+def test_a_disc_whose_seal_was_hit_can_be_packed_anew(tmp_path: Path) -> None:
+    image = writers.content(100_000, ["text"], 3)
+    data = packed(tmp_path, image)
+    data[Zsoz(bytes(data)).end + 30] ^= 0x80
+    (tmp_path / "Game.zso").write_bytes(data)
+    done = zsofs("pack", "--force", tmp_path / "Game.zso")
+    assert "the seal is damaged" in done.stderr
+    whole = Zsoz((tmp_path / "Game.zso").read_bytes())
+    assert whole.image() == image
+    assert whole.agrees(image)

@@ -6,9 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from zsofs import seal
-from zsofs._blocks import read_plain
-from zsofs.errors import BlockError, FormatError, InputError, SourceChangedError, reason
-from zsofs.formats.geometry import Rule
+from zsofs._blocks import BlockReader, read_plain
+from zsofs.errors import (
+    BlockError,
+    DamagedError,
+    FormatError,
+    InputError,
+    SourceChangedError,
+    reason,
+)
+from zsofs.formats.geometry import Geometry, Rule
 from zsofs.probe import CD_SYNC, OpenSource, block_reader, geometry_of, probe
 
 
@@ -22,6 +29,10 @@ class Original:
         size: of the plain image, in bytes.
         raw_cd: whether it has the 2352-byte sectors of a CD.
         seal: what its container says of the image, where it has a seal.
+        seal_error: why that cannot be read, if there is a seal.
+        source: the file.
+        geometry: where its blocks lie; None for a plain image.
+        reader: of these blocks; None for a plain image.
     """
 
     def __init__(self, path: str, fd: int, *, as_it_is: bool) -> None:
@@ -29,7 +40,7 @@ class Original:
         self.status = os.fstat(fd)
         if not stat.S_ISREG(self.status.st_mode):
             raise InputError("it is no regular file")
-        self._source = source = OpenSource(
+        self.source = source = OpenSource(
             fd,
             self.status.st_size,
             self.status.st_mtime_ns,
@@ -38,18 +49,24 @@ class Original:
         )
         self.disc = None if as_it_is else probe(source)
         self.seal: seal.Seal | None = None
+        self.seal_error = ""
+        self.geometry: Geometry | None = None
+        self.reader: BlockReader | None = None
         if self.disc is None:
-            self._reader = None
             self.size = source.size
             self.raw_cd = source.read_at(0, len(CD_SYNC)) == CD_SYNC
             return
         geometry = geometry_of(source, self.disc)
-        self._reader = block_reader(geometry, source)
+        self.reader = block_reader(geometry, source)
+        self.geometry = geometry
         self._block_size = geometry.block_size
         self.size = geometry.size
         self.raw_cd = self.disc.raw_cd
         if geometry.rule is Rule.FRAMED:
-            self.seal = seal.parse(source.read_at(geometry.data_end, seal.MAX_SIZE))
+            try:
+                self.seal = seal.parse(source.read_at(geometry.data_end, seal.MAX_SIZE))
+            except DamagedError as error:  # the image can be read all the same
+                self.seal_error = str(error)
 
     @property
     def ending(self) -> str:
@@ -59,9 +76,9 @@ class Original:
     @property
     def remarks(self) -> tuple[str, ...]:
         """Oddities a person should hear of; all of them once everything was read."""
-        if self.disc is None or self._reader is None:
+        if self.disc is None or self.reader is None:
             return ()
-        if self._reader.final_byte_missing:
+        if self.reader.final_byte_missing:
             return (*self.disc.remarks, "its writer lost the last byte of the image; it reads as 0")
         return self.disc.remarks
 
@@ -78,19 +95,26 @@ class Original:
         except OSError as error:
             raise InputError(f"it cannot be read at {offset}: {reason(error)}") from None
 
+    def read(self, offset: int, size: int) -> bytes:
+        """The *size* bytes at *offset*, fewer at the end of the image; raises as above."""
+        out = bytearray(max(min(size, self.size - offset), 0))
+        if out:
+            self.read_into(offset, memoryview(out))
+        return bytes(out)
+
     def _read_into(self, offset: int, out: memoryview) -> None:
-        source = self._source
-        if self._reader is None:
+        source = self.source
+        if self.reader is None:
             read_plain(source.fd, offset, out, source.size, source.mtime_mark)
             return
         first, skip = divmod(offset, self._block_size)
         end = offset + len(out)
         count = -(-end // self._block_size) - first
         if not skip and (end % self._block_size == 0 or end == self.size):
-            self._reader.read(source.fd, first, count, out)
+            self.reader.read(source.fd, first, count, out)
             return
         blocks = bytearray(count * self._block_size)
-        self._reader.read(source.fd, first, count, blocks)
+        self.reader.read(source.fd, first, count, blocks)
         out[:] = memoryview(blocks)[skip : skip + len(out)]
 
     def check_unchanged(self) -> None:
@@ -99,9 +123,9 @@ class Original:
         Raises:
             SourceChangedError: it is not.
         """
-        now = os.fstat(self._source.fd)
+        now = os.fstat(self.source.fd)
         # The change time as well: there are programs that write and then put the old date back.
-        if (now.st_size, now.st_mtime_ns, now.st_ctime_ns) != self._source.key:
+        if (now.st_size, now.st_mtime_ns, now.st_ctime_ns) != self.source.key:
             raise SourceChangedError("it was changed while it was read")
 
     def remove(self) -> None:
