@@ -249,6 +249,18 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     assert said.count("\n") == 1
 
 
+def test_a_name_that_would_be_too_long(tmp_path: Path) -> None:
+    source = tmp_path / ("x" * 252)
+    source.write_bytes(IMAGE)
+    assert "File name too long" in zsofs("pack", source, code=8).stderr
+    assert names(tmp_path) == ["x" * 252]
+    zsofs("pack", source, "-o", tmp_path / "y.zso")
+    longest = tmp_path / ("ü" * 125 + ".iso")
+    longest.write_bytes(IMAGE)
+    zsofs("pack", longest)
+    assert image_of(longest.with_suffix(".zso")) == IMAGE
+
+
 def test_oddities_of_the_input_are_said(tmp_path: Path) -> None:
     done = zsofs("pack", DATA / "ziso-compressor.zso", "-o", tmp_path / "a.zso")
     assert "its writer lost the last byte" in done.stderr

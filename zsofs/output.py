@@ -110,6 +110,8 @@ def new_file(target: str) -> Iterator[NewFile]:
     folder = os.path.dirname(target) or "."
     try:
         _make_folder(folder)
+        with suppress(FileNotFoundError):
+            os.lstat(target)  # to hear now, not in the end, that the name is too long
         _remove_leftovers(folder)
         file = NewFile(target)
     except OSError as error:
