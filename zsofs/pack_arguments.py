@@ -14,10 +14,17 @@ and compared before it is renamed. Files that are packed already are skipped.
 
 _PACK_EXAMPLES = """\
 what --for stands for:
-  mount    zstd, level 9, blocks of 32K: for mounting, emulators, shares
-  small    zstd, level 15, blocks of 256K: saves the most
-  fast     LZ4, level 12, blocks of 4K: the quickest to read
-  console  LZ4, level 12, blocks of 2K: what OPL and emulators read by themselves
+  mount    for mounting, emulators, shares; each block has a checksum, and the disc all of them
+  small    the same with larger blocks: saves the most
+  fast     the quickest to read for its size
+  console  what OPL and emulators read by themselves
+
+  measured with a game-like disc on two cores, read through a mount (MB/s; reads a second):
+           codec, level, blocks  packed  packing  whole disc  random 4K  random 32K
+  mount    zstd   9     32K        50 %      176       1,368     20,790      18,750
+  small    zstd  15    256K        45 %       37       1,405      8,039       7,585
+  fast     LZ4   12      4K        64 %      173       2,325     30,211      20,548
+  console  LZ4   12      2K        67 %      199       2,277     35,587      21,429
 
 examples:
   zsofs pack Game.iso                     makes Game.zso beside it
