@@ -80,7 +80,7 @@ def check_discs(folder: Path) -> set[str]:
 def kill_again_and_again(folder: Path, rounds: int, seed: int) -> None:
     """Pack and unpack on a small disk, killed at random moments, with a copy of the disk then."""
     rng = random.Random(seed)
-    with disk(folder, 48 << 20) as point:
+    with disk(folder, 24 << 20) as point:
         for number in range(rounds):
             packing, deleting = bool(number & 1), bool(number & 2)
             before = {True: "Game.iso", False: "Game.zso"}[packing]
@@ -97,7 +97,7 @@ def kill_again_and_again(folder: Path, rounds: int, seed: int) -> None:
             command += ["--delete-source"] * deleting + ["-q", str(source)]
             killed = rng.choice(SIGNALS)
             pid = start(command)
-            time.sleep(rng.uniform(0, 0.25))
+            time.sleep(rng.uniform(0, 0.2))
             copy = folder / "copy.img"
             os.kill(pid, killed)
             shutil.copyfile(folder / "disk.img", copy)
