@@ -34,7 +34,7 @@ def read_back(path: Path, data: bytes | bytearray) -> tuple[bytes, tuple[str, ..
     ("size", "words"),
     [
         (3 * 2048 + 1, ("--block-size", "2K")),
-        (20_000, ()),
+        (9_000, ()),
         (1, ()),
         (0, ()),
         (5000, ("--block-size", "2K", "--level", "1")),
