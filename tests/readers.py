@@ -190,6 +190,8 @@ class Maxcso(_Indexed):
 class ZisoPy(_Indexed):
     """ziso.py: the strict decoder, and a byte less of padding until it takes it."""
 
+    takes_runs = False
+
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file)
         if self.magic != b"ZISO" or self.header_size != 24 or self.version > 1:
@@ -214,14 +216,70 @@ class ZisoPy(_Indexed):
             try:
                 return bytes(lz4.block.decompress(stored, uncompressed_size=self.block_size))
             except lz4.block.LZ4BlockError:
-                stored = stored[:-1]
+                padding = stored[-1:]
+                stored = stored.rstrip(padding) if self.takes_runs else stored[:-1]
         raise Misread("no LZ4 data")
 
 
-Reader = Opl | Pcsx2 | Maxcso | ZisoPy
+class ZisoPyOfRuns(ZisoPy):
+    """Another ziso.py, which takes all equal bytes off at once."""
+
+    takes_runs = True
+
+
+class OldOpl(Opl):
+    """An earlier Open PS2 Loader: it counts one block more, and else reads them one by one.
+
+    For the last blocks it takes what follows the index for an entry.
+    """
+
+    index_entries = 256
+
+    def read(self, first: int, count: int) -> bytes:
+        size = count * SECTOR
+        packed = bytearray()
+        if self._window(first, first + count + 1):
+            begin = self.window[first - self.window_at] & 0x7FFFFFFF
+            end = self.window[first + count + 1 - self.window_at] & 0x7FFFFFFF
+            length = (end - begin) << self.shift & 0xFFFFFFFF
+            if length < size:
+                room = self.sectors_on_device * SECTOR - (begin << self.shift)
+                packed += self._raw(
+                    begin, min(length, room), self.shift
+                )  # a short read is no error
+        fast, at = bool(packed), 0
+        out = bytearray()
+        for number in range(first, first + count):
+            if number >= self.window_at + len(self.window) - 1:
+                self._window(number, number + 1)
+            entry, after = self.window[number - self.window_at :][:2]
+            length = ((after & 0x7FFFFFFF) - (entry & 0x7FFFFFFF)) << self.shift
+            if fast:
+                stored = bytes(packed[at : at + min(length, SECTOR)])
+                at += length
+            else:
+                stored = self._raw(entry & 0x7FFFFFFF, length, self.shift)
+            if len(stored) > SECTOR:
+                raise Misread("a block that is longer than its buffer")
+            out += stored if entry & PLAIN else lz4_fast(stored, 0, SECTOR)
+        return bytes(out)
+
+    def _window(self, first: int, last: int) -> bool:
+        """Have the entries from *first* on; whether *last* is among them."""
+        held = self.window_at <= first and last < self.window_at + len(self.window)
+        if self.window_at < 0 or not held:
+            room = self.sectors_on_device * SECTOR - (24 + 4 * first)
+            raw = self._raw(24 + 4 * first, min(4 * self.index_entries, room), 0)
+            self.window_at = first
+            self.window = struct.unpack(f"<{len(raw) // 4}I", raw[: len(raw) // 4 * 4])
+        return last < self.window_at + len(self.window)
+
+
 READERS: dict[str, type[Opl] | type[Pcsx2] | type[Maxcso] | type[ZisoPy]] = {
     "OPL": Opl,
+    "an earlier OPL": OldOpl,
     "PCSX2": Pcsx2,
     "maxcso": Maxcso,
     "ziso.py": ZisoPy,
+    "another ziso.py": ZisoPyOfRuns,
 }

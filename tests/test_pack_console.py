@@ -38,7 +38,10 @@ def check_rules(path: Path, image: bytes) -> None:
     for entry, begin, end in zip(entries, offsets, offsets[1:], strict=False):
         assert 0 < end - begin <= 2048
         assert bool(entry & FLAG) == (end - begin == 2048)
-    assert not any(data[offsets[-1] :]), "zeros up to a whole sector, and nothing else"
+    filling = data[offsets[-1] :]
+    assert len(set(filling)) <= 1, "one byte up to a whole sector, and nothing else"
+    if count and not entries[-2] & FLAG:
+        assert filling[:1] != data[offsets[-1] - 1 : offsets[-1]], "and not the block's last one"
     assert len(data) - offsets[-1] < 2048
 
 
@@ -92,6 +95,17 @@ def test_very_small_images(tmp_path: Path, size: int) -> None:
     check_rules(tmp_path / "Game.zso", b"\x01" * size)
     zsofs("unpack", tmp_path / "Game.zso", "-o", tmp_path / "back.iso")
     assert (tmp_path / "back.iso").read_bytes() == b"\x01" * size
+
+
+def test_padding_is_never_the_last_byte_of_a_block(tmp_path: Path) -> None:
+    for last in (b"X", b"\0", b"Y"):
+        image = (b"some text " * 300).ljust(2048 * 9, last)
+        (tmp_path / "Game.iso").write_bytes(image)
+        zsofs("pack", "--for", "console", "--force", tmp_path / "Game.iso")
+        check_rules(tmp_path / "Game.zso", image)
+        for name, reader in READERS.items():
+            with (tmp_path / "Game.zso").open("rb") as file:
+                assert reader(file).read(8, 1) == image[-2048:], (name, last)
 
 
 def test_a_cd_with_raw_sectors_is_refused_with_the_reason(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ cdef extern from "libdeflate.h":
 
 cdef enum:
     PLAIN = 0x80000000
+    FILLER = 0x58        # 'X', as ziso.py pads with
     FIRST_HC_LEVEL = 3   # below it liblz4 has one encoder, the quick one
 
 
@@ -58,7 +59,11 @@ cdef class Encoder:
         codec: a zsofs.formats.geometry.Codec, LZ4 or ZSTD.
         level: of the codec; for LZ4 1 and 2 are the quick encoder, 3 to 12 the thorough one.
         block_size: plain bytes of a block.
-        shift: stored blocks are padded with zeros to multiples of 2^shift bytes.
+        shift: stored blocks are padded to multiples of 2^shift bytes.
+
+    Attributes:
+        filler: the byte that may follow the last block encoded. What pads an LZ4 block is never its
+            own last byte: there are readers that find its end by taking equal bytes off.
     """
 
     cdef int codec
@@ -72,6 +77,8 @@ cdef class Encoder:
     cdef uint8_t *filled     # a short LZ4 block, filled up
     cdef uint8_t *zeros      # how a full block of zeros is stored
     cdef uint32_t zeros_units
+    cdef uint8_t zeros_filler
+    cdef readonly uint8_t filler
 
     def __init__(self, int codec, int level, size_t block_size, int shift):
         cdef uint8_t *plain
@@ -103,6 +110,7 @@ cdef class Encoder:
             free(plain)
             raise MemoryError("no memory for an encoder")
         self.zeros_units = self._encode_block(plain, block_size, self.zeros)
+        self.zeros_filler = self.filler
         free(plain)
         if not self.zeros_units:
             raise MemoryError("no memory for an encoder")
@@ -174,6 +182,7 @@ cdef class Encoder:
                 # Four tenths of a microsecond for 32 KiB, where zstd at level 9 takes 20.
                 units = self.zeros_units
                 memcpy(out + done, self.zeros, <size_t> (units & ~PLAIN) << self.shift)
+                self.filler = self.zeros_filler
             else:
                 units = self._encode_block(data + at, have, out + done)
                 if not units:
@@ -189,6 +198,7 @@ cdef class Encoder:
         """Encode a block of *have* plain bytes; its length and flag, 0 where memory is out."""
         cdef size_t length
         cdef uint32_t flag = 0
+        self.filler = 0
         if self.codec == CODEC_ZSTD:
             length = ZSTD_compress2(self.zstd, out, self.bound, data, have)
             if ZSTD_isError(length):
@@ -203,7 +213,9 @@ cdef class Encoder:
                 length = self.block_size
                 flag = PLAIN
             memcpy(out, data if flag else self.packed, length)
-        memset(out + length, 0, self._padded(length) - length)
+            if not flag and out[length - 1] != FILLER:
+                self.filler = FILLER
+        memset(out + length, self.filler, self._padded(length) - length)
         return <uint32_t> (self._padded(length) >> self.shift) | flag
 
     cdef size_t _pack_lz4(self, const uint8_t *data) noexcept nogil:

@@ -86,7 +86,7 @@ def measure(image: Original, how: Packing, watcher: Watcher) -> int:
     """How long the packed file would be, in bytes; nothing is written."""
     layout = how.layout(image.size, raw_cd=image.raw_cd)
     end, _ = _write(image, layout, how, _Nowhere(), None, watcher)
-    return layout.end_of_file(end)
+    return end
 
 
 def pack(image: Original, target: str, how: Packing, care: Care, watcher: Watcher) -> Outcome:
@@ -121,12 +121,11 @@ def _write_whole(
         taker = None
         if care.digests and (care.verify or layout.has_seal or image.seal is not None):
             taker = stack.enter_context(digester(every=layout.has_seal))
-        data_end, index_crc32 = _write(image, layout, how, file, taker, watcher)
+        end, index_crc32 = _write(image, layout, how, file, taker, watcher)
         digests = taker.result() if taker is not None else Digests()
     check_seal(image, digests)
     header = layout.header()
     file.write(header, 0)
-    end = layout.end_of_file(data_end)
     if layout.has_seal and care.digests:
         seal = Seal(
             __version__,
@@ -163,6 +162,7 @@ class _PackedChunk(Chunk):
         stored: the stored blocks, one after another.
         lengths: of each of them, as the encoder gives them.
         length: of all of them, in bytes.
+        filler: the byte that may follow them.
     """
 
     def __init__(self, size: int, room: int, blocks: int) -> None:
@@ -170,6 +170,7 @@ class _PackedChunk(Chunk):
         self.stored = memoryview(bytearray(room))
         self.lengths = array("I", bytes(4 * blocks))
         self.length = 0
+        self.filler = 0
 
 
 def _write(
@@ -180,7 +181,12 @@ def _write(
     taker: Digester | None,
     watcher: Watcher,
 ) -> tuple[int, int]:
-    """Write blocks and index; returns where the last block ends, and the CRC-32 of the index."""
+    """Write blocks and index, and what follows them in front of a seal.
+
+    Returns:
+        Where the file ends without a seal, and the CRC-32 of the index.
+    """
+    filler = 0
     position = layout.data_start >> layout.shift
     index = _IndexWriter(sink)
     with _packed_chunks(image, layout, how, taker) as chunks:
@@ -192,9 +198,13 @@ def _write(
             index.add(entries)
             sink.is_written_to(begin + chunk.length)
             watcher.advance(len(chunk.plain), chunk.length)
+            filler = chunk.filler
     index.add(position.to_bytes(4, "little"))
     index.flush()
-    return position << layout.shift, index.crc32
+    data_end = position << layout.shift
+    end = layout.end_of_file(data_end)
+    sink.write(bytes([filler]) * (end - data_end), data_end)
+    return end, index.crc32
 
 
 @contextmanager
@@ -213,6 +223,7 @@ def _packed_chunks(
         encoder = encoders.get()
         try:
             chunk.length = encoder.encode(chunk.plain, chunk.stored, chunk.lengths)
+            chunk.filler = encoder.filler
         finally:
             encoders.put(encoder)
 
