@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 import termios
 from contextlib import suppress
@@ -213,13 +214,21 @@ def test_quiet_says_nothing_but_errors(tmp_path: Path) -> None:
 
 def test_bars_on_a_terminal_only(tmp_path: Path) -> None:
     for name in ("A", "B"):
-        (tmp_path / f"{name}.iso").write_bytes(IMAGE * 100)
+        (tmp_path / f"{name}.iso").write_bytes(IMAGE * 200)
     said = _on_a_terminal("pack", "--level", "15", str(tmp_path))
     assert "A.iso |" in said
     assert "2 files |" in said
     assert " left" in said
     assert "reading back" in said
-    assert f"{tmp_path}/A.iso -> {tmp_path}/A.zso: 10.0 MB to " in said
+    batch = [line for line in re.split(r"[\r\n]+", said) if line.startswith("2 files |")]
+    shares = [int(share) for line in batch for share in re.findall(r"(\d+) %", line)[:1]]
+    assert shares == sorted(shares)
+    assert shares[0] == 0
+    assert shares[-1] == 100
+    assert any(0 < share < 50 for share in shares), "it moves while a file is under way"
+    assert all("B/s, " in line for line in batch)
+    assert any(re.search(r"\d+ % of it", line) for line in batch)
+    assert f"{tmp_path}/A.iso -> {tmp_path}/A.zso: 20.0 MB to " in said
     assert "|" not in zsofs("pack", "--force", tmp_path).stderr
     assert "|" not in _on_a_terminal("pack", "--quiet", "--force", str(tmp_path))
 
