@@ -137,8 +137,9 @@ def test_killed_at_random_moments(as_root: None, tmp_path: Path) -> None:
 
 
 @pytest.mark.system
-def test_killed_at_two_hundred_random_moments(as_root: None, tmp_path: Path) -> None:
-    kill_again_and_again(tmp_path, 200, 2)
+@pytest.mark.parametrize("seed", [2, 3])
+def test_killed_at_a_hundred_random_moments(as_root: None, tmp_path: Path, seed: int) -> None:
+    kill_again_and_again(tmp_path, 100, seed)
 
 
 def test_a_full_disk(as_root: None, tmp_path: Path) -> None:

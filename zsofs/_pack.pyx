@@ -179,7 +179,7 @@ cdef class Encoder:
         while at < size:
             have = min(self.block_size, size - at)
             if have == self.block_size and _is_zero(data + at, have):
-                # Four tenths of a microsecond for 32 KiB, where zstd at level 9 takes 20.
+                # 0.3 microseconds for 32 KiB, where zstd at level 9 takes 9.
                 units = self.zeros_units
                 memcpy(out + done, self.zeros, <size_t> (units & ~PLAIN) << self.shift)
                 self.filler = self.zeros_filler

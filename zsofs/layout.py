@@ -12,8 +12,8 @@ from zsofs.formats.indexed import INDEX_OFFSET, MAX_SHIFT
 
 SECTOR = 2048
 MAX_BLOCK_SIZE = 1 << 20
-"""The largest block written, in bytes. Larger ones save next to nothing more (from 256 KiB to 1 MiB
-2 % of the image), and to read 4 KiB all of one is unpacked."""
+"""The largest block written, in bytes. Larger ones save little more (from 256 KiB to 1 MiB 1.3 % of
+the image), and to read 4 KiB all of one is unpacked."""
 
 _HEADER = struct.Struct("<4sIQIBB2x")
 _MAX_ENTRY = 1 << 31

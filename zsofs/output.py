@@ -13,8 +13,8 @@ from zsofs.errors import InputError, reason
 from zsofs.names import is_unfinished, unfinished_name
 
 _WRITEBACK = 8 << 20
-"""Bytes after which the disk is set to work, so that there is little left to wait for in the end:
-736 MiB in zstd took 0.4 s less so."""
+"""Bytes after which the disk is set to work, so that a slow one has little left to do in the end.
+On a quick one it makes no difference: 3.46 against 3.49 s for 736 MiB in zstd."""
 
 
 class NewFile:
