@@ -69,6 +69,16 @@ class NewFile:
         os.utime(self.fd, ns=(status.st_atime_ns, status.st_mtime_ns))
         os.fsync(self.fd)
         os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        self._end_writing()
+
+    def _end_writing(self) -> None:
+        """Hold the file open for reading only, so that a mount takes it for whole at once."""
+        reader = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        with suppress(OSError):  # a shared lock is enough to keep other runs away
+            fcntl.flock(self.fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(reader, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        self.fd, writer = reader, self.fd
+        os.close(writer)
 
     def take_name(self, *, replace: bool) -> None:
         """Give the file its final name, for good.
