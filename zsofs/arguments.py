@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from zsofs import __version__, pack_arguments
+from zsofs import __version__, pack_arguments, verify_arguments
 from zsofs.errors import UsageError
 from zsofs.values import size
 
@@ -22,6 +22,8 @@ examples:
   zsofs umount ~/iso            take the mount down
   zsofs pack ~/games -o ~/zso   pack the discs of a folder
   zsofs unpack Game.zso         make a plain image of one again
+  zsofs info Game.zso           all that is to know of a disc
+  zsofs verify ~/zso            check discs, and say which ones they are
 
 `zsofs COMMAND --help` explains one command.
 """
@@ -95,7 +97,9 @@ exit codes:
   5  the system does not let us mount (no FUSE, or no right to it)
   6  a mount could not be taken down
   7  no mount answers there
-  8  something could not be packed or unpacked; the messages say what
+  8  something could not be read, packed or unpacked; the messages say what
+  9  `zsofs verify` found something bad
+  10 `zsofs verify` found nothing bad, but not every disc in the DATs
 """
 
 # Words that mount(8) and fstab hand on and that change nothing here: the mount is always
@@ -130,6 +134,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         _check_mount(options)
     elif options.command in ("pack", "unpack"):
         pack_arguments.check(options)
+    elif options.command == "verify":
+        verify_arguments.check(options)
     return options
 
 
@@ -149,6 +155,8 @@ def _parser() -> _Parser:
     _add_list(commands)
     pack_arguments.add_pack(commands)
     pack_arguments.add_unpack(commands)
+    verify_arguments.add_info(commands)
+    verify_arguments.add_verify(commands)
     return parser
 
 

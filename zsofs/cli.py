@@ -29,6 +29,8 @@ def main(words: Sequence[str] | None = None) -> int:
         "list": _list,
         "pack": _pack,
         "unpack": _unpack,
+        "info": _info,
+        "verify": _verify,
     }
     _open_standard_streams()
     try:
@@ -234,3 +236,25 @@ def _copy(options: argparse.Namespace, how: "Packing | None") -> int:
         to_stdout=options.output != batch.STANDARD_OUTPUT,
     )
     return batch.run(wish, reporter)
+
+
+def _info(options: argparse.Namespace) -> int:
+    from zsofs import info
+
+    return info.run(options.paths, options.json)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from zsofs import log
+    from zsofs.dat import load
+    from zsofs.verify import Wish, run
+    from zsofs.verify_report import VerifyReporter
+
+    log.to_terminal(40 if options.quiet else 30)
+    wish = Wish(
+        options.paths,
+        [load(Path(path)) for path in options.dats],
+        options.quick,
+        not options.no_cache,
+    )
+    return run(wish, VerifyReporter(quiet=options.quiet, as_json=options.json))
