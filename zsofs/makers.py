@@ -50,8 +50,8 @@ def _guesses_of_zso(image: Original, blocks: Blocks) -> Iterator[str]:
         yield "ziso_compressor 0.7.0"
     if header.shift and _pads_with_x(image, blocks):
         yield _ZISO_PY
-    if header.block_size > 2048 and header.size % header.block_size and blocks.last_plain:
-        yield "ziso_compressor" if blocks.last_room < header.block_size else "maxcso"
+    if blocks.last_plain and blocks.last_room < header.block_size:
+        yield "ziso_compressor"  # maxcso fills it up
     if header.shift or 100 * blocks.scan.longest >= _ZISO_PY_PERCENT * header.block_size:
         yield "maxcso or ziso_compressor"
     yield f"{_ZISO_PY}, maxcso or ziso_compressor"

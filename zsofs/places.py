@@ -47,17 +47,25 @@ def files_at(
 
 
 class _Forgiving:
-    """An image of which damaged parts are read as nothing."""
+    """An image of which damaged parts are read as zeros."""
 
     def __init__(self, image: Image) -> None:
         self._image = image
         self.stored_sector = image.stored_sector
 
     def content(self, extent: Extent) -> bytes:
+        """A file or folder, with zeros where it is damaged: no record begins with one."""
         try:
             return self._image.content(extent, _MOST_FOLDER_BYTES)
         except (OSError, ZsofsError):
-            return b""
+            count = -(-min(extent.size, _MOST_FOLDER_BYTES) // SECTOR)
+            return b"".join(self._sector(extent.first + number) for number in range(count))
+
+    def _sector(self, number: int) -> bytes:
+        try:
+            return self._image.sectors(number, 1)
+        except (OSError, ZsofsError):
+            return bytes(SECTOR)
 
     def volumes(self) -> Iterator[tuple[int, Extent]]:
         """The sector that each volume counts from, and its root folder as counted so."""

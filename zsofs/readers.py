@@ -15,12 +15,14 @@ def readers(facts: Facts) -> dict[str, str]:
 
 def _opl(facts: Facts) -> str:
     """Open PS2 Loader: blocks of 2048 bytes whatever the header says, and no bound on a block."""
-    wrong = _wrong_console(facts, System.PS2) or _wrong_ending(facts, ".iso", ".zso")
+    wrong = _wrong_console(facts, System.PS2)
     if wrong or facts.raw_cd:
         return wrong or "it has raw CD sectors"
-    blocks = facts.blocks
-    if blocks is None:
-        return ""
+    reason = _opl_on_blocks(facts.blocks) if facts.blocks is not None else ""
+    return reason or _wrong_ending(facts, ".iso", ".zso")
+
+
+def _opl_on_blocks(blocks: Blocks) -> str:
     return (
         _not_lz4_zso(blocks)
         or _other_block_size(blocks, 2048, 2048)

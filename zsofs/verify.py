@@ -55,6 +55,7 @@ class Batch:
     unread: list[tuple[str, str]] = field(default_factory=list)
 
     def run(self) -> None:
+        """Check each file, whatever becomes of the others."""
         files = list(self._files())
         self.reporter.begin([(path, _size_of(path)) for path, _ in files])
         for path, why in self.unread:
