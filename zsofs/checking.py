@@ -1,13 +1,13 @@
 """Whether one image is whole: its header and index, every block, and the seal it may carry."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from zsofs._index import Scan, scan
 from zsofs.digests import Digests, digester
 from zsofs.errors import BlockError, InputError
-from zsofs.formats.geometry import Geometry
+from zsofs.formats.geometry import Geometry, Rule
 from zsofs.original import Original
 from zsofs.places import files_at
 from zsofs.stream import Chunk, chunk_size, cores, stream
@@ -72,19 +72,21 @@ def check(image: Original, advance: Callable[[int], None], *, quick: bool) -> Ou
     """
     found = scan(image.reader, image.source.fd) if image.reader is not None else None
     index = _damaged_index(image)
-    remarks = list(image.remarks)
+    remarks = [*_stray_end(image)]
     if quick:
         damage = _at(image, found.first_bad, found.bad) if found and found.first_bad else index
-        return Outcome(damage or _damaged_seal(image), remarks=tuple(remarks))
+        return Outcome(damage or _damaged_seal(image), remarks=(*image.remarks, *remarks))
     digests, first, bad = _read(image, advance)
     if found is not None and found.overlapping:
         first, bad = _with_overlaps(found, first, bad)
     if first is not None:
         if index is not None:
             remarks.append(index.reason)
-        return Outcome(_at(image, first, bad), remarks=tuple(remarks))
+        return Outcome(_at(image, first, bad), remarks=(*image.remarks, *remarks))
     damage = index or _damaged_seal(image) or _differing(image, digests)
-    return Outcome(damage, digests, image.seal is not None and damage is None, image.remarks)
+    return Outcome(
+        damage, digests, image.seal is not None and damage is None, (*image.remarks, *remarks)
+    )
 
 
 def _with_overlaps(found: Scan, first: BlockError | None, bad: int) -> tuple[BlockError, int]:
@@ -162,6 +164,15 @@ def _at(image: Original, error: BlockError, bad: int) -> Damage:
     end = min(begin + image.geometry.block_size, image.size)
     files = files_at(image.read, image.size, begin, end, raw_cd=image.raw_cd)
     return Damage(str(error), bad, error.block, error.offset, begin, files)
+
+
+def _stray_end(image: Original) -> Iterator[str]:
+    """A word on what stands where a seal would."""
+    geometry = image.geometry
+    if geometry is None or geometry.rule is not Rule.FRAMED:
+        return
+    if image.seal is None and not image.seal_error and geometry.data_end < image.source.size:
+        yield "what follows the last block is no seal"
 
 
 def _damaged_seal(image: Original) -> Damage | None:
