@@ -129,4 +129,16 @@ def _packing() -> Iterator[Target]:
         yield Target("packing", "share", own, peer, 1.02, at_most=True)
 
 
-TARGETS: tuple[Target, ...] = (*_random(), *_sequential(), *_others(), *_packing())
+def _verifying() -> Iterator[Target]:
+    yield Target("verifying", "mbs", "verify-zstd-32k", "openssl-md5", 0.8)
+    for packing in ("lz4-2k", "deflate-2k"):
+        yield Target("verifying", "mbs", f"verify-{packing}", "openssl-md5")
+
+
+TARGETS: tuple[Target, ...] = (
+    *_random(),
+    *_sequential(),
+    *_others(),
+    *_packing(),
+    *_verifying(),
+)

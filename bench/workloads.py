@@ -10,6 +10,7 @@ from bench.players import PCSX2, STREAM
 from bench.random_reads import RANDOM_READS
 from bench.sequential import FOUR, MEMORY, OPL, SEQUENTIAL
 from bench.throttled import THROTTLED
+from bench.verifying import VERIFYING
 
 WORKLOADS: tuple[Workload, ...] = (
     SEQUENTIAL,
@@ -27,4 +28,5 @@ WORKLOADS: tuple[Workload, ...] = (
     HUNG,
     PACKING,
     PURPOSES,
+    VERIFYING,
 )
