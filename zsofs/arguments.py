@@ -99,7 +99,7 @@ exit codes:
   7  no mount answers there
   8  something could not be read, packed or unpacked; the messages say what
   9  `zsofs verify` found something bad
-  10 `zsofs verify` found nothing bad, but not every disc in the DATs
+  10  `zsofs verify` found nothing bad, but not every disc in the DATs
 """
 
 # Words that mount(8) and fstab hand on and that change nothing here: the mount is always
