@@ -3,13 +3,15 @@
 import hashlib
 import json
 import os
+import pty
 import shutil
 import signal
 import sqlite3
 import subprocess
+import termios
 import time
 import zlib
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from tests import writers
 from tests.checks import DAT_NAME, dat_of, result, results, rom
 from tests.mounting import DATA, ZSOFS, wait_until
 from tests.packed import reports, zsofs
+from tests.test_catalog import cache_home as cache_home
 from tests.test_disc import PSP_FILES, made, raw
 from tests.test_messages import refused
 from zsofs.dat import Dat, load
@@ -32,14 +35,6 @@ GAMES = {
     "psp": "Sample Disc 12 (Europe) (En,Fr)",
     "odd": "Odd & End",
 }
-
-
-@pytest.fixture(autouse=True)
-def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of this test's own where what was checked is kept."""
-    folder = tmp_path / "cache"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-    return folder
 
 
 @pytest.fixture
@@ -428,6 +423,39 @@ def test_an_interrupted_batch_goes_on_where_it_was(tmp_path: Path, cache_home: P
     large.unlink()
     (found,) = reports("verify", folder)
     assert found["read_before"]
+
+
+def on_terminal(*words: str | Path) -> tuple[str, str]:
+    """What a command prints, and what a terminal that is its standard error shows."""
+    own, its = pty.openpty()
+    termios.tcsetwinsize(its, (24, 100))
+    try:
+        with subprocess.Popen(
+            [*ZSOFS, *map(str, words)], stdout=subprocess.PIPE, stderr=its, text=True
+        ) as process:
+            os.close(its)
+            shown = b""
+            with suppress(OSError):  # EIO: nobody has the other end any more
+                while piece := os.read(own, 65536):
+                    shown += piece
+            assert process.stdout is not None
+            return process.stdout.read(), shown.decode()
+    finally:
+        os.close(own)
+
+
+def test_bars_are_for_terminals(tmp_path: Path) -> None:
+    path = tmp_path / "Game.zso"
+    writers.sparse_ziso(path, 600 << 20, writer="maxcso")
+    said, shown = on_terminal("verify", path, DATA / "ps2.iso")
+    assert said.splitlines()[-1] == "2 files: 2 whole"
+    assert "Game.zso |" in shown
+    assert "B/s" in shown
+    assert "2 files |" in shown
+    for words in (["-q"], ["--quick"]):
+        _said, shown = on_terminal("verify", *words, path)
+        assert "B/s" not in shown
+    assert zsofs("verify", "--no-cache", path).stderr == ""
 
 
 def test_memory_stays_bounded(tmp_path: Path) -> None:

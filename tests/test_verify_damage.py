@@ -18,8 +18,8 @@ from tests import writers
 from tests.checks import Listener, result
 from tests.mounting import DATA
 from tests.packed import reports, zsofs
+from tests.test_catalog import cache_home as cache_home
 from tests.test_disc import made
-from tests.test_verify import cache_home as cache_home
 from tests.test_verify import put
 from zsofs.checked import Checked
 from zsofs.errors import ZsofsError

@@ -77,8 +77,8 @@ def check(image: Original, advance: Callable[[int], None], *, quick: bool) -> Ou
         damage = _at(image, found.first_bad, found.bad) if found and found.first_bad else index
         return Outcome(damage or _damaged_seal(image), remarks=(*image.remarks, *remarks))
     digests, first, bad = _read(image, advance)
-    if found is not None and found.overlapping:
-        first, bad = _with_overlaps(found, first, bad)
+    if found is not None and found.first_bad is not None:
+        first, bad = _with_entries(found, found.first_bad, first, bad)
     if first is not None:
         if index is not None:
             remarks.append(index.reason)
@@ -89,15 +89,16 @@ def check(image: Original, advance: Callable[[int], None], *, quick: bool) -> Ou
     )
 
 
-def _with_overlaps(found: Scan, first: BlockError | None, bad: int) -> tuple[BlockError, int]:
+def _with_entries(
+    found: Scan, wrong: BlockError, first: BlockError | None, bad: int
+) -> tuple[BlockError, int]:
     """The first bad block and their number, with those whose entries alone show it.
 
-    Such a block lies in the next one; it is stored plain, and so can be «decoded».
+    A block that lies in the next one is stored plain, and so can be «decoded» all the same.
     """
-    assert found.first_bad is not None
-    if first is None or found.first_bad.block < first.block:
-        first = found.first_bad
-    return first, bad + found.overlapping
+    if first is None or wrong.block < first.block:
+        first = wrong
+    return first, max(bad + found.overlapping, found.bad)
 
 
 def _read(
