@@ -100,6 +100,7 @@ def _connected(file: Path) -> sqlite3.Connection | None:
     connection = sqlite3.connect(file, timeout=_WAIT_SECONDS)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA trusted_schema = OFF")
         with connection:
             connection.execute("BEGIN IMMEDIATE")
