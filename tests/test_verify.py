@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 
 from tests import writers
 from tests.checks import DAT_NAME, dat_of, result, results, rom
@@ -100,6 +101,35 @@ def test_what_each_writer_makes(tmp_path: Path, name: str, size: int) -> None:
     assert found.verdict.state == "whole", found
     assert found.digests.sha1 == hashlib.sha1(shown).hexdigest()
     assert result(path, quick=True).verdict.state == "sound"
+
+
+@settings(max_examples=200)
+@given(writers.containers())
+def test_whatever_the_writers_are_asked_for(
+    tmp_path_factory: pytest.TempPathFactory, made: tuple[bytes, bytes, str]
+) -> None:
+    image, content, what = made
+    path = put(tmp_path_factory.getbasetemp() / "any.zso", content)
+    found = result(path)
+    assert found.verdict.state == "whole", (what, found)
+    assert found.digests.sha1 == hashlib.sha1(image).hexdigest(), what
+    assert result(path, quick=True).verdict.state == "sound", what
+
+
+@pytest.mark.parametrize("writer", ["ziso_py", "maxcso", "danixu"])
+def test_the_index_of_a_whole_dvd9(tmp_path: Path, writer: writers.SparseWriter) -> None:
+    path = tmp_path / "Game.zso"
+    count = 4_169_000
+    writers.sparse_ziso(path, count * 2048, writer=writer, blocks={9: b"a" * 2048})
+    assert result(path, quick=True).verdict.state == "sound"
+    with path.open("r+b") as file:
+        file.seek(24 + 4 * 4_000_000)
+        file.write(bytes(4))
+    damage = result(path, quick=True).damage
+    assert damage is not None
+    assert damage.bad == 2
+    assert damage.block == 3_999_999
+    assert damage.image_offset == 3_999_999 * 2048
 
 
 @pytest.mark.parametrize("options", [(), ("--for", "console"), ("--block-size", "128K")])
