@@ -11,9 +11,9 @@ mount_packages='python3 python3-venv python3-dev gcc libc6-dev pkg-config
     fuse3 libfuse3-dev liblz4-dev libzstd-dev libdeflate-dev'
 
 test_programs='isoinfo 7z xorriso cmp rsync strace losetup mkfs.ext4
-    mkfs.xfs mkfs.exfat mount.exfat-fuse git'
+    mkfs.xfs mkfs.exfat mount.exfat-fuse git fincore'
 test_packages='genisoimage p7zip-full xorriso diffutils rsync strace mount e2fsprogs
-    xfsprogs exfatprogs exfat-fuse git'
+    xfsprogs exfatprogs exfat-fuse git util-linux-extra'
 
 system_programs='qemu-system-x86_64 smbd smbclient ip fio'
 system_packages='qemu-system-x86 samba smbclient iproute2 fio'

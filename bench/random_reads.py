@@ -27,7 +27,8 @@ _FIGURES = {
 }
 
 
-def _random(kib: int, served: Served, occasion: Occasion) -> Figures:
+def read_randomly(kib: int, served: Served, occasion: Occasion) -> Figures:
+    """Read *kib* KiB from here and there on the first disc, one read after another."""
     blocks = occasion.image_size // (kib << 10)
     count = min(blocks, occasion.pick(_COUNTS[kib], _COUNTS[kib] // 5))
     seconds = occasion.pick(4, 1)
@@ -99,7 +100,7 @@ RANDOM_READS = tuple(
         " kernel's squashfs unpacks whole blocks into the page cache, so some of its reads are"
         " there already.)",
         _FIGURES,
-        partial(_random, kib),
+        partial(read_randomly, kib),
         tuple(c for c in CONTENDERS if kib in (4, 32) or c.name not in _SLOW),
     )
     for kib, count in _COUNTS.items()

@@ -161,6 +161,8 @@ class _Benchmark:
             self._note(f"{contender.title}: {problem}")
 
     def _set_read_ahead(self, contender: Contender, served: Served) -> None:
+        if not served.discs:
+            return
         wanted = contender.read_ahead_kb
         if contender.kind == "zsofs" and wanted is None:
             self._note(f"{contender.title}: {read_ahead_kb(served.discs[0])} KiB")

@@ -134,4 +134,25 @@ def _samba() -> Iterator[Target]:
     yield Target("samba-saves", "saves", "zsofs-share", "plain-share")
 
 
-TARGETS: tuple[Target, ...] = (*_random(), *_sequential(), *_others(), *_samba())
+def _packing() -> Iterator[Target]:
+    for packing in ("zstd-32k", "lz4-16k"):
+        own, peer = f"pack-{packing}", f"mksquashfs-{packing}"
+        yield Target("packing", "mbs", f"{own}-bare", peer, 1.0)
+        yield Target("packing", "mbs", own, peer, 0.5)
+        yield Target("packing", "share", own, peer, 1.02, at_most=True)
+
+
+def _verifying() -> Iterator[Target]:
+    yield Target("verifying", "mbs", "verify-zstd-32k", "openssl-md5", 0.8)
+    for packing in ("lz4-2k", "deflate-2k"):
+        yield Target("verifying", "mbs", f"verify-{packing}", "openssl-md5")
+
+
+TARGETS: tuple[Target, ...] = (
+    *_random(),
+    *_sequential(),
+    *_others(),
+    *_packing(),
+    *_verifying(),
+    *_samba(),
+)

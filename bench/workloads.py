@@ -5,11 +5,13 @@ from bench.hung import HUNG
 from bench.library import LISTING, LISTING_COLD
 from bench.many_discs import MANY_DISCS
 from bench.measure import Workload
+from bench.packing import PACKING, PURPOSES
 from bench.players import PCSX2, STREAM
 from bench.random_reads import RANDOM_READS
 from bench.samba import SAMBA
 from bench.sequential import FOUR, MEMORY, OPL, SEQUENTIAL
 from bench.throttled import THROTTLED
+from bench.verifying import VERIFYING
 
 WORKLOADS: tuple[Workload, ...] = (
     SEQUENTIAL,
@@ -26,4 +28,7 @@ WORKLOADS: tuple[Workload, ...] = (
     THROTTLED,
     HUNG,
     *SAMBA,
+    PACKING,
+    PURPOSES,
+    VERIFYING,
 )

@@ -11,6 +11,7 @@ import pytest
 from tests import writers
 from tests.conftest import MountMaker
 from tests.mounting import DATA, ZSOFS, wait_until
+from tests.packed import zsofs
 
 LISTED = """
 import logging, os, sys
@@ -70,6 +71,15 @@ def test_a_listing_reads_three_short_pieces_of_each_disc(discs: Path) -> None:
         assert len(places(reads)) <= 3, (name, reads)
         assert sum(length for _, length in reads) < 128 << 10, (name, reads)
         assert len(reads) <= 6, (name, reads)
+
+
+def test_a_seal_is_one_piece_more(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "Large.iso").write_bytes((DATA / "ps2.iso").read_bytes() + bytes(200 << 20))
+    zsofs("pack", "--block-size", "2K", tmp_path / "Large.iso", "-o", source / "Large.zso")
+    for name, reads in reads_of_discs(source).items():
+        assert len(places(reads)) <= 4, (name, reads)
+        assert sum(length for _, length in reads) < 128 << 10, (name, reads)
+        assert len(reads) <= 7, (name, reads)
 
 
 def test_which_disc_it_is_takes_at_most_eight_reads_more(discs: Path) -> None:

@@ -49,7 +49,7 @@ def test_version_and_help() -> None:
     assert "--lazy" in run("umount", "--help").stdout
     assert "--json" in run("status", "--help").stdout
     assert "--json" in run("list", "--help").stdout
-    for command in ("mount", "umount", "reload", "status", "list"):
+    for command in ("mount", "umount", "reload", "status", "list", "pack", "unpack"):
         assert "examples:" in run(command, "--help").stdout
         assert f"\n    {command} " in run("--help").stdout
 

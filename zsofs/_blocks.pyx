@@ -54,6 +54,7 @@ _REASONS = {
     FAILED_STRAY: "{b} stray bytes follow its frame, fewer than {a} are possible",
     FAILED_INDEX_CUT: "the file ends inside the index",
     FAILED_CUT: "the file ends after {b} of its {a} stored bytes",
+    FAILED_OVERLAP: "it is stored plain in {a} bytes, but the next block begins after {b}",
 }
 _CODEC_NAMES = ("LZ4", "Zstandard", "zlib", "deflate")
 
@@ -278,16 +279,17 @@ cdef void _decode_parts(Share *whole, Share *own, Space *space) noexcept nogil:
             break
 
 
-cdef _raise(Failure *failure):
+cdef object error_of(Failure *failure):
+    """The exception that tells of a failure."""
     if failure.reason == FAILED_READ:
-        raise OSError(failure.error, strerror(failure.error))
+        return OSError(failure.error, strerror(failure.error))
     if failure.reason == FAILED_MEMORY:
-        raise MemoryError("no memory to decode a block")
+        return MemoryError("no memory to decode a block")
     if failure.reason == FAILED_CHANGED:
-        raise SourceChangedError("the file was written to or cut after it had been opened")
+        return SourceChangedError("the file was written to or cut after it had been opened")
     codec = _CODEC_NAMES[failure.codec] if failure.codec < 4 else "plain"
-    raise BlockError(failure.block, failure.offset,
-                     _REASONS[failure.reason].format(a=failure.a, b=failure.b, codec=codec))
+    return BlockError(failure.block, failure.offset,
+                      _REASONS[failure.reason].format(a=failure.a, b=failure.b, codec=codec))
 
 
 cdef class BlockReader:
@@ -296,8 +298,6 @@ cdef class BlockReader:
     Built from the plain numbers of a :class:`zsofs.formats.geometry.Geometry`, which is where
     they are explained, and the size and modification time the source file had when it was opened.
     """
-
-    cdef Image image
 
     def __init__(self, *, int rule, int codec, int shift, uint64_t size, uint64_t block_size,
                  uint64_t index_offset, uint64_t data_start, uint64_t data_end,
@@ -346,36 +346,35 @@ cdef class BlockReader:
         cdef uint64_t size
         PyObject_GetBuffer(out, &view, PyBUF_WRITABLE)
         try:
-            size = self._prepare(&run, fd, first, count, &view, how)
+            size = _prepare(self, &run, fd, first, count, &view, how)
             with nogil:
                 _run(&run.job)
         finally:
             PyBuffer_Release(&view)
         if run.result == -3:
-            _raise(&run.failure)
+            raise error_of(&run.failure)
         return run.result if run.result < 0 else size
 
     def job(self, int fd, uint64_t first, uint64_t count, out):
         """The same as a job for a crew, waiting for the disk; arguments as of :meth:`read`."""
         cdef Job job = Job.__new__(Job)
         job.take(self, out)
-        self._prepare(job.run, fd, first, count, &job.view, HOW_WAIT)
+        _prepare(self, job.run, fd, first, count, &job.view, HOW_WAIT)
         return job
 
-    cdef uint64_t _prepare(self, Run *run, int fd, uint64_t first, uint64_t count,
-                           Py_buffer *view, int how) except? 0:
-        """Fill *run* in after a look at its bounds; returns the plain length."""
-        cdef uint64_t size
-        if (count == 0 or first >= self.image.block_count
-                or count > self.image.block_count - first):
-            raise ValueError(f"{count} blocks from {first} are not all inside the image")
-        size = min(self.image.size, (first + count) * self.image.block_size)
-        size -= first * self.image.block_size
-        if <uint64_t> view.len < size:
-            raise ValueError(f"a buffer of {view.len} bytes cannot take {size}")
-        _fill_in(run, &self.image, fd, first, count, view, self.image.source_size,
-                 self.image.source_mtime_ns, how)
-        return size
+
+cdef uint64_t _prepare(BlockReader reader, Run *run, int fd, uint64_t first, uint64_t count,
+                       Py_buffer *view, int how) except? 0:
+    """Fill *run* in after a look at its bounds; returns the plain length."""
+    cdef Image *image = &reader.image
+    cdef uint64_t size
+    if count == 0 or first >= image.block_count or count > image.block_count - first:
+        raise ValueError(f"{count} blocks from {first} are not all inside the image")
+    size = min(image.size, (first + count) * image.block_size) - first * image.block_size
+    if <uint64_t> view.len < size:
+        raise ValueError(f"a buffer of {view.len} bytes cannot take {size}")
+    _fill_in(run, image, fd, first, count, view, image.source_size, image.source_mtime_ns, how)
+    return size
 
 
 cdef void _fill_in(Run *run, Image *image, int fd, uint64_t first, uint64_t count, Py_buffer *view,
@@ -419,7 +418,7 @@ def read_plain(int fd, uint64_t offset, out, uint64_t source_size, int64_t sourc
         _run(&run.job)
     PyBuffer_Release(&view)
     if run.result == -3:
-        _raise(&run.failure)
+        raise error_of(&run.failure)
     return run.result
 
 
@@ -469,7 +468,7 @@ cdef class Job:
             PyBuffer_Release(&self.view)
             self.holds_view = False
         if self.run.result == -3:
-            _raise(&self.run.failure)
+            raise error_of(&self.run.failure)
 
     @property
     def queue_ns(self):

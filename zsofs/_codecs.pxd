@@ -32,6 +32,7 @@ cdef enum:
     FAILED_STRAY = 12
     FAILED_INDEX_CUT = 13
     FAILED_CUT = 14
+    FAILED_OVERLAP = 15
 
 cdef struct Failure:
     int reason

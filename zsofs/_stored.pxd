@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-from zsofs._codecs cimport Failure, Image, Space
+from zsofs._codecs cimport Failure, Image, Space, Stored
 
 
 # How to fetch: wait for the disk, ask the kernel not to, or look first whether all is in memory.
@@ -15,5 +15,7 @@ cdef int64_t fetch(int fd, uint8_t *out, uint64_t size, uint64_t offset, int how
                    Failure *failure) noexcept nogil
 cdef int64_t locate(Image *image, Space *space, int fd, uint64_t first, uint64_t count, int how,
                     Failure *failure) noexcept nogil
+cdef bint locate_block(Image *image, Stored *block, const uint8_t *entry, const uint8_t *dax_size,
+                       uint64_t number, Failure *failure) noexcept nogil
 cdef int64_t check_unchanged(int fd, uint64_t size, int64_t mtime_ns, int64_t result,
                              Failure *failure) noexcept nogil

@@ -145,15 +145,15 @@ cdef int64_t locate(Image *image, Space *space, int fd, uint64_t first, uint64_t
         failure.offset = -1
         return -3
     for number in range(count):
-        if not _locate_block(image, &space.blocks[number], space.index + 4 * number,
-                                  NULL if sizes is NULL else sizes + 2 * number,
-                                  first + number, failure):
+        if not locate_block(image, &space.blocks[number], space.index + 4 * number,
+                                 NULL if sizes is NULL else sizes + 2 * number,
+                                 first + number, failure):
             return -3
     return 0
 
 
-cdef bint _locate_block(Image *image, Stored *block, const uint8_t *entry, const uint8_t *dax_size,
-                        uint64_t number, Failure *failure) noexcept nogil:
+cdef bint locate_block(Image *image, Stored *block, const uint8_t *entry, const uint8_t *dax_size,
+                       uint64_t number, Failure *failure) noexcept nogil:
     """What one index entry says, checked against the file's bounds."""
     cdef uint64_t want = min(image.block_size, image.size - number * image.block_size)
     cdef uint64_t most = 2 * image.block_size + (<uint64_t> 1 << image.shift)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from zsofs import __version__
+from zsofs import __version__, pack_arguments, verify_arguments
 from zsofs.errors import UsageError
+from zsofs.values import size
 
 _DESCRIPTION = """\
 Shows a folder of compressed PS2 and PSP discs (.zso, .cso, .dax) as plain .iso files.
@@ -22,6 +23,10 @@ examples:
   zsofs list ~/zso              what discs there are in a folder
   zsofs status                  how the mounts are doing
   zsofs umount ~/iso            take the mount down
+  zsofs pack ~/games -o ~/zso   pack the discs of a folder
+  zsofs unpack Game.zso         make a plain image of one again
+  zsofs info Game.zso           all that is to know of a disc
+  zsofs verify ~/zso            check discs, and say which ones they are
 
 `zsofs COMMAND --help` explains one command.
 """
@@ -97,6 +102,9 @@ exit codes:
   5  the system does not let us mount (no FUSE, or no right to it)
   6  a mount could not be taken down
   7  no mount answers there
+  8  something could not be read, packed or unpacked; the messages say what
+  9  `zsofs verify` found something bad
+  10  `zsofs verify` found nothing bad, but not every disc in the DATs
 """
 
 # Words that mount(8) and fstab hand on and that change nothing here: the mount is read-only unless
@@ -108,8 +116,6 @@ _IGNORED_OPTIONS = frozenset(
 )
 
 _LAST_OWNER = (1 << 32) - 2
-
-_UNITS = {"": 0, "K": 10, "M": 20, "G": 30}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -133,6 +139,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if options.command == "mount":
         _apply_mount_options(options)
         _check_mount(options)
+    elif options.command in ("pack", "unpack"):
+        pack_arguments.check(options)
+    elif options.command == "verify":
+        verify_arguments.check(options)
     return options
 
 
@@ -150,6 +160,10 @@ def _parser() -> _Parser:
     _add_reload(commands)
     _add_status(commands)
     _add_list(commands)
+    pack_arguments.add_pack(commands)
+    pack_arguments.add_unpack(commands)
+    verify_arguments.add_info(commands)
+    verify_arguments.add_verify(commands)
     return parser
 
 
@@ -238,7 +252,7 @@ def _add_limits(mount: _Parser) -> None:
     mount.add_argument(
         "--cache-size",
         metavar="SIZE",
-        type=_size,
+        type=size,
         default=64 << 20,
         help="memory for decoded blocks, as in 64M or 1G (default: 64M)",
     )
@@ -252,7 +266,7 @@ def _add_limits(mount: _Parser) -> None:
     mount.add_argument(
         "--read-ahead",
         metavar="SIZE",
-        type=_size,
+        type=size,
         default=512 << 10,
         help="how far the kernel reads ahead of a sequential reader; only root can change it from"
         " the system's 128K (default: 512K)",
@@ -340,13 +354,6 @@ def _add_list(commands: "argparse._SubParsersAction[_Parser]") -> None:
     listing.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
-def _size(text: str) -> int:
-    match = re.fullmatch(r"(\d{1,12})([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 64M or 1G")
-    return int(match[1]) << _UNITS[match[2].upper()]
-
-
 def _threads(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 64:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 64")
@@ -405,9 +412,9 @@ def _apply_mount_options(options: argparse.Namespace) -> None:
         "titles": _path,
         "include": lambda text: [*options.include, _pattern(text)],
         "exclude": lambda text: [*options.exclude, _pattern(text)],
-        "cache-size": _size,
+        "cache-size": size,
         "threads": _threads,
-        "read-ahead": _size,
+        "read-ahead": size,
         "uid": _user,
         "gid": _group,
         "umask": _umask,

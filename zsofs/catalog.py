@@ -167,13 +167,19 @@ def default_catalog_file(source: bytes) -> Path | None:
 
     None for a user without a home folder.
     """
+    folder = cache_folder()
+    name = hashlib.blake2b(source, digest_size=8).hexdigest()
+    return folder / f"{name}.sqlite" if folder is not None else None
+
+
+def cache_folder() -> Path | None:
+    """Where zsofs keeps what it can do without; None for a user without a home folder."""
     cache = os.environ.get("XDG_CACHE_HOME", "")
     try:
         base = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
     except RuntimeError:
         return None
-    name = hashlib.blake2b(source, digest_size=8).hexdigest()
-    return base / "zsofs" / f"{name}.sqlite"
+    return base / "zsofs"
 
 
 def _open(file: Path | None, source: bytes) -> sqlite3.Connection:

@@ -10,9 +10,13 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zsofs import arguments
 from zsofs.errors import UsageError, ZsofsError
+
+if TYPE_CHECKING:
+    from zsofs.packing import Packing
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -23,6 +27,10 @@ def main(words: Sequence[str] | None = None) -> int:
         "reload": _reload,
         "status": _status,
         "list": _list,
+        "pack": _pack,
+        "unpack": _unpack,
+        "info": _info,
+        "verify": _verify,
     }
     _open_standard_streams()
     try:
@@ -198,3 +206,63 @@ def _list(options: argparse.Namespace) -> int:
     from zsofs import listing
 
     return listing.run(options.path, options.json)
+
+
+def _pack(options: argparse.Namespace) -> int:
+    from zsofs.packing import packing
+
+    how = packing(options.purpose, options.codec, options.level, options.block_size)
+    return _copy(options, how)
+
+
+def _unpack(options: argparse.Namespace) -> int:
+    return _copy(options, None)
+
+
+def _copy(options: argparse.Namespace, how: "Packing | None") -> int:
+    """Pack as *how* says, or unpack."""
+    from zsofs import batch
+    from zsofs.pack import Care
+    from zsofs.progress import Reporter
+
+    wish = batch.Wish(
+        options.inputs,
+        options.output,
+        options.recursive,
+        how,
+        Care(
+            verify=not options.no_verify,
+            digests=how is None or not options.no_digests,
+            replace=options.force,
+        ),
+        options.delete_source,
+        how is not None and options.measure,
+    )
+    reporter = Reporter(
+        quiet=options.quiet,
+        as_json=options.json,
+        to_stdout=options.output != batch.STANDARD_OUTPUT,
+    )
+    return batch.run(wish, reporter)
+
+
+def _info(options: argparse.Namespace) -> int:
+    from zsofs import info
+
+    return info.run(options.paths, options.json)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from zsofs import log
+    from zsofs.dat import load
+    from zsofs.verify import Wish, run
+    from zsofs.verify_report import VerifyReporter
+
+    log.to_terminal(40 if options.quiet else 30)
+    wish = Wish(
+        options.paths,
+        [load(Path(path)) for path in options.dats],
+        options.quick,
+        not options.no_cache,
+    )
+    return run(wish, VerifyReporter(quiet=options.quiet, as_json=options.json))

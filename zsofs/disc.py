@@ -1,7 +1,6 @@
 """What a plain disc image is: its console, the game's id and title, and whether a CD or a DVD.
 
-It takes a few short reads, and the image may be hostile. pycdlib, which makes the demo disc, is not
-used: opening a disc with it reads every folder, and one that contradicts itself is refused whole.
+It takes a few short reads, and the image may be hostile.
 """
 
 import re
@@ -10,14 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-_SECTOR = 2048
-_RAW_SECTOR = 2352
+from zsofs.iso9660 import DESCRIPTORS, PRIMARY, SECTOR, Image, find, root_of
 
-_DESCRIPTORS = 16
-"""The sector at which the descriptors of a volume begin, and how many sectors are looked through:
-real discs have three to five of them."""
-
-_PRIMARY = b"\x01CD001"
 _UDF_MARKS = frozenset((b"NSR02", b"NSR03"))
 _XA_MARK = b"CD-XA001"
 
@@ -27,12 +20,6 @@ of 90 and 99 minutes are outside of the standard."""
 
 _DIRECTORY_SECTORS = 64
 """How much of a folder is looked through: room for about 2,000 names, read at once."""
-
-_RECORD_SIZE = 34
-"""The shortest directory record, in bytes: 33 fixed ones and a name of one."""
-
-_IS_FOLDER = 2
-"""The bit among the flags of a directory record."""
 
 _MAX_CONFIGURATION = 2048
 """Bytes of SYSTEM.CNF that are looked at; those of games have about 60."""
@@ -85,51 +72,6 @@ class Identity:
     media: Media
 
 
-@dataclass(frozen=True, slots=True)
-class _Extent:
-    """Where a file or folder lies, as the disc says: perhaps outside of it.
-
-    Attributes:
-        first: number of its first sector.
-        size: in bytes.
-    """
-
-    first: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Image:
-    """The sectors of an image, each as its 2048 bytes of data.
-
-    Attributes:
-        read: as for :func:`identify`.
-        size: in bytes.
-        raw_cd: sectors are stored with their 2352 bytes.
-    """
-
-    read: Callable[[int, int], bytes]
-    size: int
-    raw_cd: bool
-
-    def sectors(self, first: int, count: int) -> bytes:
-        """The data of *count* sectors in one read; fewer at the end of the image."""
-        stored = _RAW_SECTOR if self.raw_cd else _SECTOR
-        begin = first * stored
-        wanted = min(count * stored, self.size - begin)
-        if wanted <= 0:
-            return b""
-        found = self.read(begin, wanted)
-        if not self.raw_cd:
-            return found
-        return b"".join(_data(found[at : at + stored]) for at in range(0, len(found), stored))
-
-    def content(self, extent: _Extent, most: int) -> bytes:
-        """The first bytes of a file or folder, *most* of them at most, in one read."""
-        size = min(extent.size, most)
-        return self.sectors(extent.first, -(-size // _SECTOR))[:size]
-
-
 def identify(read: Callable[[int, int], bytes], size: int, *, raw_cd: bool = False) -> Identity:
     """Find out what a disc is, in at most six reads of at most 147 KiB.
 
@@ -146,15 +88,15 @@ def identify(read: Callable[[int, int], bytes], size: int, *, raw_cd: bool = Fal
     Raises:
         Exception: whatever *read* raises. Nothing that is in the image raises anything.
     """
-    image = _Image(read, size, raw_cd)
-    area = image.sectors(_DESCRIPTORS, _DESCRIPTORS)
-    descriptors = [area[at : at + _SECTOR] for at in range(0, len(area), _SECTOR)]
-    primary = next((one for one in descriptors if one.startswith(_PRIMARY)), b"")
+    image = Image(read, size, raw_cd)
+    area = image.sectors(DESCRIPTORS, DESCRIPTORS)
+    descriptors = [area[at : at + SECTOR] for at in range(0, len(area), SECTOR)]
+    primary = next((one for one in descriptors if one.startswith(PRIMARY)), b"")
     media = _media(descriptors, primary, image)
-    if len(primary) < _SECTOR:
+    if len(primary) < SECTOR:
         return Identity(System.OTHER, "", "", "", media)
     label = _text(primary[40:72])
-    root = image.content(_extent(primary[156:190]), _DIRECTORY_SECTORS * _SECTOR)
+    root = image.content(root_of(primary), _DIRECTORY_SECTORS * SECTOR)
     system, game_id = _playstation(image, root)
     title = ""
     if system is System.OTHER:
@@ -162,25 +104,19 @@ def identify(read: Callable[[int, int], bytes], size: int, *, raw_cd: bool = Fal
     return Identity(system, game_id, title, label, media)
 
 
-def _data(raw: bytes) -> bytes:
-    """The data of a raw sector: behind a subheader in mode 2."""
-    start = 24 if raw[15:16] == b"\x02" else 16
-    return raw[start : start + _SECTOR]
-
-
-def _media(descriptors: list[bytes], primary: bytes, image: _Image) -> Media:
+def _media(descriptors: list[bytes], primary: bytes, image: Image) -> Media:
     if image.raw_cd:
         return Media.CD
     if any(one[1:6] in _UDF_MARKS for one in descriptors):
         return Media.DVD
-    if primary[1024:1032] == _XA_MARK or image.size <= _CD_SECTORS * _SECTOR:
+    if primary[1024:1032] == _XA_MARK or image.size <= _CD_SECTORS * SECTOR:
         return Media.CD
     return Media.DVD
 
 
-def _playstation(image: _Image, root: bytes) -> tuple[System, str]:
+def _playstation(image: Image, root: bytes) -> tuple[System, str]:
     r"""What SYSTEM.CNF says: ``BOOT2 = cdrom0:\SLUS_209.63;1`` on PS2, ``BOOT = …`` on PS1."""
-    place = _find(root, b"SYSTEM.CNF", folder=False)
+    place = find(root, b"SYSTEM.CNF", folder=False)
     if place is None:
         return System.OTHER, ""
     text = image.content(place, _MAX_CONFIGURATION).decode("ascii", "replace")
@@ -196,14 +132,14 @@ def _playstation(image: _Image, root: bytes) -> tuple[System, str]:
     return System.OTHER, ""
 
 
-def _portable(image: _Image, root: bytes) -> tuple[System, str, str]:
+def _portable(image: Image, root: bytes) -> tuple[System, str, str]:
     """What UMD_DATA.BIN and PSP_GAME/PARAM.SFO say: the system, the id and the title."""
-    disc = _find(root, b"UMD_DATA.BIN", folder=False)
-    folder = _find(root, b"PSP_GAME", folder=True)
+    disc = find(root, b"UMD_DATA.BIN", folder=False)
+    folder = find(root, b"PSP_GAME", folder=True)
     parameters: dict[bytes, str] = {}
     if folder is not None:
-        records = image.content(folder, _DIRECTORY_SECTORS * _SECTOR)
-        place = _find(records, b"PARAM.SFO", folder=False)
+        records = image.content(folder, _DIRECTORY_SECTORS * SECTOR)
+        place = find(records, b"PARAM.SFO", folder=False)
         if place is not None:
             parameters = _parameters(image.content(place, _MAX_PARAMETERS))
     if disc is None and not parameters:
@@ -214,34 +150,6 @@ def _portable(image: _Image, root: bytes) -> tuple[System, str, str]:
         if found is not None:
             return System.PSP, f"{found[1]}-{found[2]}", parameters.get(b"TITLE", "")
     return System.PSP, "", parameters.get(b"TITLE", "")
-
-
-def _extent(record: bytes) -> _Extent:
-    """Where a directory record says its file or folder is. It has all its fixed bytes."""
-    first: int
-    size: int
-    first, size = struct.unpack_from("<I4xI", record, 2)
-    return _Extent(first, size)
-
-
-def _find(directory: bytes, wanted: bytes, *, folder: bool) -> _Extent | None:
-    """The file, or the folder, that a directory has under a name; case and version do not count.
-
-    Each step goes at least 34 bytes on, or to the next sector: no record reaches into it.
-    """
-    at = 0
-    while at + _RECORD_SIZE <= len(directory):
-        length = directory[at]
-        rest = _SECTOR - at % _SECTOR
-        if not _RECORD_SIZE <= length <= rest:  # 0 is how writers fill a sector up
-            at += rest
-            continue
-        record = directory[at : at + length]
-        name = record[33 : 33 + record[32]].split(b";")[0].rstrip(b".").upper()
-        if name == wanted and bool(record[25] & _IS_FOLDER) == folder:
-            return _extent(record)
-        at += length
-    return None
 
 
 def _parameters(data: bytes) -> dict[bytes, str]:

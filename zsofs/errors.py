@@ -59,6 +59,24 @@ class ControlError(ZsofsError):
     exit_code = 7
 
 
+class InputError(ZsofsError):
+    """A file could not be packed or unpacked: what it is, or what stands in the way of its copy."""
+
+    exit_code = 8
+
+
+class BadDiscError(ZsofsError):
+    """`zsofs verify` has found a disc that is not what it should be."""
+
+    exit_code = 9
+
+
+class UnverifiedError(ZsofsError):
+    """`zsofs verify` has found nothing bad, but a disc that is not in the DATs."""
+
+    exit_code = 10
+
+
 class FormatError(ZsofsError):
     """A file has the magic of a container but cannot be served as a disc."""
 

@@ -1,6 +1,7 @@
 """Which files are looked into, and under which name each disc is shown. Pure functions of bytes."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from os.path import splitext
@@ -11,6 +12,27 @@ _LOOKED_INTO = _PACKED | _PLAIN | {b""}
 _KEPT_FOR_DISCS = _PACKED | {b".iso"}
 MAX_NAME = 255
 """The longest name Linux file systems and the kernel's FUSE take, in bytes."""
+
+_UNFINISHED = re.compile(rb"\..*\.zsofs-[0-9a-f]{8}\.part", re.DOTALL)
+
+
+def unfinished_name(name: bytes, token: str) -> bytes:
+    """The hidden name of a file while it is written, which shall become *name*.
+
+    Args:
+        name: the final one; if it is long, its beginning must do.
+        token: eight hexadecimal digits that tell it from others.
+    """
+    ending = f".zsofs-{token}.part".encode()
+    room = MAX_NAME - 1 - len(ending)
+    # A character is not cut in two: some file systems refuse names that are no text.
+    begin = name if len(name) <= room else name[:room].decode(errors="ignore").encode()
+    return b"." + begin + ending
+
+
+def is_unfinished(name: bytes) -> bool:
+    """Whether a file of this name is one that zsofs has not finished."""
+    return _UNFINISHED.fullmatch(name) is not None
 
 
 def for_people(path: bytes) -> str:
@@ -43,6 +65,16 @@ def is_kept_for_discs(name: bytes) -> bool:
     A `.bin` or `.img` may be anything, such as a memory card.
     """
     return splitext(name)[1].lower() in _KEPT_FOR_DISCS
+
+
+def is_packed_name(name: bytes) -> bool:
+    """Whether a file of this name should be a container."""
+    return splitext(name)[1].lower() in _PACKED
+
+
+def has_disc_ending(name: bytes) -> bool:
+    """Whether a name ends like that of a disc, packed or plain."""
+    return splitext(name)[1].lower() in _PACKED | _PLAIN
 
 
 def shown_names(

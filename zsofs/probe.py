@@ -10,6 +10,7 @@ from zsofs.errors import BlockError, DamagedError, ForeignError, FormatError, St
 from zsofs.formats import has_magic, identify
 from zsofs.formats.geometry import Codec, Geometry
 from zsofs.formats.indexed import entry_offset
+from zsofs.formats.ziso import ZSTD_MAGIC
 
 _SAMPLE = 8
 """Packed blocks tried before a codec is chosen where not all of the first blocks decode. Random
@@ -27,7 +28,6 @@ _INDEX_SLICE = 1024
 packed blocks; only where it has none are more of them read."""
 
 _PLAIN_FLAG = 1 << 31
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 _VOLUME_DESCRIPTOR = 32 << 10
 _VOLUME_MARK = b"CD001"
@@ -221,9 +221,9 @@ def _decide_codec(
     packed = [entry for entry in _entries(head, geometry, 0, count) if entry < _PLAIN_FLAG]
     if packed:
         # Only the order is decided by one block: an LZ4 block cannot begin like this.
-        begins = head.read_at(entry_offset(packed[0], geometry.shift), len(_ZSTD_MAGIC))
+        begins = head.read_at(entry_offset(packed[0], geometry.shift), len(ZSTD_MAGIC))
         likely = sorted(
-            geometry.codecs, key=lambda codec: (codec is Codec.ZSTD) is not (begins == _ZSTD_MAGIC)
+            geometry.codecs, key=lambda codec: (codec is Codec.ZSTD) is not (begins == ZSTD_MAGIC)
         )
         for codec in likely:
             first = _Trial(source, geometry, codec).decoded(0, count)

@@ -14,7 +14,7 @@ from zsofs.entry import Entry, Kind
 from zsofs.errors import SourceAwayError, ZsofsError, reason
 from zsofs.inside import StillWrittenError, look_inside
 from zsofs.mounts import mount_of
-from zsofs.names import for_people, is_plain_image, joined, may_be_disc
+from zsofs.names import for_people, is_plain_image, is_unfinished, joined, may_be_disc
 from zsofs.probe import Disc, OpenSource
 from zsofs.selection import Selection
 from zsofs.source import OpenFolder, SourceTree
@@ -201,6 +201,8 @@ class _Survey:
         entry = Entry(name, kind, own, status)
         if stat.S_ISLNK(status.st_mode):
             entry = self._followed(entry)
+        if kind is Kind.FILE and is_unfinished(name):
+            return None
         if not self.surveyor.selection.takes(own, is_folder=entry.kind is Kind.FOLDER):
             return None
         if entry.kind is not Kind.FILE or not may_be_disc(name):

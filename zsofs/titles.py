@@ -5,10 +5,9 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from xml.etree import ElementTree
-from xml.parsers import expat
 
 from zsofs.errors import UsageError
+from zsofs.logiqx import GAMES, NotXmlError, elements
 from zsofs.names import for_people
 
 _MAX_SIZE = 64 << 20
@@ -27,7 +26,6 @@ _BLOCK = re.compile(r"\s*[A-Za-z]+\s+\(\s")
 _TOKEN = re.compile(r'"([^"\\\n]*+(?:\\.[^"\\\n]*+)*+)"|([^\s"]\S*)|(\S)')
 """A text in quotes, a word or bracket, or a quote that is not closed on its line."""
 
-_GAMES = frozenset(("game", "machine"))
 _SHOWN = 40
 """Characters of a bad line that a message shows."""
 
@@ -135,22 +133,14 @@ def _by_serial(games: Iterable[_Game], where: str) -> dict[str, str]:
 
 
 def _xml_games(data: bytes, where: str) -> Iterator[_Game]:
-    """The games of a Logiqx DAT. Serials are attributes or elements, of the game or of its files.
-
-    Nothing outside of the file is ever fetched, and expat bounds what entities may grow to.
-    """
+    """The games of a Logiqx DAT; serials are attributes or elements, of a game or of its files."""
     try:
-        for _event, element in ElementTree.iterparse(io.BytesIO(data)):
-            if element.tag in _GAMES:
-                serials = [part.get("serial", "") for part in element.iter()]
-                serials += [part.text or "" for part in element.iter("serial")]
-                yield element.get("name", "").strip(), serials
-                element.clear()
-    except ElementTree.ParseError as error:
-        found = expat.ErrorString(error.code)
-        raise _malformed(where, error.position[0], "the XML of a DAT", found) from None
-    except (LookupError, ValueError) as error:  # of the encoding that the first line names
-        raise _malformed(where, 1, "the XML of a DAT", str(error)) from None
+        for element in elements(io.BytesIO(data), GAMES):
+            serials = [part.get("serial", "") for part in element.iter()]
+            serials += [part.text or "" for part in element.iter("serial")]
+            yield element.get("name", "").strip(), serials
+    except NotXmlError as error:
+        raise _malformed(where, error.line, "the XML of a DAT", str(error)) from None
 
 
 def _text_games(text: str, where: str) -> Iterator[_Game]:
@@ -162,7 +152,7 @@ def _text_games(text: str, where: str) -> Iterator[_Game]:
             if depth == 1:
                 block, title, serials = key, "", []
         elif bracket == ")":
-            if not depth and block in _GAMES:
+            if not depth and block in GAMES:
                 yield title, serials
         elif not key:
             key = value

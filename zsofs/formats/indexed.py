@@ -84,7 +84,8 @@ def parse_index(header: Header, source: SourceBytes, *, exact: bool = False) -> 
     Args:
         header: the header's fields.
         source: the file.
-        exact: whether all writers of this container store the last, partial block.
+        exact: whether all writers of this container store the last, partial block, and begin the
+            first one right after the index.
 
     Raises:
         DamagedError: the file is cut, or the index cannot belong to it.
@@ -112,6 +113,12 @@ def parse_index(header: Header, source: SourceBytes, *, exact: bool = False) -> 
         raise DamagedError(
             f"the first index entry points to {first}, the data lies between {data_start} and"
             f" {source.size}"
+        )
+    unit = 1 << header.shift
+    if exact and first != -(-data_start // unit) * unit:
+        raise DamagedError(
+            f"the first index entry points to {first}, the index ends at {data_start}: one of"
+            " them, or the header, is damaged"
         )
     if last_end > source.size:
         raise DamagedError(

@@ -5,11 +5,14 @@ in each block exist under the same magic, and nothing in the header tells them a
 version byte says (an earlier ziso.py wrote 2), bit 31 means «stored plain».
 """
 
+from zsofs import seal
 from zsofs.errors import DamagedError
 from zsofs.formats.geometry import Codec, Geometry, Rule, SourceBytes
-from zsofs.formats.indexed import INDEX_OFFSET, parse_header, parse_index
+from zsofs.formats.indexed import INDEX_OFFSET, Index, parse_header, parse_index
 
 MAGICS = (b"ZISO", b"ZSO\x01", b"ZSOZ")
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+"""How each Zstandard frame begins."""
 
 
 def parse(source: SourceBytes, head: bytes) -> Geometry:
@@ -28,6 +31,7 @@ def parse(source: SourceBytes, head: bytes) -> Geometry:
     if header.version not in versions:
         raise DamagedError(f"the header gives version {header.version}, not one of {versions}")
     index = parse_index(header, source, exact=framed)
+    remarks = _check_end(source, head, index) if framed else ()
     return Geometry(
         container="ZSOZ" if framed else "ZSO",
         size=index.size,
@@ -40,5 +44,25 @@ def parse(source: SourceBytes, head: bytes) -> Geometry:
         # in ZSOZ the entry is exact, and other data may follow it.
         data_end=index.last_end if framed else source.size,
         codecs=(Codec.ZSTD,) if framed else (Codec.ZSTD, Codec.LZ4, Codec.ZLIB),
-        remarks=index.remarks,
+        remarks=(*index.remarks, *remarks),
     )
+
+
+def _check_end(source: SourceBytes, head: bytes, index: Index) -> tuple[str, ...]:
+    """Look at what follows the last block of a ZSOZ file; returns the oddities found there.
+
+    Raises:
+        DamagedError: the seal has another header, or another block follows.
+    """
+    if index.last_end == source.size:
+        return ()
+    after = source.read_at(index.last_end, seal.MAX_SIZE)
+    if after.startswith(ZSTD_MAGIC):
+        raise DamagedError("a block follows the last one: its header or its index is damaged")
+    try:
+        found = seal.parse(after)
+    except DamagedError as error:
+        return (f"{error}; the image can be read, but not be checked against it",)
+    if found is not None:
+        found.check_header(head[: seal.HEADER_SIZE])
+    return ()

@@ -1,0 +1,275 @@
+"""Which files are packed and unpacked, under which names, and what is said of each."""
+
+import os
+import pty
+import re
+import subprocess
+import termios
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests import writers
+from tests.mounting import DATA, ZSOFS, names
+from tests.packed import image_of, reports, zsofs
+
+IMAGE = writers.content(100_000, ["text", "noise"], 2)
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    """Discs, and what lies beside discs."""
+    folder = tmp_path / "library"
+    (folder / "PSP" / "deep").mkdir(parents=True)
+    (folder / "VMC").mkdir()
+    (folder / ".trash").mkdir()
+    (folder / "Okami.iso").write_bytes(IMAGE)
+    (folder / "PSP" / "Patapon.cso").write_bytes(writers.maxcso_cso1(IMAGE))
+    (folder / "PSP" / "deep" / "Old.ISO").write_bytes(IMAGE)
+    (folder / "VMC" / "card.bin").write_bytes(bytes(100_000))
+    (folder / ".trash" / "Gone.iso").write_bytes(IMAGE)
+    (folder / ".hidden.iso").write_bytes(IMAGE)
+    (folder / "notes.txt").write_text("no disc")
+    (folder / "link.iso").symlink_to("Okami.iso")
+    return folder
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_into_another(library: Path, tmp_path: Path) -> None:
+    before = files(library)
+    out = tmp_path / "out"
+    zsofs("pack", library, "-o", out)
+    assert files(out) == {"Okami.zso"}
+    done = reports("pack", "--recursive", library, "-o", out)
+    assert files(out) == {"Okami.zso", "PSP/Patapon.zso", "PSP/deep/Old.zso"}
+    assert {os.path.basename(r["input"]): r["state"] for r in done} == {
+        "Okami.iso": "skipped",
+        "Patapon.cso": "packed",
+        "Old.ISO": "packed",
+        "card.bin": "skipped",
+    }
+    assert files(library) == before
+    back = tmp_path / "back"
+    zsofs("unpack", "--recursive", out, "-o", back)
+    assert files(back) == {"Okami.iso", "PSP/Patapon.iso", "PSP/deep/Old.iso"}
+    assert all((back / name).read_bytes() == IMAGE for name in files(back))
+
+
+def test_an_output_folder_among_the_inputs_is_no_input(library: Path) -> None:
+    for state in ("packed", "skipped"):
+        done = reports("pack", "--recursive", library, "-o", library / "new")
+        found = {r["input"]: r["state"] for r in done if not r["input"].endswith("card.bin")}
+        assert set(found.values()) == {state}
+        assert len(found) == 3
+
+
+def test_beside_each_and_the_sources_deleted(library: Path) -> None:
+    zsofs("pack", "--recursive", "--delete-source", library)
+    assert files(library) == {
+        "Okami.zso",
+        "PSP/Patapon.zso",
+        "PSP/deep/Old.zso",
+        "VMC/card.bin",
+        ".trash/Gone.iso",
+        ".hidden.iso",
+        "notes.txt",
+    }
+    again = reports("pack", "--recursive", "--delete-source", library)
+    assert {r["state"] for r in again} == {"skipped"}, "there is nothing left to do"
+
+
+def test_one_bad_input_does_not_stop_the_others(tmp_path: Path) -> None:
+    good, bad = tmp_path / "B.cso", tmp_path / "A.cso"
+    good.write_bytes(writers.maxcso_cso1(IMAGE))
+    broken = bytearray(good.read_bytes())
+    broken[-3000:-2000] = b"\xff" * 1000
+    bad.write_bytes(broken)
+    os.mkfifo(tmp_path / "C.gz")
+    missing = tmp_path / "D.iso"
+    done = zsofs("pack", bad, tmp_path / "C.gz", missing, good, code=8)
+    assert names(tmp_path) == ["A.cso", "B.cso", "B.zso", "C.gz"]
+    assert f"zsofs: {bad}: block " in done.stderr
+    assert "at file offset" in done.stderr
+    assert f"{missing}: it cannot be opened: No such file" in done.stderr
+    assert "it is no regular file" in done.stderr
+    summary = done.stdout.splitlines()[1:]
+    assert summary[0].startswith("1 file packed")
+    assert "3 failed" in summary[0]
+    assert summary[1:] == [f"  failed: {path}" for path in (bad, tmp_path / "C.gz", missing)]
+
+
+def test_what_is_there_already(tmp_path: Path) -> None:
+    source, target = tmp_path / "Game.iso", tmp_path / "Game.zso"
+    source.write_bytes(IMAGE)
+    zsofs("pack", source)
+    first = target.stat().st_ino
+    assert "is there already" in zsofs("pack", source).stdout
+    assert target.stat().st_ino == first
+    zsofs("pack", "--force", source)
+    assert target.stat().st_ino != first
+    for content in (b"something else", target.read_bytes()[:-1000], writers.ziso_py(bytes(4096))):
+        target.write_bytes(content)
+        os.utime(target)
+        assert "--force replaces it" in zsofs("pack", source, code=8).stderr
+        assert target.read_bytes() == content
+    zsofs("pack", "--force", source)
+    assert image_of(target) == IMAGE
+    os.utime(source, (2**31, 2**31))
+    assert "--force replaces it" in zsofs("pack", source, code=8).stderr
+    target.unlink()
+    target.mkdir()
+    assert "is no file" in zsofs("pack", "--force", source, "-o", f"{tmp_path}/", code=8).stderr
+
+
+def test_packing_a_zso_anew_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "Game.zso"
+    path.write_bytes(writers.ziso_py(IMAGE[:98304]))
+    assert "it is packed already" in zsofs("pack", path).stdout
+    done = zsofs("pack", "--force", "--no-verify", path, code=8)
+    assert "leave --no-verify away" in done.stderr
+    assert path.read_bytes().startswith(b"ZISO")
+    zsofs("pack", "--force", "--delete-source", path)
+    assert path.read_bytes().startswith(b"ZSOZ")
+    assert image_of(path) == IMAGE[:98304]
+    assert names(tmp_path) == ["Game.zso"]
+
+
+def test_two_inputs_for_one_name(tmp_path: Path) -> None:
+    (tmp_path / "Game.iso").write_bytes(IMAGE)
+    (tmp_path / "Game.cso").write_bytes(writers.maxcso_cso1(IMAGE[:50_000]))
+    for words in ((), ("--force",)):
+        done = zsofs("pack", *words, tmp_path, code=8)
+        assert "has just been made from" in done.stderr
+        assert image_of(tmp_path / "Game.zso") == image_of(tmp_path / "Game.cso")
+        (tmp_path / "Game.zso").unlink()
+
+
+def test_a_plain_image_cannot_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "Game.zso").write_bytes(IMAGE)
+    done = zsofs("unpack", tmp_path / "Game.zso", code=8)
+    assert "it is not packed in any way that zsofs reads" in done.stderr
+    assert names(tmp_path) == ["Game.zso"]
+
+
+def test_a_container_in_a_container_loses_one_shell(tmp_path: Path) -> None:
+    inner = writers.ziso_py(IMAGE[:98304])
+    (tmp_path / "Game.zso").write_bytes(writers.zsoz(inner))
+    zsofs("unpack", tmp_path / "Game.zso")
+    assert (tmp_path / "Game.iso").read_bytes() == inner
+
+
+def test_where_the_output_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "Game.iso"
+    source.write_bytes(IMAGE)
+    zsofs("pack", source, "-o", tmp_path / "odd name.xyz")
+    zsofs("pack", source, "-o", f"{tmp_path}/new/")
+    zsofs("pack", source, "-o", tmp_path / "new" / "below" / "Other.zso")
+    zsofs("pack", source, "-o", tmp_path / "new" / "below")
+    assert files(tmp_path) == {
+        "Game.iso",
+        "odd name.xyz",
+        "new/Game.zso",
+        "new/below/Other.zso",
+        "new/below/Game.zso",
+    }
+    monkeypatch.chdir(tmp_path)
+    zsofs("unpack", "new/Game.zso", "-o", "Back.iso")
+    assert Path("Back.iso").read_bytes() == IMAGE
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("pack",), "INPUT"),
+        (("pack", ""), "'' is not a path"),
+        (("pack", "x", "--level", "23"), "not a level"),
+        (("pack", "x", "--codec", "lz4", "--level", "13"), "lz4 has the levels 1 to 12"),
+        (("pack", "x", "--block-size", "3000"), "a multiple of 2048"),
+        (("pack", "x", "--block-size", "2M"), "up to 1024K"),
+        (("pack", "x", "--for", "speed"), "invalid choice"),
+        (("pack", "x", "-o", "-"), "for `zsofs unpack` only"),
+        (("unpack", "x", "y", "-o", "-"), "takes one file"),
+        (("unpack", "x", "-o", "-", "--delete-source"), "--delete-source"),
+        (("pack", "x", "--delete-source", "--no-verify"), "what was checked only"),
+        (("pack", "x", "--measure", "--delete-source"), "--measure writes nothing"),
+        (("pack", "x", "--no-digests"), "needs --no-verify"),
+        (("pack", "x", "y", "-o", "/etc/hostname"), "is no folder"),
+    ],
+)
+def test_command_lines_that_make_no_sense(words: tuple[str, ...], said: str) -> None:
+    assert said in zsofs(*words, code=2).stderr
+
+
+def test_quiet_says_nothing_but_errors(tmp_path: Path) -> None:
+    (tmp_path / "Game.iso").write_bytes(IMAGE)
+    done = zsofs("pack", "--quiet", tmp_path / "Game.iso")
+    assert (done.stdout, done.stderr) == ("", "")
+    done = zsofs("pack", "--quiet", tmp_path / "none.iso", code=8)
+    assert "none.iso" in done.stderr
+
+
+def test_bars_on_a_terminal_only(tmp_path: Path) -> None:
+    for name in ("A", "B"):
+        (tmp_path / f"{name}.iso").write_bytes(IMAGE * 200)
+    said = _on_a_terminal("pack", "--level", "15", str(tmp_path))
+    assert "A.iso |" in said
+    assert "2 files |" in said
+    assert " left" in said
+    assert "reading back" in said
+    batch = [line for line in re.split(r"[\r\n]+", said) if line.startswith("2 files |")]
+    shares = [int(share) for line in batch for share in re.findall(r"(\d+) %", line)[:1]]
+    assert shares == sorted(shares)
+    assert shares[0] == 0
+    assert shares[-1] == 100
+    assert any(0 < share < 50 for share in shares), "it moves while a file is under way"
+    assert all("B/s, " in line for line in batch)
+    assert any(re.search(r"\d+ % of it", line) for line in batch)
+    assert f"{tmp_path}/A.iso -> {tmp_path}/A.zso: 20.0 MB to " in said
+    assert "|" not in zsofs("pack", "--force", tmp_path).stderr
+    assert "|" not in _on_a_terminal("pack", "--quiet", "--force", str(tmp_path))
+
+
+def _on_a_terminal(*words: str) -> str:
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    process = subprocess.Popen([*ZSOFS, *words], stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    said = b""
+    with suppress(OSError):  # EIO: the other end is closed
+        while piece := os.read(ours, 65536):
+            said += piece
+    os.close(ours)
+    assert process.wait() == 0
+    return said.decode()
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/\xff\n\x1b[31m.iso"
+    with open(odd, "wb") as file:
+        file.write(IMAGE)
+    (report,) = reports("pack", os.fsdecode(odd))
+    assert os.fsencode(report["output"]) == odd[:-4] + b".zso"
+    said = zsofs("pack", "--force", os.fsdecode(odd)).stdout
+    assert "\x1b" not in said
+    assert said.count("\n") == 1
+
+
+def test_a_name_that_would_be_too_long(tmp_path: Path) -> None:
+    source = tmp_path / ("x" * 252)
+    source.write_bytes(IMAGE)
+    assert "File name too long" in zsofs("pack", source, code=8).stderr
+    assert names(tmp_path) == ["x" * 252]
+    zsofs("pack", source, "-o", tmp_path / "y.zso")
+    longest = tmp_path / ("ü" * 125 + ".iso")
+    longest.write_bytes(IMAGE)
+    zsofs("pack", longest)
+    assert image_of(longest.with_suffix(".zso")) == IMAGE
+
+
+def test_oddities_of_the_input_are_said(tmp_path: Path) -> None:
+    done = zsofs("pack", DATA / "ziso-compressor.zso", "-o", tmp_path / "a.zso")
+    assert "its writer lost the last byte" in done.stderr

@@ -1,0 +1,105 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""Calls for writing files that Python does not have."""
+
+from libc.errno cimport EINTR, errno
+from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memcmp
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+
+from os import fsencode, strerror
+
+cdef extern from *:
+    """
+    #ifndef _GNU_SOURCE
+    #define _GNU_SOURCE
+    #endif
+    #include <fcntl.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+
+    static int zsofs_start_writeback(int fd, int64_t offset, int64_t size)
+    {
+        return sync_file_range(fd, offset, size, SYNC_FILE_RANGE_WRITE);
+    }
+
+    /* RENAME_NOREPLACE */
+    static int zsofs_rename_new(const char *from, const char *to)
+    {
+        return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 1u);
+    }
+    """
+    int zsofs_start_writeback(int fd, int64_t offset, int64_t size) nogil
+    int zsofs_rename_new(const char *old, const char *new) nogil
+    ssize_t pwrite(int fd, const void *data, size_t size, int64_t offset) nogil
+
+cdef enum:
+    # What a hole is looked for in: the block of nearly every file system.
+    PIECE = 4096
+
+
+def start_writeback(int fd, int64_t offset, int64_t size):
+    """Have the system begin to write these bytes to disk, so that an fsync later is short.
+
+    It is a hint: a file system that cannot do it does not matter.
+    """
+    with nogil:
+        zsofs_start_writeback(fd, offset, size)
+
+
+def rename_new(old, new):
+    """Rename a file to a name that must be free.
+
+    Raises:
+        FileExistsError: it is not.
+        OSError: it failed; EINVAL and ENOSYS: this file system or kernel cannot do it.
+    """
+    cdef bytes from_path = fsencode(old)
+    cdef bytes to_path = fsencode(new)
+    if zsofs_rename_new(from_path, to_path) != 0:
+        raise OSError(errno, strerror(errno), new)
+
+
+def write_sparse(int fd, data, int64_t offset):
+    """Write *data* at *offset* of a new file, leaving holes for zeros.
+
+    Args:
+        fd: descriptor of a file that has nothing there yet.
+        data: the bytes.
+        offset: where it goes; holes are found best from a multiple of 4096 on.
+
+    Raises:
+        OSError: it failed.
+    """
+    cdef Py_buffer view
+    cdef int failed
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    with nogil:
+        failed = _write_sparse(fd, <const uint8_t *> view.buf, view.len, offset)
+    PyBuffer_Release(&view)
+    if failed:
+        raise OSError(failed, strerror(failed))
+
+
+cdef int _write_sparse(int fd, const uint8_t *data, size_t size, int64_t offset) noexcept nogil:
+    cdef size_t at = 0
+    cdef size_t end
+    cdef ssize_t done
+    while at < size:
+        if _is_zero(data + at, min(PIECE, size - at)):
+            at += PIECE
+            continue
+        end = at + PIECE
+        while end < size and not _is_zero(data + end, min(PIECE, size - end)):
+            end += PIECE
+        end = min(end, size)
+        while at < end:
+            done = pwrite(fd, data + at, end - at, offset + <int64_t> at)
+            if done < 0 and errno != EINTR:
+                return errno
+            if done > 0:
+                at += <size_t> done
+    return 0
+
+
+cdef bint _is_zero(const uint8_t *data, size_t size) noexcept nogil:
+    return data[0] == 0 and memcmp(data, data + 1, size - 1) == 0

@@ -1,0 +1,168 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""A look at a whole index at once, without the blocks: what it says, and where it is wrong."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+
+from zsofs._blocks cimport BlockReader, error_of
+from zsofs._codecs cimport *
+from zsofs._stored cimport *
+
+cdef enum:
+    # Entries that are fetched at once: 256 KiB of them.
+    SLICE = 65536
+    SAMPLES = 64
+
+
+cdef class Scan:
+    """What the index of an image says of its blocks.
+
+    Attributes:
+        bad: how many blocks have an entry that cannot be right.
+        overlapping: those of them that can be read all the same, but are stored plain in more
+            bytes than there are before the next block.
+        first_bad: the error of the first bad one; None if there is none.
+        plain: how many blocks are stored plain.
+        lz4: how many are stored as LZ4.
+        longest: stored bytes of the longest packed block but the last.
+        shortest: stored bytes of the shortest packed block but the last; 0 if there is none.
+        shortest_count: how many blocks are as short as that.
+        samples: numbers of some of these, from all over the image.
+    """
+
+    cdef readonly uint64_t bad
+    cdef readonly uint64_t overlapping
+    cdef readonly object first_bad
+    cdef readonly uint64_t plain
+    cdef readonly uint64_t lz4
+    cdef readonly uint64_t longest
+    cdef readonly uint64_t shortest
+    cdef readonly uint64_t shortest_count
+    cdef uint64_t[SAMPLES] _samples
+    cdef uint64_t _stride
+    cdef int _sample_count
+    cdef Failure _first
+
+    @property
+    def samples(self):
+        return [self._samples[at] for at in range(self._sample_count)]
+
+
+def scan(BlockReader reader not None, int fd):
+    """Look at every entry of the index of the file open as *fd*, which is read by position.
+
+    Raises:
+        zsofs.errors.SourceChangedError: the file is no longer the one that was opened.
+        OSError: the index could not be read.
+    """
+    cdef Image *image = &reader.image
+    cdef Scan found = Scan()
+    cdef uint8_t *memory = <uint8_t *> malloc(6 * (SLICE + 1))
+    cdef Failure failure
+    cdef int64_t result = 0
+    cdef uint64_t first = 0
+    failure.reason = 0
+    found._stride = 1
+    if memory is NULL:
+        raise MemoryError("no memory to read an index")
+    with nogil:
+        while first < image.block_count and result >= 0:
+            result = _scan_slice(image, fd, first, min(SLICE, image.block_count - first), memory,
+                                 found, &failure)
+            first += SLICE
+        free(memory)
+        result = check_unchanged(fd, image.source_size, image.source_mtime_ns, result, &failure)
+    if result < 0:
+        raise error_of(&failure)
+    if found.bad:
+        found.first_bad = error_of(&found._first)
+    return found
+
+
+cdef int64_t _scan_slice(Image *image, int fd, uint64_t first, uint64_t count, uint8_t *memory,
+                         Scan found, Failure *failure) noexcept nogil:
+    cdef bint is_dax = image.rule == RULE_DAX
+    cdef uint64_t needed = 4 * (count if is_dax else count + 1)
+    cdef uint8_t *sizes = NULL
+    cdef uint64_t number
+    cdef int64_t result
+    cdef Stored block
+    result = fetch(fd, memory, needed, image.index_offset + 4 * first, HOW_WAIT, failure)
+    if is_dax and result == <int64_t> needed:
+        sizes = memory + needed
+        needed = 2 * count
+        result = fetch(fd, sizes, needed, image.index_offset + 4 * image.block_count + 2 * first,
+                       HOW_WAIT, failure)
+    if result < 0:
+        return result
+    if <uint64_t> result < needed:  # it had room for all of it when it was opened
+        failure.reason = FAILED_CHANGED
+        return -3
+    for number in range(count):
+        failure.codec = 0
+        if (locate_block(image, &block, memory + 4 * number,
+                         NULL if sizes is NULL else sizes + 2 * number, first + number, failure)
+                and _is_within(image, &block, _distance(image, memory + 4 * number), found,
+                               failure)):
+            _count(found, &block, first + number)
+            continue
+        if not found.bad:
+            found._first = failure[0]
+        found.bad += 1
+    return 0
+
+
+cdef inline uint64_t _entry(const uint8_t *at) noexcept nogil:
+    return (<uint32_t> at[0] | <uint32_t> at[1] << 8 | <uint32_t> at[2] << 16
+            | <uint32_t> (at[3] & 0x7F) << 24)
+
+
+cdef inline uint64_t _distance(Image *image, const uint8_t *entry) noexcept nogil:
+    """Bytes from where a block begins to where the next one does."""
+    if image.rule == RULE_DAX:
+        return 0
+    return (_entry(entry + 4) - _entry(entry)) << image.shift
+
+
+cdef bint _is_within(Image *image, Stored *block, uint64_t distance, Scan found,
+                     Failure *failure) noexcept nogil:
+    """Whether all stored bytes of a block lie in the file, and none in the next block."""
+    cdef uint64_t have = image.source_size - block.offset
+    cdef bint is_plain = block.method == CODEC_PLAIN
+    if block.last and is_plain and have == block.length - 1 and image.codec == CODEC_LZ4:
+        return True  # the byte that one writer loses, see _codecs
+    if have < block.length:
+        return fail(failure, FAILED_CUT, block.length, have)
+    if is_plain and not block.last and distance < block.length:
+        found.overlapping += 1
+        return fail(failure, FAILED_OVERLAP, block.length, distance)
+    return True
+
+
+cdef void _count(Scan found, Stored *block, uint64_t number) noexcept nogil:
+    cdef int at
+    if block.method == CODEC_PLAIN:
+        found.plain += 1
+        return
+    if block.method == CODEC_LZ4:
+        found.lz4 += 1
+    if block.last:
+        return
+    found.longest = max(found.longest, block.length)
+    if found.shortest == 0 or block.length < found.shortest:
+        found.shortest = block.length
+        found.shortest_count = 0
+        found._sample_count = 0
+        found._stride = 1
+    if block.length != found.shortest:
+        return
+    if found.shortest_count % found._stride == 0:
+        if found._sample_count == SAMPLES:  # every other one of them is enough
+            for at in range(SAMPLES // 2):
+                found._samples[at] = found._samples[2 * at]
+            found._sample_count = SAMPLES // 2
+            found._stride *= 2
+        if found.shortest_count % found._stride == 0:
+            found._samples[found._sample_count] = number
+            found._sample_count += 1
+    found.shortest_count += 1

@@ -1,0 +1,129 @@
+"""What a terminal shows of a batch while it goes on: a bar for the file, one for all of them."""
+
+import sys
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from tqdm import tqdm
+
+from zsofs.tables import printable
+
+_FORM = "{desc} |{bar}| {percentage:3.0f} % {rate_fmt}, {remaining} left{postfix}"
+_LONGEST_NAME = 30
+
+
+class Bars:
+    """The bars; without a terminal there are none, and lines are printed all the same."""
+
+    _interrupted = "nothing half-finished is left"
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bars = not quiet and sys.stderr.isatty()
+        self._file_bar: tqdm[Any] | None = None
+        self._batch_bar: tqdm[Any] | None = None
+        self._sizes: dict[str, int] = {}
+        self._path = ""
+        self._plain = self._taken = self._made = 0
+        self._moved = self._all_taken = self._all_made = 0
+
+    def __enter__(self) -> Self:
+        tqdm.monitor_interval = 0  # no thread of its own
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._close_file_bar()
+        if self._batch_bar is not None:
+            self._batch_bar.close()
+        if kind is None:
+            self._sum_up()
+        elif not self._quiet and not issubclass(kind, Exception):
+            print(f"zsofs: interrupted; {self._interrupted}", file=sys.stderr)
+
+    def begin(self, inputs: Sequence[tuple[str, int]]) -> None:
+        """The inputs that are to come, and the sizes of their files in bytes."""
+        self._sizes = dict(inputs)
+        if self._bars and len(inputs) > 1:
+            total = sum(self._sizes.values())
+            self._batch_bar = self._bar(f"{len(inputs)} files", total, position=1)
+
+    def file(self, path: str, plain: int) -> None:
+        """Work on a file begins, whose image has *plain* bytes."""
+        self._path, self._plain = path, plain
+        self._taken = self._made = self._moved = 0
+        if self._bars:
+            name = printable(path.rpartition("/")[2])
+            if len(name) > _LONGEST_NAME:
+                name = name[: _LONGEST_NAME - 1] + "…"
+            self._file_bar = self._bar(name, plain, position=0)
+
+    def _bar(self, title: str, total: int, position: int) -> "tqdm[Any]":
+        return tqdm(
+            total=total,
+            desc=title,
+            bar_format=_FORM,
+            position=position,
+            unit="B",
+            unit_scale=True,
+            leave=False,
+            dynamic_ncols=True,
+            mininterval=0.2,
+            file=sys.stderr,
+        )
+
+    def advance(self, plain: int, stored: int) -> None:
+        """See :class:`zsofs.pack.Watcher`."""
+        self._taken += plain
+        self._made += stored
+        if self._file_bar is not None:
+            _show_share(self._file_bar, self._made, self._taken)
+            self._file_bar.update(plain)
+        if self._batch_bar is not None and self._taken <= self._plain:
+            self._all_taken += plain
+            self._all_made += stored
+            _show_share(self._batch_bar, self._all_made, self._all_taken)
+            self._move_batch_to(self._sizes.get(self._path, 0) * self._taken // self._plain)
+
+    def check(self) -> None:
+        """See :class:`zsofs.pack.Watcher`."""
+        if self._file_bar is not None:
+            self._file_bar.set_postfix_str("reading back", refresh=False)
+            self._file_bar.reset()
+
+    def _finish(self, path: str) -> None:
+        """A file is done with, and what there was to say of it is said."""
+        if path != self._path:  # nothing was done with it
+            self._moved = 0
+        self._move_batch_to(self._sizes.get(path, 0))
+        self._path, self._moved = "", 0
+
+    def _move_batch_to(self, share: int) -> None:
+        """Show so many bytes of the present input's file as done."""
+        if self._batch_bar is not None:
+            self._batch_bar.update(share - self._moved)
+            self._moved = share
+
+    def _close_file_bar(self) -> None:
+        if self._file_bar is not None:
+            self._file_bar.close()
+            self._file_bar = None
+
+    def _print(self, text: str, stream: TextIO) -> None:
+        if self._bars:
+            tqdm.write(text, file=stream)
+        else:
+            print(text, file=stream, flush=True)
+
+    def _sum_up(self) -> None:
+        """Say how the batch went, when all of it is done."""
+
+
+def _show_share(bar: "tqdm[Any]", made: int, taken: int) -> None:
+    if made:
+        bar.set_postfix_str(f"{100 * made / taken:.0f} % of it", refresh=False)

@@ -1,0 +1,298 @@
+"""Many files to pack or unpack: which ones, under which names, and what became of each."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from types import FrameType
+
+from zsofs.digests import Digests
+from zsofs.errors import InputError, UsageError, ZsofsError, reason
+from zsofs.names import has_disc_ending, is_packed_name
+from zsofs.original import Original, original
+from zsofs.output import sync_folder
+from zsofs.pack import Care, Outcome, measure, pack
+from zsofs.packing import Packing
+from zsofs.progress import Report, Reporter
+from zsofs.unpack import pour, unpack
+
+STANDARD_OUTPUT = "-"
+
+_VOLUME_MARK = 0x8001
+"""Where an ISO 9660 image has the letters CD001."""
+
+_SAME_TIME_NS = 2_000_000_000
+"""FAT keeps times to two seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a command line asks for.
+
+    Attributes:
+        inputs: files and folders.
+        output: a file or folder; None for beside each input.
+        recursive: also what lies in the folders below a folder.
+        packing: how to pack; None to unpack.
+        care: how careful to be; ``replace`` is ``--force``.
+        delete_source: delete each input once its copy is there and checked.
+        measure: only say how long packed files would be.
+    """
+
+    inputs: Sequence[str]
+    output: str | None
+    recursive: bool
+    packing: Packing | None
+    care: Care
+    delete_source: bool = False
+    measure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One input.
+
+    Attributes:
+        path: of the file.
+        base: path of its copy, without the ending.
+        found: it was found in a folder, not named.
+        exact: *base* is the whole path.
+    """
+
+    path: str
+    base: str
+    found: bool = False
+    exact: bool = False
+
+
+class _Skipped(Exception):
+    """There is nothing to do for an input, for the reason given."""
+
+
+def run(wish: Wish, reporter: Reporter) -> int:
+    """Do it; returns the exit code.
+
+    Raises:
+        UsageError: the command line makes no sense.
+    """
+    jobs, unread = _jobs(wish)
+    with _orderly_end(), reporter:
+        batch = _Batch(wish, reporter)
+        for path, error in unread:
+            reporter.tell(Report(path, "", "failed", error=error))
+        reporter.begin([(job.path, _size_of(job.path)) for job in jobs])
+        for job in jobs:
+            batch.do(job)
+    return InputError.exit_code if reporter.failed else 0
+
+
+@dataclass(slots=True)
+class _Batch:
+    wish: Wish
+    reporter: Reporter
+    made: dict[str, str] = field(default_factory=dict)
+
+    def do(self, job: Job) -> None:
+        """One input, whatever becomes of it."""
+        begun = time.monotonic()
+        report = Report(job.path)
+        try:
+            with original(job.path) as image:
+                report.target = target = self._target(job, image)
+                report.plain = image.size
+                self._check_target(job, image, target)
+                self.reporter.file(job.path, image.size)
+                outcome = self._convert(image, target)
+                self.made[os.path.realpath(target)] = job.path
+                if self.wish.delete_source and not _is_same(job.path, target):
+                    image.remove()
+                    sync_folder(os.path.dirname(job.path))
+            report.state = self._done
+            report.stored = outcome.size if self.wish.packing else image.status.st_size
+            report.digests = outcome.digests
+            report.remarks = image.remarks
+        except _Skipped as why:
+            report.state, report.error = "skipped", str(why)
+        except BrokenPipeError:
+            raise
+        except (OSError, ZsofsError, MemoryError) as error:
+            report.state, report.error = "failed", reason(error) or "there is not enough memory"
+        report.seconds = time.monotonic() - begun
+        self.reporter.tell(report)
+
+    @property
+    def _done(self) -> str:
+        if self.wish.measure:
+            return "measured"
+        return "packed" if self.wish.packing else "unpacked"
+
+    def _convert(self, image: Original, target: str) -> Outcome:
+        wish, watcher = self.wish, self.reporter
+        if wish.packing is None:
+            if target == STANDARD_OUTPUT:
+                return pour(image, sys.stdout.fileno(), watcher)
+            return unpack(image, target, wish.care, watcher)
+        if wish.measure:
+            return Outcome(measure(image, wish.packing, watcher), Digests())
+        return pack(image, target, wish.packing, wish.care, watcher)
+
+    def _target(self, job: Job, image: Original) -> str:
+        if job.exact:
+            return job.base
+        return job.base + (".zso" if self.wish.packing else image.ending)
+
+    def _check_target(self, job: Job, image: Original, target: str) -> None:
+        """See that the copy may be made.
+
+        Raises:
+            _Skipped: it need not be.
+            InputError: it must not be.
+        """
+        wish = self.wish
+        if wish.packing is None and image.disc is None:
+            raise InputError("it is not packed in any way that zsofs reads")
+        if job.found and wish.packing and image.disc is None and not _looks_like_disc(job, image):
+            raise _Skipped("it is no disc image")
+        if target == STANDARD_OUTPUT or wish.measure:
+            return
+        self._check_name(job, image, target)
+
+    def _check_name(self, job: Job, image: Original, target: str) -> None:
+        """See that the name of the copy is free, or may be taken; raises as above."""
+        wish = self.wish
+        if os.path.realpath(job.path) in self.made:
+            raise _Skipped("it has just been made")
+        other = self.made.get(os.path.realpath(target))
+        if other is not None:
+            raise InputError(f"{target} has just been made from {other}; give -o or rename one")
+        if not os.path.lexists(target):
+            return
+        if _is_same(job.path, target):
+            _check_in_place(wish, target)
+        elif not wish.care.replace:
+            if _is_whole_copy(image, target, packed=wish.packing is not None):
+                kept = "; the source was kept" if wish.delete_source else ""
+                raise _Skipped(f"{target} is there already{kept}")
+            raise InputError(f"{target} exists and is not a newer copy of it; --force replaces it")
+        elif not os.path.isfile(target):
+            raise InputError(f"{target} exists and is no file")
+
+
+def _check_in_place(wish: Wish, target: str) -> None:
+    """See whether an input may be replaced by its own copy."""
+    if not wish.care.replace:
+        if wish.packing is None:
+            raise InputError(f"{target} is its own name; give another one with -o")
+        raise _Skipped("it is packed already; --force packs it anew")
+    if not wish.care.verify:
+        raise InputError("its copy would replace it unchecked; leave --no-verify away")
+
+
+def _is_same(path: str, target: str) -> bool:
+    with suppress(OSError):
+        return os.path.samefile(path, target)
+    return False
+
+
+def _is_whole_copy(image: Original, target: str, *, packed: bool) -> bool:
+    """Whether *target* has all of the image, as far as a quick look tells, and is no older."""
+    try:
+        with original(target, as_it_is=not packed) as there:
+            return (
+                there.size == image.size
+                and (there.disc is not None) is packed
+                and there.status.st_mtime_ns > image.status.st_mtime_ns - _SAME_TIME_NS
+            )
+    except ZsofsError:
+        return False
+
+
+def _looks_like_disc(job: Job, image: Original) -> bool:
+    """Whether a plain file is a disc image: memory cards are called ``.bin``, too."""
+    if image.raw_cd or job.path.lower().endswith(".iso"):
+        return True
+    mark = bytearray(5)
+    if image.size < _VOLUME_MARK + len(mark):
+        return False
+    image.read_into(_VOLUME_MARK, memoryview(mark))
+    return mark == b"CD001"
+
+
+def _jobs(wish: Wish) -> tuple[list[Job], list[tuple[str, str]]]:
+    """What is to be done, and the folders that cannot be read, with the reason."""
+    several = len(wish.inputs) > 1 or any(os.path.isdir(path) for path in wish.inputs)
+    output = wish.output
+    if output == STANDARD_OUTPUT:
+        if several or wish.packing:
+            raise UsageError("-o - takes one file, and is for `zsofs unpack` only")
+        return [Job(wish.inputs[0], STANDARD_OUTPUT, exact=True)], []
+    into_folder = output is not None and (several or os.path.isdir(output) or output.endswith("/"))
+    if into_folder and os.path.lexists(output or "") and not os.path.isdir(output or ""):
+        raise UsageError(f"-o {output} is no folder; several files need one")
+    jobs: list[Job] = []
+    unread: list[tuple[str, str]] = []
+    for path in wish.inputs:
+        if os.path.isdir(path):
+            for found in _files_in(path, wish, unread):
+                own = os.path.relpath(found, path)
+                base = _base(found if output is None else os.path.join(output, own))
+                jobs.append(Job(found, base, found=True))
+        elif output is None:
+            jobs.append(Job(path, _base(path)))
+        elif into_folder:
+            jobs.append(Job(path, _base(os.path.join(output, os.path.basename(path)))))
+        else:
+            jobs.append(Job(path, output, exact=True))
+    return jobs, unread
+
+
+def _base(path: str) -> str:
+    """A path without the ending of a disc."""
+    return os.path.splitext(path)[0] if has_disc_ending(os.fsencode(path)) else path
+
+
+def _files_in(folder: str, wish: Wish, unread: list[tuple[str, str]]) -> Iterator[str]:
+    """The files of a folder that may be asked for; hidden ones and links are not."""
+    wanted: Callable[[bytes], bool] = has_disc_ending if wish.packing else is_packed_name
+
+    def cannot(error: OSError) -> None:
+        unread.append((str(error.filename), f"the folder cannot be read: {reason(error)}"))
+
+    for path, folders, names in os.walk(folder, onerror=cannot):
+        below = [name for name in sorted(folders) if wish.recursive and name[0] != "."]
+        # What earlier runs have put into a folder of its own is no input.
+        folders[:] = [
+            name for name in below if not _is_same(os.path.join(path, name), wish.output or "")
+        ]
+        for name in sorted(names):
+            whole = os.path.join(path, name)
+            if name[0] != "." and wanted(os.fsencode(name)) and not os.path.islink(whole):
+                yield whole
+
+
+def _size_of(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+@contextmanager
+def _orderly_end() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end this in order: nothing half-finished stays."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # not where nohup has it ignored
+            before[number] = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,163 @@
+"""Which files were whole when `zsofs verify` read them, kept for the next time.
+
+Only files that were whole are kept: a bad one is looked at again. What a DAT says is not kept, so
+another DAT is another question to the same checksums.
+"""
+
+import json
+import logging
+import os
+import sqlite3
+import time
+from pathlib import Path
+
+from zsofs.catalog import Key, cache_folder
+from zsofs.digests import Digests
+from zsofs.disc import Media, System
+from zsofs.verdict import Whole
+
+log = logging.getLogger(__name__)
+
+_VERSION = 1
+"""Raised whenever a row comes to mean something else, or a file would be judged differently."""
+
+_RACY_NS = 2_000_000_000
+"""What changed so recently is not kept: another change within the same tick of a file system's
+clock, two seconds on FAT, would not show in its times."""
+
+_WAIT_SECONDS = 2.0
+
+_COLUMNS = "size, mtime_ns, ctime_ns, checked_at, whole"
+_SCHEMA = f"CREATE TABLE file (path BLOB PRIMARY KEY, {_COLUMNS}) WITHOUT ROWID"
+
+
+class Checked:
+    """The whole files. A store that cannot be used costs the keeping, and nothing else."""
+
+    def __init__(self, connection: sqlite3.Connection | None) -> None:
+        self._connection = connection
+
+    def find(self, path: str, key: Key) -> tuple[Whole, float] | None:
+        """What was found in this very content of a file, and when; None if that is not known."""
+        if self._connection is None:
+            return None
+        query = f"SELECT {_COLUMNS} FROM file WHERE path = ?"
+        try:
+            row = self._connection.execute(query, (os.fsencode(path),)).fetchone()
+            if row is None or row[:3] != key:
+                return None
+            return _whole(json.loads(row[4])), float(row[3])
+        except (sqlite3.Error, ValueError, TypeError, KeyError, AttributeError) as error:
+            log.info("what was checked before cannot be read: %s", error)
+            return None
+
+    def keep(self, path: str, key: Key, whole: Whole) -> None:
+        """Keep what was found in a file."""
+        if self._connection is None or time.time_ns() - max(key[1:]) < _RACY_NS:
+            return
+        values = (os.fsencode(path), *key, time.time(), json.dumps(_as_object(whole)))
+        try:
+            with self._connection:
+                self._connection.execute(
+                    f"INSERT OR REPLACE INTO file (path, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
+                    values,
+                )
+        except (sqlite3.Error, OverflowError, UnicodeError) as error:
+            log.warning("what was checked cannot be kept: %s", error)
+            self._connection = None
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._connection is not None:
+            self._connection.close()
+
+
+def open_checked() -> Checked:
+    """The store of this user; an empty one if it cannot be used, which the log tells."""
+    folder = cache_folder()
+    if folder is None:
+        return Checked(None)
+    file = folder / "verified.sqlite"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        connection = _connected(file)
+        if connection is None:
+            for ending in ("", "-wal", "-shm"):
+                file.with_name(file.name + ending).unlink(missing_ok=True)
+            connection = _connected(file)
+    except (sqlite3.Error, OSError) as error:
+        log.warning("nothing that was checked can be kept at %s: %s", file, error)
+        return Checked(None)
+    return Checked(connection)
+
+
+def _connected(file: Path) -> sqlite3.Connection | None:
+    """A connection to the store, made if it is not there; None if it is broken or of another kind.
+
+    Raises:
+        sqlite3.OperationalError: it cannot be used now.
+    """
+    connection = sqlite3.connect(file, timeout=_WAIT_SECONDS)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                connection.execute(_SCHEMA)
+                connection.execute(f"PRAGMA user_version = {_VERSION}")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if (
+            version == _VERSION
+            and connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+            and connection.execute(f"SELECT path, {_COLUMNS} FROM file LIMIT 1").fetchall() != [()]
+        ):
+            return connection
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # else it has no such table
+            raise
+        return None
+    except sqlite3.DatabaseError:
+        pass
+    connection.close()
+    return None
+
+
+def _as_object(whole: Whole) -> dict[str, object]:
+    return {
+        "size": whole.size,
+        "crc32": whole.digests.crc32,
+        "md5": whole.digests.md5,
+        "sha1": whole.digests.sha1,
+        "sealed": whole.sealed,
+        "packed": whole.packed,
+        "raw_cd": whole.raw_cd,
+        "system": whole.system.value,
+        "media": whole.media.value,
+        "remarks": whole.remarks,
+    }
+
+
+def _whole(said: dict[str, object]) -> Whole:
+    """What a row says.
+
+    Raises:
+        TypeError: it makes no sense.
+        ValueError: it makes no sense.
+        KeyError: it makes no sense.
+    """
+    size, remarks = said["size"], said["remarks"]
+    if not isinstance(size, int) or not isinstance(remarks, list):
+        raise TypeError("a row of another kind")
+    return Whole(
+        size,
+        Digests(str(said["crc32"]), str(said["md5"]), str(said["sha1"])),
+        bool(said["sealed"]),
+        bool(said["packed"]),
+        bool(said["raw_cd"]),
+        System(said["system"]),
+        Media(said["media"]),
+        tuple(map(str, remarks)),
+    )

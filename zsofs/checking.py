@@ -1,0 +1,220 @@
+"""Whether one image is whole: its header and index, every block, and the seal it may carry."""
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from zsofs._index import Scan, scan
+from zsofs.digests import Digests, digester
+from zsofs.errors import BlockError, InputError
+from zsofs.formats.geometry import Geometry, Rule
+from zsofs.original import Original
+from zsofs.places import files_at
+from zsofs.stream import Chunk, chunk_size, cores, stream
+
+_PLAIN_BLOCK = 2048
+"""Of a plain image, which has no blocks; it only decides how much is read at once."""
+
+_SLICE = 1 << 20
+"""Bytes of an index that are read at once for its checksum."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What is wrong with an image.
+
+    Attributes:
+        reason: a sentence; of the first bad block, where there is one.
+        bad: how many blocks are bad; 0 where it is no block that is.
+        block: number of the first bad one.
+        file_offset: where its stored bytes begin in the file; -1 if that is not known.
+        image_offset: where its plain bytes begin in the image.
+        files: the files of the disc that have bytes in it.
+    """
+
+    reason: str
+    bad: int = 0
+    block: int = -1
+    file_offset: int = -1
+    image_offset: int = -1
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a check found.
+
+    Attributes:
+        damage: None if the image is whole.
+        digests: of the image, if all of it was read.
+        sealed: it was compared with its seal.
+        remarks: what else a person should hear of.
+    """
+
+    damage: Damage | None
+    digests: Digests = field(default_factory=Digests)
+    sealed: bool = False
+    remarks: tuple[str, ...] = ()
+
+
+def check(image: Original, advance: Callable[[int], None], *, quick: bool) -> Outcome:
+    """Check an image.
+
+    Args:
+        image: the open image.
+        advance: is told of plain bytes that have been read.
+        quick: leave the blocks alone, and check only what tells where they lie.
+
+    Raises:
+        zsofs.errors.InputError: the file could not be read.
+        zsofs.errors.SourceChangedError: it was written to meanwhile.
+        OSError: its index could not be read.
+    """
+    found = scan(image.reader, image.source.fd) if image.reader is not None else None
+    index = _damaged_index(image)
+    remarks = [*_stray_end(image)]
+    if quick:
+        damage = _at(image, found.first_bad, found.bad) if found and found.first_bad else index
+        return Outcome(damage or _damaged_seal(image), remarks=(*image.remarks, *remarks))
+    digests, first, bad = _read(image, advance)
+    if found is not None and found.first_bad is not None:
+        first, bad = _with_entries(found, found.first_bad, first, bad)
+    if first is not None:
+        if index is not None:
+            remarks.append(index.reason)
+        return Outcome(_at(image, first, bad), remarks=(*image.remarks, *remarks))
+    damage = index or _damaged_seal(image) or _differing(image, digests)
+    return Outcome(
+        damage, digests, image.seal is not None and damage is None, (*image.remarks, *remarks)
+    )
+
+
+def _with_entries(
+    found: Scan, wrong: BlockError, first: BlockError | None, bad: int
+) -> tuple[BlockError, int]:
+    """The first bad block and their number, with those whose entries alone show it.
+
+    A block that lies in the next one is stored plain, and so can be «decoded» all the same.
+    """
+    if first is None or wrong.block < first.block:
+        first = wrong
+    return first, max(bad + found.overlapping, found.bad)
+
+
+def _read(
+    image: Original, advance: Callable[[int], None]
+) -> tuple[Digests, BlockError | None, int]:
+    """Read all of an image: its checksums, the first bad block, and how many of them there are."""
+    block_size = image.geometry.block_size if image.geometry else _PLAIN_BLOCK
+    done = 0
+    try:
+        with (
+            digester(every=True) as taker,
+            stream(image, Chunk, block_size, workers=cores(), digester=taker) as chunks,
+        ):
+            for chunk in chunks:
+                done = chunk.offset + len(chunk.plain)
+                advance(len(chunk.plain))
+        return taker.result(), None, 0
+    except BlockError:
+        assert image.geometry is not None
+        first, bad = _count(image, image.geometry, done, advance)
+    if first is None:
+        raise InputError(
+            "a block could be decoded at the second try only; this machine's memory or the disk is"
+            " not to be trusted"
+        )
+    return Digests(), first, bad
+
+
+def _count(
+    image: Original, geometry: Geometry, begin: int, advance: Callable[[int], None]
+) -> tuple[BlockError | None, int]:
+    """The first bad block from the offset *begin* on, and how many there are from there on."""
+    size = chunk_size(geometry.block_size, geometry.size)
+    out = memoryview(bytearray(size))
+    first, bad = None, 0
+    for offset in range(begin, geometry.size, size):
+        length = min(size, geometry.size - offset)
+        try:
+            image.read_into(offset, out[:length])
+        except BlockError:
+            for error in _bad_blocks(image, geometry.block_size, offset, out[:length]):
+                first = first or error
+                bad += 1
+        advance(length)
+    return first, bad
+
+
+def _bad_blocks(
+    image: Original, block_size: int, begin: int, out: memoryview
+) -> "list[BlockError]":
+    errors = []
+    for at in range(0, len(out), block_size):
+        try:
+            image.read_into(begin + at, out[at : at + block_size])
+        except BlockError as error:
+            errors.append(error)
+    return errors
+
+
+def _at(image: Original, error: BlockError, bad: int) -> Damage:
+    """The damage of which *error* is the first bad block."""
+    assert image.geometry is not None
+    begin = error.block * image.geometry.block_size
+    end = min(begin + image.geometry.block_size, image.size)
+    files = files_at(image.read, image.size, begin, end, raw_cd=image.raw_cd)
+    return Damage(str(error), bad, error.block, error.offset, begin, files)
+
+
+def _stray_end(image: Original) -> Iterator[str]:
+    """A word on what stands where a seal would."""
+    geometry = image.geometry
+    if geometry is None or geometry.rule is not Rule.FRAMED:
+        return
+    if image.seal is None and not image.seal_error and geometry.data_end < image.source.size:
+        yield "what follows the last block is no seal"
+
+
+def _damaged_seal(image: Original) -> Damage | None:
+    if not image.seal_error:
+        return None
+    assert image.geometry is not None
+    return Damage(image.seal_error, file_offset=image.geometry.data_end)
+
+
+def _damaged_index(image: Original) -> Damage | None:
+    """Whether the index is another than the one that was sealed."""
+    seal, geometry = image.seal, image.geometry
+    if seal is None or geometry is None:
+        return None
+    found = 0
+    for offset in range(geometry.index_offset, geometry.data_start, _SLICE):
+        length = min(_SLICE, geometry.data_start - offset)
+        found = zlib.crc32(image.source.read_at(offset, length), found)
+    if f"{found:08x}" == seal.index_crc32:
+        return None
+    return Damage(
+        f"the index has CRC-32 {found:08x}, the seal says {seal.index_crc32}: one of them is"
+        " damaged",
+        file_offset=geometry.index_offset,
+    )
+
+
+def _differing(image: Original, digests: Digests) -> Damage | None:
+    """Whether the image is another than the one that was sealed."""
+    seal = image.seal
+    if seal is None:
+        return None
+    for name, found, said in (
+        ("SHA-1", digests.sha1, seal.sha1),
+        ("MD5", digests.md5, seal.md5),
+        ("CRC-32", digests.crc32, seal.crc32),
+    ):
+        if found != said:
+            assert image.geometry is not None
+            return Damage(
+                f"the image has {name} {found}, the seal says {said}: one of them is damaged",
+                file_offset=image.geometry.data_end,
+            )
+    return None

@@ -1,0 +1,122 @@
+"""What packing and unpacking say: bars on a terminal, lines or JSON for each file, a summary."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from zsofs.bars import Bars
+from zsofs.digests import Digests
+from zsofs.tables import counted, printable, size
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of one input.
+
+    Attributes:
+        path: of the input.
+        target: path of its copy.
+        state: ``packed``, ``unpacked``, ``measured``, ``skipped`` or ``failed``.
+        plain: bytes of the image.
+        stored: bytes of the packed file.
+        seconds: how long it took.
+        digests: of the image.
+        remarks: oddities of the input.
+        error: why it was skipped or failed.
+    """
+
+    path: str
+    target: str = ""
+    state: str = "failed"
+    plain: int = 0
+    stored: int = 0
+    seconds: float = 0.0
+    digests: Digests = field(default_factory=Digests)
+    remarks: tuple[str, ...] = ()
+    error: str = ""
+
+
+class Reporter(Bars):
+    """Says how a batch goes. It is a :class:`zsofs.pack.Watcher`.
+
+    Attributes:
+        failed: how many inputs failed.
+    """
+
+    def __init__(self, *, quiet: bool, as_json: bool, to_stdout: bool = True) -> None:
+        """*to_stdout* is false where standard output takes the image itself."""
+        super().__init__(quiet=quiet)
+        self.failed = 0
+        self._json = as_json
+        self._lines = sys.stdout if to_stdout else sys.stderr
+        self._done: list[Report] = []
+
+    def tell(self, report: Report) -> None:
+        """A file is done with."""
+        self._close_file_bar()
+        self._done.append(report)
+        self.failed += report.state == "failed"
+        if report.state == "failed":
+            self._print(f"zsofs: {printable(report.path)}: {printable(report.error)}", sys.stderr)
+        for remark in report.remarks:
+            self._print(f"zsofs: {printable(report.path)}: {printable(remark)}", sys.stderr)
+        if self._json:
+            self._print(json.dumps(_as_object(report)), self._lines)
+        elif not self._quiet and report.state != "failed":
+            self._print(_line(report), self._lines)
+        self._finish(report.path)
+
+    def _sum_up(self) -> None:
+        if len(self._done) < 2 or self._quiet or self._json:
+            if not self._done and not self._quiet:
+                print("zsofs: there is nothing to do here", file=sys.stderr)
+            return
+        print(_summary(self._done), file=self._lines, flush=True)
+
+
+def _line(report: Report) -> str:
+    path, target = printable(report.path), printable(report.target)
+    if report.state == "skipped":
+        return f"{path}: skipped, {printable(report.error)}"
+    sizes = f"{size(report.plain)} to {size(report.stored)}"
+    share = f" ({100 * report.stored / report.plain:.0f} %)" if report.plain else ""
+    speed = f", {report.plain / 1e6 / report.seconds:.0f} MB/s" if report.seconds else ""
+    if report.state == "unpacked":
+        return f"{path} -> {target}: {size(report.stored)} to {size(report.plain)}{speed}"
+    if report.state == "measured":
+        return f"{path}: {sizes}{share}{speed}"
+    return f"{path} -> {target}: {sizes}{share}{speed}"
+
+
+def _summary(reports: Sequence[Report]) -> str:
+    parts = []
+    for state in ("packed", "unpacked", "measured", "skipped", "failed"):
+        some = [report for report in reports if report.state == state]
+        if some and state in ("skipped", "failed"):
+            parts.append(f"{len(some)} {state}")
+        elif some:
+            plain, stored = (sum(getattr(r, name) for r in some) for name in ("plain", "stored"))
+            parts.append(
+                f"{counted(len(some), 'file')} {state}, {size(plain)} plain, {size(stored)} packed"
+            )
+    lines = ["; ".join(parts)]
+    lines += [f"  failed: {printable(r.path)}" for r in reports if r.state == "failed"]
+    return "\n".join(lines)
+
+
+def _as_object(report: Report) -> dict[str, Any]:
+    return {
+        "input": report.path,
+        "output": report.target,
+        "state": report.state,
+        "plain_bytes": report.plain,
+        "stored_bytes": report.stored,
+        "seconds": round(report.seconds, 3),
+        "crc32": report.digests.crc32,
+        "md5": report.digests.md5,
+        "sha1": report.digests.sha1,
+        "remarks": report.remarks,
+        "error": report.error,
+    }

@@ -1,0 +1,124 @@
+"""The seal of a ZSOZ file: what was packed, written behind its last block so that it checks itself.
+
+A seal is one zstd skippable frame that begins just where the last index entry points: u32 magic,
+u32 length, and as many bytes of JSON. ``docs/format.md`` describes it for writers of other readers.
+"""
+
+import json
+import re
+import struct
+from dataclasses import dataclass
+
+from zsofs.errors import DamagedError
+
+_FRAME = struct.Struct("<II")
+_MAGIC = 0x184D2A5A
+_MAX_TEXT = 4096
+HEADER_SIZE = 24
+"""Bytes of the file's header, of which a seal has a copy."""
+
+MAX_SIZE = _FRAME.size + _MAX_TEXT
+"""The longest seal, in bytes; one that zsofs writes has about 300."""
+
+_DIGITS = {"header": 2 * HEADER_SIZE, "index_crc32": 8, "crc32": 8, "md5": 32, "sha1": 40}
+"""Hexadecimal digits of the values that are written so, all in lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """What a ZSOZ file says of itself and of the image in it.
+
+    Attributes:
+        version: of the zsofs that wrote it.
+        header: the 24 bytes of the file's header.
+        index_crc32: CRC-32 of the index as it is stored, eight hexadecimal digits.
+        size: of the plain image, in bytes.
+        crc32: of the plain image, eight hexadecimal digits.
+        md5: of the plain image, 32 hexadecimal digits.
+        sha1: of the plain image, 40 hexadecimal digits.
+    """
+
+    version: str
+    header: bytes
+    index_crc32: str
+    size: int
+    crc32: str
+    md5: str
+    sha1: str
+
+    def to_bytes(self) -> bytes:
+        """The seal as it stands in the file."""
+        said = {
+            "zsofs": self.version,
+            "header": self.header.hex(),
+            "index_crc32": self.index_crc32,
+            "size": self.size,
+            "crc32": self.crc32,
+            "md5": self.md5,
+            "sha1": self.sha1,
+        }
+        text = json.dumps(said, separators=(",", ":")).encode()
+        return _FRAME.pack(_MAGIC, len(text)) + text
+
+    def check_header(self, header: bytes) -> None:
+        """Compare the copy of the header with *header*, the first 24 bytes of the file.
+
+        Raises:
+            DamagedError: they differ.
+        """
+        if header != self.header:
+            at = next(at for at in range(HEADER_SIZE) if header[at] != self.header[at])
+            raise DamagedError(
+                f"the header and its copy in the seal differ at byte {at}: one of them is damaged"
+            )
+
+
+def parse(data: bytes) -> Seal | None:
+    """The seal at the beginning of *data*.
+
+    Args:
+        data: the :data:`MAX_SIZE` bytes from the end of the last block on; fewer at the end of
+            the file.
+
+    Returns:
+        The seal, or None if there is none, which is legal.
+
+    Raises:
+        DamagedError: there is one, but it is cut, or cannot be read.
+    """
+    magic = _FRAME.pack(_MAGIC, 0)[:4]
+    if not data or data[:4] != magic[: len(data)]:
+        return None
+    if len(data) < _FRAME.size:
+        raise DamagedError(f"the file is cut: it ends {len(data)} bytes into its seal")
+    length = _FRAME.unpack_from(data)[1]
+    if length > _MAX_TEXT:
+        raise DamagedError(f"the seal is damaged: it gives its length as {length}")
+    if len(data) < _FRAME.size + length:
+        raise DamagedError(
+            f"the file is cut: it ends {len(data)} bytes into its seal, which has"
+            f" {_FRAME.size + length}"
+        )
+    try:
+        said = json.loads(data[_FRAME.size : _FRAME.size + length].decode())
+    except (ValueError, RecursionError):
+        raise DamagedError("the seal is damaged: it is no JSON text") from None
+    return _checked(said)
+
+
+def _checked(said: object) -> Seal:
+    """What a seal says, once every value in it has its form."""
+    if not isinstance(said, dict):
+        raise DamagedError("the seal is damaged: it is no JSON object")
+    for key, digits in _DIGITS.items():
+        if not re.fullmatch(f"[0-9a-f]{{{digits}}}", str(said.get(key))):
+            raise DamagedError(f"the seal is damaged: its {key} is not {digits} hexadecimal digits")
+    version, size = said.get("zsofs"), said.get("size")
+    if not isinstance(version, str):
+        raise DamagedError("the seal is damaged: it does not say which zsofs wrote it")
+    header = bytes.fromhex(said["header"])
+    if type(size) is not int or size != int.from_bytes(header[8:16], "little"):
+        raise DamagedError("the seal is damaged: the size in it is not that of its header")
+    return Seal(
+        version, header, said["index_crc32"], size, said["crc32"], said["md5"], said["sha1"]
+    )

@@ -1,0 +1,118 @@
+"""What a whole image is, by its checksums: a disc of a DAT, another, or one not to be compared."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from zsofs.dat import Dat
+from zsofs.digests import Digests
+from zsofs.disc import Media, System
+
+_MOST_NAMED = 3
+"""How many games a sentence names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """An image that has been read from end to end.
+
+    Attributes:
+        size: in bytes.
+        digests: of it.
+        sealed: it is the one that its container says it is.
+        packed: it lies in a container.
+        raw_cd: it has the 2352-byte sectors of a CD.
+        system: the console it is for.
+        media: what it was pressed on.
+        remarks: oddities a person should hear of.
+    """
+
+    size: int
+    digests: Digests
+    sealed: bool
+    packed: bool
+    raw_cd: bool
+    system: System
+    media: Media
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is said of a file.
+
+    Attributes:
+        state: ``verified``, ``sealed``, ``whole``, ``unknown``, ``not comparable``, ``sound``,
+            ``bad`` or ``unreadable``.
+        reason: a sentence, without a full stop.
+        game: of the DAT, where it was found in it.
+        dat: the name of the DAT that has it.
+    """
+
+    state: str
+    reason: str
+    game: str = ""
+    dat: str = ""
+
+
+def judge(whole: Whole, dats: Sequence[Dat], stem: str) -> Verdict:
+    """What a whole image is.
+
+    Args:
+        whole: the image.
+        dats: those that a user gave.
+        stem: the name of its file without the ending: it may be that of a game.
+    """
+    for dat in dats:
+        found = dat.matches(whole.size, whole.digests)
+        if found:
+            games = list(dict.fromkeys(rom.game for rom in found))
+            reason = f"{_quoted(games)} of {dat.name}"
+            if found[0].bad_dump:
+                reason += ", which itself calls it a bad dump"
+            if not (found[0].digests.sha1 or found[0].digests.md5):
+                reason += ", by its CRC-32 alone"
+            return Verdict("verified", reason, games[0], dat.name)
+    own = _without_dat(whole)
+    if not dats:
+        return own
+    for dat in dats:
+        reason = _why_not_comparable(whole, dat)
+        if reason:
+            return Verdict("not comparable", reason)
+    reason = "no DAT has it"
+    if any(dat.named(stem) for dat in dats):
+        reason += ": the game of that name has other bytes there, so it may be damaged"
+    elif whole.sealed:
+        reason += "; it is as it was packed"
+    return replace(own, state="unknown", reason=reason)
+
+
+def _without_dat(whole: Whole) -> Verdict:
+    if whole.sealed:
+        return Verdict("sealed", "it is as it was packed")
+    if whole.packed:
+        return Verdict("whole", "every block can be decoded; nothing says which bytes are right")
+    return Verdict("whole", "it can be read to its end; nothing says which bytes are right")
+
+
+def _why_not_comparable(whole: Whole, dat: Dat) -> str:
+    """Why a CD cannot be in a DAT of CDs, whatever its bytes; empty if that is not so."""
+    if whole.raw_cd:
+        games = dat.cds_of_tracks(whole.size)
+        if games:
+            return (
+                "all tracks of a CD in one image, of which the DAT has each by itself; by its size"
+                f" it may be {_quoted(games)}"
+            )
+        return ""
+    is_cd = whole.media is Media.CD and whole.system in (System.PS1, System.PS2)
+    games = dat.cds_as_long(whole.size) if is_cd or whole.system is System.OTHER else []
+    if not games and not (is_cd and dat.tracks):
+        return ""
+    reason = "a CD with sectors of 2048 bytes, of which the DAT has the raw 2352 (.bin)"
+    return reason + (f"; by its size it may be {_quoted(games)}" if games else "")
+
+
+def _quoted(games: list[str]) -> str:
+    more = f" or {len(games) - _MOST_NAMED} more" if len(games) > _MOST_NAMED else ""
+    return " or ".join(f"“{game}”" for game in games[:_MOST_NAMED]) + more

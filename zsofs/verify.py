@@ -1,0 +1,216 @@
+"""`zsofs verify`: which files are checked, and what comes of each."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+
+from zsofs.checked import Checked, open_checked
+from zsofs.checking import Damage, Outcome, check
+from zsofs.dat import Dat
+from zsofs.disc import System, identify
+from zsofs.errors import (
+    BadDiscError,
+    DamagedError,
+    InputError,
+    UnverifiedError,
+    ZsofsError,
+    reason,
+)
+from zsofs.names import is_packed_name, is_plain_image, may_be_disc
+from zsofs.original import Original, original
+from zsofs.tables import counted
+from zsofs.verdict import Verdict, Whole, judge
+from zsofs.verify_report import UNVERIFIED, Result, VerifyReporter
+
+_ALWAYS_A_DISC = ".iso"
+"""A file with this ending is a disc whatever is in it; a ``.bin`` may be a memory card."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a command line asks for.
+
+    Attributes:
+        paths: files and folders.
+        dats: what discs there are.
+        quick: do not read the blocks.
+        believe: take what an earlier run found in files that have not changed since.
+    """
+
+    paths: Sequence[str]
+    dats: Sequence[Dat] = ()
+    quick: bool = False
+    believe: bool = True
+
+
+@dataclass(slots=True)
+class Batch:
+    """One run: what was asked for, who is told, and what is known from before."""
+
+    wish: Wish
+    reporter: VerifyReporter
+    checked: Checked
+    unread: list[tuple[str, str]] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Check each file, whatever becomes of the others."""
+        files = list(self._files())
+        self.reporter.begin([(path, _size_of(path)) for path, _ in files])
+        for path, why in self.unread:
+            self.reporter.tell(Result(path, Verdict("unreadable", why)))
+        for path, found in files:
+            result = self._result(path, found)
+            if result is None:
+                self.reporter.skip(path)
+            else:
+                self.reporter.tell(result)
+
+    def _files(self) -> Iterator[tuple[str, bool]]:
+        """Each file, and whether it was found in a folder rather than named."""
+
+        def cannot(error: OSError) -> None:
+            why = f"the folder cannot be read: {reason(error)}"
+            self.unread.append((str(error.filename), why))
+
+        for path in self.wish.paths:
+            if not os.path.isdir(path):
+                yield path, False
+                continue
+            for folder, folders, names in os.walk(path, onerror=cannot):
+                folders[:] = sorted(name for name in folders if name[0] != ".")
+                for name in sorted(names):
+                    if name[0] != "." and may_be_disc(os.fsencode(name)):
+                        yield os.path.join(folder, name), True
+
+    def _result(self, path: str, found: bool) -> Result | None:
+        """What comes of a file; None for one in a folder that is no disc."""
+        try:
+            with original(path) as image:
+                if image.disc is None and is_packed_name(os.fsencode(path)):
+                    raise DamagedError("its name is that of a packed disc, its beginning is not")
+                if found and image.disc is None and not self._is_disc(image):
+                    return None
+                return self._checked(image)
+        except InputError as error:
+            if isinstance(error.__cause__, DamagedError):
+                return _bad(path, str(error))
+            return Result(path, Verdict("unreadable", str(error)))
+        except BrokenPipeError:
+            raise
+        except (OSError, ZsofsError, MemoryError) as error:
+            why = reason(error) or "there is not enough memory"
+            return Result(path, Verdict("unreadable", why))
+
+    def _is_disc(self, image: Original) -> bool:
+        """Whether a plain file in a folder is a disc image."""
+        name = os.fsencode(image.path)
+        if not is_plain_image(name):
+            return False
+        if image.raw_cd or image.path.lower().endswith(_ALWAYS_A_DISC):
+            return True
+        if any(dat.roms.get(image.size) for dat in self.wish.dats):
+            return True
+        return identify(image.read, image.size).system is not System.OTHER
+
+    def _checked(self, image: Original) -> Result:
+        """What comes of an open image."""
+        bare = Result(
+            image.path,
+            Verdict("bad", ""),
+            image.disc.container if image.disc else "plain",
+            image.size,
+            image.geometry.block_count if image.geometry else 0,
+        )
+        key, place = image.source.key, os.path.realpath(image.path)
+        known = self.checked.find(place, key) if self._believes else None
+        if known is None:
+            outcome = self._outcome(image)
+            told = replace(bare, digests=outcome.digests, remarks=outcome.remarks)
+            if outcome.damage is not None:
+                verdict = Verdict("bad", outcome.damage.reason)
+                return replace(told, verdict=verdict, damage=outcome.damage)
+            if self.wish.quick:
+                return replace(told, verdict=_sound(image))
+            known = _whole(image, outcome), 0.0
+            image.check_unchanged()
+            self.checked.keep(place, key, known[0])
+        whole, checked_at = known
+        stem = os.path.splitext(os.path.basename(image.path))[0]
+        return replace(
+            bare,
+            verdict=judge(whole, self.wish.dats, stem),
+            digests=whole.digests,
+            checked_at=checked_at,
+            remarks=whole.remarks,
+        )
+
+    @property
+    def _believes(self) -> bool:
+        return self.wish.believe and not self.wish.quick
+
+    def _outcome(self, image: Original) -> Outcome:
+        def advance(plain: int) -> None:
+            self.reporter.advance(plain, 0)
+
+        if not self.wish.quick:
+            self.reporter.file(image.path, image.size)
+        return check(image, advance, quick=self.wish.quick)
+
+
+def run(wish: Wish, reporter: VerifyReporter) -> int:
+    """Check it all.
+
+    Raises:
+        BadDiscError: something is bad.
+        InputError: nothing is bad, but something could not be read.
+        UnverifiedError: all is whole, but not all of it is in the DATs.
+    """
+    with closing(open_checked()) as checked, reporter:
+        Batch(wish, reporter, checked).run()
+    states = reporter.states
+    if states["bad"]:
+        raise BadDiscError(_share(states, "bad") + " bad")
+    if states["unreadable"]:
+        raise InputError(_share(states, "unreadable") + " unreadable")
+    if any(states[state] for state in UNVERIFIED):
+        raise UnverifiedError(_share(states, *UNVERIFIED) + " not in the DAT")
+    return 0
+
+
+def _share(states: Counter[str], *which: str) -> str:
+    some = sum(states[state] for state in which)
+    verb = "is" if some == 1 else "are"
+    return f"{some:,} of {counted(states.total(), 'file')} {verb}"
+
+
+def _bad(path: str, why: str) -> Result:
+    return Result(path, Verdict("bad", why), damage=Damage(why))
+
+
+def _sound(image: Original) -> Verdict:
+    if image.geometry is None:
+        return Verdict("sound", "a plain image has no structure; only reading all of it tells more")
+    return Verdict("sound", "its header and its whole index make sense; its blocks were not read")
+
+
+def _whole(image: Original, outcome: Outcome) -> Whole:
+    identity = identify(image.read, image.size, raw_cd=image.raw_cd)
+    return Whole(
+        image.size,
+        outcome.digests,
+        outcome.sealed,
+        image.disc is not None,
+        image.raw_cd,
+        identity.system,
+        identity.media,
+        outcome.remarks,
+    )
+
+
+def _size_of(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
