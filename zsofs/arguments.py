@@ -322,6 +322,8 @@ def _check_mount(options: argparse.Namespace) -> None:
         raise UsageError(f"mount takes {wanted}; see: zsofs mount --help")
     if options.demo and options.writable:
         raise UsageError("--writable needs a SOURCE of yours; leave it away with --demo")
+    if options.demo and options.setuid is not None:
+        raise UsageError("--setuid needs a SOURCE of yours; leave it away with --demo")
     if options.verbose and options.quiet:
         raise UsageError("a mount is verbose or quiet, not both; leave one of the words away")
     if options.titles is not None and options.layout != "opl":
