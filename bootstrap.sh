@@ -10,11 +10,14 @@ mount_libraries='fuse3 liblz4 libzstd libdeflate' # as pkg-config calls them
 mount_packages='python3 python3-venv python3-dev gcc libc6-dev pkg-config
     fuse3 libfuse3-dev liblz4-dev libzstd-dev libdeflate-dev'
 
-test_programs='isoinfo 7z xorriso cmp rsync strace losetup mkfs.ext4'
-test_packages='genisoimage p7zip-full xorriso diffutils rsync strace mount e2fsprogs'
+test_programs='mandoc groff isoinfo 7z xorriso cmp rsync strace losetup mkfs.ext4'
+test_packages='mandoc groff-base genisoimage p7zip-full xorriso diffutils rsync strace mount e2fsprogs'
 
 system_programs='qemu-system-x86_64'
 system_packages='qemu-system-x86'
+
+deb_programs='dpkg-deb dpkg-shlibdeps strip xz'
+deb_packages='dpkg dpkg-dev binutils xz-utils'
 
 bench_programs='squashfuse_ll mksquashfs fio'
 bench_packages='squashfuse squashfs-tools fio'
@@ -60,6 +63,7 @@ Installs what zsofs needs (once), builds it in .venv beside this file (once), an
   ./bootstrap.sh test [ARGUMENTS]      run the tests; arguments go to pytest
   ./bootstrap.sh test --system         run the tests that boot a virtual machine
   ./bootstrap.sh test --coverage       run the tests and count the lines that they reach
+  ./bootstrap.sh deb                   make a Debian package in dist/
   ./bootstrap.sh bench [--quick]       measure zsofs beside other file systems
   ./bootstrap.sh --version             and everything else goes to zsofs itself
 
@@ -303,6 +307,14 @@ run_bench() {
     exec "$venv/bin/python" -m bench "$@"
 }
 
+run_deb() {
+    log=$venv/bootstrap.log
+    need_programs "$deb_programs" "$deb_packages"
+    cd -- "$here"
+    say "building (about half a minute)"
+    exec "$venv/bin/python" -m release.deb
+}
+
 # Where `install` puts things: sets $lib, a folder of our own, and $link.
 find_places() {
     if [ "$(id -u)" = 0 ]; then
@@ -406,7 +418,7 @@ esac
 
 sources=$(describe_sources)
 venv=$here/.venv
-if ! stamped zsofs-built || [ "$1" = test ] || [ "$1" = bench ]; then
+if ! stamped zsofs-built || [ "$1" = test ] || [ "$1" = bench ] || [ "$1" = deb ]; then
     here=$(cd -- "$here" && pwd -P)
     venv=$here/.venv
     stamped zsofs-built || build
@@ -419,6 +431,9 @@ fi
 if [ "$1" = bench ]; then
     shift
     run_bench "$@"
+fi
+if [ "$1" = deb ]; then
+    run_deb
 fi
 export ZSOFS_COMMAND="$0" # so that zsofs can say how to call it
 exec "$venv/bin/python" "$venv/bin/zsofs" "$@"

@@ -128,28 +128,29 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         UsageError: it makes no sense.
         SystemExit: it asked for help or the version, which is printed.
     """
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     if options.command == "mount":
         _complete_mount(options)
         _check_mount(options)
     return options
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def parser() -> argparse.ArgumentParser:
+    """All commands with their options: what ``--help``, the manual and completion are made from."""
+    whole = _Parser(
         prog="zsofs",
         description=_DESCRIPTION,
         epilog=_EXAMPLES + "\n" + _EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"zsofs {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
+    whole.add_argument("--version", action="version", version=f"zsofs {__version__}")
+    commands = whole.add_subparsers(metavar="COMMAND", dest="command", required=True)
     _add_mount(commands)
     _add_umount(commands)
     _add_reload(commands)
     _add_status(commands)
     _add_list(commands)
-    return parser
+    return whole
 
 
 def _add_mount(commands: "argparse._SubParsersAction[_Parser]") -> None:
@@ -197,6 +198,7 @@ def _add_options(mount: _Parser) -> None:
                 *words,
                 metavar=option.metavar,
                 type=_told(option.parse),
+                choices=option.choices or None,
                 action="append" if option.repeated else "store",
                 **common,  # type: ignore[arg-type]
             )

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+_LAYOUTS = ("plain", "opl")
+
 _LAST_OWNER = (1 << 32) - 2
 
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30}
@@ -26,6 +28,7 @@ class Option:
         example: its value in the help of ``-o``.
         is_number: whether a config may give the value as a number, too.
         is_path: whether the value is the path of a file.
+        choices: all values that there are, if they can be listed.
         short: a short option that means the same.
     """
 
@@ -38,6 +41,7 @@ class Option:
     example: str = ""
     is_number: bool = False
     is_path: bool = False
+    choices: tuple[str, ...] = ()
     short: str = ""
 
     @property
@@ -108,7 +112,7 @@ def _umask(text: str) -> int:
 
 
 def _layout(text: str) -> str:
-    if text not in ("plain", "opl"):
+    if text not in _LAYOUTS:
         raise ValueError(f"{text!r} is not a layout; say plain or opl")
     return text
 
@@ -133,6 +137,7 @@ OPTIONS = (
         "LAYOUT",
         _layout,
         "plain",
+        choices=_LAYOUTS,
         example="opl",
     ),
     Option(
