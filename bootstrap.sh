@@ -364,6 +364,7 @@ install_zsofs() {
         die_with_log "zsofs was built but does not run; what happened is above and in $log"
     ln -s "$new/bin/zsofs" "$link.$$"
     mv -f "$link.$$" "$link"
+    link_helpers
     trap - EXIT
     for old in "$lib"/*; do
         [ "$old" = "$new" ] || rm -rf "$old"
@@ -375,8 +376,29 @@ install_zsofs() {
     esac
 }
 
+# Under the names by which mount(8) looks for what mounts type zsofs; only root's are looked for.
+helpers='/sbin/mount.zsofs /sbin/mount.fuse.zsofs'
+
+link_helpers() {
+    [ "$(id -u)" = 0 ] || return 0
+    for helper in $helpers; do
+        if [ -e "$helper" ] && [ "$(readlink "$helper")" != "$link" ]; then
+            say "$helper was not made by this program and stays as it is"
+        else
+            ln -sf "$link" "$helper"
+        fi
+    done
+}
+
+unlink_helpers() {
+    for helper in $helpers; do
+        [ "$(readlink "$helper")" != "$link" ] || rm -f "$helper"
+    done
+}
+
 uninstall_zsofs() {
     find_places
+    [ "$(id -u)" != 0 ] || unlink_helpers
     if [ -h "$link" ] && link_is_ours; then
         rm -f "$link"
         say "removed: $link"

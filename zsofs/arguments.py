@@ -163,6 +163,7 @@ def _add_mount(commands: "argparse._SubParsersAction[_Parser]") -> None:
         epilog=_MOUNT_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    mount.set_defaults(announce=True)
     mount.add_argument("paths", nargs="*", metavar="SOURCE MOUNTPOINT", help=argparse.SUPPRESS)
     mount.add_argument(
         "--demo", action="store_true", help="mount a small sample disc instead of a folder"
@@ -304,11 +305,18 @@ def _mount_words(words: Sequence[str]) -> Iterator[tuple[str, object]]:
                 yield option.name, option.parse(text)
             except ValueError as error:
                 raise UsageError(f"-o {word}: {error}") from None
-        elif name and not is_for_others(name):
+        elif name and not _is_for_others(name):
             raise UsageError(f"unknown mount option {word!r}; see: zsofs mount --help")
 
 
-def is_for_others(word: str) -> bool:
+def is_known(word: str) -> bool:
+    """Whether a word of ``-o`` is one that mount takes, whatever its value."""
+    name, equals, _ = word.partition("=")
+    option = BY_NAME.get(name.replace("_", "-"))
+    return _is_for_others(name) if option is None else option.is_flag != bool(equals)
+
+
+def _is_for_others(word: str) -> bool:
     """Whether a word of ``-o`` is meant for mount(8) or systemd, or says what is so anyway."""
     return word in _IGNORED_OPTIONS or word.startswith(("x-", "X-"))
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zsofs import arguments
+from zsofs import arguments, mount_helper
 from zsofs.errors import UsageError, ZsofsError
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def main(words: Sequence[str] | None = None) -> int:
         "list": _list,
     }
     _open_standard_streams()
+    if words is None and mount_helper.is_called(sys.argv[0]):
+        return mount_helper.run(sys.argv[1:], _mount)
     try:
         options = arguments.parse(words)
         code = commands[options.command](options)
@@ -91,7 +93,7 @@ def _mount(options: argparse.Namespace) -> int:
             return _serve_as(who, settings, ready, notifier, background=not options.foreground)
 
     def say(end: str) -> None:
-        if not options.quiet:
+        if options.announce and not options.quiet:
             _say_mounted(options, point, end)
 
     if options.foreground:
