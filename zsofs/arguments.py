@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
-from zsofs import __version__, config
+from zsofs import __version__, config, service_arguments
 from zsofs.errors import UsageError
 from zsofs.options import BY_NAME, OPTIONS, words_for_help
 
@@ -98,6 +98,7 @@ exit codes:
   5  the system does not let us mount (no FUSE, or no right to it)
   6  a mount could not be taken down
   7  no mount answers there
+  8  systemd could not do it, or there is no such service
 """
 
 # Words that mount(8) and fstab hand on and that change nothing here: the mount is read-only unless
@@ -132,6 +133,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if options.command == "mount":
         _complete_mount(options)
         _check_mount(options)
+    elif options.command == "service" and options.action == "install":
+        options.values = _said(options)
+        if options.user and "setuid" in options.values:
+            raise UsageError("--setuid is of use only to root; leave it or --user away")
     return options
 
 
@@ -150,6 +155,7 @@ def parser() -> argparse.ArgumentParser:
     _add_reload(commands)
     _add_status(commands)
     _add_list(commands)
+    service_arguments.add(commands, _add_options)
     return whole
 
 
@@ -172,6 +178,9 @@ def _add_mount(commands: "argparse._SubParsersAction[_Parser]") -> None:
         "-f", "--foreground", action="store_true", help="stay in the terminal until unmounted"
     )
     _add_options(mount)
+
+
+def _add_mount_words(mount: _Parser) -> None:
     mount.add_argument(
         "-o",
         dest="mount_options",
@@ -203,6 +212,8 @@ def _add_options(mount: _Parser) -> None:
                 action="append" if option.repeated else "store",
                 **common,  # type: ignore[arg-type]
             )
+
+    _add_mount_words(mount)
 
 
 def _told(parse: Callable[[str], object]) -> Callable[[str], object]:
@@ -272,14 +283,8 @@ def _add_list(commands: "argparse._SubParsersAction[_Parser]") -> None:
 
 def _complete_mount(options: argparse.Namespace) -> None:
     """Fold config, options and the words of ``-o`` into one; what was said last counts."""
-    words = ",".join(options.mount_options).split(",")
-    read_only = "ro" in words
-    said = {name: value for name, value in vars(options).items() if name in _FIELDS}
-    for name, value in _mount_words(words):
-        option = BY_NAME[name]
-        said[option.field] = [*_list(said.get(option.field)), value] if option.repeated else value
-    if read_only and said.get("writable"):
-        raise UsageError("a mount is ro or writable, not both; leave one of the words away")
+    said = _said(options)
+    read_only = "ro" in _words(options)
     values = {option.field: option.first() for option in OPTIONS}
     if len(options.paths) == 1 and not options.demo and "/" not in options.paths[0]:
         values |= config.load(config.find(options.paths[0]))
@@ -287,6 +292,22 @@ def _complete_mount(options: argparse.Namespace) -> None:
         values["writable"] = values["writable"] and not read_only
     for name, value in (values | said).items():
         setattr(options, name, value)
+
+
+def _words(options: argparse.Namespace) -> list[str]:
+    return ",".join(options.mount_options).split(",")
+
+
+def _said(options: argparse.Namespace) -> dict[str, object]:
+    """What the command line says of options, by field; what ``-o`` says counts as said last."""
+    words = _words(options)
+    said = {name: value for name, value in vars(options).items() if name in _FIELDS}
+    for name, value in _mount_words(words):
+        option = BY_NAME[name]
+        said[option.field] = [*_list(said.get(option.field)), value] if option.repeated else value
+    if "ro" in words and said.get("writable"):
+        raise UsageError("a mount is ro or writable, not both; leave one of the words away")
+    return said
 
 
 def _list(value: object) -> list[object]:

@@ -172,8 +172,12 @@ def default_catalog_file(source: bytes) -> Path | None:
         base = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
     except RuntimeError:
         return None
-    name = hashlib.blake2b(source, digest_size=8).hexdigest()
-    return base / "zsofs" / f"{name}.sqlite"
+    return base / "zsofs" / catalog_name(source)
+
+
+def catalog_name(source: bytes) -> str:
+    """Name of that file."""
+    return f"{hashlib.blake2b(source, digest_size=8).hexdigest()}.sqlite"
 
 
 def _open(file: Path | None, source: bytes) -> sqlite3.Connection:

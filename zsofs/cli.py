@@ -30,6 +30,7 @@ def main(words: Sequence[str] | None = None) -> int:
         "reload": _reload,
         "status": _status,
         "list": _list,
+        "service": _service,
     }
     _open_standard_streams()
     if words is None and mount_helper.is_called(sys.argv[0]):
@@ -252,3 +253,9 @@ def _list(options: argparse.Namespace) -> int:
     from zsofs import listing
 
     return listing.run(options.path, options.json)
+
+
+def _service(options: argparse.Namespace) -> int:
+    from zsofs import services
+
+    return services.run(options)

@@ -59,6 +59,12 @@ class ControlError(ZsofsError):
     exit_code = 7
 
 
+class ServiceError(ZsofsError):
+    """The service manager could not do it, or there is no such service."""
+
+    exit_code = 8
+
+
 class FormatError(ZsofsError):
     """A file has the magic of a container but cannot be served as a disc."""
 

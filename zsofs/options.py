@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _LAYOUTS = ("plain", "opl")
 
@@ -28,6 +29,7 @@ class Option:
         example: its value in the help of ``-o``.
         is_number: whether a config may give the value as a number, too.
         is_path: whether the value is the path of a file.
+        write: makes the text from the value.
         choices: all values that there are, if they can be listed.
         short: a short option that means the same.
     """
@@ -41,6 +43,7 @@ class Option:
     example: str = ""
     is_number: bool = False
     is_path: bool = False
+    write: Callable[[Any], str] = str
     choices: tuple[str, ...] = ()
     short: str = ""
 
@@ -67,6 +70,24 @@ def size(text: str) -> int:
     if match is None:
         raise ValueError(f"{text!r} is not a size such as 64M or 1G")
     return int(match[1]) << _UNITS[match[2].upper()]
+
+
+def _size_text(number: int) -> str:
+    """The same as text."""
+    units = [unit for unit, shift in _UNITS.items() if number and number % (1 << shift) == 0]
+    unit = units[-1] if units else ""
+    return f"{number >> _UNITS[unit]}{unit}"
+
+
+def _umask_text(number: int) -> str:
+    return f"{number:03o}"
+
+
+def _user_text(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 def _threads(text: str) -> int:
@@ -172,6 +193,7 @@ OPTIONS = (
         "SIZE",
         size,
         64 << 20,
+        write=_size_text,
         is_number=True,
         example="64M",
     ),
@@ -191,6 +213,7 @@ OPTIONS = (
         "SIZE",
         size,
         512 << 10,
+        write=_size_text,
         is_number=True,
         example="512K",
     ),
@@ -215,6 +238,7 @@ OPTIONS = (
         " those in SOURCE are, as in 022",
         "OCTAL",
         _umask,
+        write=_umask_text,
         example="022",
     ),
     Option(
@@ -222,6 +246,7 @@ OPTIONS = (
         "as root: mount, then serve as this user, without root's rights; new files are this user's",
         "USER",
         _known_user,
+        write=_user_text,
         is_number=True,
         example="USER",
     ),
