@@ -13,8 +13,10 @@ mount_packages='python3 python3-venv python3-dev gcc libc6-dev pkg-config
 test_programs='mandoc groff isoinfo 7z xorriso cmp rsync strace losetup mkfs.ext4'
 test_packages='mandoc groff-base genisoimage p7zip-full xorriso diffutils rsync strace mount e2fsprogs'
 
-system_programs='qemu-system-x86_64'
-system_packages='qemu-system-x86'
+system_programs='qemu-system-x86_64 debootstrap systemd-nspawn nsenter zstd lintian dpkg-deb
+    dpkg-shlibdeps strip xz'
+system_packages='qemu-system-x86 debootstrap systemd-container util-linux zstd lintian dpkg
+    dpkg-dev binutils xz-utils'
 
 deb_programs='dpkg-deb dpkg-shlibdeps strip xz'
 deb_packages='dpkg dpkg-dev binutils xz-utils'
@@ -61,7 +63,7 @@ Installs what zsofs needs (once), builds it in .venv beside this file (once), an
                                        for everyone as root, else for you alone
   ./bootstrap.sh uninstall             remove that again
   ./bootstrap.sh test [ARGUMENTS]      run the tests; arguments go to pytest
-  ./bootstrap.sh test --system         run the tests that boot a virtual machine
+  ./bootstrap.sh test --system         run the tests that boot machines
   ./bootstrap.sh test --coverage       run the tests and count the lines that they reach
   ./bootstrap.sh deb                   make a Debian package in dist/
   ./bootstrap.sh bench [--quick]       measure zsofs beside other file systems

@@ -78,11 +78,16 @@ def _output(*command: str, folder: Path | None = None) -> str:
 def _add_links(stage: Path) -> None:
     (stage / "usr/bin").mkdir()
     (stage / "usr/bin/zsofs").symlink_to(f"../lib/{_PLACE.name}/bin/zsofs")
+    (stage / "sbin").mkdir()
+    for name in ("mount.zsofs", "mount.fuse.zsofs"):
+        (stage / "sbin" / name).symlink_to("/usr/bin/zsofs")  # /sbin itself may be a link
 
 
 def _add_documents(stage: Path, packages: Path, dated: int) -> None:
     day = time.strftime("%Y-%m-%d", time.gmtime(dated))
-    _write_packed(stage / "usr/share/man/man1/zsofs.1.gz", manual.zsofs_1(day))
+    for name, page in manual.PAGES.items():
+        _write_packed(stage / f"usr/share/man/man{name[-1]}/{name}.gz", page(day))
+    (stage / "usr/share/man/man8/mount.fuse.zsofs.8.gz").symlink_to("mount.zsofs.8.gz")
     _write(stage / "usr/share/bash-completion/completions/zsofs", completion.bash())
     documents = stage / "usr/share/doc/zsofs"
     _write_packed(documents / "README.md.gz", (_ROOT / "README.md").read_text())

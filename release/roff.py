@@ -10,7 +10,13 @@ def escaped(text: str) -> str:
     """Text that is shown just as it is, wherever it stands."""
     text = text.replace("\\", "\\e").replace("-", "\\-")
     text = text.replace("'", "\\(aq").replace("`", "\\(ga").replace("^", "\\(ha")
-    return text.replace("~", "\\(ti")
+    text = text.replace("~", "\\(ti")
+    return re.sub(r"[^\x00-\x7f]", lambda found: f"\\[u{ord(found[0]):04X}]", text)
+
+
+def literal(line: str) -> str:
+    """A line that is shown just as it is, all of it."""
+    return re.sub(r"^(?=[.'])", r"\\&", escaped(line))
 
 
 def bold(text: str) -> str:

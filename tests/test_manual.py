@@ -1,4 +1,4 @@
-"""The manual page says what --help says, and is right for man."""
+"""The manual pages say what --help says, and are right for man."""
 
 import re
 import subprocess
@@ -7,26 +7,33 @@ from pathlib import Path
 
 import pytest
 
-from release import commands, manual
+from release import commands, manual, readme
+from zsofs import arguments, config
 
 DATE = "2024-05-31"
 COMMANDS = [command for command in commands.zsofs().walk() if not command.commands]
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("manual") / "zsofs.1"
-    path.write_text(manual.zsofs_1(DATE))
-    return path
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all pages."""
+    folder = tmp_path_factory.mktemp("manual")
+    for name, make in manual.PAGES.items():
+        (folder / name).write_text(make(DATE))
+    return folder
 
 
 @pytest.fixture(scope="module")
-def shown(page: Path) -> str:
-    """The page as a reader sees it, with its lines joined."""
+def shown(pages: Path) -> str:
+    return as_read(pages / "zsofs.1")
+
+
+def as_read(page: Path) -> str:
+    """A page as a reader sees it, with its lines joined."""
     done = subprocess.run(
-        ["mandoc", "-T", "ascii", "-O", "width=78", page], capture_output=True, check=True
+        ["mandoc", "-T", "utf8", "-O", "width=78", page], capture_output=True, check=True
     )
-    return joined(re.sub(rb".\x08", b"", done.stdout).decode())
+    return joined(re.sub(".\x08", "", done.stdout.decode()))
 
 
 def joined(text: str) -> str:
@@ -84,6 +91,52 @@ def test_every_exit_code_of_help_is_in_the_page(shown: str) -> None:
     assert f" EXIT STATUS {joined(codes)} " in shown
 
 
+def options_of_mount() -> dict[str, tuple[str, str]]:
+    """Metavar and text of each option of `zsofs mount --help` with a name that is long."""
+    found = {}
+    for name, text in options_in(said_by_help("mount")):
+        long = re.search(r"--(\S+)(?: (\S+))?$", name)
+        if long is not None and long[1] not in ("help", "demo", "foreground"):
+            found[long[1]] = (long[2] or "", text)
+    assert len(found) >= 17
+    return found
+
+
+def test_every_option_of_help_is_in_the_page_for_fstab(pages: Path) -> None:
+    shown = as_read(pages / "mount.zsofs.8")
+    for name, (metavar, text) in options_of_mount().items():
+        word = f"{name}={metavar}" if metavar else name.replace("-", "_")
+        assert f" {word} {text} " in shown
+        value = {"": "", "USER": "=root", "GROUP": "=root", "LAYOUT": "=opl"}.get(metavar, "=1")
+        arguments.parse(["mount", "-o", f"layout=opl,{word.partition('=')[0]}{value}", "a", "b"])
+
+
+def test_every_option_of_help_is_in_the_page_of_configs(pages: Path, tmp_path: Path) -> None:
+    shown = as_read(pages / "zsofs.toml.5")
+    values = {"USER": "root", "GROUP": "root", "LAYOUT": "opl", "FILE": "/a", "PATH": "/a"}
+    lines = ['source = "/a"', 'mountpoint = "/b"']
+    for name, (metavar, text) in options_of_mount().items():
+        key = rf" ({name} = (?:true|\S+|\[\S+ \.\.\.\])) {re.escape(text)} "
+        found = re.search(key, shown)
+        assert found is not None, name
+        line = found[1].replace(", ...]", "]")
+        lines.append(line.replace(metavar, values.get(metavar, "1")) if metavar else line)
+    (tmp_path / "all.toml").write_text("\n".join(lines))
+    assert len(config.load(tmp_path / "all.toml")) == len(lines)
+
+
+def test_sections_of_the_readme_are_in_the_page(shown: str) -> None:
+    assert " Game.zso beside a real Game.iso Game.zso.iso; the real one keeps its name " in shown
+    assert " zsofs mount --allow-other --writable --layout opl /srv/zso /srv/ps2 " in shown
+    assert "](" not in shown
+    assert "**" not in shown
+
+
+def test_a_section_that_the_readme_does_not_have() -> None:
+    with pytest.raises(ValueError, match="no section 'Nothing'"):
+        readme.section("Nothing")
+
+
 def test_help_with_the_columns_of_a_terminal_gives_the_same_page(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -94,16 +147,18 @@ def test_help_with_the_columns_of_a_terminal_gives_the_same_page(
     assert len(pages) == 1
 
 
-def test_the_page_is_right_for_mandoc(page: Path) -> None:
+@pytest.mark.parametrize("name", manual.PAGES)
+def test_a_page_is_right_for_mandoc(pages: Path, name: str) -> None:
     done = subprocess.run(
-        ["mandoc", "-T", "lint", page], capture_output=True, text=True, check=False
+        ["mandoc", "-T", "lint", pages / name], capture_output=True, text=True, check=False
     )
     assert (done.stdout, done.returncode) == ("", 0)
 
 
-def test_the_page_is_right_for_groff(page: Path) -> None:
+@pytest.mark.parametrize("name", manual.PAGES)
+def test_a_page_is_right_for_groff(pages: Path, name: str) -> None:
     done = subprocess.run(
-        ["groff", "-man", "-ww", "-b", "-K", "utf8", "-T", "utf8", page],
+        ["groff", "-man", "-ww", "-b", "-T", "utf8", pages / name],
         capture_output=True,
         text=True,
         check=True,
