@@ -18,6 +18,7 @@ from zsofs.systemd_units import Manager, mount_unit, write
 from zsofs.tables import counted, printable, table
 
 _NAMED = 3
+_MADE = "# The mount point was not there before; it goes with the service.\n"
 
 
 def run(options: argparse.Namespace) -> int:
@@ -55,7 +56,8 @@ def _install(manager: Manager, options: argparse.Namespace) -> int:
     if who is not None:
         values["setuid"] = who.name
     file.parent.mkdir(parents=True, exist_ok=True)
-    write(file, config.text_of(os.fsdecode(source), point, values))
+    made = "" if os.path.exists(point) else _MADE
+    write(file, made + config.text_of(os.fsdecode(source), point, values))
     _tell(manager, who, unreadable, options)
     manager.add(name, [] if manager.is_users else list(_mounts_of(source)))
     manager.start(name)
@@ -166,8 +168,12 @@ def _remove(manager: Manager, options: argparse.Namespace) -> int:
         values = {}
     manager.remove(name, [other for other in installed if other != name])
     if "mountpoint" in values:
+        point = str(values["mountpoint"])
         with suppress(UnmountError):  # mostly there is none any more
-            unmount(str(values["mountpoint"]), lazy=True)
+            unmount(point, lazy=True)
+        if file.read_text().startswith(_MADE):
+            with suppress(OSError):  # gone already, unless the power was cut once
+                os.rmdir(point)
     if not manager.is_users:
         _remove_findings(values)
     try:
