@@ -9,7 +9,7 @@ from pathlib import Path
 
 SUITE = "bookworm"
 # What a Debian has once it is installed, as far as it matters here: it boots, and users log in.
-_BASE = ("dbus", "libpam-systemd", "procps", "systemd-sysv")
+_BASE = ("dbus", "dbus-user-session", "libpam-systemd", "procps", "systemd-sysv")
 # Only downloaded, so that they can be installed without a network.
 _FOR_TESTS = (
     "fuse3", "libdeflate0", "libfuse3-3", "liblz4-1", "libzstd1", "python3", "samba", "smbclient",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.mounting import wait_until
 from tests.system.conftest import PACKAGE, ROOT
 from tests.system.discs import files, fill, sums
 from tests.system.machine import Machine
@@ -13,6 +14,8 @@ from zsofs import __version__
 
 pytestmark = pytest.mark.system
 
+STATUS = ("zsofs", "status", "--json")
+OTHERS = ("/home/", "/root/zsofs.deb")  # files of users
 DEMO_DISCS = ("Sample (LZ4).iso", "Sample (Zstandard).iso", "Sample (deflate).iso")
 
 
@@ -40,7 +43,7 @@ def test_the_demo_disc(installed: Machine) -> None:
     head = installed.run("sh", "-c", f"tail -c +32770 '/mnt/demo/{DEMO_DISCS[0]}' | head -c 5")
     assert head == "CD001"
     installed.run("zsofs", "umount", "/mnt/demo")
-    assert not (installed.root / "mnt/demo").exists()
+    wait_until(lambda: not (installed.root / "mnt/demo").exists(), "the folder to be removed")
 
 
 def test_discs_of_a_user(installed: Machine) -> None:
@@ -52,40 +55,64 @@ def test_discs_of_a_user(installed: Machine) -> None:
     installed.run("zsofs", "umount", "/home/me/iso", user="me")
 
 
-def test_an_upgrade_leaves_a_mount_that_was_made_by_hand_alone(
+def test_an_upgrade_restarts_services_and_leaves_other_mounts_alone(
     installed: Machine, deb: Path, tmp_path: Path
 ) -> None:
     wanted = fill(installed, "/srv/zso")
-    installed.run("zsofs", "mount", "/srv/zso", "/srv/iso")
-    subprocess.run(["dpkg-deb", "-R", deb, tmp_path / "newer"], check=True)
-    control = tmp_path / "newer/DEBIAN/control"
-    newer = f"{__version__}+newer"
-    control.write_text(control.read_text().replace(f": {__version__}\n", f": {newer}\n"))
+    installed.run("zsofs", "mount", "/srv/zso", "/srv/by-hand")
+    installed.run("zsofs", "service", "install", "games", "/srv/zso", "/srv/iso")
+    before = daemons(installed)
     target = installed.root / "root/newer.deb"
-    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", tmp_path / "newer", target], check=True)
+    newer = repacked(deb, tmp_path / "newer", target)
     installed.run("apt-get", "install", "-y", "/root/newer.deb")
     assert installed.run("dpkg-query", "-W", "-f", "${Version}", "zsofs") == newer
-    assert sums(installed, "/srv/iso") == wanted
-    assert json.loads(installed.run("zsofs", "status", "--json", "/srv/iso"))["ok"]
-    installed.run("zsofs", "umount", "/srv/iso")
+    for point in ("/srv/by-hand", "/srv/iso"):
+        assert sums(installed, point) == wanted
+    after = daemons(installed)
+    assert after["/srv/by-hand"] == before["/srv/by-hand"]
+    assert after["/srv/iso"] != before["/srv/iso"]
+    installed.run("zsofs", "umount", "/srv/by-hand")
+    installed.run("zsofs", "service", "remove", "games")
 
 
-def test_purge_leaves_nothing(fresh: Machine) -> None:
-    fresh.run("apt-get", "purge", "-y", "zsofs")
-    installed_at_first = fresh.run("dpkg-query", "-W", "-f", "${Package}\n").split()
-    before = files(fresh)
-    said = fresh.run("apt-get", "install", "-y", "--no-install-recommends", PACKAGE)
+def daemons(machine: Machine) -> dict[str, int]:
+    """The number of the process that serves each mount."""
+    return {one["mount_point"]: one["pid"] for one in json.loads(machine.run(*STATUS))}
+
+
+def repacked(deb: Path, scratch: Path, target: Path) -> str:
+    """Make the same package once more with a higher version, and return that."""
+    subprocess.run(["dpkg-deb", "-R", deb, scratch], check=True)
+    control = scratch / "DEBIAN/control"
+    newer = f"{__version__}+newer"
+    control.write_text(control.read_text().replace(f": {__version__}\n", f": {newer}\n"))
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", scratch, target], check=True)
+    return newer
+
+
+def test_purge_leaves_nothing(installed: Machine) -> None:
+    machine = installed
+    machine.run("apt-get", "purge", "-y", "zsofs")
+    packages = machine.run("dpkg-query", "-W", "-f", "${Package}\n")
+    before = files(machine)
+    assert not [line for line in before if "zsofs" in line and not line.startswith(OTHERS)]
+    said = machine.run("apt-get", "install", "-y", "--no-install-recommends", PACKAGE)
     assert "1 newly installed" in said
-    fresh.run("zsofs", "mount", "--demo", "/mnt/demo")
-    fresh.run("zsofs", "list", "/srv/zso")
-    fresh.run("zsofs", "mount", "/srv/zso", "/srv/iso")
-    assert len(files(fresh) - before) > 300
-    for point in ("/mnt/demo", "/srv/iso"):
-        fresh.run("zsofs", "umount", point)
-    fresh.run("apt-get", "purge", "-y", "zsofs")
-    assert files(fresh) - before == set()
-    assert before - files(fresh) == set()
-    assert fresh.run("dpkg-query", "-W", "-f", "${Package}\n").split() == installed_at_first
+    machine.run("zsofs", "mount", "--demo", "/mnt/demo")
+    machine.run("zsofs", "umount", "/mnt/demo")
+    machine.run("zsofs", "list", "/srv/zso")
+    # One service that runs, served by root, and one that is not root's.
+    machine.run("zsofs", "service", "install", "games", "/srv/zso", "/srv/iso")
+    machine.run("chmod", "a+rx", "/home/me")
+    machine.run("zsofs", "service", "install", "mine", "/home/me/zso", "/srv/mine")
+    assert len(files(machine) - before) > 300
+    machine.run("apt-get", "purge", "-y", "zsofs")
+    left = files(machine) - before
+    assert {line for line in left if not line.startswith("/home/me\t")} == set()
+    assert {line for line in before - files(machine) if not line.startswith("/home/me\t")} == set()
+    assert "fuse.zsofs" not in machine.run("cat", "/proc/self/mountinfo")
+    assert machine.run("systemctl", "list-units", "--all", "--plain", "-q", "zsofs@*") == ""
+    assert machine.run("dpkg-query", "-W", "-f", "${Package}\n") == packages
 
 
 def test_nothing_of_the_building_machine_is_in_it(deb: Path, tmp_path: Path) -> None:
