@@ -9,7 +9,7 @@ from pathlib import Path
 
 SUITE = "bookworm"
 # What a Debian has once it is installed, as far as it matters here: it boots, and users log in.
-_BASE = ("dbus", "libpam-systemd", "systemd-sysv")
+_BASE = ("dbus", "libpam-systemd", "procps", "systemd-sysv")
 # Only downloaded, so that they can be installed without a network.
 _FOR_TESTS = (
     "fuse3", "libdeflate0", "libfuse3-3", "liblz4-1", "libzstd1", "python3", "samba", "smbclient",
@@ -41,6 +41,8 @@ def _make(tarball: Path) -> None:
         _run(*apt, "update")
         _run(*apt, "--download-only", "install", *_FOR_TESTS)
         (system / "etc/resolv.conf").unlink(missing_ok=True)
+        # nmbd waits for a network, for a minute and a half.
+        (system / "etc/systemd/system/nmbd.service").symlink_to("/dev/null")
         # A container that is thrown away need not wait for a disk.
         (system / "etc/dpkg/dpkg.cfg.d/unsafe-io").write_text("force-unsafe-io\n")
         unfinished = Path(scratch) / "tarball"

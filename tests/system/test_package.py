@@ -1,51 +1,19 @@
 """The Debian package, on a Debian that was not there a minute ago."""
 
 import json
-import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.mounting import DATA
 from tests.system.conftest import PACKAGE, ROOT
+from tests.system.discs import files, fill, sums
 from tests.system.machine import Machine
 from zsofs import __version__
 
 pytestmark = pytest.mark.system
 
-MANIFEST = json.loads((DATA / "manifest.json").read_text())
 DEMO_DISCS = ("Sample (LZ4).iso", "Sample (Zstandard).iso", "Sample (deflate).iso")
-# What a package manager and its machine write for themselves, whatever is installed.
-NOISE = re.compile(r"/(proc|sys|dev|run|tmp|var/(cache|log|tmp|lib/(apt|dpkg|systemd)))(/|$)")
-
-
-def fill(machine: Machine, folder: str, owner: str = "root") -> dict[str, str]:
-    """Put discs into a new folder of a machine.
-
-    Returns:
-        The checksum of what each name in the mount is to have.
-    """
-    (machine.root / folder[1:]).mkdir(parents=True)
-    wanted = {}
-    for name in ("ziso-py.zso", "maxcso.dax"):
-        shutil.copy(DATA / name, machine.root / folder[1:] / name)
-        wanted[Path(name).stem + ".iso"] = MANIFEST[name]["sha1"]
-    machine.run("chown", "-R", f"{owner}:", folder)
-    return wanted
-
-
-def sums(machine: Machine, folder: str, user: str = "") -> dict[str, str]:
-    """Checksum of each file in a folder, as a program in the machine reads it."""
-    said = machine.run("sh", "-c", f"cd {folder} && sha1sum -- *", user=user)
-    return {line[42:]: line[:40] for line in said.splitlines()}
-
-
-def files(machine: Machine) -> set[str]:
-    """All that is in the machine's file system, with kind, rights and owner."""
-    said = machine.run("find", "/", "-xdev", "-printf", r"%p\t%y %m %U:%G %l\n")
-    return {line for line in said.splitlines() if not NOISE.match(line.partition("\t")[0])}
 
 
 def test_it_installs_without_a_network(installed: Machine) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.mounting import wait_until
 from tests.system.machine import Machine
-from tests.system.test_package import files, fill, sums
+from tests.system.discs import files, fill, sums
 
 pytestmark = pytest.mark.system
 
