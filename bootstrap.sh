@@ -10,8 +10,8 @@ mount_libraries='fuse3 liblz4 libzstd libdeflate' # as pkg-config calls them
 mount_packages='python3 python3-venv python3-dev gcc libc6-dev pkg-config
     fuse3 libfuse3-dev liblz4-dev libzstd-dev libdeflate-dev'
 
-test_programs='mandoc groff isoinfo 7z xorriso cmp rsync strace losetup mkfs.ext4'
-test_packages='mandoc groff-base genisoimage p7zip-full xorriso diffutils rsync strace mount e2fsprogs'
+test_programs='mandoc groff isoinfo 7z xorriso cmp rsync strace losetup mkfs.ext4 systemd-analyze unshare'
+test_packages='mandoc groff-base genisoimage p7zip-full xorriso diffutils rsync strace mount e2fsprogs systemd util-linux'
 
 system_programs='qemu-system-x86_64 debootstrap systemd-nspawn nsenter zstd lintian dpkg-deb
     dpkg-shlibdeps strip xz'

@@ -54,8 +54,7 @@ def runtime_folders(user: int) -> list[Path]:
     They may go when the user logs out. One that belongs to somebody else is left out: ``sudo``
     may hand on the user's environment to root.
     """
-    bases = [Path("/run") if user == 0 else Path("/run/user") / str(user)]
-    bases.insert(0, service_folder(user))
+    bases = [Path("/run")] if user == 0 else [service_folder(user), Path("/run/user") / str(user)]
     given = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
     if user == os.geteuid() and given.is_absolute():
         bases.insert(0, given)

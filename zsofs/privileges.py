@@ -62,8 +62,10 @@ def cache_folder(user: int) -> Path:
 def make_folders(who: Account) -> None:
     """As root, make what a mount of *who* needs and has no right to make: for socket and catalog.
 
-    What cannot be made the mount is without, as one of somebody who has no home.
+    What cannot be made the mount is without, as one of somebody who has no home. Root has its own.
     """
+    if who.user == 0:
+        return
     for folder in (service_folder(who.user), cache_folder(who.user)):
         with suppress(OSError):
             folder.parent.mkdir(mode=0o755, exist_ok=True)
