@@ -10,13 +10,18 @@ mount_libraries='fuse3 liblz4 libzstd libdeflate' # as pkg-config calls them
 mount_packages='python3 python3-venv python3-dev gcc libc6-dev pkg-config
     fuse3 libfuse3-dev liblz4-dev libzstd-dev libdeflate-dev'
 
-test_programs='isoinfo 7z xorriso cmp rsync strace losetup mkfs.ext4
-    mkfs.xfs mkfs.exfat mount.exfat-fuse git fincore'
-test_packages='genisoimage p7zip-full xorriso diffutils rsync strace mount e2fsprogs
-    xfsprogs exfatprogs exfat-fuse git util-linux-extra'
+test_programs='isoinfo 7z xorriso cmp rsync strace losetup mkfs.ext4 systemd-analyze unshare
+    mkfs.xfs mkfs.exfat mount.exfat-fuse git fincore mandoc groff'
+test_packages='genisoimage p7zip-full xorriso diffutils rsync strace mount e2fsprogs systemd
+    xfsprogs exfatprogs exfat-fuse git util-linux util-linux-extra mandoc groff-base'
 
-system_programs='qemu-system-x86_64 smbd smbclient ip fio'
-system_packages='qemu-system-x86 samba smbclient iproute2 fio'
+system_programs='qemu-system-x86_64 smbd smbclient ip fio debootstrap systemd-nspawn nsenter zstd
+    lintian dpkg-deb dpkg-shlibdeps strip xz'
+system_packages='qemu-system-x86 samba smbclient iproute2 fio debootstrap systemd-container util-linux
+    zstd lintian dpkg dpkg-dev binutils xz-utils'
+
+deb_programs='dpkg-deb dpkg-shlibdeps strip xz'
+deb_packages='dpkg dpkg-dev binutils xz-utils'
 
 bench_programs='squashfuse_ll mksquashfs fio smbd smbclient tc'
 bench_packages='squashfuse squashfs-tools fio samba smbclient iproute2'
@@ -60,8 +65,9 @@ Installs what zsofs needs (once), builds it in .venv beside this file (once), an
                                        for everyone as root, else for you alone
   ./bootstrap.sh uninstall             remove that again
   ./bootstrap.sh test [ARGUMENTS]      run the tests; arguments go to pytest
-  ./bootstrap.sh test --system         run the tests that need a virtual machine or Samba
+  ./bootstrap.sh test --system         run the tests that need Samba, or boot machines
   ./bootstrap.sh test --coverage       run the tests and count the lines that they reach
+  ./bootstrap.sh deb                   make a Debian package in dist/
   ./bootstrap.sh bench [--quick]       measure zsofs beside other file systems
   ./bootstrap.sh --version             and everything else goes to zsofs itself
 
@@ -305,6 +311,14 @@ run_bench() {
     exec "$venv/bin/python" -m bench "$@"
 }
 
+run_deb() {
+    log=$venv/bootstrap.log
+    need_programs "$deb_programs" "$deb_packages"
+    cd -- "$here"
+    say "building (about half a minute)"
+    exec "$venv/bin/python" -m release.deb
+}
+
 # Where `install` puts things: sets $lib, a folder of our own, and $link.
 find_places() {
     if [ "$(id -u)" = 0 ]; then
@@ -354,6 +368,7 @@ install_zsofs() {
         die_with_log "zsofs was built but does not run; what happened is above and in $log"
     ln -s "$new/bin/zsofs" "$link.$$"
     mv -f "$link.$$" "$link"
+    link_helpers
     trap - EXIT
     for old in "$lib"/*; do
         [ "$old" = "$new" ] || rm -rf "$old"
@@ -365,8 +380,29 @@ install_zsofs() {
     esac
 }
 
+# Under the names by which mount(8) looks for what mounts type zsofs; only root's are looked for.
+helpers='/sbin/mount.zsofs /sbin/mount.fuse.zsofs'
+
+link_helpers() {
+    [ "$(id -u)" = 0 ] || return 0
+    for helper in $helpers; do
+        if [ -e "$helper" ] && [ "$(readlink "$helper")" != "$link" ]; then
+            say "$helper was not made by this program and stays as it is"
+        else
+            ln -sf "$link" "$helper"
+        fi
+    done
+}
+
+unlink_helpers() {
+    for helper in $helpers; do
+        [ "$(readlink "$helper")" != "$link" ] || rm -f "$helper"
+    done
+}
+
 uninstall_zsofs() {
     find_places
+    [ "$(id -u)" != 0 ] || unlink_helpers
     if [ -h "$link" ] && link_is_ours; then
         rm -f "$link"
         say "removed: $link"
@@ -408,7 +444,7 @@ esac
 
 sources=$(describe_sources)
 venv=$here/.venv
-if ! stamped zsofs-built || [ "$1" = test ] || [ "$1" = bench ]; then
+if ! stamped zsofs-built || [ "$1" = test ] || [ "$1" = bench ] || [ "$1" = deb ]; then
     here=$(cd -- "$here" && pwd -P)
     venv=$here/.venv
     stamped zsofs-built || build
@@ -421,6 +457,9 @@ fi
 if [ "$1" = bench ]; then
     shift
     run_bench "$@"
+fi
+if [ "$1" = deb ]; then
+    run_deb
 fi
 export ZSOFS_COMMAND="$0" # so that zsofs can say how to call it
 exec "$venv/bin/python" "$venv/bin/zsofs" "$@"

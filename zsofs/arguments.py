@@ -1,16 +1,12 @@
 """The words of the command line: commands, options, help. What they do is in cli.py."""
 
 import argparse
-import grp
-import pwd
-import re
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
-from zsofs import __version__, pack_arguments, verify_arguments
+from zsofs import __version__, config, pack_arguments, service_arguments, verify_arguments
 from zsofs.errors import UsageError
-from zsofs.values import size
+from zsofs.options import BY_NAME, OPTIONS, words_for_help
 
 _DESCRIPTION = """\
 Shows a folder of compressed PS2 and PSP discs (.zso, .cso, .dax) as plain .iso files.
@@ -35,6 +31,9 @@ _MOUNT_DESCRIPTION = """\
 Shows every compressed disc in the folder SOURCE, and in all folders below it, as a plain .iso
 file in MOUNTPOINT. Everything else in SOURCE is shown as it is. Nothing can be changed through
 the mount, unless you say --writable; discs never can. Returns when the mount can be used.
+
+NAME is that of a config, /etc/zsofs/NAME.toml or ~/.config/zsofs/NAME.toml, which has SOURCE as
+source, MOUNTPOINT as mountpoint, and options under their long names. Options given here win.
 """
 
 _MOUNT_EXAMPLES = """\
@@ -47,6 +46,7 @@ examples:
   zsofs mount --exclude old ~/zso ~/iso        without the folder old
   zsofs mount --cache-size 256M ~/zso ~/iso    for discs with large blocks and many readers
   zsofs mount -f -v ~/zso ~/iso                stay in the terminal and say what happens
+  zsofs mount games                            what the config games.toml says
   zsofs mount --demo ~/iso                     a sample disc that zsofs makes itself
 
 Take the mount down with `zsofs umount MOUNTPOINT`.
@@ -96,7 +96,7 @@ _EXIT_CODES = """\
 exit codes:
   0  done
   1  a bug in zsofs
-  2  the command line is wrong
+  2  the command line, or a config, is wrong
   3  the source folder is missing or cannot be read
   4  the mount point cannot be used
   5  the system does not let us mount (no FUSE, or no right to it)
@@ -105,6 +105,7 @@ exit codes:
   8  something could not be read, packed or unpacked; the messages say what
   9  `zsofs verify` found something bad
   10  `zsofs verify` found nothing bad, but not every disc in the DATs
+  11  systemd could not do it, or there is no such service
 """
 
 # Words that mount(8) and fstab hand on and that change nothing here: the mount is read-only unless
@@ -115,7 +116,7 @@ _IGNORED_OPTIONS = frozenset(
     strictatime silent loud""".split()  # noqa: SIM905 - a list of thirty strings reads worse
 )
 
-_LAST_OWNER = (1 << 32) - 2
+_FIELDS = frozenset(option.field for option in OPTIONS)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -135,26 +136,31 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         UsageError: it makes no sense.
         SystemExit: it asked for help or the version, which is printed.
     """
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     if options.command == "mount":
-        _apply_mount_options(options)
+        _complete_mount(options)
         _check_mount(options)
     elif options.command in ("pack", "unpack"):
         pack_arguments.check(options)
     elif options.command == "verify":
         verify_arguments.check(options)
+    elif options.command == "service" and options.action == "install":
+        options.values = _said(options)
+        if options.user and "setuid" in options.values:
+            raise UsageError("--setuid is of use only to root; leave it or --user away")
     return options
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def parser() -> argparse.ArgumentParser:
+    """All commands with their options: what ``--help``, the manual and completion are made from."""
+    whole = _Parser(
         prog="zsofs",
         description=_DESCRIPTION,
         epilog=_EXAMPLES + "\n" + _EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"zsofs {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
+    whole.add_argument("--version", action="version", version=f"zsofs {__version__}")
+    commands = whole.add_subparsers(metavar="COMMAND", dest="command", required=True)
     _add_mount(commands)
     _add_umount(commands)
     _add_reload(commands)
@@ -164,7 +170,8 @@ def _parser() -> _Parser:
     pack_arguments.add_unpack(commands)
     verify_arguments.add_info(commands)
     verify_arguments.add_verify(commands)
-    return parser
+    service_arguments.add(commands, _add_options)
+    return whole
 
 
 def _add_mount(commands: "argparse._SubParsersAction[_Parser]") -> None:
@@ -172,11 +179,12 @@ def _add_mount(commands: "argparse._SubParsersAction[_Parser]") -> None:
         "mount",
         help="show a folder of compressed discs as plain .iso files",
         usage="zsofs mount [OPTIONS] SOURCE MOUNTPOINT\n       zsofs mount [OPTIONS] --demo"
-        " MOUNTPOINT",
+        " MOUNTPOINT\n       zsofs mount [OPTIONS] NAME",
         description=_MOUNT_DESCRIPTION,
         epilog=_MOUNT_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    mount.set_defaults(announce=True)
     mount.add_argument("paths", nargs="*", metavar="SOURCE MOUNTPOINT", help=argparse.SUPPRESS)
     mount.add_argument(
         "--demo", action="store_true", help="mount a small sample disc instead of a folder"
@@ -184,121 +192,55 @@ def _add_mount(commands: "argparse._SubParsersAction[_Parser]") -> None:
     mount.add_argument(
         "-f", "--foreground", action="store_true", help="stay in the terminal until unmounted"
     )
-    _add_what_is_shown(mount)
-    _add_limits(mount)
-    _add_rights(mount)
+    _add_options(mount)
+
+
+def _add_mount_words(mount: _Parser) -> None:
     mount.add_argument(
         "-o",
         dest="mount_options",
         metavar="OPT,OPT",
         action="append",
         default=[],
-        help="the options of this list as mount(8) writes them: allow_other, layout=opl,"
-        " titles=PATH, include=GLOB, exclude=GLOB, show_raw, cache-size=64M, threads=4,"
-        " read-ahead=512K, writable, uid=N, gid=N, umask=022, log-file=PATH; ro, nofail and its"
-        " other usual words are accepted",
+        help=f"the options of this list as mount(8) writes them: {words_for_help()}; ro, nofail"
+        " and its other usual words are accepted",
     )
+
+
+def _add_options(mount: _Parser) -> None:
+    """The options of the table; where one is not said, nothing is kept of it."""
     loudness = mount.add_mutually_exclusive_group()
-    loudness.add_argument("-v", "--verbose", action="store_true", help="log more")
-    loudness.add_argument("-q", "--quiet", action="store_true", help="log errors only")
-    mount.add_argument(
-        "--log-file",
-        metavar="PATH",
-        help="log to this file (default in the background: one named after the mount point in"
-        " ~/.local/state/zsofs)",
-    )
+    for option in OPTIONS:
+        words = [option.short] if option.short else []
+        words.append("--" + option.name)
+        common = {"default": argparse.SUPPRESS, "help": option.help}
+        if option.short:
+            loudness.add_argument(*words, action="store_true", **common)  # type: ignore[arg-type]
+        elif option.is_flag:
+            mount.add_argument(*words, action="store_true", **common)  # type: ignore[arg-type]
+        else:
+            mount.add_argument(
+                *words,
+                metavar=option.metavar,
+                type=_told(option.parse),
+                choices=option.choices or None,
+                action="append" if option.repeated else "store",
+                **common,  # type: ignore[arg-type]
+            )
+
+    _add_mount_words(mount)
 
 
-def _add_what_is_shown(mount: _Parser) -> None:
-    mount.add_argument(
-        "--layout",
-        metavar="LAYOUT",
-        type=_layout,
-        default="plain",
-        help="plain: names and folders as in SOURCE; opl: as Open PS2 Loader wants them"
-        " (default: plain)",
-    )
-    mount.add_argument(
-        "--titles",
-        metavar="FILE",
-        type=_path,
-        help="titles for --layout opl: lines `ID,Title`, or a DAT with serials",
-    )
-    mount.add_argument(
-        "--include",
-        metavar="GLOB",
-        type=_pattern,
-        action="append",
-        default=[],
-        help="show only discs and files whose path inside SOURCE matches, or whose name if GLOB has"
-        " no /; may be repeated",
-    )
-    mount.add_argument(
-        "--exclude",
-        metavar="GLOB",
-        type=_pattern,
-        action="append",
-        default=[],
-        help="leave out files and folders that match, in the same way; may be repeated",
-    )
-    mount.add_argument(
-        "--show-raw",
-        action="store_true",
-        help="show the packed file too, beside its .iso",
-    )
+def _told(parse: Callable[[str], object]) -> Callable[[str], object]:
+    """The same, so that argparse says what is wrong with a value."""
 
+    def parse_or_tell(text: str) -> object:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
 
-def _add_limits(mount: _Parser) -> None:
-    mount.add_argument(
-        "--cache-size",
-        metavar="SIZE",
-        type=size,
-        default=64 << 20,
-        help="memory for decoded blocks, as in 64M or 1G (default: 64M)",
-    )
-    mount.add_argument(
-        "--threads",
-        metavar="N",
-        type=_threads,
-        default=4,
-        help="how many reads may wait for one disk at a time (default: 4)",
-    )
-    mount.add_argument(
-        "--read-ahead",
-        metavar="SIZE",
-        type=size,
-        default=512 << 10,
-        help="how far the kernel reads ahead of a sequential reader; only root can change it from"
-        " the system's 128K (default: 512K)",
-    )
-
-
-def _add_rights(mount: _Parser) -> None:
-    mount.add_argument(
-        "--writable",
-        action="store_true",
-        help="let everything that is no disc be changed through the mount, and new files and"
-        " folders be made: it goes to SOURCE; discs stay as they are",
-    )
-    mount.add_argument(
-        "--allow-other",
-        action="store_true",
-        help="let other users use the mount too, such as a Samba server's",
-    )
-    mount.add_argument(
-        "--uid",
-        metavar="USER",
-        type=_user,
-        help="show all files as this user's, by number or name; new ones are, if root serves",
-    )
-    mount.add_argument("--gid", metavar="GROUP", type=_group, help="the same for the group")
-    mount.add_argument(
-        "--umask",
-        metavar="OCTAL",
-        type=_umask,
-        help="show all files with the rights that this leaves of 666, folders of 777, whatever"
-        " those in SOURCE are, as in 022",
-    )
+    return parse_or_tell
 
 
 def _add_umount(commands: "argparse._SubParsersAction[_Parser]") -> None:
@@ -354,96 +296,82 @@ def _add_list(commands: "argparse._SubParsersAction[_Parser]") -> None:
     listing.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
-def _threads(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 64:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 64")
-    return int(text)
+def _complete_mount(options: argparse.Namespace) -> None:
+    """Fold config, options and the words of ``-o`` into one; what was said last counts."""
+    said = _said(options)
+    read_only = "ro" in _words(options)
+    values = {option.field: option.first() for option in OPTIONS}
+    if len(options.paths) == 1 and not options.demo and "/" not in options.paths[0]:
+        values |= config.load(config.find(options.paths[0]))
+        options.paths = [values.pop("source"), values.pop("mountpoint")]
+        values["writable"] = values["writable"] and not read_only
+    for name, value in (values | said).items():
+        setattr(options, name, value)
 
 
-def _user(text: str) -> int:
-    try:
-        return _owner_number(text) if text.isdecimal() else pwd.getpwnam(text).pw_uid
-    except KeyError:
-        raise argparse.ArgumentTypeError(f"there is no user {text!r} here") from None
+def _words(options: argparse.Namespace) -> list[str]:
+    return ",".join(options.mount_options).split(",")
 
 
-def _group(text: str) -> int:
-    try:
-        return _owner_number(text) if text.isdecimal() else grp.getgrnam(text).gr_gid
-    except KeyError:
-        raise argparse.ArgumentTypeError(f"there is no group {text!r} here") from None
-
-
-def _owner_number(text: str) -> int:
-    number = int(text[:20])
-    if number > _LAST_OWNER:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number up to {_LAST_OWNER}")
-    return number
-
-
-def _umask(text: str) -> int:
-    if re.fullmatch(r"0?[0-7]{1,3}", text) is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an umask such as 022")
-    return int(text, 8)
-
-
-def _layout(text: str) -> str:
-    if text not in ("plain", "opl"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a layout; say plain or opl")
-    return text
-
-
-def _path(text: str) -> Path:
-    if not text:
-        raise argparse.ArgumentTypeError("'' is not a path")
-    return Path(text).absolute()  # the daemon changes its folder
-
-
-def _pattern(text: str) -> str:
-    if not text.strip("/"):
-        raise argparse.ArgumentTypeError(f"{text!r} is a pattern that matches nothing")
-    return text
-
-
-def _apply_mount_options(options: argparse.Namespace) -> None:
-    """Fold the words of ``-o`` into the options they stand for; the last one said counts."""
-    values: dict[str, Callable[[str], object]] = {
-        "layout": _layout,
-        "titles": _path,
-        "include": lambda text: [*options.include, _pattern(text)],
-        "exclude": lambda text: [*options.exclude, _pattern(text)],
-        "cache-size": size,
-        "threads": _threads,
-        "read-ahead": size,
-        "uid": _user,
-        "gid": _group,
-        "umask": _umask,
-        "log-file": str,
-    }
-    words = ",".join(options.mount_options).split(",")
-    if "ro" in words and (options.writable or "writable" in words):
+def _said(options: argparse.Namespace) -> dict[str, object]:
+    """What the command line says of options, by field; what ``-o`` says counts as said last."""
+    words = _words(options)
+    said = {name: value for name, value in vars(options).items() if name in _FIELDS}
+    for name, value in _mount_words(words):
+        option = BY_NAME[name]
+        said[option.field] = [*_list(said.get(option.field)), value] if option.repeated else value
+    if "ro" in words and said.get("writable"):
         raise UsageError("a mount is ro or writable, not both; leave one of the words away")
+    return said
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _mount_words(words: Sequence[str]) -> Iterator[tuple[str, object]]:
+    """Name and value of each option among the words of ``-o``."""
     for word in words:
-        name, equals, value = word.partition("=")
-        name = name.replace("_", "-") if name != "_netdev" else name
-        if name in ("allow-other", "show-raw", "writable") and not equals:
-            setattr(options, name.replace("-", "_"), True)
-        elif name in values and equals:
+        name, equals, text = word.partition("=")
+        option = BY_NAME.get(name.replace("_", "-"))
+        if option is not None and option.is_flag and not equals:
+            yield option.name, True
+        elif option is not None and not option.is_flag and equals:
             try:
-                setattr(options, name.replace("-", "_"), values[name](value))
-            except argparse.ArgumentTypeError as error:
+                yield option.name, option.parse(text)
+            except ValueError as error:
                 raise UsageError(f"-o {word}: {error}") from None
-        elif name and name not in _IGNORED_OPTIONS and not name.startswith("x-"):
+        elif name and not _is_for_others(name):
             raise UsageError(f"unknown mount option {word!r}; see: zsofs mount --help")
+
+
+def is_known(word: str) -> bool:
+    """Whether a word of ``-o`` is one that mount takes, whatever its value."""
+    name, equals, _ = word.partition("=")
+    option = BY_NAME.get(name.replace("_", "-"))
+    return _is_for_others(name) if option is None else option.is_flag != bool(equals)
+
+
+def _is_for_others(word: str) -> bool:
+    """Whether a word of ``-o`` is meant for mount(8) or systemd, or says what is so anyway."""
+    return word in _IGNORED_OPTIONS or word.startswith(("x-", "X-"))
 
 
 def _check_mount(options: argparse.Namespace) -> None:
     expected = 1 if options.demo else 2
     if len(options.paths) != expected:
-        wanted = "one folder, MOUNTPOINT" if options.demo else "two folders, SOURCE and MOUNTPOINT"
+        wanted = (
+            "one folder, MOUNTPOINT"
+            if options.demo
+            else "two folders, SOURCE and MOUNTPOINT, or the name of a config"
+        )
         raise UsageError(f"mount takes {wanted}; see: zsofs mount --help")
     if options.demo and options.writable:
         raise UsageError("--writable needs a SOURCE of yours; leave it away with --demo")
+    if options.demo and options.setuid is not None:
+        raise UsageError("--setuid needs a SOURCE of yours; leave it away with --demo")
+    if options.verbose and options.quiet:
+        raise UsageError("a mount is verbose or quiet, not both; leave one of the words away")
     if options.titles is not None and options.layout != "opl":
         raise UsageError(
             "--titles is of use only with --layout opl; add that, or leave --titles away"

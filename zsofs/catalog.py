@@ -168,8 +168,7 @@ def default_catalog_file(source: bytes) -> Path | None:
     None for a user without a home folder.
     """
     folder = cache_folder()
-    name = hashlib.blake2b(source, digest_size=8).hexdigest()
-    return folder / f"{name}.sqlite" if folder is not None else None
+    return folder / catalog_name(source) if folder is not None else None
 
 
 def cache_folder() -> Path | None:
@@ -180,6 +179,11 @@ def cache_folder() -> Path | None:
     except RuntimeError:
         return None
     return base / "zsofs"
+
+
+def catalog_name(source: bytes) -> str:
+    """Name of the catalog of a source folder."""
+    return f"{hashlib.blake2b(source, digest_size=8).hexdigest()}.sqlite"
 
 
 def _open(file: Path | None, source: bytes) -> sqlite3.Connection:

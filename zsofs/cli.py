@@ -12,11 +12,15 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zsofs import arguments
+from zsofs import arguments, mount_helper
 from zsofs.errors import UsageError, ZsofsError
 
 if TYPE_CHECKING:
+    from zsofs.keeper import Held
+    from zsofs.notify import Notifier
     from zsofs.packing import Packing
+    from zsofs.privileges import Account
+    from zsofs.settings import MountSettings
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -31,15 +35,17 @@ def main(words: Sequence[str] | None = None) -> int:
         "unpack": _unpack,
         "info": _info,
         "verify": _verify,
+        "service": _service,
     }
     _open_standard_streams()
+    if words is None and mount_helper.is_called(sys.argv[0]):
+        return mount_helper.run(sys.argv[1:], _mount)
     try:
         options = arguments.parse(words)
         code = commands[options.command](options)
         print(end="", flush=True)
     except ZsofsError as error:
-        print(f"zsofs: {error}", file=sys.stderr)
-        return error.exit_code
+        return _failed(error)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -65,102 +71,148 @@ def _open_standard_streams() -> None:
 
 
 def _mount(options: argparse.Namespace) -> int:
-    from zsofs import daemon, log, mountpoint
+    from zsofs import daemon, log, mountpoint, notify, privileges
 
+    notifier = notify.from_environment()
+    who = None if options.setuid is None else privileges.account(options.setuid)
     *source_paths, point = options.paths
-    source = (
-        mountpoint.check_source(source_paths[0], writable=options.writable)
-        if source_paths
-        else None
-    )
+    with privileges.acting_as(who):
+        source = _check_source(source_paths, writable=options.writable)
     mountpoint.check_fuse(options.allow_other)
-    level = 10 if options.verbose else 40 if options.quiet else 30
-    log.to_terminal(level)
+    log.to_terminal(_level(options))
     prepared, made = mountpoint.prepare_mount_point(point, source)
-    if options.log_file or not options.foreground:
-        path = Path(options.log_file or log.default_log_file(prepared)).absolute()
-        try:
-            _log_to_file(path, level)
-        except UsageError:
-            if made:
-                _remove_folder(prepared)
-            raise
+    try:
+        with privileges.acting_as(who):
+            _log_to_file(options, prepared)
+    except UsageError:
+        if made:
+            _remove_folder(prepared)
+        raise
 
     def run(ready: Callable[[], None]) -> int:
-        return _serve(options, source, prepared, made, ready)
+        with ExitStack() as undo:
+            if made:
+                undo.callback(_remove_folder, prepared)
+            settings = _settings(options, source or _demo_source(undo), prepared)
+            if who is None:
+                return _loaded(settings, ready, notifier)(None)
+            return _serve_as(who, settings, ready, notifier, background=not options.foreground)
 
     def say(end: str) -> None:
-        if not options.quiet:
+        if options.announce and not options.quiet:
             _say_mounted(options, point, end)
 
     if options.foreground:
         return run(lambda: say("end it with Ctrl-C"))
     code = daemon.start(run)
     if code == 0:
-        os.stat(prepared)  # answered by the daemon: the mount can be used
+        with suppress(PermissionError):  # only another user may, whom it was mounted for
+            os.stat(prepared)  # answered by the daemon: the mount can be used
         say(f"end it with: {mountpoint.COMMAND} umount {point}")
     return code
 
 
-def _log_to_file(path: Path, level: int) -> None:
+def _check_source(paths: Sequence[str], *, writable: bool) -> bytes | None:
+    """The real path of the source, or None for the sample disc."""
+    from zsofs.mountpoint import check_source
+
+    return check_source(paths[0], writable=writable) if paths else None
+
+
+def _level(options: argparse.Namespace) -> int:
+    return 10 if options.verbose else 40 if options.quiet else 30
+
+
+def _log_to_file(options: argparse.Namespace, mount_point: bytes) -> None:
+    """Log to a file from now on, unless what is said shall stay in the terminal."""
     from zsofs import log
 
+    if options.foreground and not options.log_file:
+        return
+    path = Path(options.log_file or log.default_log_file(mount_point)).absolute()
     try:
-        log.to_file(path, level)
+        log.to_file(path, _level(options))
     except OSError as error:
         raise UsageError(f"the log file {path} cannot be written: {error.strerror}") from None
 
 
-def _serve(
-    options: argparse.Namespace,
-    source: bytes | None,
-    point: bytes,
-    made: bool,
-    ready: Callable[[], None],
-) -> int:
-    """Serve *source*, or the sample disc where it is None, until the mount ends."""
-    import logging
+def _demo_source(undo: ExitStack) -> bytes:
+    """A folder with the sample disc, for as long as *undo* is entered."""
     from tempfile import TemporaryDirectory
 
-    from zsofs.mount import serve
+    from zsofs.demo import fill_demo_folder
+
+    folder = undo.enter_context(TemporaryDirectory(prefix="zsofs-demo-"))
+    fill_demo_folder(folder)
+    return os.fsencode(folder)
+
+
+def _settings(options: argparse.Namespace, source: bytes, point: bytes) -> "MountSettings":
     from zsofs.settings import MountSettings
 
-    with ExitStack() as undo:
-        if made:
-            undo.callback(_remove_folder, point)
-        if source is None:
-            from zsofs.demo import fill_demo_folder
+    return MountSettings(
+        source=source,
+        mount_point=point,
+        cache_size=options.cache_size,
+        threads=options.threads,
+        read_ahead=options.read_ahead,
+        allow_other=options.allow_other,
+        layout=options.layout,
+        titles=options.titles,
+        include=tuple(options.include),
+        exclude=tuple(options.exclude),
+        show_raw=options.show_raw,
+        remember=not options.demo,
+        writable=options.writable,
+        uid=options.uid,
+        gid=options.gid,
+        umask=options.umask,
+    )
 
-            folder = undo.enter_context(TemporaryDirectory(prefix="zsofs-demo-"))
-            fill_demo_folder(folder)
-            source = os.fsencode(folder)
-        settings = MountSettings(
-            source=source,
-            mount_point=point,
-            cache_size=options.cache_size,
-            threads=options.threads,
-            read_ahead=options.read_ahead,
-            allow_other=options.allow_other,
-            layout=options.layout,
-            titles=options.titles,
-            include=tuple(options.include),
-            exclude=tuple(options.exclude),
-            show_raw=options.show_raw,
-            remember=not options.demo,
-            writable=options.writable,
-            uid=options.uid,
-            gid=options.gid,
-            umask=options.umask,
+
+def _serve_as(
+    who: "Account",
+    settings: "MountSettings",
+    ready: Callable[[], None],
+    notifier: "Notifier",
+    *,
+    background: bool,
+) -> int:
+    """Serve as another user until the mount ends, while this process stays to unmount it."""
+    from zsofs.keeper import keep
+
+    try:
+        return keep(
+            who, settings, lambda: _loaded(settings, ready, notifier), background=background
         )
+    except ZsofsError as error:
+        return _failed(error)
+
+
+def _loaded(
+    settings: "MountSettings", ready: Callable[[], None], notifier: "Notifier"
+) -> "Callable[[Held | None], int]":
+    """What serves until the mount ends, with all modules that it needs."""
+    import logging
+
+    from zsofs.mount import serve
+
+    def run(held: "Held | None") -> int:
         try:
-            serve(settings, ready)
+            serve(settings, ready, notifier, held)
         except ZsofsError as error:
-            print(f"zsofs: {error}", file=sys.stderr)
-            return error.exit_code
+            return _failed(error)
         except Exception:
             logging.getLogger(__name__).exception("a bug in zsofs: the mount has ended")
             return 1
-    return 0
+        return 0
+
+    return run
+
+
+def _failed(error: ZsofsError) -> int:
+    print(f"zsofs: {error}", file=sys.stderr)
+    return error.exit_code
 
 
 def _remove_folder(path: bytes) -> None:
@@ -266,3 +318,9 @@ def _verify(options: argparse.Namespace) -> int:
         not options.no_cache,
     )
     return run(wish, VerifyReporter(quiet=options.quiet, as_json=options.json))
+
+
+def _service(options: argparse.Namespace) -> int:
+    from zsofs import services
+
+    return services.run(options)

@@ -54,11 +54,16 @@ def runtime_folders(user: int) -> list[Path]:
     They may go when the user logs out. One that belongs to somebody else is left out: ``sudo``
     may hand on the user's environment to root.
     """
-    bases = [Path("/run") if user == 0 else Path("/run/user") / str(user)]
+    bases = [Path("/run")] if user == 0 else [service_folder(user), Path("/run/user") / str(user)]
     given = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
     if user == os.geteuid() and given.is_absolute():
         bases.insert(0, given)
     return [base / "zsofs" for base in dict.fromkeys(bases) if _owner(base) == user]
+
+
+def service_folder(user: int) -> Path:
+    """What root makes for the mounts that it makes for a user, who need not be logged in."""
+    return Path(f"/run/zsofs-{user}")
 
 
 def folders(user: int) -> list[Path]:

@@ -39,15 +39,20 @@ def start(run: Callable[[Callable[[], None]], int]) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
+def leave_terminal() -> None:
+    """Let go of the standard streams."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(nowhere, stream)
+    os.close(nowhere)
+
+
 def _run_child(run: Callable[[Callable[[], None]], int], write_end: int) -> int:
     os.setsid()
     os.chdir("/")
 
     def ready() -> None:
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for stream in (0, 1, 2):
-            os.dup2(nowhere, stream)
-        os.close(nowhere)
+        leave_terminal()
         with suppress(BrokenPipeError):  # whoever waited was killed; the mount is wanted still
             os.write(write_end, _READY)
         os.close(write_end)

@@ -77,6 +77,12 @@ class UnverifiedError(ZsofsError):
     exit_code = 10
 
 
+class ServiceError(ZsofsError):
+    """The service manager could not do it, or there is no such service."""
+
+    exit_code = 11
+
+
 class FormatError(ZsofsError):
     """A file has the magic of a container but cannot be served as a disc."""
 

@@ -11,10 +11,12 @@ import zlib
 from collections import OrderedDict
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import TextIO
 
 REPORT = 45
 """Level of what somebody asked for: it is written even by a quiet mount, and as often as asked."""
 
+_PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _REMEMBERED = 4096
 _SILENT_SECONDS = 3600.0
 _LOG_SIZE = 1 << 20
@@ -41,6 +43,28 @@ class _Once(logging.Filter):
         return True
 
 
+class _JournalFormatter(logging.Formatter):
+    """What the journal takes: each line begins with its priority, as syslog(3) numbers them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = record.levelno
+        priority = next((number for least, number in _PRIORITIES if level >= least), 7)
+        priority = 5 if level == REPORT else priority
+        return "\n".join(f"<{priority}>{line}" for line in super().format(record).split("\n"))
+
+
+def _leads_to_journal(stream: TextIO | None) -> bool:
+    """Whether a stream is the one of which the service manager says so."""
+    said = os.environ.get("JOURNAL_STREAM", "")
+    if stream is None or not said:
+        return False
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return said == f"{found.st_dev}:{found.st_ino}"
+
+
 def default_log_file(mount_point: bytes) -> Path:
     """Where a mount in the background logs unless told otherwise: a file named after it."""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
@@ -49,9 +73,12 @@ def default_log_file(mount_point: bytes) -> Path:
 
 
 def to_terminal(level: int) -> None:
-    """Log to standard error."""
+    """Log to standard error; where that leads to the journal, with the priority of each line."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("zsofs: %(levelname)s: %(message)s"))
+    if _leads_to_journal(sys.stderr):
+        handler.setFormatter(_JournalFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("zsofs: %(levelname)s: %(message)s"))
     _install(handler, level)
 
 

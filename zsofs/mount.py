@@ -7,7 +7,7 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from pathlib import Path
+from dataclasses import dataclass
 
 import pyfuse3
 import trio
@@ -18,12 +18,15 @@ from zsofs.background import in_background
 from zsofs.catalog import Catalog, default_catalog_file
 from zsofs.errors import FuseError
 from zsofs.fs import Operations
+from zsofs.fuse_kernel import abort, raise_limits
+from zsofs.keeper import Held
 from zsofs.log import REPORT
 from zsofs.mountpoint import unmount
-from zsofs.mounts import Mounted, mounted_at
+from zsofs.notify import Notifier
 from zsofs.service import Service
 from zsofs.settings import MountSettings
 from zsofs.source import SourceTree
+from zsofs.supervision import Supervision
 
 log = logging.getLogger(__name__)
 
@@ -31,17 +34,20 @@ _END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _REPORT_SIGNAL = signal.SIGUSR1
 _RELOAD_SIGNAL = signal.SIGHUP
 
-_MAX_BACKGROUND = 96
-"""Read-ahead requests under way for each mount. The kernel's own limit of 12 is shared by all
-files: 12 readers that hang on a dead disk stop everyone (tried). Just below pyfuse3's 99 tasks."""
 
-
-def serve(settings: MountSettings, ready: Callable[[], None]) -> None:
+def serve(
+    settings: MountSettings,
+    ready: Callable[[], None],
+    notifier: Notifier,
+    held: Held | None = None,
+) -> None:
     """Mount and answer requests until unmounted or told to end by SIGTERM or SIGINT.
 
     Args:
         settings: what to mount.
         ready: called once, when the mount exists and is about to be served.
+        notifier: the service manager, if one started us.
+        held: the mount, where root made it and serves no more; else it is made here.
 
     Raises:
         FuseError: the mount could not be made.
@@ -53,40 +59,56 @@ def serve(settings: MountSettings, ready: Callable[[], None]) -> None:
     file = default_catalog_file(tree.path) if settings.remember else None
     with closing(Catalog(file, tree.path)) as catalog:
         service = Service(settings, tree, catalog)
-        trio.run(_run, service, settings, ready)
+        supervision = Supervision(notifier, settings.mount_point, service.status)
+        trio.run(_run, service, settings, ready, supervision, held)
         service.report(logging.INFO)
 
 
-async def _run(service: Service, settings: MountSettings, ready: Callable[[], None]) -> None:
+async def _run(
+    service: Service,
+    settings: MountSettings,
+    ready: Callable[[], None],
+    supervision: Supervision,
+    held: Held | None,
+) -> None:
     signals = (*_END_SIGNALS, _REPORT_SIGNAL, _RELOAD_SIGNAL)
     # From before the mount exists to after it has gone, a signal asks for an orderly end.
     with trio.open_signal_receiver(*signals) as received:
-        _mount(service.operations, settings)
+        _mount(service.operations, settings, held)
         with ControlSocket(settings.mount_point, service.answer) as control:
             try:
                 ready()
             except BaseException:
                 pyfuse3.close()
                 raise
-            await _serve(service, settings, control, received)
+            if held is not None:
+                held.ready()
+            life = _Life(service, settings, supervision, held)
+            await _serve(life, control, received)
 
 
-async def _serve(
-    service: Service,
-    settings: MountSettings,
-    control: ControlSocket,
-    signals: AsyncIterator[int],
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """What the tasks of a mount share."""
+
+    service: Service
+    settings: MountSettings
+    supervision: Supervision
+    held: Held | None
+
+
+async def _serve(life: _Life, control: ControlSocket, signals: AsyncIterator[int]) -> None:
+    service, settings = life.service, life.settings
     had_terminal = _has_terminal()
     try:
         async with trio.open_nursery() as nursery:
-            scope = nursery.cancel_scope
-            nursery.start_soon(_obey_signals, signals, service, scope, had_terminal)
-            nursery.start_soon(in_background, _raise_limits, settings)
+            nursery.start_soon(_obey_signals, signals, life, nursery, had_terminal)
+            nursery.start_soon(in_background, _raise_limits, life)
             nursery.start_soon(in_background, control.serve)
+            nursery.start_soon(in_background, life.supervision.serve)
             await service.serve()
             log.info("unmounted")
-            scope.cancel()
+            nursery.cancel_scope.cancel()
     except BaseException:
         # After a crash the mount stays and fails loudly: an empty folder in its place could make a
         # mirror job delete its copies.
@@ -96,36 +118,29 @@ async def _serve(
     if service.end():
         pyfuse3.close()
     else:  # a thread is in the kernel with the session in its hands, waiting for an answer of ours
-        _abort(settings.mount_point)
-        unmount(os.fsdecode(settings.mount_point), lazy=True)
+        abort(settings.mount_point)
+        if life.held is None:
+            unmount(os.fsdecode(settings.mount_point), lazy=True)
 
 
 async def _obey_signals(
-    signals: AsyncIterator[int], service: Service, scope: trio.CancelScope, had_terminal: bool
+    signals: AsyncIterator[int], life: _Life, nursery: trio.Nursery, had_terminal: bool
 ) -> None:
+    service = life.service
     async for number in signals:
         if number == _REPORT_SIGNAL:
             service.report(REPORT)
         elif number == _RELOAD_SIGNAL and not (had_terminal and not _has_terminal()):
             log.info("looking at the source again on SIGHUP")
-            service.begin_reload()
+            done = service.begin_reload()
+            nursery.start_soon(in_background, life.supervision.reload, done)
         else:
             log.info("ending on %s", signal.Signals(number).name)
+            life.supervision.stop()
+            if life.held is not None:  # nobody comes in any more, and who is in may finish a read
+                await trio.to_thread.run_sync(life.held.detach)
             await service.drain()
-            scope.cancel()
-
-
-def _abort(mount_point: bytes) -> None:
-    """Have the kernel fail everything that still waits for us."""
-    mounted = mounted_at(mount_point)
-    if mounted is not None:
-        with suppress(OSError):
-            (_connection(mounted) / "abort").write_text("1")
-
-
-def _connection(mounted: Mounted) -> Path:
-    """Where the kernel lets a FUSE mount be tuned."""
-    return Path("/sys/fs/fuse/connections") / mounted.device.partition(":")[2]
+            nursery.cancel_scope.cancel()
 
 
 def _has_terminal() -> bool:
@@ -143,7 +158,8 @@ def _raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _mount(operations: Operations, settings: MountSettings) -> None:
+def _mount(operations: Operations, settings: MountSettings, held: Held | None) -> None:
+    point = os.fsdecode(settings.mount_point)
     options = {
         "rw" if settings.writable else "ro",
         "nodev",
@@ -156,12 +172,15 @@ def _mount(operations: Operations, settings: MountSettings) -> None:
         options.add("allow_other")
     with _caught_stderr() as said:
         try:
-            pyfuse3.init(operations, os.fsdecode(settings.mount_point), options)
+            if held is None:
+                pyfuse3.init(operations, point, options)
+            else:  # libfuse knows such a path for a mount that was made already
+                pyfuse3.init(operations, f"/dev/fd/{held.fd}", set())
         except RuntimeError:
             problem = said().strip().replace("\n", "; ") or "no reason given"
         else:
             return
-    raise FuseError(f"the mount at {os.fsdecode(settings.mount_point)} failed: {problem}")
+    raise FuseError(f"the mount at {point} failed: {problem}")
 
 
 def _mount_option_text(path: bytes) -> str:
@@ -191,16 +210,12 @@ def _caught_stderr() -> Iterator[Callable[[], str]]:
             os.close(kept)
 
 
-async def _raise_limits(settings: MountSettings) -> None:
-    """As root, let hung readers leave room for others, and the kernel read further ahead."""
-    # The kernel sets both itself when the mount answers its first request: not before that.
+async def _raise_limits(life: _Life) -> None:
+    """As root, or by root's keeper, have the kernel's limits raised once it has set its own."""
+    point = life.settings.mount_point
     with suppress(OSError):
-        await trio.to_thread.run_sync(os.stat, settings.mount_point, abandon_on_cancel=True)
-    mounted = mounted_at(settings.mount_point)
-    if mounted is None:
-        return
-    with suppress(OSError):
-        (_connection(mounted) / "max_background").write_text(str(_MAX_BACKGROUND))
-    with suppress(OSError):
-        read_ahead = Path("/sys/class/bdi") / mounted.device / "read_ahead_kb"
-        read_ahead.write_text(str(settings.read_ahead >> 10))
+        await trio.to_thread.run_sync(os.stat, point, abandon_on_cancel=True)
+    if life.held is None:
+        raise_limits(point, life.settings.read_ahead)
+    else:
+        await trio.to_thread.run_sync(life.held.raise_limits, abandon_on_cancel=True)

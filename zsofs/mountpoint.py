@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pwd
 import shutil
 import subprocess
 import threading
@@ -102,7 +103,7 @@ def _clear_dead_mount(path: str, point: bytes) -> None:
     if mounted is None or not mounted.kind.startswith("fuse"):
         return  # an empty disk, or a container's volume, is as good as an empty folder
     ours = mounted.kind == FILE_SYSTEM_TYPE
-    if not _is_dead(point):
+    if not is_dead(point):
         command = f"{COMMAND} umount" if ours else "fusermount3 -u"
         raise MountPointError(
             f"{'zsofs' if ours else mounted.kind} is already mounted at {path}; unmount it first"
@@ -116,8 +117,11 @@ def _clear_dead_mount(path: str, point: bytes) -> None:
     unmount(path, lazy=True)
 
 
-def _is_dead(point: bytes) -> bool:
+def is_dead(point: bytes) -> bool:
     """Whether the daemon behind a mount has gone; one that does not answer in time has not."""
+    mounted = mounted_at(point)
+    if os.geteuid() == 0 and mounted is not None and mounted.user:
+        return _is_dead_to(mounted.user, point)
     found: list[int] = []
 
     def ask() -> None:
@@ -130,6 +134,26 @@ def _is_dead(point: bytes) -> bool:
     asking.start()
     asking.join(_ANSWER_SECONDS)
     return bool(found) and found[0] in (errno.ENOTCONN, errno.ECONNABORTED)
+
+
+def _is_dead_to(user: int, point: bytes) -> bool:
+    """The same where only *user* gets an answer: root does not, without --allow-other."""
+    try:
+        done = subprocess.run(
+            ["stat", "--file-system", "--", point],
+            capture_output=True,
+            check=False,
+            env=os.environ | {"LC_ALL": "C"},
+            cwd="/",
+            timeout=_ANSWER_SECONDS,
+            user=user,
+            group=pwd.getpwuid(user).pw_gid,
+            extra_groups=[],
+        )
+    except (KeyError, subprocess.TimeoutExpired):
+        return False
+    said = os.fsdecode(done.stderr)
+    return any(os.strerror(code) in said for code in (errno.ENOTCONN, errno.ECONNABORTED))
 
 
 def _check_apart(path: str, point: bytes, source: bytes) -> None:

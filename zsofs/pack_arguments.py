@@ -20,7 +20,7 @@ what --for stands for:
   console  what OPL and emulators read by themselves
 
   measured with a game-like disc on two cores, read through a mount (MB/s; reads a second):
-           codec, level, blocks  packed  packing  whole disc  random 4K  random 32K
+  --for    codec, level, blocks  packed  packing  whole disc  random 4K  random 32K
   mount    zstd   9     32K        50 %      176       1,368     20,790      18,750
   small    zstd  15    256K        45 %       37       1,405      8,039       7,585
   fast     LZ4   12      4K        64 %      173       2,325     30,211      20,548

@@ -31,6 +31,7 @@ from zsofs.settings import MountSettings
 from zsofs.source import SourceTree
 from zsofs.survey import Surveyor
 from zsofs.titles import load_titles
+from zsofs.turns import handlers_waiting
 from zsofs.view import PlainView
 from zsofs.workers import Workers
 
@@ -41,6 +42,12 @@ _REPORTED_FILES = 20
 
 _RELOAD_SECONDS = 3.0
 """How long who asks for a reload is kept waiting for its end."""
+
+
+_LAST_READS_SECONDS = 1.0
+"""How long reads that wait for a disk may hold up the end; others come to their end anyway."""
+
+_LOOK_SECONDS = 0.02
 
 
 class Service:
@@ -89,8 +96,11 @@ class Service:
             nursery.cancel_scope.cancel()
 
     async def drain(self) -> None:
-        """Get ready for the end, while requests are still answered."""
+        """Get ready for the end, while requests are still answered: let those under way end."""
         await self._invalidations.drain()
+        with trio.move_on_after(_LAST_READS_SECONDS):
+            while handlers_waiting():  # noqa: ASYNC110 - counted where an event would cost time
+                await trio.sleep(_LOOK_SECONDS)
 
     def end(self) -> bool:
         """Begin nothing more; whether no thread uses the FUSE session, which is about to end."""
@@ -123,7 +133,7 @@ class Service:
         """
         match request.get("command"):
             case "status":
-                return self._status()
+                return self.status()
             case "reload":
                 done = self.begin_reload()
                 with trio.move_on_after(_RELOAD_SECONDS):
@@ -132,7 +142,8 @@ class Service:
             case command:
                 raise UsageError(f"this mount knows no command {command!r}")
 
-    def _status(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
+        """What the mount says about itself."""
         settings, count, total = (
             self._settings,
             self._census.total(),

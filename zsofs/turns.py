@@ -42,6 +42,7 @@ class Turns:
     def reset(self) -> None:
         """Nobody's turn, as before the first request."""
         self._owner: trio.lowlevel.Task | None = None
+        self.handlers = 0
         self._next = trio.lowlevel.ParkingLot()
 
     async def __aenter__(self) -> None:
@@ -80,11 +81,20 @@ def passing_on(handler: Coroutine[Any, Any, R]) -> Generator[Any, Any, R]:
     try:
         trap = handler.send(None)
         _turns.pass_on()
-        while True:
-            trap = handler.send((yield trap))
+        _turns.handlers += 1
+        try:
+            while True:
+                trap = handler.send((yield trap))
+        finally:
+            _turns.handlers -= 1
     except StopIteration as done:
         result: R = done.value
         return result
+
+
+def handlers_waiting() -> int:
+    """How many requests are being answered that had to wait for something."""
+    return _turns.handlers
 
 
 class _Nursery:

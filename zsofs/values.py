@@ -1,17 +1,16 @@
 """What stands behind an option, checked: for argparse, which tells what is wrong."""
 
 import argparse
-import re
 
-_UNITS = {"": 0, "K": 10, "M": 20, "G": 30}
+from zsofs import options
 
 
 def size(text: str) -> int:
     """Bytes, from a text such as ``64M``."""
-    match = re.fullmatch(r"(\d{1,12})([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 64M or 1G")
-    return int(match[1]) << _UNITS[match[2].upper()]
+    try:
+        return options.size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def level(text: str) -> int:

@@ -1,0 +1,135 @@
+"""The command line as plain facts, read from the parsers that also print ``--help``."""
+
+import argparse
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from zsofs import arguments
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a command.
+
+    Attributes:
+        flags: how it is said, as in ``("-f", "--foreground")``.
+        metavar: what its value is called, or None if it takes none.
+        text: its help.
+        choices: the values it may have, as far as they can be listed.
+    """
+
+    flags: tuple[str, ...]
+    metavar: str | None
+    text: str
+    choices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Attributes:
+        words: how it is called, as in ``("zsofs", "mount")``.
+        usage: its synopses, one for each way to call it.
+        summary: its line in the list of commands.
+        description: what it does.
+        blocks: what follows the options: examples and remarks.
+        options: without ``--help``.
+        positionals: the names of what follows the options, as in ``("MOUNTPOINT",)``.
+        commands: the commands beneath it.
+    """
+
+    words: tuple[str, ...]
+    usage: tuple[str, ...]
+    summary: str
+    description: str
+    blocks: tuple["Block", ...]
+    options: tuple[Option, ...]
+    positionals: tuple[str, ...]
+    commands: tuple["Command", ...]
+
+    def walk(self) -> Iterator["Command"]:
+        """This command and all beneath it."""
+        yield self
+        for command in self.commands:
+            yield from command.walk()
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of what follows the options.
+
+    Attributes:
+        title: as in ``examples``; empty for a paragraph.
+        items: pairs of what is explained and its explanation; for a paragraph just its text.
+    """
+
+    title: str
+    items: tuple[tuple[str, str], ...]
+
+
+def zsofs() -> Command:
+    """The whole command line."""
+    return _command(arguments.parser(), ("zsofs",), "")
+
+
+def _command(parser: argparse.ArgumentParser, words: tuple[str, ...], summary: str) -> Command:
+    options: list[Option] = []
+    positionals: list[str] = []
+    commands: list[Command] = []
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            summaries = {choice.dest: choice.help or "" for choice in action._choices_actions}
+            commands += [
+                _command(below, (*words, name), summaries[name])
+                for name, below in action.choices.items()
+            ]
+        elif not action.option_strings:
+            positionals += str(action.metavar or action.dest).split(" ")
+        elif not isinstance(action, argparse._HelpAction):
+            options.append(_option(action))
+    return Command(
+        words,
+        _usage(parser),
+        summary,
+        _joined(parser.description or ""),
+        tuple(map(_block, re.split(r"\n\s*\n", (parser.epilog or "").strip("\n")))),
+        tuple(options),
+        tuple(positionals),
+        tuple(commands),
+    )
+
+
+def _option(action: argparse.Action) -> Option:
+    metavar = None
+    if action.nargs != 0:
+        metavar = str(action.metavar or action.dest.upper())
+    text = _joined((action.help or "").replace("%%", "%"))
+    return Option(tuple(action.option_strings), metavar, text, tuple(action.choices or ()))
+
+
+def _usage(parser: argparse.ArgumentParser) -> tuple[str, ...]:
+    text = parser.format_usage().removeprefix("usage: ")
+    text = re.sub(r"\n\s+(?=\S)(?!zsofs )", " ", text.strip().replace(" [-h]", ""))
+    return tuple(line.strip() for line in text.splitlines())
+
+
+def _joined(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _block(text: str) -> Block:
+    """A block of an epilog: ``title:`` with indented pairs, or a paragraph."""
+    first, _, rest = text.partition("\n")
+    if not rest.startswith("  "):
+        return Block("", ((_joined(text), ""),))
+    items: list[tuple[str, str]] = []
+    for line in rest.splitlines():
+        if line.startswith("     "):  # the explanation of a long line, or more of it
+            what, explanation = items[-1]
+            items[-1] = (what, f"{explanation} {line.strip()}".strip())
+        else:
+            what, _, explanation = line.strip().partition("  ")
+            items.append((what, explanation.strip()))
+    return Block(first.rstrip(":"), tuple(items))

@@ -1,0 +1,206 @@
+"""A Debian package of zsofs: ``./bootstrap.sh deb`` makes it in ``dist/``."""
+
+import gzip
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from email.utils import formatdate
+from pathlib import Path
+
+from release import completion, environment, manual
+from zsofs import __version__
+
+_HERE = Path(__file__).parent
+_ROOT = _HERE.parent
+_PLACE = Path("/usr/lib/zsofs")
+_MAINTAINER = "the zsofs developers <zsofs@zsofs.invalid>"  # there is no address to write to
+_SUMMARY = "PS2 and PSP discs, kept compressed, mounted as plain .iso files"
+_COMMON_LICENCES = (
+    (r"Apache License\s+Version 2.0, January 2004", "Apache-2.0"),
+    (r"GNU LESSER GENERAL PUBLIC LICENSE\s+Version 2.1", "LGPL-2.1"),
+    (r"GNU LIBRARY GENERAL PUBLIC LICENSE\s+Version 2", "LGPL-2"),
+)
+_CONTROL = """\
+Package: zsofs
+Version: {version}
+Architecture: {architecture}
+Maintainer: {maintainer}
+Installed-Size: {size}
+Depends: {depends}
+Section: utils
+Priority: optional
+Description: {summary}
+{description}
+"""
+
+
+def main() -> int:
+    """Make the package; prints where it is."""
+    os.umask(0o022)
+    dated = _date()
+    os.environ["SOURCE_DATE_EPOCH"] = str(dated)  # dpkg-deb makes no time newer than this
+    with tempfile.TemporaryDirectory(prefix="zsofs-deb-") as folder:
+        stage = Path(folder) / "stage"
+        packages = environment.build(stage, _PLACE)
+        _add_links(stage)
+        _add_documents(stage, packages, dated)
+        _add_units(stage)
+        _add_control(stage, Path(folder))
+        architecture = _output("dpkg", "--print-architecture")
+        target = _ROOT / "dist" / f"zsofs_{__version__}_{architecture}.deb"
+        target.parent.mkdir(exist_ok=True)
+        unfinished = target.with_name(target.name + ".new")
+        _output("dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(stage), str(unfinished))
+        unfinished.replace(target)
+    print(target)
+    return 0
+
+
+def _date() -> int:
+    """When the sources were last changed, in seconds; now, if nothing says so."""
+    said = subprocess.run(
+        ["git", "-C", _ROOT, "log", "-1", "--format=%ct"], capture_output=True, check=False
+    )
+    return int(os.environ.get("SOURCE_DATE_EPOCH") or said.stdout or time.time())
+
+
+def _output(*command: str, folder: Path | None = None) -> str:
+    done = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout.strip()
+
+
+def _add_links(stage: Path) -> None:
+    (stage / "usr/bin").mkdir()
+    (stage / "usr/bin/zsofs").symlink_to(f"../lib/{_PLACE.name}/bin/zsofs")
+    (stage / "sbin").mkdir()
+    for name in ("mount.zsofs", "mount.fuse.zsofs"):
+        (stage / "sbin" / name).symlink_to("/usr/bin/zsofs")  # /sbin itself may be a link
+
+
+def _add_documents(stage: Path, packages: Path, dated: int) -> None:
+    day = time.strftime("%Y-%m-%d", time.gmtime(dated))
+    for name, page in manual.PAGES.items():
+        _write_packed(stage / f"usr/share/man/man{name[-1]}/{name}.gz", page(day))
+    (stage / "usr/share/man/man8/mount.fuse.zsofs.8.gz").symlink_to("mount.zsofs.8.gz")
+    _write(stage / "usr/share/bash-completion/completions/zsofs", completion.bash())
+    documents = stage / "usr/share/doc/zsofs"
+    _write_packed(documents / "README.md.gz", (_ROOT / "README.md").read_text())
+    _write_packed(documents / "changelog.gz", _changelog(dated))
+    _write(documents / "copyright", _copyright(packages))
+    _write(
+        stage / "usr/share/lintian/overrides/zsofs",
+        (_HERE / "debian/lintian-overrides").read_text(),
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def _write_packed(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+
+
+def _changelog(dated: int) -> str:
+    """CHANGELOG.md in the form that Debian's tools read."""
+    text = (_ROOT / "CHANGELOG.md").read_text()
+    versions = re.findall(r"^## (\S+).*\n((?:(?!## ).*\n?)*)", text, re.M)
+    return "\n".join(
+        f"zsofs ({version}) stable; urgency=medium\n\n"
+        + "".join(
+            f"{_wrapped(item, '  * ', '    ')}\n"
+            for item in news.strip().removeprefix("- ").split("\n- ")
+        )
+        + f"\n -- {_MAINTAINER}  {formatdate(dated)}\n"
+        for version, news in versions
+    )
+
+
+def _wrapped(text: str, first: str, other: str) -> str:
+    joined = " ".join(text.split())
+    return textwrap.fill(
+        joined, 78, initial_indent=first, subsequent_indent=other, break_on_hyphens=False
+    )
+
+
+def _copyright(packages: Path) -> str:
+    parts = [
+        "zsofs, with all that it needs in /usr/lib/zsofs.\n",
+        (_ROOT / "LICENSE").read_text(),
+        "In /usr/lib/zsofs there are also these packages, each under a licence of its own:\n",
+    ]
+    for name, licence, texts in environment.licences(packages):
+        shown = [_common(text) or text.strip() for text in texts]
+        parts.append("\n\n".join([f"{'-' * 78}\n{name}: {licence}", *shown]) + "\n")
+    return "\n".join(parts)
+
+
+def _common(text: str) -> str | None:
+    """Where Debian keeps a licence of this text, if it does."""
+    for title, name in _COMMON_LICENCES:
+        if re.search(title, text):
+            return f"The whole text is in /usr/share/common-licenses/{name}."
+    return None
+
+
+def _add_units(stage: Path) -> None:
+    for unit in sorted((_ROOT / "systemd").glob("system/*")):
+        _write(stage / "lib/systemd/system" / unit.name, unit.read_text())
+    for unit in sorted((_ROOT / "systemd").glob("user/*")):
+        _write(stage / "usr/lib/systemd/user" / unit.name, unit.read_text())
+
+
+def _add_control(stage: Path, scratch: Path) -> None:
+    for path in stage.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
+    files = sorted(path for path in stage.rglob("*") if path.is_file() and not path.is_symlink())
+    sums = [(hashlib.md5(path.read_bytes()).hexdigest(), path) for path in files]
+    folder = stage / "DEBIAN"
+    folder.mkdir()
+    _write(
+        folder / "md5sums", "".join(f"{sum_}  {path.relative_to(stage)}\n" for sum_, path in sums)
+    )
+    size = sum(-(-path.stat().st_size // 1024) for path in files)
+    for name in ("postinst", "prerm", "postrm"):
+        shutil.copy(_HERE / "debian" / name, folder / name)
+        (folder / name).chmod(0o755)
+    summary, description = _description()
+    control = _CONTROL.format(
+        version=__version__,
+        architecture=_output("dpkg", "--print-architecture"),
+        maintainer=_MAINTAINER,
+        size=size,
+        depends=_depends(stage, scratch),
+        summary=summary,
+        description=description,
+    )
+    _write(folder / "control", control)
+
+
+def _depends(stage: Path, scratch: Path) -> str:
+    """The packages of the shared libraries, and what is run: Python and fusermount3."""
+    minor = sys.version_info.minor
+    libraries = [str(path) for path in stage.rglob("*.so*")]
+    _write(scratch / "debian/control", "Source: zsofs\n\nPackage: zsofs\nArchitecture: any\n")
+    said = _output("dpkg-shlibdeps", "-O", *libraries, folder=scratch)
+    shared = said.removeprefix("shlibs:Depends=")
+    return f"python3 (>= 3.{minor}), python3 (<< 3.{minor + 1}), python3.{minor}, fuse3, {shared}"
+
+
+def _description() -> tuple[str, str]:
+    """What the README says below its picture."""
+    text = (_ROOT / "README.md").read_text().split("```")[2].strip().partition("\n\n")[0]
+    return _SUMMARY, _wrapped(text.replace("`", ""), " ", " ")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,112 @@
+"""A Python environment with zsofs and all that it uses, for one folder of the target system."""
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+_SOURCES = ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "zsofs")
+# What nothing uses at run time: the sources of the kernel, tests, and what pip notes for itself
+# (with paths of the building machine in it).
+_USELESS = (
+    "zsofs/*.pyx", "zsofs/*.pxd", "zsofs/*.pyi", "zsofs/*.h", "trio/_tests", "attr/*.pyi",
+    "attrs/*.pyi", "*.dist-info/RECORD", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED",
+    "*.dist-info/direct_url.json",
+)  # fmt: skip
+_START = """\
+#!{python} -I
+from zsofs.cli import main
+
+raise SystemExit(main())
+"""
+
+
+def build(stage: Path, place: Path) -> Path:
+    """Make the environment.
+
+    It is of the system's own Python, which must be there on the target in the same minor version.
+
+    Args:
+        stage: the folder that stands for ``/`` of the target.
+        place: where the environment will be, as in ``/usr/lib/zsofs``.
+
+    Returns:
+        The folder in *stage* that has the packages.
+    """
+    inside = stage / place.relative_to("/")
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    packages = inside / "lib" / f"python{version}" / "site-packages"
+    packages.mkdir(parents=True)
+    (inside / "bin").mkdir()
+    # What venv would make, without the paths of this machine.
+    (inside / "pyvenv.cfg").write_text(
+        f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {version}\n"
+    )
+    (inside / "bin" / "python3").symlink_to(f"../../../bin/python{version}")
+    _install(packages)
+    shutil.rmtree(packages / "bin", ignore_errors=True)
+    for pattern in _USELESS:
+        for path in packages.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for cache in packages.rglob("__pycache__"):
+        shutil.rmtree(cache)
+    for library in packages.rglob("*.so*"):
+        subprocess.run(["strip", "--strip-unneeded", library], check=True)
+    start = inside / "bin" / "zsofs"
+    start.write_text(_START.format(python=place / "bin" / "python3"))
+    start.chmod(0o755)
+    return packages
+
+
+def _install(packages: Path) -> None:
+    """Build zsofs from a copy, as the build leaves files beside the sources."""
+    source = packages / "source"
+    source.mkdir()
+    for name in _SOURCES:
+        origin = ROOT / name
+        if origin.is_dir():
+            built = shutil.ignore_patterns("_*.c", "_*.so", "__pycache__")
+            shutil.copytree(origin, source / name, ignore=built)
+        elif origin.exists():
+            shutil.copy(origin, source / name)
+    # The system's Python, as what it builds has to fit that of the target.
+    python = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    pip = [sys.executable, "-I", "-m", "pip", "--disable-pip-version-check", "--python", python]
+    done = subprocess.run(
+        [*pip, "install", "--no-compile", "--target", packages, source],
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PIP_USER": "0", "PIP_NO_INPUT": "1", "PIP_BREAK_SYSTEM_PACKAGES": "1"},
+    )
+    if done.returncode:
+        raise SystemExit(f"{done.stdout}\nzsofs: the environment could not be built; see above")
+    shutil.rmtree(source)
+
+
+def licences(packages: Path) -> list[tuple[str, str, list[str]]]:
+    """What is in an environment beside zsofs, and its licences; sorted.
+
+    Returns:
+        For each package its name with the version, the name of its licence, and the texts that
+        come with it.
+    """
+    found = []
+    for package in importlib.metadata.distributions(path=[str(packages)]):
+        if package.name == "zsofs":
+            continue
+        data = package.metadata.json
+        licence = str(data.get("license_expression") or data.get("license") or "see below")
+        name = package.name.replace("-", "_")
+        (information,) = packages.glob(f"{name}-{package.version}.dist-info")
+        texts = [
+            path.read_text()
+            for path in sorted(information.rglob("*"))
+            if path.is_file() and path.name.upper().startswith(("LICEN", "COPYING"))
+        ]
+        found.append((f"{package.name} {package.version}", licence.splitlines()[0], texts))
+    return sorted(found)

@@ -1,0 +1,169 @@
+"""A machine for tests: a Debian in a folder, booted with systemd-nspawn."""
+
+import itertools
+import os
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.mounting import wait_until
+from tests.system import image
+from tests.system.groups import own_groups
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_numbers = itertools.count()
+
+
+class Machine:
+    """A Debian 12 that can be booted, used, and have its power cut.
+
+    It has no network but its own loopback, and /dev/fuse.
+
+    Attributes:
+        root: its file system, as seen from outside.
+        console: file that has what it said on its console.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.console = root.with_name(root.name + ".console")
+        self._running: subprocess.Popen[bytes] | None = None
+        self._leader = 0
+        self._groups = ExitStack()
+
+    def boot(self) -> None:
+        """Start it and wait until all that it starts by itself has started."""
+        assert self._running is None
+        name = f"zsofs-tests-{os.getpid()}-{next(_numbers)}"
+        groups = self._groups.enter_context(own_groups(name))
+        join = 'for group in "$@"; do [ "$group" != -- ] || break; echo $$ >"$group"; shift; done'
+        start = ("sh", "-ec", f'{join}; shift; exec "$@"', "sh", *map(str, groups), "--")
+        words = ("--quiet", "--register=no", "--keep-unit", "--private-network", "--boot")
+        machine = (
+            f"--machine={name}",
+            f"--directory={self.root}",
+            f"--bind={self._fuse()}:/dev/fuse",
+        )
+        with self.console.open("ab") as console:
+            self._running = subprocess.Popen(
+                [*start, "systemd-nspawn", *words, *machine, "--console=pipe"],
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                start_new_session=True,
+            )
+        wait_until(self._has_leader, "the first process of the machine")
+        wait_until(self._has_booted, f"the machine to boot, see {self.console}", seconds=60)
+
+    def _fuse(self) -> Path:
+        """A /dev/fuse that everybody may open, as udev makes it."""
+        path = self.root.with_name(self.root.name + ".fuse")
+        if not path.exists():
+            os.mknod(path, stat.S_IFCHR, os.stat("/dev/fuse").st_rdev)
+            path.chmod(0o666)
+        return path
+
+    def _has_leader(self) -> bool:
+        """Whether the machine's own process 1 runs; it is a child of nspawn."""
+        assert self._running is not None
+        assert self._running.poll() is None, self.console.read_text(errors="replace")
+        pid = self._running.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for child in children:
+            lines = Path(f"/proc/{child}/status").read_text().splitlines()
+            numbers = next(line.split()[1:] for line in lines if line.startswith("NSpid:"))
+            if len(numbers) > 1 and numbers[-1] == "1":
+                self._leader = int(child)
+                return True
+        return False
+
+    def _has_booted(self) -> bool:
+        said = self.try_run("systemctl", "is-system-running", "--wait").stdout.strip()
+        if said == "degraded":
+            failed = self.try_run("systemctl", "--failed", "--no-legend", "--plain").stdout
+            raise AssertionError(f"after the boot these have failed: {failed}")
+        return said == "running"
+
+    def try_run(
+        self, *command: str, user: str = "", given: bytes | None = None, seconds: float = 120
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a command in the machine, whatever comes of it.
+
+        Args:
+            command: it is found in root's usual PATH, and gets an environment of its own.
+            user: who runs it, instead of root, with the folder and bus of a session.
+            given: what it can read.
+            seconds: how long it may take.
+        """
+        enter = ("nsenter", f"--target={self._leader}", "--all", "--wd=/")
+        environment = ["env", "-i", f"PATH={_PATH}", "LC_ALL=C.UTF-8", "HOME=/root"]
+        environment.append("DEBIAN_FRONTEND=noninteractive")
+        if user:
+            number = self.try_run("id", "-u", user).stdout.strip()
+            environment += [f"HOME=/home/{user}", f"XDG_RUNTIME_DIR=/run/user/{number}"]
+            environment += ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
+        done = subprocess.run(
+            [*enter, *environment, *command],
+            input=given if given is not None else b"",
+            capture_output=True,
+            check=False,
+            timeout=seconds,
+        )
+        return subprocess.CompletedProcess(
+            command, done.returncode, done.stdout.decode(), done.stderr.decode()
+        )
+
+    def run(self, *command: str, user: str = "", given: bytes | None = None) -> str:
+        """What a command says that must succeed."""
+        done = self.try_run(*command, user=user, given=given)
+        assert done.returncode == 0, f"{command}: {done.stdout[-4000:]}{done.stderr[-4000:]}"
+        return done.stdout
+
+    def cut_power(self) -> None:
+        """End everything in it at once; nothing gets to say goodbye."""
+        assert self._running is not None
+        os.kill(self._leader, signal.SIGKILL)
+        self._forget()
+
+    def shut_down(self) -> None:
+        """End it as its owner would."""
+        self.try_run("systemctl", "poweroff")
+        self._forget()
+
+    def _forget(self) -> None:
+        assert self._running is not None
+        try:
+            self._running.wait(60)
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        """Make sure that nothing of it runs."""
+        if self._running is not None:
+            if self._running.poll() is None:
+                os.kill(self._leader or self._running.pid, signal.SIGKILL)
+                time.sleep(0.2)
+                self._running.kill()
+            self._running.wait()
+        self._running = None
+        self._leader = 0
+        self._groups.close()
+
+
+@contextmanager
+def debian(folder: Path) -> Iterator[Machine]:
+    """A fresh Debian 12 in a new folder, booted, and always ended."""
+    root = folder / "debian"
+    root.mkdir()
+    image.unpack(root)
+    machine = Machine(root)
+    try:
+        machine.boot()
+        yield machine
+    finally:
+        machine.end()
+        subprocess.run(["rm", "-rf", "--one-file-system", root], check=True)

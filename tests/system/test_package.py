@@ -1,0 +1,136 @@
+"""The Debian package, on a Debian that was not there a minute ago."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.mounting import wait_until
+from tests.system.conftest import PACKAGE, ROOT
+from tests.system.discs import files, fill, sums
+from tests.system.machine import Machine
+from zsofs import __version__
+
+pytestmark = pytest.mark.system
+
+STATUS = ("zsofs", "status", "--json")
+OTHERS = ("/home/", "/root/zsofs.deb")  # files of users
+DEMO_DISCS = ("Sample (LZ4).iso", "Sample (Zstandard).iso", "Sample (deflate).iso")
+
+
+def test_it_installs_without_a_network(installed: Machine) -> None:
+    assert installed.run("zsofs", "--version") == f"zsofs {__version__}\n"
+    assert installed.run("dpkg-query", "-W", "-f", "${Status}", "zsofs") == "install ok installed"
+    assert installed.run("dpkg", "--verify", "zsofs") == ""
+    assert installed.run("zsofs", "--version", user="me") == f"zsofs {__version__}\n"
+
+
+def test_it_uses_nothing_but_its_own_packages(installed: Machine) -> None:
+    code = "import json, sys, trio, pyfuse3, zsofs._blocks, zsofs.mount, zsofs.demo;"
+    code += "print(json.dumps([getattr(m, '__file__', None) for m in sys.modules.values()]))"
+    said = installed.run("/usr/lib/zsofs/bin/python3", "-I", "-c", code)
+    paths = {path for path in json.loads(said) if path}
+    own = {path for path in paths if path.startswith("/usr/lib/zsofs/")}
+    assert {path for path in paths if "-packages/" in path} == own
+    assert any("/pyfuse3/" in path for path in own)
+
+
+def test_the_demo_disc(installed: Machine) -> None:
+    assert "/mnt/demo" in installed.run("zsofs", "mount", "--demo", "/mnt/demo")
+    shown = {name: sums(installed, "/mnt/demo")[name] for name in DEMO_DISCS}
+    assert len(set(shown.values())) == 1
+    head = installed.run("sh", "-c", f"tail -c +32770 '/mnt/demo/{DEMO_DISCS[0]}' | head -c 5")
+    assert head == "CD001"
+    installed.run("zsofs", "umount", "/mnt/demo")
+    wait_until(lambda: not (installed.root / "mnt/demo").exists(), "the folder to be removed")
+
+
+def test_discs_of_a_user(installed: Machine) -> None:
+    wanted = fill(installed, "/home/me/zso", "me")
+    installed.run("zsofs", "mount", "/home/me/zso", "/home/me/iso", user="me")
+    assert sums(installed, "/home/me/iso", user="me") == wanted
+    (one,) = json.loads(installed.run("zsofs", "status", "--json", user="me"))
+    assert one["mount_point"] == "/home/me/iso"
+    installed.run("zsofs", "umount", "/home/me/iso", user="me")
+
+
+def test_an_upgrade_restarts_services_and_leaves_other_mounts_alone(
+    installed: Machine, deb: Path, tmp_path: Path
+) -> None:
+    wanted = fill(installed, "/srv/zso")
+    installed.run("zsofs", "mount", "/srv/zso", "/srv/by-hand")
+    installed.run("zsofs", "service", "install", "games", "/srv/zso", "/srv/iso")
+    before = daemons(installed)
+    target = installed.root / "root/newer.deb"
+    newer = repacked(deb, tmp_path / "newer", target)
+    installed.run("apt-get", "install", "-y", "/root/newer.deb")
+    assert installed.run("dpkg-query", "-W", "-f", "${Version}", "zsofs") == newer
+    for point in ("/srv/by-hand", "/srv/iso"):
+        assert sums(installed, point) == wanted
+    after = daemons(installed)
+    assert after["/srv/by-hand"] == before["/srv/by-hand"]
+    assert after["/srv/iso"] != before["/srv/iso"]
+    installed.run("zsofs", "umount", "/srv/by-hand")
+    installed.run("zsofs", "service", "remove", "games")
+
+
+def daemons(machine: Machine) -> dict[str, int]:
+    """The number of the process that serves each mount."""
+    return {one["mount_point"]: one["pid"] for one in json.loads(machine.run(*STATUS))}
+
+
+def repacked(deb: Path, scratch: Path, target: Path) -> str:
+    """Make the same package once more with a higher version, and return that."""
+    subprocess.run(["dpkg-deb", "-R", deb, scratch], check=True)
+    control = scratch / "DEBIAN/control"
+    newer = f"{__version__}+newer"
+    control.write_text(control.read_text().replace(f": {__version__}\n", f": {newer}\n"))
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", scratch, target], check=True)
+    return newer
+
+
+def test_purge_leaves_nothing(installed: Machine) -> None:
+    machine = installed
+    machine.run("apt-get", "purge", "-y", "zsofs")
+    packages = machine.run("dpkg-query", "-W", "-f", "${Package}\n")
+    before = files(machine)
+    assert not [line for line in before if "zsofs" in line and not line.startswith(OTHERS)]
+    said = machine.run("apt-get", "install", "-y", "--no-install-recommends", PACKAGE)
+    assert "1 newly installed" in said
+    machine.run("zsofs", "mount", "--demo", "/mnt/demo")
+    machine.run("zsofs", "umount", "/mnt/demo")
+    machine.run("zsofs", "list", "/srv/zso")
+    # One service that runs, served by root, and one that is not root's.
+    machine.run("zsofs", "service", "install", "games", "/srv/zso", "/srv/iso")
+    machine.run("chmod", "a+rx", "/home/me")
+    machine.run("zsofs", "service", "install", "mine", "/home/me/zso", "/srv/mine")
+    assert len(files(machine) - before) > 300
+    machine.run("apt-get", "purge", "-y", "zsofs")
+    left = files(machine) - before
+    assert {line for line in left if not line.startswith("/home/me\t")} == set()
+    assert {line for line in before - files(machine) if not line.startswith("/home/me\t")} == set()
+    assert "fuse.zsofs" not in machine.run("cat", "/proc/self/mountinfo")
+    assert machine.run("systemctl", "list-units", "--all", "--plain", "-q", "zsofs@*") == ""
+    assert machine.run("dpkg-query", "-W", "-f", "${Package}\n") == packages
+
+
+def test_nothing_of_the_building_machine_is_in_it(deb: Path, tmp_path: Path) -> None:
+    subprocess.run(["dpkg-deb", "-x", deb, tmp_path / "all"], check=True)
+    paths = [path for path in (tmp_path / "all").rglob("*") if path.is_file()]
+    assert len(paths) > 300
+    for path in paths:
+        data = path.read_bytes()
+        assert str(ROOT).encode() + b"/" not in data, path
+        assert b"zsofs-deb-" not in data, path
+        assert b"pip-install-" not in data, path
+
+
+def test_lintian_has_nothing_to_say(deb: Path) -> None:
+    done = subprocess.run(
+        ["lintian", "--allow-root", "--fail-on", "error,warning", deb],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == ("", 0)

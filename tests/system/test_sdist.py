@@ -1,0 +1,87 @@
+"""What pip and pipx install: the source distribution and the wheel."""
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.mounting import DATA, mounted
+from tests.system.conftest import ROOT
+from zsofs import __version__
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the sdist, and the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("built")
+    clean = tmp_path_factory.mktemp("clean") / "zsofs"
+    said = subprocess.run(
+        ["git", "-C", ROOT, "ls-files"], capture_output=True, text=True, check=True
+    )
+    for name in filter(lambda name: (ROOT / name).is_file(), said.stdout.splitlines()):
+        (clean / name).parent.mkdir(parents=True, exist_ok=True)
+        (clean / name).write_bytes((ROOT / name).read_bytes())
+    run(sys.executable, "-m", "build", "--outdir", folder, clean)
+    return folder
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command, installed from the sdist in an environment of its own, as pipx does it."""
+    environment = tmp_path_factory.mktemp("environment")
+    run(Path(sys.executable).resolve(), "-m", "venv", environment)
+    (sdist,) = built.glob("*.tar.gz")
+    run(environment / "bin/pip", "install", sdist)
+    return environment / "bin/zsofs"
+
+
+def wanted(*endings: str) -> set[str]:
+    """The files of the project with one of these endings, from its root."""
+    paths = (path for path in (ROOT / "zsofs").rglob("*") if path.suffix in endings)
+    return {str(path.relative_to(ROOT)) for path in paths}
+
+
+def test_the_sdist_has_what_it_is_built_from(built: Path) -> None:
+    with tarfile.open(built / f"zsofs-{__version__}.tar.gz") as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    sources = wanted(".py", ".pyx", ".pxd", ".h", ".pyi", ".service")
+    assert len(sources) > 70
+    assert sources <= names
+    assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"} <= names
+    assert not [name for name in names if name.startswith(("tests/", "bench/", "release/"))]
+    assert not [name for name in names if name.endswith((".c", ".so", ".pyc"))]
+
+
+def test_the_wheel_has_all_that_is_used(built: Path) -> None:
+    (path,) = built.glob("*.whl")
+    names = set(zipfile.ZipFile(path).namelist())
+    assert wanted(".py", ".pyx", ".pxd", ".h", ".pyi") <= names
+    units = wanted(".service")
+    assert len(units) >= 2
+    assert units <= names
+    assert "zsofs/py.typed" in names
+    for name in ("_blocks", "_codecs", "_stored"):
+        assert [found for found in names if found.startswith(f"zsofs/{name}.cpython-")]
+
+
+def test_what_was_installed_runs(installed: Path) -> None:
+    assert run(installed, "--version") == f"zsofs {__version__}\n"
+    assert "zsofs mount" in run(installed, "mount", "--help")
+
+
+def test_what_was_installed_mounts(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/disc.zso").write_bytes((DATA / "ziso-py.zso").read_bytes())
+    with mounted(tmp_path / "source", tmp_path / "mnt", command=(str(installed),)) as mount:
+        assert (mount.path / "disc.iso").read_bytes() == (DATA / "ps2.iso").read_bytes()

@@ -1,0 +1,295 @@
+"""Mounts that systemd keeps, on a real one: power cuts, disks that go, what hangs, the end."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.mounting import wait_until
+from tests.system.discs import files, fill, sums
+from tests.system.machine import Machine
+
+pytestmark = pytest.mark.system
+
+GAMES = "zsofs@games.service"
+_SMB_CONF = """\
+[global]
+map to guest = Bad User
+disable spoolss = yes
+[games]
+path = /srv/iso
+guest ok = yes
+"""
+
+
+class Installed:
+    """A machine with a service called games; its source lies on a disk of its own.
+
+    Attributes:
+        machine: where it runs.
+        wanted: what each disc in the mount is to have.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.wanted = fill(machine, "/var/disk/zso", "me")
+        with (machine.root / "etc/fstab").open("a") as fstab:
+            fstab.write("/var/disk /srv/disk none bind,nofail 0 0\n")
+        (machine.root / "srv/disk").mkdir()
+        machine.run("systemctl", "daemon-reload")
+        machine.run("systemctl", "start", "srv-disk.mount")
+        words = ("games", "/srv/disk/zso", "/srv/iso", "--allow-other", "--cache-size", "8M")
+        self.said = machine.run("zsofs", "service", "install", *words)
+
+    def is_whole(self) -> bool:
+        """Whether every disc can be read."""
+        script = "cd /srv/iso && timeout 5 sha1sum -- *"
+        said = self.machine.try_run("sh", "-c", script, user="me").stdout
+        return {line[42:]: line[:40] for line in said.splitlines()} == self.wanted
+
+    def show(self, name: str) -> str:
+        """A property of the service."""
+        return self.machine.run("systemctl", "show", "--value", f"--property={name}", GAMES).strip()
+
+    def processes(self) -> list[int]:
+        """The processes of the service, by number."""
+        group = self.show("ControlGroup")
+        find = f"cat $(find /sys/fs/cgroup -path '*{group}/cgroup.procs')"
+        return sorted({int(pid) for pid in self.machine.run("sh", "-c", find).split()})
+
+    def daemon(self) -> int:
+        """The process that reads discs."""
+        return int(self.status()["pid"])
+
+    def status(self) -> dict[str, Any]:
+        """What the mount says about itself."""
+        said: dict[str, Any] = json.loads(self.machine.run("zsofs", "status", "--json", "/srv/iso"))
+        return said
+
+    @contextmanager
+    def reading(self, script: str) -> Iterator[None]:
+        """While this runs in the machine."""
+        self.machine.run("systemd-run", "--quiet", "--unit=reader", "sh", "-c", script)
+        try:
+            yield
+        finally:
+            self.machine.run("systemctl", "stop", "reader")
+
+    def send(self, signal: str, *processes: int) -> None:
+        """Send a signal, where it still can be."""
+        self.machine.try_run("sh", "-c", f"kill -{signal} {' '.join(map(str, processes))}")
+
+
+@pytest.fixture(scope="module")
+def service(installed: Machine) -> Installed:
+    return Installed(installed)
+
+
+def test_installing_starts_it_and_says_how_it_is(service: Installed) -> None:
+    machine = service.machine
+    assert "it is served as the user me" in service.said
+    assert "the service games is installed and runs" in service.said
+    assert "/srv/iso\n  source   /srv/disk/zso\n" in service.said
+    assert service.show("ActiveState") == "active"
+    assert service.is_whole()
+    wait_until(lambda: "2 discs, 0 readers" in service.show("StatusText"), "the status line", 30)
+    assert machine.run("cat", "/etc/zsofs/games.toml") == (
+        "# The mount point was not there before; it goes with the service.\n"
+        'source = "/srv/disk/zso"\nmountpoint = "/srv/iso"\ncache-size = "8M"\n'
+        'allow-other = true\nsetuid = "me"\n'
+    )
+    assert machine.run("stat", "-c", "%U", f"/proc/{service.daemon()}") == "me\n"
+    rows = [line.split() for line in machine.run("zsofs", "service", "list").splitlines()]
+    assert rows[1] == ["games", "active", "enabled", "/srv/disk/zso", "/srv/iso"]
+    again = machine.try_run("zsofs", "service", "install", "games", "/srv/disk/zso", "/srv/more")
+    assert (again.returncode, "there is a config" in again.stderr) == (2, True)
+
+
+def test_the_mount_is_seen_by_everybody(service: Installed) -> None:
+    """No restriction of the unit gives it a table of mounts of its own."""
+    namespaces = {
+        service.machine.run("readlink", f"/proc/{pid}/ns/mnt") for pid in [1, *service.processes()]
+    }
+    assert len(namespaces) == 1
+    assert len(service.processes()) == 2
+    said = service.machine.run("cat", f"/proc/{service.daemon()}/status")
+    for field, value in (("NoNewPrivs", "1"), ("Seccomp", "2"), ("CapEff", "0+")):
+        assert re.search(rf"^{field}:\s*{value}$", said, re.M), field
+
+
+def test_the_units_are_without_fault(service: Installed) -> None:
+    for words in (("/lib/systemd/system",), ("--user", "/usr/lib/systemd/user")):
+        unit = f"{words[-1]}/zsofs@.service"
+        verify = ("env", "XDG_RUNTIME_DIR=/run", "systemd-analyze", "verify", "--man=no")
+        verify = (*verify, *words[:-1], unit)
+        said = service.machine.try_run(*verify)
+        assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
+
+
+def test_a_reload_shows_what_is_new(service: Installed) -> None:
+    before = service.daemon()
+    service.machine.run("systemctl", "reload", GAMES)
+    assert service.show("ActiveState") == "active"
+    assert service.daemon() == before
+    log = service.machine.run("journalctl", "-u", GAMES, "-o", "cat")
+    assert "Reloaded " in log
+
+
+def test_what_is_killed_is_back_within_five_seconds(service: Installed) -> None:
+    machine = service.machine
+    before = service.daemon()
+    with service.reading("while :; do cat /srv/iso/*; done >/dev/null 2>&1"):
+        service.send("KILL", before)
+        begin = time.monotonic()
+        wait_until(lambda: machine.try_run("zsofs", "status", "/srv/iso").returncode == 0, "it", 5)
+        wait_until(service.is_whole, "the discs", 5)
+        assert time.monotonic() - begin < 5
+        assert service.daemon() != before
+        service.send("KILL", *service.processes())
+        wait_until(service.is_whole, "the mount to be back", 5)
+
+
+def test_what_hangs_is_started_anew(service: Installed) -> None:
+    machine = service.machine
+    drop_in = f"/run/systemd/system/{GAMES}.d"
+    machine.run("mkdir", "-p", drop_in)
+    machine.run("sh", "-c", f"printf '[Service]\nWatchdogSec=3s\n' >{drop_in}/sooner.conf")
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "restart", GAMES)
+    before = service.daemon()
+    service.send("STOP", before)
+    wait_until(lambda: before not in service.processes(), "the watchdog", 15)
+    wait_until(service.is_whole, "the mount to be back", 10)
+    assert service.daemon() != before
+    machine.run("rm", "-r", drop_in)
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "restart", GAMES)
+
+
+def test_it_stops_in_time_with_an_open_reader(service: Installed) -> None:
+    machine = service.machine
+    with service.reading("exec tail -f /srv/iso/maxcso.iso >/dev/null"):
+        wait_until(lambda: service.status()["readers"], "the reader")
+        begin = time.monotonic()
+        machine.run("systemctl", "stop", GAMES)
+        assert time.monotonic() - begin < 5
+        assert service.show("Result") == "success"
+        assert " /srv/iso " not in machine.run("cat", "/proc/self/mountinfo")
+    machine.run("systemctl", "start", GAMES)
+    assert service.is_whole()
+
+
+def test_a_disk_that_goes_and_returns(service: Installed) -> None:
+    machine = service.machine
+    before = service.daemon()
+    machine.run("systemctl", "stop", "srv-disk.mount")
+    wait_until(lambda: service.status()["source_state"] == "away", "the end of the source")
+    assert service.show("ActiveState") == "active"
+    assert set(machine.run("ls", "/srv/iso").split()) == set(service.wanted)
+    machine.run("systemctl", "start", "srv-disk.mount")
+    wait_until(service.is_whole, "the discs to be back")
+    assert service.daemon() == before
+
+
+def test_a_power_cut(service: Installed) -> None:
+    """It comes back by itself, before smbd, which serves it."""
+    machine = service.machine
+    machine.run("apt-get", "install", "-y", "--no-install-recommends", "samba", "smbclient")
+    (machine.root / "etc/samba/smb.conf").write_text(_SMB_CONF)
+    machine.run("systemctl", "disable", "nmbd")  # it fails without a network
+    machine.cut_power()
+    machine.boot()
+    assert service.show("ActiveState") == "active"
+    assert machine.run("cat", "/proc/self/mountinfo").count(" /srv/iso ") == 1
+    assert service.is_whole()
+
+    def stamp(unit: str, name: str) -> int:
+        return int(machine.run("systemctl", "show", "--value", f"--property={name}", unit))
+
+    ready = stamp(GAMES, "ActiveEnterTimestampMonotonic")
+    assert 0 < stamp("srv-disk.mount", "ActiveEnterTimestampMonotonic") < ready
+    wait_until(lambda: stamp("smbd.service", "ActiveEnterTimestampMonotonic"), "smbd", 30)
+    assert ready <= stamp("smbd.service", "InactiveExitTimestampMonotonic")
+    machine.run("mkdir", "/root/got")
+    words = ("-N", "//127.0.0.1/games", "-c", "lcd /root/got; prompt off; mget *")
+    machine.run("smbclient", *words)
+    assert sums(machine, "/root/got") == service.wanted
+
+
+def test_removing_it_leaves_nothing(service: Installed) -> None:
+    machine = service.machine
+    assert "is removed" in machine.run("zsofs", "service", "remove", "games")
+    for path in ("/etc/zsofs", "/srv/iso", "/var/cache/zsofs", "/run/zsofs-1000"):
+        assert machine.try_run("test", "-e", path).returncode == 1, path
+    assert machine.run("find", "/etc/systemd", "/run/systemd/system", "-name", "*zsofs*") == ""
+    assert machine.run("systemctl", "list-units", "--all", "--plain", "-q", "zsofs@*") == ""
+    assert machine.run("zsofs", "service", "list") == "there is no service of zsofs\n"
+    gone = machine.try_run("zsofs", "service", "remove", "games")
+    assert (gone.returncode, "there is no service games" in gone.stderr) == (8, True)
+    before = files(machine)
+    machine.run(
+        "zsofs", "service", "install", "again", "/srv/disk/zso", "/srv/iso", "--allow-other"
+    )
+    assert len(files(machine) - before) >= 3
+    machine.run("zsofs", "service", "remove", "again")
+    assert files(machine) ^ before == set()
+
+
+def test_what_cannot_be_is_said(service: Installed) -> None:
+    machine = service.machine
+    machine.run("sh", "-c", "mkdir -p /srv/full/x; touch /srv/disk/zso/closed.zso")
+    machine.run("chmod", "600", "/srv/disk/zso/closed.zso")
+    words = ("service", "install", "broken", "/srv/disk/zso", "/srv/full")
+    said = machine.try_run("zsofs", *words)
+    assert "me cannot read 1 file: /srv/disk/zso/closed.zso" in said.stdout
+    assert said.returncode == 11
+    assert "is installed but does not start: the mount point /srv/full is not empty" in said.stderr
+    machine.run("zsofs", "service", "remove", "broken")
+    machine.run("rm", "-r", "/srv/full", "/srv/disk/zso/closed.zso")
+    denied = machine.try_run("zsofs", *words, user="me")
+    assert (denied.returncode, "only root" in denied.stderr) == (2, True)
+
+
+def test_a_user_with_linger(service: Installed) -> None:
+    machine = service.machine
+    machine.run("loginctl", "enable-linger", "me")
+    number = machine.run("id", "-u", "me").strip()
+    wait_until(
+        lambda: (
+            machine.try_run("test", "-S", f"/run/user/{number}/systemd/private").returncode == 0
+        ),
+        "systemd",
+    )
+    words = ("service", "install", "--user", "mine", "/srv/disk/zso", "/home/me/iso")
+    assert "log out" not in machine.run("zsofs", *words, user="me")
+    assert sums(machine, "/home/me/iso", user="me") == service.wanted
+    machine.cut_power()
+    machine.boot()
+    wait_until(
+        lambda: " /home/me/iso " in machine.run("cat", "/proc/self/mountinfo"), "the mount", 30
+    )
+    assert sums(machine, "/home/me/iso", user="me") == service.wanted
+    assert "mine  active  enabled" in machine.run("zsofs", "service", "list", "--user", user="me")
+    machine.run("zsofs", "service", "remove", "--user", "mine", user="me")
+    assert machine.run("find", "/home/me", "-name", "*zsofs*", "-path", "*.config*") == ""
+    assert " /home/me/iso " not in machine.run("cat", "/proc/self/mountinfo")
+
+
+def test_fstab(service: Installed) -> None:
+    machine = service.machine
+    with (machine.root / "etc/fstab").open("a") as fstab:
+        fstab.write("/srv/disk/zso /srv/iso fuse.zsofs nofail,allow_other,setuid=me,_netdev 0 0\n")
+    machine.run("mkdir", "/srv/iso")
+    for _ in range(2):
+        machine.run("mount", "-a")
+        assert machine.run("cat", "/proc/self/mountinfo").count(" /srv/iso ") == 1
+    assert service.is_whole()
+    machine.cut_power()
+    machine.boot()
+    wait_until(service.is_whole, "the mount", 30)
+    machine.run("umount", "/srv/iso")
+    assert " /srv/iso " not in machine.run("cat", "/proc/self/mountinfo")

@@ -1,0 +1,178 @@
+"""Configs: the words of the command line in a file; the command line wins; errors have a line."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.mounting import DATA, ZSOFS, unmount
+from zsofs import config
+from zsofs.arguments import parse
+from zsofs.errors import UsageError
+from zsofs.options import OPTIONS
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where configs lie, for this process."""
+    made = tmp_path / "etc"
+    made.mkdir()
+    monkeypatch.setattr(config, "system_folder", lambda: made)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return made
+
+
+BOTH = 'source = "/srv/zso"\nmountpoint = "/srv/iso"\n'
+
+
+def refused(folder: Path, text: str) -> str:
+    (folder / "games.toml").write_text(text)
+    with pytest.raises(UsageError) as caught:
+        parse(["mount", "games"])
+    return str(caught.value)
+
+
+def test_a_config_says_all_that_the_command_line_can(folder: Path) -> None:
+    (folder / "games.toml").write_text(
+        BOTH
+        + """\
+# a comment
+layout = "opl"
+titles = "/srv/titles.csv"
+include = ["*.zso", "a/*"]
+exclude = []
+show-raw = true
+cache-size = "256M"
+threads = 8
+read-ahead = 1048576
+writable = true
+allow-other = true
+uid = 12
+gid = "root"
+umask = "027"
+setuid = "root"
+verbose = true
+quiet = false
+log-file = "~/zsofs.log"
+"""
+    )
+    parsed = parse(["mount", "games"])
+    assert parsed.paths == ["/srv/zso", "/srv/iso"]
+    assert (parsed.layout, parsed.titles) == ("opl", Path("/srv/titles.csv"))
+    assert (parsed.include, parsed.exclude) == (["*.zso", "a/*"], [])
+    assert (parsed.show_raw, parsed.writable, parsed.allow_other) == (True, True, True)
+    assert (parsed.cache_size, parsed.threads, parsed.read_ahead) == (256 << 20, 8, 1 << 20)
+    assert (parsed.uid, parsed.gid, parsed.umask, parsed.setuid) == (12, 0, 0o027, 0)
+    assert (parsed.verbose, parsed.quiet) == (True, False)
+    assert parsed.log_file == os.path.expanduser("~/zsofs.log")
+    said = (folder / "games.toml").read_text()
+    assert all(f"\n{option.name} = " in said for option in OPTIONS), "every option is tried here"
+
+
+def test_the_command_line_wins(folder: Path) -> None:
+    (folder / "games.toml").write_text(
+        BOTH + 'cache-size = "1G"\nlayout = "opl"\ninclude = ["a"]\nwritable = true\nthreads = 2\n'
+    )
+    words = ["--cache-size", "2M", "-o", "layout=plain,ro", "--include", "b", "games"]
+    parsed = parse(["mount", *words])
+    assert (parsed.cache_size, parsed.layout, parsed.include) == (2 << 20, "plain", ["b"])
+    assert parsed.writable is False
+    assert parsed.threads == 2
+
+
+def test_what_is_wrong_is_told_with_its_line(folder: Path) -> None:
+    path = folder / "games.toml"
+    assert f"{path}, line 3: chache-size: there is no such option" in refused(
+        folder, BOTH + 'chache-size = "1G"\n'
+    )
+    assert f"{path}, line 4: cache-size: 'big' is not a size" in refused(
+        folder, BOTH + '# cache-size is wrong\ncache-size = "big"\n'
+    )
+    assert "line 3: threads: '65' is not a number from 1 to 64" in refused(
+        folder, BOTH + "threads = 65\n"
+    )
+    assert "line 3: threads: True is not text" in refused(folder, BOTH + "threads = true\n")
+    assert "line 3: umask: 18 is not text such as" in refused(folder, BOTH + "umask = 18\n")
+    assert "line 3: writable: 'yes' is not true or false" in refused(
+        folder, BOTH + 'writable = "yes"\n'
+    )
+    assert "line 3: include: '*.zso' is not a list" in refused(folder, BOTH + 'include="*.zso"\n')
+    assert "line 4: games: there is no such option" in refused(
+        folder, BOTH + "\n[games]\nthreads = 4\n"
+    )
+    assert "at line 2, column" in refused(folder, 'source = "/a"\nthreads = \n')
+    assert "line 1: source: 'zso' is not a full path" in refused(folder, 'source = "zso"\n')
+    assert 'lacks a line: mountpoint = "/a/folder"' in refused(folder, 'source = "/a"\n')
+    assert "--titles is of use only" in refused(folder, BOTH + 'titles = "/a"\n')
+    assert "verbose or quiet" in refused(folder, BOTH + "verbose = true\nquiet = true\n")
+    path.write_bytes(b"\xff")
+    with pytest.raises(UsageError, match="cannot be read"):
+        parse(["mount", "games"])
+
+
+def test_names_that_are_none(folder: Path) -> None:
+    with pytest.raises(UsageError, match=f"there is no config {folder}/games.toml"):
+        parse(["mount", "games"])
+    for name in ("-x", ".hidden", "a@b", "a b", ""):
+        with pytest.raises(UsageError, match="cannot be the name"):
+            config.check_name(name)
+
+
+def test_a_users_own_config_comes_before_the_systems(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "config" / "zsofs" / "games.toml"
+    own.parent.mkdir(parents=True)
+    own.touch()
+    (folder / "games.toml").touch()
+    (folder / "more.toml").touch()
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert config.find("games") == own
+    assert config.find("more") == folder / "more.toml"
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert config.find("games") == folder / "games.toml"
+
+
+@pytest.mark.parametrize("path", ["/srv/zso", '/a"b\\c', "/tab\tnew\nline", "/\N{SNOWMAN}'s"])
+def test_what_is_written_is_read(folder: Path, path: str) -> None:
+    values = {"layout": "opl", "writable": True, "exclude": ['a"*', "b"], "cache-size": "1G"}
+    (folder / "games.toml").write_text(config.text_of(path, "/srv/iso", values))
+    found = config.load(folder / "games.toml")
+    assert found == {
+        "source": path,
+        "mountpoint": "/srv/iso",
+        "layout": "opl",
+        "writable": True,
+        "exclude": ['a"*', "b"],
+        "cache_size": 1 << 30,
+    }
+    with pytest.raises(UsageError, match="no text in UTF-8"):
+        config.text_of("/\udcff", "/srv/iso", {})
+
+
+@pytest.mark.usefixtures("as_root", "own_mounts")
+def test_mount_by_name(tmp_path: Path, source: Path) -> None:
+    """For real, from /etc/zsofs of a private mount namespace."""
+    (source / "Game.zso").write_bytes((DATA / "ziso-py.zso").read_bytes())
+    etc, point = tmp_path / "etc", tmp_path / "iso"
+    (etc / "zsofs").mkdir(parents=True)
+    (etc / "zsofs" / "games.toml").write_text(config.text_of(str(source), str(point), {}))
+    script = tmp_path / "run.sh"
+    script.write_text(
+        f"""set -e
+mount -t overlay -o lowerdir={etc}:/etc none /etc || mount --bind {etc} /etc
+cd /
+{" ".join(ZSOFS)} mount games
+ls {point}
+{" ".join(ZSOFS)} umount {point}
+"""
+    )
+    try:
+        done = subprocess.run(
+            ["unshare", "-m", "sh", str(script)], capture_output=True, text=True, check=False
+        )
+    finally:
+        unmount(point)
+    assert done.returncode == 0, done.stderr
+    assert "Game.iso" in done.stdout.splitlines()

@@ -1,0 +1,310 @@
+"""Root mounts, another user serves: what it may, what it leaves, and who cleans up."""
+
+import errno
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.mounting import DATA, ZSOFS, unmount, wait_until
+from zsofs.mounts import mounted_at
+
+NOBODY = 65534
+pytestmark = pytest.mark.usefixtures("as_root")
+
+
+def run(*arguments: object, **others: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(  # type: ignore[call-overload,no-any-return]
+        [*ZSOFS, *map(str, arguments)], capture_output=True, text=True, check=False, **others
+    )
+
+
+def uncounted() -> dict[str, str]:
+    """An environment for another user, who cannot write where coverage is counted."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("COVERAGE", "XDG_"))}
+
+
+@pytest.fixture(autouse=True)
+def _counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("COVERAGE")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    """A source of that user's, which others may not read."""
+    source = tmp_path / "source"
+    source.mkdir(mode=0o700)
+    shutil.copy(DATA / "maxcso-16384.zso", source / "Game.zso")
+    (source / "Game.zso").chmod(0o600)
+    for path in (source, source / "Game.zso"):
+        os.chown(path, NOBODY, NOBODY)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    return source
+
+
+def processes_of(point: Path) -> dict[str, int]:
+    """The keeper and the daemon of a mount, by the name of their user."""
+    found = {}
+    for process in Path("/proc").iterdir():
+        with suppress(OSError):
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            state = (process / "stat").read_text().rpartition(")")[2].split()[0]
+            if b"zsofs" in words and os.fsencode(point) in words and state != "Z":
+                user = int(status_of(int(process.name), "Uid").split()[0])
+                found["keeper" if user == 0 else "daemon"] = int(process.name)
+    return found
+
+
+def status_of(pid: int, field: str) -> str:
+    text = Path(f"/proc/{pid}/status").read_text()
+    return re.search(rf"^{field}:\s*(.*)$", text, re.M)[1]  # type: ignore[index]
+
+
+@contextmanager
+def served(library: Path, point: Path, *words: str) -> Iterator[dict[str, int]]:
+    """The processes of a mount in the background; it is taken down at the end."""
+    log = point.parent / "zsofs.log"
+    log.touch()
+    os.chown(log, NOBODY, NOBODY)
+    try:
+        done = run("mount", "--setuid", "nobody", "--log-file", log, *words, library, point)
+        assert done.returncode == 0, done.stderr
+        yield processes_of(point)
+    finally:
+        unmount(point)
+        wait_until(lambda: not processes_of(point), "the end of keeper and daemon")
+
+
+def test_the_daemon_has_no_rights_of_roots(library: Path, tmp_path: Path) -> None:
+    point = tmp_path / "mnt"
+    with served(library, point, "--allow-other") as found:
+        daemon = found["daemon"]
+        for field in ("Uid", "Gid"):
+            assert status_of(daemon, field).split() == [str(NOBODY)] * 4
+        assert status_of(daemon, "Groups").split() in ([str(NOBODY)], [])
+        for field in ("CapInh", "CapPrm", "CapEff"):
+            assert int(status_of(daemon, field), 16) == 0
+        assert status_of(daemon, "NoNewPrivs") == "1"
+        assert set(status_of(found["keeper"], "Uid").split()) == {"0"}
+        mounted = mounted_at(os.fsencode(point))
+        assert mounted is not None
+        assert (mounted.kind, mounted.user) == ("fuse.zsofs", NOBODY)
+        wanted = (DATA / "ps2.iso").read_bytes()
+        assert (point / "Game.iso").read_bytes() == wanted
+        read_ahead = Path(f"/sys/class/bdi/{mounted.device}/read_ahead_kb")
+        wait_until(lambda: read_ahead.read_text().strip() == "512", "the raised limit")
+        assert run("status", point).returncode == 0
+        as_nobody = run("status", point, user=NOBODY, group=NOBODY, env=uncounted())
+        assert as_nobody.returncode == 0, as_nobody.stderr
+    assert not point.exists(), "zsofs made the mount point, so it removes it"
+
+
+def test_the_descriptors_of_the_keeper(library: Path, tmp_path: Path) -> None:
+    """It holds no /dev/fuse: the mount dies with its daemon, at once."""
+    with served(library, tmp_path / "mnt") as found:
+        folder = Path(f"/proc/{found['keeper']}/fd")
+        targets = [os.readlink(link) for link in folder.iterdir()]
+        assert not [target for target in targets if target == "/dev/fuse"]
+        assert all(os.readlink(folder / str(fd)) == "/dev/null" for fd in range(3))
+
+
+def test_a_dead_mount_that_root_may_not_look_into_is_cleared(library: Path, tmp_path: Path) -> None:
+    point = tmp_path / "mnt"
+    with served(library, point) as found:
+        os.kill(found["daemon"], signal.SIGKILL)
+        wait_until(lambda: not processes_of(point), "the end")
+        assert mounted_at(os.fsencode(point)) is not None
+        with served(library, point):
+            done = run("mount", "--setuid", "nobody", library, point)
+            assert (done.returncode, "already mounted" in done.stderr) == (4, True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("who", ["keeper", "daemon"])
+def test_a_signal_ends_it_with_an_open_reader(
+    library: Path, tmp_path: Path, who: str, number: signal.Signals
+) -> None:
+    point = tmp_path / "mnt"
+    with served(library, point, "--allow-other") as found:
+        fd = os.open(point / "Game.iso", os.O_RDONLY)
+        try:
+            os.pread(fd, 4096, 0)
+            os.kill(found[who], number)
+            wait_until(lambda: not processes_of(point), "the end", 5)
+            assert mounted_at(os.fsencode(point)) is None
+            with pytest.raises(OSError) as caught:
+                os.pread(fd, 4096, 1 << 19)
+            assert caught.value.errno in (errno.ENOTCONN, errno.ECONNABORTED, errno.EIO)
+        finally:
+            with suppress(OSError):
+                os.close(fd)
+
+
+def test_after_a_crash_the_mount_fails_loudly_and_the_next_clears_it(
+    library: Path, tmp_path: Path
+) -> None:
+    point = tmp_path / "mnt"
+    point.mkdir()
+    with served(library, point, "--allow-other") as found:
+        os.kill(found["daemon"], signal.SIGKILL)
+        wait_until(lambda: not processes_of(point), "the end")
+        with pytest.raises(OSError) as caught:
+            os.listdir(point)
+        assert caught.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+        with served(library, point, "--allow-other"):
+            assert os.listdir(point) == ["Game.iso"]
+
+
+def test_a_killed_keeper_leaves_a_mount_that_works(library: Path, tmp_path: Path) -> None:
+    point = tmp_path / "mnt"
+    with served(library, point, "--allow-other") as found:
+        os.kill(found["keeper"], signal.SIGKILL)
+        wait_until(lambda: "keeper" not in processes_of(point), "the keeper's end")
+        assert os.listdir(point) == ["Game.iso"]
+        assert run("umount", point).returncode == 0
+        wait_until(lambda: not processes_of(point), "the daemon's end")
+
+
+def test_its_own_user_can_take_it_down(library: Path, tmp_path: Path) -> None:
+    point = tmp_path / "mnt"
+    with served(library, point, "--allow-other"):
+        done = run("umount", point, user=NOBODY, group=NOBODY, env=uncounted())
+        assert done.returncode == 0, done.stderr
+        wait_until(lambda: not processes_of(point), "the end")
+
+
+def test_what_is_made_belongs_to_that_user(library: Path, tmp_path: Path) -> None:
+    point = tmp_path / "mnt"
+    with served(library, point, "--allow-other", "--writable", "--umask", "000"):
+        (point / "new").write_text("by root")
+        found = (library / "new").stat()
+        assert (found.st_uid, found.st_gid) == (NOBODY, NOBODY)
+
+
+def test_others_are_locked_out_without_allow_other(library: Path, tmp_path: Path) -> None:
+    point = tmp_path / "mnt"
+    with served(library, point):
+        with pytest.raises(PermissionError):
+            os.listdir(point)
+        done = subprocess.run(
+            ["ls", point], user=NOBODY, group=NOBODY, capture_output=True, text=True, check=True
+        )
+        assert done.stdout == "Game.iso\n"
+
+
+def test_what_that_user_cannot_read_is_said(library: Path, tmp_path: Path) -> None:
+    os.chown(library, 0, 0)
+    done = run("mount", "--setuid", "nobody", library, tmp_path / "mnt")
+    assert done.returncode == 3
+    assert "cannot be read: Permission denied" in done.stderr
+    assert not (tmp_path / "mnt").exists()
+
+
+def test_what_makes_no_sense(library: Path, tmp_path: Path) -> None:
+    done = run("mount", "--setuid", "nobody-here", library, tmp_path / "mnt")
+    assert (done.returncode, "there is no user 'nobody-here' here" in done.stderr) == (2, True)
+    done = run("mount", "--setuid", "nobody", "--demo", tmp_path / "mnt")
+    assert (done.returncode, "--setuid needs a SOURCE" in done.stderr) == (2, True)
+    words = ("mount", "--setuid", "nobody", library, tmp_path / "mnt")
+    done = run(*words, user=NOBODY, group=NOBODY, env=uncounted())
+    assert (done.returncode, "only root can mount for another user" in done.stderr) == (2, True)
+
+
+class Manager:
+    """The service manager's end: what a daemon tells it."""
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(path))
+        path.chmod(0o777)
+        self.socket.settimeout(20)
+        self.path = path
+
+    def next(self, word: str) -> str:
+        """The next message that begins with *word*."""
+        while True:
+            said = self.socket.recv(4096).decode()
+            if said.startswith(word):
+                return said
+
+
+@pytest.mark.parametrize("words", [(), ("--setuid", "nobody")])
+def test_what_the_service_manager_is_told(
+    library: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    manager, point = Manager(tmp_path / "notify"), tmp_path / "mnt"
+    log = tmp_path / "journal"
+    with manager.socket, log.open("wb") as output:
+        there = os.fstat(output.fileno())
+        environment = os.environ | {
+            "NOTIFY_SOCKET": str(manager.path),
+            "WATCHDOG_USEC": "400000",
+            "JOURNAL_STREAM": f"{there.st_dev}:{there.st_ino}",
+        }
+        daemon = subprocess.Popen(
+            [*ZSOFS, "mount", "-v", "-f", "--allow-other", *words, library, point],
+            env=environment,
+            stdout=output,
+            stderr=output,
+        )
+        try:
+            assert re.fullmatch(
+                r"STATUS=1 disc, 0 readers.*|STATUS=0 discs, 1 being copied, 0 readers.*",
+                manager.next("STATUS="),
+            )
+            assert manager.next("READY=1") == "READY=1"
+            assert os.listdir(point) == ["Game.iso"]
+            for _ in range(3):
+                assert manager.next("WATCHDOG=1") == "WATCHDOG=1"
+            before = time.monotonic_ns() // 1000
+            daemon.send_signal(signal.SIGHUP)
+            said = manager.next("RELOADING=1").split("\n")
+            assert said[0] == "RELOADING=1"
+            stamp = int(said[1].removeprefix("MONOTONIC_USEC="))
+            assert before <= stamp <= time.monotonic_ns() // 1000
+            manager.next("READY=1")
+            daemon.send_signal(signal.SIGTERM)
+            assert manager.next("STOPPING=1") == "STOPPING=1"
+            assert daemon.wait(10) == 0
+        finally:
+            daemon.kill()
+            daemon.wait()
+            unmount(point)
+    assert "<6>ending on SIGTERM" in log.read_text().splitlines()
+
+
+def test_a_loop_that_stands_still_gives_no_sign_of_life(library: Path, tmp_path: Path) -> None:
+    manager, point = Manager(tmp_path / "notify"), tmp_path / "mnt"
+    with manager.socket:
+        environment = os.environ | {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "200000"}
+        daemon = subprocess.Popen([*ZSOFS, "mount", "-q", "-f", library, point], env=environment)
+        try:
+            manager.next("READY=1")
+            manager.next("WATCHDOG=1")
+            daemon.send_signal(signal.SIGSTOP)
+            wait_until(lambda: status_of(daemon.pid, "State").startswith("T"), "the stop")
+            manager.socket.setblocking(False)
+            with suppress(BlockingIOError):
+                while manager.socket.recv(4096):
+                    pass
+            manager.socket.settimeout(1)  # five times what the watchdog allows
+            with pytest.raises(TimeoutError):
+                manager.socket.recv(4096)
+            daemon.send_signal(signal.SIGCONT)
+            manager.next("WATCHDOG=1")
+            daemon.terminate()
+            assert daemon.wait(10) == 0
+        finally:
+            daemon.kill()
+            daemon.wait()
+            unmount(point)

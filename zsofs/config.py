@@ -1,0 +1,169 @@
+"""Configs: a mount under a name, in a file whose keys are the words of the command line."""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from zsofs.errors import UsageError, reason
+from zsofs.options import BY_NAME, Option
+
+ENDING = ".toml"
+
+_FOLDERS = ("source", "mountpoint")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def system_folder() -> Path:
+    """Where the configs of the whole system lie."""
+    return Path("/etc/zsofs")
+
+
+def user_folder() -> Path:
+    """Where this user's own configs lie.
+
+    Raises:
+        UsageError: this user has no home folder.
+    """
+    given = os.environ.get("XDG_CONFIG_HOME", "")
+    try:
+        return (Path(given) if os.path.isabs(given) else Path.home() / ".config") / "zsofs"
+    except RuntimeError:
+        raise UsageError("this user has no home folder, and so no configs of its own") from None
+
+
+def check_name(name: str) -> str:
+    """*name*, if a config, and a service, can be called so.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if _NAME.fullmatch(name) is None:
+        raise UsageError(
+            f"{name!r} cannot be the name of a config; take letters, digits, and _ . - between them"
+        )
+    return name
+
+
+def find(name: str) -> Path:
+    """The config of that name: a user's own before the system's; root has only the latter.
+
+    Raises:
+        UsageError: there is none.
+    """
+    check_name(name)
+    folders = [system_folder()]
+    if os.geteuid() != 0:
+        folders.insert(0, user_folder())
+    paths = [folder / (name + ENDING) for folder in folders]
+    for path in paths:
+        if path.exists():
+            return path
+    raise UsageError(
+        f"there is no config {' or '.join(map(str, paths))}; to mount a folder, say which, and"
+        " where to: zsofs mount SOURCE MOUNTPOINT"
+    )
+
+
+def load(path: Path) -> dict[str, object]:
+    """What a config says.
+
+    Returns:
+        ``source`` and ``mountpoint``, which are paths, and the value of each option it has, by
+        field.
+
+    Raises:
+        UsageError: it cannot be read, or a key or value in it is wrong; names file and line.
+    """
+    import tomllib
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise UsageError(f"the config {path} cannot be read: {reason(error)}") from None
+    try:
+        said = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"the config {path} is not TOML: {error}") from None
+    found: dict[str, object] = {}
+    for key, value in said.items():
+        try:
+            found[key.replace("-", "_")] = _parsed(key, value)
+        except ValueError as error:
+            raise UsageError(f"{path}, line {_line_of(key, text)}: {key}: {error}") from None
+    for key in _FOLDERS:
+        if key not in found:
+            raise UsageError(f'the config {path} lacks a line: {key} = "/a/folder"')
+    return found
+
+
+def _parsed(key: str, value: object) -> object:
+    if key in _FOLDERS:
+        return _full_path(value)
+    option = BY_NAME.get(key)
+    if option is None:
+        raise ValueError("there is no such option; see: zsofs mount --help")
+    if option.is_flag:
+        if not isinstance(value, bool):
+            raise ValueError(f"{value!r} is not true or false")
+        return value
+    if option.repeated:
+        if not isinstance(value, list):
+            raise ValueError(f'{value!r} is not a list such as ["one", "another"]')
+        return [option.parse(_text(option, one)) for one in value]
+    return option.parse(_full_path(value) if option.is_path else _text(option, value))
+
+
+def _text(option: Option, value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if option.is_number and isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError(f'{value!r} is not text such as "{option.example or "text"}"')
+
+
+def _full_path(value: object) -> str:
+    """A path that means the same wherever this process was started."""
+    path = os.path.expanduser(value) if isinstance(value, str) else ""
+    if not os.path.isabs(path) or "\0" in path:
+        raise ValueError(f"{value!r} is not a full path, one that begins with / or ~")
+    return path
+
+
+def _line_of(key: str, text: str) -> int:
+    """Number of the line that has a key at its beginning, or is the head of its table."""
+    found = re.search(rf"""^[ \t]*\[*[ \t]*["']?{re.escape(key)}\b""", text, re.MULTILINE)
+    return text.count("\n", 0, found.start()) + 1 if found else 1
+
+
+def text_of(source: str, mount_point: str, values: Mapping[str, object]) -> str:
+    """A config as text.
+
+    Args:
+        source: full path of the folder with the discs.
+        mount_point: full path of where they are shown.
+        values: by the name of each option what was said: True, text, or a list of texts.
+    """
+    lines = [f"source = {_quoted(source)}", f"mountpoint = {_quoted(mount_point)}"]
+    for name, value in values.items():
+        if value is True:
+            lines.append(f"{name} = true")
+        elif isinstance(value, list):
+            lines.append(f"{name} = [{', '.join(_quoted(str(one)) for one in value)}]")
+        else:
+            lines.append(f"{name} = {_quoted(str(value))}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A text as TOML writes it.
+
+    Raises:
+        UsageError: it has bytes that are no text, which TOML cannot hold.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{text!r} is no text in UTF-8, as a config needs it") from None
+    plain = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda one: f"\\u{ord(one[0]):04x}", plain) + '"'

@@ -1,0 +1,203 @@
+"""Root's part in a mount that another user serves: a process that waits, and unmounts at the end.
+
+A daemon without rights cannot unmount: umount(2) is root's, and fusermount3, which would do it for
+a user, is a set-user-id program, of which no_new_privs makes a plain one. So the process that was
+started stays root's, holds nothing of the mount, reads nothing but single letters from its child,
+and can do for it just what they stand for: detach this mount, raise its limits. It passes signals
+on, and ends when the daemon does, with its exit code.
+"""
+
+import os
+import select
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import NoReturn
+
+from zsofs import fuse_kernel, privileges
+from zsofs.daemon import leave_terminal
+from zsofs.errors import FuseError
+from zsofs.mountpoint import is_dead
+from zsofs.privileges import Account
+from zsofs.settings import MountSettings
+
+_READY = b"r"
+_DETACH = b"d"
+_RAISE = b"l"
+
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+_END = (signal.SIGTERM, signal.SIGINT)
+_ANSWER_SECONDS = 2.0
+
+
+class Held:
+    """A mount that was made already, as its daemon sees it.
+
+    Attributes:
+        fd: of /dev/fuse.
+    """
+
+    def __init__(self, fd: int, keeper: socket.socket) -> None:
+        self.fd = fd
+        self._keeper = keeper
+        keeper.settimeout(_ANSWER_SECONDS)
+
+    def ready(self) -> None:
+        """Tell the keeper that the mount is served, and in use from now on."""
+        self._ask(_READY)
+
+    def detach(self) -> None:
+        """Have the mount taken from its place; who has something open in it keeps it."""
+        self._ask(_DETACH)
+
+    def raise_limits(self) -> None:
+        """Have the kernel's limits for it raised."""
+        self._ask(_RAISE)
+
+    def _ask(self, word: bytes) -> None:
+        with suppress(OSError):  # a keeper that was killed leaves the mount to us, and to root
+            self._keeper.sendall(word)
+            self._keeper.recv(1)
+
+
+def keep(
+    who: Account,
+    settings: MountSettings,
+    load: Callable[[], Callable[[Held], int]],
+    *,
+    background: bool,
+) -> int:
+    """Mount, have a child serve it as *who*, and unmount when it has ended.
+
+    After a crash the mount stays and fails loudly, as any of ours.
+
+    Args:
+        who: the user it is served as.
+        settings: what to mount.
+        load: called in the child, while it may still read what *who* may not; returns what is
+            called when the child is *who*, and returns its exit code.
+        background: whether to let go of the terminal when the child does.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        FuseError: the mount could not be made.
+    """
+    point = settings.mount_point
+    privileges.make_folders(who)
+    here, there = socket.socketpair()
+    # From before the mount exists, so that no signal ends us between it and its end.
+    woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    for number in (*_PASSED_ON, signal.SIGCHLD):
+        signal.signal(number, lambda *_: None)
+    try:
+        fd = fuse_kernel.mount(
+            settings.source,
+            point,
+            user=who.user,
+            group=who.group,
+            writable=settings.writable,
+            allow_other=settings.allow_other,
+        )
+    except OSError as error:
+        raise FuseError(f"the mount at {os.fsdecode(point)} failed: {error.strerror}") from None
+    child = os.fork()
+    if child == 0:
+        here.close()
+        _serve(who, load, Held(fd, there))
+    there.close()
+    os.close(fd)
+    return _Keeper(settings, child, here, woken, background=background).run()
+
+
+def _serve(who: Account, load: Callable[[], Callable[[Held], int]], held: Held) -> NoReturn:
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (*_PASSED_ON, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        serve = load()
+        privileges.become(who)
+        code = serve(held)
+    finally:
+        os._exit(code)
+
+
+class _Keeper:
+    """The process that waits."""
+
+    def __init__(
+        self,
+        settings: MountSettings,
+        child: int,
+        peer: socket.socket,
+        woken: int,
+        *,
+        background: bool,
+    ) -> None:
+        self._settings = settings
+        self._child = child
+        self._peer = peer
+        self._woken = woken
+        self._background = background
+        self._is_ready = self._is_detached = self._is_ending = False
+
+    def run(self) -> int:
+        """Wait for the child's end, and clean up; returns the exit code."""
+        inputs = [self._woken, self._peer.fileno()]
+        while True:
+            ready, _, _ = select.select(inputs, [], [])
+            if self._peer.fileno() in ready and not self._obey():
+                inputs.remove(self._peer.fileno())
+            if self._woken in ready:
+                self._pass_on(os.read(self._woken, 64))
+                pid, status = os.waitpid(self._child, os.WNOHANG)
+                if pid:
+                    return self._end(os.waitstatus_to_exitcode(status))
+
+    def _obey(self) -> bool:
+        """Do what the child asks for; False if it will never ask again."""
+        try:
+            word = self._peer.recv(1)
+        except OSError:
+            return False
+        if word == _READY and not self._is_ready:
+            self._is_ready = True
+            if self._background:
+                leave_terminal()
+        elif word == _DETACH:
+            self._detach()
+        elif word == _RAISE:
+            fuse_kernel.raise_limits(self._settings.mount_point, self._settings.read_ahead)
+        with suppress(OSError):
+            self._peer.send(word)
+        return bool(word)
+
+    def _detach(self) -> None:
+        if not self._is_detached:  # another mount may be there the next time
+            self._is_detached = True
+            with suppress(OSError):
+                fuse_kernel.detach(self._settings.mount_point)
+
+    def _pass_on(self, numbers: bytes) -> None:
+        for number in numbers:
+            if number in _PASSED_ON:
+                self._is_ending |= number in _END
+                with suppress(ProcessLookupError):
+                    os.kill(self._child, number)
+
+    def _end(self, code: int) -> int:
+        if code == 0 or self._is_ending or not self._is_ready:
+            self._detach_what_is_left()
+        if code < 0 and self._is_ending:
+            return 0  # it was told to end before it could do so in order
+        return code if code >= 0 else 128 - code
+
+    def _detach_what_is_left(self) -> None:
+        """Detach the mount, unless somebody took it down and put another there."""
+        if is_dead(self._settings.mount_point):
+            self._detach()

@@ -1,0 +1,199 @@
+"""`zsofs service`: mounts that systemd keeps, installed, listed and removed."""
+
+import argparse
+import os
+import pwd
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from zsofs import config, privileges, status
+from zsofs.catalog import catalog_name
+from zsofs.errors import ServiceError, UnmountError, UsageError, reason
+from zsofs.mountpoint import check_source, real_path, unmount
+from zsofs.mounts import mount_of, mounted_at
+from zsofs.options import OPTIONS
+from zsofs.privileges import Account
+from zsofs.systemd_units import Manager, mount_unit, write
+from zsofs.tables import counted, printable, table
+
+_NAMED = 3
+_MADE = "# The mount point was not there before; it goes with the service.\n"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the command line asks for; returns the exit code."""
+    if not options.user and os.geteuid() != 0 and options.action != "list":
+        raise UsageError(
+            "only root can change services of the system; use sudo, or --user for one of your own"
+        )
+    manager = Manager(options.user)
+    manager.check()
+    actions = {"install": _install, "list": _list, "remove": _remove}
+    return actions[options.action](manager, options)
+
+
+def _folder(manager: Manager) -> Path:
+    return config.user_folder() if manager.is_users else config.system_folder()
+
+
+def _install(manager: Manager, options: argparse.Namespace) -> int:
+    name = config.check_name(options.name)
+    file = _folder(manager) / (name + config.ENDING)
+    if file.exists():
+        raise UsageError(
+            f"there is a config {file} already; take another name, or remove it with:"
+            f" zsofs service remove {name}{' --user' if manager.is_users else ''}"
+        )
+    who = None if manager.is_users else _service_user(options)
+    with privileges.acting_as(who):
+        source = check_source(options.source, writable=options.values.get("writable", False))
+        unreadable = list(_unreadable(source))
+    point = os.fsdecode(real_path(options.mount_point))
+    if mounted_at(os.fsencode(point)) is not None:
+        raise UsageError(f"something is mounted at {point} already; unmount it first")
+    values = dict(_texts(options.values))
+    if who is not None:
+        values["setuid"] = who.name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    made = "" if os.path.exists(point) else _MADE
+    write(file, made + config.text_of(os.fsdecode(source), point, values))
+    _tell(manager, who, unreadable, options)
+    manager.add(name, [] if manager.is_users else list(_mounts_of(source)))
+    manager.start(name)
+    print(f"the service {name} is installed and runs; its config is {file}")
+    return status.run(point, as_json=False)
+
+
+def _service_user(options: argparse.Namespace) -> Account | None:
+    """Who serves: as said, else the owner of the source; None for root."""
+    user = options.values.get("setuid")
+    if user is None:
+        try:
+            user = os.stat(options.source).st_uid
+            pwd.getpwuid(user)
+        except (OSError, KeyError):
+            return None  # what is wrong with a source is said by who reads it
+    return privileges.account(user) if user else None
+
+
+def _texts(values: dict[str, object]) -> Iterator[tuple[str, object]]:
+    """What was said on the command line, as a config says it."""
+    for option in OPTIONS:
+        value = values.get(option.field)
+        if option.field not in values or value is False:
+            continue
+        if option.is_flag:
+            yield option.name, True
+        elif isinstance(value, list):
+            yield option.name, [option.write(one) for one in value]
+        else:
+            yield option.name, option.write(value)
+
+
+def _unreadable(source: bytes) -> Iterator[bytes]:
+    """Paths in the source that this process may not read."""
+    failed: list[OSError] = []
+    for folder, _, files in os.walk(source, onerror=failed.append):
+        yield from (error.filename for error in failed)
+        failed.clear()
+        for name in files:
+            path = os.path.join(folder, name)
+            if not os.path.islink(path) and not os.access(path, os.R_OK, effective_ids=True):
+                yield path
+    yield from (error.filename for error in failed)
+
+
+def _tell(
+    manager: Manager, who: Account | None, unreadable: list[bytes], options: argparse.Namespace
+) -> None:
+    """Say what may surprise."""
+    user = who.name if who is not None else pwd.getpwuid(os.geteuid()).pw_name
+    print(f"it is served as the user {user}")
+    if unreadable:
+        named = ", ".join(printable(os.fsdecode(path)) for path in unreadable[:_NAMED])
+        more = f" and {len(unreadable) - _NAMED:,} more" if len(unreadable) > _NAMED else ""
+        print(f"{user} cannot read {counted(len(unreadable), 'file')}: {named}{more}")
+    if not options.values.get("allow_other"):
+        print(f"only {user} can use the mount; --allow-other lets others, such as a Samba server's")
+    if manager.is_users and not Path(f"/var/lib/systemd/linger/{user}").exists():
+        print(f"it ends when you log out; to have it always: sudo loginctl enable-linger {user}")
+
+
+def _mounts_of(source: bytes) -> Iterator[str]:
+    """The unit of the mount that the source lies on, unless that is the system's own disk."""
+    fd = os.open(source, os.O_PATH | os.O_DIRECTORY)
+    try:
+        mounted = mount_of(fd)
+    finally:
+        os.close(fd)
+    if mounted is not None and mounted.path != b"/":
+        yield mount_unit(os.fsdecode(mounted.path))
+
+
+def _installed(manager: Manager) -> Iterator[tuple[str, str, str]]:
+    """Each config that has a service: its name, state, and whether it is enabled."""
+    for file in sorted(_folder(manager).glob("*" + config.ENDING)):
+        state, enabled = manager.state(file.stem)
+        if enabled == "enabled" or state in ("active", "activating", "failed"):
+            yield file.stem, state, enabled
+
+
+def _list(manager: Manager, _: argparse.Namespace) -> int:
+    rows: list[tuple[str, ...]] = [("name", "state", "at start", "source", "mount point")]
+    for name, state, enabled in _installed(manager):
+        try:
+            values = config.load(_folder(manager) / (name + config.ENDING))
+            places = str(values["source"]), str(values["mountpoint"])
+        except UsageError as error:
+            places = str(error), ""
+        rows.append((name, state, enabled, *map(printable, places)))
+    print("\n".join(table(rows, "lllll")) if len(rows) > 1 else "there is no service of zsofs")
+    return 0
+
+
+def _remove(manager: Manager, options: argparse.Namespace) -> int:
+    name = config.check_name(options.name)
+    file = _folder(manager) / (name + config.ENDING)
+    installed = [found for found, _, _ in _installed(manager)]
+    if not file.exists() and name not in installed:
+        raise ServiceError(
+            f"there is no service {name}; see which there are with: zsofs service list"
+            f"{' --user' if manager.is_users else ''}"
+        )
+    try:
+        values = config.load(file)
+    except UsageError as error:
+        print(f"{error}; it is removed all the same")
+        values = {}
+    manager.remove(name, [other for other in installed if other != name])
+    if "mountpoint" in values:
+        point = str(values["mountpoint"])
+        with suppress(UnmountError):  # mostly there is none any more
+            unmount(point, lazy=True)
+        if file.read_text().startswith(_MADE):
+            with suppress(OSError):  # gone already, unless the power was cut once
+                os.rmdir(point)
+    if not manager.is_users:
+        _remove_findings(values)
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise ServiceError(f"the config {file} cannot be removed: {reason(error)}") from None
+    with suppress(OSError):
+        file.parent.rmdir()
+    print(f"the service {name} is removed")
+    return 0
+
+
+def _remove_findings(values: dict[str, object]) -> None:
+    """Remove what was kept about the discs of a source, and folders in which nothing is left."""
+    user = values.get("setuid")
+    if not isinstance(user, int) or "source" not in values:
+        return
+    source = os.path.realpath(os.fsencode(str(values["source"])))
+    folder = privileges.cache_folder(user) / "zsofs"
+    for path in folder.glob(f"{catalog_name(source)}*"):
+        with suppress(OSError):
+            path.unlink()
+    privileges.remove_folders(user)

@@ -1,0 +1,108 @@
+"""What a service manager is told by a running mount: readiness, state, signs of life."""
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import trio
+
+from zsofs.background import in_background
+from zsofs.notify import Notifier
+from zsofs.tables import counted
+
+log = logging.getLogger(__name__)
+
+_STATUS_SECONDS = 10.0
+_TRY_AGAIN_SECONDS = 0.5
+
+
+class Supervision:
+    """The tasks that tell it."""
+
+    def __init__(
+        self, notifier: Notifier, mount_point: bytes, state: Callable[[], Mapping[str, Any]]
+    ) -> None:
+        """Prepare, without touching anything.
+
+        Args:
+            notifier: who is told.
+            mount_point: real path of the mount.
+            state: what the mount says about itself, as to ``zsofs status``.
+        """
+        self._notifier = notifier
+        self._mount_point = mount_point
+        self._state = state
+        self._is_ready = trio.Event()
+
+    async def serve(self) -> None:
+        """Tell until cancelled."""
+        if not self._notifier.is_heard:
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(in_background, self._feed_watchdog)
+            await self._wait_until_listed()
+            self._tell_state()
+            self._notifier.ready()
+            self._is_ready.set()
+            nursery.start_soon(in_background, self._keep_telling_state)
+
+    async def reload(self, done: trio.Event) -> None:
+        """Tell that a reload has begun, and when it is *done*."""
+        if not self._notifier.is_heard:
+            return
+        await self._is_ready.wait()
+        self._notifier.reloading()
+        await done.wait()
+        self._tell_state()
+        self._notifier.ready()
+
+    def stop(self) -> None:
+        """Tell that the mount ends."""
+        self._notifier.stopping()
+
+    async def _wait_until_listed(self) -> None:
+        """Until the mount has been listed, as any program would do it: by a thread of its own."""
+        while True:
+            try:
+                await trio.to_thread.run_sync(_list, self._mount_point, abandon_on_cancel=True)
+            except OSError as error:
+                log.warning("the mount is there, but cannot be listed yet: %s", error.strerror)
+                await trio.sleep(_TRY_AGAIN_SECONDS)
+            else:
+                return
+
+    async def _feed_watchdog(self) -> None:
+        """Signs of life by the loop itself: what stops it stops them."""
+        seconds = self._notifier.watchdog_seconds
+        while seconds is not None:
+            self._notifier.alive()
+            await trio.sleep(seconds / 2)
+
+    async def _keep_telling_state(self) -> None:
+        while True:
+            await trio.sleep(_STATUS_SECONDS)
+            self._tell_state()
+
+    def _tell_state(self) -> None:
+        self._notifier.status(state_line(self._state()))
+
+
+def _list(mount_point: bytes) -> None:
+    with os.scandir(mount_point) as entries:
+        for _ in entries:
+            return
+
+
+def state_line(state: Mapping[str, Any]) -> str:
+    """Discs, readers and hits of the cache in one line."""
+    parts = [counted(state["discs"], "disc")]
+    if state["copying"]:
+        parts.append(f"{state['copying']:,} being copied")
+    if state["source_state"] == "away":
+        parts.append("the source is away")
+    parts.append(counted(len({reader["pid"] for reader in state["readers"]}), "reader"))
+    cache = state["cache"]
+    if cache["lookups"]:
+        parts.append(f"{100 * cache['hits'] // cache['lookups']} % of lookups hit")
+    return ", ".join(parts)

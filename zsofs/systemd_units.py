@@ -1,0 +1,187 @@
+"""Units of systemd: where ours lie, what they say, and having systemd do something with them."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zsofs.errors import ServiceError
+
+_SHIPPED = Path(__file__).parent / "systemd"
+_TEMPLATE = "zsofs@.service"
+_MARK = "# Written by `zsofs service install`, which `zsofs service remove` takes away again.\n"
+_LOG_LINES = "5"
+_DROP_IN = """\
+# The source's disk. RequiresMountsFor= would stop the service when the disk goes, and not start it
+# when it returns; the mount itself waits for it.
+[Unit]
+Wants={units}
+After={units}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Manager:
+    """One service manager: that of the system, or that of this user's sessions.
+
+    Attributes:
+        is_users: whether it is the latter.
+    """
+
+    is_users: bool
+
+    @property
+    def _folder(self) -> Path:
+        """Where units lie that belong to this machine, not to a package."""
+        if not self.is_users:
+            return Path("/etc/systemd/system")
+        given = os.environ.get("XDG_CONFIG_HOME", "")
+        return (Path(given) if os.path.isabs(given) else Path.home() / ".config") / "systemd/user"
+
+    @property
+    def _template(self) -> Path:
+        return self._folder / _TEMPLATE
+
+    def _is_packaged(self) -> bool:
+        kind = "user" if self.is_users else "system"
+        folders = ("/usr/lib/systemd", "/lib/systemd", "/usr/local/lib/systemd")
+        return any((Path(folder) / kind / _TEMPLATE).exists() for folder in folders)
+
+    def call(self, *words: str) -> str:
+        """What systemctl says.
+
+        Raises:
+            ServiceError: it failed, or is not there.
+        """
+        command = ["systemctl", *(["--user"] if self.is_users else []), *words]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise ServiceError(f"systemctl cannot be run: {error.strerror}") from None
+        if done.returncode:
+            said = " ".join(done.stderr.split()) or "it does not say why"
+            raise ServiceError(f"`{' '.join(command)}` failed: {said}")
+        return done.stdout
+
+    def check(self) -> None:
+        """Make sure that this manager is there.
+
+        Raises:
+            ServiceError: it is not.
+        """
+        self.call("show", "--property=Version")
+
+    def add(self, name: str, wanted: Sequence[str]) -> None:
+        """Write what the service *name* needs, and make it known.
+
+        Args:
+            name: of a config.
+            wanted: units that it is started after, and starts.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if not self._is_packaged():
+            shipped = _SHIPPED / ("user" if self.is_users else "system") / _TEMPLATE
+            start = f"ExecStart={_program()} "
+            text = re.sub(
+                r"^ExecStart=zsofs ", lambda _: start, shipped.read_text(), flags=re.MULTILINE
+            )
+            write(self._template, _MARK + text)
+        if wanted:
+            drop_in = self._drop_in(name)
+            drop_in.mkdir(exist_ok=True)
+            write(drop_in / "zsofs.conf", _MARK + _DROP_IN.format(units=" ".join(wanted)))
+        self.call("daemon-reload")
+
+    def start(self, name: str) -> None:
+        """Have it started now and at each start of the system; returns when it is ready.
+
+        Raises:
+            ServiceError: it does not start; says what it said.
+        """
+        self.call("enable", unit(name))
+        try:
+            self.call("start", unit(name))
+        except ServiceError as error:
+            why = self._last_words(name) or error
+            raise ServiceError(
+                f"the service {name} is installed but does not start: {why}; take it away with:"
+                f" zsofs service remove {name}{' --user' if self.is_users else ''}"
+            ) from None
+
+    def _last_words(self, name: str) -> str:
+        """The last line that the service itself has logged, or nothing."""
+        field = "_SYSTEMD_USER_UNIT" if self.is_users else "_SYSTEMD_UNIT"
+        command = ["journalctl", "-q", "-o", "cat", "-n", _LOG_LINES, f"{field}={unit(name)}"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError:
+            return ""
+        lines = [line for line in done.stdout.splitlines() if line]
+        return lines[-1].removeprefix("zsofs: ") if lines else ""
+
+    def remove(self, name: str, others: Sequence[str]) -> None:
+        """Stop the service and take away what :meth:`add` wrote.
+
+        Args:
+            name: of its config.
+            others: names of the services that stay.
+        """
+        self.call("disable", "--now", unit(name))
+        drop_in = self._drop_in(name)
+        (drop_in / "zsofs.conf").unlink(missing_ok=True)
+        if drop_in.is_dir() and not any(drop_in.iterdir()):
+            drop_in.rmdir()
+        if not others and self._template.exists() and self._template.read_text().startswith(_MARK):
+            self._template.unlink()
+        self.call("daemon-reload")
+        if self.state(name)[0] == "failed":
+            self.call("reset-failed", unit(name))
+
+    def state(self, name: str) -> tuple[str, str]:
+        """What systemd says of it: its state, such as active, and whether it is enabled."""
+        said = self.call("show", "--property=ActiveState,UnitFileState", unit(name))
+        fields = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+        return fields.get("ActiveState", ""), fields.get("UnitFileState", "")
+
+    def _drop_in(self, name: str) -> Path:
+        return self._folder / (unit(name) + ".d")
+
+
+def unit(name: str) -> str:
+    """The unit that mounts the config *name*."""
+    return f"zsofs@{name}.service"
+
+
+def mount_unit(mount_point: str) -> str:
+    """The unit of a mount.
+
+    Raises:
+        ServiceError: systemd is not there.
+    """
+    command = ["systemd-escape", "--path", "--suffix=mount", "--", mount_point]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        raise ServiceError(
+            "systemd-escape does not work here; is this systemd's machine?"
+        ) from None
+
+
+def _program() -> str:
+    """How a unit starts this program."""
+    here = os.path.abspath(sys.argv[0])
+    words = [here] if os.path.basename(here) == "zsofs" else [sys.executable, "-m", "zsofs"]
+    return " ".join(f'"{word}"'.replace("%", "%%") if " " in word else word for word in words)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file so that nobody ever sees half of it."""
+    unfinished = path.with_name(path.name + ".new")
+    with unfinished.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.rename(path)
