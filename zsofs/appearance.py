@@ -52,9 +52,11 @@ class Appearance:
         # Never fewer than the size asks for, or cp takes the file to have holes.
         attributes.st_blocks = -(-node.size // 512)
         attributes.st_atime_ns = status.st_atime_ns
-        changed_ns = node.changed_ns if isinstance(node, Folder) else 0
-        attributes.st_mtime_ns = max(status.st_mtime_ns, changed_ns)
-        attributes.st_ctime_ns = max(status.st_ctime_ns, changed_ns)
+        attributes.st_mtime_ns = status.st_mtime_ns
+        attributes.st_ctime_ns = status.st_ctime_ns
+        if isinstance(node, Folder) and node.changed_ns:
+            attributes.st_mtime_ns = max(status.st_mtime_ns, node.changed_ns)
+            attributes.st_ctime_ns = max(status.st_ctime_ns, node.changed_ns)
         node.attributes = attributes
         return attributes
 

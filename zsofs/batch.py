@@ -289,7 +289,7 @@ def _orderly_end() -> Iterator[None]:
 
     before = {}
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # not where nohup has it ignored
+        if signal.getsignal(number) is not signal.SIG_IGN:  # which nohup does
             before[number] = signal.signal(number, end)
     try:
         yield
