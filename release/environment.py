@@ -14,7 +14,7 @@ _SOURCES = ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "zsofs")
 _USELESS = (
     "zsofs/*.pyx", "zsofs/*.pxd", "zsofs/*.pyi", "zsofs/*.h", "trio/_tests", "attr/*.pyi",
     "attrs/*.pyi", "*.dist-info/RECORD", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED",
-    "*.dist-info/direct_url.json",
+    "*.dist-info/direct_url.json", "tqdm/completion.sh", "tqdm/tqdm.1",
 )  # fmt: skip
 _START = """\
 #!{python} -I

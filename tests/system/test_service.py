@@ -229,7 +229,7 @@ def test_removing_it_leaves_nothing(service: Installed) -> None:
     assert machine.run("systemctl", "list-units", "--all", "--plain", "-q", "zsofs@*") == ""
     assert machine.run("zsofs", "service", "list") == "there is no service of zsofs\n"
     gone = machine.try_run("zsofs", "service", "remove", "games")
-    assert (gone.returncode, "there is no service games" in gone.stderr) == (8, True)
+    assert (gone.returncode, "there is no service games" in gone.stderr) == (11, True)
     before = files(machine)
     machine.run(
         "zsofs", "service", "install", "again", "/srv/disk/zso", "/srv/iso", "--allow-other"
