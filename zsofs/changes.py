@@ -219,7 +219,7 @@ def _link(fd: int) -> str:
 
 def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
     kinds_are = stat.S_IFMT(one.st_mode) == stat.S_IFMT(other.st_mode)  # numbers are given again
-    return kinds_are and (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+    return kinds_are and os.path.samestat(one, other)
 
 
 def _hand_over(fd: int, mode: int, maker: Maker, above: os.stat_result) -> None:

@@ -63,10 +63,6 @@ class Dat:
         """The files that have this size, and of which the best checksum that is known is this."""
         return [rom for rom in self.roms.get(size, ()) if _is_same(rom.digests, digests)]
 
-    def games_of_size(self, size: int) -> list[str]:
-        """The games that have a file of this size."""
-        return list(dict.fromkeys(rom.game for rom in self.roms.get(size, ())))
-
     def named(self, stem: str) -> bool:
         """Whether a game or a file of one is called so; case does not count."""
         return stem.casefold() in self.names

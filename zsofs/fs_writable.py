@@ -140,7 +140,7 @@ class WritableOperations(Operations):
                 raise StaleNodeError(f"{node.name}: deleted") from None
             return
         old = node.entry.status
-        same = (now.status.st_dev, now.status.st_ino) == (old.st_dev, old.st_ino)
+        same = os.path.samestat(now.status, old)
         # A number is given again, to a file of another kind, too: the kernel would give that up.
         is_of_its_kind = stat.S_IFMT(now.status.st_mode) == stat.S_IFMT(old.st_mode)
         if is_of_its_kind and (same or isinstance(node, Folder)):  # else it is another's name

@@ -1,7 +1,6 @@
 """The kernel's side of a FUSE mount, for root: mount(2), detaching, limits, abort."""
 
 import ctypes
-import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -105,8 +104,3 @@ def abort(mount_point: bytes) -> None:
 def _connection(mounted: Mounted) -> Path:
     """Where the kernel lets a FUSE mount be tuned."""
     return Path("/sys/fs/fuse/connections") / mounted.device.partition(":")[2]
-
-
-def is_gone(error: OSError) -> bool:
-    """Whether :func:`detach` failed because nothing is mounted there any more."""
-    return error.errno in (errno.EINVAL, errno.ENOENT)

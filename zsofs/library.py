@@ -292,7 +292,7 @@ class Library:
         if one.kind is Kind.FOLDER:
             return True
         if self._writable and _is_no_disc(one):
-            return _is_same_file(one.status, other.status)
+            return os.path.samestat(one.status, other.status)
         return one.same_content(other) and one.disc == other.disc
 
     def _take_entry(self, node: Node, entry: Entry, begun: float, differences: Differences) -> None:
@@ -337,10 +337,6 @@ def _is_no_disc(entry: Entry) -> bool:
     )
 
 
-def _is_same_file(one: os.stat_result, other: os.stat_result) -> bool:
-    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
-
-
 def _is_below(node: Node, folder: Folder) -> bool:
     """Whether *node* lies in *folder*, at any depth."""
     above = node.parent
@@ -353,7 +349,7 @@ def _is_older(one: Entry, other: Entry) -> bool:
     """Whether *one* tells of the same folder as *other*, from an earlier time."""
     return (
         one.kind is Kind.FOLDER
-        and _is_same_file(one.status, other.status)
+        and os.path.samestat(one.status, other.status)
         and one.status.st_ctime_ns < other.status.st_ctime_ns
     )
 
