@@ -62,7 +62,7 @@ ALLOWED: dict[str, set[str]] = {
         "tables",
     },
     "systemd_units": {"errors"},
-    "mount_helper": {"arguments", "errors"},
+    "mount_helper": {"arguments", "errors", "mountpoint", "mounts"},
     "config": {"errors", "options"},
     "daemon": set(),
     "log": set(),

@@ -14,7 +14,7 @@ import trio
 
 from zsofs.background import in_background
 from zsofs.entry import Entry, Kind
-from zsofs.errors import StaleNodeError, ZsofsError, reason
+from zsofs.errors import SourceAbsentError, StaleNodeError, ZsofsError, reason
 from zsofs.names import for_people
 from zsofs.shown import Shown, as_shown
 from zsofs.source import OpenFolder
@@ -113,6 +113,8 @@ class Follower:
             if look.begun >= asked:  # what has changed since is for who asks next
                 break
         if folder.found is None:
+            if self.away and not folder.path:
+                raise SourceAbsentError(f"the source folder is not there yet: {self.away}")
             raise folder.error or StaleNodeError(f"{for_people(folder.path)}: gone")
 
     def changed_folders(self) -> list[SourceFolder]:
@@ -214,7 +216,7 @@ class Follower:
             self._set_due(folder, folder.due_after_change())
 
     def _set_due(self, folder: SourceFolder, due: float) -> None:
-        if folder.found is None or folder.dropped:
+        if folder.dropped or (folder.found is None and folder.path):
             return  # nobody has asked for it yet
         if due < self._due.get(folder, math.inf):
             self._due[folder] = due
@@ -343,11 +345,10 @@ class Follower:
             log.log(level, "%s: cannot be listed: %s", for_people(folder.path), why)
             return
         if not self.away:
-            log.warning(
-                "the source folder cannot be reached (%s); the last listing is shown until it"
-                " is back",
-                why,
-            )
+            until = "the last listing is shown until it is back"
+            if folder.found is None:
+                until = "its discs show as soon as it is there"
+            log.warning("the source folder cannot be reached (%s); %s", why, until)
         self.away = why
         folder.outdate()
         self._set_due(folder, time.monotonic() + _AWAY_SECONDS)

@@ -1,5 +1,6 @@
 """What a service manager is told by a running mount: readiness, state, signs of life."""
 
+import errno
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -62,11 +63,17 @@ class Supervision:
         self._notifier.stopping()
 
     async def _wait_until_listed(self) -> None:
-        """Until the mount has been listed, as any program would do it: by a thread of its own."""
+        """Until the mount has been listed, as any program would do it: by a thread of its own.
+
+        That there is no source yet is an answer, too: who waits for the mount, waits for its disk
+        no longer than systemd does.
+        """
         while True:
             try:
                 await trio.to_thread.run_sync(_list, self._mount_point, abandon_on_cancel=True)
             except OSError as error:
+                if error.errno == errno.ENOMEDIUM:
+                    return
                 log.warning("the mount is there, but cannot be listed yet: %s", error.strerror)
                 await trio.sleep(_TRY_AGAIN_SECONDS)
             else:

@@ -195,6 +195,22 @@ def test_a_disk_that_goes_and_returns(service: Installed) -> None:
     assert service.daemon() == before
 
 
+def test_a_disk_that_is_late(service: Installed) -> None:
+    """It is ready without it, says so, and has its discs as soon as it comes."""
+    machine = service.machine
+    machine.run("systemctl", "mask", "--runtime", "--now", "srv-disk.mount")
+    machine.run("systemctl", "restart", GAMES)
+    wait_until(lambda: "the source is away" in service.show("StatusText"), "the status line", 30)
+    assert service.show("ActiveState") == "active"
+    assert "No medium found" in machine.try_run("ls", "/srv/iso", user="me").stderr
+    before = service.daemon()
+    machine.run("systemctl", "unmask", "--runtime", "srv-disk.mount")
+    machine.run("systemctl", "start", "srv-disk.mount")
+    wait_until(service.is_whole, "the discs")
+    assert service.daemon() == before
+    assert service.show("NRestarts") == "0"
+
+
 def test_a_power_cut(service: Installed) -> None:
     """It comes back by itself, before smbd, which serves it."""
     machine = service.machine
@@ -280,10 +296,14 @@ def test_a_user_with_linger(service: Installed) -> None:
 
 
 def test_fstab(service: Installed) -> None:
+    """Whatever the order in which systemd mounts; also where the disk comes by hand."""
     machine = service.machine
+    words = "fuse.zsofs nofail,allow_other,setuid=me"
     with (machine.root / "etc/fstab").open("a") as fstab:
-        fstab.write("/srv/disk/zso /srv/iso fuse.zsofs nofail,allow_other,setuid=me,_netdev 0 0\n")
-    machine.run("mkdir", "/srv/iso")
+        fstab.write(f"/srv/disk/zso /srv/iso {words} 0 0\n")
+        fstab.write("/var/disk /srv/late none bind,noauto 0 0\n")
+        fstab.write(f"/srv/late/zso /srv/late-iso {words},_netdev 0 0\n")
+    machine.run("mkdir", "/srv/iso", "/srv/late", "/srv/late-iso")
     for _ in range(2):
         machine.run("mount", "-a")
         assert machine.run("cat", "/proc/self/mountinfo").count(" /srv/iso ") == 1
@@ -291,5 +311,12 @@ def test_fstab(service: Installed) -> None:
     machine.cut_power()
     machine.boot()
     wait_until(service.is_whole, "the mount", 30)
+    assert "No medium found" in machine.try_run("ls", "/srv/late-iso", user="me").stderr
+    machine.run("mount", "/srv/late")
+    wait_until(
+        lambda: machine.try_run("ls", "/srv/late-iso", user="me").stdout != "", "the late discs"
+    )
+    assert sums(machine, "/srv/late-iso", user="me") == service.wanted
+    machine.run("umount", "/srv/late-iso")
     machine.run("umount", "/srv/iso")
     assert " /srv/iso " not in machine.run("cat", "/proc/self/mountinfo")
