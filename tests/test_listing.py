@@ -265,7 +265,7 @@ def test_folders_without_the_right_to_read_them(games: Path, tmp_path: Path) -> 
     wait_until(lambda: "copied" not in run("list", games, **home).stdout, "the quiet")
     done = run("list", games, **home)
     assert done.returncode == 0
-    assert done.stderr == "zsofs: rpg cannot be read: Permission denied\n"
+    assert done.stderr == "zsofs: rpg: the folder cannot be read: Permission denied\n"
     assert "Okami.iso" in names(done.stdout)
     assert "  PSP/Patapon.dax: it could not be read: Permission denied" in done.stdout.splitlines()
     games.chmod(0o700)
@@ -302,7 +302,7 @@ def test_a_broken_folder_does_not_stop_it(games: Path, tmp_path: Path) -> None:
         done = run("list", games)
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
-        "zsofs: dead cannot be read: Transport endpoint is not connected"
+        "zsofs: dead: the folder cannot be read: Transport endpoint is not connected"
     ]
     assert "7 discs" in done.stdout
 
@@ -405,7 +405,7 @@ def test_progress_shows_in_a_terminal_only(games: Path, tmp_path: Path) -> None:
         gone.daemon.wait()
         gone.daemon.returncode = 0
         said = in_terminal(games)
-    at = said.index("zsofs: ART/dead cannot be read: ")
+    at = said.index("zsofs: ART/dead: the folder cannot be read: ")
     assert said[:at].endswith("\r\x1b[K"), "on a line of its own"
 
 

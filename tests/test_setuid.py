@@ -210,6 +210,24 @@ def test_what_that_user_cannot_read_is_said(library: Path, tmp_path: Path) -> No
     assert not (tmp_path / "mnt").exists()
 
 
+@pytest.mark.parametrize("right", ["setuid", "setgid"])
+def test_a_root_that_may_not_become_others(library: Path, tmp_path: Path, right: str) -> None:
+    """As in a container without these rights of root's."""
+    words = [*ZSOFS, "mount", "--setuid", "nobody", str(library), str(tmp_path / "mnt")]
+    done = subprocess.run(
+        ["setpriv", "--bounding-set", f"-{right}", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "zsofs: this root cannot become the user nobody: Operation not permitted; serve as root"
+        " with: --setuid root\n"
+    )
+    assert not (tmp_path / "mnt").exists()
+
+
 def test_what_makes_no_sense(library: Path, tmp_path: Path) -> None:
     done = run("mount", "--setuid", "nobody-here", library, tmp_path / "mnt")
     assert (done.returncode, "there is no user 'nobody-here' here" in done.stderr) == (2, True)

@@ -149,7 +149,7 @@ class Catalog:
         try:
             yield not self._closed
         except sqlite3.OperationalError as error:  # kept by another mount, or the disk is full
-            log.info("the catalog could not be used: %s", error)
+            log.info("the catalog %s could not be used: %s", self._file, error)
         except sqlite3.DatabaseError as error:
             self._give_up(error)
         finally:

@@ -34,8 +34,10 @@ _SCHEMA = f"CREATE TABLE file (path BLOB PRIMARY KEY, {_COLUMNS}) WITHOUT ROWID"
 class Checked:
     """The whole files. A store that cannot be used costs the keeping, and nothing else."""
 
-    def __init__(self, connection: sqlite3.Connection | None) -> None:
+    def __init__(self, connection: sqlite3.Connection | None, file: Path | None = None) -> None:
+        """*file* is where the store lies, for messages."""
         self._connection = connection
+        self._file = file
 
     def find(self, path: str, key: Key) -> tuple[Whole, float] | None:
         """What was found in this very content of a file, and when; None if that is not known."""
@@ -48,7 +50,7 @@ class Checked:
                 return None
             return _whole(json.loads(row[4])), float(row[3])
         except (sqlite3.Error, ValueError, TypeError, KeyError, AttributeError) as error:
-            log.info("what was checked before cannot be read: %s", error)
+            log.info("what was checked before cannot be read from %s: %s", self._file, error)
             return None
 
     def keep(self, path: str, key: Key, whole: Whole) -> None:
@@ -63,7 +65,7 @@ class Checked:
                     values,
                 )
         except (sqlite3.Error, OverflowError, UnicodeError) as error:
-            log.warning("what was checked cannot be kept: %s", error)
+            log.warning("nothing that was checked can be kept at %s: %s", self._file, error)
             self._connection = None
 
     def close(self) -> None:
@@ -88,7 +90,7 @@ def open_checked() -> Checked:
     except (sqlite3.Error, OSError) as error:
         log.warning("nothing that was checked can be kept at %s: %s", file, error)
         return Checked(None)
-    return Checked(connection)
+    return Checked(connection, file)
 
 
 def _connected(file: Path) -> sqlite3.Connection | None:

@@ -135,7 +135,9 @@ def _log_to_file(options: argparse.Namespace, mount_point: bytes) -> None:
     try:
         log.to_file(path, _level(options))
     except OSError as error:
-        raise UsageError(f"the log file {path} cannot be written: {error.strerror}") from None
+        raise UsageError(
+            f"the log file {path} cannot be written: {error.strerror}; name another with --log-file"
+        ) from None
 
 
 def _demo_source(undo: ExitStack) -> bytes:

@@ -316,7 +316,11 @@ class Operations(pyfuse3.Operations):
 
     def _take_descriptor(self) -> None:
         if self._descriptors >= self._most_descriptors:
-            raise OSError(errno.EMFILE, "too many discs are open")
+            raise OSError(
+                errno.EMFILE,
+                f"{self._descriptors} discs are open, and the limit of open files (ulimit -n)"
+                " allows no more",
+            )
         self._descriptors += 1
 
     def _give_descriptor(self) -> None:

@@ -53,7 +53,7 @@ def guarded(
         except OSError as error:
             code = error.errno or errno.EIO
             if code not in _EXPECTED:
-                log.warning("%s: %s", handler.__name__, error)
+                log.warning("a program's %s failed: %s", handler.__name__, error)
             raise FUSEError(code) from None
         except Exception:
             log.exception("a bug in zsofs: %s failed", handler.__name__)

@@ -138,9 +138,7 @@ class DiscImage(_OpenFile):
     def _tell_missing_byte(self) -> None:
         if self._blocks.final_byte_missing and not self._told_missing_byte:
             self._told_missing_byte = True
-            log.warning(
-                "%s: its writer lost the last byte of the image; zsofs serves it as 0", self.name
-            )
+            log.warning("%s: its writer lost the last byte of the image; it reads as 0", self.name)
 
 
 class PlainFile(_OpenFile):

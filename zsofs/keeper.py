@@ -11,13 +11,15 @@ import os
 import select
 import signal
 import socket
+import sys
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
 from zsofs import fuse_kernel, privileges
 from zsofs.daemon import leave_terminal
-from zsofs.errors import FuseError
+from zsofs.errors import FuseError, ZsofsError
 from zsofs.mountpoint import is_dead
 from zsofs.privileges import Account
 from zsofs.settings import MountSettings
@@ -123,6 +125,11 @@ def _serve(who: Account, load: Callable[[], Callable[[Held], int]], held: Held) 
         serve = load()
         privileges.become(who)
         code = serve(held)
+    except ZsofsError as error:
+        print(f"zsofs: {error}", file=sys.stderr, flush=True)
+        code = error.exit_code
+    except Exception:  # noqa: BLE001 - nothing above us could report it
+        traceback.print_exc()
     finally:
         os._exit(code)
 

@@ -149,7 +149,9 @@ def _walk(surveyor: Surveyor) -> Iterator[tuple[bytes, Found]]:
                 if not path:
                     raise SourceError(f"the source folder cannot be read: {why}") from None
                 _show_progress("")
-                print(f"zsofs: {for_people(path)} cannot be read: {why}", file=sys.stderr)
+                print(
+                    f"zsofs: {for_people(path)}: the folder cannot be read: {why}", file=sys.stderr
+                )
                 continue
             yield path, found
             files += len(found.entries)

@@ -90,7 +90,10 @@ def prepare_mount_point(path: str, source: bytes | None) -> tuple[bytes, bool]:
     try:
         names = os.listdir(point)
     except NotADirectoryError:
-        raise MountPointError(f"the mount point {path} is not a folder") from None
+        raise MountPointError(
+            f"the mount point {path} is not a folder; give an empty folder, or one that does not"
+            " exist yet"
+        ) from None
     except OSError as error:
         raise MountPointError(f"the mount point {path} cannot be used: {error.strerror}") from None
     if names:
@@ -236,7 +239,7 @@ def unmount(path: str, *, lazy: bool = False) -> None:
     point = real_path(path)
     mounted = mounted_at(point)
     if mounted is None:
-        raise UnmountError(f"nothing is mounted at {path}")
+        raise UnmountError(f"nothing is mounted at {path}; see what is with: {COMMAND} status")
     if mounted.kind != FILE_SYSTEM_TYPE:
         raise UnmountError(
             f"what is mounted at {path} is not zsofs but {mounted.kind}; use umount for it"

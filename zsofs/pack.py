@@ -150,8 +150,8 @@ def check_seal(image: Original, digests: Digests) -> None:
     """
     if image.seal is not None and digests.sha1 and image.seal.sha1 != digests.sha1:
         raise InputError(
-            f"it does not hold the image that its seal tells of: SHA-1 {digests.sha1} instead of"
-            f" {image.seal.sha1}"
+            f"the image has SHA-1 {digests.sha1}, the seal says {image.seal.sha1}: one of them is"
+            " damaged"
         )
 
 
@@ -271,9 +271,12 @@ def _check(file: NewFile, layout: Layout, digests: Digests, watcher: Watcher) ->
     """
     try:
         with original(file.path) as copy:
-            found = (copy.disc and copy.disc.codec, copy.size)
-            if found != (layout.codec, layout.size) and layout.size:
-                raise InputError(f"it is taken for {found} instead of {layout.codec, layout.size}")
+            codec = copy.disc and copy.disc.codec
+            if (codec, copy.size) != (layout.codec, layout.size) and layout.size:
+                raise InputError(
+                    f"it is taken for {copy.size} bytes of {codec.name if codec else 'no codec'},"
+                    f" not for {layout.size} of {layout.codec.name}"
+                )
             seal = copy.seal
             sha1 = sha1_of(copy, layout.block_size, watcher)
             if sha1 != digests.sha1:

@@ -89,18 +89,32 @@ def acting_as(who: Account | None) -> Iterator[None]:
         yield
         return
     groups, environment = os.getgroups(), dict(os.environ)
-    _be_at_home(who)
-    os.setgroups(who.groups)
-    os.setegid(who.group)
-    os.seteuid(who.user)
     try:
+        _be_at_home(who)
+        with _telling(who):
+            os.setgroups(who.groups)
+            os.setegid(who.group)
+            os.seteuid(who.user)
         yield
     finally:
         os.seteuid(0)
         os.setegid(0)
-        os.setgroups(groups)
+        with suppress(PermissionError):  # then they are what they were
+            os.setgroups(groups)
         os.environ.clear()
         os.environ.update(environment)
+
+
+@contextmanager
+def _telling(who: Account) -> Iterator[None]:
+    """Say it in words if this root may not become other users, as in some containers."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"this root cannot become the user {who.name}: {error.strerror}; serve as root with:"
+            " --setuid root"
+        ) from None
 
 
 def _be_at_home(who: Account) -> None:
@@ -110,15 +124,20 @@ def _be_at_home(who: Account) -> None:
 
 
 def become(who: Account) -> None:
-    """Be *who* for good: no root's right is left, and no program started from here gains any."""
+    """Be *who* for good: no root's right is left, and no program started from here gains any.
+
+    Raises:
+        UsageError: the system does not let this process.
+    """
     _be_at_home(who)
     if os.access(cache_folder(who.user), os.F_OK):
         os.environ["XDG_CACHE_HOME"] = str(cache_folder(who.user))
-    os.setgroups(who.groups)
-    os.setresgid(who.group, who.group, who.group)
-    os.setresuid(who.user, who.user, who.user)
     library = ctypes.CDLL(None, use_errno=True)
-    # Our own files in /proc belong to us again: control.py reaches sockets by /proc/self/fd.
-    for word in ((_SET_NO_NEW_PRIVS, 1), (_SET_DUMPABLE, 1)):
-        if library.prctl(*(ctypes.c_ulong(number) for number in (*word, 0, 0, 0))) != 0:
-            raise OSError(ctypes.get_errno(), "prctl(2) failed")
+    with _telling(who):
+        os.setgroups(who.groups)
+        os.setresgid(who.group, who.group, who.group)
+        os.setresuid(who.user, who.user, who.user)
+        # Our own files in /proc belong to us again: control.py reaches sockets by /proc/self/fd.
+        for word in ((_SET_NO_NEW_PRIVS, 1), (_SET_DUMPABLE, 1)):
+            if library.prctl(*(ctypes.c_ulong(number) for number in (*word, 0, 0, 0))) != 0:
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

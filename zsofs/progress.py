@@ -71,7 +71,10 @@ class Reporter(Bars):
     def _sum_up(self) -> None:
         if len(self._done) < 2 or self._quiet or self._json:
             if not self._done and not self._quiet:
-                print("zsofs: there is nothing to do here", file=sys.stderr)
+                print(
+                    "zsofs: there are no discs here; --recursive looks into the folders below, too",
+                    file=sys.stderr,
+                )
             return
         print(_summary(self._done), file=self._lines, flush=True)
 

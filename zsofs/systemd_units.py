@@ -166,7 +166,7 @@ def mount_unit(mount_point: str) -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         raise ServiceError(
-            "systemd-escape does not work here; is this systemd's machine?"
+            "systemd-escape cannot be run; services need a system that runs systemd"
         ) from None
 
 

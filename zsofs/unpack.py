@@ -43,7 +43,7 @@ def unpack(image: Original, target: str, care: Care, watcher: Watcher) -> Outcom
                 if (copy.size, sha1) != (image.size, digests.sha1):
                     raise InputError(
                         "what was written is not what comes back from the disk, which may be"
-                        f" failing: SHA-1 {sha1} instead of {digests.sha1}"
+                        f" failing: its SHA-1 is {sha1}, that of what was read is {digests.sha1}"
                     )
             image.check_unchanged()
             file.take_name(replace=care.replace)
