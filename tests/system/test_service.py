@@ -18,6 +18,7 @@ from tests.system.machine import Machine
 pytestmark = pytest.mark.system
 
 GAMES = "zsofs@games.service"
+_STAMPS = ("StateChangeTimestampMonotonic", "ActiveEnterTimestampMonotonic")
 _SMB_CONF = """\
 [global]
 map to guest = Bad User
@@ -142,6 +143,12 @@ def test_a_reload_shows_what_is_new(service: Installed) -> None:
     assert service.show("ActiveState") == "active"
     assert service.daemon() == before
     assert "Reloaded " in service.log()
+    # The other way to ask for it; systemd is told the same.
+    changed, started = (service.show(name) for name in _STAMPS)
+    service.machine.run("zsofs", "reload", "/srv/iso")
+    wait_until(lambda: service.show(_STAMPS[0]) != changed, "its begin")
+    wait_until(lambda: service.show("ActiveState") == "active", "its end")
+    assert service.show(_STAMPS[1]) == started
 
 
 def test_the_numbers_are_those_of_a_load(service: Installed) -> None:
