@@ -284,13 +284,14 @@ def test_what_the_service_manager_is_told(
             assert os.listdir(point) == ["Game.iso"]
             for _ in range(3):
                 assert manager.next("WATCHDOG=1") == "WATCHDOG=1"
-            before = time.monotonic_ns() // 1000
-            daemon.send_signal(signal.SIGHUP)
-            said = manager.next("RELOADING=1").split("\n")
-            assert said[0] == "RELOADING=1"
-            stamp = int(said[1].removeprefix("MONOTONIC_USEC="))
-            assert before <= stamp <= time.monotonic_ns() // 1000
-            manager.next("READY=1")
+            for ask in (lambda: daemon.send_signal(signal.SIGHUP), lambda: run("reload", point)):
+                before = time.monotonic_ns() // 1000
+                ask()
+                said = manager.next("RELOADING=1").split("\n")
+                assert said[0] == "RELOADING=1"
+                stamp = int(said[1].removeprefix("MONOTONIC_USEC="))
+                assert before <= stamp <= time.monotonic_ns() // 1000
+                manager.next("READY=1")
             daemon.send_signal(signal.SIGTERM)
             assert manager.next("STOPPING=1") == "STOPPING=1"
             assert daemon.wait(10) == 0

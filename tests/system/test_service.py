@@ -5,17 +5,20 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.mounting import wait_until
+from tests.system import load
 from tests.system.discs import files, fill, sums
 from tests.system.machine import Machine
 
 pytestmark = pytest.mark.system
 
 GAMES = "zsofs@games.service"
+_STAMPS = ("StateChangeTimestampMonotonic", "ActiveEnterTimestampMonotonic")
 _SMB_CONF = """\
 [global]
 map to guest = Bad User
@@ -69,6 +72,10 @@ class Installed:
         """What the mount says about itself."""
         said: dict[str, Any] = json.loads(self.machine.run("zsofs", "status", "--json", "/srv/iso"))
         return said
+
+    def log(self) -> str:
+        """What the service, and systemd of it, have said."""
+        return self.machine.run("journalctl", "-u", GAMES, "-o", "cat")
 
     @contextmanager
     def reading(self, script: str) -> Iterator[None]:
@@ -135,8 +142,76 @@ def test_a_reload_shows_what_is_new(service: Installed) -> None:
     service.machine.run("systemctl", "reload", GAMES)
     assert service.show("ActiveState") == "active"
     assert service.daemon() == before
-    log = service.machine.run("journalctl", "-u", GAMES, "-o", "cat")
-    assert "Reloaded " in log
+    assert "Reloaded " in service.log()
+    # The other way to ask for it; systemd is told the same.
+    changed, started = (service.show(name) for name in _STAMPS)
+    service.machine.run("zsofs", "reload", "/srv/iso")
+    wait_until(lambda: service.show(_STAMPS[0]) != changed, "its begin")
+    wait_until(lambda: service.show("ActiveState") == "active", "its end")
+    assert service.show(_STAMPS[1]) == started
+
+
+def test_the_numbers_are_those_of_a_load(service: Installed) -> None:
+    """Reads that the kernel hands on as they are: every figure is known beforehand."""
+    machine = service.machine
+    assert service.status()["requests"] > 0  # of the tests before
+    machine.run("systemctl", "restart", GAMES)
+    begun_anew(service)
+    reads = load.some_reads(seed=12, count=400)
+    wanted = load.figures(reads)
+    total = sum(wanted.values(), load.Figures())
+    assert 0 < total.hits < total.lookups
+    load.do(machine, "/srv/iso", reads)
+    said = service.status()
+    assert load.said_by(said) == replace(total, blocks=0)
+    assert (said["errors"], said["readers"]) == (0, [])
+    text = machine.run("zsofs", "status", "/srv/iso")
+    assert f"\n  reads    400, {total.bytes / 1e6:.2f} MB in all, no errors\n" in text
+    share = f"{100 * total.hits // total.lookups} % of"
+    assert f", {share} {total.lookups:,} lookups hit\n" in text
+    line = f"2 discs, 0 readers, {share} lookups hit"
+    wait_until(lambda: service.show("StatusText") == line, "the status line", 30)
+    machine.run("systemctl", "kill", "--kill-whom=main", "--signal=USR1", GAMES)
+    for name, one in {"all discs": total, **wanted}.items():
+        reported = (
+            f"{name}: {one.requests:,} reads, {one.bytes / 1e6:,.1f} MB;"
+            f" cache {one.hits:,} of {one.lookups:,} hits; {one.blocks:,} blocks decoded; "
+        )
+        wait_until(lambda text=reported: text in service.log(), reported)  # type: ignore[misc]
+    machine.run("systemctl", "restart", GAMES)
+    begun_anew(service)
+
+
+def begun_anew(service: Installed) -> None:
+    """Check that the numbers are those of a mount that nobody has read."""
+    said = service.status()
+    assert load.said_by(said) == load.Figures()
+    assert said["uptime_seconds"] < 30
+    text = service.machine.run("zsofs", "status", "/srv/iso")
+    assert "\n  reads    0, 0 B in all, no errors\n" in text
+    assert re.search(r"\n  daemon .*, running for \d+ s\n", text)
+    wait_until(lambda: service.show("StatusText") == "2 discs, 0 readers", "the line", 30)
+
+
+def test_what_the_kernel_keeps_is_counted_once(service: Installed) -> None:
+    """Reads as programs do them, with the kernel's cache between; and who has a disc open."""
+    script = "import os,time; f=[os.open('/srv/iso/maxcso.iso',os.O_RDONLY) for _ in range(3)];"
+    script += "[0 for _ in iter(lambda: os.read(f[0],99999),b'')]; os.read(f[1],9999);"
+    script += "time.sleep(999)"
+    with service.reading(f'exec python3 -c "{script}"'):
+        wait_until(lambda: service.status()["bytes"] == len(load.IMAGE), "all of the disc")
+        said = service.status()
+        pid = service.machine.run("systemctl", "show", "--value", "--property=MainPID", "reader")
+        assert said["readers"] == [
+            {"pid": int(pid), "program": "python3", "path": "maxcso.dax", "handles": 3}
+        ]
+        wait_until(lambda: "2 discs, 1 reader" in service.show("StatusText"), "the line", 30)
+        assert service.is_whole()
+        once = load.said_by(service.status())
+        assert once.bytes == 2 * len(load.IMAGE)
+        assert service.is_whole()
+        assert load.said_by(service.status()) == once
+    wait_until(lambda: service.status()["readers"] == [], "the end of the reader")
 
 
 def test_what_is_killed_is_back_within_five_seconds(service: Installed) -> None:
