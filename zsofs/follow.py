@@ -140,7 +140,9 @@ class Follower:
 
     async def reload(self) -> None:
         """Look at every known folder again, whatever is believed of it."""
-        folders = [folder for folder in self._folders if folder.found is not None]
+        folders = [
+            folder for folder in self._folders if folder.found is not None or not folder.path
+        ]
         for folder in folders:
             folder.outdate()
             if folder.look is None:
