@@ -90,7 +90,8 @@ def _add_documents(stage: Path, packages: Path, dated: int) -> None:
     (stage / "usr/share/man/man8/mount.fuse.zsofs.8.gz").symlink_to("mount.zsofs.8.gz")
     _write(stage / "usr/share/bash-completion/completions/zsofs", completion.bash())
     documents = stage / "usr/share/doc/zsofs"
-    _write_packed(documents / "README.md.gz", (_ROOT / "README.md").read_text())
+    for path in (_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md"))):
+        _write_packed(documents / f"{path.name}.gz", path.read_text())
     _write_packed(documents / "changelog.gz", _changelog(dated))
     _write(documents / "copyright", _copyright(packages))
     _write(

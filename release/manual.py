@@ -14,8 +14,12 @@ _SECTIONS = (
     "While the source changes",
     "Changing files through the mount",
     "A share for Open PS2 Loader",
+    "When something is wrong",
 )
-_TITLES = {"exit codes": "Exit status"}  # as man-pages(7) calls it
+_TITLES = {  # as man-pages(7) calls them
+    "exit codes": "Exit status",
+    "When something is wrong": "Diagnostics",
+}
 
 
 def zsofs_1(date: str) -> str:
@@ -47,7 +51,7 @@ def zsofs_1(date: str) -> str:
             *(_block(block, inside=True) for block in command.blocks),
         ]
     page += [_block(block, inside=False) for block in whole.blocks]
-    page += [roff.heading(title) + readme.section(title) for title in _SECTIONS]
+    page += [roff.heading(_TITLES.get(title, title)) + readme.section(title) for title in _SECTIONS]
     page.append(_see_also("mount.zsofs(8)", "zsofs.toml(5)", "fusermount3(1)"))
     return "".join(page)
 

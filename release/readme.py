@@ -58,4 +58,7 @@ def _row(line: str) -> str:
 
 
 def _inline(text: str) -> str:
-    return roff.prose(re.sub(r"\*\*(.+?)\*\*", r"`\1`", " ".join(text.split())))
+    bold = re.compile(r"\*\*(.+?)\*\*")  # code in it is bold, too
+    return roff.prose(
+        bold.sub(lambda found: f"`{found[1].replace('`', '')}`", " ".join(text.split()))
+    )

@@ -52,8 +52,11 @@ def filled(text: str) -> str:
 
 
 def title(name: str, section: int, date: str, source: str) -> str:
-    """The first line of a page, and that words are never broken: they may be typed."""
-    return f'.TH {name.upper()} {section} "{date}" "{source}" "zsofs"\n.ad l\n.nh\n'
+    """The first line of a page, and that words are never broken: they may be typed.
+
+    The register is for groff, which breaks words again behind an example.
+    """
+    return f'.TH {name.upper()} {section} "{date}" "{source}" "zsofs"\n.ad l\n.nr HY 0\n.nh\n'
 
 
 def heading(text: str) -> str:

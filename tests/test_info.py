@@ -270,7 +270,10 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert [line.split(": ")[1:] for line in done.stderr.splitlines()] == [
         [str(cut), "the file is cut", "its index ends at 680184, the file at 680084"],
         [str(tmp_path / "none"), "it cannot be opened", "No such file or directory"],
-        [str(tmp_path / "pipe"), "it is no regular file"],
+        [
+            str(tmp_path / "pipe"),
+            "it is no regular file; a disc in a drive has to be read into one first",
+        ],
     ]
     assert "SLUS_209.63" in done.stdout
     found = json.loads(zsofs("info", "--json", cut, DATA / "ps2.iso", code=8).stdout)

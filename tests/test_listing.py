@@ -269,7 +269,8 @@ def test_folders_without_the_right_to_read_them(games: Path, tmp_path: Path) -> 
     assert "Okami.iso" in names(done.stdout)
     assert "  PSP/Patapon.dax: it could not be read: Permission denied" in done.stdout.splitlines()
     games.chmod(0o700)
-    assert "cannot be read: Permission denied" in refused(3, "list", games, **home)
+    said = refused(3, "list", games, **home)
+    assert f"the source folder {games} cannot be read: Permission denied" in said
 
 
 @pytest.mark.usefixtures("as_root", "another_user")

@@ -128,6 +128,8 @@ def test_every_option_of_help_is_in_the_page_of_configs(pages: Path, tmp_path: P
 def test_sections_of_the_readme_are_in_the_page(shown: str) -> None:
     assert " Game.zso beside a real Game.iso Game.zso.iso; the real one keeps its name " in shown
     assert " zsofs mount --allow-other --writable --layout opl /srv/zso /srv/ps2 " in shown
+    assert " DIAGNOSTICS " in shown
+    assert " Input/output error while reading a disc — a block of that disc is damaged" in shown
     assert "](" not in shown
     assert "**" not in shown
 

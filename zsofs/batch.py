@@ -178,7 +178,7 @@ class _Batch:
                 raise _Skipped(f"{target} is there already{kept}")
             raise InputError(f"{target} exists and is not a newer copy of it; --force replaces it")
         elif not os.path.isfile(target):
-            raise InputError(f"{target} exists and is no file")
+            raise InputError(f"{target} exists and is no file; give another name with -o")
 
 
 def _check_in_place(wish: Wish, target: str) -> None:

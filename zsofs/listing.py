@@ -147,7 +147,8 @@ def _walk(surveyor: Surveyor) -> Iterator[tuple[bytes, Found]]:
             except (OSError, ZsofsError) as error:
                 why = reason(error)
                 if not path:
-                    raise SourceError(f"the source folder cannot be read: {why}") from None
+                    source = for_people(surveyor.tree.path)
+                    raise SourceError(f"the source folder {source} cannot be read: {why}") from None
                 _show_progress("")
                 print(
                     f"zsofs: {for_people(path)}: the folder cannot be read: {why}", file=sys.stderr

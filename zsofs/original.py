@@ -40,7 +40,9 @@ class Original:
         self.path = path
         self.status = os.fstat(fd)
         if not stat.S_ISREG(self.status.st_mode):
-            raise InputError("it is no regular file")
+            raise InputError(
+                "it is no regular file; a disc in a drive has to be read into one first"
+            )
         self.source = source = OpenSource(
             fd,
             self.status.st_size,

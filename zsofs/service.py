@@ -150,7 +150,10 @@ class Service:
                     await done.wait()
                 return {"done": done.is_set()}
             case command:
-                raise UsageError(f"this mount knows no command {command!r}")
+                raise UsageError(
+                    f"this mount knows no command {command!r}; mount it again, so that both are of"
+                    " one version"
+                )
 
     def status(self) -> dict[str, Any]:
         """What the mount says about itself."""

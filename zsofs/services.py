@@ -51,7 +51,9 @@ def _install(manager: Manager, options: argparse.Namespace) -> int:
         unreadable = list(_unreadable(source))
     point = os.fsdecode(real_path(options.mount_point))
     if mounted_at(os.fsencode(point)) is not None:
-        raise UsageError(f"something is mounted at {point} already; unmount it first")
+        raise UsageError(
+            f"something is already mounted at {point}; unmount it first with: umount {point}"
+        )
     values = dict(_texts(options.values))
     if who is not None:
         values["setuid"] = who.name

@@ -26,6 +26,12 @@ def test_it_installs_without_a_network(installed: Machine) -> None:
     assert installed.run("zsofs", "--version", user="me") == f"zsofs {__version__}\n"
 
 
+def test_its_documents(installed: Machine) -> None:
+    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        packed = f"/usr/share/doc/zsofs/{path.name}.gz"
+        assert installed.run("zcat", packed) == path.read_text()
+
+
 def test_it_uses_nothing_but_its_own_packages(installed: Machine) -> None:
     code = "import json, sys, trio, pyfuse3, zsofs._blocks, zsofs.mount, zsofs.demo;"
     code += "print(json.dumps([getattr(m, '__file__', None) for m in sys.modules.values()]))"
