@@ -110,6 +110,8 @@ def test_installing_starts_it_and_says_how_it_is(service: Installed) -> None:
         'allow-other = true\nsetuid = "me"\n'
     )
     assert machine.run("stat", "-c", "%U", f"/proc/{service.daemon()}") == "me\n"
+    (one,) = json.loads(machine.run("zsofs", "status", "--json"))  # root sees the mounts of all
+    assert (one["mount_point"], one["pid"]) == ("/srv/iso", service.daemon())
     rows = [line.split() for line in machine.run("zsofs", "service", "list").splitlines()]
     assert rows[1] == ["games", "active", "enabled", "/srv/disk/zso", "/srv/iso"]
     again = machine.try_run("zsofs", "service", "install", "games", "/srv/disk/zso", "/srv/more")
