@@ -333,14 +333,7 @@ def test_what_cannot_be_is_said(service: Installed) -> None:
 
 def test_a_user_with_linger(service: Installed) -> None:
     machine = service.machine
-    machine.run("loginctl", "enable-linger", "me")
-    number = machine.run("id", "-u", "me").strip()
-    wait_until(
-        lambda: (
-            machine.try_run("test", "-S", f"/run/user/{number}/systemd/private").returncode == 0
-        ),
-        "systemd",
-    )
+    machine.linger("me")
     words = ("service", "install", "--user", "mine", "/srv/disk/zso", "/home/me/iso")
     assert "log out" not in machine.run("zsofs", *words, user="me")
     assert sums(machine, "/home/me/iso", user="me") == service.wanted
