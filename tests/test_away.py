@@ -295,7 +295,7 @@ def test_a_disk_that_comes_after_the_mount(
     assert status_of(made)["source_state"] == "there"
     (made.path / "new").touch()
     assert (late / "new").exists()
-    assert len(made.log_lines("its discs show as soon as it is there")) == 1
+    assert len(made.log_lines("its discs show as soon as it is")) == 1
     take_away(source)
     wait_until(lambda: status_of(made)["source_state"] == "away", "the status")
     assert names(made.path) == ["Other.iso", "new"]

@@ -70,12 +70,12 @@ examples:
 
 _STATUS_DESCRIPTION = """\
 Says how a mount is doing: its source, discs, readers, cache, and files that are not shown as
-discs. Without MOUNTPOINT it does so for each of your mounts.
+discs. Without MOUNTPOINT it does so for each of your mounts; for root, for those of all users.
 """
 
 _STATUS_EXAMPLES = """\
 examples:
-  zsofs status                 all of your mounts
+  zsofs status                 all of your mounts; as root everybody's
   zsofs status ~/iso           one of them
   zsofs status --json ~/iso    for programs: one object; without MOUNTPOINT a list of them
 """

@@ -114,7 +114,7 @@ class Follower:
                 break
         if folder.found is None:
             if self.away and not folder.path:
-                raise SourceAbsentError(f"the source folder is not there yet: {self.away}")
+                raise SourceAbsentError(self.away)
             raise folder.error or StaleNodeError(f"{for_people(folder.path)}: gone")
 
     def changed_folders(self) -> list[SourceFolder]:
@@ -347,10 +347,16 @@ class Follower:
             log.log(level, "%s: cannot be listed: %s", for_people(folder.path), why)
             return
         if not self.away:
-            until = "the last listing is shown until it is back"
             if folder.found is None:
-                until = "its discs show as soon as it is there"
-            log.warning("the source folder cannot be reached (%s); %s", why, until)
+                log.warning(
+                    "the source folder is not there yet (%s); its discs show as soon as it is", why
+                )
+            else:
+                log.warning(
+                    "the source folder cannot be reached (%s); the last listing is shown until it"
+                    " is back",
+                    why,
+                )
         self.away = why
         folder.outdate()
         self._set_due(folder, time.monotonic() + _AWAY_SECONDS)

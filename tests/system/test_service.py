@@ -110,6 +110,8 @@ def test_installing_starts_it_and_says_how_it_is(service: Installed) -> None:
         'allow-other = true\nsetuid = "me"\n'
     )
     assert machine.run("stat", "-c", "%U", f"/proc/{service.daemon()}") == "me\n"
+    (one,) = json.loads(machine.run("zsofs", "status", "--json"))  # root sees the mounts of all
+    assert (one["mount_point"], one["pid"]) == ("/srv/iso", service.daemon())
     rows = [line.split() for line in machine.run("zsofs", "service", "list").splitlines()]
     assert rows[1] == ["games", "active", "enabled", "/srv/disk/zso", "/srv/iso"]
     again = machine.try_run("zsofs", "service", "install", "games", "/srv/disk/zso", "/srv/more")
@@ -347,14 +349,7 @@ def test_what_cannot_be_is_said(service: Installed) -> None:
 
 def test_a_user_with_linger(service: Installed) -> None:
     machine = service.machine
-    machine.run("loginctl", "enable-linger", "me")
-    number = machine.run("id", "-u", "me").strip()
-    wait_until(
-        lambda: (
-            machine.try_run("test", "-S", f"/run/user/{number}/systemd/private").returncode == 0
-        ),
-        "systemd",
-    )
+    machine.linger("me")
     words = ("service", "install", "--user", "mine", "/srv/disk/zso", "/home/me/iso")
     assert "log out" not in machine.run("zsofs", *words, user="me")
     assert sums(machine, "/home/me/iso", user="me") == service.wanted
