@@ -301,6 +301,8 @@ class _Indexed(_Blocks):
         if exact and end < start:
             raise Damaged("the next block starts before this one")
         if self.plain(i):
+            if not last and end - start < want:
+                raise Damaged("the next block starts inside this one")
             stored = self.data[start : start + want]
             if last and decoder is _lz4_ziso and len(stored) == want - 1:
                 stored += b"\0"

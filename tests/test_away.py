@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import signal
+import stat
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -260,6 +261,67 @@ def test_a_disk_mounted_on_a_folder_of_the_source(
     check_bytes(made.path / "inner" / "folder" / "Other.iso", PSP)
     shutil.copy(PS2_PACKED, inner / "folder" / "Last.zso")
     wait_for(made.path / "inner" / "folder", "Last.iso", "Other.iso")
+
+
+# A source that is not there yet
+
+
+def check_absent(made: Mount) -> None:
+    """A mount that has never seen its source: an empty one could make a mirror job delete."""
+    for ask in (os.listdir, lambda path: os.stat(path / "Game.iso")):
+        with pytest.raises(OSError) as caught:
+            ask(made.path)
+        assert caught.value.errno == errno.ENOMEDIUM
+    assert stat.S_ISDIR(made.path.stat().st_mode)
+    os.statvfs(made.path)
+    status = status_of(made)
+    assert (status["source_state"], status["discs"]) == ("away", 0)
+    assert "No such file" in status["source_note"]
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_disk_that_comes_after_the_mount(
+    tmp_path: Path, source: Path, disk: Disk, mount: MountMaker
+) -> None:
+    late = source / "folder"
+    made = mount(late, "--nofail", "--writable")
+    check_absent(made)
+    with pytest.raises(OSError) as caught:
+        (made.path / "new").touch()
+    assert caught.value.errno == errno.ENOMEDIUM
+    disk.mount(source)
+    wait_for(made.path, "Other.iso")
+    check_bytes(made.path / "Other.iso", PSP)
+    assert status_of(made)["source_state"] == "there"
+    (made.path / "new").touch()
+    assert (late / "new").exists()
+    assert len(made.log_lines("its discs show as soon as it is")) == 1
+    take_away(source)
+    wait_until(lambda: status_of(made)["source_state"] == "away", "the status")
+    assert names(made.path) == ["Other.iso", "new"]
+
+
+def test_a_source_for_open_ps2_loader_that_is_made_after_the_mount(
+    tmp_path: Path, mount: MountMaker
+) -> None:
+    late = tmp_path / "late"
+    made = mount(late, "--nofail", "--layout", "opl")
+    check_absent(made)
+    (tmp_path / "new").mkdir()
+    shutil.copy(PS2_PACKED, tmp_path / "new" / "Game.zso")
+    (tmp_path / "new").rename(late)
+    wait_until(lambda: len(os.listdir(made.path / "CD")) == 1, "the disc")
+
+
+def test_what_nofail_is_not_for(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = subprocess.run(
+        [*ZSOFS, "mount", "--nofail", tmp_path / "file", tmp_path / "point"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "is not a folder" in done.stderr) == (3, True)
 
 
 # A folder

@@ -52,6 +52,7 @@ uid = 12
 gid = "root"
 umask = "027"
 setuid = "root"
+nofail = true
 verbose = true
 quiet = false
 log-file = "~/zsofs.log"
@@ -64,7 +65,7 @@ log-file = "~/zsofs.log"
     assert (parsed.show_raw, parsed.writable, parsed.allow_other) == (True, True, True)
     assert (parsed.cache_size, parsed.threads, parsed.read_ahead) == (256 << 20, 8, 1 << 20)
     assert (parsed.uid, parsed.gid, parsed.umask, parsed.setuid) == (12, 0, 0o027, 0)
-    assert (parsed.verbose, parsed.quiet) == (True, False)
+    assert (parsed.nofail, parsed.verbose, parsed.quiet) == (True, True, False)
     assert parsed.log_file == os.path.expanduser("~/zsofs.log")
     said = (folder / "games.toml").read_text()
     assert all(f"\n{option.name} = " in said for option in OPTIONS), "every option is tried here"

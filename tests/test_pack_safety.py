@@ -63,6 +63,8 @@ def start(words: list[str]) -> int:
         code = cli.main(words)
     except SystemExit as end:
         code = int(end.code or 0)
+    except KeyboardInterrupt:  # before the program could have handled it
+        code = 130
     finally:
         os._exit(code)
 

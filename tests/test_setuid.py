@@ -1,20 +1,24 @@
 """Root mounts, another user serves: what it may, what it leaves, and who cleans up."""
 
 import errno
+import json
 import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.mounting import DATA, ZSOFS, unmount, wait_until
+from tests.mounting import DATA, ZSOFS, mounted, unmount, wait_until
+from zsofs.control import folders, service_folder, socket_name
 from zsofs.mounts import mounted_at
 
 NOBODY = 65534
@@ -96,12 +100,12 @@ def test_the_daemon_has_no_rights_of_roots(library: Path, tmp_path: Path) -> Non
             assert int(status_of(daemon, field), 16) == 0
         assert status_of(daemon, "NoNewPrivs") == "1"
         assert set(status_of(found["keeper"], "Uid").split()) == {"0"}
-        mounted = mounted_at(os.fsencode(point))
-        assert mounted is not None
-        assert (mounted.kind, mounted.user) == ("fuse.zsofs", NOBODY)
+        there = mounted_at(os.fsencode(point))
+        assert there is not None
+        assert (there.kind, there.user) == ("fuse.zsofs", NOBODY)
         wanted = (DATA / "ps2.iso").read_bytes()
         assert (point / "Game.iso").read_bytes() == wanted
-        read_ahead = Path(f"/sys/class/bdi/{mounted.device}/read_ahead_kb")
+        read_ahead = Path(f"/sys/class/bdi/{there.device}/read_ahead_kb")
         wait_until(lambda: read_ahead.read_text().strip() == "512", "the raised limit")
         assert run("status", point).returncode == 0
         as_nobody = run("status", point, user=NOBODY, group=NOBODY, env=uncounted())
@@ -173,6 +177,70 @@ def test_a_killed_keeper_leaves_a_mount_that_works(library: Path, tmp_path: Path
         assert os.listdir(point) == ["Game.iso"]
         assert run("umount", point).returncode == 0
         wait_until(lambda: not processes_of(point), "the daemon's end")
+
+
+def states(said: "subprocess.CompletedProcess[str]") -> dict[str, dict[str, Any]]:
+    """What mounts say of themselves, by mount point."""
+    assert said.stderr == ""
+    return {one["mount_point"]: one for one in json.loads(said.stdout)}
+
+
+def test_root_sees_the_mounts_of_all_users(library: Path, tmp_path: Path) -> None:
+    own, theirs = tmp_path / "own", tmp_path / "theirs"
+    with mounted(library, own), served(library, theirs) as found:
+        seen = states(run("status", "--json"))
+        assert seen[str(theirs)]["pid"] == found["daemon"]
+        assert (seen[str(theirs)]["ok"], seen[str(own)]["ok"]) == (True, True)
+        assert f"{theirs}\n  source   {library}\n" in run("status").stdout
+        done = run("status", "--json", user=NOBODY, group=NOBODY, env=uncounted())
+        assert str(theirs) in states(done)
+        assert str(own) not in states(done)
+
+
+# Listens on a socket and says of itself what it was told to say.
+LIAR = """
+import socket, sys
+place, said = sys.argv[1:]
+with socket.socket(socket.AF_UNIX) as listener:
+    listener.bind(place)
+    listener.listen()
+    print(flush=True)
+    while True:
+        with listener.accept()[0] as peer:
+            peer.recv(1000)
+            peer.sendall(said.encode() + b"\\n")
+"""
+
+
+def test_no_user_speaks_for_the_mount_of_another(library: Path, tmp_path: Path) -> None:
+    own, theirs = tmp_path / "own", tmp_path / "theirs"
+    with mounted(library, own), served(library, theirs):
+        place = service_folder(NOBODY) / "zsofs" / socket_name(os.fsencode(theirs))
+        assert place.is_socket()
+        place.unlink()
+        candidates = [folder / socket_name(os.fsencode(own)) for folder in folders(0)]
+        place.symlink_to(next(path for path in candidates if path.is_socket()))
+        try:
+            seen = states(run("status", "--json"))
+            assert seen[str(own)]["ok"] is True
+            assert "nobody listens for it" in seen[str(theirs)]["error"]
+            said = run("status", theirs)
+            assert (said.returncode, "nobody listens for it" in said.stderr) == (7, True)
+            place.unlink()
+            lie = json.dumps({"ok": True, "mount_point": str(own), "source": "/lie"})
+            words = [sys.executable, "-c", LIAR, str(place), lie]
+            with subprocess.Popen(words, user=NOBODY, stdout=subprocess.PIPE) as liar:
+                try:
+                    assert liar.stdout is not None
+                    assert liar.stdout.readline() == b"\n"
+                    seen = states(run("status", "--json"))
+                    assert seen[str(own)]["source"] == str(library)
+                    assert seen[str(theirs)]["source"] == "/lie"
+                    assert run("status", theirs).stdout.startswith(f"{theirs}\n  source   /lie\n")
+                finally:
+                    liar.kill()
+        finally:
+            place.unlink(missing_ok=True)
 
 
 def test_its_own_user_can_take_it_down(library: Path, tmp_path: Path) -> None:
@@ -284,13 +352,14 @@ def test_what_the_service_manager_is_told(
             assert os.listdir(point) == ["Game.iso"]
             for _ in range(3):
                 assert manager.next("WATCHDOG=1") == "WATCHDOG=1"
-            before = time.monotonic_ns() // 1000
-            daemon.send_signal(signal.SIGHUP)
-            said = manager.next("RELOADING=1").split("\n")
-            assert said[0] == "RELOADING=1"
-            stamp = int(said[1].removeprefix("MONOTONIC_USEC="))
-            assert before <= stamp <= time.monotonic_ns() // 1000
-            manager.next("READY=1")
+            for ask in (lambda: daemon.send_signal(signal.SIGHUP), lambda: run("reload", point)):
+                before = time.monotonic_ns() // 1000
+                ask()
+                said = manager.next("RELOADING=1").split("\n")
+                assert said[0] == "RELOADING=1"
+                stamp = int(said[1].removeprefix("MONOTONIC_USEC="))
+                assert before <= stamp <= time.monotonic_ns() // 1000
+                manager.next("READY=1")
             daemon.send_signal(signal.SIGTERM)
             assert manager.next("STOPPING=1") == "STOPPING=1"
             assert daemon.wait(10) == 0

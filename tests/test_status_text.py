@@ -179,15 +179,21 @@ def test_nothing_is_mounted(
     assert json.loads(capsys.readouterr().out) == []
 
 
+def block_at(point: bytes) -> str:
+    """The block of a mount at that place: the kernel's word counts, not that of the daemon."""
+    return BLOCK.replace("/home/me/iso", os.fsdecode(point), 1)
+
+
 def test_one_mount(points: list[bytes], capsys: pytest.CaptureFixture[str]) -> None:
     async def answer(_: dict[str, Any]) -> dict[str, Any]:
         return REPLY
 
     with answering(points[0], answer):
         assert cli.main(["status", os.fsdecode(points[0])]) == 0
-        assert capsys.readouterr().out == BLOCK + "\n"
+        assert capsys.readouterr().out == block_at(points[0]) + "\n"
         assert cli.main(["status", "--json", os.fsdecode(points[0])]) == 0
-        assert json.loads(capsys.readouterr().out) == REPLY
+        reply = json.loads(capsys.readouterr().out)
+        assert reply == REPLY | {"mount_point": os.fsdecode(points[0])}
 
 
 def test_all_mounts_with_one_that_does_not_answer(
@@ -202,15 +208,16 @@ def test_all_mounts_with_one_that_does_not_answer(
         assert cli.main(["status"]) == 7
         said = capsys.readouterr()
         assert said.err == ""
-        assert said.out.startswith(f"{BLOCK}\n\n{second}\n  the daemon behind {second} does not")
+        block = block_at(points[0])
+        assert said.out.startswith(f"{block}\n\n{second}\n  the daemon behind {second} does not")
         assert cli.main(["status", "--json"]) == 7
         replies = json.loads(capsys.readouterr().out)
-        assert replies[0] == REPLY
+        assert replies[0] == REPLY | {"mount_point": first}
         assert replies[1].keys() == {"ok", "mount_point", "error"}
         assert (replies[1]["ok"], replies[1]["mount_point"]) == (False, second)
         stack.enter_context(answering(points[1], answer))
         assert cli.main(["status"]) == 0
-        assert capsys.readouterr().out == f"{BLOCK}\n\n{BLOCK}\n"
+        assert capsys.readouterr().out == f"{block}\n\n{block_at(points[1])}\n"
     assert first != second
 
 

@@ -10,7 +10,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from errno import EACCES, EBUSY, EIO, EMFILE, ENOSPC, ENOTCONN, EPERM, EROFS, ESTALE
+from errno import EACCES, EBUSY, EIO, EMFILE, ENOMEDIUM, ENOSPC, ENOTCONN, EPERM, EROFS, ESTALE
 from pathlib import Path
 
 import pytest
@@ -151,7 +151,7 @@ def test_each_message_has_one_text(found: list[Text]) -> None:
 
 def test_messages_of_others_are_in_their_own_section() -> None:
     others = [said for entry in entries() if entry.section == OF_OTHERS for said in entry.messages]
-    for number in (ENOTCONN, EIO, EROFS, EACCES, EPERM, EBUSY, ESTALE, ENOSPC, EMFILE):
+    for number in (ENOTCONN, EIO, EROFS, EACCES, EPERM, EBUSY, ENOMEDIUM, ESTALE, ENOSPC, EMFILE):
         assert os.strerror(number) in others
 
 

@@ -19,8 +19,6 @@ cdef class Scan:
 
     Attributes:
         bad: how many blocks have an entry that cannot be right.
-        overlapping: those of them that can be read all the same, but are stored plain in more
-            bytes than there are before the next block.
         first_bad: the error of the first bad one; None if there is none.
         plain: how many blocks are stored plain.
         lz4: how many are stored as LZ4.
@@ -31,7 +29,6 @@ cdef class Scan:
     """
 
     cdef readonly uint64_t bad
-    cdef readonly uint64_t overlapping
     cdef readonly object first_bad
     cdef readonly uint64_t plain
     cdef readonly uint64_t lz4
@@ -102,8 +99,7 @@ cdef int64_t _scan_slice(Image *image, int fd, uint64_t first, uint64_t count, u
         failure.codec = 0
         if (locate_block(image, &block, memory + 4 * number,
                          NULL if sizes is NULL else sizes + 2 * number, first + number, failure)
-                and _is_within(image, &block, _distance(image, memory + 4 * number), found,
-                               failure)):
+                and _is_within(image, &block, failure)):
             _count(found, &block, first + number)
             continue
         if not found.bad:
@@ -112,30 +108,14 @@ cdef int64_t _scan_slice(Image *image, int fd, uint64_t first, uint64_t count, u
     return 0
 
 
-cdef inline uint64_t _entry(const uint8_t *at) noexcept nogil:
-    return (<uint32_t> at[0] | <uint32_t> at[1] << 8 | <uint32_t> at[2] << 16
-            | <uint32_t> (at[3] & 0x7F) << 24)
-
-
-cdef inline uint64_t _distance(Image *image, const uint8_t *entry) noexcept nogil:
-    """Bytes from where a block begins to where the next one does."""
-    if image.rule == RULE_DAX:
-        return 0
-    return (_entry(entry + 4) - _entry(entry)) << image.shift
-
-
-cdef bint _is_within(Image *image, Stored *block, uint64_t distance, Scan found,
-                     Failure *failure) noexcept nogil:
-    """Whether all stored bytes of a block lie in the file, and none in the next block."""
+cdef bint _is_within(Image *image, Stored *block, Failure *failure) noexcept nogil:
+    """Whether all stored bytes of a block lie in the file."""
     cdef uint64_t have = image.source_size - block.offset
-    cdef bint is_plain = block.method == CODEC_PLAIN
-    if block.last and is_plain and have == block.length - 1 and image.codec == CODEC_LZ4:
+    if (block.last and block.method == CODEC_PLAIN and have == block.length - 1
+            and image.codec == CODEC_LZ4):
         return True  # the byte that one writer loses, see _codecs
     if have < block.length:
         return fail(failure, FAILED_CUT, block.length, have)
-    if is_plain and not block.last and distance < block.length:
-        found.overlapping += 1
-        return fail(failure, FAILED_OVERLAP, block.length, distance)
     return True
 
 

@@ -187,8 +187,10 @@ cdef bint locate_block(Image *image, Stored *block, const uint8_t *entry, const 
         return fail(failure, FAILED_FLAG, 0, 0)
     block.offset = offset
     if block.method == CODEC_PLAIN:
-        # The next entry does not count: padding makes the distance longer, and some writers
-        # round the last entry down.
+        # The next entry is no end: padding makes the distance longer, and some writers round the
+        # last entry down. But a packed block whose flag was flipped has not this much room.
+        if delta < want and not block.last:
+            return fail(failure, FAILED_OVERLAP, want, delta)
         block.length = want
         return True
     if block.last and image.rule != RULE_DAX:

@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import socket
-import struct
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
@@ -20,6 +19,7 @@ from zsofs.control import (
     MAX_REPLY,
     MAX_REQUEST,
     connect,
+    credentials,
     folders,
     opened,
     parse,
@@ -171,7 +171,7 @@ class ControlSocket:
 
     async def _reply(self, peer: trio.socket.SocketType) -> bytes | None:
         """The reply to what *peer* asks, or None if it asks nothing."""
-        if _user_of(peer) not in (0, os.geteuid()):
+        if credentials(peer)[1] not in (0, os.geteuid()):
             return _failure("this mount belongs to another user, who can ask it, as root can")
         line = None
         with trio.move_on_after(_PEER_SECONDS) as limit:
@@ -253,24 +253,11 @@ def _is_taken(folder: int, name: str) -> bool:
     except OSError:
         return False
     with other:
-        pid, _, _ = _credentials(other)
+        pid, _, _ = credentials(other)
     try:
         return not os.path.samestat(os.stat(f"/proc/{pid}/ns/mnt"), os.stat("/proc/self/ns/mnt"))
     except OSError:
         return True
-
-
-def _credentials(peer: socket.socket | trio.socket.SocketType) -> tuple[int, int, int]:
-    """Process, user and group at the other end, as the kernel knows them."""
-    layout = struct.Struct("3i")
-    pid, user, group = layout.unpack(
-        peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, layout.size)
-    )
-    return pid, user, group
-
-
-def _user_of(peer: trio.socket.SocketType) -> int:
-    return _credentials(peer)[1]
 
 
 async def _receive_line(peer: trio.socket.SocketType) -> bytes:

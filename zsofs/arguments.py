@@ -70,12 +70,12 @@ examples:
 
 _STATUS_DESCRIPTION = """\
 Says how a mount is doing: its source, discs, readers, cache, and files that are not shown as
-discs. Without MOUNTPOINT it does so for each of your mounts.
+discs. Without MOUNTPOINT it does so for each of your mounts; for root, for those of all users.
 """
 
 _STATUS_EXAMPLES = """\
 examples:
-  zsofs status                 all of your mounts
+  zsofs status                 all of your mounts; as root everybody's
   zsofs status ~/iso           one of them
   zsofs status --json ~/iso    for programs: one object; without MOUNTPOINT a list of them
 """
@@ -111,7 +111,7 @@ exit codes:
 # Words that mount(8) and fstab hand on and that change nothing here: the mount is read-only unless
 # `writable` is said, and always without devices and set-user-id programs.
 _IGNORED_OPTIONS = frozenset(
-    """ro rw defaults auto noauto nofail _netdev user nouser users owner group dev nodev suid
+    """ro rw defaults auto noauto _netdev user nouser users owner group dev nodev suid
     nosuid exec noexec sync async atime noatime diratime nodiratime relatime norelatime
     strictatime silent loud""".split()  # noqa: SIM905 - a list of thirty strings reads worse
 )
@@ -202,8 +202,8 @@ def _add_mount_words(mount: _Parser) -> None:
         metavar="OPT,OPT",
         action="append",
         default=[],
-        help=f"the options of this list as mount(8) writes them: {words_for_help()}; ro, nofail"
-        " and its other usual words are accepted",
+        help=f"the options of this list as mount(8) writes them: {words_for_help()}; ro and"
+        " its other usual words are accepted",
     )
 
 

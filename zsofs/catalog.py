@@ -6,7 +6,6 @@ itself. So a catalog that is wrong, or made wrong on purpose, costs an error and
 
 import hashlib
 import logging
-import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
@@ -19,6 +18,7 @@ from typing import Any
 from zsofs.disc import Identity, Media, System
 from zsofs.formats.geometry import MAX_BLOCK_SIZE, MAX_IMAGE_SIZE, Codec
 from zsofs.probe import Disc
+from zsofs.store import MEMORY, WAIT_SECONDS, Design, cache_folder, open_store
 
 log = logging.getLogger(__name__)
 
@@ -26,24 +26,19 @@ _APPLICATION = 0x7A736F66
 _VERSION = 1
 """Raised whenever a row comes to mean something else, or a file would be judged differently."""
 
-_WAIT_SECONDS = 2.0
-"""How long another mount of the same source may keep the catalog to itself."""
-
 _COLUMNS = """\
     size, mtime_ns, ctime_ns, container, codec, image_size, block_size, raw_cd, remarks, reason,
     system, game_id, title, label, media"""
 
-_SCHEMA = f"""\
-PRAGMA application_id = {_APPLICATION};
-PRAGMA user_version = {_VERSION};
-CREATE TABLE source (path BLOB NOT NULL);
-CREATE TABLE file (
-    folder BLOB NOT NULL,
-    name BLOB NOT NULL,
-    {_COLUMNS},
-    PRIMARY KEY (folder, name)
-) WITHOUT ROWID;
-"""
+_SCHEMA = (
+    "CREATE TABLE source (path BLOB NOT NULL)",
+    f"""CREATE TABLE file (
+        folder BLOB NOT NULL,
+        name BLOB NOT NULL,
+        {_COLUMNS},
+        PRIMARY KEY (folder, name)
+    ) WITHOUT ROWID""",
+)
 
 _MAX_INTEGER = 1 << 63
 """What SQLite can hold; a file may have a date beyond, and is then looked into at each mount."""
@@ -143,7 +138,7 @@ class Catalog:
 
         Neither a disk that hangs under the catalog nor an error of it holds up who looks at files.
         """
-        if not self._lock.acquire(timeout=_WAIT_SECONDS):
+        if not self._lock.acquire(timeout=WAIT_SECONDS):
             yield False
             return
         try:
@@ -171,94 +166,33 @@ def default_catalog_file(source: bytes) -> Path | None:
     return folder / catalog_name(source) if folder is not None else None
 
 
-def cache_folder() -> Path | None:
-    """Where zsofs keeps what it can do without; None for a user without a home folder."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        base = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
-    except RuntimeError:
-        return None
-    return base / "zsofs"
-
-
 def catalog_name(source: bytes) -> str:
     """Name of the catalog of a source folder."""
     return f"{hashlib.blake2b(source, digest_size=8).hexdigest()}.sqlite"
 
 
 def _open(file: Path | None, source: bytes) -> sqlite3.Connection:
+    design = Design(
+        _APPLICATION, _VERSION, _SCHEMA, partial(_is_ours, source), partial(_fill, source)
+    )
+    connection = None
     if file is not None:
         try:
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            connection = _opened(file, source)
-            if connection is None:
-                log.info("the catalog %s is broken, or not one, and made anew", file)
-                _discard(file)
-                connection = _opened(file, source)
+            connection = open_store(file, design)
         except (sqlite3.Error, OSError) as error:
             log.warning("no catalog can be kept at %s: %s", file, error)
-        else:
-            if connection is not None:
-                return connection
-    connection = _connected(":memory:", source)
-    assert connection is not None
-    return connection
+    return connection or open_store(MEMORY, design)
 
 
-def _opened(file: Path, source: bytes) -> sqlite3.Connection | None:
-    """A connection to the catalog in *file*; None if that is broken.
-
-    Raises:
-        sqlite3.OperationalError: it cannot be used now: another keeps it, no room, no right.
-    """
-    try:
-        return _connected(str(file), source)
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # it has no such table or column
-            return None
-        raise
-    except sqlite3.DatabaseError:
-        return None
+def _fill(source: bytes, connection: sqlite3.Connection) -> None:
+    connection.execute("INSERT INTO source VALUES (?)", (source,))
 
 
-def _connected(name: str, source: bytes) -> sqlite3.Connection | None:
-    """A connection to a catalog of *source*, made if it is not there; None if it is another's."""
-    connection = sqlite3.connect(name, timeout=_WAIT_SECONDS, check_same_thread=False)
-    connection.text_factory = partial(str, encoding="utf-8", errors="replace")
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA trusted_schema = OFF")
-        with connection:
-            connection.execute("BEGIN IMMEDIATE")
-            if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                for statement in _SCHEMA.split(";"):
-                    connection.execute(statement)
-                connection.execute("INSERT INTO source VALUES (?)", (source,))
-        is_ours = (
-            connection.execute("PRAGMA application_id").fetchone() == (_APPLICATION,)
-            and connection.execute("PRAGMA user_version").fetchone() == (_VERSION,)
-            and connection.execute("SELECT path FROM source").fetchall() == [(source,)]
-            and connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
-            and not connection.execute(
-                f"SELECT folder, name, {_COLUMNS} FROM file LIMIT 0"
-            ).fetchall()
-        )
-    except BaseException:
-        connection.close()
-        raise
-    if is_ours:
-        return connection
-    connection.close()
-    return None
-
-
-def _discard(file: Path) -> None:
-    for ending in ("", "-wal", "-shm"):
-        try:
-            file.with_name(file.name + ending).unlink(missing_ok=True)
-        except OSError as error:
-            log.info("%s cannot be removed: %s", file, error.strerror)
+def _is_ours(source: bytes, connection: sqlite3.Connection) -> bool:
+    return (
+        connection.execute("SELECT path FROM source").fetchall() == [(source,)]
+        and not connection.execute(f"SELECT folder, name, {_COLUMNS} FROM file LIMIT 0").fetchall()
+    )
 
 
 def _row(finding: Finding) -> tuple[object, ...]:

@@ -11,9 +11,10 @@ import sqlite3
 import time
 from pathlib import Path
 
-from zsofs.catalog import Key, cache_folder
+from zsofs.catalog import Key
 from zsofs.digests import Digests
 from zsofs.disc import Media, System
+from zsofs.store import Design, cache_folder, open_store
 from zsofs.verdict import Whole
 
 log = logging.getLogger(__name__)
@@ -25,10 +26,13 @@ _RACY_NS = 2_000_000_000
 """What changed so recently is not kept: another change within the same tick of a file system's
 clock, two seconds on FAT, would not show in its times."""
 
-_WAIT_SECONDS = 2.0
-
 _COLUMNS = "size, mtime_ns, ctime_ns, checked_at, whole"
-_SCHEMA = f"CREATE TABLE file (path BLOB PRIMARY KEY, {_COLUMNS}) WITHOUT ROWID"
+_DESIGN = Design(
+    0x7A736F76,
+    _VERSION,
+    (f"CREATE TABLE file (path BLOB PRIMARY KEY, {_COLUMNS}) WITHOUT ROWID",),
+    is_ours=lambda store: not store.execute(f"SELECT {_COLUMNS} FROM file LIMIT 0").fetchall(),
+)
 
 
 class Checked:
@@ -81,50 +85,10 @@ def open_checked() -> Checked:
         return Checked(None)
     file = folder / "verified.sqlite"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        connection = _connected(file)
-        if connection is None:
-            for ending in ("", "-wal", "-shm"):
-                file.with_name(file.name + ending).unlink(missing_ok=True)
-            connection = _connected(file)
+        return Checked(open_store(file, _DESIGN), file)
     except (sqlite3.Error, OSError) as error:
         log.warning("nothing that was checked can be kept at %s: %s", file, error)
         return Checked(None)
-    return Checked(connection, file)
-
-
-def _connected(file: Path) -> sqlite3.Connection | None:
-    """A connection to the store, made if it is not there; None if it is broken or of another kind.
-
-    Raises:
-        sqlite3.OperationalError: it cannot be used now.
-    """
-    connection = sqlite3.connect(file, timeout=_WAIT_SECONDS)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA trusted_schema = OFF")
-        with connection:
-            connection.execute("BEGIN IMMEDIATE")
-            if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                connection.execute(_SCHEMA)
-                connection.execute(f"PRAGMA user_version = {_VERSION}")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if (
-            version == _VERSION
-            and connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
-            and connection.execute(f"SELECT path, {_COLUMNS} FROM file LIMIT 1").fetchall() != [()]
-        ):
-            return connection
-    except sqlite3.OperationalError as error:
-        connection.close()
-        if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:  # else it has no such table
-            raise
-        return None
-    except sqlite3.DatabaseError:
-        pass
-    connection.close()
-    return None
 
 
 def _as_object(whole: Whole) -> dict[str, object]:

@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from zsofs._index import Scan, scan
+from zsofs._index import scan
 from zsofs.digests import Digests, digester
 from zsofs.errors import BlockError, InputError
 from zsofs.formats.geometry import Geometry, Rule
@@ -78,7 +78,9 @@ def check(image: Original, advance: Callable[[int], None], *, quick: bool) -> Ou
         return Outcome(damage or _damaged_seal(image), remarks=(*image.remarks, *remarks))
     digests, first, bad = _read(image, advance)
     if found is not None and found.first_bad is not None:
-        first, bad = _with_entries(found, found.first_bad, first, bad)
+        if first is None or found.first_bad.block < first.block:
+            first = found.first_bad
+        bad = max(bad, found.bad)
     if first is not None:
         if index is not None:
             remarks.append(index.reason)
@@ -87,18 +89,6 @@ def check(image: Original, advance: Callable[[int], None], *, quick: bool) -> Ou
     return Outcome(
         damage, digests, image.seal is not None and damage is None, (*image.remarks, *remarks)
     )
-
-
-def _with_entries(
-    found: Scan, wrong: BlockError, first: BlockError | None, bad: int
-) -> tuple[BlockError, int]:
-    """The first bad block and their number, with those whose entries alone show it.
-
-    A block that lies in the next one is stored plain, and so can be «decoded» all the same.
-    """
-    if first is None or wrong.block < first.block:
-        first = wrong
-    return first, max(bad + found.overlapping, found.bad)
 
 
 def _read(

@@ -77,7 +77,7 @@ def _mount(options: argparse.Namespace) -> int:
     who = None if options.setuid is None else privileges.account(options.setuid)
     *source_paths, point = options.paths
     with privileges.acting_as(who):
-        source = _check_source(source_paths, writable=options.writable)
+        source = _check_source(source_paths, options)
     mountpoint.check_fuse(options.allow_other)
     log.to_terminal(_level(options))
     prepared, made = mountpoint.prepare_mount_point(point, source)
@@ -112,11 +112,13 @@ def _mount(options: argparse.Namespace) -> int:
     return code
 
 
-def _check_source(paths: Sequence[str], *, writable: bool) -> bytes | None:
+def _check_source(paths: Sequence[str], options: argparse.Namespace) -> bytes | None:
     """The real path of the source, or None for the sample disc."""
     from zsofs.mountpoint import check_source
 
-    return check_source(paths[0], writable=writable) if paths else None
+    if not paths:
+        return None
+    return check_source(paths[0], writable=options.writable, may_lack=options.nofail)
 
 
 def _level(options: argparse.Namespace) -> int:

@@ -10,12 +10,13 @@ import os
 import pwd
 import socket
 import stat
+import struct
 import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from zsofs.errors import ControlError
 from zsofs.mountpoint import COMMAND, FILE_SYSTEM_TYPE
@@ -33,6 +34,12 @@ _SHOWN_NAME = 60
 _ANSWER_SECONDS = 5.0
 _QUEUE_SECONDS = 0.02
 _PART = 1 << 16
+
+
+class _Peer(Protocol):
+    """A socket, the standard library's or an event loop's."""
+
+    def getsockopt(self, level: int, option: int, size: int, /) -> bytes: ...
 
 
 def socket_name(mount_point: bytes) -> str:
@@ -131,6 +138,18 @@ def connect(folder: int, name: str, until: float) -> socket.socket:
     except BaseException:
         peer.close()
         raise
+
+
+def credentials(peer: "_Peer") -> tuple[int, int, int]:
+    """Process, user and group at the other end of a connection, as the kernel knows them.
+
+    Of a daemon they are those that it had when it began to listen.
+    """
+    layout = struct.Struct("3i")
+    pid, user, group = layout.unpack(
+        peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, layout.size)
+    )
+    return pid, user, group
 
 
 def _left(until: float) -> float:
@@ -242,22 +261,42 @@ def _exchange(mounted: Mounted, request: bytes, until: float) -> bytes:
 
 def _reach(mounted: Mounted, until: float) -> socket.socket:
     user = os.geteuid() if mounted.user is None else mounted.user
-    for name in _socket_names(mounted):
+    for name in map(socket_name, _places(mounted)):
         for folder in folders(user):
             try:
                 with opened(folder, user) as fd:
-                    return connect(fd, name, until)
+                    peer = connect(fd, name, until)
             except TimeoutError:
                 raise
             except OSError:
                 continue
+            # A link in a user's folder would lead root to whoever listens elsewhere.
+            if credentials(peer)[1] == user:
+                return peer
+            peer.close()
     raise OSError(0, "nobody listens for it")
 
 
-def _socket_names(mounted: Mounted) -> list[str]:
-    """The socket of a mount; of one that ``mount --bind`` shows elsewhere too, under each path."""
+def _places(mounted: Mounted) -> list[bytes]:
+    """The paths of a mount: that one first, then those where ``mount --bind`` shows it, too."""
     others = [other.path for other in _mounts() if other.device == mounted.device]
-    return [socket_name(path) for path in dict.fromkeys((mounted.path, *others))]
+    return list(dict.fromkeys((mounted.path, *others)))
+
+
+def ask_status(mount_point: bytes) -> dict[str, Any]:
+    """What a running mount says about itself.
+
+    Where it is mounted, the kernel has the last word: of another user's mount a daemon of that
+    user's speaks, which must not pass for another one.
+
+    Raises:
+        ControlError: as of :func:`ask`.
+    """
+    places = list(map(os.fsdecode, _places(check_mount(mount_point))))
+    reply = ask(mount_point, "status")
+    if reply.get("mount_point") not in places:
+        reply["mount_point"] = places[0]
+    return reply
 
 
 def _mounts() -> list[Mounted]:
@@ -267,14 +306,15 @@ def _mounts() -> list[Mounted]:
 
 
 def running() -> list[bytes]:
-    """The real paths of this user's mounts, whether or not their daemons answer.
+    """The real paths of the mounts that this user may ask, whether or not their daemons answer.
 
-    Sockets that daemons left behind when they were killed are removed on the way.
+    Those are the user's own; for root all. Sockets that this user's daemons left behind when they
+    were killed are removed on the way.
     """
     _remove_stale_sockets()
     first: dict[str, bytes] = {}
     for mounted in _mounts():
-        if mounted.user == os.geteuid():
+        if os.geteuid() in (0, mounted.user):
             first.setdefault(mounted.device, mounted.path)
     return list(first.values())
 

@@ -120,6 +120,16 @@ class SourceAwayError(ZsofsError):
     errno = _errno.ENOENT
 
 
+class SourceAbsentError(ZsofsError):
+    """The source has not been there since the mount began.
+
+    It has an errno of its own, for a listing that merely is empty could make a mirror job delete
+    its copies.
+    """
+
+    errno = _errno.ENOMEDIUM
+
+
 class StaleNodeError(ZsofsError):
     """A name now stands for other content; ESTALE makes the kernel look it up again."""
 

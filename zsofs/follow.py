@@ -14,7 +14,7 @@ import trio
 
 from zsofs.background import in_background
 from zsofs.entry import Entry, Kind
-from zsofs.errors import StaleNodeError, ZsofsError, reason
+from zsofs.errors import SourceAbsentError, StaleNodeError, ZsofsError, reason
 from zsofs.names import for_people
 from zsofs.shown import Shown, as_shown
 from zsofs.source import OpenFolder
@@ -113,6 +113,8 @@ class Follower:
             if look.begun >= asked:  # what has changed since is for who asks next
                 break
         if folder.found is None:
+            if self.away and not folder.path:
+                raise SourceAbsentError(self.away)
             raise folder.error or StaleNodeError(f"{for_people(folder.path)}: gone")
 
     def changed_folders(self) -> list[SourceFolder]:
@@ -138,7 +140,9 @@ class Follower:
 
     async def reload(self) -> None:
         """Look at every known folder again, whatever is believed of it."""
-        folders = [folder for folder in self._folders if folder.found is not None]
+        folders = [
+            folder for folder in self._folders if folder.found is not None or not folder.path
+        ]
         for folder in folders:
             folder.outdate()
             if folder.look is None:
@@ -214,7 +218,7 @@ class Follower:
             self._set_due(folder, folder.due_after_change())
 
     def _set_due(self, folder: SourceFolder, due: float) -> None:
-        if folder.found is None or folder.dropped:
+        if folder.dropped or (folder.found is None and folder.path):
             return  # nobody has asked for it yet
         if due < self._due.get(folder, math.inf):
             self._due[folder] = due
@@ -343,11 +347,16 @@ class Follower:
             log.log(level, "%s: cannot be listed: %s", for_people(folder.path), why)
             return
         if not self.away:
-            log.warning(
-                "the source folder cannot be reached (%s); the last listing is shown until it"
-                " is back",
-                why,
-            )
+            if folder.found is None:
+                log.warning(
+                    "the source folder is not there yet (%s); its discs show as soon as it is", why
+                )
+            else:
+                log.warning(
+                    "the source folder cannot be reached (%s); the last listing is shown until it"
+                    " is back",
+                    why,
+                )
         self.away = why
         folder.outdate()
         self._set_due(folder, time.monotonic() + _AWAY_SECONDS)

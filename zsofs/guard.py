@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 from pyfuse3 import FUSEError
 
 from zsofs import turns
-from zsofs.errors import StaleNodeError, ZsofsError
+from zsofs.errors import SourceAbsentError, StaleNodeError, ZsofsError
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def guarded(
             return await turns.passing_on(handler(*args, **kwargs))
         except FUSEError:
             raise
-        except StaleNodeError as error:
+        except (SourceAbsentError, StaleNodeError) as error:  # told where it was found
             raise FUSEError(error.errno) from None
         except ZsofsError as error:
             log.warning("%s", error)

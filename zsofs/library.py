@@ -49,7 +49,7 @@ class Library:
         """*writable* says whether what is no disc may be changed through the mount."""
         self.tree = tree
         self._writable = writable
-        entry = Entry(b"", Kind.FOLDER, b"", tree.stat(b""))
+        entry = Entry(b"", Kind.FOLDER, b"", tree.stat_root())
         self.root = Folder(ROOT_NUMBER, entry, None, b"")
         self.root.listed = True
         self.dropped: Callable[[Folder], None] = lambda folder: None

@@ -60,6 +60,7 @@ def serve(
     with closing(Catalog(file, tree.path)) as catalog:
         service = Service(settings, tree, catalog)
         supervision = Supervision(notifier, settings.mount_point, service.status)
+        service.around_reload = supervision.reload
         trio.run(_run, service, settings, ready, supervision, held)
         service.report(logging.INFO)
 
@@ -132,8 +133,7 @@ async def _obey_signals(
             service.report(REPORT)
         elif number == _RELOAD_SIGNAL and not (had_terminal and not _has_terminal()):
             log.info("looking at the source again on SIGHUP")
-            done = service.begin_reload()
-            nursery.start_soon(in_background, life.supervision.reload, done)
+            service.begin_reload()
         else:
             log.info("ending on %s", signal.Signals(number).name)
             life.supervision.stop()

@@ -5,11 +5,16 @@ import getopt
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from zsofs import arguments
-from zsofs.errors import SourceError, UsageError, ZsofsError
+from zsofs.errors import UsageError, ZsofsError
+from zsofs.mountpoint import real_path
+from zsofs.mounts import unescape
 
-_NAMES = ("mount.zsofs", "mount.fuse.zsofs")
+_TYPES = ("zsofs", "fuse.zsofs")
+_NAMES = tuple(f"mount.{kind}" for kind in _TYPES)
+_FSTAB = Path("/etc/fstab")
 _USAGE = "mount.zsofs SOURCE MOUNTPOINT [-sfnv] [-o OPT,OPT]; see: zsofs mount --help"
 
 # What mount(8) documents.
@@ -34,8 +39,8 @@ def run(words: Sequence[str], mount: Callable[[argparse.Namespace], int]) -> int
         The exit code, of those that mount(8) documents.
     """
     try:
-        options, is_fake, may_lack = _parse(words)
-        code = 0 if is_fake else _mounted(options, mount, may_lack=may_lack)
+        options, is_fake = _parse(words)
+        code = 0 if is_fake else mount(options)
     except UsageError as error:
         print(f"zsofs: {error}", file=sys.stderr)
         return _WRONG_CALL
@@ -45,20 +50,8 @@ def run(words: Sequence[str], mount: Callable[[argparse.Namespace], int]) -> int
     return _INTERNAL_BUG if code == 1 else _MOUNT_FAILED if code else 0
 
 
-def _mounted(
-    options: argparse.Namespace, mount: Callable[[argparse.Namespace], int], *, may_lack: bool
-) -> int:
-    try:
-        return mount(options)
-    except SourceError as error:
-        if not may_lack or os.path.exists(options.paths[0]):
-            raise
-        print(f"zsofs: {error}", file=sys.stderr)
-        return 0
-
-
-def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, bool, bool]:
-    """What is to be mounted, whether only for show, and whether it may be missing (nofail)."""
+def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, bool]:
+    """What is to be mounted, and whether only for show."""
     try:
         letters, paths = getopt.gnu_getopt(list(words), "sfnvrwN:t:o:")
     except getopt.GetoptError as error:
@@ -76,4 +69,22 @@ def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, bool, bool]:
     parsed = arguments.parse(["mount", "-o", ",".join(options), "--", *folders])
     parsed.paths = [os.path.abspath(path) for path in paths]
     parsed.announce = "-v" in said
-    return parsed, "-f" in said, "nofail" in options
+    parsed.nofail = parsed.nofail or _fstab_says_nofail(parsed.paths[1])
+    return parsed, "-f" in said
+
+
+def _fstab_says_nofail(point: str) -> bool:
+    """Whether fstab has the word for the mount at *point*: systemd does not hand it on."""
+    try:
+        lines = _FSTAB.read_bytes().splitlines()
+    except OSError:
+        return False
+    wanted = real_path(point)
+    for line in lines:
+        match line.split():
+            case [_, path, kind, options, *_] if os.fsdecode(kind) in _TYPES:
+                if b"nofail" in options.split(b",") and wanted == real_path(
+                    os.fsdecode(unescape(path))
+                ):
+                    return True
+    return False

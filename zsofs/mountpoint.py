@@ -30,21 +30,28 @@ def real_path(path: str) -> bytes:
     return os.path.realpath(here)
 
 
-def check_source(path: str, *, writable: bool = False) -> bytes:
+def check_source(path: str, *, writable: bool = False, may_lack: bool = False) -> bytes:
     """The real path of a source folder that can be read, and written to if it is to be *writable*.
+
+    Args:
+        path: the folder.
+        writable: whether it is to be written to.
+        may_lack: whether it may be missing for now, as where its disk is not there yet.
 
     Raises:
         SourceError: what is wrong with it.
     """
     try:
         os.scandir(path).close()
-    except FileNotFoundError:
-        raise SourceError(f"the source folder {path} does not exist") from None
     except NotADirectoryError:
         raise SourceError(
             f"the source {path} is not a folder; give the folder that holds the discs"
         ) from None
     except OSError as error:
+        if may_lack and error.errno not in (errno.EACCES, errno.EPERM, errno.ELOOP):
+            return os.path.realpath(os.fsencode(path))
+        if error.errno == errno.ENOENT:
+            raise SourceError(f"the source folder {path} does not exist") from None
         raise SourceError(
             f"the source folder {path} cannot be read: {error.strerror};"
             " run zsofs as the user who owns it"

@@ -51,7 +51,7 @@ def mount_table() -> Iterator[Mounted]:
                 user = re.search(rb"\buser_id=(\d+)", options)
                 yield Mounted(
                     int(number),
-                    _unescape(point),
+                    unescape(point),
                     os.fsdecode(device),
                     os.fsdecode(kind),  # of a FUSE mount any bytes that its user likes
                     int(user[1]) if user else None,
@@ -90,5 +90,6 @@ def table_fd() -> int:
     return os.open(_TABLE, os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _unescape(text: bytes) -> bytes:
+def unescape(text: bytes) -> bytes:
+    """A path as it is, from the way that the table and fstab write it."""
     return re.sub(rb"\\([0-7]{3})", lambda match: bytes((int(match[1], 8),)), text)

@@ -250,6 +250,11 @@ OPTIONS = (
         is_number=True,
         example="USER",
     ),
+    Option(
+        "nofail",
+        "mount although SOURCE is not there yet, as where its disk comes later; its discs show"
+        " as soon as it is there",
+    ),
     Option("verbose", "log more", short="-v"),
     Option("quiet", "log errors only", short="-q"),
     Option(

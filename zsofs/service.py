@@ -5,6 +5,8 @@ import os
 import re
 import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +53,12 @@ _LOOK_SECONDS = 0.02
 
 
 class Service:
-    """A mount's parts; they live for as long as :meth:`serve` runs."""
+    """A mount's parts; they live for as long as :meth:`serve` runs.
+
+    Attributes:
+        operations: what pyfuse3 is given.
+        around_reload: makes what is entered for as long as a reload goes on.
+    """
 
     def __init__(self, settings: MountSettings, tree: SourceTree, catalog: Catalog) -> None:
         self._settings = settings
@@ -80,6 +87,7 @@ class Service:
             if settings.writable
             else Operations(*common)
         )
+        self.around_reload: Callable[[], AbstractContextManager[None]] = nullcontext
         self._nursery: trio.Nursery | None = None
 
     async def serve(self) -> None:
@@ -111,7 +119,8 @@ class Service:
         done = trio.Event()
 
         async def reload() -> None:
-            await self._follower.reload()
+            with self.around_reload():
+                await self._follower.reload()
             done.set()
 
         assert self._nursery is not None
@@ -135,6 +144,7 @@ class Service:
             case "status":
                 return self.status()
             case "reload":
+                log.info("looking at the source again, as was asked for")
                 done = self.begin_reload()
                 with trio.move_on_after(_RELOAD_SECONDS):
                     await done.wait()

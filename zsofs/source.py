@@ -100,6 +100,17 @@ class SourceTree:
         with self.step(path) as fd:
             return os.fstat(fd)
 
+    def stat_root(self) -> os.stat_result:
+        """What stat says of the source; while that is missing, of the folder it will lie in."""
+        path = self.path
+        while True:
+            try:
+                return os.stat(path)
+            except OSError:
+                if path == b"/":
+                    raise
+                path = os.path.dirname(path)
+
     def statvfs(self) -> os.statvfs_result:
         """Room on the file system of the source folder."""
         return os.statvfs(self.path)

@@ -6,10 +6,10 @@ in another form than expected, is shown as nothing and never an error.
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from zsofs.control import ask, check_mount, running
+from zsofs.control import ask_status, check_mount, running
 from zsofs.errors import ControlError
 from zsofs.mountpoint import real_path
 from zsofs.tables import counted, duration, printable, size, table
@@ -18,6 +18,7 @@ NOTHING = "nothing is mounted"
 
 _INDENT = "  "
 _LIMIT = 1 << 63
+_AT_ONCE = 32
 _FOLLOWING = {
     "events": "seen at once, as the system reports them",
     "events and polling": "seen as the system reports them, elsewhere looked for now and then",
@@ -26,7 +27,7 @@ _FOLLOWING = {
 
 
 def run(mount_point: str | None, as_json: bool) -> int:
-    """Print the state of one mount, or of all of this user's.
+    """Print the state of one mount, or of all that this user may ask.
 
     Args:
         mount_point: the path of one, or None for all.
@@ -39,12 +40,12 @@ def run(mount_point: str | None, as_json: bool) -> int:
         ControlError: there is no mount at *mount_point* that this user may ask.
     """
     if mount_point is None:
-        replies = [_ask(point) for point in running()]
+        replies = _ask_all(running())
         answer: object = replies
     else:
         point = real_path(mount_point)
         check_mount(point)
-        replies = [_ask(point) if as_json else ask(point, "status")]
+        replies = [_ask(point) if as_json else ask_status(point)]
         answer = replies[0]
     if as_json:
         print(json.dumps(answer, indent=2))
@@ -53,10 +54,20 @@ def run(mount_point: str | None, as_json: bool) -> int:
     return 0 if all(reply["ok"] for reply in replies) else ControlError.exit_code
 
 
+def _ask_all(mount_points: Sequence[bytes]) -> list[dict[str, Any]]:
+    """The replies of several mounts, which are asked together: one that hangs costs seconds."""
+    if len(mount_points) < 2:
+        return list(map(_ask, mount_points))
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        return list(threads.map(_ask, mount_points))
+
+
 def _ask(mount_point: bytes) -> dict[str, Any]:
     """The reply of a mount; of one that gives none, what is wrong with it."""
     try:
-        return ask(mount_point, "status")
+        return ask_status(mount_point)
     except ControlError as error:
         return {"ok": False, "mount_point": os.fsdecode(mount_point), "error": str(error)}
 

@@ -1,8 +1,10 @@
 """What a service manager is told by a running mount: readiness, state, signs of life."""
 
+import errno
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import trio
@@ -34,6 +36,8 @@ class Supervision:
         self._mount_point = mount_point
         self._state = state
         self._is_ready = trio.Event()
+        self._is_stopping = False
+        self._reloads = 0
 
     async def serve(self) -> None:
         """Tell until cancelled."""
@@ -47,26 +51,40 @@ class Supervision:
             self._is_ready.set()
             nursery.start_soon(in_background, self._keep_telling_state)
 
-    async def reload(self, done: trio.Event) -> None:
-        """Tell that a reload has begun, and when it is *done*."""
-        if not self._notifier.is_heard:
+    @contextmanager
+    def reload(self) -> Iterator[None]:
+        """While the source is looked at again: tell so, and when the last of several is done."""
+        if not self._is_ready.is_set():  # there is nothing to go back to
+            yield
             return
-        await self._is_ready.wait()
-        self._notifier.reloading()
-        await done.wait()
-        self._tell_state()
-        self._notifier.ready()
+        if not self._reloads:
+            self._notifier.reloading()
+        self._reloads += 1
+        try:
+            yield
+        finally:
+            self._reloads -= 1
+            if not self._reloads and not self._is_stopping:
+                self._tell_state()
+                self._notifier.ready()
 
     def stop(self) -> None:
         """Tell that the mount ends."""
+        self._is_stopping = True
         self._notifier.stopping()
 
     async def _wait_until_listed(self) -> None:
-        """Until the mount has been listed, as any program would do it: by a thread of its own."""
+        """Until the mount has been listed, as any program would do it: by a thread of its own.
+
+        That there is no source yet is an answer, too: who waits for the mount, waits for its disk
+        no longer than systemd does.
+        """
         while True:
             try:
                 await trio.to_thread.run_sync(_list, self._mount_point, abandon_on_cancel=True)
             except OSError as error:
+                if error.errno == errno.ENOMEDIUM:
+                    return
                 log.warning("the mount is there, but cannot be listed yet: %s", error.strerror)
                 await trio.sleep(_TRY_AGAIN_SECONDS)
             else:

@@ -123,6 +123,13 @@ class Machine:
         assert done.returncode == 0, f"{command}: {done.stdout[-4000:]}{done.stderr[-4000:]}"
         return done.stdout
 
+    def linger(self, user: str) -> None:
+        """Have a user's own service manager run, without anybody logging in."""
+        self.run("loginctl", "enable-linger", user)
+        number = self.run("id", "-u", user).strip()
+        place = f"/run/user/{number}/systemd/private"
+        wait_until(lambda: self.try_run("test", "-S", place).returncode == 0, "systemd of a user")
+
     def cut_power(self) -> None:
         """End everything in it at once; nothing gets to say goodbye."""
         assert self._running is not None

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.system
 
 STATUS = ("zsofs", "status", "--json")
 OTHERS = ("/home/", "/root/zsofs.deb")  # files of users
+USERS = ("another", "me")  # whose services an upgrade restarts, and a removal ends
 DEMO_DISCS = ("Sample (LZ4).iso", "Sample (Zstandard).iso", "Sample (deflate).iso")
 
 
@@ -67,6 +68,13 @@ def test_an_upgrade_restarts_services_and_leaves_other_mounts_alone(
     wanted = fill(installed, "/srv/zso")
     installed.run("zsofs", "mount", "/srv/zso", "/srv/by-hand")
     installed.run("zsofs", "service", "install", "games", "/srv/zso", "/srv/iso")
+    installed.run("useradd", "--create-home", "another")
+    for user in USERS:
+        service_of(installed, user)
+    broken = service_of(installed, "me", "broken")
+    (installed.root / broken).write_text("no config")
+    fails = "systemctl --user restart zsofs@broken"
+    assert "failed because" in installed.try_run("sh", "-c", fails, user="me").stderr
     before = daemons(installed)
     target = installed.root / "root/newer.deb"
     newer = repacked(deb, tmp_path / "newer", target)
@@ -77,8 +85,23 @@ def test_an_upgrade_restarts_services_and_leaves_other_mounts_alone(
     after = daemons(installed)
     assert after["/srv/by-hand"] == before["/srv/by-hand"]
     assert after["/srv/iso"] != before["/srv/iso"]
+    for user in USERS:
+        assert after[f"/home/{user}/mine"] != before[f"/home/{user}/mine"]
+        assert sums(installed, f"/home/{user}/mine", user=user) == wanted
+    installed.run("zsofs", "service", "remove", "--user", "broken", user="me")
     installed.run("zsofs", "umount", "/srv/by-hand")
     installed.run("zsofs", "service", "remove", "games")
+
+
+def service_of(machine: Machine, user: str, name: str = "mine") -> str:
+    """Make a service of a user's own; returns the path of its config in the machine's folder."""
+    machine.linger(user)
+    home = f"/home/{user}"
+    if not (machine.root / home[1:] / "discs").exists():
+        fill(machine, f"{home}/discs", user)
+    words = ("install", "--user", name, f"{home}/discs", f"{home}/{name}")
+    machine.run("zsofs", "service", *words, user=user)
+    return f"{home}/.config/zsofs/{name}.toml"[1:]
 
 
 def daemons(machine: Machine) -> dict[str, int]:
@@ -98,7 +121,13 @@ def repacked(deb: Path, scratch: Path, target: Path) -> str:
 
 def test_purge_leaves_nothing(installed: Machine) -> None:
     machine = installed
+    mounts = machine.run("cat", "/proc/self/mountinfo")
+    for user in USERS:
+        assert f" /home/{user}/mine " in mounts
     machine.run("apt-get", "purge", "-y", "zsofs")
+    assert "fuse.zsofs" not in machine.run("cat", "/proc/self/mountinfo")
+    for user in USERS:  # a package does not touch what is theirs
+        assert "mine.toml" in machine.run("ls", f"/home/{user}/.config/zsofs")
     packages = machine.run("dpkg-query", "-W", "-f", "${Package}\n")
     before = files(machine)
     assert not [line for line in before if "zsofs" in line and not line.startswith(OTHERS)]

@@ -5,17 +5,20 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.mounting import wait_until
+from tests.system import load
 from tests.system.discs import files, fill, sums
 from tests.system.machine import Machine
 
 pytestmark = pytest.mark.system
 
 GAMES = "zsofs@games.service"
+_STAMPS = ("StateChangeTimestampMonotonic", "ActiveEnterTimestampMonotonic")
 _SMB_CONF = """\
 [global]
 map to guest = Bad User
@@ -70,6 +73,10 @@ class Installed:
         said: dict[str, Any] = json.loads(self.machine.run("zsofs", "status", "--json", "/srv/iso"))
         return said
 
+    def log(self) -> str:
+        """What the service, and systemd of it, have said."""
+        return self.machine.run("journalctl", "-u", GAMES, "-o", "cat")
+
     @contextmanager
     def reading(self, script: str) -> Iterator[None]:
         """While this runs in the machine."""
@@ -103,6 +110,8 @@ def test_installing_starts_it_and_says_how_it_is(service: Installed) -> None:
         'allow-other = true\nsetuid = "me"\n'
     )
     assert machine.run("stat", "-c", "%U", f"/proc/{service.daemon()}") == "me\n"
+    (one,) = json.loads(machine.run("zsofs", "status", "--json"))  # root sees the mounts of all
+    assert (one["mount_point"], one["pid"]) == ("/srv/iso", service.daemon())
     rows = [line.split() for line in machine.run("zsofs", "service", "list").splitlines()]
     assert rows[1] == ["games", "active", "enabled", "/srv/disk/zso", "/srv/iso"]
     again = machine.try_run("zsofs", "service", "install", "games", "/srv/disk/zso", "/srv/more")
@@ -135,8 +144,76 @@ def test_a_reload_shows_what_is_new(service: Installed) -> None:
     service.machine.run("systemctl", "reload", GAMES)
     assert service.show("ActiveState") == "active"
     assert service.daemon() == before
-    log = service.machine.run("journalctl", "-u", GAMES, "-o", "cat")
-    assert "Reloaded " in log
+    assert "Reloaded " in service.log()
+    # The other way to ask for it; systemd is told the same.
+    changed, started = (service.show(name) for name in _STAMPS)
+    service.machine.run("zsofs", "reload", "/srv/iso")
+    wait_until(lambda: service.show(_STAMPS[0]) != changed, "its begin")
+    wait_until(lambda: service.show("ActiveState") == "active", "its end")
+    assert service.show(_STAMPS[1]) == started
+
+
+def test_the_numbers_are_those_of_a_load(service: Installed) -> None:
+    """Reads that the kernel hands on as they are: every figure is known beforehand."""
+    machine = service.machine
+    assert service.status()["requests"] > 0  # of the tests before
+    machine.run("systemctl", "restart", GAMES)
+    begun_anew(service)
+    reads = load.some_reads(seed=12, count=400)
+    wanted = load.figures(reads)
+    total = sum(wanted.values(), load.Figures())
+    assert 0 < total.hits < total.lookups
+    load.do(machine, "/srv/iso", reads)
+    said = service.status()
+    assert load.said_by(said) == replace(total, blocks=0)
+    assert (said["errors"], said["readers"]) == (0, [])
+    text = machine.run("zsofs", "status", "/srv/iso")
+    assert f"\n  reads    400, {total.bytes / 1e6:.2f} MB in all, no errors\n" in text
+    share = f"{100 * total.hits // total.lookups} % of"
+    assert f", {share} {total.lookups:,} lookups hit\n" in text
+    line = f"2 discs, 0 readers, {share} lookups hit"
+    wait_until(lambda: service.show("StatusText") == line, "the status line", 30)
+    machine.run("systemctl", "kill", "--kill-whom=main", "--signal=USR1", GAMES)
+    for name, one in {"all discs": total, **wanted}.items():
+        reported = (
+            f"{name}: {one.requests:,} reads, {one.bytes / 1e6:,.1f} MB;"
+            f" cache {one.hits:,} of {one.lookups:,} hits; {one.blocks:,} blocks decoded; "
+        )
+        wait_until(lambda text=reported: text in service.log(), reported)  # type: ignore[misc]
+    machine.run("systemctl", "restart", GAMES)
+    begun_anew(service)
+
+
+def begun_anew(service: Installed) -> None:
+    """Check that the numbers are those of a mount that nobody has read."""
+    said = service.status()
+    assert load.said_by(said) == load.Figures()
+    assert said["uptime_seconds"] < 30
+    text = service.machine.run("zsofs", "status", "/srv/iso")
+    assert "\n  reads    0, 0 B in all, no errors\n" in text
+    assert re.search(r"\n  daemon .*, running for \d+ s\n", text)
+    wait_until(lambda: service.show("StatusText") == "2 discs, 0 readers", "the line", 30)
+
+
+def test_what_the_kernel_keeps_is_counted_once(service: Installed) -> None:
+    """Reads as programs do them, with the kernel's cache between; and who has a disc open."""
+    script = "import os,time; f=[os.open('/srv/iso/maxcso.iso',os.O_RDONLY) for _ in range(3)];"
+    script += "[0 for _ in iter(lambda: os.read(f[0],99999),b'')]; os.read(f[1],9999);"
+    script += "time.sleep(999)"
+    with service.reading(f'exec python3 -c "{script}"'):
+        wait_until(lambda: service.status()["bytes"] == len(load.IMAGE), "all of the disc")
+        said = service.status()
+        pid = service.machine.run("systemctl", "show", "--value", "--property=MainPID", "reader")
+        assert said["readers"] == [
+            {"pid": int(pid), "program": "python3", "path": "maxcso.dax", "handles": 3}
+        ]
+        wait_until(lambda: "2 discs, 1 reader" in service.show("StatusText"), "the line", 30)
+        assert service.is_whole()
+        once = load.said_by(service.status())
+        assert once.bytes == 2 * len(load.IMAGE)
+        assert service.is_whole()
+        assert load.said_by(service.status()) == once
+    wait_until(lambda: service.status()["readers"] == [], "the end of the reader")
 
 
 def test_what_is_killed_is_back_within_five_seconds(service: Installed) -> None:
@@ -193,6 +270,22 @@ def test_a_disk_that_goes_and_returns(service: Installed) -> None:
     machine.run("systemctl", "start", "srv-disk.mount")
     wait_until(service.is_whole, "the discs to be back")
     assert service.daemon() == before
+
+
+def test_a_disk_that_is_late(service: Installed) -> None:
+    """It is ready without it, says so, and has its discs as soon as it comes."""
+    machine = service.machine
+    machine.run("systemctl", "mask", "--runtime", "--now", "srv-disk.mount")
+    machine.run("systemctl", "restart", GAMES)
+    wait_until(lambda: "the source is away" in service.show("StatusText"), "the status line", 30)
+    assert service.show("ActiveState") == "active"
+    assert "No medium found" in machine.try_run("ls", "/srv/iso", user="me").stderr
+    before = service.daemon()
+    machine.run("systemctl", "unmask", "--runtime", "srv-disk.mount")
+    machine.run("systemctl", "start", "srv-disk.mount")
+    wait_until(service.is_whole, "the discs")
+    assert service.daemon() == before
+    assert service.show("NRestarts") == "0"
 
 
 def test_a_power_cut(service: Installed) -> None:
@@ -256,14 +349,7 @@ def test_what_cannot_be_is_said(service: Installed) -> None:
 
 def test_a_user_with_linger(service: Installed) -> None:
     machine = service.machine
-    machine.run("loginctl", "enable-linger", "me")
-    number = machine.run("id", "-u", "me").strip()
-    wait_until(
-        lambda: (
-            machine.try_run("test", "-S", f"/run/user/{number}/systemd/private").returncode == 0
-        ),
-        "systemd",
-    )
+    machine.linger("me")
     words = ("service", "install", "--user", "mine", "/srv/disk/zso", "/home/me/iso")
     assert "log out" not in machine.run("zsofs", *words, user="me")
     assert sums(machine, "/home/me/iso", user="me") == service.wanted
@@ -280,10 +366,14 @@ def test_a_user_with_linger(service: Installed) -> None:
 
 
 def test_fstab(service: Installed) -> None:
+    """Whatever the order in which systemd mounts; also where the disk comes by hand."""
     machine = service.machine
+    words = "fuse.zsofs nofail,allow_other,setuid=me"
     with (machine.root / "etc/fstab").open("a") as fstab:
-        fstab.write("/srv/disk/zso /srv/iso fuse.zsofs nofail,allow_other,setuid=me,_netdev 0 0\n")
-    machine.run("mkdir", "/srv/iso")
+        fstab.write(f"/srv/disk/zso /srv/iso {words} 0 0\n")
+        fstab.write("/var/disk /srv/late none bind,noauto 0 0\n")
+        fstab.write(f"/srv/late/zso /srv/late-iso {words},_netdev 0 0\n")
+    machine.run("mkdir", "/srv/iso", "/srv/late", "/srv/late-iso")
     for _ in range(2):
         machine.run("mount", "-a")
         assert machine.run("cat", "/proc/self/mountinfo").count(" /srv/iso ") == 1
@@ -291,5 +381,12 @@ def test_fstab(service: Installed) -> None:
     machine.cut_power()
     machine.boot()
     wait_until(service.is_whole, "the mount", 30)
+    assert "No medium found" in machine.try_run("ls", "/srv/late-iso", user="me").stderr
+    machine.run("mount", "/srv/late")
+    wait_until(
+        lambda: machine.try_run("ls", "/srv/late-iso", user="me").stdout != "", "the late discs"
+    )
+    assert sums(machine, "/srv/late-iso", user="me") == service.wanted
+    machine.run("umount", "/srv/late-iso")
     machine.run("umount", "/srv/iso")
     assert " /srv/iso " not in machine.run("cat", "/proc/self/mountinfo")
