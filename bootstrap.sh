@@ -416,8 +416,9 @@ unlink_helpers() {
 uninstall_zsofs() {
     find_places
     if has_services; then
-        die "there are services that need it; see which with: $link service list$for_user;" \
-            "remove each with: $link service remove$for_user NAME"
+        list="$link service list$for_user"
+        remove="$link service remove$for_user"
+        die "there are services that need it; see which with: $list; remove each with: $remove NAME"
     fi
     [ "$(id -u)" != 0 ] || unlink_helpers
     if [ -h "$link" ] && link_is_ours; then
