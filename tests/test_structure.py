@@ -95,6 +95,7 @@ ALLOWED: dict[str, set[str]] = {
         "answers",
         "background",
         "catalog",
+        "daemon",
         "errors",
         "fs",
         "fuse_kernel",
