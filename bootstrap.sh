@@ -11,14 +11,14 @@ mount_packages='python3 python3-venv python3-dev gcc libc6-dev pkg-config
     fuse3 libfuse3-dev liblz4-dev libzstd-dev libdeflate-dev'
 
 test_programs='isoinfo 7z xorriso cmp rsync strace losetup mkfs.ext4 systemd-analyze unshare
-    mkfs.xfs mkfs.exfat mount.exfat-fuse git fincore mandoc groff'
+    mkfs.xfs mkfs.exfat mount.exfat-fuse git fincore mandoc groff zsh fish'
 test_packages='genisoimage p7zip-full xorriso diffutils rsync strace mount e2fsprogs systemd
-    xfsprogs exfatprogs exfat-fuse git util-linux util-linux-extra mandoc groff-base'
+    xfsprogs exfatprogs exfat-fuse git util-linux util-linux-extra mandoc groff-base zsh fish'
 
 system_programs='qemu-system-x86_64 smbd smbclient ip fio debootstrap systemd-nspawn nsenter zstd
-    lintian dpkg-deb dpkg-shlibdeps strip xz'
+    lintian dpkg-deb dpkg-shlibdeps strip xz pipx'
 system_packages='qemu-system-x86 samba smbclient iproute2 fio debootstrap systemd-container util-linux
-    zstd lintian dpkg dpkg-dev binutils xz-utils'
+    zstd lintian dpkg dpkg-dev binutils xz-utils pipx'
 
 deb_programs='dpkg-deb dpkg-shlibdeps strip xz'
 deb_packages='dpkg dpkg-dev binutils xz-utils'
@@ -319,15 +319,20 @@ run_deb() {
     exec "$venv/bin/python" -m release.deb
 }
 
-# Where `install` puts things: sets $lib, a folder of our own, and $link.
+# Where `install` puts things: sets $lib, a folder of our own, and $link. $unit is where `zsofs service
+# install` writes how services are started.
 find_places() {
     if [ "$(id -u)" = 0 ]; then
         lib=/usr/local/lib/zsofs
         link=/usr/local/bin/zsofs
+        unit=/etc/systemd/system/zsofs@.service
+        for_user=''
     else
         [ "${HOME-}" ] || die "HOME is not set, so there is no place to install to"
         lib=${XDG_DATA_HOME:-$HOME/.local/share}/zsofs
         link=$HOME/.local/bin/zsofs
+        unit=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user/zsofs@.service
+        for_user=' --user'
     fi
 }
 
@@ -336,6 +341,10 @@ link_is_ours() {
     "$lib"/*) return 0 ;;
     *) return 1 ;;
     esac
+}
+
+has_services() {
+    grep -q "^ExecStart=$link " "$unit" 2>/dev/null
 }
 
 # The new version is built beside the old one; the link changes when it works.
@@ -374,6 +383,10 @@ install_zsofs() {
         [ "$old" = "$new" ] || rm -rf "$old"
     done
     say "installed: $link"
+    if has_services; then
+        say "services go on with the version before; start each anew, or all with:" \
+            "systemctl$for_user restart 'zsofs@*'"
+    fi
     case ":$PATH:" in
     *":${link%/*}:"*) ;;
     *) say "${link%/*} is not on your PATH; log in again, or run: export PATH=\"${link%/*}:\$PATH\"" ;;
@@ -402,6 +415,11 @@ unlink_helpers() {
 
 uninstall_zsofs() {
     find_places
+    if has_services; then
+        list="$link service list$for_user"
+        remove="$link service remove$for_user"
+        die "there are services that need it; see which with: $list; remove each with: $remove NAME"
+    fi
     [ "$(id -u)" != 0 ] || unlink_helpers
     if [ -h "$link" ] && link_is_ours; then
         rm -f "$link"

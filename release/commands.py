@@ -4,8 +4,32 @@ import argparse
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from zsofs import arguments
+
+
+class Kind(Enum):
+    """What a value is, as far as shells can offer some."""
+
+    FILE = auto()
+    FOLDER = auto()
+    USER = auto()
+    GROUP = auto()
+    OTHER = auto()
+
+
+# By what it is called in the help; all other values cannot be guessed.
+_KINDS = {
+    "FILE": Kind.FILE,
+    "INPUT": Kind.FILE,
+    "OUT": Kind.FILE,
+    "PATH": Kind.FILE,
+    "USER": Kind.USER,
+    "GROUP": Kind.GROUP,
+    "SOURCE": Kind.FOLDER,
+    "MOUNTPOINT": Kind.FOLDER,
+}
 
 
 @dataclass(frozen=True)
@@ -17,12 +41,19 @@ class Option:
         metavar: what its value is called, or None if it takes none.
         text: its help.
         choices: the values it may have, as far as they can be listed.
+        repeats: whether saying it twice says more than once.
     """
 
     flags: tuple[str, ...]
     metavar: str | None
     text: str
     choices: tuple[str, ...]
+    repeats: bool
+
+    @property
+    def value(self) -> Kind:
+        """What its value is."""
+        return _KINDS.get(self.metavar or "", Kind.OTHER)
 
 
 @dataclass(frozen=True)
@@ -48,6 +79,12 @@ class Command:
     options: tuple[Option, ...]
     positionals: tuple[str, ...]
     commands: tuple["Command", ...]
+
+    @property
+    def argument(self) -> Kind:
+        """What follows its options."""
+        names = [name for positional in self.positionals for name in positional.split("|")]
+        return next((_KINDS[name] for name in names if name in _KINDS), Kind.OTHER)
 
     def walk(self) -> Iterator["Command"]:
         """This command and all beneath it."""
@@ -87,7 +124,7 @@ def _command(parser: argparse.ArgumentParser, words: tuple[str, ...], summary: s
             ]
         elif not action.option_strings:
             positionals += str(action.metavar or action.dest).split(" ")
-        elif not isinstance(action, argparse._HelpAction):
+        elif not isinstance(action, argparse._HelpAction) and action.help != argparse.SUPPRESS:
             options.append(_option(action))
     return Command(
         words,
@@ -106,7 +143,13 @@ def _option(action: argparse.Action) -> Option:
     if action.nargs != 0:
         metavar = str(action.metavar or action.dest.upper())
     text = _joined((action.help or "").replace("%%", "%"))
-    return Option(tuple(action.option_strings), metavar, text, tuple(action.choices or ()))
+    return Option(
+        tuple(action.option_strings),
+        metavar,
+        text,
+        tuple(action.choices or ()),
+        isinstance(action, argparse._AppendAction),
+    )
 
 
 def _usage(parser: argparse.ArgumentParser) -> tuple[str, ...]:

@@ -88,7 +88,8 @@ def _add_documents(stage: Path, packages: Path, dated: int) -> None:
     for name, page in manual.PAGES.items():
         _write_packed(stage / f"usr/share/man/man{name[-1]}/{name}.gz", page(day))
     (stage / "usr/share/man/man8/mount.fuse.zsofs.8.gz").symlink_to("mount.zsofs.8.gz")
-    _write(stage / "usr/share/bash-completion/completions/zsofs", completion.bash())
+    for name, script in completion.SCRIPTS.items():
+        _write(stage / name, script())
     documents = stage / "usr/share/doc/zsofs"
     for path in (_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md"))):
         _write_packed(documents / f"{path.name}.gz", path.read_text())

@@ -169,3 +169,10 @@ def test_a_page_is_right_for_groff(pages: Path, name: str) -> None:
     assert "zsofs" in done.stdout
     assert "\u2010" not in done.stdout, "a hyphen that cannot be typed"
     assert "\u2019" not in done.stdout, "an apostrophe that cannot be typed"
+
+
+def test_what_help_does_not_say_is_in_no_page(pages: Path) -> None:
+    assert "--no-digests" not in said_by_help("pack")
+    for page in pages.iterdir():
+        assert "no\\-digests" not in page.read_text().replace("no-digests", "no\\-digests")
+        assert "SUPPRESS" not in page.read_text()

@@ -315,6 +315,28 @@ def test_an_orderly_end(tmp_path: Path, number: signal.Signals) -> None:
     assert names(tmp_path) == ["Game.iso"]
 
 
+def test_an_end_at_the_moment_when_the_file_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal may come before anybody holds the new file's descriptor."""
+    real, made = os.open, []
+
+    def interrupted(path: str, flags: int, mode: int = 0o777) -> int:
+        fd = real(path, flags, mode)
+        if flags & os.O_CREAT:
+            made.append(fd)
+            raise KeyboardInterrupt
+        return fd
+
+    monkeypatch.setattr(os, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt), new_file(str(tmp_path / "Game.zso")):
+        pytest.fail("it was made")
+    monkeypatch.undo()
+    assert len(made) == 1
+    os.close(made[0])
+    assert names(tmp_path) == []
+
+
 def test_memory_stays_bounded(tmp_path: Path) -> None:
     """The largest blocks and the dearest level; a small image would not fill the buffers."""
     with (tmp_path / "Game.iso").open("wb") as file:

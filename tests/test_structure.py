@@ -102,7 +102,7 @@ ALLOWED: dict[str, set[str]] = {
         "log",
         "mountpoint",
         "notify",
-        "service",
+        "server",
         "settings",
         "source",
         "supervision",
@@ -113,7 +113,7 @@ ALLOWED: dict[str, set[str]] = {
     "notify": set(),
     "supervision": {"background", "notify", "tables"},
     "answers": {"control", "errors", "names"},
-    "service": {
+    "server": {
         "__init__",
         "appearance",
         "background",
@@ -315,7 +315,7 @@ ONLY_IN = {
         "mount",
         "opl_view",
         "reads",
-        "service",
+        "server",
         "source_folder",
         "supervision",
         "turns",

@@ -23,7 +23,7 @@ from zsofs.keeper import Held
 from zsofs.log import REPORT
 from zsofs.mountpoint import unmount
 from zsofs.notify import Notifier
-from zsofs.service import Service
+from zsofs.server import Server
 from zsofs.settings import MountSettings
 from zsofs.source import SourceTree
 from zsofs.supervision import Supervision
@@ -58,15 +58,15 @@ def serve(
     tree = SourceTree(settings.source)
     file = default_catalog_file(tree.path) if settings.remember else None
     with closing(Catalog(file, tree.path)) as catalog:
-        service = Service(settings, tree, catalog)
-        supervision = Supervision(notifier, settings.mount_point, service.status)
-        service.around_reload = supervision.reload
-        trio.run(_run, service, settings, ready, supervision, held)
-        service.report(logging.INFO)
+        server = Server(settings, tree, catalog)
+        supervision = Supervision(notifier, settings.mount_point, server.status)
+        server.around_reload = supervision.reload
+        trio.run(_run, server, settings, ready, supervision, held)
+        server.report(logging.INFO)
 
 
 async def _run(
-    service: Service,
+    server: Server,
     settings: MountSettings,
     ready: Callable[[], None],
     supervision: Supervision,
@@ -75,8 +75,8 @@ async def _run(
     signals = (*_END_SIGNALS, _REPORT_SIGNAL, _RELOAD_SIGNAL)
     # From before the mount exists to after it has gone, a signal asks for an orderly end.
     with trio.open_signal_receiver(*signals) as received:
-        _mount(service.operations, settings, held)
-        with ControlSocket(settings.mount_point, service.answer) as control:
+        _mount(server.operations, settings, held)
+        with ControlSocket(settings.mount_point, server.answer) as control:
             try:
                 ready()
             except BaseException:
@@ -84,7 +84,7 @@ async def _run(
                 raise
             if held is not None:
                 held.ready()
-            life = _Life(service, settings, supervision, held)
+            life = _Life(server, settings, supervision, held)
             await _serve(life, control, received)
 
 
@@ -92,14 +92,14 @@ async def _run(
 class _Life:
     """What the tasks of a mount share."""
 
-    service: Service
+    server: Server
     settings: MountSettings
     supervision: Supervision
     held: Held | None
 
 
 async def _serve(life: _Life, control: ControlSocket, signals: AsyncIterator[int]) -> None:
-    service, settings = life.service, life.settings
+    server, settings = life.server, life.settings
     had_terminal = _has_terminal()
     try:
         async with trio.open_nursery() as nursery:
@@ -107,16 +107,16 @@ async def _serve(life: _Life, control: ControlSocket, signals: AsyncIterator[int
             nursery.start_soon(in_background, _raise_limits, life)
             nursery.start_soon(in_background, control.serve)
             nursery.start_soon(in_background, life.supervision.serve)
-            await service.serve()
+            await server.serve()
             log.info("unmounted")
             nursery.cancel_scope.cancel()
     except BaseException:
         # After a crash the mount stays and fails loudly: an empty folder in its place could make a
         # mirror job delete its copies.
-        if service.end():
+        if server.end():
             pyfuse3.close(unmount=False)
         raise
-    if service.end():
+    if server.end():
         pyfuse3.close()
     else:  # a thread is in the kernel with the session in its hands, waiting for an answer of ours
         abort(settings.mount_point)
@@ -127,19 +127,19 @@ async def _serve(life: _Life, control: ControlSocket, signals: AsyncIterator[int
 async def _obey_signals(
     signals: AsyncIterator[int], life: _Life, nursery: trio.Nursery, had_terminal: bool
 ) -> None:
-    service = life.service
+    server = life.server
     async for number in signals:
         if number == _REPORT_SIGNAL:
-            service.report(REPORT)
+            server.report(REPORT)
         elif number == _RELOAD_SIGNAL and not (had_terminal and not _has_terminal()):
             log.info("looking at the source again on SIGHUP")
-            service.begin_reload()
+            server.begin_reload()
         else:
             log.info("ending on %s", signal.Signals(number).name)
             life.supervision.stop()
             if life.held is not None:  # nobody comes in any more, and who is in may finish a read
                 await trio.to_thread.run_sync(life.held.detach)
-            await service.drain()
+            await server.drain()
             nursery.cancel_scope.cancel()
 
 

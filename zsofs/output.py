@@ -21,7 +21,7 @@ class NewFile:
     """A file under a hidden name beside its final one, locked for as long as it is written.
 
     Attributes:
-        fd: its descriptor.
+        fd: its descriptor; -1 before :meth:`make`.
         path: its hidden name.
     """
 
@@ -29,14 +29,29 @@ class NewFile:
         self._target = target
         self._folder = os.path.dirname(target) or "."
         self._begun = 0
+        self.fd = -1
+        self.path = ""
+
+    def make(self) -> None:
+        """Make it; whatever interrupts that, :meth:`close` removes it.
+
+        Raises:
+            OSError: it failed.
+        """
+        final = os.fsencode(os.path.basename(self._target))
         while True:
-            name = unfinished_name(os.fsencode(os.path.basename(target)), secrets.token_hex(4))
+            name = unfinished_name(final, secrets.token_hex(4))
             self.path = os.path.join(self._folder, os.fsdecode(name))
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self.fd = os.open(self.path, flags, 0o600)
+            try:
+                self.fd = os.open(self.path, flags, 0o600)
+            except OSError:
+                self.path = ""  # nothing was made, or it is another's
+                raise
             if _lock(self.fd) is not False and os.fstat(self.fd).st_nlink:
                 return
             os.close(self.fd)  # another run took it for a leftover before it was locked
+            self.fd = -1
 
     def write(self, data: bytes | memoryview, offset: int) -> None:
         """Write all of *data* at *offset*.
@@ -103,6 +118,10 @@ class NewFile:
 
     def close(self) -> None:
         """Let go of the file; what has not taken its name is removed."""
+        if self.fd < 0:  # the end came just when it was made, if it was
+            if self.path:
+                os.unlink(self.path)
+            return
         try:
             if _is_at(self.path, self.fd):
                 os.unlink(self.path)
@@ -123,10 +142,14 @@ def new_file(target: str) -> Iterator[NewFile]:
         with suppress(FileNotFoundError):
             os.lstat(target)  # to hear now, not in the end, that the name is too long
         _remove_leftovers(folder)
-        file = NewFile(target)
     except OSError as error:
         raise InputError(f"{target} cannot be written: {reason(error)}") from None
+    file = NewFile(target)
     try:
+        try:
+            file.make()
+        except OSError as error:
+            raise InputError(f"{target} cannot be written: {reason(error)}") from None
         yield file
     finally:
         with suppress(OSError):  # its disk has gone; the next run that sees the file removes it

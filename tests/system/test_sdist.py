@@ -1,5 +1,6 @@
-"""What pip and pipx install: the source distribution and the wheel."""
+"""What pipx installs: the source distribution and the wheel."""
 
+import os
 import subprocess
 import sys
 import tarfile
@@ -30,20 +31,27 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(*command: str | Path) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def run(*command: str | Path, home: Path | None = None) -> str:
+    """What a command says that must succeed, if need be with another home and little else."""
+    environment = {**os.environ, **({"HOME": str(home), "PATH": os.defpath} if home else {})}
+    for name in [name for name in environment if name.startswith(("XDG_", "PIPX_"))]:
+        del environment[name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The command, installed from the sdist in an environment of its own, as pipx does it."""
-    environment = tmp_path_factory.mktemp("environment")
-    run(Path(sys.executable).resolve(), "-m", "venv", environment)
-    (sdist,) = built.glob("*.tar.gz")
-    run(environment / "bin/pip", "install", sdist)
-    return environment / "bin/zsofs"
+@pytest.fixture(scope="module", params=["tar.gz", "whl"])
+def installed(
+    built: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Path:
+    """The command, installed by pipx, from the sdist and from the wheel, in an empty home."""
+    home = tmp_path_factory.mktemp("home")
+    (package,) = built.glob(f"*.{request.param}")
+    run("pipx", "install", package, home=home)
+    command = home / ".local/bin/zsofs"
+    assert command.resolve().is_relative_to(home / ".local/pipx/venvs/zsofs")
+    return command
 
 
 def wanted(*endings: str) -> set[str]:

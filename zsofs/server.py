@@ -1,4 +1,4 @@
-"""All parts of a running mount, put together, and what it says about itself."""
+"""The FUSE server of one mount: all its parts, put together, and what it says about itself."""
 
 import logging
 import os
@@ -52,7 +52,7 @@ _LAST_READS_SECONDS = 1.0
 _LOOK_SECONDS = 0.02
 
 
-class Service:
+class Server:
     """A mount's parts; they live for as long as :meth:`serve` runs.
 
     Attributes:

@@ -1,0 +1,112 @@
+"""`bootstrap.sh install` as root, where /usr/local and /usr/sbin are folders of the test."""
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.mounting import DATA
+from tests.system.conftest import ROOT
+from zsofs import __version__
+
+pytestmark = [pytest.mark.system, pytest.mark.usefixtures("as_root", "own_mounts")]
+
+LINK = "/usr/local/bin/zsofs"
+HELPERS = ("mount.fuse.zsofs", "mount.zsofs")
+
+
+class Place:
+    """What an installation changes, and commands that see it where the system has it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.local, self.sbin, self.units = folder / "local", folder / "sbin", folder / "units"
+        for path in (self.local, self.units, folder / "mnt"):
+            path.mkdir()
+        subprocess.run(["cp", "-a", "/usr/sbin", self.sbin], check=True)
+        for name in HELPERS:
+            (self.sbin / name).unlink(missing_ok=True)
+        self.before = set(os.listdir(self.sbin))
+
+    def run(self, script: str, code: int = 0) -> str:
+        """What a script says, with the exit code *code*; what it mounts goes with it."""
+        binds = (
+            (self.local, "/usr/local"),
+            (self.sbin, "/usr/sbin"),
+            (self.units, "/etc/systemd/system"),
+        )
+        lines = [f"mount --bind {shlex.quote(str(here))} {there}" for here, there in binds]
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-ec", "\n".join([*lines, script])],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.folder,
+            env=os.environ | {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def bootstrap(self, command: str, code: int = 0) -> str:
+        """What `bootstrap.sh` says."""
+        return self.run(f"umask 077\n{shlex.quote(str(ROOT))}/bootstrap.sh {command}", code)
+
+    def versions(self) -> list[str]:
+        """The folders with what was installed."""
+        return os.listdir(self.local / "lib/zsofs")
+
+
+def test_installed_by_root_for_everybody(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    said = place.bootstrap("install")
+    assert said.endswith(f"zsofs: installed: {LINK}\n")
+    (first,) = place.versions()
+    assert (place.local / "bin/zsofs").readlink() == Path(f"/usr/local/lib/zsofs/{first}/bin/zsofs")
+    assert {name: os.readlink(place.sbin / name) for name in HELPERS} == dict.fromkeys(
+        HELPERS, LINK
+    )
+    as_nobody = "setpriv --reuid=nobody --regid=nogroup --clear-groups env -i"
+    assert place.run(f"{as_nobody} {LINK} --version") == f"zsofs {__version__}\n"
+    library = tmp_path / "library"
+    library.mkdir()
+    (library / "Game.zso").write_bytes((DATA / "ziso-py.zso").read_bytes())
+    use = "cmp mnt/Game.iso {image}\numount mnt"
+    mounts = [f"mount -t {kind} library mnt\n{use}" for kind in ("zsofs", "fuse.zsofs")]
+    place.run("\n".join(mounts).format(image=DATA / "ps2.iso"))
+
+    # Once more, while a mount of what was there is in use, and with a service.
+    (place.units / "zsofs@.service").write_text(f"[Service]\nExecStart={LINK} mount -f %i\n")
+    said = place.run(
+        f"zsofs mount library mnt\n{ROOT}/bootstrap.sh install\n"
+        f"cmp mnt/Game.iso {DATA / 'ps2.iso'}\nls -l mnt\nzsofs umount mnt"
+    )
+    assert "services go on with the version before" in said
+    assert "systemctl restart 'zsofs@*'" in said
+    (second,) = place.versions()
+    assert second != first
+
+    said = place.bootstrap("uninstall", code=1)
+    assert f"there are services that need it; see which with: {LINK} service list;" in said
+    assert place.versions() == [second]
+    (place.units / "zsofs@.service").unlink()
+    (place.sbin / HELPERS[0]).unlink()
+    (place.sbin / HELPERS[0]).symlink_to("/usr/bin/zsofs")  # as the package has it
+    place.bootstrap("uninstall")
+    assert [path for path in place.local.rglob("*") if not path.is_dir()] == []
+    assert not (place.local / "lib/zsofs").exists()
+    assert set(os.listdir(place.sbin)) == {*place.before, HELPERS[0]}
+    assert "nothing is installed" in place.bootstrap("uninstall")
+
+
+def test_what_others_have_put_there_stays(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    (place.local / "bin").mkdir()
+    (place.local / "bin/zsofs").symlink_to("/usr/bin/true")
+    assert f"{LINK} exists and was not made by this program" in place.bootstrap("install", code=1)
+    place.bootstrap("uninstall")
+    assert os.readlink(place.local / "bin/zsofs") == "/usr/bin/true"
+    assert set(os.listdir(place.sbin)) == place.before
