@@ -1,7 +1,7 @@
 """The commands of docs/pcsx2.md, as a user, and what emulators do with the discs.
 
-No emulator of these consoles is part of Debian 12. In their place, real tools and a reader that does
-as they do; the sandbox is Flatpak's own, with an app of the emulator's name in it.
+No emulator of these consoles is part of Debian 12. In their place, real tools and a reader that
+does as they do; the sandbox is Flatpak's own, with an app of the emulator's name in it.
 """
 
 import shutil
