@@ -52,6 +52,8 @@ class Machine:
         words = ("--quiet", "--register=no", "--keep-unit", "--private-network", "--boot")
         machine = (
             f"--machine={name}",
+            # What a server of NFS finds files by; a machine of its own may, a container may not.
+            "--system-call-filter=name_to_handle_at open_by_handle_at",
             f"--directory={self.root}",
             f"--bind={self._fuse()}:/dev/fuse",
             *(f"--bind={device}:{path}" for path, device in self.devices.items()),

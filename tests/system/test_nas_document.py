@@ -22,7 +22,7 @@ EXPORT = "export/zso"
 NAMES = ("ziso-py.zso", "maxcso.dax")
 # Too large for what a network mount fetches of a file that is only looked into.
 BIG = "Big.iso"
-BIG_BYTES = 96 << 20
+BIG_BYTES = 48 << 20
 SMB_CONF = """\
 [global]
 disable spoolss = yes

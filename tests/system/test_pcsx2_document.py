@@ -94,8 +94,8 @@ def test_all_of_it(installed: Machine) -> None:
     assert "DATA/MOVIE.PSS" in said
     assert "/PSP_GAME/PARAM.SFO" in said
     for place, name in DISCS.items():
-        shutil.copy(DATA / name, machine.root / "tmp" / name)
-        words = ("python3", "-c", READER, f"/home/me/games/iso/{place}", f"/tmp/{name}")
+        shutil.copy(DATA / name, machine.root / "srv" / name)
+        words = ("python3", "-c", READER, f"/home/me/games/iso/{place}", f"/srv/{name}")
         machine.run(*words, user="me")
     machine.run("sh", "-ec", APP, user="me")
     apps = ("net.pcsx2.PCSX2", "org.ppsspp.PPSSPP")
