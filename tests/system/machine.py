@@ -85,7 +85,10 @@ class Machine:
         pid = self._running.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         for child in children:
-            lines = Path(f"/proc/{child}/status").read_text().splitlines()
+            try:
+                lines = Path(f"/proc/{child}/status").read_text().splitlines()
+            except OSError:  # nspawn has others beside it for a moment
+                continue
             numbers = next(line.split()[1:] for line in lines if line.startswith("NSpid:"))
             if len(numbers) > 1 and numbers[-1] == "1":
                 self._leader = int(child)
