@@ -27,11 +27,12 @@ SMB_CONF = """\
 [global]
 disable spoolss = yes
 [games]
-path = /export/zso
+path = /export
 """
 PACKAGES = ("samba", "openssh-server", "libnfs-utils")
 RCLONE = "SMB, by rclone"
 SSHFS = "SSH, by sshfs"
+LATE = "A NAS that is off when this machine starts"
 SERVING = "Serving the mount to others"
 
 
@@ -48,6 +49,9 @@ class Nas:
         self.machine = machine
         self.document = Document("nas.md")
         self.wanted: dict[str, str] = {}
+        machine.shut_down()
+        machine.devices = {"/dev/autofs": Path("/dev/autofs")}
+        machine.boot()
         with (machine.root / "etc/hosts").open("a") as hosts:
             hosts.write("127.0.0.1 nas\n")
         machine.run("useradd", "--create-home", "reader")
@@ -156,6 +160,11 @@ def test_smb_by_rclone(smb: Nas) -> None:
     # rclone itself is killed: what it leaves behind is cleared away.
     machine.run("systemctl", "kill", "--signal=KILL", "rclone-nas")
     wait_until(smb.is_whole, "rclone to be back", 60)
+    # It starts while the NAS is off.
+    machine.run("systemctl", "stop", "smbd")
+    machine.try_run("systemctl", "restart", "rclone-nas")
+    machine.run("systemctl", "start", "smbd")
+    wait_until(smb.is_whole, "the NAS to be there", 60)
 
 
 def test_rclone_without_its_cache(smb: Nas) -> None:
@@ -194,9 +203,33 @@ def test_ssh_by_sshfs(ssh: Nas) -> None:
     wait_until(ssh.reloaded, "the NAS to be back", 60)
 
 
+def test_a_nas_that_is_there_later(ssh: Nas) -> None:
+    machine = ssh.machine
+    wait_until(ssh.is_whole, "the discs")
+    ssh.follow(LATE, 0)
+    wait_until(ssh.is_whole, "the discs")
+    machine.run("systemctl", "stop", "zsofs@games", "ssh")
+    machine.try_run("pkill", "-KILL", "sshd")
+    machine.run("systemctl", "stop", "srv-nas.mount")
+    machine.run("systemctl", "start", "zsofs@games")
+    assert ssh.state() == "away"
+    assert "No medium found" in machine.try_run("ls", ISO).stderr
+    wait_until(lambda: failures(machine) > 10, "more failures than systemd takes by itself", 60)
+    machine.run("systemctl", "start", "ssh")
+    wait_until(ssh.is_whole, "the NAS to be there", 60)
+    ssh.follow(LATE, 1)
+    wait_until(ssh.is_whole, "the discs")
+
+
+def failures(machine: Machine) -> int:
+    """How often the NAS could not be mounted."""
+    said = machine.run("journalctl", "--output=cat", "--unit=srv-nas.mount")
+    return said.count("Failed to mount")
+
+
 def test_sshfs_does_not_know_nofail(nas: Nas) -> None:
     """As the document says; when it does, the document can recommend it."""
-    words = ("mount.fuse.sshfs", "reader@nas:/export/zso", "/mnt", "-o", "nofail")
+    words = ("mount.fuse.sshfs", "reader@nas:/export", "/mnt", "-o", "nofail")
     assert "unknown option" in nas.machine.try_run(*words).stderr
 
 
