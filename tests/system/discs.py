@@ -10,7 +10,7 @@ from tests.system.machine import Machine
 
 # What a package manager and its machine write for themselves, whatever is installed.
 _NOISE = re.compile(r"/(proc|sys|dev|run|tmp|var/(cache|log|tmp|lib/(apt|dpkg|systemd)))(/|$)")
-_MANIFEST = json.loads((DATA / "manifest.json").read_text())
+MANIFEST = json.loads((DATA / "manifest.json").read_text())
 
 
 def fill(machine: Machine, folder: str, owner: str = "root") -> dict[str, str]:
@@ -23,7 +23,7 @@ def fill(machine: Machine, folder: str, owner: str = "root") -> dict[str, str]:
     wanted = {}
     for name in ("ziso-py.zso", "maxcso.dax"):
         shutil.copy(DATA / name, machine.root / folder[1:] / name)
-        wanted[Path(name).stem + ".iso"] = _MANIFEST[name]["sha1"]
+        wanted[Path(name).stem + ".iso"] = MANIFEST[name]["sha1"]
     machine.run("chown", "-R", f"{owner}:", folder)
     return wanted
 

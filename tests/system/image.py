@@ -13,6 +13,9 @@ _BASE = ("dbus", "dbus-user-session", "libpam-systemd", "procps", "systemd-sysv"
 # Only downloaded, so that they can be installed without a network.
 _FOR_TESTS = (
     "fuse3", "libdeflate0", "libfuse3-3", "liblz4-1", "libzstd1", "python3", "samba", "smbclient",
+    # What the documents have people install, and what reads in the place of their programs.
+    "crun", "exfat-fuse", "flatpak", "genisoimage", "libnfs-utils", "nfs-ganesha",
+    "nfs-ganesha-vfs", "ntfs-3g", "openssh-server", "p7zip-full", "podman", "rclone", "sshfs",
 )  # fmt: skip
 # Read when this module is loaded: tests set another folder for what they run.
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zsofs-tests"

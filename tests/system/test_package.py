@@ -10,6 +10,7 @@ from tests.mounting import wait_until
 from tests.system.conftest import PACKAGE, ROOT
 from tests.system.discs import files, fill, sums
 from tests.system.machine import Machine
+from tests.system.packages import repacked
 from zsofs import __version__
 
 pytestmark = pytest.mark.system
@@ -107,16 +108,6 @@ def service_of(machine: Machine, user: str, name: str = "mine") -> str:
 def daemons(machine: Machine) -> dict[str, int]:
     """The number of the process that serves each mount."""
     return {one["mount_point"]: one["pid"] for one in json.loads(machine.run(*STATUS))}
-
-
-def repacked(deb: Path, scratch: Path, target: Path) -> str:
-    """Make the same package once more with a higher version, and return that."""
-    subprocess.run(["dpkg-deb", "-R", deb, scratch], check=True)
-    control = scratch / "DEBIAN/control"
-    newer = f"{__version__}+newer"
-    control.write_text(control.read_text().replace(f": {__version__}\n", f": {newer}\n"))
-    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", scratch, target], check=True)
-    return newer
 
 
 def test_purge_leaves_nothing(installed: Machine) -> None:

@@ -67,6 +67,9 @@ def test_the_sdist_has_what_it_is_built_from(built: Path) -> None:
     assert len(sources) > 70
     assert sources <= names
     assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"} <= names
+    documents = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
+    assert len(documents) >= 6
+    assert documents <= names
     assert not [name for name in names if name.startswith(("tests/", "bench/", "release/"))]
     assert not [name for name in names if name.endswith((".c", ".so", ".pyc"))]
 
