@@ -338,9 +338,12 @@ class WritableOperations(LiveOperations):
         """Where *name* is to lie in the source, in a folder that exists."""
         path = self._view.place(folder)
         if self._view.lacks(folder):
-            mode = 0o777 & ~ctx.umask
+            place, mode = Place(b"", path), 0o777 & ~ctx.umask
             with suppress(FileExistsError):
-                await self._run(
-                    folder, self._changes.make_folder, Place(b"", path), mode, self._maker(ctx)
+                now = await self._run(
+                    folder, self._changes.make_folder, place, mode, self._maker(ctx)
                 )
+                # A look at the source that began before has not seen it.
+                entry = Entry(path, Kind.FOLDER, path, now.status)
+                self._view.did(self._library.root, place, entry, now.at)
         return Place(path, name)

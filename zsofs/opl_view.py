@@ -31,6 +31,10 @@ _FIRST_SECONDS = 20.0
 and the others as they are seen."""
 
 
+_Done = tuple[Place, Entry | None]
+"""What was done through the mount: this place is that now, or nothing."""
+
+
 class OplView:
     """All folders of the source as one collection. For the event loop."""
 
@@ -64,6 +68,9 @@ class OplView:
         self._seen_enough = trio.Event()
         self._folders: dict[bytes, Folder] = {}
         self._layout: Layout | None = None
+        self._looked_at: dict[bytes, float] = {}
+        self._done_since: list[_Done] = []
+        self._done_meanwhile: list[_Done] = []
         self._changed_ns: dict[bytes, int] = {}
         self._outdated = trio.Event()
         self._arranging = trio.Lock()
@@ -146,6 +153,8 @@ class OplView:
 
     def did(self, folder: Folder, place: Place, entry: Entry | None, at: float) -> None:
         """What *folder* shows of *place* is *entry* since the time *at*, or is deleted."""
+        self._done_since.append((place, entry))
+        self._done_meanwhile.append((place, entry))
         source = self._sources.get(place.folder)
         if source is None and folder.shown_path in DISC_FOLDERS:  # the first in a new DVD or CD
             root = self._sources[b""]
@@ -211,17 +220,21 @@ class OplView:
             if self._outdated.is_set():
                 self._outdated = trio.Event()
             root = self._library.root
-            collection = {
-                path: source.found.entries
+            found = {
+                path: source.found
                 for path, source in self._sources.items()
                 if source.found is not None
             }
+            self._done_meanwhile = []
+            collection = {path: one.entries for path, one in found.items()}
             layout = await self._workers.run(
                 _NO_DEVICE, arrange, collection, root.entry.status, self._titles
             )
             self._tell(layout)
             self._note_changes(layout)
             self._layout = layout
+            self._looked_at = {path: one.begun for path, one in found.items()}
+            self._done_since = self._done_meanwhile
             self._seen_enough.set()
             for folder in (root, *(root.children or {}).values()):
                 if isinstance(folder, Folder) and folder.shown_path in _ARRANGED:
@@ -255,10 +268,18 @@ class OplView:
         source = self._sources.get(folder.entry.path)
         found = source.found if source is not None else None
         status = found.status if found is not None else folder.entry.status
-        sources = [self._sources[path] for path in self._shown_in(folder)]
-        for shown in sources:  # the layout was made from what was known a while ago
-            entries = shown.with_own(entries)
-        begun = min((shown.found.begun for shown in sources if shown.found), default=-math.inf)
+        paths = self._shown_in(folder)
+        for path in paths:  # what no look has seen
+            entries = self._sources[path].with_own(entries)
+        entries = dict(entries)
+        for place, entry in self._done_since:  # and what one has seen since the layout was made
+            if place.folder not in paths:
+                continue
+            if entry is None:
+                entries.pop(place.name, None)
+            else:
+                entries[place.name] = entry
+        begun = min((self._looked_at.get(path, -math.inf) for path in paths), default=-math.inf)
         self._differ(self._library.update(folder, status, entries, begun))
         for node in (self._library.root.children or {}).values():
             if isinstance(node, Folder) and node.shown_path in DISC_FOLDERS:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import trio
 
 from zsofs.entry import Entry
-from zsofs.shown import Shown
+from zsofs.shown import Shown, folders_in
 from zsofs.survey import QUIET_SECONDS, Before, Found
 
 GATHER_SECONDS = 0.05
@@ -124,7 +124,11 @@ class SourceFolder:
         if self.found is None or self.shown is None:
             return
         self.found = replace(self.found, entries=self.with_own(self.found.entries))
-        self.shown = replace(self.shown, entries=self.with_own(self.shown.entries))
+        self.shown = replace(
+            self.shown,
+            entries=self.with_own(self.shown.entries),
+            folders=folders_in(self.found.entries),
+        )
 
     def with_own(self, entries: Mapping[bytes, Entry]) -> Mapping[bytes, Entry]:
         """*entries* after what was done through the mount and no look has seen yet.
