@@ -6,6 +6,8 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -17,6 +19,7 @@ from tests.mounting import (
     DATA,
     ZSOFS,
     Mount,
+    mounted,
     names,
     status_of,
     unmount,
@@ -266,16 +269,32 @@ def test_a_disk_mounted_on_a_folder_of_the_source(
 # A source that is not there yet
 
 
-def check_absent(made: Mount) -> None:
+def run_as(user: int, script: str, folder: Path) -> str:
+    """What a script says that another user runs in a folder, its errors too."""
+    return subprocess.run(
+        ["sh", "-c", script],
+        cwd=folder,
+        user=user,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        check=False,
+    ).stdout
+
+
+def check_absent(made: Mount, user: int | None = None) -> None:
     """A mount that has never seen its source: an empty one could make a mirror job delete."""
-    for ask in (os.listdir, lambda path: os.stat(path / "Game.iso")):
-        with pytest.raises(OSError) as caught:
-            ask(made.path)
-        assert caught.value.errno == errno.ENOMEDIUM
+    if user is None:
+        for ask in (os.listdir, lambda path: os.stat(path / "Game.iso")):
+            with pytest.raises(OSError) as caught:
+                ask(made.path)
+            assert caught.value.errno == errno.ENOMEDIUM
+    else:
+        assert "No medium found" in run_as(user, "LC_ALL=C ls 2>&1", made.path)
     assert stat.S_ISDIR(made.path.stat().st_mode)
     os.statvfs(made.path)
     status = status_of(made)
-    assert (status["source_state"], status["discs"]) == ("away", 0)
+    assert (status["source_state"], status["discs"]) == ("not there yet", 0)
     assert "No such file" in status["source_note"]
 
 
@@ -311,6 +330,62 @@ def test_a_source_for_open_ps2_loader_that_is_made_after_the_mount(
     shutil.copy(PS2_PACKED, tmp_path / "new" / "Game.zso")
     (tmp_path / "new").rename(late)
     wait_until(lambda: len(os.listdir(made.path / "CD")) == 1, "the disc")
+
+
+PATIENT = (
+    sys.executable,
+    "-c",
+    "import zsofs.follow\nzsofs.follow._AWAY_SECONDS = 1e9\nimport zsofs.cli\nzsofs.cli.main()",
+)
+"""A zsofs that looks for its source when it begins, and after that only when it is told to."""
+
+
+def test_a_reload_looks_for_a_source_that_was_not_there(tmp_path: Path, source: Path) -> None:
+    """And nothing else does at once: the first look is over when the status has its end."""
+    late = tmp_path / "late"
+    shutil.copy(PS2_PACKED, source / "Game.zso")
+    with mounted(late, tmp_path / "mnt", "--nofail", command=PATIENT) as made:
+        wait_until(lambda: status_of(made)["source_state"] == "not there yet", "the first look")
+        source.rename(late)
+        time.sleep(0.5)
+        assert status_of(made)["source_state"] == "not there yet"
+        subprocess.run([*ZSOFS, "reload", made.path], check=True)
+        assert status_of(made)["source_state"] == "there"
+        assert made.log_lines("the source folder is there now")
+        wait_for(made.path, "Game.iso")
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_source_that_comes_later_below_a_folder_that_the_user_cannot_read(
+    tmp_path: Path,
+) -> None:
+    """As in the folders of removable disks; what is above a source does not matter."""
+    above = tmp_path / "above"
+    above.mkdir(mode=0o711)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    late = above / "disk" / "zso"
+    words = ("--nofail", "--allow-other", "--setuid", "nobody")
+    with mounted(late, tmp_path / "mnt", *words) as made:
+        check_absent(made, user=65534)
+        late.mkdir(parents=True)
+        shutil.copy(PS2_PACKED, late / "Game.zso")
+        done = run_as(
+            65534, "for _ in $(seq 100); do ls Game.iso && exit; sleep 0.1; done", made.path
+        )
+        assert done == "Game.iso\n"
+
+
+def test_a_source_that_comes_later_by_a_symlink(tmp_path: Path, source: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    late = tmp_path / "folder" / "zso"
+    shutil.copy(PS2_PACKED, source / "Game.zso")
+    (source / "Same.zso").symlink_to(source / "Game.zso")
+    with mounted(late, tmp_path / "mnt", "--nofail") as made:
+        check_absent(made)
+        late.symlink_to(source)
+        wait_for(made.path, "Game.iso", "Same.iso")
+        check_bytes(made.path / "Same.iso", PS2)
 
 
 def test_what_nofail_is_not_for(tmp_path: Path) -> None:

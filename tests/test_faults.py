@@ -21,6 +21,7 @@ from tests.conftest import MountMaker
 from tests.faulty import ERRORS, HANDLERS, WRITABLE_HANDLERS
 from tests.mounting import DATA, ZSOFS, Mount, mounted, wait_for, wait_until
 from zsofs.fs import Operations
+from zsofs.fs_live import LiveOperations
 from zsofs.fs_writable import WritableOperations
 from zsofs.mounts import mounted_at
 
@@ -31,25 +32,28 @@ PLAIN = writers.content(30000, ["text"], seed=2)
 
 
 @pytest.mark.parametrize(
-    ("kind", "named", "others"),
+    ("kinds", "named", "others"),
     [
-        (Operations, HANDLERS, {"serve", "shrink_when_unused"}),
-        (WritableOperations, WRITABLE_HANDLERS, set()),
+        ((Operations,), HANDLERS, {"serve", "shrink_when_unused"}),
+        ((LiveOperations, WritableOperations), WRITABLE_HANDLERS, set()),
     ],
 )
-def test_every_handler_is_guarded(kind: type, named: tuple[str, ...], others: set[str]) -> None:
+def test_every_handler_is_guarded(
+    kinds: tuple[type, ...], named: tuple[str, ...], others: set[str]
+) -> None:
     """functools.wraps, which the guard uses, leaves the attribute __wrapped__."""
+    members = {name: member for kind in kinds for name, member in vars(kind).items()}
     handlers = {
         name
-        for name, member in vars(kind).items()
+        for name, member in members.items()
         if inspect.iscoroutinefunction(member) and hasattr(pyfuse3.Operations, name)
     }
     assert handlers >= set(named)
-    unguarded = {name for name in handlers if not hasattr(vars(kind)[name], "__wrapped__")}
+    unguarded = {name for name in handlers if not hasattr(members[name], "__wrapped__")}
     assert not unguarded
     public = {
         name
-        for name, member in vars(kind).items()
+        for name, member in members.items()
         if inspect.iscoroutinefunction(member) and not name.startswith("_")
     }
     assert public - handlers == others, "a coroutine that is no handler of pyfuse3"

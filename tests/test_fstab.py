@@ -155,6 +155,28 @@ def test_what_cannot_be_mounted(machine: Machine, library: Path, point: Path) ->
     unmount(point)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "# {source} {point} zsofs nofail 0 0",
+        "#{source} {point} zsofs nofail 0 0",
+        "{source}s {point} zsofs nofail 0 0",
+        "{source} {point}s zsofs nofail 0 0",
+        "{source} {point} ext4 nofail 0 0",
+        "{source} {point} zsofs ro,x-nofail 0 0",
+        "{source} {point} zsofs",
+        "",
+    ],
+)
+def test_what_fstab_does_not_say(machine: Machine, point: Path, line: str) -> None:
+    source = machine.folder / "late"
+    machine.fstab.write_text(line.format(source=source, point=point) + "\n")
+    done = machine.run(
+        f"mount --bind {machine.fstab} /etc/fstab\n/usr/sbin/mount.zsofs {source} {point} -o ro"
+    )
+    assert (done.returncode, "does not exist" in done.stderr) == (32, True), done.stderr
+
+
 @pytest.mark.parametrize("given", ["ro,nofail", "ro"])
 def test_a_source_that_comes_later(
     machine: Machine, library: Path, point: Path, given: str

@@ -1,6 +1,7 @@
 """Birth and death of a mount: readiness, signals, killed daemons, many rounds."""
 
 import errno
+import itertools
 import os
 import shlex
 import shutil
@@ -101,6 +102,32 @@ def test_a_signal_ends_it_with_a_reader_at_work(
     finally:
         with suppress(OSError):  # its flush finds nobody
             os.close(fd)
+
+
+@pytest.mark.parametrize("words", [(), ("--setuid", "nobody")])
+def test_signals_that_come_while_it_ends_change_nothing(
+    disc_source: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """As those of a terminal that is closed, which come twice."""
+    for folder in (disc_source, tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    point = tmp_path / "mnt"
+    for first, later in itertools.product(
+        (signal.SIGTERM, signal.SIGINT), (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    ):
+        daemon = subprocess.Popen([*ZSOFS, "mount", "-q", "-f", *words, disc_source, point])
+        try:
+            wait_until(lambda: mounted_at(os.fsencode(point)) is not None, "the mount")
+            daemon.send_signal(first)
+            while daemon.poll() is None:
+                daemon.send_signal(later)
+                time.sleep(0.002)
+            assert daemon.returncode == 0, (first, later)
+            assert not point.exists()
+        finally:
+            daemon.kill()
+            daemon.wait()
+            unmount(point)
 
 
 def test_a_killed_daemon_fails_loudly_and_the_next_mount_cleans_up(

@@ -1,9 +1,9 @@
-"""Going to the background: the command returns when the mount is usable, not before."""
+"""A daemon's beginning and end: the command returns when the mount is usable, not before."""
 
 import os
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 _READY = b"r"
@@ -45,6 +45,15 @@ def leave_terminal() -> None:
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
     os.close(nowhere)
+
+
+def end_undisturbed(signals: Iterable[int]) -> None:
+    """Have *signals* change nothing any more: the process ends in order already.
+
+    A handler of Python's would not do: the interpreter takes those away before it has ended itself.
+    """
+    for number in signals:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _run_child(run: Callable[[Callable[[], None]], int], write_end: int) -> int:

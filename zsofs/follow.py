@@ -257,8 +257,9 @@ class Follower:
                     self._watch(folder, watch)
             if not folder.dropped:
                 self._outdate_replaced(folder, found)
+                is_first = folder.found is None
                 folder.looked_at(found, shown)
-                self._came_back(folder)
+                self._came_back(folder, is_first=is_first)
                 self.changed(folder)
         except (OSError, ZsofsError) as error:
             folder.failed(error)
@@ -273,7 +274,7 @@ class Follower:
                 self._early.clear()
             folder.look = None
             look.done.set()
-        if folder.is_stale:
+        if folder.is_stale and not (self.away and not folder.path):
             self._set_due(folder, folder.due_after_change())
         self._set_due(folder, folder.due_by_itself())
 
@@ -361,9 +362,12 @@ class Follower:
         folder.outdate()
         self._set_due(folder, time.monotonic() + _AWAY_SECONDS)
 
-    def _came_back(self, folder: SourceFolder) -> None:
+    def _came_back(self, folder: SourceFolder, *, is_first: bool) -> None:
         if self.away and not folder.path:
-            log.warning("the source folder is back")
+            if is_first:
+                log.warning("the source folder is there now")
+            else:
+                log.warning("the source folder is back")
             self.away = ""
             self._outdate_all()
 

@@ -1,4 +1,4 @@
-"""The FUSE requests that change something, for a mount in which all but the discs may be changed.
+"""The FUSE requests that change names and attributes, where all but the discs may be changed.
 
 The order is always the same: what must not be is refused, a thread makes the change in the source,
 and then, in one go of the event loop, library and view take it, so that no look at the source that
@@ -6,13 +6,11 @@ began before undoes it.
 """
 
 import errno
-import logging
 import os
 import stat
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
 
 import pyfuse3
 from pyfuse3 import (
@@ -20,35 +18,30 @@ from pyfuse3 import (
     FileHandleT,
     FileInfo,
     FileNameT,
-    FUSEError,
     InodeT,
     RequestContext,
     SetattrFields,
 )
 
 from zsofs.appearance import Appearance
-from zsofs.changes import Changes, Maker, Wanted
+from zsofs.changes import Maker, Wanted
 from zsofs.entry import Entry, Kind
 from zsofs.errors import StaleNodeError
-from zsofs.fs import Operations, Reader, View
+from zsofs.fs import View
+from zsofs.fs_live import LiveOperations, info_of
 from zsofs.guard import guarded
-from zsofs.handles import Handle, Handles
+from zsofs.handles import Handle
 from zsofs.library import Library
-from zsofs.live import LiveFile, Seen, seen
+from zsofs.live import Seen, seen
 from zsofs.names import may_be_disc
 from zsofs.node import Folder, Node
 from zsofs.reads import Reads
-from zsofs.rules import Rules
 from zsofs.selection import Selection
 from zsofs.source import Place
 from zsofs.workers import Workers
 
-log = logging.getLogger(__name__)
 
-R = TypeVar("R")
-
-
-class WritableOperations(Operations):
+class WritableOperations(LiveOperations):
     """The mount, writable but for discs."""
 
     def __init__(
@@ -63,16 +56,8 @@ class WritableOperations(Operations):
         serves_as_root: bool,
     ) -> None:
         """*selection* says what is shown at all; *serves_as_root*, whether files can be given."""
-        super().__init__(library, appearance, view, reads, workers)
-        self._rules = Rules(library, view, selection)
+        super().__init__(library, appearance, view, reads, workers, selection)
         self._serves_as_root = serves_as_root
-        self._changes = Changes(library.tree)
-        self._live = Handles()
-
-    def readers(self) -> list[Reader]:
-        """Who has what open; one entry for each handle."""
-        live = [Reader(handle.pid, handle.node.name) for handle in self._live]
-        return super().readers() + live
 
     # Attributes
 
@@ -178,7 +163,7 @@ class WritableOperations(Operations):
         else:
             handle = await self._open_live(node, flags, ctx)
         self._library.remember(handle.node)
-        return _info(handle), self._appearance.attributes(handle.node)
+        return info_of(handle), self._appearance.attributes(handle.node)
 
     @guarded
     async def mknod(
@@ -279,64 +264,6 @@ class WritableOperations(Operations):
         self._view.did(folder, old, None, now.at)
         self._view.did(new_folder, new, entry, now.at)
 
-    # Contents
-
-    @guarded
-    async def open(self, inode: InodeT, flags: int, ctx: RequestContext) -> FileInfo:
-        """Open a file: one that may be changed on a descriptor of its own, a disc for reading."""
-        node = self._library.node(inode)
-        if self._library.may_change(node):
-            return _info(await self._open_live(node, flags, ctx))
-        if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC):
-            self._rules.refuse_unchangeable(node)
-        return await self._open_to_read(node, ctx)
-
-    @guarded
-    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
-        """Bytes of an open file; those of a disc are sent before anything else runs."""
-        handle = self._live.get(fh)
-        if handle is None:
-            return await self._read(fh, off, size)
-        live = handle.live
-        counters = self._reads.statistics.of(handle.node.name)
-        counters.requests += 1
-        found = live.read_now(off, size)
-        if found is None:
-            found = await self._run(handle.node, live.read, off, size)
-        counters.bytes += len(found)
-        return found
-
-    @guarded
-    async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
-        """Write to the source; it is on the disk when the system writes it there, or at fsync."""
-        handle = self._live.get(fh)
-        if handle is None:  # the kernel writes only to what it opened for that
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        node = handle.node
-        try:
-            count, now = await self._run(node, handle.live.write, off, buf, node.size)
-        except OSError as error:
-            if handle.live.told != error.errno:  # a full disk is one line, not one for each write
-                handle.live.told = error.errno
-                log.warning("%s: cannot be written to: %s", node.name, error.strerror)
-            raise FUSEError(error.errno or errno.EIO) from None
-        self._changed(node, now)
-        return count
-
-    @guarded
-    async def flush(self, fh: FileHandleT) -> None:
-        """A program closes a file."""
-        handle = self._live.get(fh)
-        if handle is not None and handle.live.writable:
-            await self._run(handle.node, handle.live.flush)
-
-    @guarded
-    async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
-        """Return when all that was written is on the disk."""
-        handle = self._live.get(fh)
-        if handle is not None:
-            await self._run(handle.node, lambda: handle.live.sync(only_data=datasync))
-
     @guarded
     async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
         """Return when the names in a folder are on the disk."""
@@ -344,19 +271,7 @@ class WritableOperations(Operations):
         if not self._view.lacks(folder):
             await self._run(folder, self._changes.sync_folder, self._view.place(folder))
 
-    @guarded
-    async def release(self, fh: FileHandleT) -> None:
-        """Close a handle."""
-        handle = self._live.get(fh)
-        if handle is None:
-            await self._release_reader(fh)
-        else:
-            await self._release(handle)
-
     # What the requests share
-
-    async def _run(self, node: Node, function: Callable[..., R], *args: object) -> R:
-        return await self._workers.run(node.entry.status.st_dev, function, *args)
 
     async def _child(self, parent: InodeT, name: bytes) -> tuple[Folder, Node]:
         folder = self._library.folder(parent)
@@ -380,33 +295,6 @@ class WritableOperations(Operations):
             raise
         return self._keep(self._made(folder, place, now), live, ctx)
 
-    async def _open_live(self, node: Node, flags: int, ctx: RequestContext) -> Handle:
-        self._rules.refuse_unchangeable(node)
-        self._take_descriptor()
-        try:
-            live, now = await self._run(
-                node, self._changes.open, node.entry.path, flags, node.entry.status
-            )
-        except BaseException as error:
-            self._give_descriptor()
-            if isinstance(error, StaleNodeError) and node.parent is not None:
-                self._view.outdate(node.parent, node.entry.name)
-            raise
-        self._changed(node, now)
-        return self._keep(node, live, ctx)
-
-    def _keep(self, node: Node, live: LiveFile, ctx: RequestContext) -> Handle:
-        handle = Handle(next(self._numbers), node, live, ctx.pid)
-        self._live.add(handle)
-        return handle
-
-    async def _release(self, handle: Handle) -> None:
-        self._live.remove(handle)
-        try:
-            await self._run(handle.node, handle.live.close)
-        finally:
-            self._give_descriptor()
-
     async def _remove(self, parent: InodeT, name: bytes, function: Callable[[Place], None]) -> None:
         folder, node = await self._child(parent, name)
         self._rules.refuse_disc(folder, name, node)
@@ -422,12 +310,6 @@ class WritableOperations(Operations):
         node = self._library.put(folder, place.name, entry, now.at)
         self._view.did(folder, place, entry, now.at)
         return node
-
-    def _changed(self, node: Node, now: Seen) -> None:
-        """Take what a file is after a change; older looks at it do not count any more."""
-        self._library.take_status(node, now.status, now.at)
-        if node.parent is not None and not (node.removed or isinstance(node, Folder)):
-            self._view.outdate(node.parent, node.entry.name)
 
     def _maker(self, ctx: RequestContext) -> Maker:
         """Whom new files are to belong to."""
@@ -462,8 +344,3 @@ class WritableOperations(Operations):
                     folder, self._changes.make_folder, Place(b"", path), mode, self._maker(ctx)
                 )
         return Place(path, name)
-
-
-def _info(handle: Handle) -> FileInfo:
-    """What the kernel is told of a handle: others may change the file, so it keeps no pages."""
-    return FileInfo(fh=FileHandleT(handle.number), keep_cache=False)

@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from zsofs import fuse_kernel, privileges
-from zsofs.daemon import leave_terminal
+from zsofs.daemon import end_undisturbed, leave_terminal
 from zsofs.errors import FuseError, ZsofsError
 from zsofs.mountpoint import is_dead
 from zsofs.privileges import Account
@@ -112,7 +112,10 @@ def keep(
         _serve(who, load, Held(fd, there))
     there.close()
     os.close(fd)
-    return _Keeper(settings, child, here, woken, background=background).run()
+    try:
+        return _Keeper(settings, child, here, woken, background=background).run()
+    finally:
+        end_undisturbed(_PASSED_ON)
 
 
 def _serve(who: Account, load: Callable[[], Callable[[Held], int]], held: Held) -> NoReturn:
@@ -121,7 +124,6 @@ def _serve(who: Account, load: Callable[[], Callable[[Held], int]], held: Held) 
         signal.set_wakeup_fd(-1)
         for number in (*_PASSED_ON, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         serve = load()
         privileges.become(who)
         code = serve(held)

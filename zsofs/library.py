@@ -12,6 +12,7 @@ Everything here but :meth:`Library.open` belongs to the event loop.
 
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -49,7 +50,7 @@ class Library:
         """*writable* says whether what is no disc may be changed through the mount."""
         self.tree = tree
         self._writable = writable
-        entry = Entry(b"", Kind.FOLDER, b"", tree.stat_root())
+        entry = Entry(b"", Kind.FOLDER, b"", tree.stat(b"") if tree.was_seen else _no_status())
         self.root = Folder(ROOT_NUMBER, entry, None, b"")
         self.root.listed = True
         self.dropped: Callable[[Folder], None] = lambda folder: None
@@ -318,6 +319,13 @@ class Library:
         for child in (children or {}).values():
             child.listed = False
             self._drop_if_unused(child)
+
+
+def _no_status() -> os.stat_result:
+    """Of a source that is not there yet: a folder into which whoever may use the mount may look."""
+    ids = os.geteuid(), os.getegid()
+    dates = {f"st_{which}time_ns": 0 for which in "amc"}
+    return os.stat_result((stat.S_IFDIR | 0o555, 0, 0, 1, *ids, 0, 0, 0, 0), dates | {"st_rdev": 0})
 
 
 def _changed_names(before: Mapping[bytes, Node], after: Mapping[bytes, Node]) -> Iterable[bytes]:

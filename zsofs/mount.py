@@ -16,6 +16,7 @@ from zsofs._blocks import start_helpers
 from zsofs.answers import ControlSocket
 from zsofs.background import in_background
 from zsofs.catalog import Catalog, default_catalog_file
+from zsofs.daemon import end_undisturbed
 from zsofs.errors import FuseError
 from zsofs.fs import Operations
 from zsofs.fuse_kernel import abort, raise_limits
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 _END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _REPORT_SIGNAL = signal.SIGUSR1
 _RELOAD_SIGNAL = signal.SIGHUP
+_SIGNALS = (*_END_SIGNALS, _REPORT_SIGNAL, _RELOAD_SIGNAL)
 
 
 def serve(
@@ -61,7 +63,10 @@ def serve(
         server = Server(settings, tree, catalog)
         supervision = Supervision(notifier, settings.mount_point, server.status)
         server.around_reload = supervision.reload
-        trio.run(_run, server, settings, ready, supervision, held)
+        try:
+            trio.run(_run, server, settings, ready, supervision, held)
+        finally:
+            end_undisturbed(_SIGNALS)
         server.report(logging.INFO)
 
 
@@ -72,9 +77,14 @@ async def _run(
     supervision: Supervision,
     held: Held | None,
 ) -> None:
-    signals = (*_END_SIGNALS, _REPORT_SIGNAL, _RELOAD_SIGNAL)
-    # From before the mount exists to after it has gone, a signal asks for an orderly end.
-    with trio.open_signal_receiver(*signals) as received:
+    # From before the mount exists, a signal asks for an orderly end; those that come when it is
+    # under way already change nothing.
+    early: list[int] = []
+    for number in _SIGNALS:
+        signal.signal(number, lambda number, _: early.append(number))
+    with trio.open_signal_receiver(*_SIGNALS) as received:
+        for missed in early:
+            signal.raise_signal(missed)
         _mount(server.operations, settings, held)
         with ControlSocket(settings.mount_point, server.answer) as control:
             try:

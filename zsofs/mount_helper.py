@@ -69,22 +69,28 @@ def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, bool]:
     parsed = arguments.parse(["mount", "-o", ",".join(options), "--", *folders])
     parsed.paths = [os.path.abspath(path) for path in paths]
     parsed.announce = "-v" in said
-    parsed.nofail = parsed.nofail or _fstab_says_nofail(parsed.paths[1])
+    parsed.nofail = parsed.nofail or _fstab_says_nofail(*parsed.paths)
     return parsed, "-f" in said
 
 
-def _fstab_says_nofail(point: str) -> bool:
-    """Whether fstab has the word for the mount at *point*: systemd does not hand it on."""
+def _fstab_says_nofail(source: str, point: str) -> bool:
+    """Whether fstab has the word for this mount: systemd does not hand it on."""
     try:
         lines = _FSTAB.read_bytes().splitlines()
     except OSError:
         return False
-    wanted = real_path(point)
     for line in lines:
-        match line.split():
-            case [_, path, kind, options, *_] if os.fsdecode(kind) in _TYPES:
-                if b"nofail" in options.split(b",") and wanted == real_path(
-                    os.fsdecode(unescape(path))
-                ):
-                    return True
+        match [os.fsdecode(unescape(field)) for field in line.split()]:
+            case [what, where, kind, options, *_] if (
+                kind in _TYPES
+                and "nofail" in options.split(",")
+                and _are_same(what, source)
+                and _are_same(where, point)
+            ):
+                return True
     return False
+
+
+def _are_same(one: str, other: str) -> bool:
+    """Whether two paths mean the same; only if they differ it is asked where they lead."""
+    return os.path.normpath(one) == os.path.normpath(other) or real_path(one) == real_path(other)

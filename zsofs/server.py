@@ -6,7 +6,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from zsofs.cache import ExtentCache
 from zsofs.catalog import Catalog
 from zsofs.census import Census
 from zsofs.crews import Crews
-from zsofs.errors import UsageError
+from zsofs.errors import UsageError, ZsofsError
 from zsofs.follow import Follower
 from zsofs.fs import Operations, Reader, View
 from zsofs.fs_writable import WritableOperations
@@ -80,6 +80,7 @@ class Server:
             view = self._opl_view = OplView(*parts, workers, titles)
         else:
             view = PlainView(*parts)
+        self._view = view
         appearance = Appearance(self._library, settings.uid, settings.gid, settings.umask)
         common = self._library, appearance, view, self._reads, workers
         self.operations = (
@@ -97,11 +98,17 @@ class Server:
             await nursery.start(self._follower.serve)
             if self._opl_view is not None:
                 nursery.start_soon(self._opl_view.serve)
+            elif not self._library.tree.was_seen:  # else it is looked for when somebody asks
+                nursery.start_soon(in_background, self._look_for_source)
             nursery.start_soon(self._invalidations.serve)
             nursery.start_soon(in_background, self._reads.give_back_when_idle)
             nursery.start_soon(in_background, self.operations.shrink_when_unused)
             await self.operations.serve()
             nursery.cancel_scope.cancel()
+
+    async def _look_for_source(self) -> None:
+        with suppress(OSError, ZsofsError):  # the log has it
+            await self._view.up_to_date(self._library.root)
 
     async def drain(self) -> None:
         """Get ready for the end, while requests are still answered: let those under way end."""
@@ -155,6 +162,11 @@ class Server:
                     " one version"
                 )
 
+    def _source_state(self) -> str:
+        if not self._follower.away:
+            return "there"
+        return "away" if self._library.tree.was_seen else "not there yet"
+
     def status(self) -> dict[str, Any]:
         """What the mount says about itself."""
         settings, count, total = (
@@ -174,7 +186,7 @@ class Server:
             "exclude": settings.exclude,
             "show_raw": settings.show_raw,
             "writable": settings.writable,
-            "source_state": "away" if self._follower.away else "there",
+            "source_state": self._source_state(),
             "source_note": self._follower.away,
             "following": self._follower.following,
             "discs": count.discs,

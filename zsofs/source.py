@@ -88,28 +88,19 @@ class SourceTree:
     No descriptor of it is kept, so that its file system can be unmounted while nobody reads.
 
     Attributes:
-        path: its absolute path without symlinks, as when zsofs began.
+        path: its absolute path without symlinks, as when it was first seen.
+        was_seen: whether it has been there.
     """
 
     def __init__(self, path: bytes) -> None:
+        self._given = path
         self.path = os.path.realpath(path)
-        self._prefix = self.path.rstrip(b"/") + b"/"
+        self.was_seen = os.path.isdir(self.path)
 
     def stat(self, path: bytes) -> os.stat_result:
         """What lstat says of *path*."""
         with self.step(path) as fd:
             return os.fstat(fd)
-
-    def stat_root(self) -> os.stat_result:
-        """What stat says of the source; while that is missing, of the folder it will lie in."""
-        path = self.path
-        while True:
-            try:
-                return os.stat(path)
-            except OSError:
-                if path == b"/":
-                    raise
-                path = os.path.dirname(path)
 
     def statvfs(self) -> os.statvfs_result:
         """Room on the file system of the source folder."""
@@ -167,9 +158,10 @@ class SourceTree:
                 hops += 1
                 if target.startswith(b"/"):
                     done = []
-                    if not (target + b"/").startswith(self._prefix):
+                    prefix = self.path.rstrip(b"/") + b"/"
+                    if not (target + b"/").startswith(prefix):
                         return None
-                    target = target[len(self._prefix) :]
+                    target = target[len(prefix) :]
                 if hops > _MAX_HOPS:
                     return None
                 todo += target.split(b"/")[::-1]
@@ -178,10 +170,18 @@ class SourceTree:
     def _is_link(self, path: bytes) -> bool:
         return stat.S_ISLNK(self.stat(path).st_mode)
 
+    def _open_root(self) -> int:
+        if self.was_seen:
+            return os.open(self.path, _STEP | os.O_DIRECTORY)
+        path = os.path.realpath(self._given)  # a symlink in it may lie on a disk that comes later
+        fd = os.open(path, _STEP | os.O_DIRECTORY)
+        self.path, self.was_seen = path, True
+        return fd
+
     @contextmanager
     def step(self, path: bytes) -> Iterator[int]:
         """An O_PATH descriptor of *path*, reached step by step."""
-        fd = os.open(self.path, _STEP | os.O_DIRECTORY)
+        fd = self._open_root()
         try:
             for part in path.split(b"/") if path else ():
                 if part in (b"", b".", b".."):

@@ -115,8 +115,8 @@ class _Reply:
 
 def _facts(said: _Reply) -> Iterator[tuple[str, str]]:
     source, note = said.text("source"), said.text("source_note")
-    if said.text("source_state") == "away":
-        source += " is away at present"
+    state = said.text("source_state")
+    source += {"away": " is away at present", "not there yet": " is not there yet"}.get(state, "")
     yield "source", f"{source}: {note}" if note else source
     following = said.text("following")
     yield "changes", _FOLLOWING.get(following, following)

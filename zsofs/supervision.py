@@ -20,7 +20,11 @@ _TRY_AGAIN_SECONDS = 0.5
 
 
 class Supervision:
-    """The tasks that tell it."""
+    """The tasks that tell it.
+
+    Attributes:
+        is_ready: whether the mount has been listed.
+    """
 
     def __init__(
         self, notifier: Notifier, mount_point: bytes, state: Callable[[], Mapping[str, Any]]
@@ -35,7 +39,7 @@ class Supervision:
         self._notifier = notifier
         self._mount_point = mount_point
         self._state = state
-        self._is_ready = trio.Event()
+        self.is_ready = False
         self._is_stopping = False
         self._reloads = 0
 
@@ -46,15 +50,14 @@ class Supervision:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(in_background, self._feed_watchdog)
             await self._wait_until_listed()
-            self._tell_state()
-            self._notifier.ready()
-            self._is_ready.set()
+            self._tell_ready()
+            self.is_ready = True
             nursery.start_soon(in_background, self._keep_telling_state)
 
     @contextmanager
     def reload(self) -> Iterator[None]:
         """While the source is looked at again: tell so, and when the last of several is done."""
-        if not self._is_ready.is_set():  # there is nothing to go back to
+        if self._is_stopping or not self.is_ready:  # there is nothing to go back to
             yield
             return
         if not self._reloads:
@@ -64,9 +67,8 @@ class Supervision:
             yield
         finally:
             self._reloads -= 1
-            if not self._reloads and not self._is_stopping:
-                self._tell_state()
-                self._notifier.ready()
+            if not self._reloads:
+                self._tell_ready()
 
     def stop(self) -> None:
         """Tell that the mount ends."""
@@ -102,6 +104,11 @@ class Supervision:
             await trio.sleep(_STATUS_SECONDS)
             self._tell_state()
 
+    def _tell_ready(self) -> None:
+        if not self._is_stopping:
+            self._tell_state()
+            self._notifier.ready()
+
     def _tell_state(self) -> None:
         self._notifier.status(state_line(self._state()))
 
@@ -117,8 +124,8 @@ def state_line(state: Mapping[str, Any]) -> str:
     parts = [counted(state["discs"], "disc")]
     if state["copying"]:
         parts.append(f"{state['copying']:,} being copied")
-    if state["source_state"] == "away":
-        parts.append("the source is away")
+    if state["source_state"] != "there":
+        parts.append(f"the source is {state['source_state']}")
     parts.append(counted(len({reader["pid"] for reader in state["readers"]}), "reader"))
     cache = state["cache"]
     if cache["lookups"]:

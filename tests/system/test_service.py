@@ -277,7 +277,9 @@ def test_a_disk_that_is_late(service: Installed) -> None:
     machine = service.machine
     machine.run("systemctl", "mask", "--runtime", "--now", "srv-disk.mount")
     machine.run("systemctl", "restart", GAMES)
-    wait_until(lambda: "the source is away" in service.show("StatusText"), "the status line", 30)
+    wait_until(
+        lambda: "the source is not there yet" in service.show("StatusText"), "the status line", 30
+    )
     assert service.show("ActiveState") == "active"
     assert "No medium found" in machine.try_run("ls", "/srv/iso", user="me").stderr
     before = service.daemon()

@@ -1,0 +1,162 @@
+"""The FUSE requests to open files that may change: what is written goes to the source, and at once.
+
+Discs are read as in any mount.
+"""
+
+import errno
+import logging
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from pyfuse3 import FileHandleT, FileInfo, FUSEError, InodeT, RequestContext
+
+from zsofs.appearance import Appearance
+from zsofs.changes import Changes
+from zsofs.errors import StaleNodeError
+from zsofs.fs import Operations, Reader, View
+from zsofs.guard import guarded
+from zsofs.handles import Handle, Handles
+from zsofs.library import Library
+from zsofs.live import LiveFile, Seen
+from zsofs.node import Folder, Node
+from zsofs.reads import Reads
+from zsofs.rules import Rules
+from zsofs.selection import Selection
+from zsofs.workers import Workers
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+
+class LiveOperations(Operations):
+    """The mount, with files that change while they are open; their names stay as they are."""
+
+    def __init__(
+        self,
+        library: Library,
+        appearance: Appearance,
+        view: View,
+        reads: Reads,
+        workers: Workers,
+        selection: Selection,
+    ) -> None:
+        """*selection* says what is shown at all."""
+        super().__init__(library, appearance, view, reads, workers)
+        self._rules = Rules(library, view, selection)
+        self._changes = Changes(library.tree)
+        self._live = Handles()
+
+    def readers(self) -> list[Reader]:
+        """Who has what open; one entry for each handle."""
+        live = [Reader(handle.pid, handle.node.name) for handle in self._live]
+        return super().readers() + live
+
+    @guarded
+    async def open(self, inode: InodeT, flags: int, ctx: RequestContext) -> FileInfo:
+        """Open a file: one that may be changed on a descriptor of its own, a disc for reading."""
+        node = self._library.node(inode)
+        if self._library.may_change(node):
+            return info_of(await self._open_live(node, flags, ctx))
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC):
+            self._rules.refuse_unchangeable(node)
+        return await self._open_to_read(node, ctx)
+
+    @guarded
+    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+        """Bytes of an open file; those of a disc are sent before anything else runs."""
+        handle = self._live.get(fh)
+        if handle is None:
+            return await self._read(fh, off, size)
+        live = handle.live
+        counters = self._reads.statistics.of(handle.node.name)
+        counters.requests += 1
+        found = live.read_now(off, size)
+        if found is None:
+            found = await self._run(handle.node, live.read, off, size)
+        counters.bytes += len(found)
+        return found
+
+    @guarded
+    async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
+        """Write to the source; it is on the disk when the system writes it there, or at fsync."""
+        handle = self._live.get(fh)
+        if handle is None:  # the kernel writes only to what it opened for that
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        node = handle.node
+        try:
+            count, now = await self._run(node, handle.live.write, off, buf, node.size)
+        except OSError as error:
+            if handle.live.told != error.errno:  # a full disk is one line, not one for each write
+                handle.live.told = error.errno
+                log.warning("%s: cannot be written to: %s", node.name, error.strerror)
+            raise FUSEError(error.errno or errno.EIO) from None
+        self._changed(node, now)
+        return count
+
+    @guarded
+    async def flush(self, fh: FileHandleT) -> None:
+        """A program closes a file."""
+        handle = self._live.get(fh)
+        if handle is not None and handle.live.writable:
+            await self._run(handle.node, handle.live.flush)
+
+    @guarded
+    async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
+        """Return when all that was written is on the disk."""
+        handle = self._live.get(fh)
+        if handle is not None:
+            await self._run(handle.node, lambda: handle.live.sync(only_data=datasync))
+
+    @guarded
+    async def release(self, fh: FileHandleT) -> None:
+        """Close a handle."""
+        handle = self._live.get(fh)
+        if handle is None:
+            await self._release_reader(fh)
+        else:
+            await self._release(handle)
+
+    # What the requests share
+
+    async def _run(self, node: Node, function: Callable[..., R], *args: object) -> R:
+        return await self._workers.run(node.entry.status.st_dev, function, *args)
+
+    async def _open_live(self, node: Node, flags: int, ctx: RequestContext) -> Handle:
+        self._rules.refuse_unchangeable(node)
+        self._take_descriptor()
+        try:
+            live, now = await self._run(
+                node, self._changes.open, node.entry.path, flags, node.entry.status
+            )
+        except BaseException as error:
+            self._give_descriptor()
+            if isinstance(error, StaleNodeError) and node.parent is not None:
+                self._view.outdate(node.parent, node.entry.name)
+            raise
+        self._changed(node, now)
+        return self._keep(node, live, ctx)
+
+    def _keep(self, node: Node, live: LiveFile, ctx: RequestContext) -> Handle:
+        handle = Handle(next(self._numbers), node, live, ctx.pid)
+        self._live.add(handle)
+        return handle
+
+    async def _release(self, handle: Handle) -> None:
+        self._live.remove(handle)
+        try:
+            await self._run(handle.node, handle.live.close)
+        finally:
+            self._give_descriptor()
+
+    def _changed(self, node: Node, now: Seen) -> None:
+        """Take what a file is after a change; older looks at it do not count any more."""
+        self._library.take_status(node, now.status, now.at)
+        if node.parent is not None and not (node.removed or isinstance(node, Folder)):
+            self._view.outdate(node.parent, node.entry.name)
+
+
+def info_of(handle: Handle) -> FileInfo:
+    """What the kernel is told of a handle: others may change the file, so it keeps no pages."""
+    return FileInfo(fh=FileHandleT(handle.number), keep_cache=False)
