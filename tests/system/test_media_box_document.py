@@ -251,7 +251,7 @@ def power_cuts(box: Box) -> None:
     machine.boot("srv-disk.mount", "systemd-fsck@dev-disk-by\\x2dlabel-GAMES.service")
     assert " /srv/disk " not in machine.run("cat", "/proc/self/mountinfo")
     assert box.do(f"systemctl is-active {GAMES}") == "active\n"
-    assert box.state() == "away"
+    assert box.state() == "not there yet"
     assert "No medium found" in box.machine.try_run("ls", ISO).stderr
     box.do(f"mkdir -p {Path(DISK).parent}; ln -s /dev/later {DISK}")
     box.do(box.document.commands("Taking the disk out, and putting it in again")[1])
