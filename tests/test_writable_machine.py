@@ -170,6 +170,8 @@ class Machine(RuleBasedStateMachine):
     def stat_open(self, number: int) -> None:
         def act(fd: int) -> object:
             status = os.fstat(fd)
+            if stat.S_ISDIR(status.st_mode):  # whose links and sizes are each file system's own
+                return status.st_mode
             return status.st_size, status.st_mode, status.st_nlink
 
         self.on_handle(number, act)
