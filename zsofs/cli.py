@@ -245,7 +245,7 @@ def _umount(options: argparse.Namespace) -> int:
 
 
 def _reload(options: argparse.Namespace) -> int:
-    from zsofs.control import ask
+    from zsofs.asking import ask
     from zsofs.mountpoint import real_path
 
     ask(real_path(options.mount_point), "reload")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from zsofs import log
+from zsofs.asking import ask
 from zsofs.catalog import Catalog, default_catalog_file
-from zsofs.control import ask
 from zsofs.entry import Entry
 from zsofs.errors import ControlError, SourceError, ZsofsError, reason
 from zsofs.mountpoint import FILE_SYSTEM_TYPE, check_source, real_path
