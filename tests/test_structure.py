@@ -85,6 +85,7 @@ ALLOWED: dict[str, set[str]] = {
         "mounts",
         "names",
         "opl_layout",
+        "privileges",
         "selection",
         "shown",
         "source",
