@@ -447,6 +447,7 @@ def test_what_a_user_put_over_a_runtime_folder_does_not_hold_root_up(
     for folder in (source, tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
     put_game(source / "Game.zso", 1)
+    shutil.chown(source / "Game.zso", 65534, 65534)
     home = tmp_path / "home"
     for folder in (home, home / "mnt", home / "elsewhere"):
         folder.mkdir(mode=0o700)
@@ -467,8 +468,10 @@ mount -t tmpfs none /run
 mkdir -p /run/user/65534
 chown 65534:65534 /run/user/65534
 {user} XDG_RUNTIME_DIR={home}/elsewhere {zsofs} mount -f -q --allow-other {source} \\
-    /run/user/65534/zsofs &
-until mountpoint -q /run/user/65534/zsofs; do sleep 0.1; done
+    {home}/over &
+until mountpoint -q {home}/over; do sleep 0.1; done
+mkdir /run/user/65534/zsofs
+mount --move {home}/over /run/user/65534/zsofs
 ls /run/user/65534/zsofs >/dev/null
 {user} XDG_RUNTIME_DIR=/none {zsofs} mount -q {source} {home}/mnt
 kill -STOP $!

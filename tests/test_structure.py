@@ -68,7 +68,7 @@ ALLOWED: dict[str, set[str]] = {
     "log": set(),
     "demo": set(),
     "settings": set(),
-    "mountpoint": {"errors", "mounts"},
+    "mountpoint": {"control", "errors", "mounts"},
     "mounts": set(),
     "reach": {"mounts"},
     "control": set(),

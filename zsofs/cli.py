@@ -80,7 +80,9 @@ def _mount(options: argparse.Namespace) -> int:
         source = _check_source(source_paths, options)
     mountpoint.check_fuse(options.allow_other)
     log.to_terminal(_level(options))
-    prepared, made = mountpoint.prepare_mount_point(point, source)
+    prepared, made = mountpoint.prepare_mount_point(
+        point, source, os.geteuid() if who is None else who.user
+    )
     try:
         with privileges.acting_as(who):
             _log_to_file(options, prepared)
