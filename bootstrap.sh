@@ -343,8 +343,21 @@ link_is_ours() {
     esac
 }
 
-has_services() {
-    grep -q "^ExecStart=$link " "$unit" 2>/dev/null
+# starts_it UNIT: whether that starts what is installed. A user's own may be anything, such as on a share
+# that hangs.
+starts_it() {
+    quoted=$(printf '%s\n' "$link" | sed -e 's/%/%%/g') # as it is where it has a blank
+    [ -f "$1" ] &&
+        timeout 10 grep -qF -e "ExecStart=$link " -e "ExecStart=\"$quoted\" " -- "$1" 2>/dev/null
+}
+
+# As root: the users who have made services for themselves, one a line.
+users_with_services() {
+    [ "$(id -u)" = 0 ] || return 0
+    { getent passwd 2>/dev/null || cat /etc/passwd; } |
+        while IFS=: read -r user _ _ _ _ home _; do
+            ! starts_it "$home/.config/systemd/user/zsofs@.service" || printf '%s\n' "$user"
+        done
 }
 
 # The new version is built beside the old one; the link changes when it works.
@@ -383,10 +396,14 @@ install_zsofs() {
         [ "$old" = "$new" ] || rm -rf "$old"
     done
     say "installed: $link"
-    if has_services; then
+    if starts_it "$unit"; then
         say "services go on with the version before; start each anew, or all with:" \
             "systemctl$for_user restart 'zsofs@*'"
     fi
+    users=$(users_with_services)
+    [ -z "$users" ] ||
+        say "services of $(listed "$users") go on with the version before, too; as that user start all" \
+            "anew with: systemctl --user restart 'zsofs@*'"
     case ":$PATH:" in
     *":${link%/*}:"*) ;;
     *) say "${link%/*} is not on your PATH; log in again, or run: export PATH=\"${link%/*}:\$PATH\"" ;;
@@ -415,11 +432,15 @@ unlink_helpers() {
 
 uninstall_zsofs() {
     find_places
-    if has_services; then
+    if starts_it "$unit"; then
         list="$link service list$for_user"
         remove="$link service remove$for_user"
         die "there are services that need it; see which with: $list; remove each with: $remove NAME"
     fi
+    users=$(users_with_services)
+    [ -z "$users" ] ||
+        die "there are services of $(listed "$users") that need it; see which, as that user, with:" \
+            "$link service list --user; remove each with: $link service remove --user NAME"
     [ "$(id -u)" != 0 ] || unlink_helpers
     if [ -h "$link" ] && link_is_ours; then
         rm -f "$link"

@@ -15,7 +15,7 @@ import pytest
 from tests import writers
 from tests.conftest import MountMaker
 from tests.mounting import ZSOFS, Mount, wait_until
-from zsofs.control import ask
+from zsofs.asking import ask
 
 LIMIT = 256
 LIMITED = ("prlimit", f"--nofile=100:{LIMIT}", *ZSOFS)

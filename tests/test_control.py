@@ -21,9 +21,10 @@ import pytest
 import trio
 
 from tests.mounting import unmount, wait_until
-from zsofs import answers, control
+from zsofs import answers, asking, control
 from zsofs.answers import ControlSocket
-from zsofs.control import ask, running, socket_name
+from zsofs.asking import ask, running
+from zsofs.control import socket_name
 from zsofs.errors import ControlError, SourceError
 
 NOBODY = 65534
@@ -123,6 +124,11 @@ def listening(runtime: Path, mount_point: bytes, queue: int = 8) -> Iterator[soc
             listener.bind(control.socket_address(folder, path.name))
         listener.listen(queue)
         yield listener
+
+
+def asked() -> list[bytes]:
+    """Where the mounts are that this user may ask."""
+    return [one.path for one in running()]
 
 
 def leave_stale(runtime: Path, mount_point: bytes) -> Path:
@@ -481,15 +487,15 @@ def test_nothing_to_ask(tmp_path: Path, runtime: Path, point: bytes) -> None:
 def test_a_daemon_that_does_not_answer(
     runtime: Path, point: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "_ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(asking, "_ANSWER_SECONDS", 0.2)
     with listening(runtime, point), ExitStack() as stack:
         assert "does not answer within" in refused(point)
-        assert point in running()
+        assert point in asked()
     place(runtime, point).unlink()
     with listening(runtime, point, queue=0), ExitStack() as stack:
         stack.enter_context(peer_of(runtime, point))  # its queue is full now
         assert "does not answer within" in refused(point)
-        assert point in running()
+        assert point in asked()
 
 
 @pytest.mark.parametrize(
@@ -525,8 +531,50 @@ def test_a_daemon_that_refuses_before_it_is_asked(
     ours, theirs = socket.socketpair()
     with theirs:
         theirs.sendall(b'{"ok": false, "error": "not to you"}\n')
-    monkeypatch.setattr(control, "_reach", lambda *_: ours)
+    monkeypatch.setattr(asking, "_reach", lambda *_: ours)
     assert refused(point).endswith("could not do it: not to you")
+
+
+def test_many_mounts_that_do_not_answer_take_no_longer_than_one(
+    tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one user's, so many are asked as can be at once, and the others not at all."""
+    monkeypatch.setattr(asking, "_ANSWER_SECONDS", 1.0)
+    count = asking._AT_ONCE + 5
+    with ExitStack() as stack:
+        points = [stack.enter_context(mounted(tmp_path / str(number))) for number in range(count)]
+        listeners = [stack.enter_context(listening(runtime, point)) for point in points]
+        ours = [one for one in running() if one.path in points]
+        answered = list(asking.ask_statuses(ours))
+        assert [one.path for one, _ in answered] == points
+        assert all("does not answer within" in str(reply) for _, reply in answered)
+        connections = 0
+        for listener in listeners:
+            listener.setblocking(False)
+            try:
+                listener.accept()[0].close()
+            except BlockingIOError:
+                continue
+            connections += 1
+        assert connections == asking._AT_ONCE
+
+
+def test_replies_of_one_user_that_are_long_together(
+    tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def at_length(_: dict[str, Any]) -> dict[str, Any]:
+        return {"text": "x" * 1_000_000}
+
+    monkeypatch.setattr(asking, "_ALL_REPLIES", 2_500_000)
+    with ExitStack() as stack:
+        points = [stack.enter_context(mounted(tmp_path / str(number))) for number in range(5)]
+        for point in points:
+            stack.enter_context(answering(point, at_length))
+        ours = [one for one in running() if one.path in points]
+        replies = [reply for _, reply in asking.ask_statuses(ours)]
+    refusals = [str(reply) for reply in replies if isinstance(reply, ControlError)]
+    assert 1 <= len(refusals) <= 5
+    assert all("what it says has no end" in said for said in refusals)
 
 
 def test_running_removes_what_killed_daemons_left(tmp_path: Path, runtime: Path) -> None:
@@ -537,7 +585,7 @@ def test_running_removes_what_killed_daemons_left(tmp_path: Path, runtime: Path)
         other.write_text("not a socket")
         (runtime / "zsofs" / "mount.log").touch()
         with listening(runtime, b"/elsewhere"):  # a mount in another namespace, say
-            mine = running()
+            mine = asked()
             assert place(runtime, b"/elsewhere").is_socket()
         assert [path for path in mine if path in (alive, dead)] == [alive, dead]
         assert not stale.exists()
@@ -557,7 +605,7 @@ def test_a_mount_that_is_shown_elsewhere_too(tmp_path: Path, point: bytes) -> No
     try:
         with answering(point):
             assert ask(os.fsencode(elsewhere), "status")["ok"]
-            mine = running()
+            mine = asked()
         assert point in mine
         assert os.fsencode(elsewhere) not in mine
     finally:
@@ -578,8 +626,11 @@ def test_where_sockets_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setenv("HOME", "/home/somebody")
         assert control.folders(me)[-1] == Path("/home/somebody/.local/state/zsofs")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    unknown = 3_999_999_999
-    assert control.folders(unknown) == []
+    another = 3_999_999_999
+    assert control.folders(another) == [
+        Path(f"/run/zsofs-{another}/zsofs"),
+        Path(f"/run/user/{another}/zsofs"),
+    ]
 
 
 @pytest.mark.usefixtures("as_root")

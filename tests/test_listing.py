@@ -18,6 +18,8 @@ import pytest
 from tests import writers
 from tests.conftest import MountMaker
 from tests.mounting import DATA, ZSOFS, mounted, wait_until
+from tests.test_control import answering
+from tests.test_control import point as point
 from tests.test_control import runtime as runtime
 from tests.test_disc import PSP_FILES, made, raw
 from tests.test_faults import stopped
@@ -356,6 +358,47 @@ def test_a_mount_whose_titles_are_gone(games: Path, tmp_path: Path, mount: Mount
     titles.unlink()
     assert "titles.csv" in refused(2, "list", made_at.path)
     assert (made_at.path / "CD" / "SLUS_209.63.Title.iso").exists()
+
+
+NONSENSE: dict[str, dict[str, Any]] = {
+    "no source": {},
+    "source as a number": {"source": 5},
+    "source with a NUL": {"source": "/srv/w\0x"},
+    "source that is no text": {"source": "/srv/\ud800"},
+    "source from where it is opened": {"source": "games"},
+    "include as a number": {"source": "/srv", "include": 5},
+    "include of numbers": {"source": "/srv", "include": [5]},
+    "exclude as a text": {"source": "/srv", "exclude": "text"},
+    "exclude as nothing": {"source": "/srv", "exclude": None},
+    "titles as a number": {"source": "/srv", "layout": "opl", "titles": 5},
+    "titles as a list": {"source": "/srv", "layout": "opl", "titles": ["a"]},
+    "titles that are no text": {"source": "/srv", "layout": "opl", "titles": "/srv/\ud800"},
+}
+
+
+@pytest.mark.parametrize("kind", NONSENSE)
+def test_a_daemon_that_says_nonsense(point: bytes, kind: str) -> None:
+    async def answer(_: dict[str, Any]) -> dict[str, Any]:
+        return NONSENSE[kind]
+
+    with answering(point, answer):
+        assert "does not say what it shows" in refused(7, "list", os.fsdecode(point))
+
+
+def test_titles_that_are_no_file(games: Path, tmp_path: Path, point: bytes) -> None:
+    """A FIFO into which nobody writes, a device, a folder."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+
+    async def answer(_: dict[str, Any]) -> dict[str, Any]:
+        return {"source": str(games), "layout": "opl", "titles": str(titles)}
+
+    with answering(point, answer):
+        for titles in (fifo, Path("/dev/zero"), tmp_path):
+            said = refused(2, "list", os.fsdecode(point))
+            assert f"the list of titles {titles} cannot be read: it is no regular file" in said
+        titles = put(tmp_path / "titles.csv", b"SLUS-20963,Title\n")
+        assert "CD/SLUS_209.63.Title.iso" in run("list", os.fsdecode(point)).stdout
 
 
 def test_a_second_time_opens_no_file(games: Path, mount: MountMaker) -> None:

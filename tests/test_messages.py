@@ -194,6 +194,29 @@ def another_user() -> None:
         pytest.skip("another user cannot read this checkout or its Python")
 
 
+@pytest.mark.parametrize("below", ["zsofs", "."])
+def test_a_mount_point_over_the_sockets_of_mounts(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    """The daemon would wait for itself where it removes its own."""
+    runtime = tmp_path / "run"
+    runtime.mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(runtime)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "link"))
+    said = refused(4, "mount", source, runtime / below)
+    assert f"lies over {tmp_path / 'link' / 'zsofs'}, where running mounts are reached" in said
+    assert list(runtime.iterdir()) == []
+    with mounted(source, runtime / "zsofs-mount"), mounted(source, runtime / "zsofs" / "mnt"):
+        pass
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_mount_point_over_the_sockets_of_another_user() -> None:
+    """Nothing is made there."""
+    said = refused(4, "mount", "--setuid", "nobody", "/usr/share", "/run/zsofs-65534/zsofs")
+    assert "lies over /run/zsofs-65534/zsofs, where running mounts are reached" in said
+
+
 def test_mount_points_that_cannot_be(source: Path, tmp_path: Path) -> None:
     full, inside = tmp_path / "full", source / "inside"
     (full / "something").mkdir(parents=True)

@@ -113,6 +113,23 @@ def test_the_daemon_has_no_rights_of_roots(library: Path, tmp_path: Path) -> Non
     assert not point.exists(), "zsofs made the mount point, so it removes it"
 
 
+def test_root_lists_it_with_the_rights_of_that_user(library: Path, tmp_path: Path) -> None:
+    """Whatever the daemon says is its source: a user's own process can say anything."""
+    secret = tmp_path / "secret"
+    secret.mkdir(mode=0o700)
+    shutil.copy(DATA / "maxcso-16384.zso", secret / "Secret.zso")
+    with served(library, tmp_path / "mnt"):
+        done = run("list", tmp_path / "mnt")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "Game.iso" in done.stdout
+        library.rename(tmp_path / "away")
+        library.symlink_to(secret)
+        assert "Secret.iso" in run("list", library).stdout, "root itself may"
+        done = run("list", tmp_path / "mnt")
+        assert (done.returncode, done.stdout) == (3, "")
+        assert "cannot be read: Permission denied" in done.stderr
+
+
 def test_the_descriptors_of_the_keeper(library: Path, tmp_path: Path) -> None:
     """It holds no /dev/fuse: the mount dies with its daemon, at once."""
     with served(library, tmp_path / "mnt") as found:

@@ -406,6 +406,7 @@ def test_root_may_ask_a_mount_of_a_user(source: Path, tmp_path: Path) -> None:
     user += f" HOME={point.parent} XDG_STATE_HOME={point.parent} XDG_CACHE_HOME={point.parent}"
     script = f"""
 set -e
+umount -a -l -t fuse.zsofs
 mount -t tmpfs none /dev
 mknod -m 666 /dev/fuse c 10 229
 mknod -m 666 /dev/null c 1 3
@@ -432,6 +433,83 @@ chown 65534:65534 /run/user/65534
     (asked_by_the_user,) = json.loads(done.stdout[end:])
     assert asked_by_root["mount_point"] == asked_by_the_user["mount_point"] == str(point)
     assert asked_by_root["pid"] == asked_by_the_user["pid"]
+
+
+@pytest.mark.usefixtures("as_root", "another_user", "own_mounts")
+def test_what_a_user_put_over_a_runtime_folder_does_not_hold_root_up(
+    source: Path, tmp_path: Path
+) -> None:
+    """A stopped mount of that user's, which never answers; another mount of the user does.
+
+    In a private namespace of mounts and processes, which ends with the script. Where root waits for
+    the stopped daemon, not even a signal helps until that has gone.
+    """
+    for folder in (source, tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    put_game(source / "Game.zso", 1)
+    shutil.chown(source / "Game.zso", 65534, 65534)
+    home = tmp_path / "home"
+    for folder in (home, home / "mnt", home / "elsewhere"):
+        folder.mkdir(mode=0o700)
+        shutil.chown(folder, 65534, 65534)
+    (tmp_path / "fuse.conf").write_text("user_allow_other\n")
+    zsofs = shlex.join(ZSOFS)
+    user = "setpriv --reuid 65534 --regid 65534 --clear-groups env -u XDG_RUNTIME_DIR"
+    user += f" HOME={home} XDG_CACHE_HOME={home} XDG_STATE_HOME={home}/.local/state"
+    script = f"""
+set -e
+umount -a -l -t fuse.zsofs
+mount --bind {tmp_path}/fuse.conf /etc/fuse.conf
+mount --bind {tmp_path}/passwd /etc/passwd
+mount -t tmpfs none /dev
+mknod -m 666 /dev/fuse c 10 229
+mknod -m 666 /dev/null c 1 3
+mount -t tmpfs none /run
+mkdir -p /run/user/65534
+chown 65534:65534 /run/user/65534
+{user} XDG_RUNTIME_DIR={home}/elsewhere {zsofs} mount -f -q --allow-other {source} \\
+    {home}/over &
+until mountpoint -q {home}/over; do sleep 0.1; done
+mkdir /run/user/65534/zsofs
+mount --move {home}/over /run/user/65534/zsofs
+ls /run/user/65534/zsofs >/dev/null
+{user} XDG_RUNTIME_DIR=/none {zsofs} mount -q {source} {home}/mnt
+kill -STOP $!
+{{ sleep 30; touch {tmp_path}/held-up; kill -KILL $!; }} >/dev/null 2>&1 &
+code=0
+{zsofs} status --json || code=$?
+{zsofs} list {home}/mnt
+exit $code
+"""
+    passwd = Path("/etc/passwd").read_text()
+    (tmp_path / "passwd").write_text(passwd.replace(":/nonexistent:", f":{home}:"))
+    done = subprocess.run(
+        [
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "sh",
+            "-c",
+            script,
+        ],
+        env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert not (tmp_path / "held-up").exists()
+    assert (done.returncode, done.stderr) == (7, "")
+    found, end = json.JSONDecoder().raw_decode(done.stdout)
+    silent, answering = found
+    assert (silent["ok"], silent["mount_point"]) == (False, "/run/user/65534/zsofs")
+    assert "does not answer" in silent["error"]
+    assert (answering["ok"], answering["mount_point"]) == (True, f"{home}/mnt")
+    assert "1 disc, " in done.stdout[end:]
 
 
 def test_reload_shows_what_the_system_does_not_report(

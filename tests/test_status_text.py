@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.mounting import ZSOFS
 from tests.test_control import answering, mounted
-from zsofs import cli, control, status
+from zsofs import asking, cli, status
 from zsofs.errors import SourceError
 from zsofs.mounts import mount_table
 
@@ -81,7 +81,7 @@ def points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[byt
     """Two mounts; those of others on this machine are not seen."""
     with mounted(tmp_path / "a") as first, mounted(tmp_path / "b") as second:
         ours = [one for one in mount_table() if one.path in (first, second)]
-        monkeypatch.setattr(control, "mount_table", lambda: iter(ours))
+        monkeypatch.setattr(asking, "mount_table", lambda: iter(ours))
         yield [first, second]
 
 
@@ -169,10 +169,57 @@ def test_rows_of_another_version(anything: object) -> None:
     assert "program" in said
 
 
+def deep(depth: int, *inner: int) -> object:
+    """Lists in lists."""
+    value: object = list(inner)
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+HUGE = {
+    "texts": REPLY
+    | {
+        "refused": [{"path": "x" * 480_000, "reason": ""}, *[{"path": "", "reason": ""}] * 2000],
+        "refused_total": 0,
+        "readers": [{"program": "x" * 300_000}, *[{"program": ""}] * 3000],
+        "following": "x" * 10_000,
+    },
+    "depth": REPLY | {"source": deep(600, *[0] * 300_000)},
+}
+
+
+@pytest.mark.parametrize("option", ["", "--json"])
+@pytest.mark.parametrize("kind", HUGE)
+def test_a_reply_that_was_made_to_be_huge(points: list[bytes], kind: str, option: str) -> None:
+    """Within what a reply may have; where memory is limited, as it is not for root."""
+
+    async def answer(_: dict[str, Any]) -> dict[str, Any]:
+        return HUGE[kind]
+
+    with answering(points[0], answer):
+        done = subprocess.run(
+            ["prlimit", f"--as={400 << 20}", *ZSOFS, "status", *option.split(), points[0]],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout) < 12_000_000
+    if option:
+        assert json.loads(done.stdout)["ok"] is True
+    elif kind == "texts":
+        lines = done.stdout.splitlines()
+        assert "  shown as they are, not as discs: 2,001 files" in lines
+        assert lines.count("    and 1,981 more") == 1
+        assert lines[-1] == "    and 2,501 more"
+        assert max(map(len, lines)) < 5_000
+
+
 def test_nothing_is_mounted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(control, "mount_table", lambda: iter(()))
+    monkeypatch.setattr(asking, "mount_table", lambda: iter(()))
     assert cli.main(["status"]) == 0
     assert capsys.readouterr().out == "nothing is mounted\n"
     assert cli.main(["status", "--json"]) == 0

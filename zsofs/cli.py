@@ -80,7 +80,9 @@ def _mount(options: argparse.Namespace) -> int:
         source = _check_source(source_paths, options)
     mountpoint.check_fuse(options.allow_other)
     log.to_terminal(_level(options))
-    prepared, made = mountpoint.prepare_mount_point(point, source)
+    prepared, made = mountpoint.prepare_mount_point(
+        point, source, os.geteuid() if who is None else who.user
+    )
     try:
         with privileges.acting_as(who):
             _log_to_file(options, prepared)
@@ -245,7 +247,7 @@ def _umount(options: argparse.Namespace) -> int:
 
 
 def _reload(options: argparse.Namespace) -> int:
-    from zsofs.control import ask
+    from zsofs.asking import ask
     from zsofs.mountpoint import real_path
 
     ask(real_path(options.mount_point), "reload")

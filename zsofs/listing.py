@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from zsofs import log
+from zsofs.asking import ask
 from zsofs.catalog import Catalog, default_catalog_file
-from zsofs.control import ask
 from zsofs.entry import Entry
 from zsofs.errors import ControlError, SourceError, ZsofsError, reason
 from zsofs.mountpoint import FILE_SYSTEM_TYPE, check_source, real_path
-from zsofs.mounts import mounted_at
+from zsofs.mounts import Mounted, mounted_at
 from zsofs.names import for_people, joined
 from zsofs.opl_layout import arrange, is_disc
+from zsofs.privileges import Account, account_of, acting_as
 from zsofs.selection import Selection
 from zsofs.shown import folders_in, named
 from zsofs.source import SourceTree
@@ -83,9 +84,11 @@ def run(path: str, as_json: bool) -> int:
         ZsofsError: a mount does not answer, or its list of titles cannot be read.
     """
     log.to_terminal(logging.CRITICAL)  # the table has all of it
-    settings = _settings_of_mount(path)
-    source = check_source(settings.get("source", path))
-    rows = sorted(_rows(source, settings), key=lambda row: row.shown)
+    mounted = _mount_at(path)
+    shown = _shown_by(mounted) if mounted is not None else _Shown(path)
+    with acting_as(_reader(mounted)):
+        source = check_source(shown.source)
+        rows = sorted(_rows(source, shown), key=lambda row: row.shown)
     if as_json:
         print(json.dumps([_as_object(row) for row in rows], indent=2))
     else:
@@ -93,30 +96,77 @@ def run(path: str, as_json: bool) -> int:
     return 0
 
 
-def _settings_of_mount(path: str) -> dict[str, Any]:
-    """What a mount at *path* says of itself; empty where there is none."""
-    point = real_path(path)
-    mounted = mounted_at(point)
-    if mounted is None or mounted.kind != FILE_SYSTEM_TYPE:
-        return {}
-    settings = ask(point, "status")
-    if not isinstance(settings.get("source"), str):
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What is listed, and in which way.
+
+    Attributes:
+        source: the folder.
+        include: patterns of what is shown, as of `--include`.
+        exclude: patterns of what is not.
+        is_opl: whether it has the layout for OPL.
+        titles: file with titles, if any.
+    """
+
+    source: str
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    is_opl: bool = False
+    titles: str = ""
+
+
+def _mount_at(path: str) -> Mounted | None:
+    mounted = mounted_at(real_path(path))
+    return mounted if mounted is not None and mounted.kind == FILE_SYSTEM_TYPE else None
+
+
+def _shown_by(mounted: Mounted) -> _Shown:
+    """What a mount shows, in its own words.
+
+    Raises:
+        ControlError: it does not say so; its daemon may be a stranger's program.
+    """
+    said = ask(mounted.path, "status")
+    source, titles = said.get("source"), said.get("titles") or ""
+    patterns = [said.get(name, []) for name in ("include", "exclude")]
+    paths = [source, titles] if titles else [source]
+    if not (all(map(_is_path, paths)) and all(map(_are_texts, patterns))):
         raise ControlError(
-            f"the daemon behind {for_people(point)} does not say what it shows; mount it again, so"
-            " that both are of one version"
+            f"the daemon behind {for_people(mounted.path)} does not say what it shows; mount it"
+            " again, so that both are of one version"
         )
-    return settings
+    include, exclude = map(tuple, patterns)
+    return _Shown(str(source), include, exclude, said.get("layout") == "opl", str(titles))
 
 
-def _rows(source: bytes, settings: Mapping[str, Any]) -> Iterable[Row]:
+def _is_path(found: object) -> bool:
+    """Whether it can be the path of a file, from wherever it is opened."""
+    try:
+        return isinstance(found, str) and os.path.isabs(found) and b"\0" not in os.fsencode(found)
+    except UnicodeEncodeError:  # half of a pair of surrogates
+        return False
+
+
+def _are_texts(found: object) -> bool:
+    return isinstance(found, list) and all(isinstance(one, str) for one in found)
+
+
+def _reader(mounted: Mounted | None) -> Account | None:
+    """Who reads the source of a mount, where that is not we: root trusts no other user's daemon."""
+    if os.geteuid() != 0 or mounted is None or not mounted.user:
+        return None
+    return account_of(mounted.user)
+
+
+def _rows(source: bytes, shown: _Shown) -> Iterable[Row]:
     tree = SourceTree(source)
     with closing(Catalog(default_catalog_file(tree.path), tree.path)) as catalog:
-        selection = Selection(settings.get("include", ()), settings.get("exclude", ()))
+        selection = Selection(shown.include, shown.exclude)
         surveyor = Surveyor(tree, catalog, selection, identities=True)
         folders = dict(_walk(surveyor))
-    if settings.get("layout") == "opl":
-        titles = settings.get("titles")
-        return _rows_of_opl(folders, load_titles(Path(titles)) if titles else {})
+    if shown.is_opl:
+        titles = load_titles(Path(shown.titles), from_file=True) if shown.titles else {}
+        return _rows_of_opl(folders, titles)
     return [
         Row(joined(folder, name), joined(folder, entry.name), entry)
         for folder, found in folders.items()

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from zsofs import control
 from zsofs.errors import FuseError, MountPointError, SourceError, UnmountError
 from zsofs.mounts import mounted_at
 
@@ -64,8 +65,13 @@ def check_source(path: str, *, writable: bool = False, may_lack: bool = False) -
     return os.path.realpath(os.fsencode(path))
 
 
-def prepare_mount_point(path: str, source: bytes | None) -> tuple[bytes, bool]:
+def prepare_mount_point(path: str, source: bytes | None, user: int) -> tuple[bytes, bool]:
     """Make sure that a mount can go to *path*; a dead zsofs mount there is cleaned up.
+
+    Args:
+        path: where the mount is to go.
+        source: the source folder, if there is one.
+        user: who serves the mount.
 
     Returns:
         Its real path, and whether the folder had to be made.
@@ -77,6 +83,7 @@ def prepare_mount_point(path: str, source: bytes | None) -> tuple[bytes, bool]:
     _clear_dead_mount(path, point)
     if source is not None:
         _check_apart(path, point, source)
+    _check_free_of_sockets(path, point, user)
     try:
         os.mkdir(point)
     except FileExistsError:
@@ -179,6 +186,16 @@ def _check_apart(path: str, point: bytes, source: bytes) -> None:
         raise MountPointError(
             f"the source folder lies inside the mount point {path}; give one outside of it"
         )
+
+
+def _check_free_of_sockets(path: str, point: bytes, user: int) -> None:
+    """Make sure that the daemon does not reach for its own socket through its own mount."""
+    for folder in control.runtime_folders(user) or control.folders(user):
+        if os.path.commonpath((os.path.realpath(os.fsencode(folder)), point)) == point:
+            raise MountPointError(
+                f"the mount point {path} lies over {folder}, where running mounts are reached; give"
+                " another, empty folder"
+            )
 
 
 def check_fuse(allow_other: bool) -> None:

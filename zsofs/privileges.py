@@ -47,11 +47,22 @@ def account(user: int) -> Account:
     if os.geteuid() != 0:
         raise UsageError("only root can mount for another user; leave --setuid away, or use sudo")
     try:
-        found = pwd.getpwuid(user)
+        return _account(pwd.getpwuid(user))
     except KeyError:
         raise UsageError(f"--setuid: there is no user {user} here") from None
+
+
+def account_of(user: int) -> Account:
+    """The account with that number, for root; of a number without a name one without a home."""
+    try:
+        return _account(pwd.getpwuid(user))
+    except KeyError:
+        return Account(str(user), user, user, (user,), "/")
+
+
+def _account(found: pwd.struct_passwd) -> Account:
     groups = {found.pw_gid, *(one.gr_gid for one in grp.getgrall() if found.pw_name in one.gr_mem)}
-    return Account(found.pw_name, user, found.pw_gid, tuple(sorted(groups)), found.pw_dir)
+    return Account(found.pw_name, found.pw_uid, found.pw_gid, tuple(sorted(groups)), found.pw_dir)
 
 
 def cache_folder(user: int) -> Path:

@@ -6,19 +6,22 @@ in another form than expected, is shown as nothing and never an error.
 
 import json
 import os
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from zsofs.control import ask_status, check_mount, running
+from zsofs.asking import MAX_TEXT, ask_status, ask_statuses, check_mount, running
 from zsofs.errors import ControlError
 from zsofs.mountpoint import real_path
+from zsofs.mounts import Mounted
 from zsofs.tables import counted, duration, printable, size, table
 
 NOTHING = "nothing is mounted"
 
 _INDENT = "  "
 _LIMIT = 1 << 63
-_AT_ONCE = 32
+_MAX_REFUSED = 20
+_MAX_READERS = 500
 _FOLLOWING = {
     "events": "seen at once, as the system reports them",
     "events and polling": "seen as the system reports them, elsewhere looked for now and then",
@@ -40,36 +43,42 @@ def run(mount_point: str | None, as_json: bool) -> int:
         ControlError: there is no mount at *mount_point* that this user may ask.
     """
     if mount_point is None:
-        replies = _ask_all(running())
-        answer: object = replies
-    else:
-        point = real_path(mount_point)
-        check_mount(point)
-        replies = [_ask(point) if as_json else ask_status(point)]
-        answer = replies[0]
+        return _print_all(as_json)
+    point = real_path(mount_point)
+    mounted = check_mount(point)
+    reply = next(_replies([mounted])) if as_json else ask_status(point)
+    print(json.dumps(reply, indent=2) if as_json else text(reply))
+    return _exit_code([reply["ok"]])
+
+
+def _print_all(as_json: bool) -> int:
+    """The same for all mounts; each reply is printed and let go before the next one."""
+    answered: list[bool] = []
+    for reply in _replies(running()):
+        if as_json:
+            print("," if answered else "[")
+            print(textwrap.indent(json.dumps(reply, indent=2), "  "), end="")
+        else:
+            print("\n" * bool(answered) + text(reply))
+        answered.append(reply["ok"])
     if as_json:
-        print(json.dumps(answer, indent=2))
-    else:
-        print("\n\n".join(map(text, replies)) or NOTHING)
-    return 0 if all(reply["ok"] for reply in replies) else ControlError.exit_code
+        print("\n]" if answered else "[]")
+    elif not answered:
+        print(NOTHING)
+    return _exit_code(answered)
 
 
-def _ask_all(mount_points: Sequence[bytes]) -> list[dict[str, Any]]:
-    """The replies of several mounts, which are asked together: one that hangs costs seconds."""
-    if len(mount_points) < 2:
-        return list(map(_ask, mount_points))
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        return list(threads.map(_ask, mount_points))
+def _exit_code(answered: Sequence[bool]) -> int:
+    return 0 if all(answered) else ControlError.exit_code
 
 
-def _ask(mount_point: bytes) -> dict[str, Any]:
-    """The reply of a mount; of one that gives none, what is wrong with it."""
-    try:
-        return ask_status(mount_point)
-    except ControlError as error:
-        return {"ok": False, "mount_point": os.fsdecode(mount_point), "error": str(error)}
+def _replies(mounts: Sequence[Mounted]) -> Iterator[dict[str, Any]]:
+    """The reply of each mount; of one that gives none, what is wrong with it."""
+    for mounted, reply in ask_statuses(mounts):
+        if isinstance(reply, ControlError):
+            yield {"ok": False, "mount_point": os.fsdecode(mounted.path), "error": str(reply)}
+        else:
+            yield reply
 
 
 def text(reply: Mapping[str, Any]) -> str:
@@ -97,7 +106,7 @@ class _Reply:
 
     def text(self, name: str) -> str:
         found = self._fields.get(name)
-        return printable(found) if isinstance(found, str) else ""
+        return printable(found[:MAX_TEXT]) if isinstance(found, str) else ""
 
     def number(self, name: str) -> int:
         found = self._fields.get(name)
@@ -108,9 +117,11 @@ class _Reply:
     def part(self, name: str) -> "_Reply":
         return _Reply(self._fields.get(name))
 
-    def rows(self, name: str) -> list["_Reply"]:
+    def rows(self, name: str, most: int) -> tuple[list["_Reply"], int]:
+        """The first rows, *most* at most, and how many there are."""
         found = self._fields.get(name)
-        return [_Reply(row) for row in found] if isinstance(found, list) else []
+        rows = found if isinstance(found, list) else []
+        return [_Reply(row) for row in rows[:most]], len(rows)
 
 
 def _facts(said: _Reply) -> Iterator[tuple[str, str]]:
@@ -146,10 +157,11 @@ def _hits(cache: _Reply) -> str:
 
 def _refused(said: _Reply) -> list[str]:
     """Files that look like discs and are not, or are broken."""
-    rows = [(row.text("path"), row.text("reason")) for row in said.rows("refused")]
-    total = max(said.number("refused_total"), len(rows))
+    found, count = said.rows("refused", _MAX_REFUSED)
+    total = max(said.number("refused_total"), count)
     if not total:
         return []
+    rows = [(row.text("path"), row.text("reason")) for row in found]
     lines = [f"shown as they are, not as discs: {counted(total, 'file')}"]
     lines += [_INDENT + line for line in table(rows, "ll")]
     if 0 < len(rows) < total:
@@ -159,6 +171,7 @@ def _refused(said: _Reply) -> list[str]:
 
 def _readers(said: _Reply) -> list[str]:
     """Who has what open."""
+    found, total = said.rows("readers", _MAX_READERS)
     rows = [
         (
             row.text("program"),
@@ -166,9 +179,11 @@ def _readers(said: _Reply) -> list[str]:
             f"{row.number('handles'):,}",
             row.text("path"),
         )
-        for row in said.rows("readers")
+        for row in found
     ]
     if not rows:
         return ["readers: none"]
     lines = table([("program", "process", "handles", "disc"), *rows], "lrrl")
+    if len(rows) < total:
+        lines.append(f"and {total - len(rows):,} more")
     return ["readers:", *(_INDENT + line for line in lines)]

@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -37,12 +38,16 @@ def normal_id(game_id: str) -> str:
     return "".join(char for char in game_id.upper() if char.isascii() and char.isalnum())
 
 
-def load_titles(path: Path) -> dict[str, str]:
+def load_titles(path: Path, *, from_file: bool = False) -> dict[str, str]:
     """Read a list of titles.
 
     A list has one ``ID,Title`` on each line, in UTF-8; the title may be in double quotes, and blank
     lines and those that begin with ``#`` do not count. A DAT is XML (Logiqx) or the text of
     clrmamepro. If an id occurs more than once, its first title counts.
+
+    Args:
+        path: of the list.
+        from_file: whether it must be a regular file, not a pipe, which may never end.
 
     Returns:
         Titles by :func:`normal_id`.
@@ -52,7 +57,7 @@ def load_titles(path: Path) -> dict[str, str]:
             does not say which ids its games have.
     """
     where = for_people(os.fsencode(path))
-    data = _contents(path, where)
+    data = _contents(path, where, from_file)
     if data.lstrip().startswith(b"<"):
         return _by_serial(_xml_games(data, where), where)
     try:
@@ -66,9 +71,9 @@ def load_titles(path: Path) -> dict[str, str]:
     return _listed(text, where)
 
 
-def _contents(path: Path, where: str) -> bytes:
+def _contents(path: Path, where: str, from_file: bool) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_file if from_file else None) as file:
             data = file.read(_MAX_SIZE + 1)
     except OSError as error:
         raise UsageError(f"the list of titles {where} cannot be read: {error.strerror}") from None
@@ -78,6 +83,14 @@ def _contents(path: Path, where: str) -> bytes:
             " console is that large"
         )
     return data.removeprefix(_BYTE_ORDER_MARK)
+
+
+def _open_file(path: str, flags: int) -> int:
+    fd = os.open(path, flags | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(0, "it is no regular file")
+    return fd
 
 
 def _listed(text: str, where: str) -> dict[str, str]:

@@ -102,6 +102,70 @@ def test_installed_by_root_for_everybody(tmp_path: Path) -> None:
     assert "nothing is installed" in place.bootstrap("uninstall")
 
 
+def test_services_of_users_that_need_it(tmp_path: Path) -> None:
+    """Made with `zsofs service install --user`; root's own uninstall looks for them, too."""
+    place = Place(tmp_path)
+    for folder in (place.local / "bin", place.local / "lib/zsofs"):
+        folder.mkdir(parents=True)
+    (place.local / "bin/zsofs").symlink_to("/usr/local/lib/zsofs/1/bin/zsofs")
+    before = Path("/etc/passwd").read_text()
+    users = {"first": "a", "second": "b c", "third": "d", "fourth": "e"}
+    starts = {
+        "first": LINK,
+        "second": LINK,
+        "third": "/usr/bin/zsofs",  # the package's
+        "fourth": "/usr/local/bin/zsofsX",
+    }
+    for number, (user, name) in enumerate(users.items(), 60_001):
+        before += f"{user}:x:{number}:{number}::{tmp_path}/{name}:/bin/sh\n"
+        unit_of(tmp_path / name).write_text(f"[Service]\nExecStart={starts[user]} mount -f %i\n")
+    before += f"fifth:x:60009:60009::{tmp_path}/f:/bin/sh\n"  # who would have root wait for ever
+    os.mkfifo(unit_of(tmp_path / "f"))
+    (tmp_path / "passwd").write_text(before)
+    command = f"mount --bind passwd /etc/passwd\n{shlex.quote(str(ROOT))}/bootstrap.sh uninstall"
+    said = place.run(command, code=1)
+    assert said == (
+        "zsofs: there are services of first, second that need it; see which, as that user, with:"
+        f" {LINK} service list --user; remove each with: {LINK} service remove --user NAME\n"
+    )
+    assert (place.local / "bin/zsofs").is_symlink()
+    for name in ("a", "b c"):
+        unit_of(tmp_path / name).unlink()
+    assert place.run(command).endswith("zsofs: removed: /usr/local/lib/zsofs\n")
+
+
+@pytest.mark.parametrize("name", ["home", "a b", "100 % [mine]", "a.c"])
+def test_services_of_ones_own_that_need_it(tmp_path: Path, name: str) -> None:
+    """In homes whose paths units have in quotes, or which would be patterns."""
+    home = tmp_path / name
+    program = str(home / ".local/bin/zsofs")
+    if " " in program:  # as `zsofs service install` writes it
+        program = f'"{program}"'.replace("%", "%%")
+    unit_of(home).write_text(f"[Service]\nExecStart={program} mount -f %i\n")
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    script = tmp_path / "bootstrap.sh"
+    script.write_bytes((ROOT / "bootstrap.sh").read_bytes())
+    script.chmod(0o755)
+    command = [
+        *("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"),
+        *("env", "-i", f"HOME={home}", f"PATH={os.environ['PATH']}", str(script), "uninstall"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"see which with: {home}/.local/bin/zsofs service list --user;" in done.stderr
+    another = program.replace("a.c", "abc") if name == "a.c" else f"{program}X"
+    unit_of(home).write_text(f"[Service]\nExecStart={another} mount -f %i\n")
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def unit_of(home: Path) -> Path:
+    """Where the unit of a user's services lies, in a folder that is there."""
+    path = home / ".config/systemd/user/zsofs@.service"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def test_what_others_have_put_there_stays(tmp_path: Path) -> None:
     place = Place(tmp_path)
     (place.local / "bin").mkdir()
