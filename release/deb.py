@@ -51,9 +51,9 @@ def main() -> int:
         _add_links(stage)
         _add_documents(stage, packages, dated)
         _add_units(stage)
-        _add_control(stage, Path(folder))
+        _add_control(stage, Path(folder), dated)
         architecture = _output("dpkg", "--print-architecture")
-        target = _ROOT / "dist" / f"zsofs_{__version__}_{architecture}.deb"
+        target = _ROOT / "dist" / f"zsofs_{_version(dated)}_{architecture}.deb"
         target.parent.mkdir(exist_ok=True)
         unfinished = target.with_name(target.name + ".new")
         _output("dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(stage), str(unfinished))
@@ -68,6 +68,11 @@ def _date() -> int:
         ["git", "-C", _ROOT, "log", "-1", "--format=%ct"], capture_output=True, check=False
     )
     return int(os.environ.get("SOURCE_DATE_EPOCH") or said.stdout or time.time())
+
+
+def _version(dated: int) -> str:
+    """That of the program, with the date of its sources: apt takes newer ones for an upgrade."""
+    return f"{__version__}+{time.strftime('%Y%m%d%H%M%S', time.gmtime(dated))}"
 
 
 def _output(*command: str, folder: Path | None = None) -> str:
@@ -116,7 +121,8 @@ def _changelog(dated: int) -> str:
     text = (_ROOT / "CHANGELOG.md").read_text()
     versions = re.findall(r"^## (\S+).*\n((?:(?!## ).*\n?)*)", text, re.M)
     return "\n".join(
-        f"zsofs ({version}) stable; urgency=medium\n\n"
+        f"zsofs ({_version(dated) if version == __version__ else version}) stable;"
+        " urgency=medium\n\n"
         + "".join(
             f"{_wrapped(item, '  * ', '    ')}\n"
             for item in news.strip().removeprefix("- ").split("\n- ")
@@ -160,7 +166,7 @@ def _add_units(stage: Path) -> None:
         _write(stage / "usr/lib/systemd/user" / unit.name, unit.read_text())
 
 
-def _add_control(stage: Path, scratch: Path) -> None:
+def _add_control(stage: Path, scratch: Path, dated: int) -> None:
     for path in stage.rglob("*"):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
@@ -177,7 +183,7 @@ def _add_control(stage: Path, scratch: Path) -> None:
         (folder / name).chmod(0o755)
     summary, description = _description()
     control = _CONTROL.format(
-        version=__version__,
+        version=_version(dated),
         architecture=_output("dpkg", "--print-architecture"),
         maintainer=_MAINTAINER,
         size=size,

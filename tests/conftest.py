@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.mounting import Mount, mounted, unmount
+from tests.mounting import ZSOFS, Mount, mounted, unmount
 
 settings.register_profile(
     "ci",
@@ -94,3 +94,12 @@ def _need_namespaces(*words: str) -> None:
     done = subprocess.run(["unshare", *words, "true"], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(done.stderr.strip())
+
+
+@pytest.fixture
+def another_user() -> None:
+    """Skip where another user cannot run this checkout, as below a closed home folder."""
+    try:
+        subprocess.run([*ZSOFS, "--version"], user=65534, group=65534, cwd="/", check=True)
+    except (OSError, subprocess.SubprocessError):
+        pytest.skip("another user cannot read this checkout or its Python")

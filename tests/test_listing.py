@@ -23,7 +23,6 @@ from tests.test_control import point as point
 from tests.test_control import runtime as runtime
 from tests.test_disc import PSP_FILES, made, raw
 from tests.test_faults import stopped
-from tests.test_messages import another_user as another_user
 from tests.test_messages import refused, run
 from tests.test_opl_mount import OPL, game, opened_below, put, put_game
 from zsofs.tables import size, width

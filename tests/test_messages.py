@@ -185,15 +185,6 @@ def test_a_source_that_may_not_be_read(tmp_path: Path) -> None:
     assert "cannot be read: Permission denied" in said
 
 
-@pytest.fixture
-def another_user() -> None:
-    """Skip where another user cannot run this checkout, as below a closed home folder."""
-    try:
-        subprocess.run([*ZSOFS, "--version"], user=65534, group=65534, cwd="/", check=True)
-    except (OSError, subprocess.SubprocessError):
-        pytest.skip("another user cannot read this checkout or its Python")
-
-
 @pytest.mark.parametrize("below", ["zsofs", "."])
 def test_a_mount_point_over_the_sockets_of_mounts(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, below: str
@@ -347,6 +338,15 @@ def test_odd_characters_in_the_source_name(tmp_path: Path) -> None:
         shutil.copy(DATA / "ziso-py.zso", source / "Game.zso")
         with mounted(source, tmp_path / f"mnt{number}") as made:
             assert os.listdir(made.path) == ["Game.iso"]
+
+
+def test_a_log_on_a_full_disk_says_nothing_elsewhere(tmp_path: Path) -> None:
+    code = "import logging, pathlib, sys\nfrom zsofs import log\n"
+    code += "log.to_file(pathlib.Path('/dev/full'), 10)\nlogging.warning('lost')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stderr == ""
 
 
 def test_a_log_file_that_cannot_be_written(source: Path, tmp_path: Path) -> None:

@@ -202,6 +202,7 @@ def states(said: "subprocess.CompletedProcess[str]") -> dict[str, dict[str, Any]
     return {one["mount_point"]: one for one in json.loads(said.stdout)}
 
 
+@pytest.mark.usefixtures("another_user")
 def test_root_sees_the_mounts_of_all_users(library: Path, tmp_path: Path) -> None:
     own, theirs = tmp_path / "own", tmp_path / "theirs"
     with mounted(library, own), served(library, theirs) as found:
@@ -229,6 +230,7 @@ with socket.socket(socket.AF_UNIX) as listener:
 """
 
 
+@pytest.mark.usefixtures("another_user")
 def test_no_user_speaks_for_the_mount_of_another(library: Path, tmp_path: Path) -> None:
     own, theirs = tmp_path / "own", tmp_path / "theirs"
     with mounted(library, own), served(library, theirs):
@@ -260,6 +262,7 @@ def test_no_user_speaks_for_the_mount_of_another(library: Path, tmp_path: Path) 
             place.unlink(missing_ok=True)
 
 
+@pytest.mark.usefixtures("another_user")
 def test_its_own_user_can_take_it_down(library: Path, tmp_path: Path) -> None:
     point = tmp_path / "mnt"
     with served(library, point, "--allow-other"):
@@ -313,6 +316,7 @@ def test_a_root_that_may_not_become_others(library: Path, tmp_path: Path, right:
     assert not (tmp_path / "mnt").exists()
 
 
+@pytest.mark.usefixtures("another_user")
 def test_what_makes_no_sense(library: Path, tmp_path: Path) -> None:
     done = run("mount", "--setuid", "nobody-here", library, tmp_path / "mnt")
     assert (done.returncode, "there is no user 'nobody-here' here" in done.stderr) == (2, True)

@@ -18,7 +18,6 @@ from tests import writers
 from tests.conftest import MountMaker
 from tests.mounting import DATA, ZSOFS, Mount, drop_pages, mounted, wait_until
 from tests.test_faults import Readers, hanging, stopped
-from tests.test_messages import another_user as another_user
 from tests.test_messages import refused, run
 from tests.test_opl_mount import OPL, put, put_game
 from zsofs import __version__

@@ -18,7 +18,6 @@ import pytest
 from tests.disks import MIB, make_disk, take_down
 from tests.mounting import ZSOFS, mounted, names, wait_until
 from tests.test_clients import run
-from tests.test_messages import another_user as another_user
 from zsofs.mounts import mounted_at
 
 ROOT = Path(__file__).parent.parent

@@ -6,6 +6,7 @@ What is heavy to import is imported where it is used, so that ``zsofs --version`
 import argparse
 import io
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -110,7 +111,7 @@ def _mount(options: argparse.Namespace) -> int:
     if code == 0:
         with suppress(PermissionError):  # only another user may, whom it was mounted for
             os.stat(prepared)  # answered by the daemon: the mount can be used
-        say(f"end it with: {mountpoint.COMMAND} umount {point}")
+        say(f"end it with: {mountpoint.COMMAND} umount {shlex.quote(point)}")
     return code
 
 
@@ -232,7 +233,7 @@ def _say_mounted(options: argparse.Namespace, point: str, end: str) -> None:
     if options.demo:
         from zsofs.demo import WHAT_TO_TRY
 
-        text += "\n" + WHAT_TO_TRY.format(point=point)
+        text += "\n" + WHAT_TO_TRY.format(point=shlex.quote(point))
     try:
         print(text, flush=True)
     except OSError:  # whoever listened has gone; the mount is there all the same

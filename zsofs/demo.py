@@ -17,7 +17,7 @@ WHAT_TO_TRY = """
 Three copies of one small disc, packed as LZ4 ZSO, Zstandard ZSO and CSO. Try:
   ls -l {point}
   sha1sum {point}/*.iso
-  7z l "{point}/Sample (LZ4).iso"
+  7z l {point}/"Sample (LZ4).iso"
 """
 
 

@@ -105,4 +105,5 @@ def _install(handler: logging.Handler, level: int) -> None:
         old.close()
     root.addHandler(handler)
     root.setLevel(level)
+    logging.raiseExceptions = False  # a log on a full disk must not fill the terminal instead
     logging.getLogger("pyfuse3").setLevel(max(level, logging.WARNING))

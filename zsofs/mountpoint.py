@@ -3,6 +3,7 @@
 import errno
 import os
 import pwd
+import shlex
 import shutil
 import subprocess
 import threading
@@ -124,7 +125,7 @@ def _clear_dead_mount(path: str, point: bytes) -> None:
         command = f"{COMMAND} umount" if ours else "fusermount3 -u"
         raise MountPointError(
             f"{'zsofs' if ours else mounted.kind} is already mounted at {path}; unmount it first"
-            f" with: {command} {path}"
+            f" with: {command} {shlex.quote(path)}"
         )
     if not ours:
         raise MountPointError(
@@ -280,7 +281,7 @@ def unmount(path: str, *, lazy: bool = False) -> None:
         users = ", ".join(_users_of(point)) or "some program"
         raise UnmountError(
             f"{path} is in use by {users}; close it, or detach the mount at once with:"
-            f" {COMMAND} umount --lazy {path}"
+            f" {COMMAND} umount --lazy {shlex.quote(path)}"
         )
     raise UnmountError(f"{path} could not be unmounted: {said}")
 
@@ -288,7 +289,7 @@ def unmount(path: str, *, lazy: bool = False) -> None:
 def _users_of(point: bytes) -> Iterator[str]:
     """Programs with an open file or working folder below *point*, as far as we may see."""
     for process in Path("/proc").iterdir():
-        if not process.name.isdigit():
+        if not process.name.isdigit() or int(process.name) == os.getpid():
             continue
         try:
             links = [process / "cwd", *(process / "fd").iterdir()]

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from zsofs.errors import ServiceError
 
+_BOOTED = Path("/run/systemd/system")
+"""It is there where systemd runs (sd_booted(3)); elsewhere systemctl may seem to succeed."""
+
 _SHIPPED = Path(__file__).parent / "systemd"
 _TEMPLATE = "zsofs@.service"
 _MARK = "# Written by `zsofs service install`, which `zsofs service remove` takes away again.\n"
@@ -72,6 +75,10 @@ class Manager:
         Raises:
             ServiceError: it is not.
         """
+        if not _BOOTED.is_dir():
+            raise ServiceError(
+                "this system does not run systemd; mount by fstab, or with: zsofs mount"
+            )
         self.call("show", "--property=Version")
 
     def add(self, name: str, wanted: Sequence[str]) -> None:
