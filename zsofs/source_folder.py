@@ -173,6 +173,7 @@ class SourceFolder:
             names,
             frozenset(self._closed),
             frozenset(self._doubted),
+            time.monotonic(),
         )
         self._all_stale = False
         self._stale.clear()
@@ -189,7 +190,6 @@ class SourceFolder:
             self._take_own()
         self.device = found.status.st_dev
         now = time.monotonic()
-        took = now - found.begun
         fresh = _FRESH_WATCHED_SECONDS
         if self.elsewhere:
             self._poll_seconds = min(2 * self._poll_seconds, _MOST_POLL_SECONDS)
@@ -198,8 +198,8 @@ class SourceFolder:
             fresh = self._poll_seconds
         elif self.watch is None or found.has_links:
             fresh = FRESH_SECONDS
-        self._fresh_until = max(found.begun + fresh, now + 3 * took)
-        self._rest_until = now + min(_PAUSE_FACTOR * took, _FRESH_WATCHED_SECONDS)
+        self._fresh_until = now + max(fresh - found.took, 3 * found.took)
+        self._rest_until = now + min(_PAUSE_FACTOR * found.took, _FRESH_WATCHED_SECONDS)
 
     def failed(self, error: Exception) -> None:
         """Note that a look failed: the last listing has to do for a moment."""

@@ -1,6 +1,7 @@
 """What lies in one folder of the source: each entry, by its name there."""
 
 import logging
+import math
 import os
 import stat
 import time
@@ -49,6 +50,7 @@ class Before:
         closed: names that a writer closed since, or that were renamed to: they are whole.
         doubted: names of files in which something else turned out to be than was found, so that
             they are looked into although they have not changed.
+        at: when that was, by the monotonic clock; a thread may come to the survey later.
     """
 
     entries: Mapping[bytes, Entry] | None = None
@@ -56,6 +58,7 @@ class Before:
     names: Collection[bytes] | None = None
     closed: Collection[bytes] = frozenset()
     doubted: Collection[bytes] = frozenset()
+    at: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,8 @@ class Found:
     """What a survey found.
 
     Attributes:
-        begun: when it began, by the monotonic clock.
+        begun: what is older than this, by the monotonic clock, it has seen.
+        took: how many seconds the survey took.
         status: what stat says of the folder itself.
         entries: what is in it, by name in the source.
         has_links: whether symlinks in it were followed, whose targets change unseen.
@@ -72,6 +76,7 @@ class Found:
     """
 
     begun: float
+    took: float
     status: os.stat_result
     entries: Mapping[bytes, Entry]
     has_links: bool
@@ -180,7 +185,8 @@ class _Survey:
         if self.new or gone:
             self._keep(gone)
         return Found(
-            begun,
+            min(begun, self.before.at),
+            time.monotonic() - begun,
             self.folder.status,
             entries,
             any(entry.followed for entry in entries.values()),

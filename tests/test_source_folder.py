@@ -1,0 +1,95 @@
+"""What is done through a mount while a look at the folder waits for a thread."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from zsofs.catalog import Catalog
+from zsofs.entry import Entry, Kind
+from zsofs.shown import as_shown
+from zsofs.source import SourceTree
+from zsofs.source_folder import SourceFolder
+from zsofs.survey import Surveyor
+
+Look = Callable[[Callable[[], None]], None]
+
+
+@pytest.fixture
+def folder() -> SourceFolder:
+    return SourceFolder(b"", frozenset(), 0)
+
+
+@pytest.fixture
+def look(source: Path, folder: SourceFolder) -> Iterator[Look]:
+    """Looks at the folder; what it is given happens before a thread comes to it."""
+    tree = SourceTree(os.fsencode(source))
+    with closing(Catalog(None, tree.path)) as catalog:
+        surveyor = Surveyor(tree, catalog)
+
+        def look(meanwhile: Callable[[], None]) -> None:
+            before = folder.before()
+            meanwhile()
+            found = surveyor.survey(b"", folder.above, before)
+            folder.looked_at(found, as_shown(found.entries, show_raw=False))
+
+        yield look
+
+
+def did(folder: SourceFolder, path: Path, *, is_there: bool) -> None:
+    name = os.fsencode(path.name)
+    entry = Entry(name, Kind.FILE, name, path.stat()) if is_there else None
+    folder.did(name, entry, time.monotonic())
+
+
+def test_what_was_made_meanwhile_stays(source: Path, folder: SourceFolder, look: Look) -> None:
+    """The look was to see to another name, and knows of the rest what was known when it began."""
+    look(lambda: None)
+    made = source / "made"
+
+    def make() -> None:
+        made.touch()
+        did(folder, made, is_there=True)
+
+    folder.outdate(b"other")
+    look(make)
+    assert folder.entries is not None
+    assert set(folder.entries) == {b"made"}
+    look(lambda: None)
+    assert set(folder.entries) == {b"made"}
+
+
+def test_what_was_deleted_meanwhile_does_not_return(
+    source: Path, folder: SourceFolder, look: Look
+) -> None:
+    deleted = source / "deleted"
+    deleted.touch()
+    look(lambda: None)
+
+    def delete() -> None:
+        deleted.unlink()
+        did(folder, deleted, is_there=False)
+
+    folder.outdate(b"other")
+    look(delete)
+    assert folder.entries == {}
+    look(lambda: None)
+    assert folder.entries == {}
+
+
+def test_what_is_done_elsewhere_after_that_is_seen(
+    source: Path, folder: SourceFolder, look: Look
+) -> None:
+    """What was done is remembered for as long as it takes, not for ever."""
+    look(lambda: None)
+    made = source / "made"
+    made.touch()
+    did(folder, made, is_there=True)
+    look(lambda: None)
+    made.unlink()
+    folder.outdate(b"made")
+    look(lambda: None)
+    assert folder.entries == {}
