@@ -280,6 +280,11 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert [one["error"] is None for one in found] == [False, True]
 
 
+def test_a_folder_is_listed_by_another_command(tmp_path: Path) -> None:
+    said = zsofs("info", tmp_path, code=8).stderr
+    assert "it is a folder; see the discs in it with: zsofs list" in said
+
+
 def test_an_empty_file_and_an_empty_image(tmp_path: Path) -> None:
     empty = put(tmp_path, "Empty.iso", b"")
     nothing = put(tmp_path, "Nothing.zso", writers.zsoz(b""))

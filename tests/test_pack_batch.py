@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import shutil
 import subprocess
 import termios
 from contextlib import suppress
@@ -273,3 +274,19 @@ def test_a_name_that_would_be_too_long(tmp_path: Path) -> None:
 def test_oddities_of_the_input_are_said(tmp_path: Path) -> None:
     done = zsofs("pack", DATA / "ziso-compressor.zso", "-o", tmp_path / "a.zso")
     assert "its writer lost the last byte" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["pack", "unpack"])
+def test_an_output_that_may_be_a_file_or_a_folder(tmp_path: Path, command: str) -> None:
+    """Whoever means a folder must not get a file of that name."""
+    source = tmp_path / ("Game.iso" if command == "pack" else "Game.zso")
+    shutil.copy(DATA / ("ps2.iso" if command == "pack" else "ziso-py.zso"), source)
+    said = zsofs(command, source, "-o", tmp_path / "new", code=2).stderr
+    assert f"say {tmp_path}/new/ for a folder" in said
+    assert names(tmp_path) == [source.name]
+    zsofs(command, source, "-o", f"{tmp_path}/new/")
+    assert len(names(tmp_path / "new")) == 1
+    zsofs(command, source, "-o", tmp_path / "new")
+    (tmp_path / "file").touch()
+    zsofs(command, "--force", source, "-o", tmp_path / "file")
+    assert (tmp_path / "file").stat().st_size

@@ -232,6 +232,12 @@ def _jobs(wish: Wish) -> tuple[list[Job], list[tuple[str, str]]]:
     into_folder = output is not None and (several or os.path.isdir(output) or output.endswith("/"))
     if into_folder and os.path.lexists(output or "") and not os.path.isdir(output or ""):
         raise UsageError(f"-o {output} is no folder; several files need one")
+    is_exact = output is not None and not into_folder
+    if is_exact and not (os.path.splitext(output or "")[1] or os.path.lexists(output or "")):
+        raise UsageError(
+            f"-o {output} may be a file or a folder that is not there yet; say {output}/ for a"
+            " folder, or give the name of a file its ending"
+        )
     jobs: list[Job] = []
     unread: list[tuple[str, str]] = []
     for path in wish.inputs:

@@ -39,6 +39,8 @@ class Original:
     def __init__(self, path: str, fd: int, *, as_it_is: bool) -> None:
         self.path = path
         self.status = os.fstat(fd)
+        if stat.S_ISDIR(self.status.st_mode):
+            raise InputError("it is a folder; see the discs in it with: zsofs list")
         if not stat.S_ISREG(self.status.st_mode):
             raise InputError(
                 "it is no regular file; a disc in a drive has to be read into one first"
