@@ -222,6 +222,18 @@ def test_what_was_found_within_a_tick_of_the_clock_is_not_kept(source: Path) -> 
         assert list(catalog.folder(b"")) == [b"0.zso"]
 
 
+def test_a_look_into_a_file_is_no_read_of_it(source: Path) -> None:
+    """Of files of ours; a file system that keeps no such dates shows nothing here."""
+    path = source / "0.zso"
+    write(path, writers.maxcso_zso(IMAGES["0"]))
+    os.utime(path, (1, 1))
+    tree = SourceTree(os.fsencode(source))
+    with closing(Catalog(None, tree.path)) as catalog:
+        found = Surveyor(tree, catalog).survey(b"", frozenset(), Before())
+    assert found.entries[b"0.zso"].disc is not None
+    assert path.stat().st_atime == 1
+
+
 def test_a_clock_of_whole_seconds_has_longer_ticks() -> None:
     now = time.time_ns()
     second = 1_000_000_000
