@@ -69,9 +69,14 @@ def mounted_at(path: bytes) -> Mounted | None:
 
 def mount_of(fd: int) -> Mounted | None:
     """The mount that an open file or folder lies on."""
-    found = re.search(r"^mnt_id:\s*(\d+)$", Path(f"/proc/self/fdinfo/{fd}").read_text(), re.M)
-    number = int(found[1]) if found else -1
+    number = mount_number(fd)
     return next((mounted for mounted in mount_table() if mounted.number == number), None)
+
+
+def mount_number(fd: int) -> int:
+    """The kernel's number of that mount; -1 if it does not say."""
+    found = re.search(r"^mnt_id:\s*(\d+)$", Path(f"/proc/self/fdinfo/{fd}").read_text(), re.M)
+    return int(found[1]) if found else -1
 
 
 def mounts_around(path: bytes) -> list[Mounted]:

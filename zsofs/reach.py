@@ -8,18 +8,16 @@ step.
 
 import errno
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from zsofs.mounts import Mounted
+from zsofs.mounts import Mounted, mount_number
 
 Kinds = Mapping[int, str]
 """Types of file systems, by the kernel's number of their mount."""
 
 _STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_NUMBER = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
 
 
 def answering_kinds(table: Iterable[Mounted]) -> Kinds:
@@ -48,13 +46,8 @@ def reached(path: Path, kinds: Kinds) -> Iterator[int]:
             below = os.open(name, _STEP, dir_fd=here)
             os.close(here)
             here = below
-            if _mount_number(here) not in kinds:
+            if mount_number(here) not in kinds:
                 raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
         yield here
     finally:
         os.close(here)
-
-
-def _mount_number(fd: int) -> int:
-    found = _NUMBER.search(Path(f"/proc/self/fdinfo/{fd}").read_bytes())
-    return int(found[1]) if found else -1
