@@ -112,8 +112,8 @@ def _add_copying(parser: argparse.ArgumentParser) -> None:
         "--output",
         metavar="OUT",
         type=path,
-        help="file or folder for the result (default: beside each input); the tree below a folder"
-        " is kept",
+        help="file or folder for the result, a new folder with / at its end (default: beside each"
+        " input); the tree below a folder is kept",
     )
     parser.add_argument("--recursive", action="store_true", help="also the folders below a folder")
     parser.add_argument("--force", action="store_true", help="replace files that are there")
