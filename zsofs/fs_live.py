@@ -144,7 +144,7 @@ class LiveOperations(Operations):
         return handle
 
     async def _release(self, handle: Handle) -> None:
-        self._live.remove(handle)
+        await self._live.remove(handle)
         try:
             await self._run(handle.node, handle.live.close)
         finally:

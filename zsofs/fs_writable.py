@@ -82,15 +82,15 @@ class WritableOperations(LiveOperations):
         node = self._library.node(inode)
         self._rules.refuse_unchangeable(node)
         wanted = self._wanted(attr, fields)
-        handle = self._live.get(fh) or self._live.of(node, writable=wanted.size is not None)
-        if handle is not None:
-            change, file = self._changes.set_attributes_of_open, handle.live
-            now = await self._run(node, change, file, node.entry.path, wanted)
-        else:
-            if isinstance(node, Folder):
-                await self._make_place(node, ctx)
-            path, known = self._path_of(node), node.entry.status
-            now = await self._run(node, self._changes.set_attributes, path, wanted, known)
+        with self._live.borrowed(node, fh, writable=wanted.size is not None) as handle:
+            if handle is not None:
+                change, file = self._changes.set_attributes_of_open, handle.live
+                now = await self._run(node, change, file, node.entry.path, wanted)
+            else:
+                if isinstance(node, Folder):
+                    await self._make_place(node, ctx)
+                path, known = self._path_of(node), node.entry.status
+                now = await self._run(node, self._changes.set_attributes, path, wanted, known)
         self._changed(node, now)
         return self._appearance.attributes(node)
 
@@ -114,12 +114,12 @@ class WritableOperations(LiveOperations):
 
     async def _ask(self, node: Node) -> None:
         """See what a file or folder is now; where that cannot be had, it is what it was."""
-        handle = self._live.of(node)
         try:
-            if handle is not None:
-                now = await self._run(node, seen, handle.live.fd)
-            else:
-                now = await self._run(node, self._seen_at, self._path_of(node))
+            with self._live.borrowed(node) as handle:
+                if handle is not None:
+                    now = await self._run(node, seen, handle.live.fd)
+                else:
+                    now = await self._run(node, self._seen_at, self._path_of(node))
         except (OSError, StaleNodeError):
             if node.removed:
                 raise StaleNodeError(f"{node.name}: deleted") from None

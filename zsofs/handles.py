@@ -1,13 +1,16 @@
 """Which files that may be changed are open, by handle and by file."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import trio
 
 from zsofs.live import LiveFile
 from zsofs.node import Node
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Handle:
     """A file that may be changed, open once.
 
@@ -16,12 +19,16 @@ class Handle:
         node: the file.
         live: the same, open.
         pid: the thread that opened it.
+        borrowers: how many requests use it that did not come through it.
+        returned: set by the last of them, once somebody waits for that.
     """
 
     number: int
     node: Node
     live: LiveFile
     pid: int
+    borrowers: int = 0
+    returned: trio.Event = field(default_factory=trio.Event)
 
 
 class Handles:
@@ -43,19 +50,46 @@ class Handles:
         self._all[handle.number] = handle
         self._by_node.setdefault(handle.node.serial, {})[handle.number] = handle
 
-    def remove(self, handle: Handle) -> None:
-        """A handle is about to be closed."""
+    async def remove(self, handle: Handle) -> None:
+        """Lend a handle no more, and return when nobody uses it: then it may be closed.
+
+        A descriptor that was closed too early is another file's a moment later, which would be
+        truncated in this one's place (it was: by two programs, one of which closed a file while the
+        other truncated it by its name).
+        """
         del self._all[handle.number]
         handles = self._by_node[handle.node.serial]
         del handles[handle.number]
         if not handles:
             del self._by_node[handle.node.serial]
+        if handle.borrowers:
+            await handle.returned.wait()
 
-    def of(self, node: Node, *, writable: bool = False) -> Handle | None:
-        """A handle of a file that somebody has open, for writing if anybody; None if nobody has.
+    @contextmanager
+    def borrowed(
+        self, node: Node, number: int | None = None, *, writable: bool = False
+    ) -> Iterator[Handle | None]:
+        """A handle of a file that somebody has open, which is not closed meanwhile; None if none.
 
-        *writable* asks for one that is open for writing or none.
+        Args:
+            node: the file.
+            number: of the handle that is wanted above all.
+            writable: whether only one will do that is open for writing; those are taken first
+                anyway.
         """
+        handle = self.get(number) or self._best(node, writable=writable)
+        if handle is None:
+            yield None
+            return
+        handle.borrowers += 1
+        try:
+            yield handle
+        finally:
+            handle.borrowers -= 1
+            if not handle.borrowers and self.get(handle.number) is None:
+                handle.returned.set()
+
+    def _best(self, node: Node, *, writable: bool) -> Handle | None:
         handles = self._by_node.get(node.serial, {}).values()
         best = max(handles, key=lambda handle: handle.live.writable, default=None)
         return None if best is None or (writable and not best.live.writable) else best
