@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import itertools
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ DATA = st.binary(min_size=1, max_size=64).flatmap(
 )
 NOREPLACE, EXCHANGE = 1, 2
 
+_numbers = itertools.count()
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -79,12 +81,10 @@ class Machine(RuleBasedStateMachine):
     """The same operations in a mount and beside it."""
 
     mount: Mount
-    count = 0
 
     @initialize()
     def begin(self) -> None:
-        type(self).count += 1
-        name = f"{type(self).__name__}-{type(self).count}"
+        name = f"Machine-{next(_numbers)}"
         self.ours = self.mount.path / name
         self.theirs = self.mount.source.parent / name
         for root in (self.ours, self.theirs):
