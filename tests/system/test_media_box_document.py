@@ -174,6 +174,7 @@ def others_are_told_of_it(box: Box) -> None:
     box.do(f"systemctl stop jellyfin {GAMES}; systemctl start jellyfin")
     wait_until(lambda: found_by_jellyfin(box, "first") == set(box.wanted), "the media server")
     before = box.do("systemctl show --value --property=MainPID jellyfin")
+    wait_until(lambda: found_by_jellyfin(box, "now") == set(box.wanted), "its second look")
     box.do("systemctl restart " + GAMES)
     box.do("rm /run/jellyfin/now")
     wait_until(lambda: found_by_jellyfin(box, "now") == set(box.wanted), "the media server")
@@ -274,6 +275,8 @@ def an_update(box: Box, deb: Path, scratch: Path) -> None:
 def test_disks_without_owners(installed: Machine, tmp_path: Path, kind: str) -> None:
     """The lines of the table, and who serves such a disk."""
     box = Box(installed)
+    fstab = installed.root / "etc/fstab"
+    fstab.write_text("")
     (line,) = [row[1] for row in box.document.table("The disk") if row[0] == kind]
     packages = ("exfat-fuse", "ntfs-3g")
     installed.run("apt-get", "install", "-y", "--no-install-recommends", *packages)
@@ -285,7 +288,6 @@ def test_disks_without_owners(installed: Machine, tmp_path: Path, kind: str) -> 
         plug_in(box, device)
         if kind == "NTFS":
             installed.run("mkfs.ntfs", "-F", "-Q", "-L", "GAMES", DISK)
-        fstab = installed.root / "etc/fstab"
         fstab.write_text(line + "\n")
         installed.run("mkdir", "-p", "/srv/disk", "/root/zsofs")
         installed.run("mount", "/srv/disk")
