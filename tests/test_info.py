@@ -19,6 +19,7 @@ from tests.test_disc import PSP_FILES, made, raw
 from zsofs.errors import ZsofsError
 from zsofs.facts import Facts, gather
 from zsofs.makers import maker_of
+from zsofs.names import NOT_PACKED
 from zsofs.original import original
 from zsofs.readers import readers
 
@@ -245,6 +246,8 @@ def test_raw_cds_and_misnamed_files(tmp_path: Path) -> None:
     assert cd["why_not"]["OPL"] == "it has raw CD sectors"
     assert cd["why_not"]["PCSX2"] == "blocks are 2352 bytes"
     assert "called like a plain image, but is a ZSO" in "".join(misnamed["remarks"])
+    (other,) = objects(put(tmp_path, "Page.zso", b"<html>No such file</html>"))
+    assert NOT_PACKED in other["remarks"]
     assert misnamed["read_by"]["OPL"]
     assert "does not end in .cso or .zso" in misnamed["why_not"]["PCSX2"]
 

@@ -25,6 +25,7 @@ from tests.test_disc import PSP_FILES, made, raw
 from tests.test_faults import stopped
 from tests.test_messages import refused, run
 from tests.test_opl_mount import OPL, game, opened_below, put, put_game
+from zsofs.names import NOT_PACKED
 from zsofs.tables import size, width
 
 ROOT = Path(__file__).parent.parent
@@ -217,6 +218,7 @@ def test_files_that_are_not_shown_as_discs(source: Path) -> None:
     whole = writers.maxcso_zso(game(1))
     put(source / "a" / "Cut.zso", whole[: len(whole) // 2])
     put(source / "GameCube.ciso", writers.gamecube_ciso())
+    put(source / "Page.zso", b"<html>No such file</html>")
     put(source / "Whole.zso", whole)
     with (source / "New.zso").open("wb") as file, (source / "New.iso").open("wb") as plain:
         file.write(whole)
@@ -225,11 +227,12 @@ def test_files_that_are_not_shown_as_discs(source: Path) -> None:
         plain.flush()
         said = listed(source)
         assert names(said) == ["Whole.iso"]
-        *_, header, gamecube, iso, zso, cut = said.splitlines()
+        *_, header, gamecube, iso, zso, page, cut = said.splitlines()
         assert header == "not shown as discs:"
         assert gamecube.startswith("  GameCube.ciso: ")
         assert iso == "  New.iso: still being copied"
         assert zso == "  New.zso: still being copied"
+        assert page == f"  Page.zso: {NOT_PACKED}"
         assert cut.startswith("  a/Cut.zso: the file is cut")
         found = objects(source)
         assert found["New.zso"]["state"] == "still being copied"

@@ -43,8 +43,12 @@ def files(folder: Path) -> set[str]:
 def test_a_folder_into_another(library: Path, tmp_path: Path) -> None:
     before = files(library)
     out = tmp_path / "out"
-    zsofs("pack", library, "-o", out)
+    said = zsofs("pack", library, "-o", out).stderr
+    assert said == "zsofs: left out: 2 folders below; with --recursive they are taken, too\n"
     assert files(out) == {"Okami.zso"}
+    assert "below" not in zsofs("pack", "--recursive", library, "-o", tmp_path / "else").stderr
+    said = zsofs("unpack", library).stderr
+    assert said.startswith("zsofs: there are no discs here\nzsofs: left out: 2 folders below")
     done = reports("pack", "--recursive", library, "-o", out)
     assert files(out) == {"Okami.zso", "PSP/Patapon.zso", "PSP/deep/Old.zso"}
     assert {os.path.basename(r["input"]): r["state"] for r in done} == {

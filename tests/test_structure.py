@@ -295,7 +295,7 @@ ALLOWED: dict[str, set[str]] = {
     "info": {"disc", "errors", "facts", "makers", "original", "readers", "tables"},
     "makers": {"errors", "facts", "formats", "original"},
     "readers": {"disc", "facts", "formats"},
-    "facts": {"_index", "disc", "errors", "formats", "original"},
+    "facts": {"_index", "disc", "errors", "formats", "names", "original"},
     "unpack": {"_files", "digests", "errors", "original", "output", "pack", "stream"},
     "pack": {
         "__init__",
@@ -339,6 +339,7 @@ ONLY_IN = {
         "follow",
         "fs",
         "fs_writable",
+        "handles",
         "invalidation",
         "mount",
         "opl_view",

@@ -68,6 +68,21 @@ class Job:
     exact: bool = False
 
 
+@dataclass(slots=True)
+class _Inputs:
+    """What a command line names.
+
+    Attributes:
+        jobs: one for each file.
+        unread: the folders that cannot be read, with the reason.
+        left_out: how many folders are not looked into.
+    """
+
+    jobs: list[Job] = field(default_factory=list)
+    unread: list[tuple[str, str]] = field(default_factory=list)
+    left_out: int = 0
+
+
 class _Skipped(Exception):
     """There is nothing to do for an input, for the reason given."""
 
@@ -78,13 +93,14 @@ def run(wish: Wish, reporter: Reporter) -> int:
     Raises:
         UsageError: the command line makes no sense.
     """
-    jobs, unread = _jobs(wish)
+    inputs = _inputs(wish)
     with _orderly_end(), reporter:
         batch = _Batch(wish, reporter)
-        for path, error in unread:
+        reporter.left_out = inputs.left_out
+        for path, error in inputs.unread:
             reporter.tell(Report(path, "", "failed", error=error))
-        reporter.begin([(job.path, _size_of(job.path)) for job in jobs])
-        for job in jobs:
+        reporter.begin([(job.path, _size_of(job.path)) for job in inputs.jobs])
+        for job in inputs.jobs:
             batch.do(job)
     return InputError.exit_code if reporter.failed else 0
 
@@ -221,14 +237,13 @@ def _looks_like_disc(job: Job, image: Original) -> bool:
     return mark == b"CD001"
 
 
-def _jobs(wish: Wish) -> tuple[list[Job], list[tuple[str, str]]]:
-    """What is to be done, and the folders that cannot be read, with the reason."""
+def _inputs(wish: Wish) -> _Inputs:
     several = len(wish.inputs) > 1 or any(os.path.isdir(path) for path in wish.inputs)
     output = wish.output
     if output == STANDARD_OUTPUT:
         if several or wish.packing:
             raise UsageError("-o - takes one file, and is for `zsofs unpack` only")
-        return [Job(wish.inputs[0], STANDARD_OUTPUT, exact=True)], []
+        return _Inputs([Job(wish.inputs[0], STANDARD_OUTPUT, exact=True)])
     into_folder = output is not None and (several or os.path.isdir(output) or output.endswith("/"))
     if into_folder and os.path.lexists(output or "") and not os.path.isdir(output or ""):
         raise UsageError(f"-o {output} is no folder; several files need one")
@@ -238,11 +253,11 @@ def _jobs(wish: Wish) -> tuple[list[Job], list[tuple[str, str]]]:
             f"-o {output} may be a file or a folder that is not there yet; say {output}/ for a"
             " folder, or give the name of a file its ending"
         )
-    jobs: list[Job] = []
-    unread: list[tuple[str, str]] = []
+    inputs = _Inputs()
+    jobs = inputs.jobs
     for path in wish.inputs:
         if os.path.isdir(path):
-            for found in _files_in(path, wish, unread):
+            for found in _files_in(path, wish, inputs):
                 own = os.path.relpath(found, path)
                 base = _base(found if output is None else os.path.join(output, own))
                 jobs.append(Job(found, base, found=True))
@@ -252,7 +267,7 @@ def _jobs(wish: Wish) -> tuple[list[Job], list[tuple[str, str]]]:
             jobs.append(Job(path, _base(os.path.join(output, os.path.basename(path)))))
         else:
             jobs.append(Job(path, output, exact=True))
-    return jobs, unread
+    return inputs
 
 
 def _base(path: str) -> str:
@@ -260,19 +275,23 @@ def _base(path: str) -> str:
     return os.path.splitext(path)[0] if has_disc_ending(os.fsencode(path)) else path
 
 
-def _files_in(folder: str, wish: Wish, unread: list[tuple[str, str]]) -> Iterator[str]:
+def _files_in(folder: str, wish: Wish, inputs: _Inputs) -> Iterator[str]:
     """The files of a folder that may be asked for; hidden ones and links are not."""
     wanted: Callable[[bytes], bool] = has_disc_ending if wish.packing else is_packed_name
 
     def cannot(error: OSError) -> None:
-        unread.append((str(error.filename), f"the folder cannot be read: {reason(error)}"))
+        inputs.unread.append((str(error.filename), f"the folder cannot be read: {reason(error)}"))
 
     for path, folders, names in os.walk(folder, onerror=cannot):
-        below = [name for name in sorted(folders) if wish.recursive and name[0] != "."]
         # What earlier runs have put into a folder of its own is no input.
         folders[:] = [
-            name for name in below if not _is_same(os.path.join(path, name), wish.output or "")
+            name
+            for name in sorted(folders)
+            if name[0] != "." and not _is_same(os.path.join(path, name), wish.output or "")
         ]
+        if not wish.recursive:
+            inputs.left_out += len(folders)
+            folders.clear()
         for name in sorted(names):
             whole = os.path.join(path, name)
             if name[0] != "." and wanted(os.fsencode(name)) and not os.path.islink(whole):

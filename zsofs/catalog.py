@@ -23,7 +23,7 @@ from zsofs.store import MEMORY, WAIT_SECONDS, Design, cache_folder, open_store
 log = logging.getLogger(__name__)
 
 _APPLICATION = 0x7A736F66
-_VERSION = 1
+_VERSION = 2
 """Raised whenever a row comes to mean something else, or a file would be judged differently."""
 
 _COLUMNS = """\

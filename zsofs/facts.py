@@ -10,6 +10,7 @@ from zsofs.errors import BlockError
 from zsofs.formats.dax import FRAME_SIZE
 from zsofs.formats.geometry import Codec, Rule
 from zsofs.formats.indexed import Header, parse_header
+from zsofs.names import NOT_PACKED, is_packed_name
 from zsofs.original import Original
 
 _SAMPLED_BYTES = 4 << 20
@@ -162,6 +163,8 @@ def _remarks(image: Original, blocks: Blocks | None, identity: Identity | None) 
     """The oddities of an image, in plain words."""
     yield from image.remarks
     name, size = os.fsencode(image.path).lower(), image.size
+    if image.disc is None and is_packed_name(name):
+        yield NOT_PACKED
     if image.disc is not None and name.endswith((b".iso", b".bin", b".img")):
         yield f"it is called like a plain image, but is a {image.disc.container}"
     if image.raw_cd:

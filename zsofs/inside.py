@@ -7,7 +7,7 @@ from collections.abc import Callable
 from zsofs.catalog import Finding
 from zsofs.disc import Identity, identify
 from zsofs.errors import BlockError, FormatError, StaleNodeError
-from zsofs.names import is_kept_for_discs, is_plain_image
+from zsofs.names import NOT_PACKED, is_kept_for_discs, is_packed_name, is_plain_image
 from zsofs.probe import CD_SYNC, Disc, OpenSource, block_reader, geometry_of, looks_like_disc, probe
 
 
@@ -22,7 +22,7 @@ def look_inside(
 
     Args:
         source: the file.
-        name: its name, whose ending tells a plain image.
+        name: its name, whose ending tells what it should be.
         tells_writers: whether the file system may be asked if some program has it open for
             writing: one that others change as well does not know (FUSE then says no to everyone,
             NFS yes).
@@ -41,6 +41,8 @@ def look_inside(
         disc = probe(source)
     except FormatError as error:
         reason = str(error)
+    if disc is None and not reason and is_packed_name(name):
+        reason = NOT_PACKED
     if written or (written is None and not quiet):
         if disc is not None or reason or (identities and _may_be_plain_disc(source, name)):
             raise StillWrittenError

@@ -10,8 +10,12 @@ _PACKED = frozenset((b".zso", b".ziso", b".cso", b".ciso", b".dax"))
 _PLAIN = frozenset((b".iso", b".img", b".bin"))
 _LOOKED_INTO = _PACKED | _PLAIN | {b""}
 _KEPT_FOR_DISCS = _PACKED | {b".iso"}
+
 MAX_NAME = 255
 """The longest name Linux file systems and the kernel's FUSE take, in bytes."""
+
+NOT_PACKED = "its name is that of a packed disc, its beginning is not"
+"""What is said of a file that :func:`is_packed_name` is true of, and which is no container."""
 
 _UNFINISHED = re.compile(rb"\..*\.zsofs-[0-9a-f]{8}\.part", re.DOTALL)
 

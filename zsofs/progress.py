@@ -43,12 +43,14 @@ class Reporter(Bars):
 
     Attributes:
         failed: how many inputs failed.
+        left_out: how many folders lay in those named, and were not looked into.
     """
 
     def __init__(self, *, quiet: bool, as_json: bool, to_stdout: bool = True) -> None:
         """*to_stdout* is false where standard output takes the image itself."""
         super().__init__(quiet=quiet)
         self.failed = 0
+        self.left_out = 0
         self._json = as_json
         self._lines = sys.stdout if to_stdout else sys.stderr
         self._done: list[Report] = []
@@ -69,14 +71,18 @@ class Reporter(Bars):
         self._finish(report.path)
 
     def _sum_up(self) -> None:
-        if len(self._done) < 2 or self._quiet or self._json:
-            if not self._done and not self._quiet:
-                print(
-                    "zsofs: there are no discs here; --recursive looks into the folders below, too",
-                    file=sys.stderr,
-                )
+        if self._quiet:
             return
-        print(_summary(self._done), file=self._lines, flush=True)
+        if len(self._done) > 1 and not self._json:
+            print(_summary(self._done), file=self._lines, flush=True)
+        if not self._done:
+            print("zsofs: there are no discs here", file=sys.stderr)
+        if self.left_out:
+            folders = counted(self.left_out, "folder")
+            print(
+                f"zsofs: left out: {folders} below; with --recursive they are taken, too",
+                file=sys.stderr,
+            )
 
 
 def _line(report: Report) -> str:

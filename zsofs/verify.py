@@ -18,7 +18,7 @@ from zsofs.errors import (
     ZsofsError,
     reason,
 )
-from zsofs.names import is_packed_name, is_plain_image, may_be_disc
+from zsofs.names import NOT_PACKED, is_packed_name, is_plain_image, may_be_disc
 from zsofs.original import Original, original
 from zsofs.tables import counted
 from zsofs.verdict import Verdict, Whole, judge
@@ -89,7 +89,7 @@ class Batch:
         try:
             with original(path) as image:
                 if image.disc is None and is_packed_name(os.fsencode(path)):
-                    raise DamagedError("its name is that of a packed disc, its beginning is not")
+                    raise DamagedError(NOT_PACKED)
                 if found and image.disc is None and not self._is_disc(image):
                     return None
                 return self._checked(image)
