@@ -108,26 +108,38 @@ class Reader:
     path: str
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What requests are answered by.
+
+    Attributes:
+        library: which inode is what.
+        appearance: what the kernel is told of it.
+        view: how the source is shown.
+        reads: answers reads of discs.
+        workers: threads for what may wait.
+    """
+
+    library: Library
+    appearance: Appearance
+    view: View
+    reads: Reads
+    workers: Workers
+
+
 class Operations(pyfuse3.Operations):
     """The mount, read-only."""
 
     enable_writeback_cache = False
     supports_dot_lookup = False  # what an NFS server would need
 
-    def __init__(
-        self,
-        library: Library,
-        appearance: Appearance,
-        view: View,
-        reads: Reads,
-        workers: Workers,
-    ) -> None:
+    def __init__(self, parts: Parts) -> None:
         super().__init__()
-        self._library = library
-        self._appearance = appearance
-        self._view = view
-        self._reads = reads
-        self._workers = workers
+        self._library = parts.library
+        self._appearance = parts.appearance
+        self._view = parts.view
+        self._reads = parts.reads
+        self._workers = parts.workers
         self._files: dict[int, _OpenFile] = {}
         self._descriptors = 0
         self._most_descriptors = _most_descriptors()

@@ -11,19 +11,15 @@ from typing import TypeVar
 
 from pyfuse3 import FileHandleT, FileInfo, FUSEError, InodeT, RequestContext
 
-from zsofs.appearance import Appearance
 from zsofs.changes import Changes
 from zsofs.errors import StaleNodeError
-from zsofs.fs import Operations, Reader, View
+from zsofs.fs import Operations, Parts, Reader
 from zsofs.guard import guarded
 from zsofs.handles import Handle, Handles
-from zsofs.library import Library
 from zsofs.live import LiveFile, Seen
 from zsofs.node import Folder, Node
-from zsofs.reads import Reads
 from zsofs.rules import Rules
 from zsofs.selection import Selection
-from zsofs.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -33,19 +29,11 @@ R = TypeVar("R")
 class LiveOperations(Operations):
     """The mount, with files that change while they are open; their names stay as they are."""
 
-    def __init__(
-        self,
-        library: Library,
-        appearance: Appearance,
-        view: View,
-        reads: Reads,
-        workers: Workers,
-        selection: Selection,
-    ) -> None:
+    def __init__(self, parts: Parts, selection: Selection) -> None:
         """*selection* says what is shown at all."""
-        super().__init__(library, appearance, view, reads, workers)
-        self._rules = Rules(library, view, selection)
-        self._changes = Changes(library.tree)
+        super().__init__(parts)
+        self._rules = Rules(parts.library, parts.view, selection)
+        self._changes = Changes(parts.library.tree)
         self._live = Handles()
 
     def readers(self) -> list[Reader]:

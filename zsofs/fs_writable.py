@@ -23,40 +23,26 @@ from pyfuse3 import (
     SetattrFields,
 )
 
-from zsofs.appearance import Appearance
 from zsofs.changes import Maker, Wanted
 from zsofs.entry import Entry, Kind
 from zsofs.errors import StaleNodeError
-from zsofs.fs import View
+from zsofs.fs import Parts
 from zsofs.fs_live import LiveOperations, info_of
 from zsofs.guard import guarded
 from zsofs.handles import Handle
-from zsofs.library import Library
 from zsofs.live import Seen, seen
 from zsofs.names import may_be_disc
 from zsofs.node import Folder, Node
-from zsofs.reads import Reads
 from zsofs.selection import Selection
 from zsofs.source import Place
-from zsofs.workers import Workers
 
 
 class WritableOperations(LiveOperations):
     """The mount, writable but for discs."""
 
-    def __init__(
-        self,
-        library: Library,
-        appearance: Appearance,
-        view: View,
-        reads: Reads,
-        workers: Workers,
-        selection: Selection,
-        *,
-        serves_as_root: bool,
-    ) -> None:
+    def __init__(self, parts: Parts, selection: Selection, *, serves_as_root: bool) -> None:
         """*selection* says what is shown at all; *serves_as_root*, whether files can be given."""
-        super().__init__(library, appearance, view, reads, workers, selection)
+        super().__init__(parts, selection)
         self._serves_as_root = serves_as_root
 
     # Attributes

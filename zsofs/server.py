@@ -21,7 +21,7 @@ from zsofs.census import Census
 from zsofs.crews import Crews
 from zsofs.errors import UsageError, ZsofsError
 from zsofs.follow import Follower
-from zsofs.fs import Operations, Reader, View
+from zsofs.fs import Operations, Parts, Reader, View
 from zsofs.fs_writable import WritableOperations
 from zsofs.invalidation import Invalidations
 from zsofs.library import Library
@@ -72,21 +72,21 @@ class Server:
         selection = Selection(settings.include, settings.exclude)
         surveyor = Surveyor(tree, catalog, selection, identities=settings.layout == "opl")
         self._follower = Follower(surveyor, workers, show_raw=settings.show_raw)
-        parts = self._library, self._follower, self._census, self._invalidations.send
+        looks = self._library, self._follower, self._census, self._invalidations.send
         self._opl_view: OplView | None = None
         view: View
         if settings.layout == "opl":
             titles = load_titles(settings.titles) if settings.titles else {}
-            view = self._opl_view = OplView(*parts, workers, titles)
+            view = self._opl_view = OplView(*looks, workers, titles)
         else:
-            view = PlainView(*parts)
+            view = PlainView(*looks)
         self._view = view
         appearance = Appearance(self._library, settings.uid, settings.gid, settings.umask)
-        common = self._library, appearance, view, self._reads, workers
+        parts = Parts(self._library, appearance, view, self._reads, workers)
         self.operations = (
-            WritableOperations(*common, selection, serves_as_root=os.geteuid() == 0)
+            WritableOperations(parts, selection, serves_as_root=os.geteuid() == 0)
             if settings.writable
-            else Operations(*common)
+            else Operations(parts)
         )
         self.around_reload: Callable[[], AbstractContextManager[None]] = nullcontext
         self._nursery: trio.Nursery | None = None
