@@ -233,6 +233,8 @@ def test_what_zsofs_packed(tmp_path: Path) -> None:
     (found,) = objects(tmp_path / "Console.zso")
     assert found["read_by"]["OPL"]
     assert found["read_by"]["PCSX2"]
+    assert found["written_by"] == "zsofs"
+    assert found["remarks"] == []
 
 
 def test_raw_cds_and_misnamed_files(tmp_path: Path) -> None:

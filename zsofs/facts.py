@@ -32,6 +32,7 @@ class Blocks:
         last_plain: whether the last one is stored plain.
         last_room: bytes from where the last one begins to the end of the data.
         ends_early: bytes from the end that the index gives to the end of the file.
+        fills_sector: whether those fill the file's last 2048 bytes, for programs that copy sectors.
     """
 
     header: Header
@@ -44,6 +45,7 @@ class Blocks:
     last_plain: bool
     last_room: int
     ends_early: int
+    fills_sector: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ def _blocks(image: Original) -> Blocks | None:
         header = parse_header(image.source.read_at(0, 24))
         begin, flag = _entry(image, max(last, 0))
         end, _ = _entry(image, last + 1)
+    ends_early = image.source.size - end
     return Blocks(
         header,
         geometry.codecs[0],
@@ -121,7 +124,8 @@ def _blocks(image: Original) -> Blocks | None:
         header.size - geometry.size,
         flag and geometry.rule is Rule.FLAGGED,
         image.source.size - begin,
-        image.source.size - end,
+        ends_early,
+        0 < ends_early < 2048 and image.source.size % 2048 == 0,
     )
 
 
@@ -196,6 +200,8 @@ def _remarks_on_blocks(blocks: Blocks) -> Iterator[str]:
     if header.magic == b"ZISO" and blocks.codec is not Codec.LZ4:
         name = {Codec.ZSTD: "Zstandard", Codec.ZLIB: "zlib"}.get(blocks.codec, "other")
         yield f"its header says LZ4, as any ZSO's, but its blocks are {name} data"
+    if blocks.fills_sector:
+        return
     if 0 < blocks.ends_early < 1 << header.shift and blocks.rule is Rule.FLAGGED:
         yield "its last index entry is rounded down; some programs cannot read the last block"
     elif blocks.rule in (Rule.FLAGGED, Rule.CISO2) and blocks.ends_early:

@@ -40,6 +40,8 @@ def _guesses(image: Original, blocks: Blocks) -> Iterator[str]:
 
 def _guesses_of_zso(image: Original, blocks: Blocks) -> Iterator[str]:
     header = blocks.header
+    if blocks.fills_sector:
+        yield "zsofs"  # the others end with the last block
     if header.version == 2:
         yield "an earlier ziso.py of ARK-4"
     if blocks.dropped:
