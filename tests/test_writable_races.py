@@ -278,3 +278,30 @@ def test_a_file_replaced_while_it_is_opened_stays_that_file(made: Mount, faults:
             time.sleep(1.5)  # until the kernel asks again
     finally:
         os.close(fd)
+
+
+@pytest.mark.usefixtures("as_root")
+def test_what_is_put_in_the_place_of_a_new_folder_is_not_given_away(
+    made: Mount, faults: Faults
+) -> None:
+    """Who may write to the source folder could else have any file in it given to himself."""
+    folder = made.source / "one"
+    for secret in (folder / "secret.txt", folder / "secrets"):
+        if secret.suffix:
+            secret.write_text("root's")
+            secret.chmod(0o600)
+        else:
+            secret.mkdir(mode=0o700)
+            (secret / "file").write_text("root's")
+        rights = secret.stat().st_mode
+
+        def make_folder() -> None:
+            with suppress(OSError):
+                os.mkdir(made.path / "one" / "new", 0o777)
+
+        with under_way(faults, "mkdir OpenFolder.step", make_folder):
+            (folder / "new").rename(folder / f"aside of {secret.name}")
+            secret.rename(folder / "new")
+        assert (folder / "new").stat().st_mode == rights
+        (folder / "new").rename(secret)
+        look(made.path / "one")
