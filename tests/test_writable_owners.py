@@ -391,6 +391,7 @@ def check_served_by_a_user(both: Twins) -> None:
         "touch w.txt; chmod 200 w.txt; echo a >> w.txt; cat w.txt; chmod 644 w.txt; cat w.txt",
     )
     both.both(NOBODY, "mkdir none; chmod 000 none; ls none; touch none/file; rmdir none")
+    both.both(NOBODY, "umask 777; mkdir closed; stat -c %a closed; umask 22; rmdir closed")
     both.both(NOBODY, "echo text > s.txt; chmod 000 s.txt; mv s.txt moved.txt; rm -f moved.txt")
     both.both(NOBODY, "echo text > late; chmod 000 late; cat late; chmod 600 late; cat late")
     both.both(

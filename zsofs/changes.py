@@ -112,10 +112,17 @@ class Changes:
         return _live(fd, flags)
 
     def make_folder(self, place: Place, mode: int, maker: Maker) -> Seen:
-        """Make the folder *place*."""
+        """Make the folder *place*.
+
+        Raises:
+            StaleNodeError: somebody has put something else in its place at once.
+            OSError: the source does not let us.
+        """
         with self._tree.folder(place.folder) as folder:
-            os.mkdir(place.name, mode, dir_fd=folder.fd)
+            # Whatever its rights are to be, we look into it first.
+            os.mkdir(place.name, mode | stat.S_IRWXU, dir_fd=folder.fd)
             with folder.step(place.name) as step:
+                _refuse_other_than_new(step, place)
                 _hand_over(step, mode, maker, folder.status)
                 return seen(step)
 
@@ -220,6 +227,16 @@ def _link(fd: int) -> str:
 def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
     kinds_are = stat.S_IFMT(one.st_mode) == stat.S_IFMT(other.st_mode)  # numbers are given again
     return kinds_are and os.path.samestat(one, other)
+
+
+def _refuse_other_than_new(step: int, place: Place) -> None:
+    """Stop if *step* is not the folder that was just made, for it would be given away.
+
+    Who may write to the folder above can put another's file or folder there. An empty folder is as
+    good as the new one.
+    """
+    if not stat.S_ISDIR(os.fstat(step).st_mode) or os.listdir(_link(step)):
+        raise StaleNodeError(f"{for_people(place.path)}: another file now")
 
 
 def _hand_over(fd: int, mode: int, maker: Maker, above: os.stat_result) -> None:

@@ -18,6 +18,7 @@ from zsofs.guard import guarded
 from zsofs.handles import Handle, Handles
 from zsofs.live import LiveFile, Seen
 from zsofs.node import Folder, Node
+from zsofs.paths import Paths
 from zsofs.rules import Rules
 from zsofs.selection import Selection
 
@@ -35,6 +36,7 @@ class LiveOperations(Operations):
         self._rules = Rules(parts.library, parts.view, selection)
         self._changes = Changes(parts.library.tree)
         self._live = Handles()
+        self._paths = Paths()
 
     def readers(self) -> list[Reader]:
         """Who has what open; one entry for each handle."""
@@ -111,17 +113,33 @@ class LiveOperations(Operations):
     async def _run(self, node: Node, function: Callable[..., R], *args: object) -> R:
         return await self._workers.run(node.entry.status.st_dev, function, *args)
 
+    async def _children(self, folder: Folder) -> dict[bytes, Node]:
+        while True:
+            path = self._view.place(folder)
+            try:
+                return await super()._children(folder)
+            except (OSError, StaleNodeError):
+                async with self._paths.kept(lambda: (self._view.place(folder),)):
+                    if self._view.place(folder) == path:
+                        raise
+            # It was looked for where it lay before it was moved.
+
     async def _open_live(self, node: Node, flags: int, ctx: RequestContext) -> Handle:
         self._rules.refuse_unchangeable(node)
         self._take_descriptor()
         try:
-            live, now = await self._run(
-                node, self._changes.open, node.entry.path, flags, node.entry.status
-            )
+            async with self._paths.kept(lambda: (node.entry.path,)):
+                self._refuse_removed(node)
+                live, now = await self._run(
+                    node, self._changes.open, node.entry.path, flags, node.entry.status
+                )
         except BaseException as error:
             self._give_descriptor()
-            if isinstance(error, StaleNodeError) and node.parent is not None:
+            if isinstance(error, StaleNodeError | FileNotFoundError) and node.parent is not None:
                 self._view.outdate(node.parent, node.entry.name)
+            if isinstance(error, FileNotFoundError):
+                # The kernel then looks the name up again, and makes the file if that is wanted.
+                raise StaleNodeError(f"{node.name}: gone") from None
             raise
         self._changed(node, now)
         return self._keep(node, live, ctx)
@@ -137,6 +155,14 @@ class LiveOperations(Operations):
             await self._run(handle.node, handle.live.close)
         finally:
             self._give_descriptor()
+
+    def _refuse_removed(self, node: Node) -> None:
+        """Stop what would be done by the path of a deleted file, which may be another's now.
+
+        The source may have given that one even the number of the first.
+        """
+        if node.removed:
+            raise StaleNodeError(f"{node.name}: deleted")
 
     def _changed(self, node: Node, now: Seen) -> None:
         """Take what a file is after a change; older looks at it do not count any more."""

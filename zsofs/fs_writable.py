@@ -73,12 +73,17 @@ class WritableOperations(LiveOperations):
                 change, file = self._changes.set_attributes_of_open, handle.live
                 now = await self._run(node, change, file, node.entry.path, wanted)
             else:
-                if isinstance(node, Folder):
-                    await self._make_place(node, ctx)
-                path, known = self._path_of(node), node.entry.status
-                now = await self._run(node, self._changes.set_attributes, path, wanted, known)
+                now = await self._set_by_path(node, wanted, ctx)
         self._changed(node, now)
         return self._appearance.attributes(node)
+
+    async def _set_by_path(self, node: Node, wanted: Wanted, ctx: RequestContext) -> Seen:
+        async with self._paths.kept(lambda: (self._path_of(node),)):
+            self._refuse_removed(node)
+            if isinstance(node, Folder):
+                await self._make_place(node, ctx)
+            path, known = self._path_of(node), node.entry.status
+            return await self._run(node, self._changes.set_attributes, path, wanted, known)
 
     def _wanted(self, attr: EntryAttributes, fields: SetattrFields) -> Wanted:
         appearance = self._appearance
@@ -105,7 +110,11 @@ class WritableOperations(LiveOperations):
                 if handle is not None:
                     now = await self._run(node, seen, handle.live.fd)
                 else:
-                    now = await self._run(node, self._seen_at, self._path_of(node))
+                    self._refuse_removed(node)
+                    path = self._path_of(node)
+                    now = await self._run(node, self._seen_at, path)
+                    if self._path_of(node) != path:  # another folder may have had that path
+                        return
         except (OSError, StaleNodeError):
             if node.removed:
                 raise StaleNodeError(f"{node.name}: deleted") from None
@@ -138,17 +147,17 @@ class WritableOperations(LiveOperations):
         if node is None:
             try:
                 handle = await self._create(folder, name, mode, flags, ctx)
+                self._library.remember(handle.node)
             except FileExistsError:  # by somebody else, a moment ago, or it is not shown
                 self._view.outdate(folder, name)
                 node = (await self._children(folder)).get(name)
                 if node is None or flags & os.O_EXCL:
                     raise
-                handle = await self._open_live(node, flags, ctx)
+                handle = await self._open_known(node, flags, ctx)
         elif flags & os.O_EXCL:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         else:
-            handle = await self._open_live(node, flags, ctx)
-        self._library.remember(handle.node)
+            handle = await self._open_known(node, flags, ctx)
         return info_of(handle), self._appearance.attributes(handle.node)
 
     @guarded
@@ -161,8 +170,9 @@ class WritableOperations(LiveOperations):
         folder = self._library.folder(parent_inode)
         await self._refuse_taken(folder, name)
         handle = await self._create(folder, name, mode, os.O_WRONLY, ctx)
-        await self._release(handle)
-        self._library.remember(handle.node)
+        with self._library.held(handle.node):
+            await self._release(handle)
+            self._library.remember(handle.node)
         return self._appearance.attributes(handle.node)
 
     @guarded
@@ -173,11 +183,12 @@ class WritableOperations(LiveOperations):
         folder = self._library.folder(parent_inode)
         await self._refuse_taken(folder, name)
         self._rules.refuse_name(folder, name, Kind.FOLDER)
-        place = await self._make_place(folder, ctx, name)
-        now = await self._run(
-            folder, self._changes.make_folder, place, stat.S_IMODE(mode), self._maker(ctx)
-        )
-        node = self._made(folder, place, now)
+        async with self._paths.kept(lambda: (self._view.place(folder),)):
+            place = await self._make_place(folder, ctx, name)
+            now = await self._run(
+                folder, self._changes.make_folder, place, stat.S_IMODE(mode), self._maker(ctx)
+            )
+            node = self._made(folder, place, now)
         self._library.remember(node)
         return self._appearance.attributes(node)
 
@@ -227,28 +238,40 @@ class WritableOperations(LiveOperations):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
             self._rules.refuse_disc(new_folder, name_new, replaced)
         self._rules.refuse_name(new_folder, name_new, node.entry.kind)
-        old = self._place_of(folder, node)
-        new = await self._make_place(new_folder, ctx, name_new)
-        if replaced is not None:
-            new = self._place_of(new_folder, replaced)
-        now = await self._run(
-            node, lambda: self._changes.rename(old, new, replaces=replaced is not None)
-        )
-        known = node.entry
-        path = known.path if known.followed else new.path
-        entry = Entry(
-            new.name,
-            known.kind,
-            path,
-            known.status if known.followed else now.status,
-            target=known.target,
-            followed=known.followed,
-            settled=not may_be_disc(new.name),
-        )
-        self._library.move(node, ((folder, name_old), (new_folder, name_new)), entry)
-        node.known_at = now.at
-        self._view.did(folder, old, None, now.at)
-        self._view.did(new_folder, new, entry, now.at)
+
+        def folders() -> tuple[bytes, ...]:
+            to = self._view.place(new_folder)
+            if replaced is not None:
+                to = self._place_of(new_folder, replaced).folder
+            return self._place_of(folder, node).folder, to
+
+        with self._library.held(node):
+            async with self._paths.kept(folders) as claim:
+                old = self._place_of(folder, node)
+                new = await self._make_place(new_folder, ctx, name_new)
+                if replaced is not None:
+                    new = self._place_of(new_folder, replaced)
+                if (new.folder + b"/").startswith(old.path + b"/"):  # by way of a symlink
+                    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+                await self._paths.move(claim, old.path)
+                now = await self._run(
+                    node, lambda: self._changes.rename(old, new, replaces=replaced is not None)
+                )
+                known = node.entry
+                path = known.path if known.followed else new.path
+                entry = Entry(
+                    new.name,
+                    known.kind,
+                    path,
+                    known.status if known.followed else now.status,
+                    target=known.target,
+                    followed=known.followed,
+                    settled=not may_be_disc(new.name),
+                )
+                self._library.move(node, ((folder, name_old), (new_folder, name_new)), entry)
+                node.known_at = now.at
+                self._view.did(folder, old, None, now.at)
+                self._view.did(new_folder, new, entry, now.at)
 
     @guarded
     async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
@@ -266,28 +289,37 @@ class WritableOperations(LiveOperations):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         return folder, node
 
+    async def _open_known(self, node: Node, flags: int, ctx: RequestContext) -> Handle:
+        """Open a file of which the kernel is given the number."""
+        with self._library.held(node):
+            handle = await self._open_live(node, flags, ctx)
+            self._library.remember(node)
+        return handle
+
     async def _create(
         self, folder: Folder, name: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> Handle:
         self._rules.refuse_name(folder, name, Kind.FILE)
-        place = await self._make_place(folder, ctx, name)
-        self._take_descriptor()
-        try:
-            live, now = await self._run(
-                folder, self._changes.create, place, flags, stat.S_IMODE(mode), self._maker(ctx)
-            )
-        except BaseException:
-            self._give_descriptor()
-            raise
-        return self._keep(self._made(folder, place, now), live, ctx)
+        async with self._paths.kept(lambda: (self._view.place(folder),)):
+            place = await self._make_place(folder, ctx, name)
+            self._take_descriptor()
+            try:
+                live, now = await self._run(
+                    folder, self._changes.create, place, flags, stat.S_IMODE(mode), self._maker(ctx)
+                )
+            except BaseException:
+                self._give_descriptor()
+                raise
+            return self._keep(self._made(folder, place, now), live, ctx)
 
     async def _remove(self, parent: InodeT, name: bytes, function: Callable[[Place], None]) -> None:
         folder, node = await self._child(parent, name)
         self._rules.refuse_disc(folder, name, node)
-        place = self._place_of(folder, node)
-        await self._run(node, function, place)
-        self._library.remove(folder, name, node)
-        self._view.did(folder, place, None, time.monotonic())
+        async with self._paths.kept(lambda: (self._place_of(folder, node).folder,)):
+            place = self._place_of(folder, node)
+            await self._run(node, function, place)
+            self._library.remove(folder, name, node)
+            self._view.did(folder, place, None, time.monotonic())
 
     def _made(self, folder: Folder, place: Place, now: Seen) -> Node:
         """The node of what was just made."""

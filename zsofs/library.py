@@ -13,8 +13,8 @@ Everything here but :meth:`Library.open` belongs to the event loop.
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 from zsofs.entry import Entry, Kind
@@ -137,8 +137,12 @@ class Library:
 
     def put(self, folder: Folder, shown: bytes, entry: Entry, at: float) -> Node:
         """A node for what was made in *folder* at the time *at*."""
-        node = self._node_for(folder, shown, entry, None, at, Differences(folder.number))
-        node.known_at = at
+        # A look may have found it before we heard that it is made.
+        found = (folder.children or {}).get(shown)
+        node = self._node_for(folder, shown, entry, found, at, Differences(folder.number))
+        if found is not None and found is not node:
+            self._unlist(folder, shown, found)
+        node.known_at = max(node.known_at, at)
         self._list(folder, shown, node)
         return node
 
@@ -214,6 +218,19 @@ class Library:
         node.lookups = max(0, node.lookups - times)
         self._may_shrink = True
         self._drop_if_unused(node)
+
+    @contextmanager
+    def held(self, node: Node) -> Iterator[None]:
+        """Keep the node and its number for a while, as if the kernel had them.
+
+        A look at the source may find another file of its name meanwhile, of which the kernel would
+        otherwise be given the number.
+        """
+        self.remember(node)
+        try:
+            yield
+        finally:
+            self.forget(node.number, 1)
 
     def shrink(self, in_use: Collection[Folder]) -> None:
         """Drop the listings of folders of which the kernel knows no entry any more.
