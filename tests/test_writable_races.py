@@ -70,6 +70,24 @@ def make(name: str, folder: int) -> None:
     os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, dir_fd=folder))
 
 
+@contextmanager
+def changing(folder: Path) -> Iterator[None]:
+    """Something in the folder changes all the time, so that each request looks at it again."""
+    ends = threading.Event()
+
+    def change() -> None:
+        while not ends.is_set():
+            (folder / "changing").touch()
+
+    changer = threading.Thread(target=change)
+    changer.start()
+    try:
+        yield
+    finally:
+        ends.set()
+        changer.join()
+
+
 # Folders that are renamed meanwhile
 
 DONE_IN_A_FOLDER: dict[str, tuple[str, Callable[[int], object], list[str]]] = {
@@ -305,3 +323,24 @@ def test_what_is_put_in_the_place_of_a_new_folder_is_not_given_away(
         assert (folder / "new").stat().st_mode == rights
         (folder / "new").rename(secret)
         look(made.path / "one")
+
+
+def test_a_file_replaced_again_while_it_is_renamed_can_be_used(made: Mount, faults: Faults) -> None:
+    """The folder that it is moved to is looked at meanwhile."""
+    path, below = made.path / "one" / "file.txt", made.source / "one" / "file.txt"
+    new = made.path / "other" / "new.txt"
+    for text in ("first", "second", "third"):
+        below.with_name(text).write_text(text)
+    below.with_name("first").replace(below)
+    path.stat()
+    below.with_name("second").replace(below)  # which the request finds by itself
+    with (
+        changing(made.source / "other"),
+        under_way(faults, "rename survey.look_inside", lambda: path.rename(new)),
+    ):
+        below.with_name("third").replace(below)
+        look(path.parent)
+    time.sleep(SECONDS)  # the kernel forgets what it was told
+    assert new.read_text() == "third"
+    os.truncate(new, 3)
+    assert (made.source / "other" / "new.txt").read_text() == "thi"

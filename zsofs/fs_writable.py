@@ -230,22 +230,22 @@ class WritableOperations(LiveOperations):
         if flags & ~pyfuse3.RENAME_NOREPLACE:
             raise OSError(errno.EINVAL, "files cannot be exchanged")
         folder, node = await self._child(parent_inode_old, name_old)
-        self._rules.refuse_disc(folder, name_old, node)
-        new_folder = self._library.folder(parent_inode_new)
-        replaced = (await self._children(new_folder)).get(name_new)
-        if replaced is not None:
-            if flags & pyfuse3.RENAME_NOREPLACE:
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-            self._rules.refuse_disc(new_folder, name_new, replaced)
-        self._rules.refuse_name(new_folder, name_new, node.entry.kind)
-
-        def folders() -> tuple[bytes, ...]:
-            to = self._view.place(new_folder)
-            if replaced is not None:
-                to = self._place_of(new_folder, replaced).folder
-            return self._place_of(folder, node).folder, to
-
         with self._library.held(node):
+            self._rules.refuse_disc(folder, name_old, node)
+            new_folder = self._library.folder(parent_inode_new)
+            replaced = (await self._children(new_folder)).get(name_new)
+            if replaced is not None:
+                if flags & pyfuse3.RENAME_NOREPLACE:
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+                self._rules.refuse_disc(new_folder, name_new, replaced)
+            self._rules.refuse_name(new_folder, name_new, node.entry.kind)
+
+            def folders() -> tuple[bytes, ...]:
+                to = self._view.place(new_folder)
+                if replaced is not None:
+                    to = self._place_of(new_folder, replaced).folder
+                return self._place_of(folder, node).folder, to
+
             async with self._paths.kept(folders) as claim:
                 old = self._place_of(folder, node)
                 new = await self._make_place(new_folder, ctx, name_new)
