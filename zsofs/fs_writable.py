@@ -123,8 +123,12 @@ class WritableOperations(LiveOperations):
         same = os.path.samestat(now.status, old)
         # A number is given again, to a file of another kind, too: the kernel would give that up.
         is_of_its_kind = stat.S_IFMT(now.status.st_mode) == stat.S_IFMT(old.st_mode)
-        if is_of_its_kind and (same or isinstance(node, Folder)):  # else it is another's name
-            self._library.take_status(node, now.status, now.at)
+        if not (is_of_its_kind and (same or isinstance(node, Folder))):  # it is another's name
+            return
+        known = node.entry.key
+        self._library.take_status(node, now.status, now.at)
+        if node.entry.key != known:  # the listing, which a look may take again, does not know it
+            self._changed(node, now)
 
     def _seen_at(self, path: bytes) -> Seen:
         with self._library.tree.step(path) as step:
