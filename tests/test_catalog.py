@@ -6,9 +6,12 @@ packed, or another look: never a wrong byte.
 
 import errno
 import os
+import select
 import shutil
+import signal
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -41,6 +44,7 @@ PACKERS: tuple[writers.Writer, ...] = (
     writers.maxcso_cso1,
     partial(writers.zsoz, block_size=16384),
 )
+ROOT = Path(__file__).parent.parent
 RACY_SECONDS = 0.05
 SECONDS = 0.5
 
@@ -605,6 +609,51 @@ def test_a_catalog_that_another_program_keeps_to_itself_is_done_without(
             check(made)
         connection.execute("ROLLBACK")
     assert len(rows(discs)) == 6
+
+
+HANGING = """
+import sys, threading
+from pathlib import Path
+from zsofs.catalog import Catalog, Finding
+
+catalog = Catalog(Path(sys.argv[1]), b"/source")
+print("opened", flush=True)
+sys.stdin.readline()
+row = b"name", (1, 2, 3), Finding(None)
+threading.Thread(target=catalog.keep, args=(b"folder", [row]), daemon=True).start()
+sys.stdin.readline()
+catalog.close()
+print("closed", flush=True)
+"""
+"""Opens a catalog, uses it in a thread, closes it."""
+
+
+def test_a_disk_that_hangs_under_a_catalog_does_not_hold_up_the_end(
+    source: Path, mount: MountMaker
+) -> None:
+    disk = mount(source, "--writable")
+    user = subprocess.Popen(
+        [sys.executable, "-c", HANGING, disk.path / "catalog.sqlite"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    assert user.stdin
+    assert user.stdout
+    with user, closing(user.stdin):
+        assert user.stdout.readline() == b"opened\n"
+        os.kill(disk.daemon.pid, signal.SIGSTOP)
+        try:
+            user.stdin.write(b"\n")
+            user.stdin.flush()
+            time.sleep(SECONDS)  # until the thread hangs
+            user.stdin.write(b"\n")
+            user.stdin.flush()
+            ready, _, _ = select.select([user.stdout], [], [], 20)
+            assert ready, "it waits for the disk"
+        finally:
+            os.kill(disk.daemon.pid, signal.SIGCONT)
+        assert user.stdout.readline() == b"closed\n"
 
 
 # More than one mount
