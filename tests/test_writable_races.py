@@ -149,6 +149,17 @@ def test_a_file_is_opened_in_the_folder_that_was_meant(made: Mount, faults: Faul
         assert done.result() == "one"
 
 
+def test_names_are_put_on_the_disk_in_the_folder_that_was_meant(
+    made: Mount, faults: Faults
+) -> None:
+    with (
+        opened(made.path / "one") as folder,
+        under_way(faults, "fsyncdir Changes.sync_folder", lambda: os.fsync(folder)),
+    ):
+        (made.path / "one").rename(made.path / "new")
+    assert names(made.source / "new") == ["file"]
+
+
 def test_rights_are_those_of_the_folder_that_was_meant(made: Mount, faults: Faults) -> None:
     for name in ("one", "other"):
         (made.path / name).chmod(0o755)

@@ -281,7 +281,9 @@ class WritableOperations(LiveOperations):
     async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
         """Return when the names in a folder are on the disk."""
         folder, _ = self._listings[fh]
-        if not self._view.lacks(folder):
+        if self._view.lacks(folder):
+            return
+        async with self._paths.kept(lambda: (self._view.place(folder),)):
             await self._run(folder, self._changes.sync_folder, self._view.place(folder))
 
     # What the requests share
