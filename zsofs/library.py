@@ -168,6 +168,7 @@ class Library:
             self.remove(folder, name, replaced)
         if (old_folder.children or {}).get(old_name) is node:
             del (old_folder.children or {})[old_name]
+        node.listed = False  # also where the new folder has no listing just now
         if isinstance(node, Folder):
             self._move_below(node, entry.path, joined(folder.shown_path, name), folder.above)
         node.entry = entry
