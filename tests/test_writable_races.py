@@ -160,6 +160,13 @@ def test_names_are_put_on_the_disk_in_the_folder_that_was_meant(
     assert names(made.source / "new") == ["file"]
 
 
+def test_of_a_deleted_folder_nothing_needs_to_be_put_on_the_disk(made: Mount) -> None:
+    (made.path / "empty").mkdir()
+    with opened(made.path / "empty") as folder:
+        (made.path / "empty").rmdir()
+        os.fsync(folder)
+
+
 def test_rights_are_those_of_the_folder_that_was_meant(made: Mount, faults: Faults) -> None:
     for name in ("one", "other"):
         (made.path / name).chmod(0o755)

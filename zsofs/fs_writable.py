@@ -284,7 +284,8 @@ class WritableOperations(LiveOperations):
         if self._view.lacks(folder):
             return
         async with self._paths.kept(lambda: (self._view.place(folder),)):
-            await self._run(folder, self._changes.sync_folder, self._view.place(folder))
+            if not folder.removed:
+                await self._run(folder, self._changes.sync_folder, self._view.place(folder))
 
     # What the requests share
 
