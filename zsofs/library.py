@@ -251,6 +251,12 @@ class Library:
         """Whether the node still has its number."""
         return self._nodes.get(node.number) is node
 
+    def is_shown(self, node: Node) -> bool:
+        """Whether the listings lead to the node: neither it nor a folder above it has gone."""
+        while node.listed and node.parent is not None:
+            node = node.parent
+        return node.listed
+
     def open(self, node: Node) -> Content:
         """Open a disc or file; for a thread, since it may wait for a disk.
 
