@@ -332,9 +332,10 @@ def test_who_opens_a_file_with_another_hears_of_no_fault_in_the_end_of_a_second_
             both = [pool.submit(path.open, "rb") for _ in range(2)]
             wait_until(lambda: len(faults.done()) == 2, "both")
         with faults.on("open", "PlainFile.close", "OSError"):
-            for future in both:
-                with future.result() as file:
-                    assert file.read() == PLAIN
+            files = [future.result() for future in both]
+    for file in files:
+        with file:
+            assert file.read() == PLAIN
     wait_until(lambda: not status_of(made)["readers"], "the end of both")
     assert len(faults.done()) == 3
 
