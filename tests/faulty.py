@@ -170,7 +170,8 @@ ERRORS: dict[str, tuple[Callable[[], Exception], int]] = {
 
 _handler: ContextVar[str] = ContextVar("_handler", default="")
 _open, _read, _write, _close = os.open, os.read, os.write, os.close
-SLOW_SECONDS = 1.0
+SLEEPS = {"slow": 1.0, "brief": 0.2}
+"""How many seconds; a request waits longer than briefly for a look at a folder that is known."""
 
 
 def _fail_if_wanted(target: str) -> None:
@@ -189,8 +190,8 @@ def _fail_if_wanted(target: str) -> None:
     fd = _open(path + ".done", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     _write(fd, " ".join(words).encode() + b"\n")
     _close(fd)
-    if words[2] == "slow":
-        time.sleep(SLOW_SECONDS)
+    if words[2] in SLEEPS:
+        time.sleep(SLEEPS[words[2]])
         return
     error, _ = ERRORS[words[2]]
     raise error()

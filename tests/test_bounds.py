@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -16,6 +17,10 @@ from tests import writers
 from tests.conftest import MountMaker
 from tests.mounting import ZSOFS, Mount, wait_until
 from zsofs.asking import ask
+from zsofs.entry import Entry, Kind
+from zsofs.library import Library
+from zsofs.node import Folder
+from zsofs.source import SourceTree
 
 LIMIT = 256
 LIMITED = ("prlimit", f"--nofile=100:{LIMIT}", *ZSOFS)
@@ -230,3 +235,40 @@ def test_the_table_of_100_000_looked_up_names_shrinks_again(
         wait_until(lambda: inodes(made) == 1, "a table with nothing that is gone", 60)
     finally:
         shutil.rmtree(source)
+
+
+def test_what_is_moved_to_a_folder_without_a_listing_is_not_kept_for_ever(source: Path) -> None:
+    """The listing of a folder of which the kernel knows nothing may go while the disk is slow."""
+
+    def entry(path: bytes, kind: Kind) -> Entry:
+        return Entry(path.rpartition(b"/")[2], kind, path, tree.stat(path))
+
+    for place in (source / "one", source / "other"):
+        place.mkdir()
+        (place / place.name).touch()
+    tree = SourceTree(os.fsencode(source))
+    library = Library(tree, writable=True)
+    root, empty = library.root, len(library)
+    both = {name: entry(name, Kind.FOLDER) for name in (b"one", b"other")}
+    library.update(root, tree.stat(b""), both, time.monotonic())
+    children = root.children or {}
+    one, other = children[b"one"], children[b"other"]
+    assert isinstance(one, Folder)
+    assert isinstance(other, Folder)
+    for folder, name in ((one, b"one"), (other, b"other")):
+        library.remember(folder)
+        path = name + b"/" + name
+        found = {name: entry(path, Kind.FILE)}
+        library.update(folder, folder.entry.status, found, time.monotonic())
+    file = (one.children or {})[b"one"]
+    for _ in range(2):
+        library.remember(file)
+    library.forget(file.number, 1)
+    library.shrink([one])
+    assert other.children is None
+    (source / "one" / "one").rename(source / "other" / "new")
+    library.move(file, ((one, b"one"), (other, b"new")), entry(b"other/new", Kind.FILE))
+    for node in (file, one, other):
+        library.forget(node.number, 1)
+    library.update(root, tree.stat(b""), {}, time.monotonic())
+    assert len(library) == empty

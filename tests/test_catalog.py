@@ -6,12 +6,17 @@ packed, or another look: never a wrong byte.
 
 import errno
 import os
+import select
 import shutil
+import signal
 import sqlite3
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +31,7 @@ from zsofs.disc import Identity, Media, System
 from zsofs.formats.geometry import Codec
 from zsofs.probe import Disc
 from zsofs.source import SourceTree
+from zsofs.store import Design, open_store
 from zsofs.survey import Before, Surveyor, _is_racy
 
 IMAGES = {
@@ -38,7 +44,9 @@ PACKERS: tuple[writers.Writer, ...] = (
     writers.maxcso_cso1,
     partial(writers.zsoz, block_size=16384),
 )
+ROOT = Path(__file__).parent.parent
 RACY_SECONDS = 0.05
+SECONDS = 0.5
 
 
 @pytest.fixture(autouse=True)
@@ -603,6 +611,51 @@ def test_a_catalog_that_another_program_keeps_to_itself_is_done_without(
     assert len(rows(discs)) == 6
 
 
+HANGING = """
+import sys, threading
+from pathlib import Path
+from zsofs.catalog import Catalog, Finding
+
+catalog = Catalog(Path(sys.argv[1]), b"/source")
+print("opened", flush=True)
+sys.stdin.readline()
+row = b"name", (1, 2, 3), Finding(None)
+threading.Thread(target=catalog.keep, args=(b"folder", [row]), daemon=True).start()
+sys.stdin.readline()
+catalog.close()
+print("closed", flush=True)
+"""
+"""Opens a catalog, uses it in a thread, closes it."""
+
+
+def test_a_disk_that_hangs_under_a_catalog_does_not_hold_up_the_end(
+    source: Path, mount: MountMaker
+) -> None:
+    disk = mount(source, "--writable")
+    user = subprocess.Popen(
+        [sys.executable, "-c", HANGING, disk.path / "catalog.sqlite"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    assert user.stdin
+    assert user.stdout
+    with user, closing(user.stdin):
+        assert user.stdout.readline() == b"opened\n"
+        os.kill(disk.daemon.pid, signal.SIGSTOP)
+        try:
+            user.stdin.write(b"\n")
+            user.stdin.flush()
+            time.sleep(SECONDS)  # until the thread hangs
+            user.stdin.write(b"\n")
+            user.stdin.flush()
+            ready, _, _ = select.select([user.stdout], [], [], 20)
+            assert ready, "it waits for the disk"
+        finally:
+            os.kill(disk.daemon.pid, signal.SIGCONT)
+        assert user.stdout.readline() == b"closed\n"
+
+
 # More than one mount
 
 
@@ -628,6 +681,56 @@ def test_two_mounts_of_one_source_share_a_catalog(
     write(discs / "0.zso", writers.zstd_ziso(IMAGES["0"]))
     for made in (one, two):
         wait_until(partial(is_right, made.path / "0.iso"), "the new disc")
+
+
+def all_at_once(number: int, act: Callable[[], object]) -> None:
+    barrier = threading.Barrier(number)
+    with ThreadPoolExecutor(number) as pool:
+        for future in [pool.submit(lambda: (barrier.wait(), act())) for _ in range(number)]:
+            future.result()
+
+
+def make_catalog(file: Path) -> None:
+    Catalog(file, b"/source").close()
+
+
+def test_mounts_that_begin_together_make_one_catalog(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SQLite does not wait for a file that another one makes."""
+    for number in range(50):
+        all_at_once(4, partial(make_catalog, tmp_path / f"{number}.sqlite"))
+    assert not caplog.messages
+
+
+def test_mounts_that_begin_together_make_a_catalog_anew_once(tmp_path: Path) -> None:
+    """What one of them has made is not an earlier one's, which the other found before."""
+    file, both_found = tmp_path / "store.sqlite", threading.Barrier(2)
+    kept: list[object] = []
+
+    def is_ours(store: sqlite3.Connection) -> bool:
+        if store.execute("SELECT * FROM numbers").fetchall() != [(0,)]:
+            return True
+        with suppress(threading.BrokenBarrierError):
+            if both_found.wait(SECONDS):
+                wait_until(lambda: kept, "the other one")
+        return False
+
+    def keep() -> None:
+        schema = ("CREATE TABLE numbers (number)",)
+        with closing(open_store(file, Design(1, 1, schema, is_ours, add))) as store, store:
+            store.execute("INSERT INTO numbers VALUES (2)")
+        kept.append(1)
+
+    def add(store: sqlite3.Connection) -> None:
+        store.execute("INSERT INTO numbers VALUES (1)")
+
+    with closing(open_store(file, Design(1, 1, ("CREATE TABLE numbers (number)",), bool))) as old:
+        old.execute("INSERT INTO numbers VALUES (0)")
+        old.commit()
+    all_at_once(2, keep)
+    with closing(sqlite3.connect(file)) as store:
+        assert store.execute("SELECT number FROM numbers").fetchall() == [(1,), (2,), (2,)]
 
 
 def test_sources_do_not_share_a_catalog(discs: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import pytest
 from tests import writers
 from tests.conftest import MountMaker
 from tests.faulty import ERRORS, HANDLERS, WRITABLE_HANDLERS
-from tests.mounting import DATA, ZSOFS, Mount, mounted, wait_for, wait_until
+from tests.mounting import DATA, ZSOFS, Mount, mounted, status_of, wait_for, wait_until
 from zsofs.fs import Operations
 from zsofs.fs_live import LiveOperations
 from zsofs.fs_writable import WritableOperations
@@ -29,6 +30,9 @@ ROOT = Path(__file__).parent.parent
 FAULTY = (sys.executable, "-m", "tests.faulty")
 IMAGE = writers.content(3 * 16384 + 777, ["text", "mixed", "noise"], seed=1)
 PLAIN = writers.content(30000, ["text"], seed=2)
+
+LIMIT, CLOSED = 200, 140
+"""Of open files: of those that the daemon may have in all, more than it may have for discs."""
 
 
 @pytest.mark.parametrize(
@@ -300,6 +304,40 @@ def test_a_fault_costs_one_call(
         assert made.is_alive(), fault
         check_case(folder)
     assert made.log_lines("fault")
+
+
+def test_what_cannot_be_closed_is_not_counted_as_open(
+    source: Path, mount: MountMaker, faults: Faults
+) -> None:
+    """As on a source whose server has gone: each close of its files is an error."""
+    for number in range(CLOSED + 1):
+        (source / f"{number}.txt").write_bytes(PLAIN)
+    made = mount(source, command=("prlimit", f"--nofile={LIMIT}:{LIMIT}", *FAULTY))
+    with faults.on("release", "PlainFile.close", "OSError"):
+        for number in range(CLOSED):
+            open_and_close(made.path / f"{number}.txt")
+        wait_until(lambda: len(faults.done()) == CLOSED, "the faults")
+    assert (made.path / f"{CLOSED}.txt").read_bytes() == PLAIN
+
+
+def test_who_opens_a_file_with_another_hears_of_no_fault_in_the_end_of_a_second_descriptor(
+    source: Path, mount: MountMaker, faults: Faults
+) -> None:
+    (source / "plain.txt").write_bytes(PLAIN)
+    made = mount(source, command=FAULTY)
+    path = made.path / "plain.txt"
+    path.stat()
+    with ThreadPoolExecutor(2) as pool:
+        with faults.on("open", "Library.open", "slow"):
+            both = [pool.submit(path.open, "rb") for _ in range(2)]
+            wait_until(lambda: len(faults.done()) == 2, "both")
+        with faults.on("open", "PlainFile.close", "OSError"):
+            files = [future.result() for future in both]
+    for file in files:
+        with file:
+            assert file.read() == PLAIN
+    wait_until(lambda: not status_of(made)["readers"], "the end of both")
+    assert len(faults.done()) == 3
 
 
 # By where a fault is put: what nobody waits for.

@@ -551,6 +551,23 @@ def test_changes_while_the_first_look_is_under_way(
             wait_for(made.path / folder, *(disc.replace(".zso", ".iso") for disc in discs))
 
 
+@pytest.mark.parametrize("path", ["folder", "folder/below"])
+def test_what_goes_while_it_is_looked_at_does_not_count(
+    source: Path, tmp_path: Path, mount: MountMaker, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    fault = tmp_path / "fault"
+    monkeypatch.setenv("ZSOFS_FAULT", str(fault))
+    monkeypatch.chdir(ROOT)
+    (source / path).mkdir(parents=True)
+    shutil.copy(PS2_PACKED, source / path / "Game.zso")
+    made = mount(source, command=FAULTY)
+    assert names(made.path) == ["folder"]
+    with slow_list(made.path / path, fault):
+        (source / "folder").rename(tmp_path / "elsewhere")
+        assert not names(made.path)
+    assert status_of(made)["discs"] == 0
+
+
 @contextmanager
 def slow_list(folder: Path, fault: Path) -> Iterator[None]:
     """List a folder; within the context the look at it has its names, and has not ended yet."""

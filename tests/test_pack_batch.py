@@ -33,6 +33,7 @@ def library(tmp_path: Path) -> Path:
     (folder / ".hidden.iso").write_bytes(IMAGE)
     (folder / "notes.txt").write_text("no disc")
     (folder / "link.iso").symlink_to("Okami.iso")
+    (folder / "linked").symlink_to("PSP")
     return folder
 
 

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,27 @@ def test_several_reloads_at_a_time_are_one(manager: socket.socket, tmp_path: Pat
 
     said = told(manager, tmp_path, script)
     assert said == ["READY", "RELOADING", "READY", "RELOADING", "READY"]
+
+
+def test_a_manager_that_had_no_time_is_told_again(
+    manager: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would wait until it gives up, and end the mount."""
+    monkeypatch.setattr("zsofs.supervision._STATUS_SECONDS", 0.1)
+
+    async def script(supervision: Supervision) -> None:
+        await until_ready(supervision)
+        with suppress(BlockingIOError):
+            while True:
+                manager.recv(4096)
+        await trio.sleep(1)
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others:
+        others.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                others.sendto(b"STATUS=", manager.getsockname())
+    assert "READY" in told(manager, tmp_path, script)
 
 
 def test_nothing_comes_after_the_end(manager: socket.socket, tmp_path: Path) -> None:

@@ -98,6 +98,23 @@ def test_a_reader_sees_what_is_cut_and_rewritten(made: Mount, name: str) -> None
         soon(fd, NEW[:20_000] + b"a few bytes" + NEW[20_011:50_000])
 
 
+def test_what_changes_by_its_name_in_another_folder_does_not_change_back(made: Mount) -> None:
+    """Nobody tells of that here, but who asks hears of it, and whoever asks later."""
+    below, wanted = made.source / "folder" / "linked.txt", OLD + b"more"
+    below.hardlink_to(made.source / "file.txt")
+    path = made.path / "folder" / "linked.txt"
+    assert path.stat().st_size == len(OLD)
+    with opened(path, os.O_PATH) as fd:  # an open that we hear of would look at it as well
+        with (made.source / "file.txt").open("ab") as file:
+            file.write(b"more")
+        wait_until(lambda: os.fstat(fd).st_size == len(wanted), "the new size", SECONDS)
+    below.with_name("other.txt").touch()  # only that one is looked at
+    wait_until(path.with_name("other.txt").exists, "the other file", SECONDS)
+    time.sleep(1.5)  # the kernel asks again
+    assert path.stat().st_size == len(wanted)
+    assert path.read_bytes() == wanted
+
+
 def test_mapped_pages_follow_when_somebody_looks(made: Mount) -> None:
     """The kernel drops pages when it hears of another size or date, which it asks for at reads."""
     path = made.path / "card.bin"

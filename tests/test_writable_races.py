@@ -70,6 +70,24 @@ def make(name: str, folder: int) -> None:
     os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, dir_fd=folder))
 
 
+@contextmanager
+def changing(folder: Path) -> Iterator[None]:
+    """Something in the folder changes all the time, so that each request looks at it again."""
+    ends = threading.Event()
+
+    def change() -> None:
+        while not ends.wait(0.001):
+            (folder / "changing").touch()
+
+    changer = threading.Thread(target=change)
+    changer.start()
+    try:
+        yield
+    finally:
+        ends.set()
+        changer.join()
+
+
 # Folders that are renamed meanwhile
 
 DONE_IN_A_FOLDER: dict[str, tuple[str, Callable[[int], object], list[str]]] = {
@@ -129,6 +147,24 @@ def test_a_file_is_opened_in_the_folder_that_was_meant(made: Mount, faults: Faul
         with under_way(faults, "open Changes.open", read) as done:
             (made.path / "one").rename(made.path / "new")
         assert done.result() == "one"
+
+
+def test_names_are_put_on_the_disk_in_the_folder_that_was_meant(
+    made: Mount, faults: Faults
+) -> None:
+    with (
+        opened(made.path / "one") as folder,
+        under_way(faults, "fsyncdir Changes.sync_folder", lambda: os.fsync(folder)),
+    ):
+        (made.path / "one").rename(made.path / "new")
+    assert names(made.source / "new") == ["file"]
+
+
+def test_of_a_deleted_folder_nothing_needs_to_be_put_on_the_disk(made: Mount) -> None:
+    (made.path / "empty").mkdir()
+    with opened(made.path / "empty") as folder:
+        (made.path / "empty").rmdir()
+        os.fsync(folder)
 
 
 def test_rights_are_those_of_the_folder_that_was_meant(made: Mount, faults: Faults) -> None:
@@ -312,3 +348,28 @@ def test_what_is_put_in_the_place_of_a_new_folder_is_not_given_away(
         assert (folder / "new").stat().st_mode == rights
         (folder / "new").rename(secret)
         look(made.path / "one")
+
+
+def test_a_file_replaced_again_while_it_is_renamed_can_be_used(made: Mount, faults: Faults) -> None:
+    """The folder that it is moved to is looked at meanwhile."""
+    path, below = made.path / "one" / "file.txt", made.source / "one" / "file.txt"
+    new = made.path / "other" / "new.txt"
+    for text in ("first", "second", "third"):
+        below.with_name(text).write_text(text)
+    below.with_name("first").replace(below)
+    path.stat()
+    below.with_name("second").replace(below)  # which the request finds by itself
+    with (
+        ThreadPoolExecutor(1) as pool,
+        changing(made.source / "other"),
+        faults.on("rename", "Surveyor.survey", "brief"),
+    ):
+        done = pool.submit(path.rename, new)
+        wait_until(lambda: len(faults.done()) > 1 or done.done(), "the look at the other folder")
+        below.with_name("third").replace(below)
+        look(path.parent)
+        done.result()
+    time.sleep(SECONDS)  # the kernel forgets what it was told
+    assert new.read_text() in ("second", "third")  # the latter but on a very busy machine
+    os.truncate(new, 3)
+    assert (made.source / "other" / "new.txt").read_text() in ("sec", "thi")

@@ -283,11 +283,12 @@ def _files_in(folder: str, wish: Wish, inputs: _Inputs) -> Iterator[str]:
         inputs.unread.append((str(error.filename), f"the folder cannot be read: {reason(error)}"))
 
     for path, folders, names in os.walk(folder, onerror=cannot):
+        below = {name: os.path.join(path, name) for name in sorted(folders) if name[0] != "."}
         # What earlier runs have put into a folder of its own is no input.
         folders[:] = [
             name
-            for name in sorted(folders)
-            if name[0] != "." and not _is_same(os.path.join(path, name), wish.output or "")
+            for name, whole in below.items()
+            if not (os.path.islink(whole) or _is_same(whole, wish.output or ""))
         ]
         if not wish.recursive:
             inputs.left_out += len(folders)

@@ -79,10 +79,11 @@ class Catalog:
         self._source = source
 
     def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._closed = True
+        """Close the file, unless a disk that hangs keeps some thread at it: the end is no later."""
+        self._closed = True
+        if self._lock.acquire(timeout=WAIT_SECONDS):
             self._connection.close()
+            self._lock.release()
 
     def folder(self, path: bytes) -> dict[bytes, tuple[Key, Finding]]:
         """What is known of the files of a folder, by name."""

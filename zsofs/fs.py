@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -319,12 +320,15 @@ class Operations(pyfuse3.Operations):
         file = self._files.setdefault(content.serial, _OpenFile(node, content))
         file.handles += 1
         if file.content is not content:  # someone else opened it meanwhile
-            await self._close(content)
+            with suppress(OSError):  # of a server that has gone, and this one is not read from
+                await self._close(content)
         return file
 
     async def _close(self, content: Content) -> None:
-        await self._workers.run(content.device, content.close)
-        self._give_descriptor()
+        try:
+            await self._workers.run(content.device, content.close)
+        finally:  # it is closed also where that is an error
+            self._give_descriptor()
 
     def _take_descriptor(self) -> None:
         if self._descriptors >= self._most_descriptors:

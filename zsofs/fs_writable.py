@@ -123,8 +123,12 @@ class WritableOperations(LiveOperations):
         same = os.path.samestat(now.status, old)
         # A number is given again, to a file of another kind, too: the kernel would give that up.
         is_of_its_kind = stat.S_IFMT(now.status.st_mode) == stat.S_IFMT(old.st_mode)
-        if is_of_its_kind and (same or isinstance(node, Folder)):  # else it is another's name
-            self._library.take_status(node, now.status, now.at)
+        if not (is_of_its_kind and (same or isinstance(node, Folder))):  # it is another's name
+            return
+        known = node.entry.key
+        self._library.take_status(node, now.status, now.at)
+        if node.entry.key != known:  # the listing, which a look may take again, does not know it
+            self._changed(node, now)
 
     def _seen_at(self, path: bytes) -> Seen:
         with self._library.tree.step(path) as step:
@@ -230,22 +234,22 @@ class WritableOperations(LiveOperations):
         if flags & ~pyfuse3.RENAME_NOREPLACE:
             raise OSError(errno.EINVAL, "files cannot be exchanged")
         folder, node = await self._child(parent_inode_old, name_old)
-        self._rules.refuse_disc(folder, name_old, node)
-        new_folder = self._library.folder(parent_inode_new)
-        replaced = (await self._children(new_folder)).get(name_new)
-        if replaced is not None:
-            if flags & pyfuse3.RENAME_NOREPLACE:
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-            self._rules.refuse_disc(new_folder, name_new, replaced)
-        self._rules.refuse_name(new_folder, name_new, node.entry.kind)
-
-        def folders() -> tuple[bytes, ...]:
-            to = self._view.place(new_folder)
-            if replaced is not None:
-                to = self._place_of(new_folder, replaced).folder
-            return self._place_of(folder, node).folder, to
-
         with self._library.held(node):
+            self._rules.refuse_disc(folder, name_old, node)
+            new_folder = self._library.folder(parent_inode_new)
+            replaced = (await self._children(new_folder)).get(name_new)
+            if replaced is not None:
+                if flags & pyfuse3.RENAME_NOREPLACE:
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+                self._rules.refuse_disc(new_folder, name_new, replaced)
+            self._rules.refuse_name(new_folder, name_new, node.entry.kind)
+
+            def folders() -> tuple[bytes, ...]:
+                to = self._view.place(new_folder)
+                if replaced is not None:
+                    to = self._place_of(new_folder, replaced).folder
+                return self._place_of(folder, node).folder, to
+
             async with self._paths.kept(folders) as claim:
                 old = self._place_of(folder, node)
                 new = await self._make_place(new_folder, ctx, name_new)
@@ -277,8 +281,11 @@ class WritableOperations(LiveOperations):
     async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
         """Return when the names in a folder are on the disk."""
         folder, _ = self._listings[fh]
-        if not self._view.lacks(folder):
-            await self._run(folder, self._changes.sync_folder, self._view.place(folder))
+        if self._view.lacks(folder):
+            return
+        async with self._paths.kept(lambda: (self._view.place(folder),)):
+            if not folder.removed:
+                await self._run(folder, self._changes.sync_folder, self._view.place(folder))
 
     # What the requests share
 

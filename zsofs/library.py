@@ -168,6 +168,7 @@ class Library:
             self.remove(folder, name, replaced)
         if (old_folder.children or {}).get(old_name) is node:
             del (old_folder.children or {})[old_name]
+        node.listed = False  # also where the new folder has no listing just now
         if isinstance(node, Folder):
             self._move_below(node, entry.path, joined(folder.shown_path, name), folder.above)
         node.entry = entry
@@ -249,6 +250,12 @@ class Library:
     def is_current(self, node: Node) -> bool:
         """Whether the node still has its number."""
         return self._nodes.get(node.number) is node
+
+    def is_shown(self, node: Node) -> bool:
+        """Whether the listings lead to the node: neither it nor a folder above it has gone."""
+        while node.listed and node.parent is not None:
+            node = node.parent
+        return node.listed
 
     def open(self, node: Node) -> Content:
         """Open a disc or file; for a thread, since it may wait for a disk.

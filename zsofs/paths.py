@@ -38,7 +38,10 @@ class Paths:
 
         *wanted* is asked for them once nobody is about to move any, for they are others then.
         """
-        while any(_is_at_or_below(wanted(), claim.moved) for claim in self._claims):
+        while any(
+            claim.moved is not None and _is_at_or_below(wanted(), claim.moved)
+            for claim in self._claims
+        ):
             await self._changed.wait()
         claim = _Claim(wanted())
         self._claims.add(claim)
@@ -65,5 +68,5 @@ class Paths:
         self._changed = trio.Event()
 
 
-def _is_at_or_below(paths: tuple[bytes, ...], moved: bytes | None) -> bool:
-    return moved is not None and any((path + b"/").startswith(moved + b"/") for path in paths)
+def _is_at_or_below(paths: tuple[bytes, ...], moved: bytes) -> bool:
+    return any((path + b"/").startswith(moved + b"/") for path in paths)

@@ -3,10 +3,13 @@
 Where one lies and what its rows mean is its owner's business.
 """
 
+import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +18,8 @@ log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 2.0
 """How long another process may keep a store to itself."""
+
+_TRY_AGAIN_SECONDS = 0.02
 
 MEMORY = Path(":memory:")
 """What SQLite knows as a store that is in no file."""
@@ -56,16 +61,44 @@ def open_store(file: Path, design: Design) -> sqlite3.Connection:
         sqlite3.Error: it cannot be used now: another process keeps it, or there is no room.
         OSError: its folder cannot be made.
     """
-    if file is not MEMORY:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    connection = _opened(file, design)
-    if connection is None:
-        log.info("%s is broken, or of another kind, and made anew", file)
-        _discard(file)
+    if file is MEMORY:
         connection = _opened(file, design)
+    else:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _one_at_a_time(file.parent):
+            connection = _opened(file, design)
+            if connection is None:
+                log.info("%s is broken, or of another kind, and made anew", file)
+                _discard(file)
+                connection = _opened(file, design)
     if connection is None:
         raise sqlite3.DatabaseError("it is broken, and cannot be made anew")
     return connection
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Keep other processes of ours from opening a store in *folder*, where locks are to be had.
+
+    Of two mounts that begin together, one would discard what the other has just made anew; and
+    SQLite does not wait for a file that another one is about to make (tried: it is locked at once).
+    """
+    until = time.monotonic() + WAIT_SECONDS
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() < until:
+                    time.sleep(_TRY_AGAIN_SECONDS)
+                    continue
+            except OSError:  # NFS locks no folders
+                pass
+            break
+        yield
+    finally:
+        os.close(fd)
 
 
 def _opened(file: Path, design: Design) -> sqlite3.Connection | None:

@@ -102,7 +102,10 @@ class Supervision:
     async def _keep_telling_state(self) -> None:
         while True:
             await trio.sleep(_STATUS_SECONDS)
-            self._tell_state()
+            if self._reloads:
+                self._tell_state()
+            else:  # a manager whose queue was full has not heard it, and would end us
+                self._tell_ready()
 
     def _tell_ready(self) -> None:
         if not self._is_stopping:

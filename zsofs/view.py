@@ -90,7 +90,8 @@ class PlainView:
         found, shown = source.found, source.shown
         if folder is None or found is None or shown is None:
             return
-        self._follower.forget(self._census.take(source.path, shown.count, shown.folders))
+        if self._library.is_shown(folder):  # else it has gone since this look at it began
+            self._follower.forget(self._census.take(source.path, shown.count, shown.folders))
         if self._library.is_current(folder):
             self._differ(self._library.update(folder, found.status, shown.entries, found.begun))
 
