@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +119,34 @@ def status_of(made: Mount) -> dict[str, Any]:
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+@contextmanager
+def opened(path: Path | str, flags: int = os.O_RDONLY) -> Iterator[int]:
+    """A descriptor of a file or folder."""
+    fd = os.open(path, flags)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def all_the_time(act: Callable[[], object]) -> Iterator[None]:
+    """Do this again and again in a thread within the context, which fails if that does."""
+    end = threading.Event()
+
+    def repeat() -> None:
+        while not end.is_set():
+            act()
+
+    with ThreadPoolExecutor(1) as pool:
+        repeated = pool.submit(repeat)
+        try:
+            yield
+        finally:
+            end.set()
+        repeated.result()
 
 
 def drop_pages(path: Path) -> None:

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,16 @@ import pytest
 
 from tests import writers
 from tests.conftest import MountMaker
-from tests.mounting import ZSOFS, Mount, mounted, names, status_of, wait_for, wait_until
+from tests.mounting import (
+    ZSOFS,
+    Mount,
+    all_the_time,
+    mounted,
+    names,
+    status_of,
+    wait_for,
+    wait_until,
+)
 from zsofs.survey import QUIET_SECONDS
 
 IMAGE = writers.content(2 << 20, ["mixed", "noise"], seed=5)
@@ -43,20 +51,9 @@ def open_for_writing(path: Path, flags: int = os.O_CREAT) -> Iterator[int]:
 @contextmanager
 def never(folder: Path, name: str) -> Iterator[None]:
     """Fail if a folder is seen to show *name* at any time within the context."""
-    end = threading.Event()
     looks: list[bool] = []
-
-    def look() -> None:
-        while not end.is_set():
-            looks.append(name in names(folder))
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
+    with all_the_time(lambda: looks.append(name in names(folder))):
         yield
-    finally:
-        end.set()
-        thread.join()
     assert looks
     assert not any(looks)
 

@@ -185,7 +185,7 @@ ALLOWED: dict[str, set[str]] = {
         "source",
     },
     "handles": {"live", "node"},
-    "paths": set(),
+    "paths": {"names"},
     "rules": {"changes", "entry", "errors", "fs", "library", "names", "node", "selection"},
     "appearance": {"entry", "library", "node", "source_folder"},
     "changes": {"errors", "live", "names", "probe", "source"},

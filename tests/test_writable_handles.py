@@ -7,6 +7,7 @@ from pathlib import Path
 import trio.testing
 
 from tests.conftest import MountMaker
+from tests.mounting import all_the_time, opened
 from zsofs.changes import Changes
 from zsofs.entry import Entry, Kind
 from zsofs.handles import Handle, Handles
@@ -27,38 +28,28 @@ def test_other_files_stay_when_one_is_truncated_by_name_and_closed(
         (source / name).write_bytes(bytes(sizes[0]))
     made = mount(source, "--writable")
     truncated, other = made.path / "truncated.bin", made.path / "other.bin"
-    is_done = False
 
     def open_and_close() -> None:
-        while not is_done:
-            os.close(os.open(truncated, os.O_RDWR))
+        os.close(os.open(truncated, os.O_RDWR))
 
     def look_at_the_other() -> None:
-        while not is_done:
-            fd = os.open(other, os.O_RDWR)
-            try:
-                assert os.fstat(fd).st_size in SIZES[other.name]
-            finally:
-                os.close(fd)
-            assert (source / other.name).stat().st_size in SIZES[other.name]
+        with opened(other, os.O_RDWR) as fd:
+            assert os.fstat(fd).st_size in SIZES[other.name]
+        assert (source / other.name).stat().st_size in SIZES[other.name]
 
     def truncate() -> None:
         for number in range(ROUNDS):
             os.truncate(truncated, SIZES[truncated.name][number % 2])
             assert truncated.stat().st_size in SIZES[truncated.name]
 
-    with ThreadPoolExecutor() as threads:
-        beside = [
-            threads.submit(act) for act in (open_and_close, open_and_close, look_at_the_other)
-        ]
-        truncations = [threads.submit(truncate) for _ in range(2)]
-        try:
-            for truncation in truncations:
-                truncation.result()
-        finally:
-            is_done = True
-        for act in beside:
-            act.result()
+    with (
+        all_the_time(open_and_close),
+        all_the_time(open_and_close),
+        all_the_time(look_at_the_other),
+        ThreadPoolExecutor() as threads,
+    ):
+        for truncation in [threads.submit(truncate) for _ in range(2)]:
+            truncation.result()
     assert made.log_lines("WARN") == []
 
 
@@ -70,7 +61,7 @@ def test_a_borrowed_handle_is_closed_when_it_was_given_back(source: Path) -> Non
     changes = Changes(SourceTree(os.fsencode(source)))
     handles = Handles()
 
-    def opened(number: int, flags: int) -> Handle:
+    def added(number: int, flags: int) -> Handle:
         live, _ = changes.open(b"a.bin", flags, status)
         handle = Handle(number, node, live, os.getpid())
         handles.add(handle)
@@ -81,7 +72,7 @@ def test_a_borrowed_handle_is_closed_when_it_was_given_back(source: Path) -> Non
         handle.live.close()
 
     async def use() -> None:
-        first, second = opened(1, os.O_RDWR), opened(2, os.O_RDONLY)
+        first, second = added(1, os.O_RDWR), added(2, os.O_RDONLY)
         async with trio.open_nursery() as nursery:
             with handles.borrowed(node) as one, handles.borrowed(node, writable=True) as two:
                 assert one is two is first

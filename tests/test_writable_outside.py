@@ -7,14 +7,14 @@ import random
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import MountMaker
-from tests.mounting import DATA, Mount, mounted, names, wait_until
+from tests.mounting import DATA, Mount, mounted, names, opened, wait_until
 
 SECONDS = 3.0  # about one, and some for a machine that does other things as well
 OLD = random.Random(1).randbytes(300_000)
@@ -32,15 +32,6 @@ def made(source: Path, mount: MountMaker) -> Mount:
 
 FILES = ("file.txt", "card.bin", "folder/deep.cfg")
 files = pytest.mark.parametrize("name", FILES)
-
-
-@contextmanager
-def opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
-    fd = os.open(path, flags)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def content(fd: int) -> bytes:

@@ -2,7 +2,6 @@
 
 import os
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +12,7 @@ import pytest
 
 from tests.conftest import MountMaker
 from tests.disks import MIB, disk_mounted, make_ext4
-from tests.mounting import Mount, names, status_of, wait_until
+from tests.mounting import Mount, all_the_time, names, opened, status_of, wait_until
 from tests.test_faults import FAULTY, Faults, faults
 
 __all__ = ["faults"]  # a fixture
@@ -44,15 +43,6 @@ def under_way(faults: Faults, fault: str, act: Callable[[], object]) -> Iterator
         future.result()
 
 
-@contextmanager
-def opened(path: Path | str, flags: int = os.O_RDONLY) -> Iterator[int]:
-    fd = os.open(path, flags)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
 def swap(folder: Path) -> None:
     """Exchange the names of the two folders."""
     (folder / "one").rename(folder / "aside")
@@ -73,19 +63,13 @@ def make(name: str, folder: int) -> None:
 @contextmanager
 def changing(folder: Path) -> Iterator[None]:
     """Something in the folder changes all the time, so that each request looks at it again."""
-    ends = threading.Event()
 
     def change() -> None:
-        while not ends.wait(0.001):
-            (folder / "changing").touch()
+        (folder / "changing").touch()
+        time.sleep(0.001)
 
-    changer = threading.Thread(target=change)
-    changer.start()
-    try:
+    with all_the_time(change):
         yield
-    finally:
-        ends.set()
-        changer.join()
 
 
 # Folders that are renamed meanwhile
@@ -192,22 +176,14 @@ def work_in(folder: int, name: str) -> None:
 
 def test_a_folder_above_that_is_renamed_all_the_time(made: Mount) -> None:
     """Who works in it never hears of that."""
-    ends = threading.Event()
-
-    def rename() -> None:
-        while not ends.is_set():
-            swap(made.path)
-
-    with opened(made.path / "one") as one, opened(made.path / "other") as other:
-        mover = threading.Thread(target=rename)
-        mover.start()
-        try:
-            for number in range(200):
-                for folder in (one, other):
-                    work_in(folder, f"{folder}.{number}")
-        finally:
-            ends.set()
-            mover.join()
+    with (
+        opened(made.path / "one") as one,
+        opened(made.path / "other") as other,
+        all_the_time(lambda: swap(made.path)),
+    ):
+        for number in range(200):
+            for folder in (one, other):
+                work_in(folder, f"{folder}.{number}")
     assert names(made.source / "one") == names(made.source / "other") == ["file"]
 
 

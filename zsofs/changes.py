@@ -84,7 +84,7 @@ class Changes:
         with self._tree.step(path) as step:
             found = os.fstat(step)
             if not stat.S_ISREG(found.st_mode) or not _is_same(found, known):
-                raise StaleNodeError(f"{for_people(path)}: another file now")
+                raise _is_another(path)
             writable = flags & os.O_ACCMODE != os.O_RDONLY
             if writable or flags & os.O_TRUNC:
                 _refuse_disc_bytes(step, path)
@@ -175,7 +175,7 @@ class Changes:
             # A folder is what has its path, which may have been made a moment ago.
             are_folders = stat.S_ISDIR(found.st_mode) and stat.S_ISDIR(known.st_mode)
             if not (are_folders or _is_same(found, known)):
-                raise StaleNodeError(f"{for_people(path)}: another file now")
+                raise _is_another(path)
             if stat.S_ISREG(found.st_mode):
                 _refuse_disc_bytes(step, path, stay_as_they_are=wanted.size is None)
             if wanted.size is not None:
@@ -229,6 +229,10 @@ def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
     return kinds_are and os.path.samestat(one, other)
 
 
+def _is_another(path: bytes) -> StaleNodeError:
+    return StaleNodeError(f"{for_people(path)}: another file now")
+
+
 def _refuse_other_than_new(step: int, place: Place) -> None:
     """Stop if *step* is not the folder that was just made, for it would be given away.
 
@@ -236,7 +240,7 @@ def _refuse_other_than_new(step: int, place: Place) -> None:
     good as the new one.
     """
     if not stat.S_ISDIR(os.fstat(step).st_mode) or os.listdir(_link(step)):
-        raise StaleNodeError(f"{for_people(place.path)}: another file now")
+        raise _is_another(place.path)
 
 
 def _hand_over(fd: int, mode: int, maker: Maker, above: os.stat_result) -> None:

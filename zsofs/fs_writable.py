@@ -31,7 +31,7 @@ from zsofs.fs_live import LiveOperations, info_of
 from zsofs.guard import guarded
 from zsofs.handles import Handle
 from zsofs.live import Seen, seen
-from zsofs.names import may_be_disc
+from zsofs.names import is_at_or_below, may_be_disc
 from zsofs.node import Folder, Node
 from zsofs.selection import Selection
 from zsofs.source import Place
@@ -255,23 +255,13 @@ class WritableOperations(LiveOperations):
                 new = await self._make_place(new_folder, ctx, name_new)
                 if replaced is not None:
                     new = self._place_of(new_folder, replaced)
-                if (new.folder + b"/").startswith(old.path + b"/"):  # by way of a symlink
+                if is_at_or_below(new.folder, old.path):  # by way of a symlink
                     raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
                 await self._paths.move(claim, old.path)
                 now = await self._run(
                     node, lambda: self._changes.rename(old, new, replaces=replaced is not None)
                 )
-                known = node.entry
-                path = known.path if known.followed else new.path
-                entry = Entry(
-                    new.name,
-                    known.kind,
-                    path,
-                    known.status if known.followed else now.status,
-                    target=known.target,
-                    followed=known.followed,
-                    settled=not may_be_disc(new.name),
-                )
+                entry = _renamed(node.entry, new, now)
                 self._library.move(node, ((folder, name_old), (new_folder, name_new)), entry)
                 node.known_at = now.at
                 self._view.did(folder, old, None, now.at)
@@ -372,3 +362,16 @@ class WritableOperations(LiveOperations):
                 entry = Entry(path, Kind.FOLDER, path, now.status)
                 self._view.did(self._library.root, place, entry, now.at)
         return Place(path, name)
+
+
+def _renamed(known: Entry, new: Place, now: Seen) -> Entry:
+    """What the source says of a file after it was renamed; of a symlink, its target is the same."""
+    return Entry(
+        new.name,
+        known.kind,
+        known.path if known.followed else new.path,
+        known.status if known.followed else now.status,
+        target=known.target,
+        followed=known.followed,
+        settled=not may_be_disc(new.name),
+    )

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from zsofs.entry import Entry, Kind
 from zsofs.errors import StaleNodeError
 from zsofs.image import Content, DiscImage, PlainFile
-from zsofs.names import is_kept_for_discs, joined
+from zsofs.names import is_at_or_below, is_kept_for_discs, joined
 from zsofs.node import Folder, Node
 from zsofs.probe import geometry_of
 from zsofs.source import SourceTree
@@ -187,7 +187,7 @@ class Library:
             self.dropped(folder)  # what is known of its source goes by the path
             folder.shown_path = shown_path + folder.shown_path[len(old_shown) :]
         for node in inside:
-            if (node.entry.path + b"/").startswith(old + b"/"):
+            if is_at_or_below(node.entry.path, old):
                 node.entry = replace(node.entry, path=path + node.entry.path[len(old) :])
         moved.above = above | {path}
         for folder in sorted(folders[1:], key=lambda folder: len(folder.shown_path)):

@@ -53,6 +53,11 @@ def joined(folder: bytes, name: bytes) -> bytes:
     return b"/".join((folder, name)) if folder else name
 
 
+def is_at_or_below(path: bytes, top: bytes) -> bool:
+    """Whether *path* is *top*, or lies in that folder at any depth."""
+    return (path + b"/").startswith(top + b"/")
+
+
 def may_be_disc(name: bytes) -> bool:
     """Whether a file of this name is opened to see what is inside."""
     return splitext(name)[1].lower() in _LOOKED_INTO

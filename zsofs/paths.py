@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import trio
 
+from zsofs.names import is_at_or_below
+
 
 @dataclass(eq=False, slots=True)
 class _Claim:
@@ -39,7 +41,7 @@ class Paths:
         *wanted* is asked for them once nobody is about to move any, for they are others then.
         """
         while any(
-            claim.moved is not None and _is_at_or_below(wanted(), claim.moved)
+            claim.moved is not None and _is_any_at_or_below(wanted(), claim.moved)
             for claim in self._claims
         ):
             await self._changed.wait()
@@ -59,7 +61,7 @@ class Paths:
         """
         claim.moved = path
         while any(
-            other is not claim and _is_at_or_below(other.kept, path) for other in self._claims
+            other is not claim and _is_any_at_or_below(other.kept, path) for other in self._claims
         ):
             await self._changed.wait()
 
@@ -68,5 +70,5 @@ class Paths:
         self._changed = trio.Event()
 
 
-def _is_at_or_below(paths: tuple[bytes, ...], moved: bytes) -> bool:
-    return any((path + b"/").startswith(moved + b"/") for path in paths)
+def _is_any_at_or_below(paths: tuple[bytes, ...], moved: bytes) -> bool:
+    return any(is_at_or_below(path, moved) for path in paths)
