@@ -195,12 +195,21 @@ def begun_anew(service: Installed) -> None:
     wait_until(lambda: service.show("StatusText") == "2 discs, 0 readers", "the line", 30)
 
 
+# Opens a disc three times, reads it once, and keeps its pages in memory: a kernel that takes back
+# what nobody has used for some seconds (DAMON, on machines of the cloud) leaves such pages alone.
+_HOLD = """
+import mmap, os, time
+MAP_LOCKED = 0x2000
+held = [os.open('/srv/iso/maxcso.iso', os.O_RDONLY) for _ in range(3)]
+pages = mmap.mmap(held[0], 0, flags=mmap.MAP_SHARED | MAP_LOCKED, prot=mmap.PROT_READ)
+time.sleep(999)
+"""
+
+
 def test_what_the_kernel_keeps_is_counted_once(service: Installed) -> None:
     """Reads as programs do them, with the kernel's cache between; and who has a disc open."""
-    script = "import os,time; f=[os.open('/srv/iso/maxcso.iso',os.O_RDONLY) for _ in range(3)];"
-    script += "[0 for _ in iter(lambda: os.read(f[0],99999),b'')]; os.read(f[1],9999);"
-    script += "time.sleep(999)"
-    with service.reading(f'exec python3 -c "{script}"'):
+    read = ("timeout", "5", "sha1sum", "/srv/iso/maxcso.iso")
+    with service.reading(f'exec python3 -c "{_HOLD}"'):
         wait_until(lambda: service.status()["bytes"] == len(load.IMAGE), "all of the disc")
         said = service.status()
         pid = service.machine.run("systemctl", "show", "--value", "--property=MainPID", "reader")
@@ -208,12 +217,11 @@ def test_what_the_kernel_keeps_is_counted_once(service: Installed) -> None:
             {"pid": int(pid), "program": "python3", "path": "maxcso.dax", "handles": 3}
         ]
         wait_until(lambda: "2 discs, 1 reader" in service.show("StatusText"), "the line", 30)
-        assert service.is_whole()
-        once = load.said_by(service.status())
-        assert once.bytes == 2 * len(load.IMAGE)
-        assert service.is_whole()
-        assert load.said_by(service.status()) == once
+        for _ in range(2):
+            assert service.wanted["maxcso.iso"] in service.machine.run(*read, user="me")
+        assert load.said_by(service.status()) == load.said_by(said)
     wait_until(lambda: service.status()["readers"] == [], "the end of the reader")
+    assert service.is_whole()
 
 
 def test_what_is_killed_is_back_within_five_seconds(service: Installed) -> None:
