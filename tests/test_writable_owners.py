@@ -3,6 +3,7 @@ that care: each does in the mount what it does in a plain folder."""
 
 import errno
 import hashlib
+import mmap
 import os
 import stat
 import subprocess
@@ -226,6 +227,53 @@ def test_one_owner_for_all(open_folder: Path) -> None:
         done = ALICE.run(made.path, "cp -p new/f new/g && mv new/g old/g && rm new/f && rmdir new")
         assert (done.returncode, done.stderr) == (0, "")
         assert names(source / "old") == ["file", "g"]
+
+
+SHOWN_OTHERWISE = {
+    "--uid": str(ALICE.uid),
+    "--gid": str(BOB.groups[1]),
+    "--umask": "000",
+}
+
+
+@pytest.mark.parametrize("option", SHOWN_OTHERWISE)
+def test_nobody_makes_a_program_run_as_an_owner_who_is_not_shown(
+    open_folder: Path, option: str
+) -> None:
+    """Who seems to own a file of root's, or may write to one, would become root by it."""
+    source = open_folder / "source"
+    (source / "folder").mkdir(parents=True)
+    source.chmod(0o1777)
+    for name in ("changed", "appended", "cut", "emptied", "mapped"):
+        (source / name).write_text("root's")
+        (source / name).chmod(0o777 if name == "changed" else 0o6777)
+
+    def rights(name: str) -> str:
+        return stat.filemode((source / name).stat().st_mode)
+
+    words = ("--writable", "--allow-other", option, SHOWN_OTHERWISE[option])
+    with mounted(source, open_folder / "mnt", *words) as made:
+        for mode in ("4777", "2777", "6777"):
+            for user in (ALICE, ADMIN):
+                user.run(made.path, f"chmod {mode} changed && chmod 2777 folder")
+                assert rights("changed") == "-rwxrwxrwx"
+        assert rights("folder") == "drwxrwsrwx"
+        BOB.run(made.path, "echo more >> appended; truncate -s 1 cut; : > emptied")
+        for name in ("appended", "cut", "emptied"):
+            assert rights(name) == "-rwxrwxrwx"
+            assert (source / name).stat().st_uid == 0
+        with (made.path / "mapped").open("r+b") as file, mmap.mmap(file.fileno(), 0) as pages:
+            assert rights("mapped") == "-rwxrwxrwx"
+            pages[0] = ord("R")
+        assert (source / "mapped").read_text() == "Root's"
+        before = os.umask(0)
+        try:
+            os.close(os.open(made.path / "new", os.O_CREAT | os.O_WRONLY, 0o6777))
+            os.mknod(made.path / "node", stat.S_IFREG | 0o6777)
+        finally:
+            os.umask(before)
+        assert rights("new") == rights("node") == "-rwxrwxrwx"
+        assert made.log_lines("bug") == []
 
 
 def test_a_second_user_is_locked_out(open_folder: Path) -> None:

@@ -34,7 +34,7 @@ class LiveOperations(Operations):
         """*selection* says what is shown at all."""
         super().__init__(parts)
         self._rules = Rules(parts.library, parts.view, selection)
-        self._changes = Changes(parts.library.tree)
+        self._changes = Changes(parts.library.tree, takes_set_ids=parts.appearance.is_of_its_own)
         self._live = Handles()
         self._paths = Paths()
 

@@ -23,7 +23,7 @@ from pyfuse3 import (
     SetattrFields,
 )
 
-from zsofs.changes import Maker, Wanted
+from zsofs.attributes import SET_IDS, Maker, Wanted
 from zsofs.entry import Entry, Kind
 from zsofs.errors import StaleNodeError
 from zsofs.fs import Parts
@@ -67,7 +67,7 @@ class WritableOperations(LiveOperations):
         """Size, rights, owner and times."""
         node = self._library.node(inode)
         self._rules.refuse_unchangeable(node)
-        wanted = self._wanted(attr, fields)
+        wanted = self._wanted(node, attr, fields)
         with self._live.borrowed(node, fh, writable=wanted.size is not None) as handle:
             if handle is not None:
                 change, file = self._changes.set_attributes_of_open, handle.live
@@ -85,7 +85,7 @@ class WritableOperations(LiveOperations):
             path, known = self._path_of(node), node.entry.status
             return await self._run(node, self._changes.set_attributes, path, wanted, known)
 
-    def _wanted(self, attr: EntryAttributes, fields: SetattrFields) -> Wanted:
+    def _wanted(self, node: Node, attr: EntryAttributes, fields: SetattrFields) -> Wanted:
         appearance = self._appearance
         gives = (fields.update_uid and appearance.uid is not None) or (
             fields.update_gid and appearance.gid is not None
@@ -94,7 +94,7 @@ class WritableOperations(LiveOperations):
             raise OSError(errno.EPERM, "all files are shown as those of one owner")
         return Wanted(
             size=attr.st_size if fields.update_size else None,
-            mode=stat.S_IMODE(attr.st_mode) if fields.update_mode else None,
+            mode=self._mode(node, attr.st_mode) if fields.update_mode else None,
             uid=attr.st_uid if fields.update_uid else None,
             gid=attr.st_gid if fields.update_gid else None,
             times=(
@@ -102,6 +102,14 @@ class WritableOperations(LiveOperations):
                 attr.st_mtime_ns if fields.update_mtime else None,
             ),
         )
+
+    def _mode(self, node: Node, mode: int) -> int:
+        """Rights that may be given; who seems to own a file must not make it run as who does.
+
+        They are left out without a word, as the kernel does with those that one may not give.
+        """
+        is_safe = isinstance(node, Folder) or not self._appearance.is_of_its_own
+        return stat.S_IMODE(mode) & ~(0 if is_safe else SET_IDS)
 
     async def _ask(self, node: Node) -> None:
         """See what a file or folder is now; where that cannot be had, it is what it was."""
