@@ -1,6 +1,7 @@
 """Whose files are that are made through a writable mount, who may do what with them, and programs
 that care: each does in the mount what it does in a plain folder."""
 
+import ctypes
 import errno
 import hashlib
 import mmap
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,6 +229,35 @@ def test_one_owner_for_all(open_folder: Path) -> None:
         done = ALICE.run(made.path, "cp -p new/f new/g && mv new/g old/g && rm new/f && rmdir new")
         assert (done.returncode, done.stderr) == (0, "")
         assert names(source / "old") == ["file", "g"]
+
+
+def test_a_file_that_has_just_appeared_is_opened_by_who_may(open_folder: Path) -> None:
+    """The kernel still holds that there is none, so it asks us to make it."""
+    source = open_folder / "source"
+    source.mkdir()
+    source.chmod(0o1777)
+    with (
+        mounted(source, open_folder / "mnt", "--writable", "--allow-other") as made,
+        ThreadPoolExecutor(1) as eve,
+    ):
+        eve.submit(ctypes.CDLL(None).setfsuid, EVE.uid).result()  # it goes for the thread alone
+        eve.submit(ctypes.CDLL(None).setfsgid, EVE.groups[0]).result()
+        for number in range(20):
+            path, below = made.path / f"secret{number}", source / f"secret{number}"
+            assert not path.exists()
+            below.touch(mode=0o600)
+            with pytest.raises(PermissionError):
+                eve.submit(os.open, path, os.O_CREAT | os.O_RDWR).result()
+            path = path.with_suffix(".new")
+            os.close(eve.submit(os.open, path, os.O_CREAT | os.O_RDWR, 0o600).result())
+            assert path.stat().st_uid == EVE.uid
+            os.close(eve.submit(os.open, path, os.O_CREAT | os.O_RDWR).result())
+            path, below = path.with_suffix(".open"), below.with_suffix(".open")
+            assert not path.exists()
+            below.touch()
+            below.chmod(0o666)
+            os.close(eve.submit(os.open, path, os.O_CREAT | os.O_RDWR | os.O_TRUNC).result())
+        assert made.log_lines("bug") == []
 
 
 SHOWN_OTHERWISE = {

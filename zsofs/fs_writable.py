@@ -153,24 +153,27 @@ class WritableOperations(LiveOperations):
         flags: int,
         ctx: RequestContext,
     ) -> tuple[FileInfo, EntryAttributes]:
-        """Make a file and open it."""
+        """Make a file and open it.
+
+        The kernel asks for that where it knows of no such file, and then does not see whether it
+        may be opened. If there is one by now, the kernel is told to look again, so that it does.
+        """
         folder = self._library.folder(parent_inode)
         node = (await self._children(folder)).get(name)
         if node is None:
             try:
                 handle = await self._create(folder, name, mode, flags, ctx)
-                self._library.remember(handle.node)
             except FileExistsError:  # by somebody else, a moment ago, or it is not shown
                 self._view.outdate(folder, name)
                 node = (await self._children(folder)).get(name)
-                if node is None or flags & os.O_EXCL:
+                if node is None:
                     raise
-                handle = await self._open_known(node, flags, ctx)
-        elif flags & os.O_EXCL:
+            else:
+                self._library.remember(handle.node)
+                return info_of(handle), self._appearance.attributes(handle.node)
+        if flags & os.O_EXCL:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-        else:
-            handle = await self._open_known(node, flags, ctx)
-        return info_of(handle), self._appearance.attributes(handle.node)
+        raise StaleNodeError(f"{node.name}: another file now")
 
     @guarded
     async def mknod(
@@ -293,13 +296,6 @@ class WritableOperations(LiveOperations):
         if node is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         return folder, node
-
-    async def _open_known(self, node: Node, flags: int, ctx: RequestContext) -> Handle:
-        """Open a file of which the kernel is given the number."""
-        with self._library.held(node):
-            handle = await self._open_live(node, flags, ctx)
-            self._library.remember(node)
-        return handle
 
     async def _create(
         self, folder: Folder, name: bytes, mode: int, flags: int, ctx: RequestContext
