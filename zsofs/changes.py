@@ -58,7 +58,7 @@ class Changes:
             StaleNodeError: another file has that name now.
             OSError: the source does not let us.
         """
-        with self._tree.step(path) as step:
+        with self._tree.step(path, to_change=True) as step:
             found = os.fstat(step)
             if not stat.S_ISREG(found.st_mode) or not _is_same(found, known):
                 raise _is_another(path)
@@ -87,7 +87,7 @@ class Changes:
         if self._takes_set_ids or maker.uid is None:
             mode &= ~SET_IDS
         kept = _PASSED_ON | os.O_CREAT | os.O_EXCL
-        with self._tree.folder(place.folder) as folder:
+        with self._tree.folder(place.folder, to_change=True) as folder:
             fd = os.open(
                 place.name,
                 flags & kept | os.O_NOFOLLOW | os.O_CLOEXEC,
@@ -108,7 +108,7 @@ class Changes:
             StaleNodeError: somebody has put something else in its place at once.
             OSError: the source does not let us.
         """
-        with self._tree.folder(place.folder) as folder:
+        with self._tree.folder(place.folder, to_change=True) as folder:
             # Whatever its rights are to be, we look into it first.
             os.mkdir(place.name, mode | stat.S_IRWXU, dir_fd=folder.fd)
             with folder.step(place.name) as step:
@@ -123,13 +123,16 @@ class Changes:
             RefusedError: it is a disc.
             OSError: the source does not let us.
         """
-        with self._tree.folder(place.folder) as folder:
+        with self._tree.folder(place.folder, to_change=True) as folder:
             _refuse_disc(folder, place)
             os.unlink(place.name, dir_fd=folder.fd)
 
     def remove_folder(self, place: Place) -> None:
-        """Delete an empty folder."""
-        with self._tree.folder(place.folder) as folder:
+        """Delete an empty folder; not one that only its disk has left empty."""
+        with (
+            self._tree.folder(place.folder, to_change=True) as folder,
+            self._tree.step(place.path, to_change=True),
+        ):
             os.rmdir(place.name, dir_fd=folder.fd)
 
     def rename(self, old: Place, new: Place, *, replaces: bool) -> Seen:
@@ -146,8 +149,9 @@ class Changes:
             OSError: the source does not let us.
         """
         with ExitStack() as stack:
-            folder = stack.enter_context(self._tree.folder(old.folder))
-            new_folder = stack.enter_context(self._tree.folder(new.folder))
+            folder = stack.enter_context(self._tree.folder(old.folder, to_change=True))
+            new_folder = stack.enter_context(self._tree.folder(new.folder, to_change=True))
+            stack.enter_context(self._tree.step(old.path, to_change=True))
             _refuse_disc(folder, old)
             _refuse_holder(folder, old)
             if replaces:
@@ -160,7 +164,7 @@ class Changes:
 
     def set_attributes(self, path: bytes, wanted: Wanted, known: os.stat_result) -> Seen:
         """Set attributes of the file or folder *path*; see :meth:`open` for the rest."""
-        with self._tree.step(path) as step:
+        with self._tree.step(path, to_change=True) as step:
             found = os.fstat(step)
             # A folder is what has its path, which may have been made a moment ago.
             are_folders = stat.S_ISDIR(found.st_mode) and stat.S_ISDIR(known.st_mode)
@@ -200,7 +204,7 @@ class Changes:
 
     def sync_folder(self, path: bytes) -> None:
         """Return when the names in the folder *path* are on the disk."""
-        with self._tree.folder(path) as folder:
+        with self._tree.folder(path, to_change=True) as folder:
             os.fsync(folder.fd)
 
 

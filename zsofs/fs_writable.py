@@ -25,7 +25,7 @@ from pyfuse3 import (
 
 from zsofs.attributes import SET_IDS, Maker, Wanted
 from zsofs.entry import Entry, Kind
-from zsofs.errors import StaleNodeError
+from zsofs.errors import SourceAwayError, StaleNodeError
 from zsofs.fs import Parts
 from zsofs.fs_live import LiveOperations, info_of
 from zsofs.guard import guarded
@@ -123,7 +123,7 @@ class WritableOperations(LiveOperations):
                     now = await self._run(node, self._seen_at, path)
                     if self._path_of(node) != path:  # another folder may have had that path
                         return
-        except (OSError, StaleNodeError):
+        except (OSError, SourceAwayError, StaleNodeError):
             if node.removed:
                 raise StaleNodeError(f"{node.name}: deleted") from None
             return
@@ -139,7 +139,7 @@ class WritableOperations(LiveOperations):
             self._changed(node, now)
 
     def _seen_at(self, path: bytes) -> Seen:
-        with self._library.tree.step(path) as step:
+        with self._library.tree.step(path, to_change=True) as step:  # not what is below its disk
             return seen(step)
 
     # Names
