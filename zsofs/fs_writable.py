@@ -357,7 +357,9 @@ class WritableOperations(LiveOperations):
         """Where *name* is to lie in the source, in a folder that exists."""
         path = self._view.place(folder)
         if self._view.lacks(folder):
-            place, mode = Place(b"", path), 0o777 & ~ctx.umask
+            # Nobody asks for it by itself, so it is like the folder that it lies in; and who syncs
+            # what is in it takes it to have been on the disk before.
+            place, mode = Place(b"", path), self._library.root.entry.status.st_mode & 0o777
             with suppress(FileExistsError):
                 now = await self._run(
                     folder, self._changes.make_folder, place, mode, self._maker(ctx)
@@ -365,6 +367,8 @@ class WritableOperations(LiveOperations):
                 # A look at the source that began before has not seen it.
                 entry = Entry(path, Kind.FOLDER, path, now.status)
                 self._view.did(self._library.root, place, entry, now.at)
+                with suppress(OSError):
+                    await self._run(folder, self._changes.sync_folder, place.folder)
         return Place(path, name)
 
 
