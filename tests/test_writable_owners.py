@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.disks import MIB, make_disk, take_down
-from tests.mounting import ZSOFS, mounted, names, wait_until
+from tests.mounting import ZSOFS, mounted, names, opened, wait_until
 from tests.test_clients import run
 from zsofs.mounts import mounted_at
 
@@ -516,6 +516,7 @@ def test_a_disk_without_owners_and_rights(open_folder: Path) -> None:
             done = ALICE.run(made.path, "echo text > file && mkdir folder && echo x > folder/f.cfg")
             assert (done.returncode, done.stderr) == (0, "")
             numbers: set[int] = set()
+            shown = [(made.path / name).stat().st_ino for name in ("file", "folder/f.cfg")]
             for number in range(40):
                 for name in ("file", "folder/f.cfg"):
                     (made.path / name).write_bytes(b"%d" % number * 5000)
@@ -530,6 +531,12 @@ def test_a_disk_without_owners_and_rights(open_folder: Path) -> None:
                 assert (source / "file").stat().st_mtime == 1_600_000_000 + 2 * number
                 assert (source / "file").read_bytes()[-3:] == b"end"
                 assert (source / "folder" / "f.cfg").stat().st_size == number
+                Path("/proc/sys/vm/drop_caches").write_text("2")
+                for name, stays in zip(("file", "folder/f.cfg"), shown, strict=True):
+                    names((made.path / name).parent)
+                    assert (made.path / name).stat().st_ino == stays
+                    with opened(made.path / name) as fd:
+                        assert os.fstat(fd).st_ino == stays
             assert len(numbers) > 1
             with pytest.raises(PermissionError) as caught:
                 os.chown(made.path / "file", ALICE.uid, ALICE.uid)

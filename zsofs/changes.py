@@ -16,7 +16,7 @@ from zsofs.errors import RefusedError, StaleNodeError
 from zsofs.live import LiveFile, Seen, seen
 from zsofs.names import for_people, is_kept_for_discs, joined, may_be_disc
 from zsofs.probe import looks_like_disc
-from zsofs.source import OpenFolder, Place, SourceTree
+from zsofs.source import OpenFolder, Place, SourceTree, is_same_file
 
 _PASSED_ON = os.O_ACCMODE | os.O_TRUNC | os.O_SYNC | os.O_DSYNC
 """Flags of an open that mean something to the source. O_APPEND is LiveFile's own matter; O_DIRECT
@@ -60,7 +60,7 @@ class Changes:
         """
         with self._tree.step(path, to_change=True) as step:
             found = os.fstat(step)
-            if not stat.S_ISREG(found.st_mode) or not _is_same(found, known):
+            if not stat.S_ISREG(found.st_mode) or not is_same_file(found, known):
                 raise _is_another(path)
             writable = flags & os.O_ACCMODE != os.O_RDONLY
             if writable or flags & os.O_TRUNC:
@@ -168,7 +168,7 @@ class Changes:
             found = os.fstat(step)
             # A folder is what has its path, which may have been made a moment ago.
             are_folders = stat.S_ISDIR(found.st_mode) and stat.S_ISDIR(known.st_mode)
-            if not (are_folders or _is_same(found, known)):
+            if not (are_folders or is_same_file(found, known)):
                 raise _is_another(path)
             if stat.S_ISREG(found.st_mode):
                 _refuse_disc_bytes(step, path, stay_as_they_are=wanted.size is None)
@@ -218,11 +218,6 @@ def _live(fd: int, flags: int) -> tuple[LiveFile, Seen]:
         appends=bool(flags & os.O_APPEND),
     )
     return file, now
-
-
-def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
-    kinds_are = stat.S_IFMT(one.st_mode) == stat.S_IFMT(other.st_mode)  # numbers are given again
-    return kinds_are and os.path.samestat(one, other)
 
 
 def _is_another(path: bytes) -> StaleNodeError:

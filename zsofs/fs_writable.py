@@ -34,7 +34,7 @@ from zsofs.live import Seen, seen
 from zsofs.names import is_at_or_below, may_be_disc
 from zsofs.node import Folder, Node
 from zsofs.selection import Selection
-from zsofs.source import Place
+from zsofs.source import Place, is_same_file
 
 
 class WritableOperations(LiveOperations):
@@ -127,11 +127,8 @@ class WritableOperations(LiveOperations):
             if node.removed:
                 raise StaleNodeError(f"{node.name}: deleted") from None
             return
-        old = node.entry.status
-        same = os.path.samestat(now.status, old)
-        # A number is given again, to a file of another kind, too: the kernel would give that up.
-        is_of_its_kind = stat.S_IFMT(now.status.st_mode) == stat.S_IFMT(old.st_mode)
-        if not (is_of_its_kind and (same or isinstance(node, Folder))):  # it is another's name
+        is_folder = isinstance(node, Folder) and stat.S_ISDIR(now.status.st_mode)
+        if not (is_folder or is_same_file(now.status, node.entry.status)):  # it is another's name
             return
         known = node.entry.key
         self._library.take_status(node, now.status, now.at)

@@ -234,3 +234,22 @@ def _open_step(step: int, path: bytes, flags: int = 0) -> OpenSource:
         found.st_dev,
         serves_from_memory(fd),
     )
+
+
+def is_same_file(one: os.stat_result, other: os.stat_result) -> bool:
+    """Whether two answers of stat, of one path, are of the same file.
+
+    Numbers are given again, to files of another kind, too. And those of file systems that have none
+    (FAT, exFAT) are made up anew whenever the kernel has forgotten a file, which then has the same
+    size, dates and rights still. Another file that gets the path has another ctime: those that
+    set none then are just these file systems, on which all rights are alike.
+    """
+    if stat.S_IFMT(one.st_mode) != stat.S_IFMT(other.st_mode):
+        return False
+    return os.path.samestat(one, other) or _without_number(one) == _without_number(other)
+
+
+def _without_number(status: os.stat_result) -> tuple[int, ...]:
+    dates = status.st_mtime_ns, status.st_ctime_ns
+    rights = status.st_mode, status.st_uid, status.st_gid
+    return status.st_dev, status.st_size, *dates, *rights
