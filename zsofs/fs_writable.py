@@ -83,7 +83,11 @@ class WritableOperations(LiveOperations):
             if isinstance(node, Folder):
                 await self._make_place(node, ctx)
             path, known = self._path_of(node), node.entry.status
-            return await self._run(node, self._changes.set_attributes, path, wanted, known)
+            try:
+                return await self._run(node, self._changes.set_attributes, path, wanted, known)
+            except (OSError, StaleNodeError) as error:
+                self._note_failure(node, error)
+                raise
 
     def _wanted(self, node: Node, attr: EntryAttributes, fields: SetattrFields) -> Wanted:
         appearance = self._appearance
