@@ -557,5 +557,52 @@ def test_a_disk_without_owners_and_rights(open_folder: Path) -> None:
         run("losetup", "--detach", device)
 
 
+LACKING = """
+import errno, pyfuse3
+from zsofs import cli, fs_writable, server
+
+class Operations(fs_writable.WritableOperations):
+    async def setattr(self, inode, attr, fields, fh, ctx):
+        if (fields.update_mode and {lacks_rights}) or fields.update_uid or fields.update_gid:
+            raise pyfuse3.FUSEError(errno.{error})
+        return await super().setattr(inode, attr, fields, fh, ctx)
+
+server.WritableOperations = Operations
+cli.main()
+"""
+"""A file system that cannot set the owner, or nor the rights either."""
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("lacks_rights", [False, True])
+@pytest.mark.parametrize("error", ["EPERM", "EINVAL", "ENOSYS", "EOPNOTSUPP"])
+def test_a_source_that_takes_no_owners(
+    tmp_path: Path, source: Path, error: str, *, lacks_rights: bool
+) -> None:
+    """Whatever it says instead."""
+    code = LACKING.format(error=error, lacks_rights=lacks_rights)
+    command = (sys.executable, "-c", code)
+    with (
+        mounted(source, tmp_path / "in", "--writable", command=command) as inner,
+        mounted(inner.path, tmp_path / "out", "--writable") as made,
+    ):
+        before = os.umask(0)
+        try:
+            os.close(os.open(made.path / "new", os.O_CREAT | os.O_WRONLY, 0o4755))
+            os.mknod(made.path / "node", stat.S_IFREG | 0o640)
+            (made.path / "folder").mkdir(0o750)
+        finally:
+            os.umask(before)
+        (made.path / "folder" / "file").write_text("text")
+        assert (source / "folder" / "file").read_text() == "text"
+        found = described(source)
+        assert [found[name][0] for name in ("new", "node", "folder")] == [
+            "-rwxr-xr-x",
+            "-rw-r-----",
+            "drwxr-x---",
+        ]
+        assert made.log_lines("bug") == inner.log_lines("bug") == []
+
+
 if __name__ == "__main__":
     sys.exit(main(Path(sys.argv[1])))

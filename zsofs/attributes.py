@@ -3,13 +3,20 @@
 All calls may wait for a disk.
 """
 
+import errno
 import os
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
 SET_IDS = stat.S_ISUID | stat.S_ISGID
 """Rights of a program to run as the file's owner, or in its group."""
+
+
+_HAS_NONE = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What file systems say that have no owners or rights, or not the one that is to be set: FAT, some
+that are served over FUSE or NFS, and what is mounted for users of a namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +61,27 @@ def hand_over(fd: int, mode: int, maker: Maker, above: os.stat_result) -> None:
 
     The daemon's own umask does not count: the kernel has taken that of the caller from *mode*. A
     set-group-id folder, as *above* says of it, has given what is in it its own group. What the file
-    system does not let us set (FAT has neither) stays as it is.
+    system does not let us set (FAT has neither) stays as it is; a file that stays ours does not get
+    :data:`SET_IDS`.
     """
     inherited = os.fstat(fd).st_mode & stat.S_ISGID  # by a folder from one above that has it
     keeps_group = above.st_mode & stat.S_ISGID
-    with suppress(PermissionError):
-        os.chown(
-            link_to(fd),
-            -1 if maker.uid is None else maker.uid,
-            -1 if maker.gid is None or keeps_group else maker.gid,
-        )
-    with suppress(PermissionError):
-        os.chmod(link_to(fd), stat.S_IMODE(mode) | inherited)
+    uid = -1 if maker.uid is None else maker.uid
+    gid = -1 if maker.gid is None or keeps_group else maker.gid
+    if not _could(lambda: os.chown(link_to(fd), uid, gid)):
+        mode &= ~SET_IDS
+    _could(lambda: os.chmod(link_to(fd), stat.S_IMODE(mode) | inherited))
+
+
+def _could(change: Callable[[], None]) -> bool:
+    """Whether the file system let us change what not every one has."""
+    try:
+        change()
+    except OSError as error:
+        if error.errno not in _HAS_NONE:
+            raise
+        return False
+    return True
 
 
 def take_set_ids(fd: int) -> None:
