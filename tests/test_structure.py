@@ -171,7 +171,7 @@ ALLOWED: dict[str, set[str]] = {
         "selection",
     },
     "fs_writable": {
-        "changes",
+        "attributes",
         "entry",
         "errors",
         "fs",
@@ -188,7 +188,8 @@ ALLOWED: dict[str, set[str]] = {
     "paths": {"names"},
     "rules": {"changes", "entry", "errors", "fs", "library", "names", "node", "selection"},
     "appearance": {"entry", "library", "node", "source_folder"},
-    "changes": {"errors", "live", "names", "probe", "source"},
+    "changes": {"attributes", "errors", "live", "names", "probe", "source"},
+    "attributes": set(),
     "live": set(),
     "node": {"entry", "names"},
     "background": set(),

@@ -5,6 +5,7 @@ import mmap
 import os
 import random
 import shutil
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -198,6 +199,38 @@ def test_what_changes_its_kind(made: Mount) -> None:
     wait_until(lambda: path.is_dir() and names(path) == ["other.txt"], "a folder", SECONDS)
     (path / "ours.txt").write_bytes(OLD)
     assert names(below) == names(path) == ["other.txt", "ours.txt"]
+
+
+BY_PATH: dict[str, Callable[[Path], object]] = {
+    "rights": lambda path: path.chmod(0o640),
+    "date": lambda path: os.utime(path, (5, 5)),
+    "size": lambda path: os.truncate(path, 5),
+}
+
+
+def test_attributes_of_a_file_that_was_replaced_where_nobody_tells(
+    source: Path, tmp_path: Path
+) -> None:
+    """A mount of a mount, which is told nothing, is asked before it looks again by itself."""
+    for what in BY_PATH:
+        (source / what).write_bytes(OLD)
+    with (
+        mounted(source, tmp_path / "inner", "--writable") as inner,
+        mounted(inner.path, tmp_path / "outer", "--writable") as outer,
+    ):
+        assert names(outer.path) == sorted(BY_PATH)
+        for what, change in BY_PATH.items():
+            path = outer.path / what
+            assert path.stat().st_size == len(OLD)
+            put(source / what, NEW)
+            soon_at(inner.path / what, NEW)
+            change(path)
+            status = (source / what).stat()
+            assert {
+                "rights": stat.S_IMODE(status.st_mode) == 0o640,
+                "date": status.st_mtime == 5,
+                "size": status.st_size == 5,
+            }[what]
 
 
 # At random, from both sides at once

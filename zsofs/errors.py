@@ -115,9 +115,12 @@ class SourceChangedError(ZsofsError):
 
 
 class SourceAwayError(ZsofsError):
-    """The file system of the source, or of a folder in it, is not mounted any more."""
+    """The file system of the source, or of a folder in it, is not mounted any more.
 
-    errno = _errno.ENOENT
+    It is not ENOENT, at which the kernel would forget a name that is to stay until it is back.
+    """
+
+    errno = _errno.ENOMEDIUM
 
 
 class SourceAbsentError(ZsofsError):
