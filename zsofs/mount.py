@@ -178,7 +178,7 @@ def _mount(operations: Operations, settings: MountSettings, held: Held | None) -
         "nosuid",
         "default_permissions",
         "subtype=zsofs",
-        f"fsname={_mount_option_text(settings.source)}",
+        _source_option(settings.source),
     }
     if settings.allow_other:
         options.add("allow_other")
@@ -195,13 +195,20 @@ def _mount(operations: Operations, settings: MountSettings, held: Held | None) -
     raise FuseError(f"the mount at {point} failed: {problem}")
 
 
-def _mount_option_text(path: bytes) -> str:
-    """A path as the text of a mount option: printable ASCII, commas and backslashes escaped.
+class _AnyBytes(str):
+    """An option that pyfuse3, which takes each in ASCII, gets in the bytes that it stands for."""
 
-    pyfuse3 takes nothing but ASCII, and libfuse splits options at commas.
-    """
-    text = "".join(chr(byte) if 32 < byte < 127 else "?" for byte in path)
-    return text.replace("\\", "\\\\").replace(",", "\\,")
+    __slots__ = ()
+
+    def encode(self, encoding: str = "", errors: str = "") -> bytes:
+        del encoding, errors
+        return os.fsencode(str(self))
+
+
+def _source_option(path: bytes) -> str:
+    """What the table of mounts shows as the source: mount(8) knows our line of fstab by it."""
+    # libfuse splits options at commas.
+    return _AnyBytes("fsname=" + os.fsdecode(path).replace("\\", "\\\\").replace(",", "\\,"))
 
 
 @contextmanager
