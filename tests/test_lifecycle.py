@@ -4,6 +4,7 @@ import errno
 import hashlib
 import itertools
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -250,6 +251,30 @@ def test_a_mount_where_every_disk_is_read_only(disc_source: Path, tmp_path: Path
     assert done.returncode == 0, done.stderr
     digest = hashlib.sha1((DATA / "ps2.iso").read_bytes()).hexdigest()
     assert f"\n{digest} " in done.stdout
+    wait_until(lambda: not daemons_of(point), "the daemon's end")
+
+
+@pytest.mark.usefixtures("as_root", "own_mounts")
+@pytest.mark.parametrize("words", [(), ("--setuid", "root")])
+def test_a_mount_with_no_place_for_its_log(
+    disc_source: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    point = tmp_path / "mnt"
+    point.mkdir()
+    command = shlex.join([*ZSOFS, "mount", *words, str(disc_source), str(point)])
+    done = on_read_only_disks(
+        tmp_path / "memory",
+        "mount --bind /run /run",
+        "mount -o remount,bind,ro /run",
+        command,
+        f"umount {point}",
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(
+        r"zsofs: WARNING: this mount has no log, for \S+/mnt-\w{8}\.log cannot be written: .*;"
+        r" name a file for it with --log-file",
+        done.stderr.splitlines()[0],
+    )
     wait_until(lambda: not daemons_of(point), "the daemon's end")
 
 

@@ -65,7 +65,7 @@ ALLOWED: dict[str, set[str]] = {
     "mount_helper": {"arguments", "errors", "mountpoint", "mounts"},
     "config": {"errors", "options"},
     "daemon": set(),
-    "log": set(),
+    "log": {"control"},
     "demo": set(),
     "settings": set(),
     "mountpoint": {"control", "errors", "mounts"},

@@ -88,7 +88,6 @@ def keep(
         FuseError: the mount could not be made.
     """
     point = settings.mount_point
-    privileges.make_folders(who)
     here, there = socket.socketpair()
     # From before the mount exists, so that no signal ends us between it and its end.
     woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

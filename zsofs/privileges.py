@@ -70,12 +70,13 @@ def cache_folder(user: int) -> Path:
     return _CACHES / str(user)
 
 
-def make_folders(who: Account) -> None:
-    """As root, make what a mount of *who* needs and has no right to make: for socket and catalog.
+def make_folders(who: Account | None) -> None:
+    """As root, make what a mount of *who* has no right to make: for socket, catalog and log.
 
     What cannot be made the mount is without, as one of somebody who has no home. Root has its own.
+    Nothing is made for None.
     """
-    if who.user == 0:
+    if who is None or who.user == 0:
         return
     for folder in (service_folder(who.user), cache_folder(who.user)):
         with suppress(OSError):
