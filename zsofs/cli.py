@@ -138,7 +138,7 @@ def _log_to_file(options: argparse.Namespace, mount_point: bytes) -> None:
     if not options.log_file:
         log.to_default_file(mount_point, _level(options))
         return
-    path = Path(options.log_file).absolute()
+    path: Path = options.log_file
     try:
         log.to_file(path, _level(options))
     except OSError as error:
