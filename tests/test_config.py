@@ -116,6 +116,9 @@ def test_what_is_wrong_is_told_with_its_line(folder: Path) -> None:
     assert "line 4: games: there is no such option" in refused(
         folder, BOTH + "\n[games]\nthreads = 4\n"
     )
+    assert "line 5: cache: there is no such option" in refused(
+        folder, BOTH + 'cache-size = "1G"\n\ncache = "1G"\n'
+    )
     assert "at line 2, column" in refused(folder, 'source = "/a"\nthreads = \n')
     assert "line 1: source: 'zso' is not a full path" in refused(folder, 'source = "zso"\n')
     assert 'lacks a line: mountpoint = "/a/folder"' in refused(folder, 'source = "/a"\n')

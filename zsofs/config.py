@@ -132,7 +132,7 @@ def _full_path(value: object) -> str:
 
 def _line_of(key: str, text: str) -> int:
     """Number of the line that has a key at its beginning, or is the head of its table."""
-    found = re.search(rf"""^[ \t]*\[*[ \t]*["']?{re.escape(key)}\b""", text, re.MULTILINE)
+    found = re.search(rf"""^[ \t]*\[*[ \t]*["']?{re.escape(key)}(?![\w-])""", text, re.MULTILINE)
     return text.count("\n", 0, found.start()) + 1 if found else 1
 
 
