@@ -120,6 +120,19 @@ def test_options_reach_the_mount(machine: Machine, library: Path, point: Path) -
     assert (library / "new").read_text() == "text\n"
 
 
+def test_all_words_of_mount_itself(machine: Machine, library: Path, point: Path) -> None:
+    """Those that mount(8) has for every kind of file system, and those of libmount's table."""
+    words = """defaults auto nofail _netdev comment=games nouser owner noowner group nogroup dev
+        nodev suid nosuid exec noexec async sync dirsync atime noatime diratime nodiratime relatime
+        norelatime strictatime nostrictatime lazytime nolazytime iversion noiversion mand nomand
+        symfollow nosymfollow silent loud x-what X-ever rw ro"""
+    options = ",".join(words.split())
+    done = machine.mount_all(
+        f"{library} {point} zsofs {options} 0 0", then=f"ls {point}; umount {point}"
+    )
+    assert (done.stdout, done.stderr) == ("Game.iso\n", "")
+
+
 def test_an_option_that_is_unknown_is_named(machine: Machine, library: Path, point: Path) -> None:
     done = machine.mount_all(f"{library} {point} zsofs ro,chache-size=8M 0 0")
     assert done.returncode != 0

@@ -111,9 +111,10 @@ exit codes:
 # Words that mount(8) and fstab hand on and that change nothing here: the mount is read-only unless
 # `writable` is said, and always without devices and set-user-id programs.
 _IGNORED_OPTIONS = frozenset(
-    """ro rw defaults auto noauto _netdev user nouser users owner group dev nodev suid
-    nosuid exec noexec sync async atime noatime diratime nodiratime relatime norelatime
-    strictatime silent loud""".split()  # noqa: SIM905 - a list of thirty strings reads worse
+    """ro rw defaults auto noauto _netdev comment user nouser users owner noowner group nogroup
+    dev nodev suid nosuid exec noexec sync async dirsync atime noatime diratime nodiratime
+    relatime norelatime strictatime nostrictatime lazytime nolazytime iversion noiversion
+    mand nomand symfollow nosymfollow silent loud""".split()  # noqa: SIM905 - as strings it is long
 )
 
 _FIELDS = frozenset(option.field for option in OPTIONS)
