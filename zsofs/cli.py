@@ -222,7 +222,9 @@ def _loaded(
 
 
 def _failed(error: ZsofsError) -> int:
-    print(f"zsofs: {error}", file=sys.stderr)
+    from zsofs import log
+
+    log.complain(error)
     return error.exit_code
 
 

@@ -11,13 +11,12 @@ import os
 import select
 import signal
 import socket
-import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
-from zsofs import fuse_kernel, privileges
+from zsofs import fuse_kernel, log, privileges
 from zsofs.daemon import end_undisturbed, leave_terminal
 from zsofs.errors import FuseError, ZsofsError
 from zsofs.mountpoint import is_dead
@@ -127,7 +126,7 @@ def _serve(who: Account, load: Callable[[], Callable[[Held], int]], held: Held) 
         privileges.become(who)
         code = serve(held)
     except ZsofsError as error:
-        print(f"zsofs: {error}", file=sys.stderr, flush=True)
+        log.complain(error)
         code = error.exit_code
     except Exception:  # noqa: BLE001 - nothing above us could report it
         traceback.print_exc()

@@ -69,6 +69,16 @@ def _leads_to_journal(stream: TextIO | None) -> bool:
     return said == f"{found.st_dev}:{found.st_ino}"
 
 
+def complain(error: Exception) -> None:
+    """Print why a command has ended; where that goes to the journal, as an error."""
+    mark = f"<{_PRIORITIES[0][1]}>" if _leads_to_journal(sys.stderr) else ""
+    print(
+        "\n".join(mark + line for line in f"zsofs: {error}".split("\n")),
+        file=sys.stderr,
+        flush=True,
+    )
+
+
 def to_terminal(level: int) -> None:
     """Log to standard error; where that leads to the journal, with the priority of each line."""
     handler = logging.StreamHandler(sys.stderr)
