@@ -1,7 +1,6 @@
 """Serving as another user: what root's rights are needed for is done first, then they are gone."""
 
 import ctypes
-import grp
 import os
 import pwd
 from collections.abc import Iterator
@@ -61,7 +60,7 @@ def account_of(user: int) -> Account:
 
 
 def _account(found: pwd.struct_passwd) -> Account:
-    groups = {found.pw_gid, *(one.gr_gid for one in grp.getgrall() if found.pw_name in one.gr_mem)}
+    groups = set(os.getgrouplist(found.pw_name, found.pw_gid))
     return Account(found.pw_name, found.pw_uid, found.pw_gid, tuple(sorted(groups)), found.pw_dir)
 
 
