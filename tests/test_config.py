@@ -116,6 +116,9 @@ def test_what_is_wrong_is_told_with_its_line(folder: Path) -> None:
     assert "line 4: games: there is no such option" in refused(
         folder, BOTH + "\n[games]\nthreads = 4\n"
     )
+    assert "line 3: allow_other: this option is called allow-other here" in refused(
+        folder, BOTH + "allow_other = true\n"
+    )
     assert "line 5: cache: there is no such option" in refused(
         folder, BOTH + 'cache-size = "1G"\n\ncache = "1G"\n'
     )

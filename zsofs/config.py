@@ -102,6 +102,9 @@ def _parsed(key: str, value: object) -> object:
         return _full_path(value)
     option = BY_NAME.get(key)
     if option is None:
+        meant = key.replace("_", "-")
+        if meant in BY_NAME:
+            raise ValueError(f"this option is called {meant} here")
         raise ValueError("there is no such option; see: zsofs mount --help")
     if option.is_flag:
         if not isinstance(value, bool):
