@@ -85,6 +85,14 @@ def test_a_service_is_told_where_its_files_lie(
     assert parsed.log_file == tmp_path / "zsofs.log"
 
 
+def test_a_service_is_refused_what_its_mount_would_be() -> None:
+    words = ["service", "install", "games", "/srv/zso", "/srv/iso"]
+    with pytest.raises(UsageError, match="--titles is of use only"):
+        parse([*words, "--titles", "titles.csv"])
+    with pytest.raises(UsageError, match="verbose or quiet"):
+        parse([*words, "-o", "verbose,quiet"])
+
+
 def test_the_command_line_wins(folder: Path) -> None:
     (folder / "games.toml").write_text(
         BOTH + 'cache-size = "1G"\nlayout = "opl"\ninclude = ["a"]\nwritable = true\nthreads = 2\n'
