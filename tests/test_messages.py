@@ -36,6 +36,22 @@ def refused(code: int, *arguments: object, **others: object) -> str:
     return lines[0]
 
 
+AS_HELPER = "import sys; from zsofs import cli; sys.argv[0] = 'mount.zsofs'; sys.exit(cli.main())"
+
+
+@pytest.mark.parametrize("words", [[*ZSOFS, "mount", "-f"], [sys.executable, "-c", AS_HELPER]])
+def test_the_reason_of_an_end_is_an_error_in_the_journal(tmp_path: Path, words: list[str]) -> None:
+    """`journalctl -p err` has it."""
+    gone, journal = tmp_path / "gone", tmp_path / "journal"
+    with journal.open("wb") as stream:
+        there = os.fstat(stream.fileno())
+        environment = os.environ | {"JOURNAL_STREAM": f"{there.st_dev}:{there.st_ino}"}
+        subprocess.run(
+            [*words, gone, tmp_path / "iso"], stderr=stream, env=environment, check=False
+        )
+    assert journal.read_text() == f"<3>zsofs: the source folder {gone} does not exist\n"
+
+
 def test_version_and_help() -> None:
     assert run("--version").stdout == f"zsofs {__version__}\n"
     assert "examples:" in run("--help").stdout

@@ -113,6 +113,47 @@ def test_the_daemon_has_no_rights_of_roots(library: Path, tmp_path: Path) -> Non
     assert not point.exists(), "zsofs made the mount point, so it removes it"
 
 
+@pytest.mark.usefixtures("own_mounts")
+def test_groups_that_are_in_no_list(tmp_path: Path) -> None:
+    """As where users come from a directory: it tells whose groups are which, and lists none."""
+    (tmp_path / "group").write_text("nogroup:x:65534:\ndiscs:x:4711:nobody\n")
+    (tmp_path / "nsswitch.conf").write_text("passwd: files\ngroup: db\ninitgroups: files\n")
+    code = (
+        "import grp; from zsofs.privileges import account\n"
+        f"print(len(grp.getgrall()), account({NOBODY}).groups)"
+    )
+    script = "".join(
+        f"mount --bind {tmp_path / name} /etc/{name}\n" for name in ("group", "nsswitch.conf")
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", f'{script}exec "$0" -c "$1"', sys.executable, code],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "0 (4711, 65534)\n"
+
+
+def test_a_user_without_a_home(library: Path, tmp_path: Path) -> None:
+    """Or with one that is not there yet: the log lies where root has made a folder."""
+    point = tmp_path / "mnt"
+    name = socket_name(os.fsencode(point)).replace(".sock", ".log")
+    log = service_folder(NOBODY) / "zsofs" / name
+    try:
+        done = run("mount", "--setuid", "nobody", library, point)
+        assert done.returncode == 0, done.stderr
+        said = f"zsofs: WARNING: the log of this mount is {log}, for "
+        assert re.fullmatch(rf"{said}\S+/{name} cannot be written: .*\n", done.stderr)
+        daemon = processes_of(point)["daemon"]
+        os.kill(daemon, signal.SIGUSR1)
+        wait_until(lambda: "all discs: " in log.read_text(), "the report")
+        assert log.stat().st_uid == NOBODY
+    finally:
+        unmount(point)
+        wait_until(lambda: not processes_of(point), "the end")
+        log.unlink(missing_ok=True)
+
+
 def test_root_lists_it_with_the_rights_of_that_user(library: Path, tmp_path: Path) -> None:
     """Whatever the daemon says is its source: a user's own process can say anything."""
     secret = tmp_path / "secret"

@@ -84,6 +84,7 @@ def _mount(options: argparse.Namespace) -> int:
     prepared, made = mountpoint.prepare_mount_point(
         point, source, os.geteuid() if who is None else who.user
     )
+    privileges.make_folders(who)
     try:
         with privileges.acting_as(who):
             _log_to_file(options, prepared)
@@ -134,7 +135,10 @@ def _log_to_file(options: argparse.Namespace, mount_point: bytes) -> None:
 
     if options.foreground and not options.log_file:
         return
-    path = Path(options.log_file or log.default_log_file(mount_point)).absolute()
+    if not options.log_file:
+        log.to_default_file(mount_point, _level(options))
+        return
+    path: Path = options.log_file
     try:
         log.to_file(path, _level(options))
     except OSError as error:
@@ -218,7 +222,9 @@ def _loaded(
 
 
 def _failed(error: ZsofsError) -> int:
-    print(f"zsofs: {error}", file=sys.stderr)
+    from zsofs import log
+
+    log.complain(error)
     return error.exit_code
 
 

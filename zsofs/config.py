@@ -102,6 +102,9 @@ def _parsed(key: str, value: object) -> object:
         return _full_path(value)
     option = BY_NAME.get(key)
     if option is None:
+        meant = key.replace("_", "-")
+        if meant in BY_NAME:
+            raise ValueError(f"this option is called {meant} here")
         raise ValueError("there is no such option; see: zsofs mount --help")
     if option.is_flag:
         if not isinstance(value, bool):
@@ -132,7 +135,7 @@ def _full_path(value: object) -> str:
 
 def _line_of(key: str, text: str) -> int:
     """Number of the line that has a key at its beginning, or is the head of its table."""
-    found = re.search(rf"""^[ \t]*\[*[ \t]*["']?{re.escape(key)}\b""", text, re.MULTILINE)
+    found = re.search(rf"""^[ \t]*\[*[ \t]*["']?{re.escape(key)}(?![\w-])""", text, re.MULTILINE)
     return text.count("\n", 0, found.start()) + 1 if found else 1
 
 

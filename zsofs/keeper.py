@@ -11,13 +11,12 @@ import os
 import select
 import signal
 import socket
-import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
-from zsofs import fuse_kernel, privileges
+from zsofs import fuse_kernel, log, privileges
 from zsofs.daemon import end_undisturbed, leave_terminal
 from zsofs.errors import FuseError, ZsofsError
 from zsofs.mountpoint import is_dead
@@ -88,7 +87,6 @@ def keep(
         FuseError: the mount could not be made.
     """
     point = settings.mount_point
-    privileges.make_folders(who)
     here, there = socket.socketpair()
     # From before the mount exists, so that no signal ends us between it and its end.
     woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -128,7 +126,7 @@ def _serve(who: Account, load: Callable[[], Callable[[Held], int]], held: Held) 
         privileges.become(who)
         code = serve(held)
     except ZsofsError as error:
-        print(f"zsofs: {error}", file=sys.stderr, flush=True)
+        log.complain(error)
         code = error.exit_code
     except Exception:  # noqa: BLE001 - nothing above us could report it
         traceback.print_exc()

@@ -178,10 +178,11 @@ def mount_unit(mount_point: str) -> str:
 
 
 def _program() -> str:
-    """How a unit starts this program."""
+    """How a unit starts this program, of which systemd takes no path with quotes or backslashes."""
     here = os.path.abspath(sys.argv[0])
     words = [here] if os.path.basename(here) == "zsofs" else [sys.executable, "-m", "zsofs"]
-    return " ".join(f'"{word}"'.replace("%", "%%") if " " in word else word for word in words)
+    words = [word.replace("%", "%%") for word in words]
+    return " ".join(f'"{word}"' if " " in word else word for word in words)
 
 
 def write(path: Path, text: str) -> None:
