@@ -77,7 +77,7 @@ def status_of(pid: int, field: str) -> str:
 @contextmanager
 def served(library: Path, point: Path, *words: str) -> Iterator[dict[str, int]]:
     """The processes of a mount in the background; it is taken down at the end."""
-    log = point.parent / "zsofs.log"
+    log = library.parent / "zsofs.log"
     log.touch()
     os.chown(log, NOBODY, NOBODY)
     try:
@@ -146,6 +146,24 @@ def test_a_dead_mount_that_root_may_not_look_into_is_cleared(library: Path, tmp_
         wait_until(lambda: not processes_of(point), "the end")
         assert mounted_at(os.fsencode(point)) is not None
         with served(library, point):
+            done = run("mount", "--setuid", "nobody", library, point)
+            assert (done.returncode, "already mounted" in done.stderr) == (4, True)
+
+
+@pytest.mark.parametrize("words", [(), ("--allow-other",)])
+def test_a_dead_mount_in_a_folder_that_its_user_may_not_enter_is_cleared(
+    library: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """Or may as one of a group only."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o750)
+    point = closed / "mnt"
+    with served(library, point, *words) as found:
+        os.kill(found["daemon"], signal.SIGKILL)
+        wait_until(lambda: not processes_of(point), "the end")
+        assert mounted_at(os.fsencode(point)) is not None
+        with served(library, point, *words) as anew:
+            assert anew["daemon"] != found["daemon"]
             done = run("mount", "--setuid", "nobody", library, point)
             assert (done.returncode, "already mounted" in done.stderr) == (4, True)
 

@@ -155,21 +155,32 @@ def is_dead(point: bytes) -> bool:
 
 
 def _is_dead_to(user: int, point: bytes) -> bool:
-    """The same where only *user* gets an answer: root does not, without --allow-other."""
+    """The same where only *user* gets an answer: root does not, without --allow-other.
+
+    Root opens the mount for that user, who need not be able to enter the folder above it. This asks
+    the daemon nothing.
+    """
+    try:
+        fd = os.open(point, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
     try:
         done = subprocess.run(
-            ["stat", "--file-system", "--", point],
+            ["stat", "--file-system", "--", f"/proc/self/fd/{fd}"],
             capture_output=True,
             check=False,
             env=os.environ | {"LC_ALL": "C"},
             cwd="/",
             timeout=_ANSWER_SECONDS,
+            pass_fds=(fd,),
             user=user,
             group=pwd.getpwuid(user).pw_gid,
             extra_groups=[],
         )
     except (KeyError, subprocess.TimeoutExpired):
         return False
+    finally:
+        os.close(fd)
     said = os.fsdecode(done.stderr)
     return any(os.strerror(code) in said for code in (errno.ENOTCONN, errno.ECONNABORTED))
 
