@@ -11,7 +11,7 @@ from zsofs import config, privileges, status
 from zsofs.catalog import catalog_name
 from zsofs.errors import ServiceError, UnmountError, UsageError, reason
 from zsofs.mountpoint import check_source, real_path, unmount
-from zsofs.mounts import mount_of, mounted_at
+from zsofs.mounts import Mounted, mount_of, mounted_at
 from zsofs.options import OPTIONS
 from zsofs.privileges import Account
 from zsofs.systemd_units import Manager, mount_unit, write
@@ -49,11 +49,13 @@ def _install(manager: Manager, options: argparse.Namespace) -> int:
     with privileges.acting_as(who):
         source = check_source(options.source, writable=options.values.get("writable", False))
         unreadable = list(_unreadable(source))
+        disk = _mount_around(source)
     point = os.fsdecode(real_path(options.mount_point))
     if mounted_at(os.fsencode(point)) is not None:
         raise UsageError(
             f"something is already mounted at {point}; unmount it first with: umount {point}"
         )
+    units = [] if manager.is_users else list(_units_of(manager, disk, point))
     values = dict(_texts(options.values))
     if who is not None:
         values["setuid"] = who.name
@@ -61,7 +63,7 @@ def _install(manager: Manager, options: argparse.Namespace) -> int:
     made = "" if os.path.exists(point) else _MADE
     write(file, made + config.text_of(os.fsdecode(source), point, values))
     _tell(manager, who, unreadable, options)
-    manager.add(name, [] if manager.is_users else list(_mounts_of(source)))
+    manager.add(name, units)
     manager.start(name)
     print(f"the service {name} is installed and runs; its config is {file}")
     return status.run(point, as_json=False)
@@ -122,15 +124,47 @@ def _tell(
         print(f"it ends when you log out; to have it always: sudo loginctl enable-linger {user}")
 
 
-def _mounts_of(source: bytes) -> Iterator[str]:
-    """The unit of the mount that the source lies on, unless that is the system's own disk."""
-    fd = os.open(source, os.O_PATH | os.O_DIRECTORY)
+def _mount_around(path: bytes) -> Mounted | None:
+    """The mount that a path, or the nearest folder above it that is there, lies on.
+
+    Raises:
+        OSError: it cannot be reached.
+    """
+    while not os.path.exists(path) and path != b"/":
+        path = os.path.dirname(path)
+    fd = os.open(path, os.O_PATH)
     try:
-        mounted = mount_of(fd)
+        return mount_of(fd)
     finally:
         os.close(fd)
-    if mounted is not None and mounted.path != b"/":
-        yield mount_unit(os.fsdecode(mounted.path))
+
+
+def _units_of(manager: Manager, disk: Mounted | None, point: str) -> Iterator[str]:
+    """The units of the mounts that a service is started after; none of the system's own disk.
+
+    Args:
+        manager: that of the system.
+        disk: the mount that the source lies on.
+        point: real path of the mount point.
+
+    Raises:
+        UsageError: the mount point lies on the disk of the source, which may come later.
+    """
+    beneath = None
+    with suppress(OSError):  # what is wrong with a mount point is said by who mounts
+        beneath = _mount_around(os.fsencode(point))
+    mounts = {mounted.number: mounted for mounted in (disk, beneath) if mounted is not None}
+    for mounted in mounts.values():
+        if mounted.path == b"/":
+            continue
+        unit, shown = mount_unit(os.fsdecode(mounted.path)), os.fsdecode(mounted.path)
+        if disk == beneath and not manager.is_needed_to_start(unit):
+            raise UsageError(
+                f"the mount point {point} lies on the disk of the source, {shown}, which would hide"
+                " it where the disk is mounted later than the service is started; give one outside"
+                f" of {shown}"
+            )
+        yield unit
 
 
 def _installed(manager: Manager) -> Iterator[tuple[str, str, str]]:

@@ -18,8 +18,8 @@ _TEMPLATE = "zsofs@.service"
 _MARK = "# Written by `zsofs service install`, which `zsofs service remove` takes away again.\n"
 _LOG_LINES = "5"
 _DROP_IN = """\
-# The source's disk. RequiresMountsFor= would stop the service when the disk goes, and not start it
-# when it returns; the mount itself waits for it.
+# The disks of the source and of the mount point. RequiresMountsFor= would stop the service when one
+# goes, and not start it when it returns; the mount itself waits for its source.
 [Unit]
 Wants={units}
 After={units}
@@ -152,6 +152,11 @@ class Manager:
         said = self.call("show", "--property=ActiveState,UnitFileState", unit(name))
         fields = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
         return fields.get("ActiveState", ""), fields.get("UnitFileState", "")
+
+    def is_needed_to_start(self, mount: str) -> bool:
+        """Whether the system does not start without a mount: an fstab without `nofail` says so."""
+        said = self.call("show", "--value", "--property=RequiredBy", mount)
+        return "local-fs.target" in said.split()
 
     def _drop_in(self, name: str) -> Path:
         return self._folder / (unit(name) + ".d")
