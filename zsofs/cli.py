@@ -39,9 +39,9 @@ def main(words: Sequence[str] | None = None) -> int:
         "service": _service,
     }
     _open_standard_streams()
-    if words is None and mount_helper.is_called(sys.argv[0]):
-        return mount_helper.run(sys.argv[1:], _mount)
     try:
+        if words is None and mount_helper.is_called(sys.argv[0]):
+            return mount_helper.run(sys.argv[1:], _mount)
         options = arguments.parse(words)
         code = commands[options.command](options)
         print(end="", flush=True)
@@ -87,7 +87,7 @@ def _mount(options: argparse.Namespace) -> int:
     try:
         with privileges.acting_as(who):
             _log_to_file(options, prepared)
-    except ZsofsError:
+    except BaseException:
         if made:
             _remove_folder(prepared)
         raise
