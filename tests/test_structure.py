@@ -58,6 +58,7 @@ ALLOWED: dict[str, set[str]] = {
         "options",
         "privileges",
         "status",
+        "store",
         "systemd_units",
         "tables",
     },

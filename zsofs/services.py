@@ -3,6 +3,7 @@
 import argparse
 import os
 import pwd
+import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from zsofs.mountpoint import check_source, real_path, unmount
 from zsofs.mounts import Mounted, mount_of, mounted_at
 from zsofs.options import OPTIONS
 from zsofs.privileges import Account
+from zsofs.store import cache_folder
 from zsofs.systemd_units import Manager, mount_unit, write
 from zsofs.tables import counted, printable, table
 
@@ -27,6 +29,8 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(
             "only root can change services of the system; use sudo, or --user for one of your own"
         )
+    if not options.user:
+        os.umask(0o022)  # what is written for the system everybody may read
     manager = Manager(options.user)
     manager.check()
     actions = {"install": _install, "list": _list, "remove": _remove}
@@ -40,7 +44,7 @@ def _folder(manager: Manager) -> Path:
 def _install(manager: Manager, options: argparse.Namespace) -> int:
     name = config.check_name(options.name)
     file = _folder(manager) / (name + config.ENDING)
-    if file.exists():
+    if os.path.exists(file):
         raise UsageError(
             f"there is a config {file} already; take another name, or remove it with:"
             f" zsofs service remove {name}{' --user' if manager.is_users else ''}"
@@ -55,11 +59,12 @@ def _install(manager: Manager, options: argparse.Namespace) -> int:
         raise UsageError(
             f"something is already mounted at {point}; unmount it first with: umount {point}"
         )
+    if who is not None:
+        _check_way(who, point)
     units = [] if manager.is_users else list(_units_of(manager, disk, point))
     values = dict(_texts(options.values))
     if who is not None:
         values["setuid"] = who.name
-    file.parent.mkdir(parents=True, exist_ok=True)
     made = "" if os.path.exists(point) else _MADE
     write(file, made + config.text_of(os.fsdecode(source), point, values))
     _tell(manager, who, unreadable, options)
@@ -122,6 +127,25 @@ def _tell(
         print(f"only {user} can use the mount; --allow-other lets others, such as a Samba server's")
     if manager.is_users and not Path(f"/var/lib/systemd/linger/{user}").exists():
         print(f"it ends when you log out; to have it always: sudo loginctl enable-linger {user}")
+
+
+def _check_way(who: Account, point: str) -> None:
+    """Make sure that *who* can enter the folders above a mount point: the mount is listed by them.
+
+    Raises:
+        UsageError: which one is closed.
+    """
+    for folder in reversed(Path(point).parents):
+        try:
+            with privileges.acting_as(who):
+                os.stat(os.path.join(folder, "."))
+        except PermissionError:
+            raise UsageError(
+                f"{who.name} cannot enter {folder}, in which the mount point {point} lies; let this"
+                f" user in with: chmod o+x {shlex.quote(str(folder))}, or give another mount point"
+            ) from None
+        except OSError:
+            return  # what is wrong with a mount point is said by who mounts
 
 
 def _mount_around(path: bytes) -> Mounted | None:
@@ -192,7 +216,7 @@ def _remove(manager: Manager, options: argparse.Namespace) -> int:
     name = config.check_name(options.name)
     file = _folder(manager) / (name + config.ENDING)
     installed = [found for found, _, _ in _installed(manager)]
-    if not file.exists() and name not in installed:
+    if not os.path.exists(file) and not manager.knows(name):
         raise ServiceError(
             f"there is no service {name}; see which there are with: zsofs service list"
             f"{' --user' if manager.is_users else ''}"
@@ -210,8 +234,7 @@ def _remove(manager: Manager, options: argparse.Namespace) -> int:
         if file.read_text().startswith(_MADE):
             with suppress(OSError):  # gone already, unless the power was cut once
                 os.rmdir(point)
-    if not manager.is_users:
-        _remove_findings(values)
+    _remove_findings(manager, values)
     try:
         file.unlink(missing_ok=True)
     except OSError as error:
@@ -222,14 +245,25 @@ def _remove(manager: Manager, options: argparse.Namespace) -> int:
     return 0
 
 
-def _remove_findings(values: dict[str, object]) -> None:
+def _remove_findings(manager: Manager, values: dict[str, object]) -> None:
     """Remove what was kept about the discs of a source, and folders in which nothing is left."""
+    if "source" not in values:
+        return
     user = values.get("setuid")
-    if not isinstance(user, int) or "source" not in values:
+    folder: Path | None
+    if manager.is_users:
+        folder = cache_folder()
+    elif isinstance(user, int) and user:
+        folder = privileges.cache_folder(user) / "zsofs"
+    else:  # whatever sudo says of home folders
+        folder = Path(pwd.getpwuid(0).pw_dir) / ".cache" / "zsofs"
+    if folder is None:
         return
     source = os.path.realpath(os.fsencode(str(values["source"])))
-    folder = privileges.cache_folder(user) / "zsofs"
     for path in folder.glob(f"{catalog_name(source)}*"):
         with suppress(OSError):
             path.unlink()
-    privileges.remove_folders(user)
+    with suppress(OSError):
+        folder.rmdir()
+    if isinstance(user, int) and user:
+        privileges.remove_folders(user)
