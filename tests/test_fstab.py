@@ -160,7 +160,7 @@ def test_an_end_by_ctrl_c(machine: Machine, library: Path, tmp_path: Path) -> No
     """While it waits for somebody to read its log; it leaves nothing, and says nothing."""
     point, log = tmp_path / "made", tmp_path / "log"
     os.mkfifo(log)
-    words = [machine.helpers / "mount.zsofs", library, point, "-o", f"log-file={log}"]
+    words = [f"{machine.helpers}/mount.zsofs", str(library), str(point), "-o", f"log-file={log}"]
     with subprocess.Popen(words, stderr=subprocess.PIPE) as helper:
         wait_until(lambda: point.exists() or helper.poll() is not None, "the mount point")
         helper.send_signal(signal.SIGINT)

@@ -353,8 +353,59 @@ def test_what_cannot_be_is_said(service: Installed) -> None:
     assert "is installed but does not start: the mount point /srv/full is not empty" in said.stderr
     machine.run("zsofs", "service", "remove", "broken")
     machine.run("rm", "-r", "/srv/full", "/srv/disk/zso/closed.zso")
+    words = ("service", "install", "broken", "/srv/disk/zso", "/srv/disk/iso")
+    said = machine.try_run("zsofs", *words)
+    assert (said.returncode, "the disk of the source, /srv/disk," in said.stderr) == (2, True)
+    assert machine.try_run("test", "-e", "/etc/zsofs").returncode == 1
     denied = machine.try_run("zsofs", *words, user="me")
     assert (denied.returncode, "only root" in denied.stderr) == (2, True)
+
+
+def test_a_list_of_titles_on_a_disk_that_is_late(service: Installed) -> None:
+    """What the service is made from comes by and by; it is tried until it is there."""
+    machine = service.machine
+    machine.run("sh", "-c", "echo SLUS-20001,Title >/srv/disk/titles.csv")
+    words = ("--layout", "opl", "--titles", "/srv/disk/titles.csv", "--setuid", "root")
+    machine.run("zsofs", "service", "install", "games", "/srv/disk/zso", "/srv/iso", *words)
+    machine.run("systemctl", "stop", GAMES)
+    machine.run("systemctl", "mask", "--runtime", "--now", "srv-disk.mount")
+    machine.try_run("systemctl", "start", GAMES)
+    wait_until(lambda: int(service.show("NRestarts")) >= 2, "more than one try", 60)
+    assert "the list of titles /srv/disk/titles.csv cannot be read" in service.log()
+    machine.run("systemctl", "unmask", "--runtime", "srv-disk.mount")
+    machine.run("systemctl", "start", "srv-disk.mount")
+    wait_until(lambda: service.show("ActiveState") == "active", "the service", 60)
+    assert set(machine.run("ls", "/srv/iso").split()) >= {"CD", "DVD"}
+    machine.run("rm", "/srv/disk/titles.csv")
+    machine.run("zsofs", "service", "remove", "games")
+    assert machine.run("find", "/root", "-path", "*zsofs*", "-name", "*.sqlite") == ""
+
+
+def test_a_config_that_has_no_unit(service: Installed) -> None:
+    """As where zsofs is not from a package, whose unit stays."""
+    machine = service.machine
+    unit = "/lib/systemd/system/zsofs@.service"
+    machine.run("mv", unit, "/root/unit")
+    try:
+        machine.run("systemctl", "daemon-reload")
+        (machine.root / "etc/zsofs").mkdir()
+        text = 'source = "/none"\nmountpoint = "/none/iso"\n'
+        (machine.root / "etc/zsofs/hand.toml").write_text(text)
+        words = ("service", "install", "hand", "/srv/disk/zso", "/srv/iso")
+        said = machine.try_run("zsofs", *words).stderr
+        assert "remove it with: zsofs service remove hand\n" in said
+        said = machine.run("zsofs", "service", "remove", "hand")
+        assert said == "the service hand is removed\n"
+        assert machine.try_run("test", "-e", "/etc/zsofs").returncode == 1
+        machine.run("zsofs", "service", "install", "games", *words[3:], "--allow-other")
+        machine.run("rm", "/etc/systemd/system/zsofs@.service")
+        machine.run("systemctl", "daemon-reload")
+        machine.run("zsofs", "service", "remove", "games")
+        assert " /srv/iso " not in machine.run("cat", "/proc/self/mountinfo")
+        assert machine.run("find", "/etc/systemd", "-name", "*zsofs*") == ""
+    finally:
+        machine.run("mv", "/root/unit", unit)
+        machine.run("systemctl", "daemon-reload")
 
 
 def test_a_user_with_linger(service: Installed) -> None:
@@ -372,6 +423,7 @@ def test_a_user_with_linger(service: Installed) -> None:
     assert "mine  active  enabled" in machine.run("zsofs", "service", "list", "--user", user="me")
     machine.run("zsofs", "service", "remove", "--user", "mine", user="me")
     assert machine.run("find", "/home/me", "-name", "*zsofs*", "-path", "*.config*") == ""
+    assert machine.run("find", "/home/me/", "-name", "*.sqlite") == ""
     assert " /home/me/iso " not in machine.run("cat", "/proc/self/mountinfo")
 
 
