@@ -308,6 +308,60 @@ def test_others_are_locked_out_without_allow_other(library: Path, tmp_path: Path
         assert done.stdout == "Game.iso\n"
 
 
+def test_that_user_does_not_choose_where_root_mounts(library: Path, tmp_path: Path) -> None:
+    """By a symlink on the way to the mount point, which may be in a folder of that user's."""
+    home, secret = tmp_path / "home", tmp_path / "secret"
+    for folder in (home, home / "below", secret):
+        folder.mkdir()
+    os.chown(home, NOBODY, NOBODY)
+    (home / "iso").symlink_to(secret)
+    (home / "way").symlink_to(tmp_path)
+    for link in ("iso", "way"):
+        os.chown(home / link, NOBODY, NOBODY, follow_symlinks=False)
+    for point, link in (("iso", "iso"), ("way/secret", "way"), ("way/new", "way")):
+        done = run("mount", "-f", "--setuid", "nobody", library, home / point)
+        assert (done.returncode, done.stderr) == (
+            4,
+            f"zsofs: the mount point {home}/{point} is reached by the symlink {home}/{link}, which"
+            " is not root's, who mounts; give the path that it leads to\n",
+        )
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "link").symlink_to(home)
+    words = ("mount", "--setuid", "nobody", "--allow-other", "--log-file", "/dev/null")
+    done = run(*words, library, tmp_path / "link" / "below")
+    try:
+        assert done.returncode == 0, done.stderr
+        assert os.listdir(home / "below") == ["Game.iso"], "a symlink of root's own leads there"
+    finally:
+        unmount(home / "below")
+        wait_until(lambda: not processes_of(tmp_path / "link" / "below"), "the end")
+
+
+# Mounts at a path, as the part of root's in a mount of the user nobody's.
+_KEEP = """
+import sys
+from zsofs.keeper import keep
+from zsofs.privileges import account
+from zsofs.settings import MountSettings
+
+settings = MountSettings(b"/usr", sys.argv[1].encode(), 0, 1, 0, True)
+keep(account(65534), settings, lambda: sys.exit("served"), background=False)
+"""
+
+
+def test_a_folder_that_turns_into_a_symlink(tmp_path: Path) -> None:
+    """Between the look at the mount point and the mount."""
+    (tmp_path / "secret/below").mkdir(parents=True)
+    (tmp_path / "iso").symlink_to(tmp_path / "secret")
+    for point in (tmp_path / "iso", tmp_path / "iso" / "below"):
+        words = [sys.executable, "-c", _KEEP, str(point)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert f"FuseError: the mount at {point} failed: " in done.stderr
+        assert "served" not in done.stderr
+    table = Path("/proc/self/mountinfo").read_text()
+    assert f" {tmp_path}/secret" not in table
+
+
 def test_what_that_user_cannot_read_is_said(library: Path, tmp_path: Path) -> None:
     os.chown(library, 0, 0)
     done = run("mount", "--setuid", "nobody", library, tmp_path / "mnt")

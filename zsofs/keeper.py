@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 from zsofs import fuse_kernel, privileges
@@ -22,6 +23,7 @@ from zsofs.daemon import end_undisturbed, leave_terminal
 from zsofs.errors import FuseError, ZsofsError
 from zsofs.mountpoint import is_dead
 from zsofs.privileges import Account
+from zsofs.reach import reached
 from zsofs.settings import MountSettings
 
 _READY = b"r"
@@ -96,14 +98,16 @@ def keep(
     for number in (*_PASSED_ON, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
     try:
-        fd = fuse_kernel.mount(
-            settings.source,
-            point,
-            user=who.user,
-            group=who.group,
-            writable=settings.writable,
-            allow_other=settings.allow_other,
-        )
+        # By a descriptor: *who* may own a folder above, and change what it is the path of.
+        with reached(Path(os.fsdecode(point)), None) as place:
+            fd = fuse_kernel.mount(
+                settings.source,
+                b"/proc/self/fd/%d" % place,
+                user=who.user,
+                group=who.group,
+                writable=settings.writable,
+                allow_other=settings.allow_other,
+            )
     except OSError as error:
         raise FuseError(f"the mount at {os.fsdecode(point)} failed: {error.strerror}") from None
     child = os.fork()

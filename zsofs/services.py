@@ -11,7 +11,7 @@ from pathlib import Path
 from zsofs import config, privileges, status
 from zsofs.catalog import catalog_name
 from zsofs.errors import ServiceError, UnmountError, UsageError, reason
-from zsofs.mountpoint import check_source, real_path, unmount
+from zsofs.mountpoint import check_source, real_path, trusted_path, unmount
 from zsofs.mounts import Mounted, mount_of, mounted_at
 from zsofs.options import OPTIONS
 from zsofs.privileges import Account
@@ -54,7 +54,8 @@ def _install(manager: Manager, options: argparse.Namespace) -> int:
         source = check_source(options.source, writable=options.values.get("writable", False))
         unreadable = list(_unreadable(source))
         disk = _mount_around(source)
-    point = os.fsdecode(real_path(options.mount_point))
+    find = real_path if who is None else trusted_path
+    point = os.fsdecode(find(options.mount_point))
     if mounted_at(os.fsencode(point)) is not None:
         raise UsageError(
             f"something is already mounted at {point}; unmount it first with: umount {point}"
