@@ -189,6 +189,20 @@ def test_a_signal_ends_it_with_an_open_reader(
                 os.close(fd)
 
 
+def test_the_end_of_a_daemon_that_hangs(library: Path, tmp_path: Path) -> None:
+    """It does not ask for the mount to be detached; whoever kills both finds it gone already."""
+    point = tmp_path / "mnt"
+    with served(library, point, "--allow-other") as found:
+        os.kill(found["daemon"], signal.SIGSTOP)
+        try:
+            os.kill(found["keeper"], signal.SIGTERM)
+            wait_until(lambda: mounted_at(os.fsencode(point)) is None, "the end of the mount", 60)
+            assert set(processes_of(point)) == {"keeper", "daemon"}
+        finally:
+            os.kill(found["daemon"], signal.SIGCONT)
+        wait_until(lambda: not processes_of(point), "the end", 60)
+
+
 def test_after_a_crash_the_mount_fails_loudly_and_the_next_clears_it(
     library: Path, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ import select
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,6 +34,10 @@ _RAISE = b"l"
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 _END = (signal.SIGTERM, signal.SIGINT)
 _ANSWER_SECONDS = 2.0
+
+_DETACH_SECONDS = 8.0
+"""How long a child that was told to end may leave the mount in its place: one that hangs never asks
+for it to be detached, and the service manager kills both (TimeoutStopSec= in the unit)."""
 
 
 class Held:
@@ -158,12 +163,16 @@ class _Keeper:
         self._woken = woken
         self._background = background
         self._is_ready = self._is_detached = self._is_ending = False
+        self._detach_at: float | None = None
 
     def run(self) -> int:
         """Wait for the child's end, and clean up; returns the exit code."""
         inputs = [self._woken, self._peer.fileno()]
         while True:
-            ready, _, _ = select.select(inputs, [], [])
+            ready, _, _ = select.select(inputs, [], [], self._patience())
+            if not ready:
+                self._detach_at = None
+                self._detach()
             if self._peer.fileno() in ready and not self._obey():
                 inputs.remove(self._peer.fileno())
             if self._woken in ready:
@@ -171,6 +180,10 @@ class _Keeper:
                 pid, status = os.waitpid(self._child, os.WNOHANG)
                 if pid:
                     return self._end(os.waitstatus_to_exitcode(status))
+
+    def _patience(self) -> float | None:
+        """For how many seconds to wait before the mount is detached unasked; None for ever."""
+        return None if self._detach_at is None else max(self._detach_at - time.monotonic(), 0)
 
     def _obey(self) -> bool:
         """Do what the child asks for; False if it will never ask again."""
@@ -199,7 +212,9 @@ class _Keeper:
     def _pass_on(self, numbers: bytes) -> None:
         for number in numbers:
             if number in _PASSED_ON:
-                self._is_ending |= number in _END
+                if number in _END and not self._is_ending:
+                    self._is_ending = True
+                    self._detach_at = time.monotonic() + _DETACH_SECONDS
                 with suppress(ProcessLookupError):
                     os.kill(self._child, number)
 

@@ -268,6 +268,17 @@ def test_it_stops_in_time_with_an_open_reader(service: Installed) -> None:
     assert service.is_whole()
 
 
+def test_what_hangs_stops_without_leaving_its_mount(service: Installed) -> None:
+    machine = service.machine
+    service.send("STOP", service.daemon())
+    machine.run("systemctl", "stop", GAMES)
+    assert service.show("ActiveState") != "active"
+    assert " /srv/iso " not in machine.run("cat", "/proc/self/mountinfo")
+    machine.run("systemctl", "reset-failed", GAMES)
+    machine.run("systemctl", "start", GAMES)
+    assert service.is_whole()
+
+
 def test_a_disk_that_goes_and_returns(service: Installed) -> None:
     machine = service.machine
     before = service.daemon()
