@@ -268,6 +268,25 @@ def test_it_stops_in_time_with_an_open_reader(service: Installed) -> None:
     assert service.is_whole()
 
 
+def test_an_option_that_is_changed(service: Installed) -> None:
+    machine = service.machine
+    config = machine.root / "etc/zsofs/games.toml"
+    before = config.read_text()
+    for text, megabytes in ((before.replace('"8M"', '"16M"'), 16), (before, 8)):
+        config.write_text(text)
+        machine.run("systemctl", "restart", GAMES)
+        assert service.status()["cache"]["limit"] == megabytes << 20
+
+
+def test_it_stays_down_when_it_was_taken_down(service: Installed) -> None:
+    machine = service.machine
+    machine.run("umount", "/srv/iso")
+    wait_until(lambda: service.show("ActiveState") == "inactive", "its end", 30)
+    assert service.show("Result") == "success"
+    machine.run("systemctl", "start", GAMES)
+    assert service.is_whole()
+
+
 def test_what_hangs_stops_without_leaving_its_mount(service: Installed) -> None:
     machine = service.machine
     service.send("STOP", service.daemon())
@@ -390,6 +409,19 @@ def test_a_list_of_titles_on_a_disk_that_is_late(service: Installed) -> None:
     machine.run("rm", "/srv/disk/titles.csv")
     machine.run("zsofs", "service", "remove", "games")
     assert machine.run("find", "/root", "-path", "*zsofs*", "-name", "*.sqlite") == ""
+
+
+def test_a_config_that_was_written_by_hand(service: Installed) -> None:
+    machine = service.machine
+    (machine.root / "etc/zsofs").mkdir()
+    text = 'source = "/srv/disk/zso"\nmountpoint = "/srv/iso"\nsetuid = "me"\n'
+    (machine.root / "etc/zsofs/games.toml").write_text(text)
+    machine.run("systemctl", "enable", "--now", GAMES)
+    assert service.is_whole()
+    rows = [line.split() for line in machine.run("zsofs", "service", "list").splitlines()]
+    assert rows[1] == ["games", "active", "enabled", "/srv/disk/zso", "/srv/iso"]
+    machine.run("zsofs", "service", "remove", "games")
+    assert " /srv/iso " not in machine.run("cat", "/proc/self/mountinfo")
 
 
 def test_a_config_that_has_no_unit(service: Installed) -> None:
