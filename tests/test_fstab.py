@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -187,6 +188,18 @@ def test_what_cannot_be_mounted(machine: Machine, library: Path, point: Path) ->
         done = machine.run(f"/usr/sbin/mount.zsofs {words}")
         assert (done.returncode, "SOURCE MOUNTPOINT" in done.stderr) == (1, True), done.stderr
     unmount(point)
+
+
+def test_an_end_by_ctrl_c(machine: Machine, library: Path, tmp_path: Path) -> None:
+    """While it waits for somebody to read its log; it leaves nothing, and says nothing."""
+    point, log = tmp_path / "made", tmp_path / "log"
+    os.mkfifo(log)
+    words = [f"{machine.helpers}/mount.zsofs", str(library), str(point), "-o", f"log-file={log}"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE) as helper:
+        wait_until(lambda: point.exists() or helper.poll() is not None, "the mount point")
+        helper.send_signal(signal.SIGINT)
+        _, said = helper.communicate(timeout=60)
+    assert (helper.returncode, said, point.exists()) == (8, b"", False)
 
 
 @pytest.mark.parametrize(

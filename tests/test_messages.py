@@ -189,6 +189,24 @@ def test_sources_that_cannot_be(tmp_path: Path) -> None:
     assert not point.exists()
 
 
+def test_files_that_may_lie_on_a_disk_that_is_late(source: Path, tmp_path: Path) -> None:
+    """A service tries again, unless the exit code is 2: then it never comes right by itself."""
+    titles, point = tmp_path / "disk" / "titles.csv", tmp_path / "mnt"
+    (tmp_path / "file").touch()
+    mount = ("mount", "-f", "--nofail", "--layout", "opl")
+    said = refused(3, *mount, "--titles", titles, source, point)
+    assert f"the list of titles {titles} cannot be read" in said
+    said = refused(3, *mount, "--log-file", tmp_path / "file" / "log", source, point)
+    assert f"the log file {tmp_path}/file/log cannot be written" in said
+    titles.parent.mkdir()
+    titles.write_text("no title\n")
+    said = refused(2, *mount, "--titles", titles, source, point)
+    assert "line 1: expected an id" in said
+    assert not point.exists()
+    for unit in (ROOT / "systemd").glob("*/*.service"):
+        assert "\nRestartPreventExitStatus=2\n" in unit.read_text()
+
+
 @pytest.mark.usefixtures("as_root", "another_user")
 def test_a_source_that_may_not_be_read(tmp_path: Path) -> None:
     source, home = tmp_path / "source", tmp_path / "home"
@@ -367,5 +385,5 @@ def test_a_log_on_a_full_disk_says_nothing_elsewhere(tmp_path: Path) -> None:
 
 def test_a_log_file_that_cannot_be_written(source: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    said = refused(2, "mount", "--log-file", tmp_path / "file" / "log", source, tmp_path / "mnt")
+    said = refused(3, "mount", "--log-file", tmp_path / "file" / "log", source, tmp_path / "mnt")
     assert "cannot be written" in said

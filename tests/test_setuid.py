@@ -77,7 +77,7 @@ def status_of(pid: int, field: str) -> str:
 @contextmanager
 def served(library: Path, point: Path, *words: str) -> Iterator[dict[str, int]]:
     """The processes of a mount in the background; it is taken down at the end."""
-    log = point.parent / "zsofs.log"
+    log = library.parent / "zsofs.log"
     log.touch()
     os.chown(log, NOBODY, NOBODY)
     try:
@@ -191,6 +191,24 @@ def test_a_dead_mount_that_root_may_not_look_into_is_cleared(library: Path, tmp_
             assert (done.returncode, "already mounted" in done.stderr) == (4, True)
 
 
+@pytest.mark.parametrize("words", [(), ("--allow-other",)])
+def test_a_dead_mount_in_a_folder_that_its_user_may_not_enter_is_cleared(
+    library: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """Or may as one of a group only."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o750)
+    point = closed / "mnt"
+    with served(library, point, *words) as found:
+        os.kill(found["daemon"], signal.SIGKILL)
+        wait_until(lambda: not processes_of(point), "the end")
+        assert mounted_at(os.fsencode(point)) is not None
+        with served(library, point, *words) as anew:
+            assert anew["daemon"] != found["daemon"]
+            done = run("mount", "--setuid", "nobody", library, point)
+            assert (done.returncode, "already mounted" in done.stderr) == (4, True)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("who", ["keeper", "daemon"])
 def test_a_signal_ends_it_with_an_open_reader(
@@ -210,6 +228,20 @@ def test_a_signal_ends_it_with_an_open_reader(
         finally:
             with suppress(OSError):
                 os.close(fd)
+
+
+def test_the_end_of_a_daemon_that_hangs(library: Path, tmp_path: Path) -> None:
+    """It does not ask for the mount to be detached; whoever kills both finds it gone already."""
+    point = tmp_path / "mnt"
+    with served(library, point, "--allow-other") as found:
+        os.kill(found["daemon"], signal.SIGSTOP)
+        try:
+            os.kill(found["keeper"], signal.SIGTERM)
+            wait_until(lambda: mounted_at(os.fsencode(point)) is None, "the end of the mount", 60)
+            assert set(processes_of(point)) == {"keeper", "daemon"}
+        finally:
+            os.kill(found["daemon"], signal.SIGCONT)
+        wait_until(lambda: not processes_of(point), "the end", 60)
 
 
 def test_after_a_crash_the_mount_fails_loudly_and_the_next_clears_it(
@@ -329,6 +361,60 @@ def test_others_are_locked_out_without_allow_other(library: Path, tmp_path: Path
             ["ls", point], user=NOBODY, group=NOBODY, capture_output=True, text=True, check=True
         )
         assert done.stdout == "Game.iso\n"
+
+
+def test_that_user_does_not_choose_where_root_mounts(library: Path, tmp_path: Path) -> None:
+    """By a symlink on the way to the mount point, which may be in a folder of that user's."""
+    home, secret = tmp_path / "home", tmp_path / "secret"
+    for folder in (home, home / "below", secret):
+        folder.mkdir()
+    os.chown(home, NOBODY, NOBODY)
+    (home / "iso").symlink_to(secret)
+    (home / "way").symlink_to(tmp_path)
+    for link in ("iso", "way"):
+        os.chown(home / link, NOBODY, NOBODY, follow_symlinks=False)
+    for point, link in (("iso", "iso"), ("way/secret", "way"), ("way/new", "way")):
+        done = run("mount", "-f", "--setuid", "nobody", library, home / point)
+        assert (done.returncode, done.stderr) == (
+            4,
+            f"zsofs: the mount point {home}/{point} is reached by the symlink {home}/{link}, which"
+            " is not root's, who mounts; give the path that it leads to\n",
+        )
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "link").symlink_to(home)
+    words = ("mount", "--setuid", "nobody", "--allow-other", "--log-file", "/dev/null")
+    done = run(*words, library, tmp_path / "link" / "below")
+    try:
+        assert done.returncode == 0, done.stderr
+        assert os.listdir(home / "below") == ["Game.iso"], "a symlink of root's own leads there"
+    finally:
+        unmount(home / "below")
+        wait_until(lambda: not processes_of(tmp_path / "link" / "below"), "the end")
+
+
+# Mounts at a path, as the part of root's in a mount of the user nobody's.
+_KEEP = """
+import sys
+from zsofs.keeper import keep
+from zsofs.privileges import account
+from zsofs.settings import MountSettings
+
+settings = MountSettings(b"/usr", sys.argv[1].encode(), 0, 1, 0, True)
+keep(account(65534), settings, lambda: sys.exit("served"), background=False)
+"""
+
+
+def test_a_folder_that_turns_into_a_symlink(tmp_path: Path) -> None:
+    """Between the look at the mount point and the mount."""
+    (tmp_path / "secret/below").mkdir(parents=True)
+    (tmp_path / "iso").symlink_to(tmp_path / "secret")
+    for point in (tmp_path / "iso", tmp_path / "iso" / "below"):
+        words = [sys.executable, "-c", _KEEP, str(point)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert f"FuseError: the mount at {point} failed: " in done.stderr
+        assert "served" not in done.stderr
+    table = Path("/proc/self/mountinfo").read_text()
+    assert f" {tmp_path}/secret" not in table
 
 
 def test_what_that_user_cannot_read_is_said(library: Path, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ exit codes:
   0  done
   1  a bug in zsofs
   2  the command line, or a config, is wrong
-  3  the source folder is missing or cannot be read
+  3  the source folder, or a file that an option names, is missing or cannot be used
   4  the mount point cannot be used
   5  the system does not let us mount (no FUSE, or no right to it)
   6  a mount could not be taken down

@@ -56,13 +56,25 @@ def find(name: str) -> Path:
     if os.geteuid() != 0:
         folders.insert(0, user_folder())
     paths = [folder / (name + ENDING) for folder in folders]
-    for path in paths:
-        if path.exists():
-            return path
+    for is_there in (os.path.exists, _is_hidden):
+        for path in paths:
+            if is_there(path):
+                return path
     raise UsageError(
         f"there is no config {' or '.join(map(str, paths))}; to mount a folder, say which, and"
         " where to: zsofs mount SOURCE MOUNTPOINT"
     )
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether a file may be there, but in a folder that this user may not enter."""
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def load(path: Path) -> dict[str, object]:

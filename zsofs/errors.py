@@ -33,6 +33,16 @@ class SourceError(ZsofsError):
     exit_code = 3
 
 
+class FileError(ZsofsError):
+    """A file that an option names cannot be opened: a list of titles, a log.
+
+    It is no mistake of the command line: the file may lie on a disk that comes later.
+    """
+
+    errno = _errno.ENOENT
+    exit_code = 3
+
+
 class MountPointError(ZsofsError):
     """The mount point cannot be used as it is."""
 

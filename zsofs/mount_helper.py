@@ -19,6 +19,7 @@ _USAGE = "mount.zsofs SOURCE MOUNTPOINT [-sfnv] [-o OPT,OPT]; see: zsofs mount -
 # What mount(8) documents.
 _WRONG_CALL = 1
 _INTERNAL_BUG = 4
+_INTERRUPTED = 8
 _MOUNT_FAILED = 32
 
 
@@ -40,6 +41,8 @@ def run(words: Sequence[str], mount: Callable[[argparse.Namespace], int]) -> int
     try:
         options, is_fake = _parse(words)
         code = 0 if is_fake else mount(options)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     except UsageError as error:
         return _failed(error, _WRONG_CALL)
     except ZsofsError as error:

@@ -278,6 +278,36 @@ def test_it_stops_in_time_with_an_open_reader(service: Installed) -> None:
     assert service.is_whole()
 
 
+def test_an_option_that_is_changed(service: Installed) -> None:
+    machine = service.machine
+    config = machine.root / "etc/zsofs/games.toml"
+    before = config.read_text()
+    for text, megabytes in ((before.replace('"8M"', '"16M"'), 16), (before, 8)):
+        config.write_text(text)
+        machine.run("systemctl", "restart", GAMES)
+        assert service.status()["cache"]["limit"] == megabytes << 20
+
+
+def test_it_stays_down_when_it_was_taken_down(service: Installed) -> None:
+    machine = service.machine
+    machine.run("umount", "/srv/iso")
+    wait_until(lambda: service.show("ActiveState") == "inactive", "its end", 30)
+    assert service.show("Result") == "success"
+    machine.run("systemctl", "start", GAMES)
+    assert service.is_whole()
+
+
+def test_what_hangs_stops_without_leaving_its_mount(service: Installed) -> None:
+    machine = service.machine
+    service.send("STOP", service.daemon())
+    machine.run("systemctl", "stop", GAMES)
+    assert service.show("ActiveState") != "active"
+    assert " /srv/iso " not in machine.run("cat", "/proc/self/mountinfo")
+    machine.run("systemctl", "reset-failed", GAMES)
+    machine.run("systemctl", "start", GAMES)
+    assert service.is_whole()
+
+
 def test_a_disk_that_goes_and_returns(service: Installed) -> None:
     machine = service.machine
     before = service.daemon()
@@ -363,8 +393,72 @@ def test_what_cannot_be_is_said(service: Installed) -> None:
     assert "is installed but does not start: the mount point /srv/full is not empty" in said.stderr
     machine.run("zsofs", "service", "remove", "broken")
     machine.run("rm", "-r", "/srv/full", "/srv/disk/zso/closed.zso")
+    words = ("service", "install", "broken", "/srv/disk/zso", "/srv/disk/iso")
+    said = machine.try_run("zsofs", *words)
+    assert (said.returncode, "the disk of the source, /srv/disk," in said.stderr) == (2, True)
+    assert machine.try_run("test", "-e", "/etc/zsofs").returncode == 1
     denied = machine.try_run("zsofs", *words, user="me")
     assert (denied.returncode, "only root" in denied.stderr) == (2, True)
+
+
+def test_a_list_of_titles_on_a_disk_that_is_late(service: Installed) -> None:
+    """What the service is made from comes by and by; it is tried until it is there."""
+    machine = service.machine
+    machine.run("sh", "-c", "echo SLUS-20001,Title >/srv/disk/titles.csv")
+    words = ("--layout", "opl", "--titles", "/srv/disk/titles.csv", "--setuid", "root")
+    machine.run("zsofs", "service", "install", "games", "/srv/disk/zso", "/srv/iso", *words)
+    machine.run("systemctl", "stop", GAMES)
+    machine.run("systemctl", "mask", "--runtime", "--now", "srv-disk.mount")
+    machine.try_run("systemctl", "start", GAMES)
+    wait_until(lambda: int(service.show("NRestarts")) >= 2, "more than one try", 60)
+    assert "the list of titles /srv/disk/titles.csv cannot be read" in service.log()
+    machine.run("systemctl", "unmask", "--runtime", "srv-disk.mount")
+    machine.run("systemctl", "start", "srv-disk.mount")
+    wait_until(lambda: service.show("ActiveState") == "active", "the service", 60)
+    assert set(machine.run("ls", "/srv/iso").split()) >= {"CD", "DVD"}
+    machine.run("rm", "/srv/disk/titles.csv")
+    machine.run("zsofs", "service", "remove", "games")
+    assert machine.run("find", "/root", "-path", "*zsofs*", "-name", "*.sqlite") == ""
+
+
+def test_a_config_that_was_written_by_hand(service: Installed) -> None:
+    machine = service.machine
+    (machine.root / "etc/zsofs").mkdir()
+    text = 'source = "/srv/disk/zso"\nmountpoint = "/srv/iso"\nsetuid = "me"\n'
+    (machine.root / "etc/zsofs/games.toml").write_text(text)
+    machine.run("systemctl", "enable", "--now", GAMES)
+    assert service.is_whole()
+    rows = [line.split() for line in machine.run("zsofs", "service", "list").splitlines()]
+    assert rows[1] == ["games", "active", "enabled", "/srv/disk/zso", "/srv/iso"]
+    machine.run("zsofs", "service", "remove", "games")
+    assert " /srv/iso " not in machine.run("cat", "/proc/self/mountinfo")
+
+
+def test_a_config_that_has_no_unit(service: Installed) -> None:
+    """As where zsofs is not from a package, whose unit stays."""
+    machine = service.machine
+    unit = "/lib/systemd/system/zsofs@.service"
+    machine.run("mv", unit, "/root/unit")
+    try:
+        machine.run("systemctl", "daemon-reload")
+        (machine.root / "etc/zsofs").mkdir()
+        text = 'source = "/none"\nmountpoint = "/none/iso"\n'
+        (machine.root / "etc/zsofs/hand.toml").write_text(text)
+        words = ("service", "install", "hand", "/srv/disk/zso", "/srv/iso")
+        said = machine.try_run("zsofs", *words).stderr
+        assert "remove it with: zsofs service remove hand\n" in said
+        said = machine.run("zsofs", "service", "remove", "hand")
+        assert said == "the service hand is removed\n"
+        assert machine.try_run("test", "-e", "/etc/zsofs").returncode == 1
+        machine.run("zsofs", "service", "install", "games", *words[3:], "--allow-other")
+        machine.run("rm", "/etc/systemd/system/zsofs@.service")
+        machine.run("systemctl", "daemon-reload")
+        machine.run("zsofs", "service", "remove", "games")
+        assert " /srv/iso " not in machine.run("cat", "/proc/self/mountinfo")
+        assert machine.run("find", "/etc/systemd", "-name", "*zsofs*") == ""
+    finally:
+        machine.run("mv", "/root/unit", unit)
+        machine.run("systemctl", "daemon-reload")
 
 
 def test_a_user_with_linger(service: Installed) -> None:
@@ -384,6 +478,7 @@ def test_a_user_with_linger(service: Installed) -> None:
     wait_until(lambda: row in machine.run(*listing, user="me"), "it to be ready")
     machine.run("zsofs", "service", "remove", "--user", "mine", user="me")
     assert machine.run("find", "/home/me", "-name", "*zsofs*", "-path", "*.config*") == ""
+    assert machine.run("find", "/home/me/", "-name", "*.sqlite") == ""
     assert " /home/me/iso " not in machine.run("cat", "/proc/self/mountinfo")
 
 
