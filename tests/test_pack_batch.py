@@ -161,6 +161,30 @@ def test_a_plain_image_cannot_be_unpacked(tmp_path: Path) -> None:
     assert names(tmp_path) == ["Game.zso"]
 
 
+@pytest.mark.parametrize("name", ["Game.cso", "Game.ZSO", "Game.dax"])
+def test_a_damaged_container_is_not_packed_as_a_plain_disc(tmp_path: Path, name: str) -> None:
+    """A wrong bit in its first bytes, or a page of a web server: only the name tells."""
+    for content in (b"\x00" + writers.maxcso_cso1(IMAGE)[1:], b"<html>no such file</html>", b""):
+        path = tmp_path / name
+        path.write_bytes(content)
+        for words in (("--delete-source", path), ("--force", path), (tmp_path,)):
+            done = zsofs("pack", *words, code=8)
+            assert done.stderr.endswith(
+                f"{path}: its name is that of a packed disc, its beginning is not\n"
+            )
+            assert names(tmp_path) == [name]
+            assert path.read_bytes() == content
+
+
+def test_a_damaged_container_in_a_folder_does_not_stop_the_others(tmp_path: Path) -> None:
+    (tmp_path / "A.cso").write_bytes(b"\x00" + writers.maxcso_cso1(IMAGE)[1:])
+    (tmp_path / "B.iso").write_bytes(IMAGE)
+    summary = zsofs("pack", tmp_path, code=8).stdout.splitlines()[1:]
+    assert "1 failed" in summary[0]
+    assert summary[1] == f"  failed: {tmp_path}/A.cso"
+    assert image_of(tmp_path / "B.zso") == IMAGE
+
+
 def test_a_container_in_a_container_loses_one_shell(tmp_path: Path) -> None:
     inner = writers.ziso_py(IMAGE[:98304])
     (tmp_path / "Game.zso").write_bytes(writers.zsoz(inner))

@@ -11,7 +11,7 @@ from types import FrameType
 
 from zsofs.digests import Digests
 from zsofs.errors import InputError, UsageError, ZsofsError, reason
-from zsofs.names import has_disc_ending, is_packed_name
+from zsofs.names import NOT_PACKED, has_disc_ending, is_packed_name
 from zsofs.original import Original, original
 from zsofs.output import sync_folder
 from zsofs.pack import Care, Outcome, measure, pack
@@ -170,6 +170,9 @@ class _Batch:
         wish = self.wish
         if wish.packing is None and image.disc is None:
             raise InputError("it is not packed in any way that zsofs reads")
+        if wish.packing and image.disc is None and is_packed_name(os.fsencode(job.path)):
+            # As the plain image of another container its damage would look like a whole disc.
+            raise InputError(NOT_PACKED)
         if job.found and wish.packing and image.disc is None and not _looks_like_disc(job, image):
             raise _Skipped("it is no disc image")
         if target == STANDARD_OUTPUT or wish.measure:
