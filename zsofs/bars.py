@@ -7,6 +7,8 @@ from typing import Any, Self, TextIO
 
 from tqdm import tqdm
 
+from zsofs.errors import PrintError
+from zsofs.printing import complain, print_nowhere
 from zsofs.tables import printable
 
 _FORM = "{desc} |{bar}| {percentage:3.0f} % {rate_fmt}, {remaining} left{postfix}"
@@ -14,11 +16,16 @@ _LONGEST_NAME = 30
 
 
 class Bars:
-    """The bars; without a terminal there are none, and lines are printed all the same."""
+    """The bars; without a terminal there are none, and lines are printed all the same.
+
+    Attributes:
+        unprinted: why some lines could not be printed, other than that nobody read them.
+    """
 
     _interrupted = "nothing half-finished is left"
 
     def __init__(self, *, quiet: bool) -> None:
+        self.unprinted: PrintError | None = None
         self._quiet = quiet
         self._bars = not quiet and sys.stderr.isatty()
         self._file_bar: tqdm[Any] | None = None
@@ -44,7 +51,7 @@ class Bars:
         if kind is None:
             self._sum_up()
         elif not self._quiet and not issubclass(kind, Exception):
-            print(f"zsofs: interrupted; {self._interrupted}", file=sys.stderr)
+            complain(f"zsofs: interrupted; {self._interrupted}")
 
     def begin(self, inputs: Sequence[tuple[str, int]]) -> None:
         """The inputs that are to come, and the sizes of their files in bytes."""
@@ -115,10 +122,18 @@ class Bars:
             self._file_bar = None
 
     def _print(self, text: str, stream: TextIO) -> None:
-        if self._bars:
-            tqdm.write(text, file=stream)
-        else:
-            print(text, file=stream, flush=True)
+        """Print a line; if it cannot be printed, the batch goes on all the same."""
+        try:
+            if self._bars:
+                tqdm.write(text, file=stream)
+                stream.flush()
+            else:
+                print(text, file=stream, flush=True)
+        except OSError as error:
+            print_nowhere(stream)
+            if self.unprinted is None and not isinstance(error, BrokenPipeError):
+                self.unprinted = PrintError(error)
+                complain(f"zsofs: {self.unprinted}")
 
     def _sum_up(self) -> None:
         """Say how the batch went, when all of it is done."""

@@ -102,7 +102,7 @@ def run(wish: Wish, reporter: Reporter) -> int:
         reporter.begin([(job.path, _size_of(job.path)) for job in inputs.jobs])
         for job in inputs.jobs:
             batch.do(job)
-    return InputError.exit_code if reporter.failed else 0
+    return InputError.exit_code if reporter.failed or reporter.unprinted else 0
 
 
 @dataclass(slots=True)
@@ -149,6 +149,8 @@ class _Batch:
         wish, watcher = self.wish, self.reporter
         if wish.packing is None:
             if target == STANDARD_OUTPUT:
+                if sys.__stdout__ is None:
+                    raise InputError("standard output is closed; give a file with -o")
                 return pour(image, sys.stdout.fileno(), watcher)
             return unpack(image, target, wish.care, watcher)
         if wish.measure:

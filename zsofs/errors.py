@@ -65,6 +65,15 @@ class InputError(ZsofsError):
     exit_code = 8
 
 
+class PrintError(ZsofsError):
+    """Standard output or standard error takes nothing, and not because nobody reads it."""
+
+    exit_code = 8
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"what is to be printed cannot be written: {reason(error)}")
+
+
 class BadDiscError(ZsofsError):
     """`zsofs verify` has found a disc that is not what it should be."""
 

@@ -74,14 +74,14 @@ class Reporter(Bars):
         if self._quiet:
             return
         if len(self._done) > 1 and not self._json:
-            print(_summary(self._done), file=self._lines, flush=True)
+            self._print(_summary(self._done), self._lines)
         if not self._done:
-            print("zsofs: there are no discs here", file=sys.stderr)
+            self._print("zsofs: there are no discs here", sys.stderr)
         if self.left_out:
             folders = counted(self.left_out, "folder")
-            print(
+            self._print(
                 f"zsofs: left out: {folders} below; with --recursive they are taken, too",
-                file=sys.stderr,
+                sys.stderr,
             )
 
 

@@ -174,6 +174,8 @@ def run(wish: Wish, reporter: VerifyReporter) -> int:
         raise BadDiscError(_share(states, "bad") + " bad")
     if states["unreadable"]:
         raise InputError(_share(states, "unreadable") + " unreadable")
+    if reporter.unprinted is not None:
+        return reporter.unprinted.exit_code
     if any(states[state] for state in UNVERIFIED):
         raise UnverifiedError(_share(states, *UNVERIFIED) + " not in the DAT")
     return 0

@@ -84,10 +84,10 @@ class VerifyReporter(Bars):
         if self._quiet or self._json:
             return
         if not total:
-            print("zsofs: there are no discs here", file=sys.stderr)
+            self._print("zsofs: there are no discs here", sys.stderr)
         elif total > 1:
             parts = ", ".join(f"{count} {state}" for state, count in self.states.most_common())
-            print(f"{counted(total, 'file')}: {parts}", flush=True)
+            self._print(f"{counted(total, 'file')}: {parts}", sys.stdout)
 
 
 def _line(result: Result) -> str:
