@@ -11,7 +11,9 @@ import subprocess
 import termios
 import time
 import zlib
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,14 @@ from hypothesis import given, settings
 
 from tests import writers
 from tests.checks import DAT_NAME, dat_of, result, results, rom
+from tests.disks import make_disk, take_down
 from tests.mounting import DATA, ZSOFS, wait_until
 from tests.packed import reports, zsofs
 from tests.test_catalog import cache_home as cache_home
 from tests.test_disc import PSP_FILES, made, raw
 from tests.test_messages import refused
+from zsofs import disk
+from zsofs.checked import open_checked
 from zsofs.dat import Dat, load
 from zsofs.original import original
 
@@ -404,6 +409,51 @@ def test_another_file_under_the_name_is_not_believed(library: Path) -> None:
     other.replace(one)
     (found,) = reports("verify", one)
     assert found["sha1"] == hashlib.sha1(IMAGES["psp"]).hexdigest()
+
+
+@contextmanager
+def exfat_mounted(image: Path, point: Path) -> Iterator[str]:
+    """exFAT, which keeps no change times, by its FUSE driver; the path of its device."""
+    point.mkdir(exist_ok=True)
+    run = partial(subprocess.run, check=True, capture_output=True, text=True)
+    device = run(["losetup", "--find", "--show", image]).stdout.strip()
+    try:
+        run(["mount.exfat-fuse", device, point])
+        yield device
+    finally:
+        take_down(point)
+        run(["losetup", "--detach", device])
+
+
+@pytest.mark.parametrize("by_uuid", [False, True])
+def test_a_backup_disk_at_the_same_place_is_read(
+    as_root: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache_home: Path, by_uuid: bool
+) -> None:
+    """With a copy of the same size and dates, which is damaged."""
+    links, point = tmp_path / "by-uuid", tmp_path / "point"
+    links.mkdir()
+    monkeypatch.setattr(disk, "_BY_UUID", links)
+    zsofs("pack", DATA / "ps2.iso", "-o", tmp_path / "Game.zso")
+    content = bytearray((tmp_path / "Game.zso").read_bytes())
+    images = [make_disk(tmp_path / f"{name}.img", 16 << 20, "mkfs.exfat") for name in "AB"]
+    for image in images:
+        with exfat_mounted(image, point):
+            put(point / "Game.zso", bytes(content))
+            os.utime(point / "Game.zso", (1_600_000_000, 1_600_000_000))
+        content[len(content) // 2] ^= 1
+    keys, found = [], []
+    for image in (images[0], images[0], images[1]):
+        with exfat_mounted(image, point) as device, closing(open_checked()) as checked:
+            if by_uuid:
+                (links / f"UUID-of-{image.stem}").symlink_to(device)
+            status = (point / "Game.zso").stat()
+            keys.append((status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+            found += results(point / "Game.zso", checked=checked)
+        for link in links.iterdir():
+            link.unlink()
+    assert len(set(keys)) == 1, "only the disk is another one"
+    assert [one.verdict.state for one in found] == ["sealed", "sealed", "bad"]
+    assert [bool(one.checked_at) for one in found] == [False, by_uuid, False]
 
 
 @pytest.mark.parametrize("content", [b"no database", b"", b"SQLite format 3\0" + bytes(5000)])
