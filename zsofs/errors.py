@@ -65,6 +65,20 @@ class InputError(ZsofsError):
     exit_code = 8
 
 
+class UnreadableError(InputError):
+    """The disk does not give back some bytes of an input.
+
+    Attributes:
+        offset: in the image, in bytes; reading from there has failed.
+        why: what the system says.
+    """
+
+    def __init__(self, offset: int, why: str) -> None:
+        self.offset = offset
+        self.why = why
+        super().__init__(f"it cannot be read at {offset}: {why}")
+
+
 class PrintError(ZsofsError):
     """Standard output or standard error takes nothing, and not because nobody reads it."""
 

@@ -104,8 +104,10 @@ def _line(result: Result) -> str:
 
 def _damage(damage: Damage, blocks: int) -> str:
     """The words for what is wrong."""
-    if damage.block < 0:
+    if damage.image_offset < 0:
         return damage.reason
+    if damage.block < 0:
+        return f"{damage.reason}; that is {_place(damage.files)}"
     some = "" if damage.bad == 1 else f"{damage.bad:,} of {blocks:,} blocks; the first is "
     return (
         f"{some}{damage.reason}; that is offset {damage.image_offset} of the image,"
