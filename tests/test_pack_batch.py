@@ -149,9 +149,37 @@ def test_two_inputs_for_one_name(tmp_path: Path) -> None:
     (tmp_path / "Game.cso").write_bytes(writers.maxcso_cso1(IMAGE[:50_000]))
     for words in ((), ("--force",)):
         done = zsofs("pack", *words, tmp_path, code=8)
-        assert "has just been made from" in done.stderr
+        said = f"{tmp_path}/Game.zso is the copy of {tmp_path}/Game.cso; give -o or rename one"
+        assert said in done.stderr
         assert image_of(tmp_path / "Game.zso") == image_of(tmp_path / "Game.cso")
         (tmp_path / "Game.zso").unlink()
+
+
+@pytest.mark.parametrize("command", ["pack", "unpack"])
+def test_two_inputs_for_one_name_in_the_next_run(tmp_path: Path, command: str) -> None:
+    """Two discs of one size: that the copy of the first one is there says nothing of the other."""
+    other = IMAGE[::-1]
+    for folder, image in (("a", IMAGE), ("b", other)):
+        (tmp_path / folder).mkdir()
+        packed = writers.maxcso_cso1(image) if command == "unpack" else image
+        (tmp_path / folder / "Game.iso").write_bytes(packed)
+    inputs = [tmp_path / folder / "Game.iso" for folder in ("a", "b")]
+    for first in ("MB/s", "is there already"):
+        done = zsofs(command, *inputs, "-o", f"{tmp_path}/out/", code=8)
+        assert first in done.stdout.splitlines()[0]
+        assert f"is the copy of {inputs[0]}; give -o or rename one" in done.stderr
+        (made,) = (tmp_path / "out").iterdir()
+        assert image_of(made) == IMAGE
+
+
+def test_one_input_that_is_named_twice(tmp_path: Path) -> None:
+    source = tmp_path / "Game.iso"
+    source.write_bytes(IMAGE)
+    for states in (["packed", "skipped", "skipped"], ["skipped"] * 3):
+        done = reports("pack", source, f"{tmp_path}/./Game.iso", source)
+        assert [report["state"] for report in done] == states
+    assert [report["state"] for report in reports("pack", tmp_path, source)] == ["skipped"] * 3
+    assert image_of(tmp_path / "Game.zso") == IMAGE
 
 
 def test_a_plain_image_cannot_be_unpacked(tmp_path: Path) -> None:

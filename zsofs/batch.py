@@ -107,9 +107,17 @@ def run(wish: Wish, reporter: Reporter) -> int:
 
 @dataclass(slots=True)
 class _Batch:
+    """One run.
+
+    Attributes:
+        made: the inputs of the files that it has made, by the real paths of these.
+        kept: the same of those that were there already.
+    """
+
     wish: Wish
     reporter: Reporter
     made: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
 
     def do(self, job: Job) -> None:
         """One input, whatever becomes of it."""
@@ -186,15 +194,19 @@ class _Batch:
         wish = self.wish
         if os.path.realpath(job.path) in self.made:
             raise _Skipped("it has just been made")
-        other = self.made.get(os.path.realpath(target))
-        if other is not None:
-            raise InputError(f"{target} has just been made from {other}; give -o or rename one")
+        place = os.path.realpath(target)
+        other = self.made.get(place) or self.kept.get(place)
+        if other is not None and not _is_same(job.path, target):
+            if _is_same(job.path, other):
+                raise _Skipped(f"{target} is there already")
+            raise InputError(f"{target} is the copy of {other}; give -o or rename one")
         if not os.path.lexists(target):
             return
         if _is_same(job.path, target):
             _check_in_place(wish, target)
         elif not wish.care.replace:
             if _is_whole_copy(image, target, packed=wish.packing is not None):
+                self.kept[place] = job.path
                 kept = "; the source was kept" if wish.delete_source else ""
                 raise _Skipped(f"{target} is there already{kept}")
             raise InputError(f"{target} exists and is not a newer copy of it; --force replaces it")
