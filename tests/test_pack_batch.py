@@ -213,6 +213,21 @@ def test_a_damaged_container_in_a_folder_does_not_stop_the_others(tmp_path: Path
     assert image_of(tmp_path / "B.zso") == IMAGE
 
 
+@pytest.mark.parametrize("size", [(64 << 30) + 2048, 5 << 40])
+def test_an_image_that_is_larger_than_any_disc(tmp_path: Path, size: int) -> None:
+    """What zsofs would not read is not made."""
+    source = tmp_path / "Game.iso"
+    with source.open("wb") as file:
+        file.truncate(size)
+    for words in ((), ("--no-verify",), ("--measure",), ("--for", "console")):
+        said = zsofs("pack", *words, source, code=8).stderr
+        assert said == (
+            f"zsofs: {source}: its {size} bytes are more than any disc has; 64 GiB are packed at"
+            " most\n"
+        )
+    assert names(tmp_path) == ["Game.iso"]
+
+
 def test_a_container_in_a_container_loses_one_shell(tmp_path: Path) -> None:
     inner = writers.ziso_py(IMAGE[:98304])
     (tmp_path / "Game.zso").write_bytes(writers.zsoz(inner))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from zsofs.errors import InputError, UsageError
-from zsofs.formats.geometry import Codec
+from zsofs.formats.geometry import MAX_IMAGE_SIZE, Codec
 from zsofs.layout import MAX_BLOCK_SIZE, SECTOR, Layout
 
 CODECS = {"zstd": Codec.ZSTD, "lz4": Codec.LZ4}
@@ -34,8 +34,13 @@ class Packing:
             raw_cd: whether it has the 2352-byte sectors of a CD.
 
         Raises:
-            InputError: it cannot be packed for a console.
+            InputError: it cannot be packed, or not for a console.
         """
+        if size > MAX_IMAGE_SIZE:
+            raise InputError(
+                f"its {size} bytes are more than any disc has; {MAX_IMAGE_SIZE >> 30} GiB are"
+                " packed at most"
+            )
         if self.console and raw_cd:
             raise InputError(
                 "it is a raw CD image (2352-byte sectors), and consoles read ZSO in sectors of 2048"
