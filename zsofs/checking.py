@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 
 from zsofs._index import scan
 from zsofs.digests import Digests, digester
@@ -129,7 +130,10 @@ def _read(image: Original, advance: Callable[[int], None]) -> tuple[Digests, _Ba
 def _count(
     image: Original, block_size: int, begin: int, advance: Callable[[int], None]
 ) -> tuple[_Bad | None, int]:
-    """The first bad block from the offset *begin* on, and how many there are from there on."""
+    """The first bad block from the offset *begin* on, and how many there are from there on.
+
+    Of a plain image the first place is enough: a disk may try for seconds at each.
+    """
     size = chunk_size(block_size, image.size)
     out = memoryview(bytearray(size))
     first: _Bad | None = None
@@ -139,29 +143,30 @@ def _count(
         try:
             image.read_into(offset, out[:length])
         except BlockError:
-            errors = _bad_blocks(image, block_size, offset, out[:length])
+            errors = list(_bad_blocks(image, block_size, offset, out[:length]))
         except UnreadableError as error:
             with _page_by_page(image.source.fd):
                 _check_disk(image, error)
-                errors = _bad_blocks(image, block_size, offset, out[:length])
+                found = _bad_blocks(image, block_size, offset, out[:length])
+                errors = list(islice(found, None if image.geometry else 1))
         else:
             errors = []
         first = first or next(iter(errors), None)
         bad += len(errors)
+        if first is not None and image.geometry is None:
+            break
         advance(length)
     return first, bad
 
 
-def _bad_blocks(image: Original, block_size: int, begin: int, out: memoryview) -> list[_Bad]:
-    errors: list[_Bad] = []
+def _bad_blocks(image: Original, block_size: int, begin: int, out: memoryview) -> Iterator[_Bad]:
     for at in range(0, len(out), block_size):
         try:
             image.read_into(begin + at, out[at : at + block_size])
         except BlockError as error:
-            errors.append(error)
+            yield error
         except UnreadableError as error:
-            errors.append(_as_block(image, (begin + at) // block_size, error))
-    return errors
+            yield _as_block(image, (begin + at) // block_size, error)
 
 
 @contextmanager
