@@ -36,17 +36,22 @@ def unread() -> Iterator[int]:
     os.close(write_end)
 
 
+def environment() -> dict[str, str]:
+    """As users have it: what is printed waits in a buffer."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+
 def run(*words: str | Path, **streams: int) -> "subprocess.CompletedProcess[str]":
     """Run zsofs; what is not said of its streams is kept."""
     chosen = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
     return subprocess.run(  # type: ignore[call-overload,no-any-return]
-        [*ZSOFS, *map(str, words)], text=True, check=False, **chosen
+        [*ZSOFS, *map(str, words)], text=True, check=False, env=environment(), **chosen
     )
 
 
 def with_closed(redirections: str, *words: str | Path) -> "subprocess.CompletedProcess[str]":
     command = ["sh", "-c", f'exec "$@" {redirections}', "sh", *ZSOFS, *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
 
 
 @pytest.mark.parametrize("options", [(), ("--json",)])
@@ -104,6 +109,9 @@ def test_other_commands_say_that_the_disk_is_full(discs: Path, options: tuple[st
             assert (done.returncode, done.stderr) == (8, FULL)
             both = run(*words, *options, stdout=full.fileno(), stderr=full.fileno())
             assert both.returncode == 8
+        for asked in (("--help",), ("pack", "--help"), ("--version",)):
+            done = run(*asked, stdout=full.fileno())
+            assert (done.returncode, done.stderr) == (8, FULL)
         done = run("info", discs / "none", *options, stderr=full.fileno())
         assert done.returncode == 8
         assert run("mount", "none", "none", stderr=full.fileno()).returncode == 3

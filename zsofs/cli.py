@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from zsofs import arguments, mount_helper
 from zsofs.errors import UsageError, ZsofsError
-from zsofs.printing import complain, open_streams, print_nowhere
+from zsofs.printing import complain, open_streams, print_nowhere, say
 
 if TYPE_CHECKING:
     from zsofs.keeper import Held
@@ -42,7 +42,11 @@ def main(words: Sequence[str] | None = None) -> int:
     if words is None and mount_helper.is_called(sys.argv[0]):
         return mount_helper.run(sys.argv[1:], _mount)
     try:
-        options = arguments.parse(words)
+        try:
+            options = arguments.parse(words)
+        except SystemExit:  # after --help
+            say(end="")
+            raise
         return commands[options.command](options)
     except ZsofsError as error:
         return _failed(error)

@@ -98,8 +98,6 @@ class Batch:
             if isinstance(error.__cause__, DamagedError):
                 return _bad(path, str(error))
             return Result(path, Verdict("unreadable", str(error)))
-        except BrokenPipeError:
-            raise
         except (OSError, ZsofsError, MemoryError) as error:
             why = reason(error) or "there is not enough memory"
             return Result(path, Verdict("unreadable", why))
