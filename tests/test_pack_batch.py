@@ -5,17 +5,23 @@ import pty
 import re
 import shutil
 import subprocess
+import sys
 import termios
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tqdm import tqdm
 
 from tests import writers
 from tests.mounting import DATA, ZSOFS, names
 from tests.packed import image_of, reports, zsofs
+from zsofs.progress import Report, Reporter
 
 IMAGE = writers.content(100_000, ["text", "noise"], 2)
+LINE = r"([^\r\n\x1b|]+) \|[^\r\n|]*\| +(\d+) % [^\r\n]*, ([^\r\n\x1b]*[^\r\n\x1b ])"
+"""A bar: its title, the share that is done, and the note at its end."""
 
 
 @pytest.fixture
@@ -237,6 +243,42 @@ def test_bars_on_a_terminal_only(tmp_path: Path) -> None:
     assert f"{tmp_path}/A.iso -> {tmp_path}/A.zso: 20.0 MB to " in said
     assert "|" not in zsofs("pack", "--force", tmp_path).stderr
     assert "|" not in _on_a_terminal("pack", "--quiet", "--force", str(tmp_path))
+
+
+def test_the_bar_while_reading_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Eager(Reporter):
+        """Shows each step, however quickly one follows the other."""
+
+        def _bar(self, title: str, total: int, position: int) -> "tqdm[Any]":
+            bar = super()._bar(title, total, position)
+            bar.mininterval, bar.miniters, bar.dynamic_miniters = 0, 0, False
+            return bar
+
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    with open(theirs, "w") as terminal, monkeypatch.context() as patch, suppress(OSError):
+        patch.setattr(sys, "stderr", terminal)
+        with Eager(quiet=False, as_json=False) as bars:
+            bars.begin([("A.iso", 600), ("B.iso", 600)])
+            for name in ("A.iso", "B.iso"):
+                bars.file(name, 1000)
+                for _ in range(2):
+                    bars.advance(500, 250)
+                bars.check()
+                for _ in range(2):
+                    bars.advance(500, 0)
+                bars.tell(Report(name, "copy", "packed", 1000, 500))
+        said = os.read(ours, 65536).decode()
+    os.close(ours)
+    shown: dict[str, list[tuple[int, str]]] = {"A.iso": [], "B.iso": [], "2 files": []}
+    for name, share, note in re.findall(LINE, said):
+        shown[name].append((int(share), note))
+    half = "50 % of it"
+    for name in ("A.iso", "B.iso"):
+        assert [share for share, _ in shown[name]] == [0, 50, 100, 0, 50, 100]
+        assert [note for _, note in shown[name]][1:] == [half, half, *["reading back"] * 3]
+    batch = list(dict.fromkeys(shown["2 files"]))
+    assert batch[1:] == [(25, half), (50, half), (75, half), (100, half)]
 
 
 def _on_a_terminal(*words: str) -> str:
