@@ -160,6 +160,38 @@ def test_two_inputs_for_one_name(tmp_path: Path) -> None:
         (tmp_path / "Game.zso").unlink()
 
 
+def test_measuring_takes_what_packing_would(tmp_path: Path) -> None:
+    (tmp_path / "Game.iso").write_bytes(IMAGE)
+    zsofs("pack", tmp_path / "Game.iso")
+    shutil.copy(DATA / "maxcso-2048.cso", tmp_path / "Other.cso")
+    (tmp_path / "Game.cso").write_bytes(writers.maxcso_cso1(IMAGE[:50_000]))
+    states = {
+        os.path.basename(r["input"]): r["state"]
+        for r in reports("pack", "--measure", tmp_path, code=8)
+    }
+    assert states == {
+        "Game.cso": "failed",
+        "Game.iso": "skipped",
+        "Game.zso": "skipped",
+        "Other.cso": "measured",
+    }
+    named = reports("pack", "--measure", tmp_path / "Game.iso", tmp_path / "Game.zso")
+    assert {r["state"] for r in named} == {"measured"}, "what is named is measured all the same"
+
+
+def test_what_an_input_that_was_packed_had_before(tmp_path: Path) -> None:
+    source = tmp_path / "Game.cso"
+    shutil.copy(DATA / "maxcso-2048.cso", source)
+    for words in (("--measure",), ("--force",)):
+        (report,) = reports("pack", *words, source)
+        assert report["input_bytes"] == source.stat().st_size
+        said = zsofs("pack", *words, source, source.with_suffix(".iso"), code=8).stdout
+        assert re.search(r"1\.47 MB to \d+ kB \(\d+ %\), 531 kB before, ", said), said
+        assert re.search(r"1\.47 MB plain, \d+ kB packed, 531 kB before; 1 failed", said), said
+    assert "before" not in zsofs("unpack", source).stdout
+    assert "before" not in zsofs("pack", "--measure", source.with_suffix(".iso")).stdout
+
+
 def test_a_plain_image_cannot_be_unpacked(tmp_path: Path) -> None:
     (tmp_path / "Game.zso").write_bytes(IMAGE)
     done = zsofs("unpack", tmp_path / "Game.zso", code=8)

@@ -118,7 +118,7 @@ class _Batch:
         try:
             with original(job.path) as image:
                 report.target = target = self._target(job, image)
-                report.plain = image.size
+                report.plain, report.before = image.size, image.status.st_size
                 self._check_target(job, image, target)
                 self.reporter.file(job.path, image.size)
                 outcome = self._convert(image, target)
@@ -152,7 +152,7 @@ class _Batch:
                 return pour(image, sys.stdout.fileno(), watcher)
             return unpack(image, target, wish.care, watcher)
         if wish.measure:
-            return Outcome(measure(image, wish.packing, watcher), Digests())
+            return Outcome(measure(image, wish.packing, wish.care, watcher), Digests())
         return pack(image, target, wish.packing, wish.care, watcher)
 
     def _target(self, job: Job, image: Original) -> str:
@@ -172,7 +172,7 @@ class _Batch:
             raise InputError("it is not packed in any way that zsofs reads")
         if job.found and wish.packing and image.disc is None and not _looks_like_disc(job, image):
             raise _Skipped("it is no disc image")
-        if target == STANDARD_OUTPUT or wish.measure:
+        if target == STANDARD_OUTPUT or (wish.measure and not job.found):
             return
         self._check_name(job, image, target)
 

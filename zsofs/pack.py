@@ -82,10 +82,13 @@ class _Nowhere:
         """See :class:`_Sink`."""
 
 
-def measure(image: Original, how: Packing, watcher: Watcher) -> int:
+def measure(image: Original, how: Packing, care: Care, watcher: Watcher) -> int:
     """How long the packed file would be, in bytes; nothing is written."""
     layout = how.layout(image.size, raw_cd=image.raw_cd)
     end, _ = _write(image, layout, how, _Nowhere(), None, watcher)
+    if layout.has_seal and care.digests:
+        # It has as many bytes whatever the checksums are, so none are taken.
+        end += len(_seal(layout, 0, Digests("0" * 8, "0" * 32, "0" * 40)).to_bytes())
     return end
 
 
@@ -124,22 +127,25 @@ def _write_whole(
         end, index_crc32 = _write(image, layout, how, file, taker, watcher)
         digests = taker.result() if taker is not None else Digests()
     check_seal(image, digests)
-    header = layout.header()
-    file.write(header, 0)
+    file.write(layout.header(), 0)
     if layout.has_seal and care.digests:
-        seal = Seal(
-            __version__,
-            header,
-            f"{index_crc32:08x}",
-            layout.size,
-            digests.crc32,
-            digests.md5,
-            digests.sha1,
-        ).to_bytes()
+        seal = _seal(layout, index_crc32, digests).to_bytes()
         file.write(seal, end)
         end += len(seal)
     os.ftruncate(file.fd, end)
     return digests, end
+
+
+def _seal(layout: Layout, index_crc32: int, digests: Digests) -> Seal:
+    return Seal(
+        __version__,
+        layout.header(),
+        f"{index_crc32:08x}",
+        layout.size,
+        digests.crc32,
+        digests.md5,
+        digests.sha1,
+    )
 
 
 def check_seal(image: Original, digests: Digests) -> None:
