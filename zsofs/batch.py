@@ -129,7 +129,7 @@ class _Batch:
             report.state = self._done
             report.stored = outcome.size if self.wish.packing else image.status.st_size
             report.digests = outcome.digests
-            report.remarks = image.remarks
+            report.remarks = (*image.remarks, *outcome.remarks)
         except _Skipped as why:
             report.state, report.error = "skipped", str(why)
         except BrokenPipeError:

@@ -56,10 +56,12 @@ class Outcome:
     Attributes:
         size: of the file that was made, in bytes.
         digests: of the image.
+        remarks: what a person should hear of the new file.
     """
 
     size: int
     digests: Digests
+    remarks: tuple[str, ...] = ()
 
 
 class _Sink(Protocol):
@@ -113,7 +115,7 @@ def pack(image: Original, target: str, how: Packing, care: Care, watcher: Watche
             file.take_name(replace=care.replace)
         except OSError as error:
             raise InputError(f"{target} cannot be written: {reason(error)}") from error
-    return Outcome(end, digests)
+    return Outcome(end, digests, file.remarks)
 
 
 def _write_whole(

@@ -49,7 +49,7 @@ def unpack(image: Original, target: str, care: Care, watcher: Watcher) -> Outcom
             file.take_name(replace=care.replace)
         except OSError as error:
             raise InputError(f"{target} cannot be written: {reason(error)}") from error
-    return Outcome(image.size, digests)
+    return Outcome(image.size, digests, file.remarks)
 
 
 def pour(image: Original, fd: int, watcher: Watcher) -> Outcome:
