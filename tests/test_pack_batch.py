@@ -353,6 +353,8 @@ def test_a_name_that_would_be_too_long(tmp_path: Path) -> None:
 def test_oddities_of_the_input_are_said(tmp_path: Path) -> None:
     done = zsofs("pack", DATA / "ziso-compressor.zso", "-o", tmp_path / "a.zso")
     assert "its writer lost the last byte" in done.stderr
+    quiet = zsofs("pack", "-q", DATA / "ziso-compressor.zso", "-o", tmp_path / "b.zso")
+    assert quiet.stdout == quiet.stderr == ""
 
 
 @pytest.mark.parametrize("command", ["pack", "unpack"])

@@ -18,7 +18,7 @@ import pytest
 from tests import writers
 from tests.conftest import MountMaker
 from tests.mounting import ZSOFS, drop_pages, names, wait_for
-from tests.packed import image_of, left_in, zsofs
+from tests.packed import image_of, left_in, reports, zsofs
 from zsofs import cli
 from zsofs.errors import InputError
 from zsofs.names import MAX_NAME, is_unfinished, unfinished_name
@@ -381,9 +381,19 @@ def test_a_mount_never_shows_what_is_half_written(
 def test_a_delete_that_must_not_be(tmp_path: Path) -> None:
     (tmp_path / "Real.iso").write_bytes(IMAGE)
     (tmp_path / "Link.iso").symlink_to("Real.iso")
-    done = zsofs("pack", "--delete-source", tmp_path / "Link.iso", code=8)
-    assert "it is a symlink" in done.stderr
-    assert names(tmp_path) == ["Link.iso", "Link.zso", "Real.iso"]
+    (tmp_path / "Other.iso").write_bytes(IMAGE)
+    inputs = tmp_path / "Link.iso", tmp_path / "Other.iso"
+    done = zsofs("pack", "--delete-source", *inputs, code=8)
+    assert "but it was not deleted: it is a symlink" in done.stderr
+    assert names(tmp_path) == ["Link.iso", "Link.zso", "Other.zso", "Real.iso"]
+    assert f"{tmp_path}/Link.iso -> {tmp_path}/Link.zso: 5.24 MB to " in done.stdout
+    summary = done.stdout.splitlines()[-2:]
+    assert summary[0].startswith("2 files packed, 10.5 MB plain")
+    assert summary[1] == f"  kept: {tmp_path}/Link.iso"
+    (report,) = reports("pack", "--force", "--delete-source", tmp_path / "Link.iso", code=8)
+    assert report["state"] == "packed"
+    assert report["stored_bytes"] == (tmp_path / "Link.zso").stat().st_size
+    assert "it is a symlink" in report["error"]
     with original(str(tmp_path / "Real.iso")) as image:
         with suppress(FileNotFoundError):
             (tmp_path / "Real.iso").rename(tmp_path / "moved.iso")

@@ -124,8 +124,7 @@ class _Batch:
                 outcome = self._convert(image, target)
                 self.made[os.path.realpath(target)] = job.path
                 if self.wish.delete_source and not _is_same(job.path, target):
-                    image.remove()
-                    sync_folder(os.path.dirname(job.path))
+                    report.error = _not_deleted(image)
             report.state = self._done
             report.stored = outcome.size if self.wish.packing else image.status.st_size
             report.digests = outcome.digests
@@ -205,6 +204,16 @@ def _check_in_place(wish: Wish, target: str) -> None:
         raise _Skipped("it is packed already; --force packs it anew")
     if not wish.care.verify:
         raise InputError("its copy would replace it unchecked; leave --no-verify away")
+
+
+def _not_deleted(image: Original) -> str:
+    """Delete an input whose copy is there; why that could not be done, empty if it was."""
+    try:
+        image.remove()
+        sync_folder(os.path.dirname(image.path))
+    except (OSError, ZsofsError) as error:
+        return f"its copy is there and whole, but it was not deleted: {reason(error)}"
+    return ""
 
 
 def _is_same(path: str, target: str) -> bool:

@@ -25,7 +25,7 @@ class Report:
         seconds: how long it took.
         digests: of the image.
         remarks: oddities of the input.
-        error: why it was skipped or failed.
+        error: why it was skipped or failed, or could not be deleted once its copy was there.
     """
 
     path: str
@@ -39,12 +39,17 @@ class Report:
     remarks: tuple[str, ...] = ()
     error: str = ""
 
+    @property
+    def is_good(self) -> bool:
+        """Whether all that was asked for was done, or need not be."""
+        return not self.error or self.state == "skipped"
+
 
 class Reporter(Bars):
     """Says how a batch goes. It is a :class:`zsofs.pack.Watcher`.
 
     Attributes:
-        failed: how many inputs failed.
+        failed: how many inputs failed, or could not be deleted.
         left_out: how many folders lay in those named, and were not looked into.
     """
 
@@ -61,10 +66,10 @@ class Reporter(Bars):
         """A file is done with."""
         self._close_file_bar()
         self._done.append(report)
-        self.failed += report.state == "failed"
-        if report.state == "failed":
+        self.failed += not report.is_good
+        if not report.is_good:
             self._print(f"zsofs: {printable(report.path)}: {printable(report.error)}", sys.stderr)
-        for remark in report.remarks:
+        for remark in () if self._quiet else report.remarks:
             self._print(f"zsofs: {printable(report.path)}: {printable(remark)}", sys.stderr)
         if self._json:
             self._print(json.dumps(_as_object(report)), self._lines)
@@ -118,7 +123,10 @@ def _summary(reports: Sequence[Report]) -> str:
                 + (_before(before, plain) if state != "unpacked" else "")
             )
     lines = ["; ".join(parts)]
-    lines += [f"  failed: {printable(r.path)}" for r in reports if r.state == "failed"]
+    for report in reports:
+        if not report.is_good:
+            what = "failed" if report.state == "failed" else "kept"
+            lines.append(f"  {what}: {printable(report.path)}")
     return "\n".join(lines)
 
 
