@@ -150,6 +150,21 @@ def test_packing_a_zso_anew_in_its_place(tmp_path: Path) -> None:
     assert names(tmp_path) == ["Game.zso"]
 
 
+def test_a_name_in_capitals_is_the_same_place(tmp_path: Path) -> None:
+    path = tmp_path / "GAME.ZSO"
+    path.write_bytes(writers.ziso_py(IMAGE[:98304]))
+    for where in (path, tmp_path):
+        assert "it is packed already" in zsofs("pack", where).stdout
+    assert "it is packed already" in zsofs("pack", tmp_path, "-o", tmp_path).stdout
+    zsofs("pack", "--force", path)
+    assert names(tmp_path) == ["GAME.ZSO"]
+    assert path.read_bytes().startswith(b"ZSOZ")
+    zsofs("pack", path, "-o", f"{tmp_path}/new/")
+    assert names(tmp_path / "new") == ["GAME.zso"]
+    path.rename(tmp_path / "GAME.ISO")
+    assert "is its own name" in zsofs("unpack", tmp_path / "GAME.ISO", code=8).stderr
+
+
 def test_two_inputs_for_one_name(tmp_path: Path) -> None:
     (tmp_path / "Game.iso").write_bytes(IMAGE)
     (tmp_path / "Game.cso").write_bytes(writers.maxcso_cso1(IMAGE[:50_000]))

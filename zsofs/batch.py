@@ -157,7 +157,10 @@ class _Batch:
     def _target(self, job: Job, image: Original) -> str:
         if job.exact:
             return job.base
-        return job.base + (".zso" if self.wish.packing else image.ending)
+        target = job.base + (".zso" if self.wish.packing else image.ending)
+        own = job.base + os.path.splitext(job.path)[1]
+        # GAME.ZSO is where its copy would be, although the disk may tell it from GAME.zso.
+        return own if own.lower() == target.lower() and _is_same(job.path, own) else target
 
     def _check_target(self, job: Job, image: Original, target: str) -> None:
         """See that the copy may be made.
