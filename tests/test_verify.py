@@ -396,6 +396,14 @@ def test_what_is_bad_or_fresh_is_not_kept(tmp_path: Path, cache_home: Path) -> N
     assert checked_rows(cache_home) == 0
 
 
+def test_a_date_to_come_does_not_make_a_file_fresh(library: Path) -> None:
+    path = library / "a" / "Okami.zso"
+    os.utime(path, (2**32, 2**32))
+    age(path)
+    assert read_before(reports("verify", path)) == {"Okami.zso": False}
+    assert read_before(reports("verify", path)) == {"Okami.zso": True}
+
+
 def test_another_file_under_the_name_is_not_believed(library: Path) -> None:
     one, other = library / "a" / "Okami.zso", library / "b" / "Other.zso"
     put(other, writers.maxcso_zso(IMAGES["psp"]))
