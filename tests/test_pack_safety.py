@@ -238,6 +238,25 @@ def test_a_disk_that_gives_back_other_bytes(tmp_path: Path) -> None:
         assert names(tmp_path) == ["Game.iso"]
 
 
+@pytest.mark.parametrize("key", ["zsofs", "header", "index_crc32", "crc32", "md5", "sha1"])
+def test_a_disk_that_gives_back_another_seal(tmp_path: Path, key: str) -> None:
+    """Each value of it is what `zsofs verify` will go by."""
+    source = tmp_path / "Game.iso"
+    source.write_bytes(IMAGE)
+
+    class Meddler(Quiet):
+        def check(self) -> None:
+            (unfinished,) = tmp_path.glob(".*.part")
+            content = unfinished.read_bytes()
+            at = content.rindex(b'"%s":"' % key.encode()) + len(key) + 4
+            other = b"1" if content[at : at + 1] == b"0" else b"0"
+            unfinished.write_bytes(content[:at] + other + content[at + 1 :])
+
+    with original(str(source)) as image, pytest.raises(InputError, match="may be failing"):
+        pack(image, str(tmp_path / "Game.zso"), PURPOSES["mount"], Care(), Meddler())
+    assert names(tmp_path) == ["Game.iso"]
+
+
 def test_what_is_read_back_comes_from_the_disk(tmp_path: Path) -> None:
     """The kernel has nothing of the file in memory when the reading back begins."""
     source = tmp_path / "Game.iso"

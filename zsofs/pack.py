@@ -106,11 +106,11 @@ def pack(image: Original, target: str, how: Packing, care: Care, watcher: Watche
     layout = how.layout(image.size, raw_cd=image.raw_cd)
     with new_file(target) as file:
         try:
-            digests, end = _write_whole(image, layout, how, file, care, watcher)
+            digests, seal, end = _write_whole(image, layout, how, file, care, watcher)
             file.settle(image.status)
             if care.verify:
                 watcher.check()
-                _check(file, layout, digests, watcher)
+                _check(file, layout, digests, seal, watcher)
             image.check_unchanged()
             file.take_name(replace=care.replace)
         except OSError as error:
@@ -120,8 +120,8 @@ def pack(image: Original, target: str, how: Packing, care: Care, watcher: Watche
 
 def _write_whole(
     image: Original, layout: Layout, how: Packing, file: NewFile, care: Care, watcher: Watcher
-) -> tuple[Digests, int]:
-    """Write header, index, blocks and seal; returns the digests and where the file ends."""
+) -> tuple[Digests, Seal | None, int]:
+    """Write header, index, blocks and seal; returns the digests, the seal, and the file's size."""
     with ExitStack() as stack:
         taker = None
         if care.digests and (care.verify or layout.has_seal or image.seal is not None):
@@ -130,12 +130,14 @@ def _write_whole(
         digests = taker.result() if taker is not None else Digests()
     check_seal(image, digests)
     file.write(layout.header(), 0)
+    seal = None
     if layout.has_seal and care.digests:
-        seal = _seal(layout, index_crc32, digests).to_bytes()
-        file.write(seal, end)
-        end += len(seal)
+        seal = _seal(layout, index_crc32, digests)
+        stored = seal.to_bytes()
+        file.write(stored, end)
+        end += len(stored)
     os.ftruncate(file.fd, end)
-    return digests, end
+    return digests, seal, end
 
 
 def _seal(layout: Layout, index_crc32: int, digests: Digests) -> Seal:
@@ -271,7 +273,9 @@ class _IndexWriter:
         self._entries.clear()
 
 
-def _check(file: NewFile, layout: Layout, digests: Digests, watcher: Watcher) -> None:
+def _check(
+    file: NewFile, layout: Layout, digests: Digests, seal: Seal | None, watcher: Watcher
+) -> None:
     """Read the new file back as any reader would.
 
     Raises:
@@ -285,12 +289,11 @@ def _check(file: NewFile, layout: Layout, digests: Digests, watcher: Watcher) ->
                     f"it is taken for {copy.size} bytes of {codec.name if codec else 'no codec'},"
                     f" not for {layout.size} of {layout.codec.name}"
                 )
-            seal = copy.seal
             sha1 = sha1_of(copy, layout.block_size, watcher)
             if sha1 != digests.sha1:
                 raise InputError(f"its SHA-1 is {sha1}, that of what was read is {digests.sha1}")
-            if layout.has_seal and (seal is None or seal.sha1 != sha1):
-                raise InputError("its seal is not there")
+            if copy.seal != seal:
+                raise InputError(copy.seal_error or "its seal is not the one that was written")
     except ZsofsError as error:
         raise InputError(
             f"what was written is not what comes back from the disk, which may be failing: {error}"
