@@ -4,7 +4,6 @@ import hashlib
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import threading
@@ -80,8 +79,14 @@ def check_discs(folder: Path) -> set[str]:
 
 
 def kill_again_and_again(folder: Path, rounds: int, seed: int) -> None:
-    """Pack and unpack on a small disk, killed at random moments, with a copy of the disk then."""
+    """Pack and unpack on a small disk, killed at random moments, with a copy of the disk then.
+
+    The moments are spread over as long as a run takes here, which is learnt on the way, so that
+    most of them come before its end.
+    """
     rng = random.Random(seed)
+    hits = half_finished = 0
+    longest = {True: 0.2, False: 0.2}
     with disk(folder, 24 << 20) as point:
         for number in range(rounds):
             packing, deleting = bool(number & 1), bool(number & 2)
@@ -99,11 +104,16 @@ def kill_again_and_again(folder: Path, rounds: int, seed: int) -> None:
             command += ["--delete-source"] * deleting + ["-q", str(source)]
             killed = rng.choice(SIGNALS)
             pid = start(command)
-            time.sleep(rng.uniform(0, 0.2))
+            time.sleep(rng.uniform(0, longest[packing]))
             copy = folder / "copy.img"
+            was_half_finished = bool(left_in(point))
             os.kill(pid, killed)
-            shutil.copyfile(folder / "disk.img", copy)
+            copy_of_a_moment(folder / "disk.img", copy)
             _, status = os.waitpid(pid, 0)
+            is_hit = os.WIFSIGNALED(status) or os.WEXITSTATUS(status) != 0
+            longest[packing] *= 1.1 if is_hit else 0.7
+            hits += is_hit
+            half_finished += is_hit and was_half_finished
             if not os.WIFSIGNALED(status):
                 assert os.WEXITSTATUS(status) in (0, 130, 143)
                 assert left_in(point) == []
@@ -116,6 +126,21 @@ def kill_again_and_again(folder: Path, rounds: int, seed: int) -> None:
             after = "Game.zso" if packing else "Game.iso"
             assert after in check_discs(point)
             assert left_in(point) == []
+    assert hits >= rounds // 2
+    assert half_finished >= rounds // 20
+
+
+def copy_of_a_moment(image: Path, copy: Path) -> None:
+    """Copy a disk that is in use as it is at one moment, and as a power cut would leave it.
+
+    The copy is a new file each time: while anybody has its loop device open, mount(8) takes that
+    again for the same file, and the kernel has the blocks of the last copy in memory.
+    """
+    content = b""
+    while content != (content := image.read_bytes()):
+        pass
+    copy.unlink(missing_ok=True)
+    copy.write_bytes(content)
 
 
 def _check_copy(folder: Path, copy: Path) -> set[str]:
