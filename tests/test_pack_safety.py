@@ -23,11 +23,14 @@ from zsofs.errors import InputError
 from zsofs.names import MAX_NAME, is_unfinished, unfinished_name
 from zsofs.original import original
 from zsofs.output import new_file
-from zsofs.pack import Care, pack
+from zsofs.pack import Care, Watcher, pack
 from zsofs.packing import PURPOSES
+from zsofs.unpack import unpack
 
 IMAGE = writers.content(5 << 20, ["text", "noise", "mixed"], 2)
 SHA1 = hashlib.sha1(IMAGE).hexdigest()
+SOURCES = {"pack": "Game.iso", "unpack": "Game.zso"}
+TARGETS = {"pack": "Game.zso", "unpack": "Game.iso"}
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 
@@ -199,24 +202,40 @@ def test_an_input_whose_disk_fails(as_root: None, tmp_path: Path) -> None:
         os.truncate(tmp_path / "disk.img", 48 << 20)
 
 
-def test_an_input_that_changes_while_it_is_read(tmp_path: Path) -> None:
-    source = tmp_path / "Game.iso"
-    source.write_bytes(IMAGE)
+def convert(command: str, folder: Path, watcher: Watcher) -> None:
+    """Pack `Game.iso` in a folder, or unpack `Game.zso` there."""
+    source, target = folder / SOURCES[command], str(folder / TARGETS[command])
+    with original(str(source)) as image:
+        if command == "pack":
+            pack(image, target, PURPOSES["mount"], Care(), watcher)
+        else:
+            unpack(image, target, Care(), watcher)
+
+
+def source_of(command: str, folder: Path) -> Path:
+    """Make what :func:`convert` takes."""
+    source = folder / SOURCES[command]
+    source.write_bytes(IMAGE if command == "pack" else PACKED[0])
+    return source
+
+
+@pytest.mark.parametrize("command", SOURCES)
+def test_an_input_that_changes_while_it_is_read(tmp_path: Path, command: str) -> None:
+    source = source_of(command, tmp_path)
 
     class Meddler(Quiet):
         def advance(self, plain: int, stored: int) -> None:
             with source.open("r+b") as file:
                 file.write(b"another")
 
-    how = PURPOSES["mount"]
-    with pytest.raises(InputError, match=r"written to|changed"), original(str(source)) as image:
-        pack(image, str(tmp_path / "Game.zso"), how, Care(), Meddler())
-    assert names(tmp_path) == ["Game.iso"]
+    with pytest.raises(InputError, match=r"written to|changed"):
+        convert(command, tmp_path, Meddler())
+    assert names(tmp_path) == [source.name]
 
 
-def test_an_input_that_was_changed_and_given_its_old_date(tmp_path: Path) -> None:
-    source = tmp_path / "Game.iso"
-    source.write_bytes(IMAGE)
+@pytest.mark.parametrize("command", SOURCES)
+def test_an_input_that_was_changed_and_given_its_old_date(tmp_path: Path, command: str) -> None:
+    source = source_of(command, tmp_path)
     before = source.stat()
 
     class Meddler(Quiet):
@@ -225,13 +244,9 @@ def test_an_input_that_was_changed_and_given_its_old_date(tmp_path: Path) -> Non
                 file.write(b"another")
             os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    how = PURPOSES["mount"]
-    with (
-        pytest.raises(InputError, match="changed while it was read"),
-        original(str(source)) as image,
-    ):
-        pack(image, str(tmp_path / "Game.zso"), how, Care(), Meddler())
-    assert names(tmp_path) == ["Game.iso"]
+    with pytest.raises(InputError, match="changed while it was read"):
+        convert(command, tmp_path, Meddler())
+    assert names(tmp_path) == [source.name]
 
 
 class Quiet:
@@ -261,6 +276,11 @@ def test_a_disk_that_gives_back_other_bytes(tmp_path: Path) -> None:
         with original(str(source)) as image, pytest.raises(InputError, match="may be failing"):
             pack(image, target, how, Care(), Quiet(tmp_path))
         assert names(tmp_path) == ["Game.iso"]
+    source.unlink()
+    source_of("unpack", tmp_path)
+    with pytest.raises(InputError, match="may be failing: its SHA-1 is"):
+        convert("unpack", tmp_path, Quiet(tmp_path))
+    assert names(tmp_path) == ["Game.zso"]
 
 
 @pytest.mark.parametrize("key", ["zsofs", "header", "index_crc32", "crc32", "md5", "sha1"])
