@@ -276,24 +276,30 @@ class _IndexWriter:
 def _check(
     file: NewFile, layout: Layout, digests: Digests, seal: Seal | None, watcher: Watcher
 ) -> None:
-    """Read the new file back as any reader would.
+    """Read the new file back as any reader would; raises as :func:`reading_back`."""
+    with reading_back(), original(file.path) as copy:
+        codec = copy.disc and copy.disc.codec
+        if (codec, copy.size) != (layout.codec, layout.size) and layout.size:
+            raise InputError(
+                f"it is taken for {copy.size} bytes of {codec.name if codec else 'no codec'},"
+                f" not for {layout.size} of {layout.codec.name}"
+            )
+        sha1 = sha1_of(copy, layout.block_size, watcher)
+        if sha1 != digests.sha1:
+            raise InputError(f"its SHA-1 is {sha1}, that of what was read is {digests.sha1}")
+        if copy.seal != seal:
+            raise InputError(copy.seal_error or "its seal is not the one that was written")
+
+
+@contextmanager
+def reading_back() -> Iterator[None]:
+    """Read back what was written.
 
     Raises:
-        InputError: it does not hold what was read.
+        InputError: it does not hold what was read, for the reason raised within the context.
     """
     try:
-        with original(file.path) as copy:
-            codec = copy.disc and copy.disc.codec
-            if (codec, copy.size) != (layout.codec, layout.size) and layout.size:
-                raise InputError(
-                    f"it is taken for {copy.size} bytes of {codec.name if codec else 'no codec'},"
-                    f" not for {layout.size} of {layout.codec.name}"
-                )
-            sha1 = sha1_of(copy, layout.block_size, watcher)
-            if sha1 != digests.sha1:
-                raise InputError(f"its SHA-1 is {sha1}, that of what was read is {digests.sha1}")
-            if copy.seal != seal:
-                raise InputError(copy.seal_error or "its seal is not the one that was written")
+        yield
     except ZsofsError as error:
         raise InputError(
             f"what was written is not what comes back from the disk, which may be failing: {error}"
