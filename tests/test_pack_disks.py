@@ -14,6 +14,8 @@ from tests import writers
 from tests.disks import MIB, disk_mounted, exfat_mounted, make_ext4
 from tests.mounting import ZSOFS, names, opened
 from tests.packed import image_of
+from tests.test_encoder import Silent
+from tests.test_pack import sparse
 from zsofs.errors import InputError
 from zsofs.names import is_unfinished
 from zsofs.original import original
@@ -106,3 +108,23 @@ def test_an_output_disk_that_goes(as_root: None, tmp_path: Path, command: str, m
         left = {name for name in names(point) if not is_unfinished(os.fsencode(name))}
         assert left == {"lost+found"}
     assert image_of(source) == IMAGE
+
+
+def bytes_read() -> int:
+    """How many bytes this process has been given by calls that read."""
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+
+def test_of_an_image_with_holes_only_the_data_is_read(tmp_path: Path) -> None:
+    size = 1 << 30
+    sparse(tmp_path / "Game.iso", size, {0: IMAGE, size // 2: IMAGE})
+    packed, back = tmp_path / "Game.zso", tmp_path / "Back.iso"
+    before = bytes_read()
+    with original(str(tmp_path / "Game.iso")) as image:
+        pack(image, str(packed), PURPOSES["mount"], Care(), Silent())
+    assert len(IMAGE) < bytes_read() - before < 64 * MIB, "with all that is read back"
+    assert packed.stat().st_size < 16 * MIB
+    with original(str(packed)) as image:
+        unpack(image, str(back), Care(verify=False), Silent())
+    assert back.stat().st_size == size
+    assert back.stat().st_blocks * 512 < 16 * MIB
