@@ -169,6 +169,24 @@ def test_a_damaged_disc_under_the_right_name_is_not(tmp_path: Path, dat: Path) -
     assert result(path.rename(tmp_path / "Game.zso"), load(dat)).verdict.reason == "no DAT has it"
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (-1000, "1000 bytes more there, so the end may be missing"),
+        (-32 << 10, "32768 bytes more there, so the end may be missing"),
+        (2048, "2048 bytes fewer there, so the end may have been filled up"),
+        ((32 << 10) + 1, "other bytes there, so it may be damaged"),
+    ],
+)
+def test_a_disc_with_another_end_than_that_of_its_name(
+    tmp_path: Path, dat: Path, change: int, why: str
+) -> None:
+    image = IMAGES["ps2"][: len(IMAGES["ps2"]) + min(change, 0)] + bytes(max(change, 0))
+    found = result(put(tmp_path / f"{GAMES['ps2']}.iso", image), load(dat)).verdict
+    assert found.state == "unknown"
+    assert found.reason == f"no DAT has it: the game of that name has {why}"
+
+
 def test_an_unknown_disc_that_is_as_it_was_packed(tmp_path: Path, dat: Path) -> None:
     put(tmp_path / "Game.iso", IMAGES["ps2"][:-1])
     zsofs("pack", tmp_path / "Game.iso")
