@@ -17,6 +17,9 @@ from tqdm import tqdm
 from tests import writers
 from tests.mounting import DATA, ZSOFS, names
 from tests.packed import image_of, reports, zsofs
+from tests.printed import ROOT
+from zsofs.formats.geometry import Codec
+from zsofs.packing import PURPOSES
 from zsofs.progress import Report, Reporter
 
 IMAGE = writers.content(100_000, ["text", "noise"], 2)
@@ -386,3 +389,24 @@ def test_an_output_that_may_be_a_file_or_a_folder(tmp_path: Path, command: str) 
     (tmp_path / "file").touch()
     zsofs(command, "--force", source, "-o", tmp_path / "file")
     assert (tmp_path / "file").stat().st_size
+
+
+def test_what_for_stands_for_is_said_alike() -> None:
+    """The table of the help and that of the README, and what is done."""
+    said: dict[str, list[str]] = {}
+    for line in (ROOT / "README.md").read_text().splitlines():
+        cells = [cell.strip(" `") for cell in line.strip("|").split("|")]
+        if cells[0] in PURPOSES and len(cells) == 7:
+            packed = round(float(cells[2].removesuffix(" %")))
+            said[cells[0]] = [*cells[1].replace(",", "").split(), f"{packed} %", *cells[3:]]
+    assert list(said) == list(PURPOSES)
+    text = zsofs("pack", "--help").stdout
+    helped = {
+        words[0]: [*words[1:4], " ".join(words[4:6]), *words[6:]]
+        for words in map(str.split, text.splitlines())
+        if words and words[0] in PURPOSES and len(words) == 10
+    }
+    assert helped == said
+    for name, how in PURPOSES.items():
+        codec = {Codec.ZSTD: "zstd", Codec.LZ4: "LZ4"}[how.codec]
+        assert said[name][:3] == [codec, str(how.level), f"{how.block_size >> 10}K"]
