@@ -174,6 +174,24 @@ def test_a_damaged_disc_under_the_right_name_is_not(tmp_path: Path, dat: Path) -
     assert result(path.rename(tmp_path / "Game.zso"), load(dat)).verdict.reason == "no DAT has it"
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (-1000, "1000 bytes more there, so the end may be missing"),
+        (-32 << 10, "32768 bytes more there, so the end may be missing"),
+        (2048, "2048 bytes fewer there, so the end may have been filled up"),
+        ((32 << 10) + 1, "other bytes there, so it may be damaged"),
+    ],
+)
+def test_a_disc_with_another_end_than_that_of_its_name(
+    tmp_path: Path, dat: Path, change: int, why: str
+) -> None:
+    image = IMAGES["ps2"][: len(IMAGES["ps2"]) + min(change, 0)] + bytes(max(change, 0))
+    found = result(put(tmp_path / f"{GAMES['ps2']}.iso", image), load(dat)).verdict
+    assert found.state == "unknown"
+    assert found.reason == f"no DAT has it: the game of that name has {why}"
+
+
 def test_an_unknown_disc_that_is_as_it_was_packed(tmp_path: Path, dat: Path) -> None:
     put(tmp_path / "Game.iso", IMAGES["ps2"][:-1])
     zsofs("pack", tmp_path / "Game.iso")
@@ -399,6 +417,14 @@ def test_what_is_bad_or_fresh_is_not_kept(tmp_path: Path, cache_home: Path) -> N
     fresh = put(tmp_path / "fresh.zso", (DATA / "ziso-py.zso").read_bytes())
     zsofs("verify", bad, fresh, code=9)
     assert checked_rows(cache_home) == 0
+
+
+def test_a_date_to_come_does_not_make_a_file_fresh(library: Path) -> None:
+    path = library / "a" / "Okami.zso"
+    os.utime(path, (2**32, 2**32))
+    age(path)
+    assert read_before(reports("verify", path)) == {"Okami.zso": False}
+    assert read_before(reports("verify", path)) == {"Okami.zso": True}
 
 
 def test_another_file_under_the_name_is_not_believed(library: Path) -> None:

@@ -34,6 +34,7 @@ class Bars:
         self._path = ""
         self._plain = self._taken = self._made = 0
         self._moved = self._all_taken = self._all_made = 0
+        self._reading_back = False
 
     def __enter__(self) -> Self:
         tqdm.monitor_interval = 0  # no thread of its own
@@ -64,6 +65,7 @@ class Bars:
         """Work on a file begins, whose image has *plain* bytes."""
         self._path, self._plain = path, plain
         self._taken = self._made = self._moved = 0
+        self._reading_back = False
         if self._bars:
             name = printable(path.rpartition("/")[2])
             if len(name) > _LONGEST_NAME:
@@ -86,12 +88,14 @@ class Bars:
 
     def advance(self, plain: int, stored: int) -> None:
         """See :class:`zsofs.pack.Watcher`."""
-        self._taken += plain
-        self._made += stored
+        if not self._reading_back:  # which makes nothing, so no share changes
+            self._taken += plain
+            self._made += stored
         if self._file_bar is not None:
-            _show_share(self._file_bar, self._made, self._taken)
+            if not self._reading_back:
+                _show_share(self._file_bar, self._made, self._taken)
             self._file_bar.update(plain)
-        if self._batch_bar is not None and self._taken <= self._plain:
+        if self._batch_bar is not None and not self._reading_back:
             self._all_taken += plain
             self._all_made += stored
             _show_share(self._batch_bar, self._all_made, self._all_taken)
@@ -99,6 +103,7 @@ class Bars:
 
     def check(self) -> None:
         """See :class:`zsofs.pack.Watcher`."""
+        self._reading_back = True
         if self._file_bar is not None:
             self._file_bar.set_postfix_str("reading back", refresh=False)
             self._file_bar.reset()

@@ -126,18 +126,17 @@ class _Batch:
         try:
             with original(job.path) as image:
                 report.target = target = self._target(job, image)
-                report.plain = image.size
+                report.plain, report.before = image.size, image.status.st_size
                 self._check_target(job, image, target)
                 self.reporter.file(job.path, image.size)
                 outcome = self._convert(image, target)
                 self.made[os.path.realpath(target)] = job.path
                 if self.wish.delete_source and not _is_same(job.path, target):
-                    image.remove()
-                    sync_folder(os.path.dirname(job.path))
+                    report.error = _not_deleted(image)
             report.state = self._done
             report.stored = outcome.size if self.wish.packing else image.status.st_size
             report.digests = outcome.digests
-            report.remarks = image.remarks
+            report.remarks = (*image.remarks, *outcome.remarks)
         except _Skipped as why:
             report.state, report.error = "skipped", str(why)
         except BrokenPipeError:
@@ -162,13 +161,16 @@ class _Batch:
                 return pour(image, sys.stdout.fileno(), watcher)
             return unpack(image, target, wish.care, watcher)
         if wish.measure:
-            return Outcome(measure(image, wish.packing, watcher), Digests())
+            return Outcome(measure(image, wish.packing, wish.care, watcher), Digests())
         return pack(image, target, wish.packing, wish.care, watcher)
 
     def _target(self, job: Job, image: Original) -> str:
         if job.exact:
             return job.base
-        return job.base + (".zso" if self.wish.packing else image.ending)
+        target = job.base + (".zso" if self.wish.packing else image.ending)
+        own = job.base + os.path.splitext(job.path)[1]
+        # GAME.ZSO is where its copy would be, although the disk may tell it from GAME.zso.
+        return own if own.lower() == target.lower() and _is_same(job.path, own) else target
 
     def _check_target(self, job: Job, image: Original, target: str) -> None:
         """See that the copy may be made.
@@ -185,7 +187,7 @@ class _Batch:
             raise InputError(NOT_PACKED)
         if job.found and wish.packing and image.disc is None and not _looks_like_disc(job, image):
             raise _Skipped("it is no disc image")
-        if target == STANDARD_OUTPUT or wish.measure:
+        if target == STANDARD_OUTPUT or (wish.measure and not job.found):
             return
         self._check_name(job, image, target)
 
@@ -222,6 +224,16 @@ def _check_in_place(wish: Wish, target: str) -> None:
         raise _Skipped("it is packed already; --force packs it anew")
     if not wish.care.verify:
         raise InputError("its copy would replace it unchecked; leave --no-verify away")
+
+
+def _not_deleted(image: Original) -> str:
+    """Delete an input whose copy is there; why that could not be done, empty if it was."""
+    try:
+        image.remove()
+        sync_folder(os.path.dirname(image.path))
+    except (OSError, ZsofsError) as error:
+        return f"its copy is there and whole, but it was not deleted: {reason(error)}"
+    return ""
 
 
 def _is_same(path: str, target: str) -> bool:

@@ -59,7 +59,8 @@ class Checked:
 
     def keep(self, path: str, key: Key, disk: str, whole: Whole) -> None:
         """Keep what was found in a file; *disk* is what :func:`zsofs.disk.disk_of` says of it."""
-        if self._connection is None or time.time_ns() - max(key[1:]) < _RACY_NS:
+        now = time.time_ns()
+        if self._connection is None or any(0 <= now - date < _RACY_NS for date in key[1:3]):
             return
         values = (os.fsencode(path), *key, disk, time.time(), json.dumps(_as_object(whole)))
         try:

@@ -155,9 +155,9 @@ class Original:
         """
         now = os.lstat(self.path)
         if stat.S_ISLNK(now.st_mode):
-            raise InputError("it is a symlink, so nothing was deleted")
+            raise InputError("it is a symlink")
         if (now.st_dev, now.st_ino) != (self.status.st_dev, self.status.st_ino):
-            raise InputError("another file has taken its name, so it was not deleted")
+            raise InputError("another file has taken its name")
         self.check_unchanged()
         os.unlink(self.path)
 
