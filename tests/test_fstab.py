@@ -194,7 +194,7 @@ mount --bind {machine.fstab} /etc/fstab
 /usr/sbin/mount.zsofs '{late}' {point} -o {given} || exit
 ls {point}
 mv {library} '{late}'
-for _ in $(seq 50); do ls {point} 2>/dev/null && break; sleep 0.1; done
+for _ in $(seq 200); do ls {point} 2>/dev/null && break; sleep 0.1; done
 umount {point}
 """
     )

@@ -94,7 +94,7 @@ def test_a_signal_ends_it_with_a_reader_at_work(
     try:
         os.pread(fd, 4096, 0)
         made.daemon.send_signal(number)
-        assert made.daemon.wait(2) == 0
+        assert made.daemon.wait(20) == 0
         assert mounted_at(os.fsencode(made.path)) is None
         with pytest.raises(OSError) as caught:
             os.pread(fd, 4096, 1 << 20)

@@ -357,6 +357,7 @@ def test_what_others_put_into_the_source_can_be_written_too(share: Share) -> Non
     theirs = share.source / "CFG" / "conf_opl.cfg"
     theirs.write_bytes(b"theirs")
     theirs.chmod(0o600)
+    wait_until((share.mount.path / "CFG/conf_opl.cfg").exists, "the file")
     with share.console() as console:
         handle, _ = console.open("\\CFG\\conf_opl.cfg", write=True)
         assert console.read(handle, 0) == b"theirs"
@@ -524,6 +525,7 @@ def test_a_pc_copies_everything(share: Share, tmp_path: Path) -> None:
     put = share.source / "CFG" / "sub" / "SLUS_200.01.cfg"
     put.parent.mkdir(parents=True)
     put.write_bytes(b"Title=Alpha\r\n")
+    wait_until((share.mount.path / "CFG/sub/SLUS_200.01.cfg").exists, "the file")
     done = share.samba.run_client(SHARE, f'lcd "{tmp_path}"; recurse; prompt; mget *')
     assert done.returncode == 0, (done.stdout, done.stderr)
     expected = {path: hashlib.sha256(image).hexdigest() for path, image in IMAGES.items()}

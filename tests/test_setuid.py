@@ -161,7 +161,7 @@ def test_a_signal_ends_it_with_an_open_reader(
         try:
             os.pread(fd, 4096, 0)
             os.kill(found[who], number)
-            wait_until(lambda: not processes_of(point), "the end", 5)
+            wait_until(lambda: not processes_of(point), "the end")
             assert mounted_at(os.fsencode(point)) is None
             with pytest.raises(OSError) as caught:
                 os.pread(fd, 4096, 1 << 19)
@@ -410,6 +410,7 @@ def test_a_loop_that_stands_still_gives_no_sign_of_life(library: Path, tmp_path:
             manager.socket.settimeout(1)  # five times what the watchdog allows
             with pytest.raises(TimeoutError):
                 manager.socket.recv(4096)
+            manager.socket.settimeout(20)
             daemon.send_signal(signal.SIGCONT)
             manager.next("WATCHDOG=1")
             daemon.terminate()

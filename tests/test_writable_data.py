@@ -139,6 +139,7 @@ def a_client(folder: Path, notes: Path) -> "Iterator[subprocess.Popen[bytes]]":
         wait_until(
             lambda: client.poll() is not None or (notes.exists() and notes.stat().st_size > 20_000),
             "the client to write",
+            120,  # some 400 writes that are synced, on whatever disk this is
         )
         yield client
     finally:

@@ -228,7 +228,7 @@ def test_a_deleted_file_is_never_taken_for_a_new_one(
 
 def try_deleted_file(made: Mount) -> None:
     path, below = made.path / "file", made.source / "file"
-    path.touch()
+    os.mknod(path, stat.S_IFREG | 0o644)  # whose handle is closed before this returns
     number, text = below.stat().st_ino, "is to stay"
     with opened(path, os.O_PATH) as fd:  # no handle of ours
         path.unlink()

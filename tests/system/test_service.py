@@ -61,7 +61,10 @@ class Installed:
     def processes(self) -> list[int]:
         """The processes of the service, by number."""
         group = self.show("ControlGroup")
-        find = f"cat $(find /sys/fs/cgroup -path '*{group}/cgroup.procs')"
+        if not group:  # it waits to be started anew
+            return []
+        # Without a failure: one that was found may be gone.
+        find = f"cat $(find /sys/fs/cgroup -path '*{group}/cgroup.procs') || :"
         return sorted({int(pid) for pid in self.machine.run("sh", "-c", find).split()})
 
     def daemon(self) -> int:
@@ -72,6 +75,12 @@ class Installed:
         """What the mount says about itself."""
         said: dict[str, Any] = json.loads(self.machine.run("zsofs", "status", "--json", "/srv/iso"))
         return said
+
+    def away(self) -> float:
+        """For how many seconds it was not there when it was started anew, by systemd's clock."""
+        wait_until(lambda: self.show("ActiveState") == "active", "it to be ready")
+        end, begin = map(self.show, ("ActiveExitTimestampMonotonic", _STAMPS[1]))
+        return (int(begin) - int(end)) / 1e6
 
     def log(self) -> str:
         """What the service, and systemd of it, have said."""
@@ -84,7 +93,7 @@ class Installed:
         try:
             yield
         finally:
-            self.machine.run("systemctl", "stop", "reader")
+            self.machine.try_run("systemctl", "stop", "reader")  # it may have ended by itself
 
     def send(self, signal: str, *processes: int) -> None:
         """Send a signal, where it still can be."""
@@ -142,9 +151,9 @@ def test_the_units_are_without_fault(service: Installed) -> None:
 def test_a_reload_shows_what_is_new(service: Installed) -> None:
     before = service.daemon()
     service.machine.run("systemctl", "reload", GAMES)
-    assert service.show("ActiveState") == "active"
+    wait_until(lambda: service.show("ActiveState") == "active", "its end")
     assert service.daemon() == before
-    assert "Reloaded " in service.log()
+    wait_until(lambda: "Reloaded " in service.log(), "the log")
     # The other way to ask for it; systemd is told the same.
     changed, started = (service.show(name) for name in _STAMPS)
     service.machine.run("zsofs", "reload", "/srv/iso")
@@ -227,15 +236,16 @@ def test_what_the_kernel_keeps_is_counted_once(service: Installed) -> None:
 def test_what_is_killed_is_back_within_five_seconds(service: Installed) -> None:
     machine = service.machine
     before = service.daemon()
-    with service.reading("while :; do cat /srv/iso/*; done >/dev/null 2>&1"):
+    # With a pause after an error, or the reader would keep a processor busy while it is away.
+    with service.reading("while :; do cat /srv/iso/* || sleep 0.1; done >/dev/null 2>&1"):
         service.send("KILL", before)
-        begin = time.monotonic()
-        wait_until(lambda: machine.try_run("zsofs", "status", "/srv/iso").returncode == 0, "it", 5)
-        wait_until(service.is_whole, "the discs", 5)
-        assert time.monotonic() - begin < 5
+        wait_until(lambda: machine.try_run("zsofs", "status", "/srv/iso").returncode == 0, "it")
+        wait_until(service.is_whole, "the discs")
+        assert 0 < service.away() < 5
         assert service.daemon() != before
         service.send("KILL", *service.processes())
-        wait_until(service.is_whole, "the mount to be back", 5)
+        wait_until(service.is_whole, "the mount to be back")
+        assert 0 < service.away() < 5
 
 
 def test_what_hangs_is_started_anew(service: Installed) -> None:
@@ -369,7 +379,9 @@ def test_a_user_with_linger(service: Installed) -> None:
         lambda: " /home/me/iso " in machine.run("cat", "/proc/self/mountinfo"), "the mount", 30
     )
     assert sums(machine, "/home/me/iso", user="me") == service.wanted
-    assert "mine  active  enabled" in machine.run("zsofs", "service", "list", "--user", user="me")
+    listing = ("zsofs", "service", "list", "--user")
+    row = "mine  active  enabled"
+    wait_until(lambda: row in machine.run(*listing, user="me"), "it to be ready")
     machine.run("zsofs", "service", "remove", "--user", "mine", user="me")
     assert machine.run("find", "/home/me", "-name", "*zsofs*", "-path", "*.config*") == ""
     assert " /home/me/iso " not in machine.run("cat", "/proc/self/mountinfo")
