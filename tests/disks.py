@@ -36,6 +36,30 @@ def disk_mounted(image: Path, path: Path, *options: str) -> Iterator[Path]:
         take_down(path)
 
 
+@contextmanager
+def exfat_mounted(folder: Path, path: Path) -> Iterator[Path]:
+    """exFAT, by its FUSE driver: all files are root's, and everybody may write them.
+
+    The kernel's own is not there in every kernel.
+    """
+    image = make_disk(folder / "exfat.img", 64 * MIB, "mkfs.exfat")
+    path.mkdir(exist_ok=True)
+    done = subprocess.run(
+        ["losetup", "--find", "--show", image], capture_output=True, text=True, check=True
+    )
+    device = done.stdout.strip()
+    try:
+        subprocess.run(
+            ["mount.exfat-fuse", "-o", "allow_other,uid=0,gid=0,umask=0", device, path],
+            check=True,
+            capture_output=True,
+        )
+        yield path
+    finally:
+        take_down(path)
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
 def take_down(path: Path) -> None:
     """Unmount what a daemon may have open for a moment yet."""
     wait_until(

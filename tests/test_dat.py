@@ -94,9 +94,10 @@ def test_tracks_of_cds(tmp_path: Path) -> None:
     assert dat.cds_as_long(2048 * 31) == []
     assert dat.cds_of_tracks(2352 * 40) == ["Two"]
     assert dat.cds_of_tracks(2352 * 30) == []
-    assert dat.named("two (track 2)")
-    assert dat.named("DVD")
-    assert not dat.named("Three")
+    assert dat.sizes_of("two (track 2)") == {2352 * 10}
+    assert dat.sizes_of("TWO") == {3, 2352 * 30, 2352 * 10}
+    assert dat.sizes_of("DVD") == {len(IMAGE)}
+    assert dat.sizes_of("Three") == set()
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,14 @@ from tests import writers
 from tests.mounting import DATA
 from tests.packed import zsofs
 from tests.test_disc import PSP_FILES, made, raw
+from tests.test_encoder import Silent
 from zsofs.errors import ZsofsError
 from zsofs.facts import Facts, gather
 from zsofs.makers import maker_of
 from zsofs.names import NOT_PACKED
 from zsofs.original import original
+from zsofs.pack import Care, pack
+from zsofs.packing import PURPOSES
 from zsofs.readers import readers
 
 MANIFEST = json.loads((DATA / "manifest.json").read_text())
@@ -198,6 +201,7 @@ def test_what_each_writer_makes(tmp_path: Path, name: str) -> None:
         (partial(writers.maxcso_zso, shift=3), "maxcso or ziso_compressor"),
         (partial(writers.danixu, lose_last_byte=True), "ziso_compressor 0.7.0"),
         (partial(writers.danixu, block_size=2352), "ziso_compressor"),
+        (partial(writers.danixu, hdl_fix=True), "zsofs or ziso_compressor"),
         (writers.zsoz, "zsofs"),
         (writers.maxcso_cso1, "maxcso"),
         (writers.maxcso_cso2, "maxcso"),
@@ -211,6 +215,32 @@ def test_who_wrote_it(tmp_path: Path, write: writers.Writer, maker: str) -> None
     image = writers.content(2048 * 21, ["text", "mixed", "noise"], 7)
     with original(str(put(tmp_path, "Game.zso", write(image)))) as opened:
         assert maker_of(opened, gather(opened)) == maker
+
+
+@pytest.mark.parametrize("kind", ["text", "noise"])
+@pytest.mark.parametrize("shift", [0, 2])
+def test_who_filled_up_the_last_sector(tmp_path: Path, kind: str, shift: int) -> None:
+    image = writers.content(2048 * 20, ["noise"], 7) + writers.content(2048, [kind], 7)
+    content = writers.danixu(image, shift=shift, hdl_fix=True)
+    assert len(content) % 2048 == 0
+    with original(str(put(tmp_path, "Game.zso", content))) as opened:
+        expected = {"text": "ziso_compressor", "noise": "zsofs or ziso_compressor"}[kind]
+        assert maker_of(opened, gather(opened)) == expected
+        assert gather(opened).remarks == ()
+
+
+@pytest.mark.parametrize("purpose", ["console", "fast"])
+def test_what_zsofs_filled_up(tmp_path: Path, purpose: str) -> None:
+    """Whatever the last byte of the last block is, which is that of what it is packed to."""
+    for last in (0, 1, 87, ord("X"), 89, 255):
+        image = writers.content(2048 * 4, ["text"], 7) + b"text" * 511 + bytes([last] * 4)
+        path = put(tmp_path, "Game.iso", image)
+        with original(str(path)) as opened:
+            pack(
+                opened, str(tmp_path / "Game.zso"), PURPOSES[purpose], Care(replace=True), Silent()
+            )
+        with original(str(tmp_path / "Game.zso")) as opened:
+            assert maker_of(opened, gather(opened)) == "zsofs", last
 
 
 def test_a_short_last_block_tells_who_wrote_it(tmp_path: Path) -> None:

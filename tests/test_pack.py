@@ -176,9 +176,13 @@ def test_what_was_packed_can_be_mounted(tmp_path: Path, source: Path, mount: Mou
 
 
 def test_measuring_writes_nothing(tmp_path: Path) -> None:
-    (tmp_path / "Game.iso").write_bytes(content(3_000_000))
+    (tmp_path / "Game.iso").write_bytes(content(1465 * 2048))
     (measured,) = reports("pack", "--measure", tmp_path / "Game.iso")
     assert os.listdir(tmp_path) == ["Game.iso"]
-    zsofs("pack", "--no-verify", "--no-digests", tmp_path / "Game.iso")
-    assert measured["stored_bytes"] == (tmp_path / "Game.zso").stat().st_size
     assert measured["state"] == "measured"
+    for words in ((), ("--no-verify", "--no-digests"), ("--for", "console")):
+        (measured,) = reports("pack", "--measure", *words, tmp_path / "Game.iso")
+        (packed,) = reports("pack", "--force", *words, tmp_path / "Game.iso")
+        assert measured["stored_bytes"] == packed["stored_bytes"]
+        assert packed["stored_bytes"] == (tmp_path / "Game.zso").stat().st_size
+        assert packed["input_bytes"] == packed["plain_bytes"] == 1465 * 2048

@@ -5,17 +5,26 @@ import pty
 import re
 import shutil
 import subprocess
+import sys
 import termios
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tqdm import tqdm
 
 from tests import writers
 from tests.mounting import DATA, ZSOFS, names
 from tests.packed import image_of, reports, zsofs
+from tests.printed import ROOT
+from zsofs.formats.geometry import Codec
+from zsofs.packing import PURPOSES
+from zsofs.progress import Report, Reporter
 
 IMAGE = writers.content(100_000, ["text", "noise"], 2)
+LINE = r"([^\r\n\x1b|]+) \|[^\r\n|]*\| +(\d+) % [^\r\n]*, ([^\r\n\x1b]*[^\r\n\x1b ])"
+"""A bar: its title, the share that is done, and the note at its end."""
 
 
 @pytest.fixture
@@ -144,14 +153,89 @@ def test_packing_a_zso_anew_in_its_place(tmp_path: Path) -> None:
     assert names(tmp_path) == ["Game.zso"]
 
 
+def test_a_name_in_capitals_is_the_same_place(tmp_path: Path) -> None:
+    path = tmp_path / "GAME.ZSO"
+    path.write_bytes(writers.ziso_py(IMAGE[:98304]))
+    for where in (path, tmp_path):
+        assert "it is packed already" in zsofs("pack", where).stdout
+    assert "it is packed already" in zsofs("pack", tmp_path, "-o", tmp_path).stdout
+    zsofs("pack", "--force", path)
+    assert names(tmp_path) == ["GAME.ZSO"]
+    assert path.read_bytes().startswith(b"ZSOZ")
+    zsofs("pack", path, "-o", f"{tmp_path}/new/")
+    assert names(tmp_path / "new") == ["GAME.zso"]
+    path.rename(tmp_path / "GAME.ISO")
+    assert "is its own name" in zsofs("unpack", tmp_path / "GAME.ISO", code=8).stderr
+
+
 def test_two_inputs_for_one_name(tmp_path: Path) -> None:
     (tmp_path / "Game.iso").write_bytes(IMAGE)
     (tmp_path / "Game.cso").write_bytes(writers.maxcso_cso1(IMAGE[:50_000]))
     for words in ((), ("--force",)):
         done = zsofs("pack", *words, tmp_path, code=8)
-        assert "has just been made from" in done.stderr
+        said = f"{tmp_path}/Game.zso is the copy of {tmp_path}/Game.cso; give -o or rename one"
+        assert said in done.stderr
         assert image_of(tmp_path / "Game.zso") == image_of(tmp_path / "Game.cso")
         (tmp_path / "Game.zso").unlink()
+
+
+@pytest.mark.parametrize("command", ["pack", "unpack"])
+def test_two_inputs_for_one_name_in_the_next_run(tmp_path: Path, command: str) -> None:
+    """Two discs of one size: that the copy of the first one is there says nothing of the other."""
+    other = IMAGE[::-1]
+    for folder, image in (("a", IMAGE), ("b", other)):
+        (tmp_path / folder).mkdir()
+        packed = writers.maxcso_cso1(image) if command == "unpack" else image
+        (tmp_path / folder / "Game.iso").write_bytes(packed)
+    inputs = [tmp_path / folder / "Game.iso" for folder in ("a", "b")]
+    for first in ("MB/s", "is there already"):
+        done = zsofs(command, *inputs, "-o", f"{tmp_path}/out/", code=8)
+        assert first in done.stdout.splitlines()[0]
+        assert f"is the copy of {inputs[0]}; give -o or rename one" in done.stderr
+        (made,) = (tmp_path / "out").iterdir()
+        assert image_of(made) == IMAGE
+
+
+def test_one_input_that_is_named_twice(tmp_path: Path) -> None:
+    source = tmp_path / "Game.iso"
+    source.write_bytes(IMAGE)
+    for states in (["packed", "skipped", "skipped"], ["skipped"] * 3):
+        done = reports("pack", source, f"{tmp_path}/./Game.iso", source)
+        assert [report["state"] for report in done] == states
+    assert [report["state"] for report in reports("pack", tmp_path, source)] == ["skipped"] * 3
+    assert image_of(tmp_path / "Game.zso") == IMAGE
+
+
+def test_measuring_takes_what_packing_would(tmp_path: Path) -> None:
+    (tmp_path / "Game.iso").write_bytes(IMAGE)
+    zsofs("pack", tmp_path / "Game.iso")
+    shutil.copy(DATA / "maxcso-2048.cso", tmp_path / "Other.cso")
+    (tmp_path / "Game.cso").write_bytes(writers.maxcso_cso1(IMAGE[:50_000]))
+    states = {
+        os.path.basename(r["input"]): r["state"]
+        for r in reports("pack", "--measure", tmp_path, code=8)
+    }
+    assert states == {
+        "Game.cso": "failed",
+        "Game.iso": "skipped",
+        "Game.zso": "skipped",
+        "Other.cso": "measured",
+    }
+    named = reports("pack", "--measure", tmp_path / "Game.iso", tmp_path / "Game.zso")
+    assert {r["state"] for r in named} == {"measured"}, "what is named is measured all the same"
+
+
+def test_what_an_input_that_was_packed_had_before(tmp_path: Path) -> None:
+    source = tmp_path / "Game.cso"
+    shutil.copy(DATA / "maxcso-2048.cso", source)
+    for words in (("--measure",), ("--force",)):
+        (report,) = reports("pack", *words, source)
+        assert report["input_bytes"] == source.stat().st_size
+        said = zsofs("pack", *words, source, source.with_suffix(".iso"), code=8).stdout
+        assert re.search(r"1\.47 MB to \d+ kB \(\d+ %\), 531 kB before, ", said), said
+        assert re.search(r"1\.47 MB plain, \d+ kB packed, 531 kB before; 1 failed", said), said
+    assert "before" not in zsofs("unpack", source).stdout
+    assert "before" not in zsofs("pack", "--measure", source.with_suffix(".iso")).stdout
 
 
 def test_a_plain_image_cannot_be_unpacked(tmp_path: Path) -> None:
@@ -159,6 +243,45 @@ def test_a_plain_image_cannot_be_unpacked(tmp_path: Path) -> None:
     done = zsofs("unpack", tmp_path / "Game.zso", code=8)
     assert "it is not packed in any way that zsofs reads" in done.stderr
     assert names(tmp_path) == ["Game.zso"]
+
+
+@pytest.mark.parametrize("name", ["Game.cso", "Game.ZSO", "Game.dax"])
+def test_a_damaged_container_is_not_packed_as_a_plain_disc(tmp_path: Path, name: str) -> None:
+    """A wrong bit in its first bytes, or a page of a web server: only the name tells."""
+    for content in (b"\x00" + writers.maxcso_cso1(IMAGE)[1:], b"<html>no such file</html>", b""):
+        path = tmp_path / name
+        path.write_bytes(content)
+        for words in (("--delete-source", path), ("--force", path), (tmp_path,)):
+            done = zsofs("pack", *words, code=8)
+            assert done.stderr.endswith(
+                f"{path}: its name is that of a packed disc, its beginning is not\n"
+            )
+            assert names(tmp_path) == [name]
+            assert path.read_bytes() == content
+
+
+def test_a_damaged_container_in_a_folder_does_not_stop_the_others(tmp_path: Path) -> None:
+    (tmp_path / "A.cso").write_bytes(b"\x00" + writers.maxcso_cso1(IMAGE)[1:])
+    (tmp_path / "B.iso").write_bytes(IMAGE)
+    summary = zsofs("pack", tmp_path, code=8).stdout.splitlines()[1:]
+    assert "1 failed" in summary[0]
+    assert summary[1] == f"  failed: {tmp_path}/A.cso"
+    assert image_of(tmp_path / "B.zso") == IMAGE
+
+
+@pytest.mark.parametrize("size", [(64 << 30) + 2048, 5 << 40])
+def test_an_image_that_is_larger_than_any_disc(tmp_path: Path, size: int) -> None:
+    """What zsofs would not read is not made."""
+    source = tmp_path / "Game.iso"
+    with source.open("wb") as file:
+        file.truncate(size)
+    for words in ((), ("--no-verify",), ("--measure",), ("--for", "console")):
+        said = zsofs("pack", *words, source, code=8).stderr
+        assert said == (
+            f"zsofs: {source}: its {size} bytes are more than any disc has; 64 GiB are packed at"
+            " most\n"
+        )
+    assert names(tmp_path) == ["Game.iso"]
 
 
 def test_a_container_in_a_container_loses_one_shell(tmp_path: Path) -> None:
@@ -239,6 +362,42 @@ def test_bars_on_a_terminal_only(tmp_path: Path) -> None:
     assert "|" not in _on_a_terminal("pack", "--quiet", "--force", str(tmp_path))
 
 
+def test_the_bar_while_reading_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Eager(Reporter):
+        """Shows each step, however quickly one follows the other."""
+
+        def _bar(self, title: str, total: int, position: int) -> "tqdm[Any]":
+            bar = super()._bar(title, total, position)
+            bar.mininterval, bar.miniters, bar.dynamic_miniters = 0, 0, False
+            return bar
+
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    with open(theirs, "w") as terminal, monkeypatch.context() as patch, suppress(OSError):
+        patch.setattr(sys, "stderr", terminal)
+        with Eager(quiet=False, as_json=False) as bars:
+            bars.begin([("A.iso", 600), ("B.iso", 600)])
+            for name in ("A.iso", "B.iso"):
+                bars.file(name, 1000)
+                for _ in range(2):
+                    bars.advance(500, 250)
+                bars.check()
+                for _ in range(2):
+                    bars.advance(500, 0)
+                bars.tell(Report(name, "copy", "packed", 1000, 500))
+        said = os.read(ours, 65536).decode()
+    os.close(ours)
+    shown: dict[str, list[tuple[int, str]]] = {"A.iso": [], "B.iso": [], "2 files": []}
+    for name, share, note in re.findall(LINE, said):
+        shown[name].append((int(share), note))
+    half = "50 % of it"
+    for name in ("A.iso", "B.iso"):
+        assert [share for share, _ in shown[name]] == [0, 50, 100, 0, 50, 100]
+        assert [note for _, note in shown[name]][1:] == [half, half, *["reading back"] * 3]
+    batch = list(dict.fromkeys(shown["2 files"]))
+    assert batch[1:] == [(25, half), (50, half), (75, half), (100, half)]
+
+
 def _on_a_terminal(*words: str) -> str:
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 100))
@@ -279,6 +438,8 @@ def test_a_name_that_would_be_too_long(tmp_path: Path) -> None:
 def test_oddities_of_the_input_are_said(tmp_path: Path) -> None:
     done = zsofs("pack", DATA / "ziso-compressor.zso", "-o", tmp_path / "a.zso")
     assert "its writer lost the last byte" in done.stderr
+    quiet = zsofs("pack", "-q", DATA / "ziso-compressor.zso", "-o", tmp_path / "b.zso")
+    assert quiet.stdout == quiet.stderr == ""
 
 
 @pytest.mark.parametrize("command", ["pack", "unpack"])
@@ -295,3 +456,24 @@ def test_an_output_that_may_be_a_file_or_a_folder(tmp_path: Path, command: str) 
     (tmp_path / "file").touch()
     zsofs(command, "--force", source, "-o", tmp_path / "file")
     assert (tmp_path / "file").stat().st_size
+
+
+def test_what_for_stands_for_is_said_alike() -> None:
+    """The table of the help and that of the README, and what is done."""
+    said: dict[str, list[str]] = {}
+    for line in (ROOT / "README.md").read_text().splitlines():
+        cells = [cell.strip(" `") for cell in line.strip("|").split("|")]
+        if cells[0] in PURPOSES and len(cells) == 7:
+            packed = round(float(cells[2].removesuffix(" %")))
+            said[cells[0]] = [*cells[1].replace(",", "").split(), f"{packed} %", *cells[3:]]
+    assert list(said) == list(PURPOSES)
+    text = zsofs("pack", "--help").stdout
+    helped = {
+        words[0]: [*words[1:4], " ".join(words[4:6]), *words[6:]]
+        for words in map(str.split, text.splitlines())
+        if words and words[0] in PURPOSES and len(words) == 10
+    }
+    assert helped == said
+    for name, how in PURPOSES.items():
+        codec = {Codec.ZSTD: "zstd", Codec.LZ4: "LZ4"}[how.codec]
+        assert said[name][:3] == [codec, str(how.level), f"{how.block_size >> 10}K"]

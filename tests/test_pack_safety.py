@@ -4,7 +4,6 @@ import hashlib
 import os
 import random
 import re
-import shutil
 import signal
 import subprocess
 import threading
@@ -18,17 +17,20 @@ import pytest
 from tests import writers
 from tests.conftest import MountMaker
 from tests.mounting import ZSOFS, drop_pages, names, wait_for, wait_until
-from tests.packed import image_of, left_in, zsofs
+from tests.packed import image_of, left_in, reports, zsofs
 from zsofs import cli
 from zsofs.errors import InputError
 from zsofs.names import MAX_NAME, is_unfinished, unfinished_name
 from zsofs.original import original
 from zsofs.output import new_file
-from zsofs.pack import Care, pack
+from zsofs.pack import Care, Watcher, pack
 from zsofs.packing import PURPOSES
+from zsofs.unpack import unpack
 
 IMAGE = writers.content(5 << 20, ["text", "noise", "mixed"], 2)
 SHA1 = hashlib.sha1(IMAGE).hexdigest()
+SOURCES = {"pack": "Game.iso", "unpack": "Game.zso"}
+TARGETS = {"pack": "Game.zso", "unpack": "Game.iso"}
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
 
@@ -80,8 +82,14 @@ def check_discs(folder: Path) -> set[str]:
 
 
 def kill_again_and_again(folder: Path, rounds: int, seed: int) -> None:
-    """Pack and unpack on a small disk, killed at random moments, with a copy of the disk then."""
+    """Pack and unpack on a small disk, killed at random moments, with a copy of the disk then.
+
+    The moments are spread over as long as a run takes here, which is learnt on the way, so that
+    most of them come before its end.
+    """
     rng = random.Random(seed)
+    hits = half_finished = 0
+    longest = {True: 0.2, False: 0.2}
     with disk(folder, 24 << 20) as point:
         for number in range(rounds):
             packing, deleting = bool(number & 1), bool(number & 2)
@@ -99,11 +107,16 @@ def kill_again_and_again(folder: Path, rounds: int, seed: int) -> None:
             command += ["--delete-source"] * deleting + ["-q", str(source)]
             killed = rng.choice(SIGNALS)
             pid = start(command)
-            time.sleep(rng.uniform(0, 0.2))
+            time.sleep(rng.uniform(0, longest[packing]))
             copy = folder / "copy.img"
+            was_half_finished = bool(left_in(point))
             os.kill(pid, killed)
-            shutil.copyfile(folder / "disk.img", copy)
+            copy_of_a_moment(folder / "disk.img", copy)
             _, status = os.waitpid(pid, 0)
+            is_hit = os.WIFSIGNALED(status) or os.WEXITSTATUS(status) != 0
+            longest[packing] *= 1.1 if is_hit else 0.7
+            hits += is_hit
+            half_finished += is_hit and was_half_finished
             if not os.WIFSIGNALED(status):
                 assert os.WEXITSTATUS(status) in (0, 130, 143)
                 assert left_in(point) == []
@@ -116,6 +129,21 @@ def kill_again_and_again(folder: Path, rounds: int, seed: int) -> None:
             after = "Game.zso" if packing else "Game.iso"
             assert after in check_discs(point)
             assert left_in(point) == []
+    assert hits >= rounds // 2
+    assert half_finished >= rounds // 20
+
+
+def copy_of_a_moment(image: Path, copy: Path) -> None:
+    """Copy a disk that is in use as it is at one moment, and as a power cut would leave it.
+
+    The copy is a new file each time: while anybody has its loop device open, mount(8) takes that
+    again for the same file, and the kernel has the blocks of the last copy in memory.
+    """
+    content = b""
+    while content != (content := image.read_bytes()):
+        pass
+    copy.unlink(missing_ok=True)
+    copy.write_bytes(content)
 
 
 def _check_copy(folder: Path, copy: Path) -> set[str]:
@@ -174,24 +202,40 @@ def test_an_input_whose_disk_fails(as_root: None, tmp_path: Path) -> None:
         os.truncate(tmp_path / "disk.img", 48 << 20)
 
 
-def test_an_input_that_changes_while_it_is_read(tmp_path: Path) -> None:
-    source = tmp_path / "Game.iso"
-    source.write_bytes(IMAGE)
+def convert(command: str, folder: Path, watcher: Watcher) -> None:
+    """Pack `Game.iso` in a folder, or unpack `Game.zso` there."""
+    source, target = folder / SOURCES[command], str(folder / TARGETS[command])
+    with original(str(source)) as image:
+        if command == "pack":
+            pack(image, target, PURPOSES["mount"], Care(), watcher)
+        else:
+            unpack(image, target, Care(), watcher)
+
+
+def source_of(command: str, folder: Path) -> Path:
+    """Make what :func:`convert` takes."""
+    source = folder / SOURCES[command]
+    source.write_bytes(IMAGE if command == "pack" else PACKED[0])
+    return source
+
+
+@pytest.mark.parametrize("command", SOURCES)
+def test_an_input_that_changes_while_it_is_read(tmp_path: Path, command: str) -> None:
+    source = source_of(command, tmp_path)
 
     class Meddler(Quiet):
         def advance(self, plain: int, stored: int) -> None:
             with source.open("r+b") as file:
                 file.write(b"another")
 
-    how = PURPOSES["mount"]
-    with pytest.raises(InputError, match=r"written to|changed"), original(str(source)) as image:
-        pack(image, str(tmp_path / "Game.zso"), how, Care(), Meddler())
-    assert names(tmp_path) == ["Game.iso"]
+    with pytest.raises(InputError, match=r"written to|changed"):
+        convert(command, tmp_path, Meddler())
+    assert names(tmp_path) == [source.name]
 
 
-def test_an_input_that_was_changed_and_given_its_old_date(tmp_path: Path) -> None:
-    source = tmp_path / "Game.iso"
-    source.write_bytes(IMAGE)
+@pytest.mark.parametrize("command", SOURCES)
+def test_an_input_that_was_changed_and_given_its_old_date(tmp_path: Path, command: str) -> None:
+    source = source_of(command, tmp_path)
     before = source.stat()
 
     class Meddler(Quiet):
@@ -200,13 +244,9 @@ def test_an_input_that_was_changed_and_given_its_old_date(tmp_path: Path) -> Non
                 file.write(b"another")
             os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    how = PURPOSES["mount"]
-    with (
-        pytest.raises(InputError, match="changed while it was read"),
-        original(str(source)) as image,
-    ):
-        pack(image, str(tmp_path / "Game.zso"), how, Care(), Meddler())
-    assert names(tmp_path) == ["Game.iso"]
+    with pytest.raises(InputError, match="changed while it was read"):
+        convert(command, tmp_path, Meddler())
+    assert names(tmp_path) == [source.name]
 
 
 class Quiet:
@@ -236,6 +276,30 @@ def test_a_disk_that_gives_back_other_bytes(tmp_path: Path) -> None:
         with original(str(source)) as image, pytest.raises(InputError, match="may be failing"):
             pack(image, target, how, Care(), Quiet(tmp_path))
         assert names(tmp_path) == ["Game.iso"]
+    source.unlink()
+    source_of("unpack", tmp_path)
+    with pytest.raises(InputError, match="may be failing: its SHA-1 is"):
+        convert("unpack", tmp_path, Quiet(tmp_path))
+    assert names(tmp_path) == ["Game.zso"]
+
+
+@pytest.mark.parametrize("key", ["zsofs", "header", "index_crc32", "crc32", "md5", "sha1"])
+def test_a_disk_that_gives_back_another_seal(tmp_path: Path, key: str) -> None:
+    """Each value of it is what `zsofs verify` will go by."""
+    source = tmp_path / "Game.iso"
+    source.write_bytes(IMAGE)
+
+    class Meddler(Quiet):
+        def check(self) -> None:
+            (unfinished,) = tmp_path.glob(".*.part")
+            content = unfinished.read_bytes()
+            at = content.rindex(b'"%s":"' % key.encode()) + len(key) + 4
+            other = b"1" if content[at : at + 1] == b"0" else b"0"
+            unfinished.write_bytes(content[:at] + other + content[at + 1 :])
+
+    with original(str(source)) as image, pytest.raises(InputError, match="may be failing"):
+        pack(image, str(tmp_path / "Game.zso"), PURPOSES["mount"], Care(), Meddler())
+    assert names(tmp_path) == ["Game.iso"]
 
 
 def test_what_is_read_back_comes_from_the_disk(tmp_path: Path) -> None:
@@ -380,9 +444,19 @@ def test_a_mount_never_shows_what_is_half_written(
 def test_a_delete_that_must_not_be(tmp_path: Path) -> None:
     (tmp_path / "Real.iso").write_bytes(IMAGE)
     (tmp_path / "Link.iso").symlink_to("Real.iso")
-    done = zsofs("pack", "--delete-source", tmp_path / "Link.iso", code=8)
-    assert "it is a symlink" in done.stderr
-    assert names(tmp_path) == ["Link.iso", "Link.zso", "Real.iso"]
+    (tmp_path / "Other.iso").write_bytes(IMAGE)
+    inputs = tmp_path / "Link.iso", tmp_path / "Other.iso"
+    done = zsofs("pack", "--delete-source", *inputs, code=8)
+    assert "but it was not deleted: it is a symlink" in done.stderr
+    assert names(tmp_path) == ["Link.iso", "Link.zso", "Other.zso", "Real.iso"]
+    assert f"{tmp_path}/Link.iso -> {tmp_path}/Link.zso: 5.24 MB to " in done.stdout
+    summary = done.stdout.splitlines()[-2:]
+    assert summary[0].startswith("2 files packed, 10.5 MB plain")
+    assert summary[1] == f"  kept: {tmp_path}/Link.iso"
+    (report,) = reports("pack", "--force", "--delete-source", tmp_path / "Link.iso", code=8)
+    assert report["state"] == "packed"
+    assert report["stored_bytes"] == (tmp_path / "Link.zso").stat().st_size
+    assert "it is a symlink" in report["error"]
     with original(str(tmp_path / "Real.iso")) as image:
         with suppress(FileNotFoundError):
             (tmp_path / "Real.iso").rename(tmp_path / "moved.iso")

@@ -11,7 +11,9 @@ import subprocess
 import termios
 import time
 import zlib
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,14 @@ from hypothesis import given, settings
 
 from tests import writers
 from tests.checks import DAT_NAME, dat_of, result, results, rom
+from tests.disks import make_disk, take_down
 from tests.mounting import DATA, ZSOFS, wait_until
 from tests.packed import reports, zsofs
 from tests.test_catalog import cache_home as cache_home
 from tests.test_disc import PSP_FILES, made, raw
 from tests.test_messages import refused
+from zsofs import disk
+from zsofs.checked import open_checked
 from zsofs.dat import Dat, load
 from zsofs.original import original
 
@@ -167,6 +172,24 @@ def test_a_damaged_disc_under_the_right_name_is_not(tmp_path: Path, dat: Path) -
         "no DAT has it: the game of that name has other bytes there, so it may be damaged"
     )
     assert result(path.rename(tmp_path / "Game.zso"), load(dat)).verdict.reason == "no DAT has it"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (-1000, "1000 bytes more there, so the end may be missing"),
+        (-32 << 10, "32768 bytes more there, so the end may be missing"),
+        (2048, "2048 bytes fewer there, so the end may have been filled up"),
+        ((32 << 10) + 1, "other bytes there, so it may be damaged"),
+    ],
+)
+def test_a_disc_with_another_end_than_that_of_its_name(
+    tmp_path: Path, dat: Path, change: int, why: str
+) -> None:
+    image = IMAGES["ps2"][: len(IMAGES["ps2"]) + min(change, 0)] + bytes(max(change, 0))
+    found = result(put(tmp_path / f"{GAMES['ps2']}.iso", image), load(dat)).verdict
+    assert found.state == "unknown"
+    assert found.reason == f"no DAT has it: the game of that name has {why}"
 
 
 def test_an_unknown_disc_that_is_as_it_was_packed(tmp_path: Path, dat: Path) -> None:
@@ -396,6 +419,14 @@ def test_what_is_bad_or_fresh_is_not_kept(tmp_path: Path, cache_home: Path) -> N
     assert checked_rows(cache_home) == 0
 
 
+def test_a_date_to_come_does_not_make_a_file_fresh(library: Path) -> None:
+    path = library / "a" / "Okami.zso"
+    os.utime(path, (2**32, 2**32))
+    age(path)
+    assert read_before(reports("verify", path)) == {"Okami.zso": False}
+    assert read_before(reports("verify", path)) == {"Okami.zso": True}
+
+
 def test_another_file_under_the_name_is_not_believed(library: Path) -> None:
     one, other = library / "a" / "Okami.zso", library / "b" / "Other.zso"
     put(other, writers.maxcso_zso(IMAGES["psp"]))
@@ -404,6 +435,51 @@ def test_another_file_under_the_name_is_not_believed(library: Path) -> None:
     other.replace(one)
     (found,) = reports("verify", one)
     assert found["sha1"] == hashlib.sha1(IMAGES["psp"]).hexdigest()
+
+
+@contextmanager
+def exfat_mounted(image: Path, point: Path) -> Iterator[str]:
+    """exFAT, which keeps no change times, by its FUSE driver; the path of its device."""
+    point.mkdir(exist_ok=True)
+    run = partial(subprocess.run, check=True, capture_output=True, text=True)
+    device = run(["losetup", "--find", "--show", image]).stdout.strip()
+    try:
+        run(["mount.exfat-fuse", device, point])
+        yield device
+    finally:
+        take_down(point)
+        run(["losetup", "--detach", device])
+
+
+@pytest.mark.parametrize("by_uuid", [False, True])
+def test_a_backup_disk_at_the_same_place_is_read(
+    as_root: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache_home: Path, by_uuid: bool
+) -> None:
+    """With a copy of the same size and dates, which is damaged."""
+    links, point = tmp_path / "by-uuid", tmp_path / "point"
+    links.mkdir()
+    monkeypatch.setattr(disk, "_BY_UUID", links)
+    zsofs("pack", DATA / "ps2.iso", "-o", tmp_path / "Game.zso")
+    content = bytearray((tmp_path / "Game.zso").read_bytes())
+    images = [make_disk(tmp_path / f"{name}.img", 16 << 20, "mkfs.exfat") for name in "AB"]
+    for image in images:
+        with exfat_mounted(image, point):
+            put(point / "Game.zso", bytes(content))
+            os.utime(point / "Game.zso", (1_600_000_000, 1_600_000_000))
+        content[len(content) // 2] ^= 1
+    keys, found = [], []
+    for image in (images[0], images[0], images[1]):
+        with exfat_mounted(image, point) as device, closing(open_checked()) as checked:
+            if by_uuid:
+                (links / f"UUID-of-{image.stem}").symlink_to(device)
+            status = (point / "Game.zso").stat()
+            keys.append((status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+            found += results(point / "Game.zso", checked=checked)
+        for link in links.iterdir():
+            link.unlink()
+    assert len(set(keys)) == 1, "only the disk is another one"
+    assert [one.verdict.state for one in found] == ["sealed", "sealed", "bad"]
+    assert [bool(one.checked_at) for one in found] == [False, by_uuid, False]
 
 
 @pytest.mark.parametrize("content", [b"no database", b"", b"SQLite format 3\0" + bytes(5000)])

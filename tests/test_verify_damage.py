@@ -5,8 +5,10 @@ import os
 import random
 import re
 import struct
+import subprocess
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from hypothesis import strategies as st
 
 from tests import writers
 from tests.checks import Listener, result
-from tests.mounting import DATA
+from tests.disks import MIB, disk_mounted, make_ext4
+from tests.mounting import DATA, drop_pages
 from tests.packed import reports, zsofs
 from tests.test_catalog import cache_home as cache_home
 from tests.test_disc import made
@@ -161,6 +164,102 @@ def test_quick_is_never_stricter_than_reading_it_all(tmp_path: Path, name: str) 
         path.write_bytes(changed)
         if result(path, quick=True).verdict.state == "bad":
             assert result(path).verdict.state == "bad"
+
+
+# A disk that fails
+
+
+def fsync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    os.fsync(fd)
+    os.close(fd)
+
+
+@contextmanager
+def failing(folder: Path, content: bytes, name: str, readable: int) -> Iterator[Path]:
+    """A file on a disk of which only the file's first bytes, *readable* of them, can be read."""
+    image = make_ext4(folder / "disk.img", 24 * MIB)
+    with disk_mounted(image, folder / "disk") as point:
+        path = put(point / name, content)
+        fsync(path)
+        done = subprocess.run(
+            ["filefrag", "-v", "-b1", path], capture_output=True, text=True, check=True
+        )
+        (begin,) = re.findall(r"^ +0: +0\.\. +\d+: +(\d+)\.\.", done.stdout, re.M)
+        assert done.stdout.endswith("1 extent found\n"), done.stdout
+        drop_pages(path)
+        size = image.stat().st_size
+        os.truncate(image, int(begin) + readable)
+        try:
+            yield path
+        finally:
+            os.truncate(image, size)
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("block_size", [2048, 16384])
+def test_a_disk_that_fails_in_the_middle_of_a_packed_disc(tmp_path: Path, block_size: int) -> None:
+    content = writers.zsoz(PS2, block_size=block_size)
+    count = -(-len(PS2) // block_size)
+    begins = entries_of(content, count)
+    readable = begins[260 * SECTOR // block_size] // 4096 * 4096
+    bad = [number for number in range(count) if begins[number + 1] > readable]
+    with failing(tmp_path, content, "Game.zso", readable) as path:
+        (found,) = reports("verify", path, code=9)
+        line = zsofs("verify", path, code=9).stdout
+    assert found["state"] == "bad"
+    assert found["reason"] == (
+        f"block {bad[0]} at file offset {begins[bad[0]]}: it cannot be read: Input/output error"
+    )
+    damage = found["damage"]
+    assert damage["bad_blocks"] == len(bad)
+    assert damage["first_block"] == bad[0]
+    assert damage["file_offset"] == begins[bad[0]]
+    assert damage["image_offset"] == bad[0] * block_size
+    assert "/DATA/MOVIE.PSS" in damage["files"]
+    assert f"; that is offset {bad[0] * block_size} of the image, in /DATA/MOVIE.PSS" in line
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize(
+    ("readable", "where"), [(210 * SECTOR, "in /DATA/MOVIE.PSS"), (2 * SECTOR, "where no file")]
+)
+def test_a_disk_that_fails_in_the_middle_of_a_plain_disc(
+    tmp_path: Path, readable: int, where: str
+) -> None:
+    with failing(tmp_path, PS2, "Game.iso", readable) as path:
+        (found,) = reports("verify", path, code=9)
+        line = zsofs("verify", path, code=9).stdout
+    assert found["state"] == "bad"
+    assert found["damage"]["bad_blocks"] == 0
+    assert found["damage"]["first_block"] is None
+    assert found["damage"]["file_offset"] == found["damage"]["image_offset"] == readable
+    said = f"bad, it cannot be read at {readable}: Input/output error; that is {where}"
+    assert said in line
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_disk_that_goes_away_while_it_is_read(tmp_path: Path) -> None:
+    """Then nothing is known of the disc; it is not called bad."""
+
+    class Puller(Listener):
+        def advance(self, plain: int, stored: int) -> None:
+            drop_pages(path)
+            os.truncate(image, 0)
+
+    content = random.Random(1).randbytes(32 * MIB)
+    for name, data in (("Game.iso", content), ("Game.zso", writers.zsoz(content))):
+        image = make_ext4(tmp_path / f"{name}.img", 64 * MIB)
+        with disk_mounted(image, tmp_path / f"{name}.mnt") as point:
+            path = put(point / name, data)
+            fsync(path)
+            drop_pages(path)
+            listener = Puller()
+            Batch(Wish([str(path)]), listener, Checked(None)).run()
+            os.truncate(image, 64 * MIB)
+        (found,) = listener.results
+        assert found.verdict.state == "unreadable"
+        assert re.fullmatch(r"it cannot be read at \d+: Input/output error", found.verdict.reason)
 
 
 # Every bit

@@ -102,7 +102,7 @@ exit codes:
   5  the system does not let us mount (no FUSE, or no right to it)
   6  a mount could not be taken down
   7  no mount answers there
-  8  something could not be read, packed or unpacked; the messages say what
+  8  something could not be read, packed, unpacked or printed; the messages say what
   9  `zsofs verify` found something bad
   10  `zsofs verify` found nothing bad, but not every disc in the DATs
   11  systemd could not do it, or there is no such service

@@ -7,6 +7,8 @@ from typing import Any, Self, TextIO
 
 from tqdm import tqdm
 
+from zsofs.errors import PrintError
+from zsofs.printing import complain, print_nowhere
 from zsofs.tables import printable
 
 _FORM = "{desc} |{bar}| {percentage:3.0f} % {rate_fmt}, {remaining} left{postfix}"
@@ -14,11 +16,16 @@ _LONGEST_NAME = 30
 
 
 class Bars:
-    """The bars; without a terminal there are none, and lines are printed all the same."""
+    """The bars; without a terminal there are none, and lines are printed all the same.
+
+    Attributes:
+        unprinted: why some lines could not be printed, other than that nobody read them.
+    """
 
     _interrupted = "nothing half-finished is left"
 
     def __init__(self, *, quiet: bool) -> None:
+        self.unprinted: PrintError | None = None
         self._quiet = quiet
         self._bars = not quiet and sys.stderr.isatty()
         self._file_bar: tqdm[Any] | None = None
@@ -27,6 +34,7 @@ class Bars:
         self._path = ""
         self._plain = self._taken = self._made = 0
         self._moved = self._all_taken = self._all_made = 0
+        self._reading_back = False
 
     def __enter__(self) -> Self:
         tqdm.monitor_interval = 0  # no thread of its own
@@ -44,7 +52,7 @@ class Bars:
         if kind is None:
             self._sum_up()
         elif not self._quiet and not issubclass(kind, Exception):
-            print(f"zsofs: interrupted; {self._interrupted}", file=sys.stderr)
+            complain(f"zsofs: interrupted; {self._interrupted}")
 
     def begin(self, inputs: Sequence[tuple[str, int]]) -> None:
         """The inputs that are to come, and the sizes of their files in bytes."""
@@ -57,6 +65,7 @@ class Bars:
         """Work on a file begins, whose image has *plain* bytes."""
         self._path, self._plain = path, plain
         self._taken = self._made = self._moved = 0
+        self._reading_back = False
         if self._bars:
             name = printable(path.rpartition("/")[2])
             if len(name) > _LONGEST_NAME:
@@ -79,12 +88,14 @@ class Bars:
 
     def advance(self, plain: int, stored: int) -> None:
         """See :class:`zsofs.pack.Watcher`."""
-        self._taken += plain
-        self._made += stored
+        if not self._reading_back:  # which makes nothing, so no share changes
+            self._taken += plain
+            self._made += stored
         if self._file_bar is not None:
-            _show_share(self._file_bar, self._made, self._taken)
+            if not self._reading_back:
+                _show_share(self._file_bar, self._made, self._taken)
             self._file_bar.update(plain)
-        if self._batch_bar is not None and self._taken <= self._plain:
+        if self._batch_bar is not None and not self._reading_back:
             self._all_taken += plain
             self._all_made += stored
             _show_share(self._batch_bar, self._all_made, self._all_taken)
@@ -92,6 +103,7 @@ class Bars:
 
     def check(self) -> None:
         """See :class:`zsofs.pack.Watcher`."""
+        self._reading_back = True
         if self._file_bar is not None:
             self._file_bar.set_postfix_str("reading back", refresh=False)
             self._file_bar.reset()
@@ -115,10 +127,18 @@ class Bars:
             self._file_bar = None
 
     def _print(self, text: str, stream: TextIO) -> None:
-        if self._bars:
-            tqdm.write(text, file=stream)
-        else:
-            print(text, file=stream, flush=True)
+        """Print a line; if it cannot be printed, the batch goes on all the same."""
+        try:
+            if self._bars:
+                tqdm.write(text, file=stream)
+                stream.flush()
+            else:
+                print(text, file=stream, flush=True)
+        except OSError as error:
+            print_nowhere(stream)
+            if self.unprinted is None and not isinstance(error, BrokenPipeError):
+                self.unprinted = PrintError(error)
+                complain(f"zsofs: {self.unprinted}")
 
     def _sum_up(self) -> None:
         """Say how the batch went, when all of it is done."""

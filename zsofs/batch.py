@@ -11,7 +11,7 @@ from types import FrameType
 
 from zsofs.digests import Digests
 from zsofs.errors import InputError, UsageError, ZsofsError, reason
-from zsofs.names import has_disc_ending, is_packed_name
+from zsofs.names import NOT_PACKED, has_disc_ending, is_packed_name
 from zsofs.original import Original, original
 from zsofs.output import sync_folder
 from zsofs.pack import Care, Outcome, measure, pack
@@ -102,14 +102,22 @@ def run(wish: Wish, reporter: Reporter) -> int:
         reporter.begin([(job.path, _size_of(job.path)) for job in inputs.jobs])
         for job in inputs.jobs:
             batch.do(job)
-    return InputError.exit_code if reporter.failed else 0
+    return InputError.exit_code if reporter.failed or reporter.unprinted else 0
 
 
 @dataclass(slots=True)
 class _Batch:
+    """One run.
+
+    Attributes:
+        made: the inputs of the files that it has made, by the real paths of these.
+        kept: the same of those that were there already.
+    """
+
     wish: Wish
     reporter: Reporter
     made: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
 
     def do(self, job: Job) -> None:
         """One input, whatever becomes of it."""
@@ -118,18 +126,17 @@ class _Batch:
         try:
             with original(job.path) as image:
                 report.target = target = self._target(job, image)
-                report.plain = image.size
+                report.plain, report.before = image.size, image.status.st_size
                 self._check_target(job, image, target)
                 self.reporter.file(job.path, image.size)
                 outcome = self._convert(image, target)
                 self.made[os.path.realpath(target)] = job.path
                 if self.wish.delete_source and not _is_same(job.path, target):
-                    image.remove()
-                    sync_folder(os.path.dirname(job.path))
+                    report.error = _not_deleted(image)
             report.state = self._done
             report.stored = outcome.size if self.wish.packing else image.status.st_size
             report.digests = outcome.digests
-            report.remarks = image.remarks
+            report.remarks = (*image.remarks, *outcome.remarks)
         except _Skipped as why:
             report.state, report.error = "skipped", str(why)
         except BrokenPipeError:
@@ -149,16 +156,21 @@ class _Batch:
         wish, watcher = self.wish, self.reporter
         if wish.packing is None:
             if target == STANDARD_OUTPUT:
+                if sys.__stdout__ is None:
+                    raise InputError("standard output is closed; give a file with -o")
                 return pour(image, sys.stdout.fileno(), watcher)
             return unpack(image, target, wish.care, watcher)
         if wish.measure:
-            return Outcome(measure(image, wish.packing, watcher), Digests())
+            return Outcome(measure(image, wish.packing, wish.care, watcher), Digests())
         return pack(image, target, wish.packing, wish.care, watcher)
 
     def _target(self, job: Job, image: Original) -> str:
         if job.exact:
             return job.base
-        return job.base + (".zso" if self.wish.packing else image.ending)
+        target = job.base + (".zso" if self.wish.packing else image.ending)
+        own = job.base + os.path.splitext(job.path)[1]
+        # GAME.ZSO is where its copy would be, although the disk may tell it from GAME.zso.
+        return own if own.lower() == target.lower() and _is_same(job.path, own) else target
 
     def _check_target(self, job: Job, image: Original, target: str) -> None:
         """See that the copy may be made.
@@ -170,9 +182,12 @@ class _Batch:
         wish = self.wish
         if wish.packing is None and image.disc is None:
             raise InputError("it is not packed in any way that zsofs reads")
+        if wish.packing and image.disc is None and is_packed_name(os.fsencode(job.path)):
+            # As the plain image of another container its damage would look like a whole disc.
+            raise InputError(NOT_PACKED)
         if job.found and wish.packing and image.disc is None and not _looks_like_disc(job, image):
             raise _Skipped("it is no disc image")
-        if target == STANDARD_OUTPUT or wish.measure:
+        if target == STANDARD_OUTPUT or (wish.measure and not job.found):
             return
         self._check_name(job, image, target)
 
@@ -181,15 +196,19 @@ class _Batch:
         wish = self.wish
         if os.path.realpath(job.path) in self.made:
             raise _Skipped("it has just been made")
-        other = self.made.get(os.path.realpath(target))
-        if other is not None:
-            raise InputError(f"{target} has just been made from {other}; give -o or rename one")
+        place = os.path.realpath(target)
+        other = self.made.get(place) or self.kept.get(place)
+        if other is not None and not _is_same(job.path, target):
+            if _is_same(job.path, other):
+                raise _Skipped(f"{target} is there already")
+            raise InputError(f"{target} is the copy of {other}; give -o or rename one")
         if not os.path.lexists(target):
             return
         if _is_same(job.path, target):
             _check_in_place(wish, target)
         elif not wish.care.replace:
             if _is_whole_copy(image, target, packed=wish.packing is not None):
+                self.kept[place] = job.path
                 kept = "; the source was kept" if wish.delete_source else ""
                 raise _Skipped(f"{target} is there already{kept}")
             raise InputError(f"{target} exists and is not a newer copy of it; --force replaces it")
@@ -205,6 +224,16 @@ def _check_in_place(wish: Wish, target: str) -> None:
         raise _Skipped("it is packed already; --force packs it anew")
     if not wish.care.verify:
         raise InputError("its copy would replace it unchecked; leave --no-verify away")
+
+
+def _not_deleted(image: Original) -> str:
+    """Delete an input whose copy is there; why that could not be done, empty if it was."""
+    try:
+        image.remove()
+        sync_folder(os.path.dirname(image.path))
+    except (OSError, ZsofsError) as error:
+        return f"its copy is there and whole, but it was not deleted: {reason(error)}"
+    return ""
 
 
 def _is_same(path: str, target: str) -> bool:

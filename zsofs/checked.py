@@ -19,14 +19,14 @@ from zsofs.verdict import Whole
 
 log = logging.getLogger(__name__)
 
-_VERSION = 1
+_VERSION = 2
 """Raised whenever a row comes to mean something else, or a file would be judged differently."""
 
 _RACY_NS = 2_000_000_000
 """What changed so recently is not kept: another change within the same tick of a file system's
 clock, two seconds on FAT, would not show in its times."""
 
-_COLUMNS = "size, mtime_ns, ctime_ns, checked_at, whole"
+_COLUMNS = "size, mtime_ns, ctime_ns, disk, checked_at, whole"
 _DESIGN = Design(
     0x7A736F76,
     _VERSION,
@@ -43,29 +43,30 @@ class Checked:
         self._connection = connection
         self._file = file
 
-    def find(self, path: str, key: Key) -> tuple[Whole, float] | None:
+    def find(self, path: str, key: Key, disk: str) -> tuple[Whole, float] | None:
         """What was found in this very content of a file, and when; None if that is not known."""
         if self._connection is None:
             return None
         query = f"SELECT {_COLUMNS} FROM file WHERE path = ?"
         try:
             row = self._connection.execute(query, (os.fsencode(path),)).fetchone()
-            if row is None or row[:3] != key:
+            if row is None or row[:4] != (*key, disk):
                 return None
-            return _whole(json.loads(row[4])), float(row[3])
+            return _whole(json.loads(row[5])), float(row[4])
         except (sqlite3.Error, ValueError, TypeError, KeyError, AttributeError) as error:
             log.info("what was checked before cannot be read from %s: %s", self._file, error)
             return None
 
-    def keep(self, path: str, key: Key, whole: Whole) -> None:
-        """Keep what was found in a file."""
-        if self._connection is None or time.time_ns() - max(key[1:]) < _RACY_NS:
+    def keep(self, path: str, key: Key, disk: str, whole: Whole) -> None:
+        """Keep what was found in a file; *disk* is what :func:`zsofs.disk.disk_of` says of it."""
+        now = time.time_ns()
+        if self._connection is None or any(0 <= now - date < _RACY_NS for date in key[1:3]):
             return
-        values = (os.fsencode(path), *key, time.time(), json.dumps(_as_object(whole)))
+        values = (os.fsencode(path), *key, disk, time.time(), json.dumps(_as_object(whole)))
         try:
             with self._connection:
                 self._connection.execute(
-                    f"INSERT OR REPLACE INTO file (path, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",
+                    f"INSERT OR REPLACE INTO file (path, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
                     values,
                 )
         except (sqlite3.Error, OverflowError, UnicodeError) as error:

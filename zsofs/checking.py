@@ -1,19 +1,29 @@
 """Whether one image is whole: its header and index, every block, and the seal it may carry."""
 
+import os
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 
 from zsofs._index import scan
 from zsofs.digests import Digests, digester
-from zsofs.errors import BlockError, InputError
-from zsofs.formats.geometry import Geometry, Rule
+from zsofs.errors import BlockError, InputError, UnreadableError
+from zsofs.formats.geometry import Rule
+from zsofs.formats.indexed import entry_offset
 from zsofs.original import Original
 from zsofs.places import files_at
 from zsofs.stream import Chunk, chunk_size, cores, stream
 
 _PLAIN_BLOCK = 2048
 """Of a plain image, which has no blocks; it only decides how much is read at once."""
+
+_PAGE = 4096
+"""Bytes of a file's beginning that tell whether its disk is there."""
+
+_Bad = BlockError | UnreadableError
+"""A block that is bad, or a place of a plain image that cannot be read."""
 
 _SLICE = 1 << 20
 """Bytes of an index that are read at once for its checksum."""
@@ -25,7 +35,7 @@ class Damage:
 
     Attributes:
         reason: a sentence; of the first bad block, where there is one.
-        bad: how many blocks are bad; 0 where it is no block that is.
+        bad: how many blocks are bad; 0 where it is no block that is, as in a plain image.
         block: number of the first bad one.
         file_offset: where its stored bytes begin in the file; -1 if that is not known.
         image_offset: where its plain bytes begin in the image.
@@ -78,7 +88,7 @@ def check(image: Original, advance: Callable[[int], None], *, quick: bool) -> Ou
         return Outcome(damage or _damaged_seal(image), remarks=(*image.remarks, *remarks))
     digests, first, bad = _read(image, advance)
     if found is not None and found.first_bad is not None:
-        if first is None or found.first_bad.block < first.block:
+        if not isinstance(first, BlockError) or found.first_bad.block < first.block:
             first = found.first_bad
         bad = max(bad, found.bad)
     if first is not None:
@@ -91,10 +101,11 @@ def check(image: Original, advance: Callable[[int], None], *, quick: bool) -> Ou
     )
 
 
-def _read(
-    image: Original, advance: Callable[[int], None]
-) -> tuple[Digests, BlockError | None, int]:
-    """Read all of an image: its checksums, the first bad block, and how many of them there are."""
+def _read(image: Original, advance: Callable[[int], None]) -> tuple[Digests, _Bad | None, int]:
+    """Read all of an image: its checksums, the first bad block, and how many of them there are.
+
+    What the disk does not give back is as bad as what cannot be decoded.
+    """
     block_size = image.geometry.block_size if image.geometry else _PLAIN_BLOCK
     done = 0
     try:
@@ -106,9 +117,8 @@ def _read(
                 done = chunk.offset + len(chunk.plain)
                 advance(len(chunk.plain))
         return taker.result(), None, 0
-    except BlockError:
-        assert image.geometry is not None
-        first, bad = _count(image, image.geometry, done, advance)
+    except (BlockError, UnreadableError):
+        first, bad = _count(image, block_size, done, advance)
     if first is None:
         raise InputError(
             "a block could be decoded at the second try only; this machine's memory or the disk is"
@@ -118,38 +128,91 @@ def _read(
 
 
 def _count(
-    image: Original, geometry: Geometry, begin: int, advance: Callable[[int], None]
-) -> tuple[BlockError | None, int]:
-    """The first bad block from the offset *begin* on, and how many there are from there on."""
-    size = chunk_size(geometry.block_size, geometry.size)
+    image: Original, block_size: int, begin: int, advance: Callable[[int], None]
+) -> tuple[_Bad | None, int]:
+    """The first bad block from the offset *begin* on, and how many there are from there on.
+
+    Of a plain image the first place is enough: a disk may try for seconds at each.
+    """
+    size = chunk_size(block_size, image.size)
     out = memoryview(bytearray(size))
-    first, bad = None, 0
-    for offset in range(begin, geometry.size, size):
-        length = min(size, geometry.size - offset)
+    first: _Bad | None = None
+    bad = 0
+    for offset in range(begin, image.size, size):
+        length = min(size, image.size - offset)
         try:
             image.read_into(offset, out[:length])
         except BlockError:
-            for error in _bad_blocks(image, geometry.block_size, offset, out[:length]):
-                first = first or error
-                bad += 1
+            errors = list(_bad_blocks(image, block_size, offset, out[:length]))
+        except UnreadableError as error:
+            with _page_by_page(image.source.fd):
+                _check_disk(image, error)
+                found = _bad_blocks(image, block_size, offset, out[:length])
+                errors = list(islice(found, None if image.geometry else 1))
+        else:
+            errors = []
+        first = first or next(iter(errors), None)
+        bad += len(errors)
+        if first is not None and image.geometry is None:
+            break
         advance(length)
     return first, bad
 
 
-def _bad_blocks(
-    image: Original, block_size: int, begin: int, out: memoryview
-) -> "list[BlockError]":
-    errors = []
+def _bad_blocks(image: Original, block_size: int, begin: int, out: memoryview) -> Iterator[_Bad]:
     for at in range(0, len(out), block_size):
         try:
             image.read_into(begin + at, out[at : at + block_size])
         except BlockError as error:
-            errors.append(error)
-    return errors
+            yield error
+        except UnreadableError as error:
+            yield _as_block(image, (begin + at) // block_size, error)
 
 
-def _at(image: Original, error: BlockError, bad: int) -> Damage:
+@contextmanager
+def _page_by_page(fd: int) -> Iterator[None]:
+    """Have the kernel forget a file, and read no more of it than is asked for.
+
+    What it reads at once fails as a whole, and so does each part of it as long as it is remembered.
+    """
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    try:
+        yield
+    finally:
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_NORMAL)
+
+
+def _check_disk(image: Original, error: UnreadableError) -> None:
+    """See whether the disk is there at all: if it has gone, nothing is known of the image.
+
+    Raises:
+        UnreadableError: the file's beginning, which could be read before, cannot be read now.
+    """
+    try:
+        image.source.read_at(0, _PAGE)
+    except OSError:
+        raise error from None
+
+
+def _as_block(image: Original, number: int, error: UnreadableError) -> _Bad:
+    """The error as one of the block with this number, where the image has blocks."""
+    geometry = image.geometry
+    if geometry is None:
+        return error
+    offset = -1
+    with suppress(OSError):  # then it is the index that cannot be read
+        entry = image.source.read_at(geometry.index_offset + 4 * number, 4)
+        offset = entry_offset(int.from_bytes(entry, "little"), geometry.shift)
+    return BlockError(number, offset, f"it cannot be read: {error.why}")
+
+
+def _at(image: Original, error: _Bad, bad: int) -> Damage:
     """The damage of which *error* is the first bad block."""
+    if isinstance(error, UnreadableError):
+        end = min(error.offset + _PLAIN_BLOCK, image.size)
+        files = files_at(image.read, image.size, error.offset, end, raw_cd=image.raw_cd)
+        return Damage(str(error), file_offset=error.offset, image_offset=error.offset, files=files)
     assert image.geometry is not None
     begin = error.block * image.geometry.block_size
     end = min(begin + image.geometry.block_size, image.size)

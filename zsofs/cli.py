@@ -4,7 +4,6 @@ What is heavy to import is imported where it is used, so that ``zsofs --version`
 """
 
 import argparse
-import io
 import os
 import shlex
 import sys
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from zsofs import arguments, mount_helper
 from zsofs.errors import FileError, ZsofsError
+from zsofs.printing import open_streams, print_nowhere, say
 
 if TYPE_CHECKING:
     from zsofs.keeper import Held
@@ -38,37 +38,23 @@ def main(words: Sequence[str] | None = None) -> int:
         "verify": _verify,
         "service": _service,
     }
-    _open_standard_streams()
+    open_streams()
     try:
         if words is None and mount_helper.is_called(sys.argv[0]):
             return mount_helper.run(sys.argv[1:], _mount)
-        options = arguments.parse(words)
-        code = commands[options.command](options)
-        print(end="", flush=True)
+        try:
+            options = arguments.parse(words)
+        except SystemExit:  # after --help
+            say(end="")
+            raise
+        return commands[options.command](options)
     except ZsofsError as error:
         return _failed(error)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        _print_nowhere()  # whoever read what was printed has read enough
+        print_nowhere(sys.stdout)  # whoever read what was printed has read enough
         return 0
-    return code
-
-
-def _print_nowhere() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _open_standard_streams() -> None:
-    """Make sure that descriptors 0 to 2 are taken, and that any file name can be printed."""
-    for fd in range(3):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is fd
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # none where it was closed
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _mount(options: argparse.Namespace) -> int:
@@ -243,7 +229,7 @@ def _say_mounted(options: argparse.Namespace, point: str, end: str) -> None:
     try:
         print(text, flush=True)
     except OSError:  # whoever listened has gone; the mount is there all the same
-        _print_nowhere()
+        print_nowhere(sys.stdout)
 
 
 def _umount(options: argparse.Namespace) -> int:

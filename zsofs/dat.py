@@ -50,22 +50,22 @@ class Dat:
         games: how many games it has.
         roms: by their size.
         tracks: of the games that are CDs, by their name.
-        names: of all games and files, without endings and capitals.
+        sizes: of the files, by the names of games and files, without endings and capitals.
     """
 
     name: str
     games: int = 0
     roms: dict[int, list[Rom]] = field(default_factory=lambda: defaultdict(list))
     tracks: dict[str, list[Rom]] = field(default_factory=dict)
-    names: set[str] = field(default_factory=set)
+    sizes: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
 
     def matches(self, size: int, digests: Digests) -> list[Rom]:
         """The files that have this size, and of which the best checksum that is known is this."""
         return [rom for rom in self.roms.get(size, ()) if _is_same(rom.digests, digests)]
 
-    def named(self, stem: str) -> bool:
-        """Whether a game or a file of one is called so; case does not count."""
-        return stem.casefold() in self.names
+    def sizes_of(self, stem: str) -> set[int]:
+        """The sizes of what is called so, a game or a file of one; case does not count."""
+        return self.sizes.get(stem.casefold(), set())
 
     def cds_as_long(self, size: int) -> list[str]:
         """The CDs of one track with as many sectors as *size* bytes are, at 2048 in each."""
@@ -119,7 +119,8 @@ def _load(file: BinaryIO, where: str) -> Dat:
         roms = list(_roms(element, game))
         for rom in roms:
             dat.roms[rom.size].append(rom)
-            dat.names |= {game.casefold(), os.path.splitext(rom.name)[0].casefold()}
+            for name in (game, os.path.splitext(rom.name)[0]):
+                dat.sizes[name.casefold()].add(rom.size)
         tracks = [rom for rom in roms if rom.name.lower().endswith(_TRACK)]
         if tracks:
             dat.tracks[game] = tracks

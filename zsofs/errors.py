@@ -75,6 +75,29 @@ class InputError(ZsofsError):
     exit_code = 8
 
 
+class UnreadableError(InputError):
+    """The disk does not give back some bytes of an input.
+
+    Attributes:
+        offset: in the image, in bytes; reading from there has failed.
+        why: what the system says.
+    """
+
+    def __init__(self, offset: int, why: str) -> None:
+        self.offset = offset
+        self.why = why
+        super().__init__(f"it cannot be read at {offset}: {why}")
+
+
+class PrintError(ZsofsError):
+    """Standard output or standard error takes nothing, and not because nobody reads it."""
+
+    exit_code = 8
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"what is to be printed cannot be written: {reason(error)}")
+
+
 class BadDiscError(ZsofsError):
     """`zsofs verify` has found a disc that is not what it should be."""
 

@@ -1,7 +1,6 @@
 """What `zsofs info` prints: all that there is to know of each file, without unpacking it."""
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from zsofs.errors import InputError, ZsofsError, reason
 from zsofs.facts import Facts, gather
 from zsofs.makers import maker_of
 from zsofs.original import Original, original
+from zsofs.printing import complain, say
 from zsofs.readers import readers
 from zsofs.tables import printable, size
 
@@ -27,17 +27,17 @@ def run(paths: Sequence[str], as_json: bool) -> int:
                 facts = gather(image)
                 if as_json:
                     objects.append(_as_object(facts, image))
-                else:
-                    print("\n" * bool(number) + "\n".join(_lines(facts, image)), flush=True)
-        except BrokenPipeError:
-            raise
+                    continue
+                text = "\n".join(_lines(facts, image))
         except (OSError, ZsofsError, MemoryError) as error:
             failed = True
             why = reason(error) or "there is not enough memory"
-            print(f"zsofs: {printable(path)}: {printable(why)}", file=sys.stderr)
+            complain(f"zsofs: {printable(path)}: {printable(why)}")
             objects.append({"path": path, "error": why})
+        else:
+            say("\n" * bool(number) + text)
     if as_json:
-        print(json.dumps(objects, indent=2))
+        say(json.dumps(objects, indent=2))
     return InputError.exit_code if failed else 0
 
 

@@ -19,6 +19,7 @@ from zsofs.mountpoint import FILE_SYSTEM_TYPE, check_source, real_path
 from zsofs.mounts import Mounted, mounted_at
 from zsofs.names import for_people, joined
 from zsofs.opl_layout import arrange, is_disc
+from zsofs.printing import complain, say
 from zsofs.privileges import Account, account_of, acting_as
 from zsofs.selection import Selection
 from zsofs.shown import folders_in, named
@@ -90,9 +91,9 @@ def run(path: str, as_json: bool) -> int:
         source = check_source(shown.source)
         rows = sorted(_rows(source, shown), key=lambda row: row.shown)
     if as_json:
-        print(json.dumps([_as_object(row) for row in rows], indent=2))
+        say(json.dumps([_as_object(row) for row in rows], indent=2))
     else:
-        print("\n".join(_text(rows, for_people(source))))
+        say("\n".join(_text(rows, for_people(source))))
     return 0
 
 
@@ -200,9 +201,7 @@ def _walk(surveyor: Surveyor) -> Iterator[tuple[bytes, Found]]:
                     source = for_people(surveyor.tree.path)
                     raise SourceError(f"the source folder {source} cannot be read: {why}") from None
                 _show_progress("")
-                print(
-                    f"zsofs: {for_people(path)}: the folder cannot be read: {why}", file=sys.stderr
-                )
+                complain(f"zsofs: {for_people(path)}: the folder cannot be read: {why}")
                 continue
             yield path, found
             files += len(found.entries)

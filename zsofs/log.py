@@ -13,6 +13,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TextIO
 
+from zsofs import printing
 from zsofs.control import runtime_folders, state_folders
 
 log = logging.getLogger(__name__)
@@ -72,11 +73,7 @@ def _leads_to_journal(stream: TextIO | None) -> bool:
 def complain(error: Exception) -> None:
     """Print why a command has ended; where that goes to the journal, as an error."""
     mark = f"<{_PRIORITIES[0][1]}>" if _leads_to_journal(sys.stderr) else ""
-    print(
-        "\n".join(mark + line for line in f"zsofs: {error}".split("\n")),
-        file=sys.stderr,
-        flush=True,
-    )
+    printing.complain("\n".join(mark + line for line in f"zsofs: {error}".split("\n")))
 
 
 def to_terminal(level: int) -> None:

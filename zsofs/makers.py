@@ -11,6 +11,8 @@ from zsofs.original import Original
 _SAMPLE = 64
 """Blocks whose last byte is looked at for padding."""
 
+_X = ord("X")
+
 _ZISO_PY = "ziso.py (Open PS2 Loader, ARK-4)"
 _ZISO_PY_PERCENT = 95
 """From here on ziso.py stores a block plain."""
@@ -41,7 +43,7 @@ def _guesses(image: Original, blocks: Blocks) -> Iterator[str]:
 def _guesses_of_zso(image: Original, blocks: Blocks) -> Iterator[str]:
     header = blocks.header
     if blocks.fills_sector:
-        yield "zsofs"  # the others end with the last block
+        yield from _guesses_of_filled(image, blocks)
     if header.version == 2:
         yield "an earlier ziso.py of ARK-4"
     if blocks.dropped:
@@ -57,6 +59,18 @@ def _guesses_of_zso(image: Original, blocks: Blocks) -> Iterator[str]:
     if header.shift or 100 * blocks.scan.longest >= _ZISO_PY_PERCENT * header.block_size:
         yield "maxcso or ziso_compressor"
     yield f"{_ZISO_PY}, maxcso or ziso_compressor"
+
+
+def _guesses_of_filled(image: Original, blocks: Blocks) -> Iterator[str]:
+    """Who fills a file up to a whole sector; the others end with the last block."""
+    if blocks.last_plain or not blocks.count:
+        yield "zsofs or ziso_compressor"  # either with zeros
+    begin = image.source.size - blocks.ends_early
+    last, *filling = image.source.read_at(begin - 1, blocks.ends_early + 1)
+    if set(filling) == {_X} or (set(filling) == {0} and last == _X):
+        yield "zsofs"
+    if image.reader is not None and not image.reader.final_byte_missing:
+        yield "ziso_compressor"  # with --hdl-fix
 
 
 def _pads_with_x(image: Original, blocks: Blocks) -> bool:

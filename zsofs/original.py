@@ -14,6 +14,7 @@ from zsofs.errors import (
     FormatError,
     InputError,
     SourceChangedError,
+    UnreadableError,
     reason,
 )
 from zsofs.formats.geometry import Geometry, Rule
@@ -93,12 +94,12 @@ class Original:
         Raises:
             zsofs.errors.BlockError: a block there is damaged.
             zsofs.errors.SourceChangedError: the file was written to since it was opened.
-            InputError: the file could not be read.
+            UnreadableError: the file could not be read.
         """
         try:
             self._read_into(offset, out)
         except OSError as error:
-            raise InputError(f"it cannot be read at {offset}: {reason(error)}") from None
+            raise UnreadableError(offset, reason(error)) from None
 
     def read(self, offset: int, size: int) -> bytes:
         """The *size* bytes at *offset*, fewer at the end of the image; raises as above."""
@@ -154,9 +155,9 @@ class Original:
         """
         now = os.lstat(self.path)
         if stat.S_ISLNK(now.st_mode):
-            raise InputError("it is a symlink, so nothing was deleted")
+            raise InputError("it is a symlink")
         if (now.st_dev, now.st_ino) != (self.status.st_dev, self.status.st_ino):
-            raise InputError("another file has taken its name, so it was not deleted")
+            raise InputError("another file has taken its name")
         self.check_unchanged()
         os.unlink(self.path)
 

@@ -23,6 +23,7 @@ class NewFile:
     Attributes:
         fd: its descriptor; -1 before :meth:`make`.
         path: its hidden name.
+        remarks: what a person should hear of.
     """
 
     def __init__(self, target: str) -> None:
@@ -31,6 +32,7 @@ class NewFile:
         self._begun = 0
         self.fd = -1
         self.path = ""
+        self.remarks: tuple[str, ...] = ()
 
     def make(self) -> None:
         """Make it; whatever interrupts that, :meth:`close` removes it.
@@ -72,7 +74,7 @@ class NewFile:
             self._begun = offset
 
     def settle(self, status: os.stat_result) -> None:
-        """Take over mode and times of *status*, and wait until all of it is on the disk.
+        """Take over mode and times of *status* where that may be, and have all of it on the disk.
 
         After that the kernel has forgotten its contents, so what is read comes from the disk.
 
@@ -81,7 +83,12 @@ class NewFile:
         """
         with suppress(PermissionError):  # a file system without modes, such as FAT
             os.fchmod(self.fd, stat.S_IMODE(status.st_mode) & 0o777)
-        os.utime(self.fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+        try:
+            os.utime(self.fd, ns=(status.st_atime_ns, status.st_mtime_ns))
+        except PermissionError:  # all files are another user's, as on many mounts of SMB or FAT
+            self.remarks = (
+                "its copy has the date of now: only another user may set dates on that disk",
+            )
         os.fsync(self.fd)
         os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_DONTNEED)
         self._end_writing()

@@ -56,10 +56,12 @@ class Outcome:
     Attributes:
         size: of the file that was made, in bytes.
         digests: of the image.
+        remarks: what a person should hear of the new file.
     """
 
     size: int
     digests: Digests
+    remarks: tuple[str, ...] = ()
 
 
 class _Sink(Protocol):
@@ -82,10 +84,13 @@ class _Nowhere:
         """See :class:`_Sink`."""
 
 
-def measure(image: Original, how: Packing, watcher: Watcher) -> int:
+def measure(image: Original, how: Packing, care: Care, watcher: Watcher) -> int:
     """How long the packed file would be, in bytes; nothing is written."""
     layout = how.layout(image.size, raw_cd=image.raw_cd)
     end, _ = _write(image, layout, how, _Nowhere(), None, watcher)
+    if layout.has_seal and care.digests:
+        # It has as many bytes whatever the checksums are, so none are taken.
+        end += len(_seal(layout, 0, Digests("0" * 8, "0" * 32, "0" * 40)).to_bytes())
     return end
 
 
@@ -101,22 +106,22 @@ def pack(image: Original, target: str, how: Packing, care: Care, watcher: Watche
     layout = how.layout(image.size, raw_cd=image.raw_cd)
     with new_file(target) as file:
         try:
-            digests, end = _write_whole(image, layout, how, file, care, watcher)
+            digests, seal, end = _write_whole(image, layout, how, file, care, watcher)
             file.settle(image.status)
             if care.verify:
                 watcher.check()
-                _check(file, layout, digests, watcher)
+                _check(file, layout, digests, seal, watcher)
             image.check_unchanged()
             file.take_name(replace=care.replace)
         except OSError as error:
             raise InputError(f"{target} cannot be written: {reason(error)}") from error
-    return Outcome(end, digests)
+    return Outcome(end, digests, file.remarks)
 
 
 def _write_whole(
     image: Original, layout: Layout, how: Packing, file: NewFile, care: Care, watcher: Watcher
-) -> tuple[Digests, int]:
-    """Write header, index, blocks and seal; returns the digests and where the file ends."""
+) -> tuple[Digests, Seal | None, int]:
+    """Write header, index, blocks and seal; returns the digests, the seal, and the file's size."""
     with ExitStack() as stack:
         taker = None
         if care.digests and (care.verify or layout.has_seal or image.seal is not None):
@@ -124,22 +129,27 @@ def _write_whole(
         end, index_crc32 = _write(image, layout, how, file, taker, watcher)
         digests = taker.result() if taker is not None else Digests()
     check_seal(image, digests)
-    header = layout.header()
-    file.write(header, 0)
+    file.write(layout.header(), 0)
+    seal = None
     if layout.has_seal and care.digests:
-        seal = Seal(
-            __version__,
-            header,
-            f"{index_crc32:08x}",
-            layout.size,
-            digests.crc32,
-            digests.md5,
-            digests.sha1,
-        ).to_bytes()
-        file.write(seal, end)
-        end += len(seal)
+        seal = _seal(layout, index_crc32, digests)
+        stored = seal.to_bytes()
+        file.write(stored, end)
+        end += len(stored)
     os.ftruncate(file.fd, end)
-    return digests, end
+    return digests, seal, end
+
+
+def _seal(layout: Layout, index_crc32: int, digests: Digests) -> Seal:
+    return Seal(
+        __version__,
+        layout.header(),
+        f"{index_crc32:08x}",
+        layout.size,
+        digests.crc32,
+        digests.md5,
+        digests.sha1,
+    )
 
 
 def check_seal(image: Original, digests: Digests) -> None:
@@ -263,26 +273,33 @@ class _IndexWriter:
         self._entries.clear()
 
 
-def _check(file: NewFile, layout: Layout, digests: Digests, watcher: Watcher) -> None:
-    """Read the new file back as any reader would.
+def _check(
+    file: NewFile, layout: Layout, digests: Digests, seal: Seal | None, watcher: Watcher
+) -> None:
+    """Read the new file back as any reader would; raises as :func:`reading_back`."""
+    with reading_back(), original(file.path) as copy:
+        codec = copy.disc and copy.disc.codec
+        if (codec, copy.size) != (layout.codec, layout.size) and layout.size:
+            raise InputError(
+                f"it is taken for {copy.size} bytes of {codec.name if codec else 'no codec'},"
+                f" not for {layout.size} of {layout.codec.name}"
+            )
+        sha1 = sha1_of(copy, layout.block_size, watcher)
+        if sha1 != digests.sha1:
+            raise InputError(f"its SHA-1 is {sha1}, that of what was read is {digests.sha1}")
+        if copy.seal != seal:
+            raise InputError(copy.seal_error or "its seal is not the one that was written")
+
+
+@contextmanager
+def reading_back() -> Iterator[None]:
+    """Read back what was written.
 
     Raises:
-        InputError: it does not hold what was read.
+        InputError: it does not hold what was read, for the reason raised within the context.
     """
     try:
-        with original(file.path) as copy:
-            codec = copy.disc and copy.disc.codec
-            if (codec, copy.size) != (layout.codec, layout.size) and layout.size:
-                raise InputError(
-                    f"it is taken for {copy.size} bytes of {codec.name if codec else 'no codec'},"
-                    f" not for {layout.size} of {layout.codec.name}"
-                )
-            seal = copy.seal
-            sha1 = sha1_of(copy, layout.block_size, watcher)
-            if sha1 != digests.sha1:
-                raise InputError(f"its SHA-1 is {sha1}, that of what was read is {digests.sha1}")
-            if layout.has_seal and (seal is None or seal.sha1 != sha1):
-                raise InputError("its seal is not there")
+        yield
     except ZsofsError as error:
         raise InputError(
             f"what was written is not what comes back from the disk, which may be failing: {error}"

@@ -16,7 +16,7 @@ _PACK_EXAMPLES = """\
 what --for stands for:
   mount    for mounting, emulators, shares; each block has a checksum, and the disc all of them
   small    the same with larger blocks: saves the most
-  fast     the quickest to read for its size
+  fast     quick to read on a slow processor, and smaller than console
   console  what OPL and emulators read by themselves
 
   measured with a game-like disc on two cores, read through a mount (MB/s; reads a second):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from zsofs.errors import InputError, UsageError
-from zsofs.formats.geometry import Codec
+from zsofs.formats.geometry import MAX_IMAGE_SIZE, Codec
 from zsofs.layout import MAX_BLOCK_SIZE, SECTOR, Layout
 
 CODECS = {"zstd": Codec.ZSTD, "lz4": Codec.LZ4}
@@ -34,8 +34,13 @@ class Packing:
             raw_cd: whether it has the 2352-byte sectors of a CD.
 
         Raises:
-            InputError: it cannot be packed for a console.
+            InputError: it cannot be packed, or not for a console.
         """
+        if size > MAX_IMAGE_SIZE:
+            raise InputError(
+                f"its {size} bytes are more than any disc has; {MAX_IMAGE_SIZE >> 30} GiB are"
+                " packed at most"
+            )
         if self.console and raw_cd:
             raise InputError(
                 "it is a raw CD image (2352-byte sectors), and consoles read ZSO in sectors of 2048"
@@ -58,8 +63,8 @@ class Packing:
 #   LZ4 16K  58.3 %  2,459 MB/s  33,300      zstd 256K, level 15  45.0 %  1,233 MB/s   7,800
 #                                            zstd 1M, level 15    43.7 %  1,286 MB/s   2,400
 #
-# 4K is what the kernel asks for at least, so LZ4 is quickest there. zstd's level 15 packs at a
-# fifth of the speed of 9 for a fortieth less, and level 19 at a tenth for nothing more.
+# 4K is what the kernel asks for at least: LZ4 is about as quick there as in 2K, and smaller. zstd's
+# level 15 packs at a fifth of the speed of 9 for a fortieth less, and 19 at a tenth for no more.
 PURPOSES = {
     "mount": Packing(Codec.ZSTD, 9, 32 << 10),
     "small": Packing(Codec.ZSTD, 15, 256 << 10),

@@ -21,10 +21,11 @@ class Report:
         state: ``packed``, ``unpacked``, ``measured``, ``skipped`` or ``failed``.
         plain: bytes of the image.
         stored: bytes of the packed file.
+        before: bytes of the input's file.
         seconds: how long it took.
         digests: of the image.
         remarks: oddities of the input.
-        error: why it was skipped or failed.
+        error: why it was skipped or failed, or could not be deleted once its copy was there.
     """
 
     path: str
@@ -32,17 +33,23 @@ class Report:
     state: str = "failed"
     plain: int = 0
     stored: int = 0
+    before: int = 0
     seconds: float = 0.0
     digests: Digests = field(default_factory=Digests)
     remarks: tuple[str, ...] = ()
     error: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether all that was asked for was done, or need not be."""
+        return not self.error or self.state == "skipped"
 
 
 class Reporter(Bars):
     """Says how a batch goes. It is a :class:`zsofs.pack.Watcher`.
 
     Attributes:
-        failed: how many inputs failed.
+        failed: how many inputs failed, or could not be deleted.
         left_out: how many folders lay in those named, and were not looked into.
     """
 
@@ -59,10 +66,10 @@ class Reporter(Bars):
         """A file is done with."""
         self._close_file_bar()
         self._done.append(report)
-        self.failed += report.state == "failed"
-        if report.state == "failed":
+        self.failed += not report.is_good
+        if not report.is_good:
             self._print(f"zsofs: {printable(report.path)}: {printable(report.error)}", sys.stderr)
-        for remark in report.remarks:
+        for remark in () if self._quiet else report.remarks:
             self._print(f"zsofs: {printable(report.path)}: {printable(remark)}", sys.stderr)
         if self._json:
             self._print(json.dumps(_as_object(report)), self._lines)
@@ -74,14 +81,14 @@ class Reporter(Bars):
         if self._quiet:
             return
         if len(self._done) > 1 and not self._json:
-            print(_summary(self._done), file=self._lines, flush=True)
+            self._print(_summary(self._done), self._lines)
         if not self._done:
-            print("zsofs: there are no discs here", file=sys.stderr)
+            self._print("zsofs: there are no discs here", sys.stderr)
         if self.left_out:
             folders = counted(self.left_out, "folder")
-            print(
+            self._print(
                 f"zsofs: left out: {folders} below; with --recursive they are taken, too",
-                file=sys.stderr,
+                sys.stderr,
             )
 
 
@@ -91,6 +98,7 @@ def _line(report: Report) -> str:
         return f"{path}: skipped, {printable(report.error)}"
     sizes = f"{size(report.plain)} to {size(report.stored)}"
     share = f" ({100 * report.stored / report.plain:.0f} %)" if report.plain else ""
+    share += _before(report.before, report.plain)
     speed = f", {report.plain / 1e6 / report.seconds:.0f} MB/s" if report.seconds else ""
     if report.state == "unpacked":
         return f"{path} -> {target}: {size(report.stored)} to {size(report.plain)}{speed}"
@@ -106,13 +114,25 @@ def _summary(reports: Sequence[Report]) -> str:
         if some and state in ("skipped", "failed"):
             parts.append(f"{len(some)} {state}")
         elif some:
-            plain, stored = (sum(getattr(r, name) for r in some) for name in ("plain", "stored"))
+            plain, stored, before = (
+                sum(getattr(report, name) for report in some)
+                for name in ("plain", "stored", "before")
+            )
             parts.append(
                 f"{counted(len(some), 'file')} {state}, {size(plain)} plain, {size(stored)} packed"
+                + (_before(before, plain) if state != "unpacked" else "")
             )
     lines = ["; ".join(parts)]
-    lines += [f"  failed: {printable(r.path)}" for r in reports if r.state == "failed"]
+    for report in reports:
+        if not report.is_good:
+            what = "failed" if report.state == "failed" else "kept"
+            lines.append(f"  {what}: {printable(report.path)}")
     return "\n".join(lines)
+
+
+def _before(before: int, plain: int) -> str:
+    """What inputs had, where that is not what their images have: they were packed already."""
+    return f", {size(before)} before" if before != plain else ""
 
 
 def _as_object(report: Report) -> dict[str, Any]:
@@ -122,6 +142,7 @@ def _as_object(report: Report) -> dict[str, Any]:
         "state": report.state,
         "plain_bytes": report.plain,
         "stored_bytes": report.stored,
+        "input_bytes": report.before,
         "seconds": round(report.seconds, 3),
         "crc32": report.digests.crc32,
         "md5": report.digests.md5,

@@ -14,6 +14,7 @@ from zsofs.errors import ServiceError, UnmountError, UsageError, reason
 from zsofs.mountpoint import check_source, real_path, trusted_path, unmount
 from zsofs.mounts import Mounted, mount_of, mounted_at
 from zsofs.options import OPTIONS
+from zsofs.printing import say
 from zsofs.privileges import Account
 from zsofs.store import cache_folder
 from zsofs.systemd_units import Manager, mount_unit, write
@@ -209,7 +210,7 @@ def _list(manager: Manager, _: argparse.Namespace) -> int:
         except UsageError as error:
             places = str(error), ""
         rows.append((name, state, enabled, *map(printable, places)))
-    print("\n".join(table(rows, "lllll")) if len(rows) > 1 else "there is no service of zsofs")
+    say("\n".join(table(rows, "lllll")) if len(rows) > 1 else "there is no service of zsofs")
     return 0
 
 
@@ -242,7 +243,7 @@ def _remove(manager: Manager, options: argparse.Namespace) -> int:
         raise ServiceError(f"the config {file} cannot be removed: {reason(error)}") from None
     with suppress(OSError):
         file.parent.rmdir()
-    print(f"the service {name} is removed")
+    say(f"the service {name} is removed")
     return 0
 
 

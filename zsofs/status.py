@@ -14,6 +14,7 @@ from zsofs.asking import MAX_TEXT, ask_status, ask_statuses, check_mount, runnin
 from zsofs.errors import ControlError
 from zsofs.mountpoint import real_path
 from zsofs.mounts import Mounted
+from zsofs.printing import say
 from zsofs.tables import counted, duration, printable, size, table
 
 NOTHING = "nothing is mounted"
@@ -47,7 +48,7 @@ def run(mount_point: str | None, as_json: bool) -> int:
     point = real_path(mount_point)
     mounted = check_mount(point)
     reply = next(_replies([mounted])) if as_json else ask_status(point)
-    print(json.dumps(reply, indent=2) if as_json else text(reply))
+    say(json.dumps(reply, indent=2) if as_json else text(reply))
     return _exit_code([reply["ok"]])
 
 
@@ -56,15 +57,15 @@ def _print_all(as_json: bool) -> int:
     answered: list[bool] = []
     for reply in _replies(running()):
         if as_json:
-            print("," if answered else "[")
-            print(textwrap.indent(json.dumps(reply, indent=2), "  "), end="")
+            say("," if answered else "[")
+            say(textwrap.indent(json.dumps(reply, indent=2), "  "), end="")
         else:
-            print("\n" * bool(answered) + text(reply))
+            say("\n" * bool(answered) + text(reply))
         answered.append(reply["ok"])
     if as_json:
-        print("\n]" if answered else "[]")
+        say("\n]" if answered else "[]")
     elif not answered:
-        print(NOTHING)
+        say(NOTHING)
     return _exit_code(answered)
 
 

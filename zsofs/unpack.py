@@ -9,7 +9,7 @@ from zsofs.digests import Digester, digester
 from zsofs.errors import InputError, reason
 from zsofs.original import Original, original
 from zsofs.output import new_file
-from zsofs.pack import Care, Outcome, Watcher, check_seal, sha1_of
+from zsofs.pack import Care, Outcome, Watcher, check_seal, reading_back, sha1_of
 from zsofs.stream import Chunk, Stream, cores, stream
 
 _BLOCK_SIZE = 64 << 10
@@ -38,18 +38,17 @@ def unpack(image: Original, target: str, care: Care, watcher: Watcher) -> Outcom
             file.settle(image.status)
             if care.verify:
                 watcher.check()
-                with original(file.path, as_it_is=True) as copy:
+                with reading_back(), original(file.path, as_it_is=True) as copy:
                     sha1 = sha1_of(copy, _BLOCK_SIZE, watcher)
-                if (copy.size, sha1) != (image.size, digests.sha1):
-                    raise InputError(
-                        "what was written is not what comes back from the disk, which may be"
-                        f" failing: its SHA-1 is {sha1}, that of what was read is {digests.sha1}"
-                    )
+                    if (copy.size, sha1) != (image.size, digests.sha1):
+                        raise InputError(
+                            f"its SHA-1 is {sha1}, that of what was read is {digests.sha1}"
+                        )
             image.check_unchanged()
             file.take_name(replace=care.replace)
         except OSError as error:
             raise InputError(f"{target} cannot be written: {reason(error)}") from error
-    return Outcome(image.size, digests)
+    return Outcome(image.size, digests, file.remarks)
 
 
 def pour(image: Original, fd: int, watcher: Watcher) -> Outcome:

@@ -11,6 +11,10 @@ _MOST_NAMED = 3
 """How many games a sentence names."""
 
 
+_ODD_END = 32 << 10
+"""Bytes by which programs make images longer or shorter: some read 16 sectors at a time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Whole:
     """An image that has been read from end to end.
@@ -80,11 +84,22 @@ def judge(whole: Whole, dats: Sequence[Dat], stem: str) -> Verdict:
         if reason:
             return Verdict("not comparable", reason)
     reason = "no DAT has it"
-    if any(dat.named(stem) for dat in dats):
-        reason += ": the game of that name has other bytes there, so it may be damaged"
+    sizes = set[int]().union(*(dat.sizes_of(stem) for dat in dats))
+    if sizes:
+        reason += f": the game of that name has {_otherwise(whole.size, sizes)}"
     elif whole.sealed:
         reason += "; it is as it was packed"
     return replace(own, state="unknown", reason=reason)
+
+
+def _otherwise(size: int, sizes: set[int]) -> str:
+    """How the game of that name, which has one of these sizes, differs from an image."""
+    nearest = min(sizes, key=lambda other: abs(other - size))
+    if 0 < nearest - size <= _ODD_END:
+        return f"{nearest - size} bytes more there, so the end may be missing"
+    if 0 < size - nearest <= _ODD_END:
+        return f"{size - nearest} bytes fewer there, so the end may have been filled up"
+    return "other bytes there, so it may be damaged"
 
 
 def _without_dat(whole: Whole) -> Verdict:

@@ -10,6 +10,7 @@ from zsofs.checked import Checked, open_checked
 from zsofs.checking import Damage, Outcome, check
 from zsofs.dat import Dat
 from zsofs.disc import System, identify
+from zsofs.disk import disk_of
 from zsofs.errors import (
     BadDiscError,
     DamagedError,
@@ -97,8 +98,6 @@ class Batch:
             if isinstance(error.__cause__, DamagedError):
                 return _bad(path, str(error))
             return Result(path, Verdict("unreadable", str(error)))
-        except BrokenPipeError:
-            raise
         except (OSError, ZsofsError, MemoryError) as error:
             why = reason(error) or "there is not enough memory"
             return Result(path, Verdict("unreadable", why))
@@ -124,7 +123,10 @@ class Batch:
             image.geometry.block_count if image.geometry else 0,
         )
         key, place = image.source.key, os.path.realpath(image.path)
-        known = self.checked.find(place, key) if self._believes else None
+        disk = disk_of(image.source.fd)
+        known = None
+        if self._believes and disk is not None:
+            known = self.checked.find(place, key, disk)
         if known is None:
             outcome = self._outcome(image)
             told = replace(bare, digests=outcome.digests, remarks=outcome.remarks)
@@ -135,7 +137,8 @@ class Batch:
                 return replace(told, verdict=_sound(image))
             known = _whole(image, outcome), 0.0
             image.check_unchanged()
-            self.checked.keep(place, key, known[0])
+            if disk is not None:
+                self.checked.keep(place, key, disk, known[0])
         whole, checked_at = known
         stem = os.path.splitext(os.path.basename(image.path))[0]
         return replace(
@@ -174,6 +177,8 @@ def run(wish: Wish, reporter: VerifyReporter) -> int:
         raise BadDiscError(_share(states, "bad") + " bad")
     if states["unreadable"]:
         raise InputError(_share(states, "unreadable") + " unreadable")
+    if reporter.unprinted is not None:
+        return reporter.unprinted.exit_code
     if any(states[state] for state in UNVERIFIED):
         raise UnverifiedError(_share(states, *UNVERIFIED) + " not in the DAT")
     return 0

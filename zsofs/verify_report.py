@@ -84,10 +84,10 @@ class VerifyReporter(Bars):
         if self._quiet or self._json:
             return
         if not total:
-            print("zsofs: there are no discs here", file=sys.stderr)
+            self._print("zsofs: there are no discs here", sys.stderr)
         elif total > 1:
             parts = ", ".join(f"{count} {state}" for state, count in self.states.most_common())
-            print(f"{counted(total, 'file')}: {parts}", flush=True)
+            self._print(f"{counted(total, 'file')}: {parts}", sys.stdout)
 
 
 def _line(result: Result) -> str:
@@ -104,8 +104,10 @@ def _line(result: Result) -> str:
 
 def _damage(damage: Damage, blocks: int) -> str:
     """The words for what is wrong."""
-    if damage.block < 0:
+    if damage.image_offset < 0:
         return damage.reason
+    if damage.block < 0:
+        return f"{damage.reason}; that is {_place(damage.files)}"
     some = "" if damage.bad == 1 else f"{damage.bad:,} of {blocks:,} blocks; the first is "
     return (
         f"{some}{damage.reason}; that is offset {damage.image_offset} of the image,"
