@@ -178,7 +178,7 @@ def _add_control(stage: Path, scratch: Path, dated: int) -> None:
         folder / "md5sums", "".join(f"{sum_}  {path.relative_to(stage)}\n" for sum_, path in sums)
     )
     size = sum(-(-path.stat().st_size // 1024) for path in files)
-    for name in ("postinst", "prerm", "postrm"):
+    for name in ("preinst", "postinst", "prerm", "postrm"):
         shutil.copy(_HERE / "debian" / name, folder / name)
         (folder / name).chmod(0o755)
     summary, description = _description()

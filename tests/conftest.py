@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -22,6 +23,13 @@ settings.register_profile(
 settings.load_profile("ci")
 
 MountMaker = Callable[..., Mount]
+
+# What nohup, or a shell that runs this in the background, had ignored: programs would inherit it.
+for _number in (signal.SIGHUP, signal.SIGINT):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(
+            _number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL
+        )
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -174,22 +174,35 @@ SLEEPS = {"slow": 1.0, "brief": 0.2}
 """How many seconds; a request waits longer than briefly for a look at a folder that is known."""
 
 
+HELD_SECONDS = 30.0
+"""How long what is held waits at most for the file to say something else."""
+
+
+def _wanted() -> list[str]:
+    try:
+        fd = _open(os.environ["ZSOFS_FAULT"], os.O_RDONLY)
+    except FileNotFoundError:
+        return []
+    words = _read(fd, 1000).decode().split()
+    _close(fd)
+    return words
+
+
 def _fail_if_wanted(target: str) -> None:
     handler = _handler.get()
     if not handler:
         return
-    path = os.environ["ZSOFS_FAULT"]
-    try:
-        fd = _open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return
-    words = _read(fd, 1000).decode().split()
-    _close(fd)
+    words = _wanted()
     if words[:2] != [handler, target]:
         return
-    fd = _open(path + ".done", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    fd = _open(os.environ["ZSOFS_FAULT"] + ".done", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     _write(fd, " ".join(words).encode() + b"\n")
     _close(fd)
+    if words[2] == "held":
+        end = time.monotonic() + HELD_SECONDS
+        while time.monotonic() < end and _wanted() == words:
+            time.sleep(0.01)
+        return
     if words[2] in SLEEPS:
         time.sleep(SLEEPS[words[2]])
         return

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -181,7 +181,8 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     while left := _session(process.pid):
         if time.monotonic() > end - _END_SECONDS / 2:
             for pid in left:
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         if time.monotonic() > end:
             raise RuntimeError(f"smbd left processes: {left}")
         time.sleep(0.02)

@@ -8,7 +8,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -264,6 +264,91 @@ def test_a_disk_mounted_on_a_folder_of_the_source(
     check_bytes(made.path / "inner" / "folder" / "Other.iso", PSP)
     shutil.copy(PS2_PACKED, inner / "folder" / "Last.zso")
     wait_for(made.path / "inner" / "folder", "Last.iso", "Other.iso")
+
+
+def check_cannot_change(made: Mount, folder: str, *more: Callable[[Path], object]) -> None:
+    """Nothing can be changed in a folder whose disk is away, and nothing is in the one below it."""
+    path, below = made.path / folder, made.source / folder
+    rights = below.stat().st_mode
+    changes: tuple[Callable[[Path], object], ...] = (
+        lambda path: (path / "new").touch(),
+        lambda path: (path / "new folder").mkdir(),
+        lambda path: os.mknod(path / "node", stat.S_IFREG | 0o600),
+        lambda path: path.chmod(0o711),
+        lambda path: os.utime(path, (1, 1)),
+        *more,
+    )
+    for change in changes:
+        with pytest.raises(OSError) as caught:
+            change(path)
+        assert caught.value.errno == errno.ENOMEDIUM
+    assert names(below) == []
+    assert below.stat().st_mode == rights
+    assert below.stat().st_mtime != 1
+
+
+def put(path: Path) -> None:
+    path.write_text("text")
+
+
+@pytest.mark.parametrize("layout", ["plain", "opl"])
+def test_nothing_is_written_below_a_disk_that_is_away(
+    source: Path, disk: Disk, mount: MountMaker, layout: str
+) -> None:
+    """What was would show instead of the disk, and not be on it later."""
+    source.chmod(0o700)
+    disk.mount(source)
+    source.chmod(0o750)
+    made = mount(source, "--writable", "--layout", layout)
+    more: tuple[Callable[[Path], object], ...] = (
+        lambda path: (path / "save.cfg").write_text("new"),
+        lambda path: (path / "save.cfg").chmod(0o600),
+        lambda path: (path / "save.cfg").rename(path / "other.cfg"),
+        lambda path: (path / "save.cfg").unlink(),
+        lambda path: put(path / ("folder" if layout == "plain" else "DVD") / "new"),
+    )
+    put(made.path / "save.cfg")
+    if layout == "plain":  # else it shows in DVD and CD
+        assert names(made.path / "folder") == ["Other.iso"]
+    shown = names(made.path)
+    assert "save.cfg" in shown
+    for _ in range(2):
+        take_away(source)
+        check_cannot_change(made, ".", *more)
+        wait_until(lambda: status_of(made)["source_state"] == "away", "the status")
+        check_cannot_change(made, ".", *more)
+        assert names(made.path) == shown
+        assert stat.S_IMODE(made.path.stat().st_mode) == 0o750
+        assert status_of(made)["source_state"] == "away"
+        disk.mount(source)
+        wait_until(lambda: status_of(made)["source_state"] == "there", "the status")
+        assert names(made.path) == shown
+        assert (made.path / "save.cfg").read_text() == "text"
+        (made.path / "new").touch()
+        (made.path / "new").unlink()
+        assert names(source) == ["Game.zso", "folder", "lost+found", "save.cfg"]
+    assert len(made.log_lines("WARNING: the source folder: unmounted")) == 1
+    assert made.log_lines("bug") == []
+
+
+def test_nothing_is_written_below_an_inner_disk_that_is_away(
+    source: Path, disk: Disk, mount: MountMaker
+) -> None:
+    inner = source / "inner"
+    inner.mkdir(mode=0o755)
+    disk.mount(inner)
+    made = mount(source, "--writable")
+    wait_for(made.path / "inner", "Game.iso", "folder", "lost+found")
+    take_away(inner)
+    for _ in range(2):
+        check_cannot_change(made, "inner", Path.rmdir, lambda path: path.rename(made.path / "new"))
+        assert names(made.path / "inner") == ["Game.iso", "folder", "lost+found"]
+    put(made.path / "new")  # on a disk that is there
+    disk.mount(inner)
+    put(made.path / "inner" / "new")
+    assert names(inner) == ["Game.zso", "folder", "lost+found", "new"]
+    assert names(source) == ["inner", "new"]
+    assert made.log_lines("bug") == []
 
 
 # A source that is not there yet

@@ -76,7 +76,7 @@ class Loop:
         async def act() -> None:
             for action in actions:
                 action()
-            with trio.fail_after(3):  # tasks that never come to rest
+            with trio.fail_after(30):  # tasks that never come to rest
                 await trio.testing.wait_all_tasks_blocked()
 
         trio.from_thread.run(act, trio_token=self._token)

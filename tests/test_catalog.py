@@ -423,6 +423,7 @@ def test_a_catalog_that_breaks_while_it_is_used_is_given_up(discs: Path, tmp_pat
                 garbage(path)
         (discs / "new folder").mkdir()
         write(discs / "new folder" / "0.zso", writers.zstd_ziso(IMAGES["0"]))
+        wait_until((made.path / "new folder" / "0.iso").exists, "the new folder")
         assert (made.path / "new folder" / "0.iso").read_bytes() == IMAGES["0"]
         check_but_new = names(made.path) - {"new folder/0.iso"}
         assert check_but_new == SHOWN

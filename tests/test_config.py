@@ -66,9 +66,31 @@ log-file = "~/zsofs.log"
     assert (parsed.cache_size, parsed.threads, parsed.read_ahead) == (256 << 20, 8, 1 << 20)
     assert (parsed.uid, parsed.gid, parsed.umask, parsed.setuid) == (12, 0, 0o027, 0)
     assert (parsed.nofail, parsed.verbose, parsed.quiet) == (True, True, False)
-    assert parsed.log_file == os.path.expanduser("~/zsofs.log")
+    assert parsed.log_file == Path("~/zsofs.log").expanduser()
     said = (folder / "games.toml").read_text()
     assert all(f"\n{option.name} = " in said for option in OPTIONS), "every option is tried here"
+
+
+def test_a_service_is_told_where_its_files_lie(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever folder `service install` was called in."""
+    monkeypatch.chdir(tmp_path)
+    words = ["--layout", "opl", "--titles", "titles.csv", "--log-file", "zsofs.log"]
+    options = parse(["service", "install", "games", "zso", "iso", *words])
+    values = {name.replace("_", "-"): str(value) for name, value in options.values.items()}
+    (folder / "games.toml").write_text(config.text_of("/srv/zso", "/srv/iso", values))
+    parsed = parse(["mount", "games"])
+    assert parsed.titles == tmp_path / "titles.csv"
+    assert parsed.log_file == tmp_path / "zsofs.log"
+
+
+def test_a_service_is_refused_what_its_mount_would_be() -> None:
+    words = ["service", "install", "games", "/srv/zso", "/srv/iso"]
+    with pytest.raises(UsageError, match="--titles is of use only"):
+        parse([*words, "--titles", "titles.csv"])
+    with pytest.raises(UsageError, match="verbose or quiet"):
+        parse([*words, "-o", "verbose,quiet"])
 
 
 def test_the_command_line_wins(folder: Path) -> None:
@@ -101,6 +123,12 @@ def test_what_is_wrong_is_told_with_its_line(folder: Path) -> None:
     assert "line 3: include: '*.zso' is not a list" in refused(folder, BOTH + 'include="*.zso"\n')
     assert "line 4: games: there is no such option" in refused(
         folder, BOTH + "\n[games]\nthreads = 4\n"
+    )
+    assert "line 3: allow_other: this option is called allow-other here" in refused(
+        folder, BOTH + "allow_other = true\n"
+    )
+    assert "line 5: cache: there is no such option" in refused(
+        folder, BOTH + 'cache-size = "1G"\n\ncache = "1G"\n'
     )
     assert "at line 2, column" in refused(folder, 'source = "/a"\nthreads = \n')
     assert "line 1: source: 'zso' is not a full path" in refused(folder, 'source = "zso"\n')

@@ -337,7 +337,7 @@ def test_peers_that_say_nothing(runtime: Path, point: bytes) -> None:
 
 
 def test_slow_peers(runtime: Path, point: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "_PEER_SECONDS", 0.05)
+    monkeypatch.setattr(answers, "_PEER_SECONDS", 0.3)
     with answering(point), ExitStack() as stack:
         peers = [
             stack.enter_context(peer_of(runtime, point)) for _ in range(answers._MAX_PEERS * 3)
@@ -353,7 +353,7 @@ def test_peers_that_do_not_listen(
     runtime: Path, point: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reply that does not fit into the kernel's buffers, and nobody who takes it."""
-    monkeypatch.setattr(answers, "_PEER_SECONDS", 0.05)
+    monkeypatch.setattr(answers, "_PEER_SECONDS", 0.3)
 
     async def at_length(request: dict[str, Any]) -> dict[str, Any]:
         return {"text": "x" * 1_000_000 if "long" in request else ""}
@@ -381,7 +381,7 @@ def test_answers_that_fail(point: bytes, caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_answers_that_do_not_end(point: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "_PEER_SECONDS", 0.05)
+    monkeypatch.setattr(answers, "_PEER_SECONDS", 0.3)
 
     async def wait(_: dict[str, Any]) -> dict[str, Any]:
         await trio.sleep_forever()
@@ -539,7 +539,7 @@ def test_many_mounts_that_do_not_answer_take_no_longer_than_one(
     tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of one user's, so many are asked as can be at once, and the others not at all."""
-    monkeypatch.setattr(asking, "_ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(asking, "_ANSWER_SECONDS", 3.0)
     count = asking._AT_ONCE + 5
     with ExitStack() as stack:
         points = [stack.enter_context(mounted(tmp_path / str(number))) for number in range(count)]

@@ -35,6 +35,7 @@ STEMS = [f"{folder}Disc {number}" for folder in ("", "sub/") for number in range
 """Of the packed files in the source, and of the discs that the mount makes of them."""
 
 _MOMENT = 0.05
+_KINDS = 14  # of things that the editor does; a slow machine takes longer to have done them all
 
 BLOCK = 16 << 10
 PACKERS: tuple[Callable[[bytes], bytes], ...] = (
@@ -321,6 +322,9 @@ class Editor:
         time.sleep(_MOMENT)
         for direct in (False, True):
             wrong = self._wrong_with(stem, direct=direct)
+            if wrong:  # a busy machine may take it back late; a real way back stays for a second
+                time.sleep(4 * _MOMENT)
+                wrong = self._wrong_with(stem, direct=direct)
             assert not wrong or self._failed(), f"{stem} was right, then {wrong}; {self._last}"
 
     def wait_until_all_is_shown(self) -> None:
@@ -602,8 +606,13 @@ def test_readers_of_a_source_that_is_edited_never_get_a_wrong_byte(
     end = time.monotonic() + seconds
     for reader in readers:
         reader.start()
+
+    def is_enough() -> bool:
+        now = time.monotonic()
+        return now > end + 60 or (now > end and len(editor.done) >= _KINDS)
+
     try:
-        while time.monotonic() < end and not any(reader.problem for reader in readers):
+        while not is_enough() and not any(reader.problem for reader in readers):
             editor.step()
     finally:
         stop.set()
@@ -615,7 +624,7 @@ def test_readers_of_a_source_that_is_edited_never_get_a_wrong_byte(
     print(f"in {seconds} s: {dict(editor.done)}; {dict(done)}")
     for way in ("opened", "read", "failed", "listed", "no such disc"):
         assert done[way], f"no {way}"
-    assert len(editor.done) >= 14, "things that were never done"
+    assert len(editor.done) >= _KINDS, "things that were never done"
     assert not made.log_lines("a bug in zsofs")
     assert not made.log_lines("Traceback")
 

@@ -573,13 +573,16 @@ def slow_list(folder: Path, fault: Path) -> Iterator[None]:
     """List a folder; within the context the look at it has its names, and has not ended yet."""
     done = fault.with_name(fault.name + ".done")
     done.unlink(missing_ok=True)
-    fault.write_text("opendir Catalog.folder slow")
+    fault.write_text("opendir Catalog.folder held")
     with subprocess.Popen(["ls", folder], stdout=subprocess.DEVNULL) as lister:
-        wait_until(done.exists, "the slow look")
-        yield
-        assert lister.poll() is None, "it was to be slower"
+        try:
+            wait_until(done.exists, "the slow look")
+            yield
+            assert lister.poll() is None
+            time.sleep(0.2)  # for what was told meanwhile
+        finally:
+            fault.unlink()
         assert lister.wait(20) == 0
-    fault.unlink()
 
 
 # A source that tells nothing

@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import re
 import shlex
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -41,7 +43,7 @@ class Machine:
         )
 
     def mount_all(self, *lines: str, then: str = "") -> "subprocess.CompletedProcess[str]":
-        self.fstab.write_text("\n".join(lines) + "\n")
+        self.fstab.write_bytes(os.fsencode("\n".join(lines) + "\n"))
         return self.run(f"mount -a -T {self.fstab} || exit\n{then}")
 
     def count(self, point: Path) -> str:
@@ -90,6 +92,26 @@ umount {point} || exit
     wait_until(lambda: mounted_at(os.fsencode(point)) is None, "the end of the mount")
 
 
+@pytest.mark.parametrize("words", ["ro", "ro,setuid=root"])
+@pytest.mark.parametrize("name", ["my games", "Spiele f\xfcr #2", "a,b", "a\\b", "a\tb", "\udcff"])
+def test_all_of_fstab_twice_with_a_source_called(
+    machine: Machine, library: Path, point: Path, name: str, words: str
+) -> None:
+    """mount(8) tells by the source in the table of mounts that a line is mounted already."""
+    source = library.rename(machine.folder / name)
+    field = re.sub(r"[\s\\#]", lambda found: f"\\{ord(found[0]):03o}", str(source))
+    done = machine.mount_all(
+        f"{field} {point} zsofs {words} 0 0",
+        then=f"""
+mount -a -T {machine.fstab} || exit
+{machine.count(point)}
+ls {point}
+umount {point}
+""",
+    )
+    assert (done.stdout, done.stderr) == ("1\nGame.iso\n", "")
+
+
 def test_options_reach_the_mount(machine: Machine, library: Path, point: Path) -> None:
     done = machine.mount_all(
         f"{library} {point} zsofs rw,writable,show_raw,umask=027,setuid=root 0 0",
@@ -97,6 +119,19 @@ def test_options_reach_the_mount(machine: Machine, library: Path, point: Path) -
     )
     assert done.stdout.split() == ["Game.iso", "Game.zso", "new", "640"], done.stderr
     assert (library / "new").read_text() == "text\n"
+
+
+def test_all_words_of_mount_itself(machine: Machine, library: Path, point: Path) -> None:
+    """Those that mount(8) has for every kind of file system, and those of libmount's table."""
+    words = """defaults auto nofail _netdev comment=games nouser owner noowner group nogroup dev
+        nodev suid nosuid exec noexec async sync dirsync atime noatime diratime nodiratime relatime
+        norelatime strictatime nostrictatime lazytime nolazytime iversion noiversion mand nomand
+        symfollow nosymfollow silent loud x-what X-ever rw ro"""
+    options = ",".join(words.split())
+    done = machine.mount_all(
+        f"{library} {point} zsofs {options} 0 0", then=f"ls {point}; umount {point}"
+    )
+    assert (done.stdout, done.stderr) == ("Game.iso\n", "")
 
 
 def test_an_option_that_is_unknown_is_named(machine: Machine, library: Path, point: Path) -> None:
@@ -155,6 +190,18 @@ def test_what_cannot_be_mounted(machine: Machine, library: Path, point: Path) ->
     unmount(point)
 
 
+def test_an_end_by_ctrl_c(machine: Machine, library: Path, tmp_path: Path) -> None:
+    """While it waits for somebody to read its log; it leaves nothing, and says nothing."""
+    point, log = tmp_path / "made", tmp_path / "log"
+    os.mkfifo(log)
+    words = [f"{machine.helpers}/mount.zsofs", str(library), str(point), "-o", f"log-file={log}"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE) as helper:
+        wait_until(lambda: point.exists() or helper.poll() is not None, "the mount point")
+        helper.send_signal(signal.SIGINT)
+        _, said = helper.communicate(timeout=60)
+    assert (helper.returncode, said, point.exists()) == (8, b"", False)
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -194,7 +241,7 @@ mount --bind {machine.fstab} /etc/fstab
 /usr/sbin/mount.zsofs '{late}' {point} -o {given} || exit
 ls {point}
 mv {library} '{late}'
-for _ in $(seq 50); do ls {point} 2>/dev/null && break; sleep 0.1; done
+for _ in $(seq 200); do ls {point} 2>/dev/null && break; sleep 0.1; done
 umount {point}
 """
     )

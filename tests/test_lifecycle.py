@@ -1,8 +1,10 @@
 """Birth and death of a mount: readiness, signals, killed daemons, many rounds."""
 
 import errno
+import hashlib
 import itertools
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -94,7 +96,7 @@ def test_a_signal_ends_it_with_a_reader_at_work(
     try:
         os.pread(fd, 4096, 0)
         made.daemon.send_signal(number)
-        assert made.daemon.wait(2) == 0
+        assert made.daemon.wait(20) == 0
         assert mounted_at(os.fsencode(made.path)) is None
         with pytest.raises(OSError) as caught:
             os.pread(fd, 4096, 1 << 20)
@@ -206,6 +208,89 @@ def test_the_log_file_is_written_in_the_background(disc_source: Path, tmp_path: 
     finally:
         unmount(point)
     assert log.read_text().count("Bad.zso: shown as it is, not as a disc") == 1
+
+
+# Makes everything read-only but a folder in memory, then does what follows.
+READ_ONLY = """\
+set -e
+mount --make-rprivate /
+for folder in /tmp /var/tmp; do
+    mount --bind $folder $folder
+    mount -o remount,bind,ro $folder
+done
+mount -t tmpfs none {memory}
+mount -o remount,bind,ro /
+cd /
+if touch /tmp/new 2>/dev/null || touch /new 2>/dev/null; then exit 1; fi
+"""
+
+
+def on_read_only_disks(memory: Path, *lines: str) -> "subprocess.CompletedProcess[str]":
+    """Run *lines* where nothing can be written but what goes to *memory*."""
+    memory.mkdir()
+    script = READ_ONLY.format(memory=memory) + "\n".join(lines)
+    return subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={k: v for k, v in os.environ.items() if not k.startswith(("COVERAGE", "XDG_"))},
+        timeout=60,
+    )
+
+
+@pytest.mark.usefixtures("as_root", "own_mounts")
+def test_a_mount_where_every_disk_is_read_only(disc_source: Path, tmp_path: Path) -> None:
+    """As on a root disk that is full, or was mounted read-only after an error."""
+    point, memory = tmp_path / "mnt", tmp_path / "memory"
+    point.mkdir()
+    words = shlex.join([*ZSOFS, "mount", "--log-file", f"{memory}/log", str(disc_source)])
+    done = on_read_only_disks(
+        memory, f"{words} {point}", f"sha1sum < {point}/Game.iso", f"umount {point}"
+    )
+    assert done.returncode == 0, done.stderr
+    digest = hashlib.sha1((DATA / "ps2.iso").read_bytes()).hexdigest()
+    assert f"\n{digest} " in done.stdout
+    wait_until(lambda: not daemons_of(point), "the daemon's end")
+
+
+@pytest.mark.usefixtures("as_root", "own_mounts")
+@pytest.mark.parametrize("words", [(), ("--setuid", "root")])
+def test_a_mount_with_no_place_for_its_log(
+    disc_source: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    point = tmp_path / "mnt"
+    point.mkdir()
+    command = shlex.join([*ZSOFS, "mount", *words, str(disc_source), str(point)])
+    done = on_read_only_disks(
+        tmp_path / "memory",
+        "mount --bind /run /run",
+        "mount -o remount,bind,ro /run",
+        command,
+        f"umount {point}",
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(
+        r"zsofs: WARNING: this mount has no log, for \S+/mnt-\w{8}\.log cannot be written: .*;"
+        r" name a file for it with --log-file",
+        done.stderr.splitlines()[0],
+    )
+    wait_until(lambda: not daemons_of(point), "the daemon's end")
+
+
+@pytest.mark.usefixtures("as_root")
+def test_the_reason_why_libfuse_cannot_mount(disc_source: Path, tmp_path: Path) -> None:
+    words = [*ZSOFS, "mount", str(disc_source), str(tmp_path / "mnt")]
+    done = subprocess.run(
+        ["setpriv", "--bounding-set", "-sys_admin", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 5
+    assert done.stderr.startswith(f"zsofs: the mount at {tmp_path}/mnt failed: ")
+    assert "Operation not permitted" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_demo_disc(tmp_path: Path) -> None:

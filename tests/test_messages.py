@@ -36,6 +36,22 @@ def refused(code: int, *arguments: object, **others: object) -> str:
     return lines[0]
 
 
+AS_HELPER = "import sys; from zsofs import cli; sys.argv[0] = 'mount.zsofs'; sys.exit(cli.main())"
+
+
+@pytest.mark.parametrize("words", [[*ZSOFS, "mount", "-f"], [sys.executable, "-c", AS_HELPER]])
+def test_the_reason_of_an_end_is_an_error_in_the_journal(tmp_path: Path, words: list[str]) -> None:
+    """`journalctl -p err` has it."""
+    gone, journal = tmp_path / "gone", tmp_path / "journal"
+    with journal.open("wb") as stream:
+        there = os.fstat(stream.fileno())
+        environment = os.environ | {"JOURNAL_STREAM": f"{there.st_dev}:{there.st_ino}"}
+        subprocess.run(
+            [*words, gone, tmp_path / "iso"], stderr=stream, env=environment, check=False
+        )
+    assert journal.read_text() == f"<3>zsofs: the source folder {gone} does not exist\n"
+
+
 def test_version_and_help() -> None:
     assert run("--version").stdout == f"zsofs {__version__}\n"
     assert "examples:" in run("--help").stdout
@@ -171,6 +187,24 @@ def test_sources_that_cannot_be(tmp_path: Path) -> None:
     assert "does not exist" in refused(3, "mount", tmp_path / "none", point)
     assert "not a folder" in refused(3, "mount", tmp_path / "file", point)
     assert not point.exists()
+
+
+def test_files_that_may_lie_on_a_disk_that_is_late(source: Path, tmp_path: Path) -> None:
+    """A service tries again, unless the exit code is 2: then it never comes right by itself."""
+    titles, point = tmp_path / "disk" / "titles.csv", tmp_path / "mnt"
+    (tmp_path / "file").touch()
+    mount = ("mount", "-f", "--nofail", "--layout", "opl")
+    said = refused(3, *mount, "--titles", titles, source, point)
+    assert f"the list of titles {titles} cannot be read" in said
+    said = refused(3, *mount, "--log-file", tmp_path / "file" / "log", source, point)
+    assert f"the log file {tmp_path}/file/log cannot be written" in said
+    titles.parent.mkdir()
+    titles.write_text("no title\n")
+    said = refused(2, *mount, "--titles", titles, source, point)
+    assert "line 1: expected an id" in said
+    assert not point.exists()
+    for unit in (ROOT / "systemd").glob("*/*.service"):
+        assert "\nRestartPreventExitStatus=2\n" in unit.read_text()
 
 
 @pytest.mark.usefixtures("as_root", "another_user")
@@ -351,5 +385,5 @@ def test_a_log_on_a_full_disk_says_nothing_elsewhere(tmp_path: Path) -> None:
 
 def test_a_log_file_that_cannot_be_written(source: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    said = refused(2, "mount", "--log-file", tmp_path / "file" / "log", source, tmp_path / "mnt")
+    said = refused(3, "mount", "--log-file", tmp_path / "file" / "log", source, tmp_path / "mnt")
     assert "cannot be written" in said

@@ -380,7 +380,7 @@ def test_changes_in_the_source_follow(source: Path, mount: MountMaker) -> None:
     (source / "One.zso").rename(source / "new" / "Uno.zso")
     wait_for(made.path, "CD/SLUS_200.01.Uno.iso", "CD/SLUS_200.02.Two.iso")
     assert (cd / "SLUS_200.01.Uno.iso").read_bytes() == first
-    assert not (cd / "SLUS_200.01.One.iso").exists()
+    wait_until(lambda: not (cd / "SLUS_200.01.One.iso").exists(), "the old name's end")
     third = put_game(source / "next", 3, dvd=True)
     (source / "next").rename(source / "new" / "Uno.zso")
     wait_for(made.path, "DVD/SLUS_200.03.Uno.iso", "CD/SLUS_200.02.Two.iso")
@@ -466,7 +466,7 @@ def test_dvd_has_a_new_date_when_discs_come_and_go(
     assert sorted(os.listdir(first / "DVD")) == ["SLUS_200.01.A.iso", "SLUS_200.02.B.iso"]
     shutil.rmtree(source / "RPG")
     wait_until(changed, "a new date when they are gone")
-    assert os.listdir(first / "DVD") == []
+    wait_until(lambda: os.listdir(first / "DVD") == [], "their end")
 
 
 # All of it

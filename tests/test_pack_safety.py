@@ -16,7 +16,7 @@ import pytest
 
 from tests import writers
 from tests.conftest import MountMaker
-from tests.mounting import ZSOFS, drop_pages, names, wait_for
+from tests.mounting import ZSOFS, drop_pages, names, wait_for, wait_until
 from tests.packed import image_of, left_in, reports, zsofs
 from zsofs import cli
 from zsofs.errors import InputError
@@ -369,8 +369,7 @@ def test_an_orderly_end(tmp_path: Path, number: signal.Signals) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not left_in(tmp_path):
-        time.sleep(0.01)
+    wait_until(lambda: left_in(tmp_path) or daemon.poll() is not None, "the packing")
     daemon.send_signal(number)
     _, said = daemon.communicate(timeout=30)
     assert daemon.returncode == 128 + number

@@ -12,7 +12,7 @@ from tests.test_control import mounted
 from tests.test_control import runtime as runtime
 from zsofs.control import connect_to
 from zsofs.mounts import mount_table
-from zsofs.reach import answering_kinds, reached
+from zsofs.reach import OthersLinkError, answering_kinds, reached, roots_path
 
 
 def reach(path: Path) -> tuple[int, int]:
@@ -87,3 +87,35 @@ def test_a_mount_on_the_way_that_answers(folder: Path) -> None:
         assert reach(folder / "mnt" / "file") == (status.st_dev, status.st_ino)
     finally:
         subprocess.run(["umount", folder / "mnt"], check=True)
+
+
+@pytest.mark.usefixtures("as_root")
+def test_the_real_path_of_what_root_leads_to(folder: Path) -> None:
+    (folder / "a/b").mkdir(parents=True)
+    (folder / "short").symlink_to("a/../a/b/")
+    (folder / "long").symlink_to(folder / "short")
+    (folder / "a/b/out").symlink_to("../../none")
+    missing = "none", "none/below", "none/../a", "long/none", "long/out"
+    for path in ("", "a/b", "short", "long", "long/../a", *missing):
+        there = os.fsencode(folder / path)
+        assert roots_path(there) == os.path.realpath(there)
+    (folder / "round").symlink_to("round")
+    with pytest.raises(OSError, match="Too many levels"):
+        roots_path(bytes(folder / "round"))
+    (folder / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        roots_path(bytes(folder / "file/below"))
+
+
+@pytest.mark.usefixtures("as_root")
+def test_nobody_else_leads_root(folder: Path) -> None:
+    (folder / "a").mkdir()
+    link = folder / "link"
+    link.symlink_to("a")
+    (folder / "own").symlink_to("link")
+    assert roots_path(bytes(folder / "own")) == bytes(folder / "a")
+    os.chown(link, 65534, 65534, follow_symlinks=False)
+    for path in (link, link / "none", folder / "own"):
+        with pytest.raises(OthersLinkError) as caught:
+            roots_path(bytes(path))
+        assert caught.value.filename == bytes(link)

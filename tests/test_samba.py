@@ -4,8 +4,10 @@ import functools
 import hashlib
 import os
 import random
+import re
 import shutil
 import stat
+import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -357,6 +359,7 @@ def test_what_others_put_into_the_source_can_be_written_too(share: Share) -> Non
     theirs = share.source / "CFG" / "conf_opl.cfg"
     theirs.write_bytes(b"theirs")
     theirs.chmod(0o600)
+    wait_until((share.mount.path / "CFG/conf_opl.cfg").exists, "the file")
     with share.console() as console:
         handle, _ = console.open("\\CFG\\conf_opl.cfg", write=True)
         assert console.read(handle, 0) == b"theirs"
@@ -391,6 +394,54 @@ def test_a_memory_card(share: Share) -> None:
         assert b"".join(console.read(handle, at) for at in range(0, size, READ_SIZE)) == card
     assert (share.source / "VMC" / "SLUS_200.01_0.bin").read_bytes() == card
     assert_owned(share.source / "VMC" / "SLUS_200.01_0.bin", 0o644)
+
+
+@contextmanager
+def syncs(daemon: int, log: Path) -> Iterator[Callable[[str], int]]:
+    """How often a daemon has synced a file of this name; known when the block has ended."""
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-y", "-e", "trace=fsync,fdatasync", "-o", log, "-p", str(daemon)],
+        stderr=subprocess.DEVNULL,
+    )
+    tasks = Path(f"/proc/{daemon}/task")
+    try:
+        wait_until(
+            lambda: all(
+                f"TracerPid:\t{tracer.pid}\n" in (task / "status").read_text()
+                for task in tasks.iterdir()
+            ),
+            "strace to follow all threads",
+        )
+        yield lambda name: len(re.findall(rf"sync\(\d+<.*{re.escape(name)}>", log.read_text()))
+    finally:
+        tracer.terminate()
+        tracer.wait()
+
+
+@pytest.mark.parametrize(
+    ("line", "are_synced"),
+    [("strict sync = no", False), ("strict sync = yes", True), ("", True)],
+    ids=["as documented", "with the other value", "without the line"],
+)
+def test_whether_each_write_to_a_memory_card_is_synced(
+    share: Share, line: str, *, are_synced: bool
+) -> None:
+    documents = documented(share.mount.path, USER)
+    assert documents.count("    strict sync = no\n") == 1
+    configuration = documents.replace("strict sync = no", line)
+    writes = 50
+    base = share.source.parent
+    with serving(base / "syncs", configuration) as samba, Console(samba.port) as console:
+        console.connect(SHARE)
+        console.make_folder("\\VMC")
+        handle, _ = console.open("\\VMC\\card.bin", write=True, create=True)
+        with syncs(share.mount.daemon.pid, base / "strace.log") as count:
+            for number in range(writes):
+                console.write(handle, 512 * number, random.Random(number).randbytes(512))
+            console.close_file(handle)
+        assert count("VMC/card.bin") >= writes if are_synced else count("VMC/card.bin") == 0
+    card = b"".join(random.Random(number).randbytes(512) for number in range(writes))
+    assert (share.source / "VMC" / "card.bin").read_bytes() == card
 
 
 def test_the_list_of_games(share: Share) -> None:
@@ -524,6 +575,7 @@ def test_a_pc_copies_everything(share: Share, tmp_path: Path) -> None:
     put = share.source / "CFG" / "sub" / "SLUS_200.01.cfg"
     put.parent.mkdir(parents=True)
     put.write_bytes(b"Title=Alpha\r\n")
+    wait_until((share.mount.path / "CFG/sub/SLUS_200.01.cfg").exists, "the file")
     done = share.samba.run_client(SHARE, f'lcd "{tmp_path}"; recurse; prompt; mget *')
     assert done.returncode == 0, (done.stdout, done.stderr)
     expected = {path: hashlib.sha256(image).hexdigest() for path, image in IMAGES.items()}

@@ -42,7 +42,7 @@ done
     "systemctl": """\
 [ "$*" = 'restart smbd' ]
 smbd --daemon
-for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+for try in $(seq 200); do
     grep -q ':01BD 00000000:0000 0A' /proc/net/tcp && exit
     sleep 0.1
 done

@@ -77,7 +77,7 @@ def status_of(pid: int, field: str) -> str:
 @contextmanager
 def served(library: Path, point: Path, *words: str) -> Iterator[dict[str, int]]:
     """The processes of a mount in the background; it is taken down at the end."""
-    log = point.parent / "zsofs.log"
+    log = library.parent / "zsofs.log"
     log.touch()
     os.chown(log, NOBODY, NOBODY)
     try:
@@ -111,6 +111,47 @@ def test_the_daemon_has_no_rights_of_roots(library: Path, tmp_path: Path) -> Non
         as_nobody = run("status", point, user=NOBODY, group=NOBODY, env=uncounted())
         assert as_nobody.returncode == 0, as_nobody.stderr
     assert not point.exists(), "zsofs made the mount point, so it removes it"
+
+
+@pytest.mark.usefixtures("own_mounts")
+def test_groups_that_are_in_no_list(tmp_path: Path) -> None:
+    """As where users come from a directory: it tells whose groups are which, and lists none."""
+    (tmp_path / "group").write_text("nogroup:x:65534:\ndiscs:x:4711:nobody\n")
+    (tmp_path / "nsswitch.conf").write_text("passwd: files\ngroup: db\ninitgroups: files\n")
+    code = (
+        "import grp; from zsofs.privileges import account\n"
+        f"print(len(grp.getgrall()), account({NOBODY}).groups)"
+    )
+    script = "".join(
+        f"mount --bind {tmp_path / name} /etc/{name}\n" for name in ("group", "nsswitch.conf")
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", f'{script}exec "$0" -c "$1"', sys.executable, code],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "0 (4711, 65534)\n"
+
+
+def test_a_user_without_a_home(library: Path, tmp_path: Path) -> None:
+    """Or with one that is not there yet: the log lies where root has made a folder."""
+    point = tmp_path / "mnt"
+    name = socket_name(os.fsencode(point)).replace(".sock", ".log")
+    log = service_folder(NOBODY) / "zsofs" / name
+    try:
+        done = run("mount", "--setuid", "nobody", library, point)
+        assert done.returncode == 0, done.stderr
+        said = f"zsofs: WARNING: the log of this mount is {log}, for "
+        assert re.fullmatch(rf"{said}\S+/{name} cannot be written: .*\n", done.stderr)
+        daemon = processes_of(point)["daemon"]
+        os.kill(daemon, signal.SIGUSR1)
+        wait_until(lambda: "all discs: " in log.read_text(), "the report")
+        assert log.stat().st_uid == NOBODY
+    finally:
+        unmount(point)
+        wait_until(lambda: not processes_of(point), "the end")
+        log.unlink(missing_ok=True)
 
 
 def test_root_lists_it_with_the_rights_of_that_user(library: Path, tmp_path: Path) -> None:
@@ -150,6 +191,24 @@ def test_a_dead_mount_that_root_may_not_look_into_is_cleared(library: Path, tmp_
             assert (done.returncode, "already mounted" in done.stderr) == (4, True)
 
 
+@pytest.mark.parametrize("words", [(), ("--allow-other",)])
+def test_a_dead_mount_in_a_folder_that_its_user_may_not_enter_is_cleared(
+    library: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """Or may as one of a group only."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o750)
+    point = closed / "mnt"
+    with served(library, point, *words) as found:
+        os.kill(found["daemon"], signal.SIGKILL)
+        wait_until(lambda: not processes_of(point), "the end")
+        assert mounted_at(os.fsencode(point)) is not None
+        with served(library, point, *words) as anew:
+            assert anew["daemon"] != found["daemon"]
+            done = run("mount", "--setuid", "nobody", library, point)
+            assert (done.returncode, "already mounted" in done.stderr) == (4, True)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("who", ["keeper", "daemon"])
 def test_a_signal_ends_it_with_an_open_reader(
@@ -161,7 +220,7 @@ def test_a_signal_ends_it_with_an_open_reader(
         try:
             os.pread(fd, 4096, 0)
             os.kill(found[who], number)
-            wait_until(lambda: not processes_of(point), "the end", 5)
+            wait_until(lambda: not processes_of(point), "the end")
             assert mounted_at(os.fsencode(point)) is None
             with pytest.raises(OSError) as caught:
                 os.pread(fd, 4096, 1 << 19)
@@ -169,6 +228,20 @@ def test_a_signal_ends_it_with_an_open_reader(
         finally:
             with suppress(OSError):
                 os.close(fd)
+
+
+def test_the_end_of_a_daemon_that_hangs(library: Path, tmp_path: Path) -> None:
+    """It does not ask for the mount to be detached; whoever kills both finds it gone already."""
+    point = tmp_path / "mnt"
+    with served(library, point, "--allow-other") as found:
+        os.kill(found["daemon"], signal.SIGSTOP)
+        try:
+            os.kill(found["keeper"], signal.SIGTERM)
+            wait_until(lambda: mounted_at(os.fsencode(point)) is None, "the end of the mount", 60)
+            assert set(processes_of(point)) == {"keeper", "daemon"}
+        finally:
+            os.kill(found["daemon"], signal.SIGCONT)
+        wait_until(lambda: not processes_of(point), "the end", 60)
 
 
 def test_after_a_crash_the_mount_fails_loudly_and_the_next_clears_it(
@@ -288,6 +361,60 @@ def test_others_are_locked_out_without_allow_other(library: Path, tmp_path: Path
             ["ls", point], user=NOBODY, group=NOBODY, capture_output=True, text=True, check=True
         )
         assert done.stdout == "Game.iso\n"
+
+
+def test_that_user_does_not_choose_where_root_mounts(library: Path, tmp_path: Path) -> None:
+    """By a symlink on the way to the mount point, which may be in a folder of that user's."""
+    home, secret = tmp_path / "home", tmp_path / "secret"
+    for folder in (home, home / "below", secret):
+        folder.mkdir()
+    os.chown(home, NOBODY, NOBODY)
+    (home / "iso").symlink_to(secret)
+    (home / "way").symlink_to(tmp_path)
+    for link in ("iso", "way"):
+        os.chown(home / link, NOBODY, NOBODY, follow_symlinks=False)
+    for point, link in (("iso", "iso"), ("way/secret", "way"), ("way/new", "way")):
+        done = run("mount", "-f", "--setuid", "nobody", library, home / point)
+        assert (done.returncode, done.stderr) == (
+            4,
+            f"zsofs: the mount point {home}/{point} is reached by the symlink {home}/{link}, which"
+            " is not root's, who mounts; give the path that it leads to\n",
+        )
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "link").symlink_to(home)
+    words = ("mount", "--setuid", "nobody", "--allow-other", "--log-file", "/dev/null")
+    done = run(*words, library, tmp_path / "link" / "below")
+    try:
+        assert done.returncode == 0, done.stderr
+        assert os.listdir(home / "below") == ["Game.iso"], "a symlink of root's own leads there"
+    finally:
+        unmount(home / "below")
+        wait_until(lambda: not processes_of(tmp_path / "link" / "below"), "the end")
+
+
+# Mounts at a path, as the part of root's in a mount of the user nobody's.
+_KEEP = """
+import sys
+from zsofs.keeper import keep
+from zsofs.privileges import account
+from zsofs.settings import MountSettings
+
+settings = MountSettings(b"/usr", sys.argv[1].encode(), 0, 1, 0, True)
+keep(account(65534), settings, lambda: sys.exit("served"), background=False)
+"""
+
+
+def test_a_folder_that_turns_into_a_symlink(tmp_path: Path) -> None:
+    """Between the look at the mount point and the mount."""
+    (tmp_path / "secret/below").mkdir(parents=True)
+    (tmp_path / "iso").symlink_to(tmp_path / "secret")
+    for point in (tmp_path / "iso", tmp_path / "iso" / "below"):
+        words = [sys.executable, "-c", _KEEP, str(point)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert f"FuseError: the mount at {point} failed: " in done.stderr
+        assert "served" not in done.stderr
+    table = Path("/proc/self/mountinfo").read_text()
+    assert f" {tmp_path}/secret" not in table
 
 
 def test_what_that_user_cannot_read_is_said(library: Path, tmp_path: Path) -> None:
@@ -410,6 +537,7 @@ def test_a_loop_that_stands_still_gives_no_sign_of_life(library: Path, tmp_path:
             manager.socket.settimeout(1)  # five times what the watchdog allows
             with pytest.raises(TimeoutError):
                 manager.socket.recv(4096)
+            manager.socket.settimeout(20)
             daemon.send_signal(signal.SIGCONT)
             manager.next("WATCHDOG=1")
             daemon.terminate()

@@ -236,6 +236,7 @@ def test_discs_refused_and_copied_files(source: Path, mount: MountMaker) -> None
         path.unlink()
     shutil.rmtree(source / "1")
     wait_until(lambda: state(made)["refused_total"] == 0, "the end of the cut ones")
+    wait_until(lambda: state(made)["discs"] == 3, "the end of the folder")
     found = state(made)
     assert (found["discs"], found["copying"], found["refused"]) == (3, 0, [])
 
@@ -524,7 +525,7 @@ def test_reload_shows_what_the_system_does_not_report(
     (tmp_path / "outside.zso").write_bytes(writers.maxcso_zso(new, block_size=2048))
     done = run("reload", made.path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    wait_until(lambda: (made.path / "Game.iso").stat().st_size == len(new), "the new size", 5)
+    wait_until(lambda: (made.path / "Game.iso").stat().st_size == len(new), "the new size")
     assert (made.path / "Game.iso").read_bytes() == new
 
 
@@ -535,6 +536,6 @@ def test_reload_of_an_opl_mount(source: Path, tmp_path: Path, mount: MountMaker)
     assert os.listdir(made.path / "CD") == ["SLUS_200.01.Game.iso"]
     new = put_game(tmp_path / "outside.zso", 2, dvd=True)
     assert run("reload", made.path).returncode == 0
-    wait_until(lambda: os.listdir(made.path / "DVD") == ["SLUS_200.02.Game.iso"], "it", 5)
+    wait_until(lambda: os.listdir(made.path / "DVD") == ["SLUS_200.02.Game.iso"], "it")
     assert os.listdir(made.path / "CD") == []
     assert (made.path / "DVD" / "SLUS_200.02.Game.iso").read_bytes() == new

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zsofs.errors import UsageError
+from zsofs.errors import FileError, UsageError
 from zsofs.titles import load_titles, normal_id
 
 LOGIQX = """<?xml version="1.0"?>
@@ -299,11 +299,11 @@ def test_nothing_outside_of_the_file_is_read(tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"/none cannot be read: No such file or directory$"):
+    with pytest.raises(FileError, match=r"/none cannot be read: No such file or directory$"):
         load_titles(tmp_path / "none")
-    with pytest.raises(UsageError, match=r"cannot be read: Is a directory$"):
+    with pytest.raises(FileError, match=r"cannot be read: Is a directory$"):
         load_titles(tmp_path)
-    with pytest.raises(UsageError, match=r"a\\nb cannot be read"):
+    with pytest.raises(FileError, match=r"a\\nb cannot be read"):
         load_titles(tmp_path / "a\nb")
 
 

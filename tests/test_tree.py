@@ -141,13 +141,13 @@ def test_changes_in_the_source_show_within_a_second_or_so(source: Path, mount: M
     made = mount(source)
     assert os.listdir(made.path) == []
     shutil.copy(DATA / "ziso-py.zso", source / "New.zso")
-    wait_until(lambda: os.listdir(made.path) == ["New.iso"], "the new disc", 5)
+    wait_until(lambda: os.listdir(made.path) == ["New.iso"], "the new disc")
     assert (made.path / "New.iso").read_bytes() == PS2.read_bytes()
     (source / "New.zso").rename(source / "Renamed.zso")
-    wait_until(lambda: os.listdir(made.path) == ["Renamed.iso"], "the new name", 5)
-    wait_until(lambda: not (made.path / "New.iso").exists(), "the old name's end", 5)
+    wait_until(lambda: os.listdir(made.path) == ["Renamed.iso"], "the new name")
+    wait_until(lambda: not (made.path / "New.iso").exists(), "the old name's end")
     (source / "Renamed.zso").unlink()
-    wait_until(lambda: os.listdir(made.path) == [], "an empty folder", 5)
+    wait_until(lambda: os.listdir(made.path) == [], "an empty folder")
 
 
 def test_a_replaced_disc_keeps_its_old_bytes_for_who_has_it_open(
@@ -175,7 +175,7 @@ def test_a_folder_that_may_not_be_read(source: Path, mount: MountMaker) -> None:
     (source / "folder").rmdir()
     with pytest.raises(FileNotFoundError):
         os.listdir(made.path / "folder")
-    wait_until(lambda: os.listdir(made.path) == [], "the new listing", 5)
+    wait_until(lambda: os.listdir(made.path) == [], "the new listing")
 
 
 def test_numbers_are_forgotten(tmp_path: Path, source: Path) -> None:
@@ -233,10 +233,10 @@ def test_a_disc_put_back_with_the_old_date_is_not_mixed_with_the_old_one(
     assert os.pread(fd, 4096, 4096) == old[:4096]
     os.close(fd)
     (source / "Game.zso").unlink()
-    wait_until(lambda: os.listdir(made.path) == [], "an empty folder", 5)
-    wait_until(lambda: not (made.path / "Game.iso").exists(), "the old disc's end", 5)
+    wait_until(lambda: os.listdir(made.path) == [], "an empty folder")
+    wait_until(lambda: not (made.path / "Game.iso").exists(), "the old disc's end")
     shutil.copy2(tmp_path / "discs" / "2.zso", source / "Game.zso")
-    wait_until(lambda: os.listdir(made.path) == ["Game.iso"], "the new disc", 5)
+    wait_until(lambda: os.listdir(made.path) == ["Game.iso"], "the new disc")
     assert (made.path / "Game.iso").read_bytes() == new
 
 
@@ -293,7 +293,7 @@ def test_the_mount_itself_shows_the_source_folder_as_it_is_now(
         status = made.path.stat()
         return status.st_mtime_ns, stat.S_IMODE(status.st_mode)
 
-    wait_until(lambda: shown() == (7_000_000_000, 0o500), "the new date and rights", 5)
+    wait_until(lambda: shown() == (7_000_000_000, 0o500), "the new date and rights")
 
 
 def test_files_with_odd_dates(source: Path, mount: MountMaker) -> None:

@@ -2,9 +2,12 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from zsofs.systemd_units import _program
 
 UNITS = Path(__file__).parent.parent / "systemd"
 PATHS = sorted(UNITS.glob("*/*.service"))
@@ -28,6 +31,27 @@ def test_systemd_finds_no_fault(path: Path, tmp_path: Path) -> None:
     words = ["systemd-analyze", "verify", "--man=no", f"--{path.parent.name}", str(copy)]
     done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "name", ["games", "50%h", "my games", "50% of it", "a;b", "a$HOME", "\xe4"]
+)
+def test_systemd_finds_the_program_wherever_it_lies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    program = tmp_path / name / "zsofs"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    unit = tmp_path / "zsofs-test.service"
+    unit.write_text(f"[Service]\nExecStart={_program()} mount\n")
+    words = ["systemd-analyze", "verify", "--man=no", str(unit)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    program.unlink()
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode != 0, "it is the program that is looked for"
 
 
 def test_there_is_one_for_the_system_and_one_for_users() -> None:

@@ -22,7 +22,7 @@ import pytest
 from tests import durable, fsx
 from tests.conftest import MountMaker
 from tests.disks import MIB, disk_mounted, make_disk, make_ext4
-from tests.mounting import ZSOFS, mounted, names, unmount, wait_until
+from tests.mounting import ZSOFS, mounted, names, opened, unmount, wait_until
 
 SEED = 20261125
 FICLONE = 0x40049409
@@ -139,6 +139,7 @@ def a_client(folder: Path, notes: Path) -> "Iterator[subprocess.Popen[bytes]]":
         wait_until(
             lambda: client.poll() is not None or (notes.exists() and notes.stat().st_size > 20_000),
             "the client to write",
+            120,  # some 400 writes that are synced, on whatever disk this is
         )
         yield client
     finally:
@@ -177,6 +178,30 @@ def test_what_was_synced_survives_a_power_cut(
     print(f"{found} things synced at last; of those never synced {kept} whole, {lost} not")
     assert found > 100
     assert lost > amount  # nothing is claimed of these, so the copies do tell
+
+
+@pytest.mark.usefixtures("as_root")
+def test_lists_of_games_that_were_synced_survive_a_power_cut(memory: Path) -> None:
+    """In folders of the source that are only made for them; see the test above."""
+    below = make_disk(memory / "below", 512 * MIB, "mkfs.xfs", "-q", "-m", "reflink=1")
+    with ExitStack() as stack:
+        disks = stack.enter_context(disk_mounted(below, memory / "disks"))
+        disk, copy = make_ext4(disks / "disk", 96 * MIB), disks / "copy"
+        source = stack.enter_context(disk_mounted(disk, memory / "source"))
+        words = ("--writable", "--layout", "opl")
+        made = stack.enter_context(mounted(source, memory / "mnt", *words))
+        for number, folder in enumerate(("DVD", "CD", "DVD", "CD")):
+            data, games = old_content(number), made.path / folder / "games.bin"
+            assert (source / folder).exists() == (number > 1)
+            with games.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            with opened(games.parent) as fd:
+                os.fsync(fd)
+            clone(disk, copy)
+            with disk_mounted(copy, memory / "copy") as left:
+                assert (left / folder / "games.bin").read_bytes() == data
 
 
 def clone(disk: Path, copy: Path) -> None:

@@ -106,6 +106,12 @@ def contents(folder: Path) -> dict[str, bytes | None]:
     return {path.name: path.read_bytes() if path.is_file() else None for path in folder.iterdir()}
 
 
+def are_alike(one: Path, other: Path) -> bool:
+    with suppress(OSError):  # a listing may be older than what it lists
+        return contents(one) == contents(other)
+    return False
+
+
 def test_all_handlers_are_provoked() -> None:
     assert set(CASES) == set(WRITABLE_HANDLERS)
 
@@ -135,7 +141,7 @@ def test_a_fault_costs_one_call(
                 assert fault in faults.done()
         assert made.is_alive(), fault
         # Nothing is lost, and what the mount shows is what is there.
-        wait_until(lambda: contents(folder) == contents(real), fault)  # noqa: B023
+        wait_until(lambda: are_alike(folder, real), fault)  # noqa: B023
         if handler not in ("unlink", "rename", "write"):
             assert (real / "file").read_bytes() == TEXT
         (folder / "after").write_bytes(b"after")

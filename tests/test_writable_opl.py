@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from tests.conftest import MountMaker
 from tests.mounting import DATA, Mount, mounted, names, status_of, wait_until
 from tests.test_faults import FAULTY, Faults, faults
+from tests.test_writable_races import under_way
 
 __all__ = ["faults"]  # a fixture
 
@@ -153,6 +155,39 @@ def test_attributes_of_a_folder_that_is_not_there_yet(share: Mount) -> None:
     os.utime(share.path / "CD", ns=(moment, moment))
     assert (share.source / "CD").stat().st_mtime_ns == moment
     assert (share.path / "CD").stat().st_mtime_ns == moment
+
+
+FIRST: dict[str, Callable[[Path], object]] = {
+    "a file is made": lambda root: (root / "DVD" / "games.bin").touch(),
+    "a file is moved there": lambda root: (root / "file").rename(root / "DVD" / "file"),
+    "it gets another date": lambda root: os.utime(root / "DVD", (1, 1)),
+    "it gets another owner": lambda root: os.chown(root / "DVD", -1, os.getgid()),
+}
+
+
+@pytest.mark.parametrize("what", FIRST)
+def test_a_folder_of_discs_is_made_like_the_folder_it_lies_in(
+    source: Path, mount: MountMaker, what: str
+) -> None:
+    """Whatever makes it needed; requests that are not for a new file do not even say an umask."""
+    source.chmod(0o750)
+    (source / "file").touch()
+    share = mount(source, *OPL)
+    FIRST[what](share.path)
+    assert stat.S_IMODE((source / "DVD").stat().st_mode) == 0o750
+    (share.path / "CD").chmod(0o711)
+    assert stat.S_IMODE((source / "CD").stat().st_mode) == 0o711
+
+
+def test_a_folder_of_discs_is_on_the_disk_before_what_is_in_it(
+    source: Path, mount: MountMaker, faults: Faults
+) -> None:
+    """Who syncs a list of games knows of no folder that has to be synced as well."""
+    made = mount(source, *OPL, command=FAULTY)
+    path = made.path / "DVD" / "games.bin"
+    with under_way(faults, "create Changes.sync_folder", path.touch):
+        assert (source / "DVD").exists()
+        assert not (source / "DVD" / "games.bin").exists()
 
 
 def test_numbers_stay_after_a_remount(source: Path, tmp_path: Path) -> None:

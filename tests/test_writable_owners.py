@@ -1,14 +1,17 @@
 """Whose files are that are made through a writable mount, who may do what with them, and programs
 that care: each does in the mount what it does in a plain folder."""
 
+import ctypes
 import errno
 import hashlib
+import mmap
 import os
 import stat
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.disks import MIB, make_disk, take_down
-from tests.mounting import ZSOFS, mounted, names, wait_until
+from tests.mounting import ZSOFS, mounted, names, opened, wait_until
 from tests.test_clients import run
 from zsofs.mounts import mounted_at
 
@@ -228,6 +231,82 @@ def test_one_owner_for_all(open_folder: Path) -> None:
         assert names(source / "old") == ["file", "g"]
 
 
+def test_a_file_that_has_just_appeared_is_opened_by_who_may(open_folder: Path) -> None:
+    """The kernel still holds that there is none, so it asks us to make it."""
+    source = open_folder / "source"
+    source.mkdir()
+    source.chmod(0o1777)
+    with (
+        mounted(source, open_folder / "mnt", "--writable", "--allow-other") as made,
+        ThreadPoolExecutor(1) as eve,
+    ):
+        eve.submit(ctypes.CDLL(None).setfsuid, EVE.uid).result()  # it goes for the thread alone
+        eve.submit(ctypes.CDLL(None).setfsgid, EVE.groups[0]).result()
+        for number in range(20):
+            path, below = made.path / f"secret{number}", source / f"secret{number}"
+            assert not path.exists()
+            below.touch(mode=0o600)
+            with pytest.raises(PermissionError):
+                eve.submit(os.open, path, os.O_CREAT | os.O_RDWR).result()
+            path = path.with_suffix(".new")
+            os.close(eve.submit(os.open, path, os.O_CREAT | os.O_RDWR, 0o600).result())
+            assert path.stat().st_uid == EVE.uid
+            os.close(eve.submit(os.open, path, os.O_CREAT | os.O_RDWR).result())
+            path, below = path.with_suffix(".open"), below.with_suffix(".open")
+            assert not path.exists()
+            below.touch()
+            below.chmod(0o666)
+            os.close(eve.submit(os.open, path, os.O_CREAT | os.O_RDWR | os.O_TRUNC).result())
+        assert made.log_lines("bug") == []
+
+
+SHOWN_OTHERWISE = {
+    "--uid": str(ALICE.uid),
+    "--gid": str(BOB.groups[1]),
+    "--umask": "000",
+}
+
+
+@pytest.mark.parametrize("option", SHOWN_OTHERWISE)
+def test_nobody_makes_a_program_run_as_an_owner_who_is_not_shown(
+    open_folder: Path, option: str
+) -> None:
+    """Who seems to own a file of root's, or may write to one, would become root by it."""
+    source = open_folder / "source"
+    (source / "folder").mkdir(parents=True)
+    source.chmod(0o1777)
+    for name in ("changed", "appended", "cut", "emptied", "mapped"):
+        (source / name).write_text("root's")
+        (source / name).chmod(0o777 if name == "changed" else 0o6777)
+
+    def rights(name: str) -> str:
+        return stat.filemode((source / name).stat().st_mode)
+
+    words = ("--writable", "--allow-other", option, SHOWN_OTHERWISE[option])
+    with mounted(source, open_folder / "mnt", *words) as made:
+        for mode in ("4777", "2777", "6777"):
+            for user in (ALICE, ADMIN):
+                user.run(made.path, f"chmod {mode} changed && chmod 2777 folder")
+                assert rights("changed") == "-rwxrwxrwx"
+        assert rights("folder") == "drwxrwsrwx"
+        BOB.run(made.path, "echo more >> appended; truncate -s 1 cut; : > emptied")
+        for name in ("appended", "cut", "emptied"):
+            assert rights(name) == "-rwxrwxrwx"
+            assert (source / name).stat().st_uid == 0
+        with (made.path / "mapped").open("r+b") as file, mmap.mmap(file.fileno(), 0) as pages:
+            assert rights("mapped") == "-rwxrwxrwx"
+            pages[0] = ord("R")
+        assert (source / "mapped").read_text() == "Root's"
+        before = os.umask(0)
+        try:
+            os.close(os.open(made.path / "new", os.O_CREAT | os.O_WRONLY, 0o6777))
+            os.mknod(made.path / "node", stat.S_IFREG | 0o6777)
+        finally:
+            os.umask(before)
+        assert rights("new") == rights("node") == "-rwxrwxrwx"
+        assert made.log_lines("bug") == []
+
+
 def test_a_second_user_is_locked_out(open_folder: Path) -> None:
     source = open_folder / "source"
     source.mkdir()
@@ -437,6 +516,7 @@ def test_a_disk_without_owners_and_rights(open_folder: Path) -> None:
             done = ALICE.run(made.path, "echo text > file && mkdir folder && echo x > folder/f.cfg")
             assert (done.returncode, done.stderr) == (0, "")
             numbers: set[int] = set()
+            shown = [(made.path / name).stat().st_ino for name in ("file", "folder/f.cfg")]
             for number in range(40):
                 for name in ("file", "folder/f.cfg"):
                     (made.path / name).write_bytes(b"%d" % number * 5000)
@@ -451,6 +531,12 @@ def test_a_disk_without_owners_and_rights(open_folder: Path) -> None:
                 assert (source / "file").stat().st_mtime == 1_600_000_000 + 2 * number
                 assert (source / "file").read_bytes()[-3:] == b"end"
                 assert (source / "folder" / "f.cfg").stat().st_size == number
+                Path("/proc/sys/vm/drop_caches").write_text("2")
+                for name, stays in zip(("file", "folder/f.cfg"), shown, strict=True):
+                    names((made.path / name).parent)
+                    assert (made.path / name).stat().st_ino == stays
+                    with opened(made.path / name) as fd:
+                        assert os.fstat(fd).st_ino == stays
             assert len(numbers) > 1
             with pytest.raises(PermissionError) as caught:
                 os.chown(made.path / "file", ALICE.uid, ALICE.uid)
@@ -469,6 +555,53 @@ def test_a_disk_without_owners_and_rights(open_folder: Path) -> None:
     finally:
         take_down(source)
         run("losetup", "--detach", device)
+
+
+LACKING = """
+import errno, pyfuse3
+from zsofs import cli, fs_writable, server
+
+class Operations(fs_writable.WritableOperations):
+    async def setattr(self, inode, attr, fields, fh, ctx):
+        if (fields.update_mode and {lacks_rights}) or fields.update_uid or fields.update_gid:
+            raise pyfuse3.FUSEError(errno.{error})
+        return await super().setattr(inode, attr, fields, fh, ctx)
+
+server.WritableOperations = Operations
+cli.main()
+"""
+"""A file system that cannot set the owner, or nor the rights either."""
+
+
+@pytest.mark.usefixtures("as_root")
+@pytest.mark.parametrize("lacks_rights", [False, True])
+@pytest.mark.parametrize("error", ["EPERM", "EINVAL", "ENOSYS", "EOPNOTSUPP"])
+def test_a_source_that_takes_no_owners(
+    tmp_path: Path, source: Path, error: str, *, lacks_rights: bool
+) -> None:
+    """Whatever it says instead."""
+    code = LACKING.format(error=error, lacks_rights=lacks_rights)
+    command = (sys.executable, "-c", code)
+    with (
+        mounted(source, tmp_path / "in", "--writable", command=command) as inner,
+        mounted(inner.path, tmp_path / "out", "--writable") as made,
+    ):
+        before = os.umask(0)
+        try:
+            os.close(os.open(made.path / "new", os.O_CREAT | os.O_WRONLY, 0o4755))
+            os.mknod(made.path / "node", stat.S_IFREG | 0o640)
+            (made.path / "folder").mkdir(0o750)
+        finally:
+            os.umask(before)
+        (made.path / "folder" / "file").write_text("text")
+        assert (source / "folder" / "file").read_text() == "text"
+        found = described(source)
+        assert [found[name][0] for name in ("new", "node", "folder")] == [
+            "-rwxr-xr-x",
+            "-rw-r-----",
+            "drwxr-x---",
+        ]
+        assert made.log_lines("bug") == inner.log_lines("bug") == []
 
 
 if __name__ == "__main__":

@@ -228,7 +228,7 @@ def test_a_deleted_file_is_never_taken_for_a_new_one(
 
 def try_deleted_file(made: Mount) -> None:
     path, below = made.path / "file", made.source / "file"
-    path.touch()
+    os.mknod(path, stat.S_IFREG | 0o644)  # whose handle is closed before this returns
     number, text = below.stat().st_ino, "is to stay"
     with opened(path, os.O_PATH) as fd:  # no handle of ours
         path.unlink()
@@ -278,13 +278,13 @@ def test_a_file_replaced_and_renamed_at_once_can_be_used(made: Mount, faults: Fa
 
 
 def test_a_file_replaced_while_it_is_opened_stays_that_file(made: Mount, faults: Faults) -> None:
-    """The kernel is first told of it by the opening."""
+    """The kernel first hears of it when a program would make it."""
     path, below = made.path / "one" / "new", made.source / "one" / "new"
     assert not path.exists()
     below.with_name("aside").write_text("the second one")
     below.write_text("the first")
     act = lambda: os.open(path, os.O_CREAT | os.O_RDWR)  # noqa: E731
-    with under_way(faults, "create changes.seen", act) as done:
+    with under_way(faults, "open changes.seen", act) as done:
         below.with_name("aside").replace(below)
         look(path.parent)
     fd = done.result()
@@ -297,6 +297,25 @@ def test_a_file_replaced_while_it_is_opened_stays_that_file(made: Mount, faults:
             time.sleep(1.5)  # until the kernel asks again
     finally:
         os.close(fd)
+
+
+def test_programs_that_make_a_file_at_once_share_it(made: Mount) -> None:
+    """Whichever of them comes first, the source included."""
+
+    def make_or_open(folder: Path, number: int) -> None:
+        fd = os.open(folder / str(number), os.O_CREAT | os.O_RDWR | os.O_APPEND)
+        try:
+            os.write(fd, b"line\n")
+        finally:
+            os.close(fd)
+
+    folders = [made.path / "one", made.path / "one", made.source / "one"]
+    with ThreadPoolExecutor(len(folders)) as pool:
+        for number in range(100):
+            for done in [pool.submit(make_or_open, folder, number) for folder in folders]:
+                done.result()
+    for number in range(100):
+        assert (made.source / "one" / str(number)).read_text() == "line\n" * len(folders)
 
 
 @pytest.mark.usefixtures("as_root")

@@ -32,6 +32,11 @@ class Appearance:
     gid: int | None = None
     umask: int | None = None
 
+    @property
+    def is_of_its_own(self) -> bool:
+        """Whether files look otherwise than they are, so that a mode says nothing of the owner."""
+        return not (self.uid is self.gid is self.umask is None)
+
     def attributes(self, node: Node) -> EntryAttributes:
         """Owner, dates and rights of the source, and the size a reader will find."""
         if node.attributes is not None:

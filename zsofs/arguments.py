@@ -1,7 +1,7 @@
 """The words of the command line: commands, options, help. What they do is in cli.py."""
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NoReturn
 
 from zsofs import __version__, config, pack_arguments, service_arguments, verify_arguments
@@ -97,7 +97,7 @@ exit codes:
   0  done
   1  a bug in zsofs
   2  the command line, or a config, is wrong
-  3  the source folder is missing or cannot be read
+  3  the source folder, or a file that an option names, is missing or cannot be used
   4  the mount point cannot be used
   5  the system does not let us mount (no FUSE, or no right to it)
   6  a mount could not be taken down
@@ -111,9 +111,10 @@ exit codes:
 # Words that mount(8) and fstab hand on and that change nothing here: the mount is read-only unless
 # `writable` is said, and always without devices and set-user-id programs.
 _IGNORED_OPTIONS = frozenset(
-    """ro rw defaults auto noauto _netdev user nouser users owner group dev nodev suid
-    nosuid exec noexec sync async atime noatime diratime nodiratime relatime norelatime
-    strictatime silent loud""".split()  # noqa: SIM905 - a list of thirty strings reads worse
+    """ro rw defaults auto noauto _netdev comment user nouser users owner noowner group nogroup
+    dev nodev suid nosuid exec noexec sync async dirsync atime noatime diratime nodiratime
+    relatime norelatime strictatime nostrictatime lazytime nolazytime iversion noiversion
+    mand nomand symfollow nosymfollow silent loud""".split()  # noqa: SIM905 - as strings it is long
 )
 
 _FIELDS = frozenset(option.field for option in OPTIONS)
@@ -146,6 +147,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         verify_arguments.check(options)
     elif options.command == "service" and options.action == "install":
         options.values = _said(options)
+        _check_together(options.values)
         if options.user and "setuid" in options.values:
             raise UsageError("--setuid is of use only to root; leave it or --user away")
     return options
@@ -370,9 +372,14 @@ def _check_mount(options: argparse.Namespace) -> None:
         raise UsageError("--writable needs a SOURCE of yours; leave it away with --demo")
     if options.demo and options.setuid is not None:
         raise UsageError("--setuid needs a SOURCE of yours; leave it away with --demo")
-    if options.verbose and options.quiet:
+    _check_together(vars(options))
+
+
+def _check_together(values: Mapping[str, object]) -> None:
+    """Make sure that values of options, by field, make sense beside each other."""
+    if values.get("verbose") and values.get("quiet"):
         raise UsageError("a mount is verbose or quiet, not both; leave one of the words away")
-    if options.titles is not None and options.layout != "opl":
+    if values.get("titles") is not None and values.get("layout") != "opl":
         raise UsageError(
             "--titles is of use only with --layout opl; add that, or leave --titles away"
         )

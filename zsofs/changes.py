@@ -9,14 +9,14 @@ import ctypes
 import errno
 import os
 import stat
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack
 
+from zsofs.attributes import SET_IDS, Maker, Wanted, hand_over, link_to, set_others, take_set_ids
 from zsofs.errors import RefusedError, StaleNodeError
 from zsofs.live import LiveFile, Seen, seen
 from zsofs.names import for_people, is_kept_for_discs, joined, may_be_disc
 from zsofs.probe import looks_like_disc
-from zsofs.source import OpenFolder, Place, SourceTree
+from zsofs.source import OpenFolder, Place, SourceTree, is_same_file
 
 _PASSED_ON = os.O_ACCMODE | os.O_TRUNC | os.O_SYNC | os.O_DSYNC
 """Flags of an open that mean something to the source. O_APPEND is LiveFile's own matter; O_DIRECT
@@ -30,43 +30,20 @@ _libc = ctypes.CDLL(None, use_errno=True)
 WHAT_TO_DO = "discs are changed in the source folder only"
 
 
-@dataclass(frozen=True, slots=True)
-class Maker:
-    """Whoever makes a file.
-
-    Attributes:
-        uid: the user it is to belong to; None where it belongs to whoever serves.
-        gid: the same for the group.
-    """
-
-    uid: int | None
-    gid: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Attributes to be set; None leaves one as it is.
-
-    Attributes:
-        size: in bytes.
-        mode: rights.
-        uid: the user it belongs to.
-        gid: the group it belongs to.
-        times: nanoseconds of the last access and of the last change; None leaves one as it is.
-    """
-
-    size: int | None = None
-    mode: int | None = None
-    uid: int | None = None
-    gid: int | None = None
-    times: tuple[int | None, int | None] = (None, None)
-
-
 class Changes:
     """Changes of one source."""
 
-    def __init__(self, tree: SourceTree) -> None:
+    def __init__(self, tree: SourceTree, *, takes_set_ids: bool = False) -> None:
+        """Make them.
+
+        Args:
+            tree: the source.
+            takes_set_ids: whether a file that can be written to loses :data:`SET_IDS` at once. The
+                kernel sees to that itself, but not where it is told of other owners and rights
+                than those of the source.
+        """
         self._tree = tree
+        self._takes_set_ids = takes_set_ids
 
     def open(self, path: bytes, flags: int, known: os.stat_result) -> tuple[LiveFile, Seen]:
         """Open the file *path*.
@@ -81,31 +58,44 @@ class Changes:
             StaleNodeError: another file has that name now.
             OSError: the source does not let us.
         """
-        with self._tree.step(path) as step:
+        with self._tree.step(path, to_change=True) as step:
             found = os.fstat(step)
-            if not stat.S_ISREG(found.st_mode) or not _is_same(found, known):
+            if not stat.S_ISREG(found.st_mode) or not is_same_file(found, known):
                 raise _is_another(path)
             writable = flags & os.O_ACCMODE != os.O_RDONLY
             if writable or flags & os.O_TRUNC:
                 _refuse_disc_bytes(step, path)
-            fd = os.open(_link(step), flags & _PASSED_ON | os.O_CLOEXEC)
-        return _live(fd, flags)
+            fd = os.open(link_to(step), flags & _PASSED_ON | os.O_CLOEXEC)
+        try:
+            if writable or flags & os.O_TRUNC:
+                self._take_set_ids(fd)
+            return _live(fd, flags)
+        except BaseException:
+            os.close(fd)
+            raise
 
     def create(self, place: Place, flags: int, mode: int, maker: Maker) -> tuple[LiveFile, Seen]:
         """Make the file *place* and open it.
+
+        It gets :data:`SET_IDS` only where it belongs to who asks for that.
 
         Raises:
             FileExistsError: there is something of that name.
             OSError: the source does not let us.
         """
         flags |= os.O_CREAT | os.O_EXCL
+        if self._takes_set_ids or maker.uid is None:
+            mode &= ~SET_IDS
         kept = _PASSED_ON | os.O_CREAT | os.O_EXCL
-        with self._tree.folder(place.folder) as folder:
+        with self._tree.folder(place.folder, to_change=True) as folder:
             fd = os.open(
-                place.name, flags & kept | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=folder.fd
+                place.name,
+                flags & kept | os.O_NOFOLLOW | os.O_CLOEXEC,
+                mode & 0o777,
+                dir_fd=folder.fd,
             )
         try:
-            _hand_over(fd, mode, maker, folder.status)
+            hand_over(fd, mode, maker, folder.status)
         except BaseException:
             os.close(fd)
             raise
@@ -118,12 +108,12 @@ class Changes:
             StaleNodeError: somebody has put something else in its place at once.
             OSError: the source does not let us.
         """
-        with self._tree.folder(place.folder) as folder:
+        with self._tree.folder(place.folder, to_change=True) as folder:
             # Whatever its rights are to be, we look into it first.
             os.mkdir(place.name, mode | stat.S_IRWXU, dir_fd=folder.fd)
             with folder.step(place.name) as step:
                 _refuse_other_than_new(step, place)
-                _hand_over(step, mode, maker, folder.status)
+                hand_over(step, mode, maker, folder.status)
                 return seen(step)
 
     def remove_file(self, place: Place) -> None:
@@ -133,13 +123,16 @@ class Changes:
             RefusedError: it is a disc.
             OSError: the source does not let us.
         """
-        with self._tree.folder(place.folder) as folder:
+        with self._tree.folder(place.folder, to_change=True) as folder:
             _refuse_disc(folder, place)
             os.unlink(place.name, dir_fd=folder.fd)
 
     def remove_folder(self, place: Place) -> None:
-        """Delete an empty folder."""
-        with self._tree.folder(place.folder) as folder:
+        """Delete an empty folder; not one that only its disk has left empty."""
+        with (
+            self._tree.folder(place.folder, to_change=True) as folder,
+            self._tree.step(place.path, to_change=True),
+        ):
             os.rmdir(place.name, dir_fd=folder.fd)
 
     def rename(self, old: Place, new: Place, *, replaces: bool) -> Seen:
@@ -156,8 +149,9 @@ class Changes:
             OSError: the source does not let us.
         """
         with ExitStack() as stack:
-            folder = stack.enter_context(self._tree.folder(old.folder))
-            new_folder = stack.enter_context(self._tree.folder(new.folder))
+            folder = stack.enter_context(self._tree.folder(old.folder, to_change=True))
+            new_folder = stack.enter_context(self._tree.folder(new.folder, to_change=True))
+            stack.enter_context(self._tree.step(old.path, to_change=True))
             _refuse_disc(folder, old)
             _refuse_holder(folder, old)
             if replaces:
@@ -170,21 +164,23 @@ class Changes:
 
     def set_attributes(self, path: bytes, wanted: Wanted, known: os.stat_result) -> Seen:
         """Set attributes of the file or folder *path*; see :meth:`open` for the rest."""
-        with self._tree.step(path) as step:
+        with self._tree.step(path, to_change=True) as step:
             found = os.fstat(step)
             # A folder is what has its path, which may have been made a moment ago.
             are_folders = stat.S_ISDIR(found.st_mode) and stat.S_ISDIR(known.st_mode)
-            if not (are_folders or _is_same(found, known)):
+            if not (are_folders or is_same_file(found, known)):
                 raise _is_another(path)
             if stat.S_ISREG(found.st_mode):
                 _refuse_disc_bytes(step, path, stay_as_they_are=wanted.size is None)
             if wanted.size is not None:
-                fd = os.open(_link(step), os.O_WRONLY | os.O_CLOEXEC)
+                fd = os.open(link_to(step), os.O_WRONLY | os.O_CLOEXEC)
                 try:
+                    self._take_set_ids(fd)
                     os.ftruncate(fd, wanted.size)
                 finally:
                     os.close(fd)
-            return _set_others(step, wanted)
+            set_others(step, wanted)
+            return seen(link_to(step))
 
     def set_attributes_of_open(self, file: LiveFile, path: bytes, wanted: Wanted) -> Seen:
         """Set attributes of an open file, which may have no name any more.
@@ -199,11 +195,16 @@ class Changes:
             raise _refused_to_change(path)
         if wanted.size is not None:
             os.ftruncate(file.fd, wanted.size)
-        return _set_others(file.fd, wanted)
+        set_others(file.fd, wanted)
+        return seen(file.fd)
+
+    def _take_set_ids(self, fd: int) -> None:
+        if self._takes_set_ids:
+            take_set_ids(fd)
 
     def sync_folder(self, path: bytes) -> None:
         """Return when the names in the folder *path* are on the disk."""
-        with self._tree.folder(path) as folder:
+        with self._tree.folder(path, to_change=True) as folder:
             os.fsync(folder.fd)
 
 
@@ -219,16 +220,6 @@ def _live(fd: int, flags: int) -> tuple[LiveFile, Seen]:
     return file, now
 
 
-def _link(fd: int) -> str:
-    """What an open descriptor stands for, as a path; it works for O_PATH descriptors, too."""
-    return f"/proc/self/fd/{fd}"
-
-
-def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
-    kinds_are = stat.S_IFMT(one.st_mode) == stat.S_IFMT(other.st_mode)  # numbers are given again
-    return kinds_are and os.path.samestat(one, other)
-
-
 def _is_another(path: bytes) -> StaleNodeError:
     return StaleNodeError(f"{for_people(path)}: another file now")
 
@@ -239,50 +230,8 @@ def _refuse_other_than_new(step: int, place: Place) -> None:
     Who may write to the folder above can put another's file or folder there. An empty folder is as
     good as the new one.
     """
-    if not stat.S_ISDIR(os.fstat(step).st_mode) or os.listdir(_link(step)):
+    if not stat.S_ISDIR(os.fstat(step).st_mode) or os.listdir(link_to(step)):
         raise _is_another(place.path)
-
-
-def _hand_over(fd: int, mode: int, maker: Maker, above: os.stat_result) -> None:
-    """Give what was just made the rights and the owner it is to have.
-
-    The daemon's own umask does not count: the kernel has taken that of the caller from *mode*. A
-    set-group-id folder, as *above* says of it, has given what is in it its own group. What the file
-    system does not let us set (FAT has neither) stays as it is.
-    """
-    inherited = os.fstat(fd).st_mode & stat.S_ISGID  # by a folder from one above that has it
-    keeps_group = above.st_mode & stat.S_ISGID
-    with suppress(PermissionError):
-        os.chown(
-            _link(fd),
-            -1 if maker.uid is None else maker.uid,
-            -1 if maker.gid is None or keeps_group else maker.gid,
-        )
-    with suppress(PermissionError):
-        os.chmod(_link(fd), stat.S_IMODE(mode) | inherited)
-
-
-def _set_others(fd: int, wanted: Wanted) -> Seen:
-    link = _link(fd)
-    if wanted.uid is not None or wanted.gid is not None:
-        os.chown(
-            link,
-            -1 if wanted.uid is None else wanted.uid,
-            -1 if wanted.gid is None else wanted.gid,
-        )
-    if wanted.mode is not None:
-        os.chmod(link, wanted.mode)
-    accessed, changed = wanted.times
-    if accessed is not None or changed is not None:
-        now = os.stat(link)
-        os.utime(
-            link,
-            ns=(
-                now.st_atime_ns if accessed is None else accessed,
-                now.st_mtime_ns if changed is None else changed,
-            ),
-        )
-    return seen(link)
 
 
 def _refused_to_change(path: bytes) -> RefusedError:
@@ -299,7 +248,7 @@ def _refuse_disc_bytes(step: int, path: bytes, *, stay_as_they_are: bool = False
     if is_kept_for_discs(path):
         raise _refused_to_change(path)
     try:
-        fd = os.open(_link(step), os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(link_to(step), os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError:
         if stay_as_they_are or not may_be_disc(path):
             return

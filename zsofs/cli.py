@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zsofs import arguments, mount_helper
-from zsofs.errors import UsageError, ZsofsError
+from zsofs.errors import FileError, ZsofsError
 
 if TYPE_CHECKING:
     from zsofs.keeper import Held
@@ -39,9 +39,9 @@ def main(words: Sequence[str] | None = None) -> int:
         "service": _service,
     }
     _open_standard_streams()
-    if words is None and mount_helper.is_called(sys.argv[0]):
-        return mount_helper.run(sys.argv[1:], _mount)
     try:
+        if words is None and mount_helper.is_called(sys.argv[0]):
+            return mount_helper.run(sys.argv[1:], _mount)
         options = arguments.parse(words)
         code = commands[options.command](options)
         print(end="", flush=True)
@@ -84,10 +84,11 @@ def _mount(options: argparse.Namespace) -> int:
     prepared, made = mountpoint.prepare_mount_point(
         point, source, os.geteuid() if who is None else who.user
     )
+    privileges.make_folders(who)
     try:
         with privileges.acting_as(who):
             _log_to_file(options, prepared)
-    except UsageError:
+    except BaseException:
         if made:
             _remove_folder(prepared)
         raise
@@ -134,11 +135,14 @@ def _log_to_file(options: argparse.Namespace, mount_point: bytes) -> None:
 
     if options.foreground and not options.log_file:
         return
-    path = Path(options.log_file or log.default_log_file(mount_point)).absolute()
+    if not options.log_file:
+        log.to_default_file(mount_point, _level(options))
+        return
+    path: Path = options.log_file
     try:
         log.to_file(path, _level(options))
     except OSError as error:
-        raise UsageError(
+        raise FileError(
             f"the log file {path} cannot be written: {error.strerror}; name another with --log-file"
         ) from None
 
@@ -218,7 +222,9 @@ def _loaded(
 
 
 def _failed(error: ZsofsError) -> int:
-    print(f"zsofs: {error}", file=sys.stderr)
+    from zsofs import log
+
+    log.complain(error)
     return error.exit_code
 
 

@@ -56,13 +56,25 @@ def find(name: str) -> Path:
     if os.geteuid() != 0:
         folders.insert(0, user_folder())
     paths = [folder / (name + ENDING) for folder in folders]
-    for path in paths:
-        if path.exists():
-            return path
+    for is_there in (os.path.exists, _is_hidden):
+        for path in paths:
+            if is_there(path):
+                return path
     raise UsageError(
         f"there is no config {' or '.join(map(str, paths))}; to mount a folder, say which, and"
         " where to: zsofs mount SOURCE MOUNTPOINT"
     )
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether a file may be there, but in a folder that this user may not enter."""
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def load(path: Path) -> dict[str, object]:
@@ -102,6 +114,9 @@ def _parsed(key: str, value: object) -> object:
         return _full_path(value)
     option = BY_NAME.get(key)
     if option is None:
+        meant = key.replace("_", "-")
+        if meant in BY_NAME:
+            raise ValueError(f"this option is called {meant} here")
         raise ValueError("there is no such option; see: zsofs mount --help")
     if option.is_flag:
         if not isinstance(value, bool):
@@ -132,7 +147,7 @@ def _full_path(value: object) -> str:
 
 def _line_of(key: str, text: str) -> int:
     """Number of the line that has a key at its beginning, or is the head of its table."""
-    found = re.search(rf"""^[ \t]*\[*[ \t]*["']?{re.escape(key)}\b""", text, re.MULTILINE)
+    found = re.search(rf"""^[ \t]*\[*[ \t]*["']?{re.escape(key)}(?![\w-])""", text, re.MULTILINE)
     return text.count("\n", 0, found.start()) + 1 if found else 1
 
 

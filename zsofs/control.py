@@ -70,7 +70,7 @@ def service_folder(user: int) -> Path:
 
 def folders(user: int) -> list[Path]:
     """Every folder where the sockets of a user's mounts may lie, the best first."""
-    return runtime_folders(user) + _state_folders(user)
+    return runtime_folders(user) + state_folders(user)
 
 
 def _owner(path: Path) -> int | None:
@@ -80,7 +80,8 @@ def _owner(path: Path) -> int | None:
         return None
 
 
-def _state_folders(user: int) -> list[Path]:
+def state_folders(user: int) -> list[Path]:
+    """The folder on a disk where a user's logs lie, and sockets if nowhere else; or none."""
     state = Path(os.environ.get("XDG_STATE_HOME", "")) if user == os.geteuid() else Path()
     if not state.is_absolute():
         home = os.environ.get("HOME", "") if user == os.geteuid() else ""

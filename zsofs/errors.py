@@ -33,6 +33,16 @@ class SourceError(ZsofsError):
     exit_code = 3
 
 
+class FileError(ZsofsError):
+    """A file that an option names cannot be opened: a list of titles, a log.
+
+    It is no mistake of the command line: the file may lie on a disk that comes later.
+    """
+
+    errno = _errno.ENOENT
+    exit_code = 3
+
+
 class MountPointError(ZsofsError):
     """The mount point cannot be used as it is."""
 
@@ -115,9 +125,12 @@ class SourceChangedError(ZsofsError):
 
 
 class SourceAwayError(ZsofsError):
-    """The file system of the source, or of a folder in it, is not mounted any more."""
+    """The file system of the source, or of a folder in it, is not mounted any more.
 
-    errno = _errno.ENOENT
+    It is not ENOENT, at which the kernel would forget a name that is to stay until it is back.
+    """
+
+    errno = _errno.ENOMEDIUM
 
 
 class SourceAbsentError(ZsofsError):

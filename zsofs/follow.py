@@ -75,6 +75,7 @@ class Follower:
         """Nobody wants *folder* any more."""
         folder.dropped = True
         self._folders.discard(folder)
+        self._surveyor.tree.devices.pop(folder.path, None)
         self._due.pop(folder, None)
         self._unwatch(folder)
 
@@ -259,6 +260,7 @@ class Follower:
                 self._outdate_replaced(folder, found)
                 is_first = folder.found is None
                 folder.looked_at(found, shown)
+                self._surveyor.tree.devices[folder.path] = found.status.st_dev
                 self._came_back(folder, is_first=is_first)
                 self.changed(folder)
         except (OSError, ZsofsError) as error:

@@ -34,7 +34,7 @@ class LiveOperations(Operations):
         """*selection* says what is shown at all."""
         super().__init__(parts)
         self._rules = Rules(parts.library, parts.view, selection)
-        self._changes = Changes(parts.library.tree)
+        self._changes = Changes(parts.library.tree, takes_set_ids=parts.appearance.is_of_its_own)
         self._live = Handles()
         self._paths = Paths()
 
@@ -135,14 +135,21 @@ class LiveOperations(Operations):
                 )
         except BaseException as error:
             self._give_descriptor()
-            if isinstance(error, StaleNodeError | FileNotFoundError) and node.parent is not None:
-                self._view.outdate(node.parent, node.entry.name)
+            self._note_failure(node, error)
             if isinstance(error, FileNotFoundError):
                 # The kernel then looks the name up again, and makes the file if that is wanted.
                 raise StaleNodeError(f"{node.name}: gone") from None
             raise
         self._changed(node, now)
         return self._keep(node, live, ctx)
+
+    def _note_failure(self, node: Node, error: BaseException) -> None:
+        """Have *node* looked at anew where the source has something else of its name, or nothing.
+
+        The kernel looks the name up again and tries once more, before the listing is due.
+        """
+        if isinstance(error, StaleNodeError | FileNotFoundError) and node.parent is not None:
+            self._view.outdate(node.parent, node.entry.name)
 
     def _keep(self, node: Node, live: LiveFile, ctx: RequestContext) -> Handle:
         handle = Handle(next(self._numbers), node, live, ctx.pid)

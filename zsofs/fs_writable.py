@@ -23,9 +23,9 @@ from pyfuse3 import (
     SetattrFields,
 )
 
-from zsofs.changes import Maker, Wanted
+from zsofs.attributes import SET_IDS, Maker, Wanted
 from zsofs.entry import Entry, Kind
-from zsofs.errors import StaleNodeError
+from zsofs.errors import SourceAwayError, StaleNodeError
 from zsofs.fs import Parts
 from zsofs.fs_live import LiveOperations, info_of
 from zsofs.guard import guarded
@@ -34,7 +34,7 @@ from zsofs.live import Seen, seen
 from zsofs.names import is_at_or_below, may_be_disc
 from zsofs.node import Folder, Node
 from zsofs.selection import Selection
-from zsofs.source import Place
+from zsofs.source import Place, is_same_file
 
 
 class WritableOperations(LiveOperations):
@@ -67,7 +67,7 @@ class WritableOperations(LiveOperations):
         """Size, rights, owner and times."""
         node = self._library.node(inode)
         self._rules.refuse_unchangeable(node)
-        wanted = self._wanted(attr, fields)
+        wanted = self._wanted(node, attr, fields)
         with self._live.borrowed(node, fh, writable=wanted.size is not None) as handle:
             if handle is not None:
                 change, file = self._changes.set_attributes_of_open, handle.live
@@ -83,9 +83,13 @@ class WritableOperations(LiveOperations):
             if isinstance(node, Folder):
                 await self._make_place(node, ctx)
             path, known = self._path_of(node), node.entry.status
-            return await self._run(node, self._changes.set_attributes, path, wanted, known)
+            try:
+                return await self._run(node, self._changes.set_attributes, path, wanted, known)
+            except (OSError, StaleNodeError) as error:
+                self._note_failure(node, error)
+                raise
 
-    def _wanted(self, attr: EntryAttributes, fields: SetattrFields) -> Wanted:
+    def _wanted(self, node: Node, attr: EntryAttributes, fields: SetattrFields) -> Wanted:
         appearance = self._appearance
         gives = (fields.update_uid and appearance.uid is not None) or (
             fields.update_gid and appearance.gid is not None
@@ -94,7 +98,7 @@ class WritableOperations(LiveOperations):
             raise OSError(errno.EPERM, "all files are shown as those of one owner")
         return Wanted(
             size=attr.st_size if fields.update_size else None,
-            mode=stat.S_IMODE(attr.st_mode) if fields.update_mode else None,
+            mode=self._mode(node, attr.st_mode) if fields.update_mode else None,
             uid=attr.st_uid if fields.update_uid else None,
             gid=attr.st_gid if fields.update_gid else None,
             times=(
@@ -102,6 +106,14 @@ class WritableOperations(LiveOperations):
                 attr.st_mtime_ns if fields.update_mtime else None,
             ),
         )
+
+    def _mode(self, node: Node, mode: int) -> int:
+        """Rights that may be given; who seems to own a file must not make it run as who does.
+
+        They are left out without a word, as the kernel does with those that one may not give.
+        """
+        is_safe = isinstance(node, Folder) or not self._appearance.is_of_its_own
+        return stat.S_IMODE(mode) & ~(0 if is_safe else SET_IDS)
 
     async def _ask(self, node: Node) -> None:
         """See what a file or folder is now; where that cannot be had, it is what it was."""
@@ -115,15 +127,12 @@ class WritableOperations(LiveOperations):
                     now = await self._run(node, self._seen_at, path)
                     if self._path_of(node) != path:  # another folder may have had that path
                         return
-        except (OSError, StaleNodeError):
+        except (OSError, SourceAwayError, StaleNodeError):
             if node.removed:
                 raise StaleNodeError(f"{node.name}: deleted") from None
             return
-        old = node.entry.status
-        same = os.path.samestat(now.status, old)
-        # A number is given again, to a file of another kind, too: the kernel would give that up.
-        is_of_its_kind = stat.S_IFMT(now.status.st_mode) == stat.S_IFMT(old.st_mode)
-        if not (is_of_its_kind and (same or isinstance(node, Folder))):  # it is another's name
+        is_folder = isinstance(node, Folder) and stat.S_ISDIR(now.status.st_mode)
+        if not (is_folder or is_same_file(now.status, node.entry.status)):  # it is another's name
             return
         known = node.entry.key
         self._library.take_status(node, now.status, now.at)
@@ -131,7 +140,7 @@ class WritableOperations(LiveOperations):
             self._changed(node, now)
 
     def _seen_at(self, path: bytes) -> Seen:
-        with self._library.tree.step(path) as step:
+        with self._library.tree.step(path, to_change=True) as step:  # not what is below its disk
             return seen(step)
 
     # Names
@@ -145,24 +154,27 @@ class WritableOperations(LiveOperations):
         flags: int,
         ctx: RequestContext,
     ) -> tuple[FileInfo, EntryAttributes]:
-        """Make a file and open it."""
+        """Make a file and open it.
+
+        The kernel asks for that where it knows of no such file, and then does not see whether it
+        may be opened. If there is one by now, the kernel is told to look again, so that it does.
+        """
         folder = self._library.folder(parent_inode)
         node = (await self._children(folder)).get(name)
         if node is None:
             try:
                 handle = await self._create(folder, name, mode, flags, ctx)
-                self._library.remember(handle.node)
             except FileExistsError:  # by somebody else, a moment ago, or it is not shown
                 self._view.outdate(folder, name)
                 node = (await self._children(folder)).get(name)
-                if node is None or flags & os.O_EXCL:
+                if node is None:
                     raise
-                handle = await self._open_known(node, flags, ctx)
-        elif flags & os.O_EXCL:
+            else:
+                self._library.remember(handle.node)
+                return info_of(handle), self._appearance.attributes(handle.node)
+        if flags & os.O_EXCL:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-        else:
-            handle = await self._open_known(node, flags, ctx)
-        return info_of(handle), self._appearance.attributes(handle.node)
+        raise StaleNodeError(f"{node.name}: another file now")
 
     @guarded
     async def mknod(
@@ -286,13 +298,6 @@ class WritableOperations(LiveOperations):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         return folder, node
 
-    async def _open_known(self, node: Node, flags: int, ctx: RequestContext) -> Handle:
-        """Open a file of which the kernel is given the number."""
-        with self._library.held(node):
-            handle = await self._open_live(node, flags, ctx)
-            self._library.remember(node)
-        return handle
-
     async def _create(
         self, folder: Folder, name: bytes, mode: int, flags: int, ctx: RequestContext
     ) -> Handle:
@@ -353,7 +358,9 @@ class WritableOperations(LiveOperations):
         """Where *name* is to lie in the source, in a folder that exists."""
         path = self._view.place(folder)
         if self._view.lacks(folder):
-            place, mode = Place(b"", path), 0o777 & ~ctx.umask
+            # Nobody asks for it by itself, so it is like the folder that it lies in; and who syncs
+            # what is in it takes it to have been on the disk before.
+            place, mode = Place(b"", path), self._library.root.entry.status.st_mode & 0o777
             with suppress(FileExistsError):
                 now = await self._run(
                     folder, self._changes.make_folder, place, mode, self._maker(ctx)
@@ -361,6 +368,8 @@ class WritableOperations(LiveOperations):
                 # A look at the source that began before has not seen it.
                 entry = Entry(path, Kind.FOLDER, path, now.status)
                 self._view.did(self._library.root, place, entry, now.at)
+                with suppress(OSError):
+                    await self._run(folder, self._changes.sync_folder, place.folder)
         return Place(path, name)
 
 

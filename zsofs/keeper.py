@@ -11,17 +11,19 @@ import os
 import select
 import signal
 import socket
-import sys
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
-from zsofs import fuse_kernel, privileges
+from zsofs import fuse_kernel, log, privileges
 from zsofs.daemon import end_undisturbed, leave_terminal
 from zsofs.errors import FuseError, ZsofsError
 from zsofs.mountpoint import is_dead
 from zsofs.privileges import Account
+from zsofs.reach import reached
 from zsofs.settings import MountSettings
 
 _READY = b"r"
@@ -31,6 +33,10 @@ _RAISE = b"l"
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 _END = (signal.SIGTERM, signal.SIGINT)
 _ANSWER_SECONDS = 2.0
+
+_DETACH_SECONDS = 8.0
+"""How long a child that was told to end may leave the mount in its place: one that hangs never asks
+for it to be detached, and the service manager kills both (TimeoutStopSec= in the unit)."""
 
 
 class Held:
@@ -88,7 +94,6 @@ def keep(
         FuseError: the mount could not be made.
     """
     point = settings.mount_point
-    privileges.make_folders(who)
     here, there = socket.socketpair()
     # From before the mount exists, so that no signal ends us between it and its end.
     woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -96,14 +101,16 @@ def keep(
     for number in (*_PASSED_ON, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
     try:
-        fd = fuse_kernel.mount(
-            settings.source,
-            point,
-            user=who.user,
-            group=who.group,
-            writable=settings.writable,
-            allow_other=settings.allow_other,
-        )
+        # By a descriptor: *who* may own a folder above, and change what it is the path of.
+        with reached(Path(os.fsdecode(point)), None) as place:
+            fd = fuse_kernel.mount(
+                settings.source,
+                b"/proc/self/fd/%d" % place,
+                user=who.user,
+                group=who.group,
+                writable=settings.writable,
+                allow_other=settings.allow_other,
+            )
     except OSError as error:
         raise FuseError(f"the mount at {os.fsdecode(point)} failed: {error.strerror}") from None
     child = os.fork()
@@ -128,7 +135,7 @@ def _serve(who: Account, load: Callable[[], Callable[[Held], int]], held: Held) 
         privileges.become(who)
         code = serve(held)
     except ZsofsError as error:
-        print(f"zsofs: {error}", file=sys.stderr, flush=True)
+        log.complain(error)
         code = error.exit_code
     except Exception:  # noqa: BLE001 - nothing above us could report it
         traceback.print_exc()
@@ -154,12 +161,16 @@ class _Keeper:
         self._woken = woken
         self._background = background
         self._is_ready = self._is_detached = self._is_ending = False
+        self._detach_at: float | None = None
 
     def run(self) -> int:
         """Wait for the child's end, and clean up; returns the exit code."""
         inputs = [self._woken, self._peer.fileno()]
         while True:
-            ready, _, _ = select.select(inputs, [], [])
+            ready, _, _ = select.select(inputs, [], [], self._patience())
+            if not ready:
+                self._detach_at = None
+                self._detach()
             if self._peer.fileno() in ready and not self._obey():
                 inputs.remove(self._peer.fileno())
             if self._woken in ready:
@@ -167,6 +178,10 @@ class _Keeper:
                 pid, status = os.waitpid(self._child, os.WNOHANG)
                 if pid:
                     return self._end(os.waitstatus_to_exitcode(status))
+
+    def _patience(self) -> float | None:
+        """For how many seconds to wait before the mount is detached unasked; None for ever."""
+        return None if self._detach_at is None else max(self._detach_at - time.monotonic(), 0)
 
     def _obey(self) -> bool:
         """Do what the child asks for; False if it will never ask again."""
@@ -195,7 +210,9 @@ class _Keeper:
     def _pass_on(self, numbers: bytes) -> None:
         for number in numbers:
             if number in _PASSED_ON:
-                self._is_ending |= number in _END
+                if number in _END and not self._is_ending:
+                    self._is_ending = True
+                    self._detach_at = time.monotonic() + _DETACH_SECONDS
                 with suppress(ProcessLookupError):
                     os.kill(self._child, number)
 

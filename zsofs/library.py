@@ -23,7 +23,7 @@ from zsofs.image import Content, DiscImage, PlainFile
 from zsofs.names import is_at_or_below, is_kept_for_discs, joined
 from zsofs.node import Folder, Node
 from zsofs.probe import geometry_of
-from zsofs.source import SourceTree
+from zsofs.source import SourceTree, is_same_file
 
 ROOT_NUMBER = 1
 
@@ -317,7 +317,7 @@ class Library:
         if one.kind is Kind.FOLDER:
             return True
         if self._writable and _is_no_disc(one):
-            return os.path.samestat(one.status, other.status)
+            return is_same_file(one.status, other.status)
         return one.same_content(other) and one.disc == other.disc
 
     def _take_entry(self, node: Node, entry: Entry, begun: float, differences: Differences) -> None:

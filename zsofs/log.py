@@ -13,6 +13,10 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TextIO
 
+from zsofs.control import runtime_folders, state_folders
+
+log = logging.getLogger(__name__)
+
 REPORT = 45
 """Level of what somebody asked for: it is written even by a quiet mount, and as often as asked."""
 
@@ -65,11 +69,14 @@ def _leads_to_journal(stream: TextIO | None) -> bool:
     return said == f"{found.st_dev}:{found.st_ino}"
 
 
-def default_log_file(mount_point: bytes) -> Path:
-    """Where a mount in the background logs unless told otherwise: a file named after it."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    name = os.fsdecode(os.path.basename(mount_point))[:100] or "root"
-    return Path(state) / "zsofs" / f"{name}-{zlib.crc32(mount_point):08x}.log"
+def complain(error: Exception) -> None:
+    """Print why a command has ended; where that goes to the journal, as an error."""
+    mark = f"<{_PRIORITIES[0][1]}>" if _leads_to_journal(sys.stderr) else ""
+    print(
+        "\n".join(mark + line for line in f"zsofs: {error}".split("\n")),
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def to_terminal(level: int) -> None:
@@ -88,12 +95,41 @@ def to_file(path: Path, level: int) -> None:
     Raises:
         OSError: the file cannot be written.
     """
+    _install(_file_handler(path), level)
+
+
+def to_default_file(mount_point: bytes, level: int) -> None:
+    """Log to a file named after the mount point, in the first folder where there can be one.
+
+    After the user's home come those in memory: who only serves has no home, mostly, and others have
+    it on a disk that comes later. No mount fails for want of a log.
+    """
+    name = os.fsdecode(os.path.basename(mount_point))[:100] or "root"
+    user, problem = os.geteuid(), ""
+    for folder in state_folders(user) + runtime_folders(user):
+        path = folder / f"{name}-{zlib.crc32(mount_point):08x}.log"
+        try:
+            handler = _file_handler(path)
+        except OSError as error:
+            problem = problem or f"{path} cannot be written: {error.strerror}"
+            continue
+        if problem:
+            log.warning("the log of this mount is %s, for %s", path, problem)
+        _install(handler, level)
+        return
+    log.warning(
+        "this mount has no log, for %s; name a file for it with --log-file",
+        problem or "there is no folder for it",
+    )
+
+
+def _file_handler(path: Path) -> logging.Handler:
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = RotatingFileHandler(
         path, maxBytes=_LOG_SIZE, backupCount=1, errors="backslashreplace"
     )
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s: %(message)s"))
-    _install(handler, level)
+    return handler
 
 
 def _install(handler: logging.Handler, level: int) -> None:

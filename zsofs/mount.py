@@ -4,7 +4,6 @@ import logging
 import os
 import resource
 import signal
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -35,6 +34,9 @@ _END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _REPORT_SIGNAL = signal.SIGUSR1
 _RELOAD_SIGNAL = signal.SIGHUP
 _SIGNALS = (*_END_SIGNALS, _REPORT_SIGNAL, _RELOAD_SIGNAL)
+
+_MOST_SAID = 1 << 16
+"""Bytes of what libfuse says when it cannot mount: all that a pipe holds."""
 
 
 def serve(
@@ -176,7 +178,7 @@ def _mount(operations: Operations, settings: MountSettings, held: Held | None) -
         "nosuid",
         "default_permissions",
         "subtype=zsofs",
-        f"fsname={_mount_option_text(settings.source)}",
+        _source_option(settings.source),
     }
     if settings.allow_other:
         options.add("allow_other")
@@ -193,31 +195,45 @@ def _mount(operations: Operations, settings: MountSettings, held: Held | None) -
     raise FuseError(f"the mount at {point} failed: {problem}")
 
 
-def _mount_option_text(path: bytes) -> str:
-    """A path as the text of a mount option: printable ASCII, commas and backslashes escaped.
+class _AnyBytes(str):
+    """An option that pyfuse3, which takes each in ASCII, gets in the bytes that it stands for."""
 
-    pyfuse3 takes nothing but ASCII, and libfuse splits options at commas.
-    """
-    text = "".join(chr(byte) if 32 < byte < 127 else "?" for byte in path)
-    return text.replace("\\", "\\\\").replace(",", "\\,")
+    __slots__ = ()
+
+    def encode(self, encoding: str = "", errors: str = "") -> bytes:
+        del encoding, errors
+        return os.fsencode(str(self))
+
+
+def _source_option(path: bytes) -> str:
+    """What the table of mounts shows as the source: mount(8) knows our line of fstab by it."""
+    # libfuse splits options at commas.
+    return _AnyBytes("fsname=" + os.fsdecode(path).replace("\\", "\\\\").replace(",", "\\,"))
 
 
 @contextmanager
 def _caught_stderr() -> Iterator[Callable[[], str]]:
-    """Collect what C code writes to descriptor 2: libfuse gives its reasons nowhere else."""
-    with tempfile.TemporaryFile() as file:
-        kept = os.dup(2)
-        os.dup2(file.fileno(), 2)
+    """Collect what C code writes to descriptor 2: libfuse gives its reasons nowhere else.
 
-        def said() -> str:
-            file.seek(0)
-            return file.read().decode(errors="replace")
+    In a pipe, for each disk may be full or read-only; what is more than that holds is lost.
+    """
+    read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    kept = os.dup(2)
+    os.dup2(write_end, 2)
+    os.close(write_end)
 
+    def said() -> str:
         try:
-            yield said
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            return os.read(read_end, _MOST_SAID).decode(errors="replace")
+        except BlockingIOError:
+            return ""
+
+    try:
+        yield said
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(read_end)
 
 
 async def _raise_limits(life: _Life) -> None:

@@ -3,7 +3,6 @@
 import argparse
 import getopt
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ _USAGE = "mount.zsofs SOURCE MOUNTPOINT [-sfnv] [-o OPT,OPT]; see: zsofs mount -
 # What mount(8) documents.
 _WRONG_CALL = 1
 _INTERNAL_BUG = 4
+_INTERRUPTED = 8
 _MOUNT_FAILED = 32
 
 
@@ -41,13 +41,20 @@ def run(words: Sequence[str], mount: Callable[[argparse.Namespace], int]) -> int
     try:
         options, is_fake = _parse(words)
         code = 0 if is_fake else mount(options)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     except UsageError as error:
-        print(f"zsofs: {error}", file=sys.stderr)
-        return _WRONG_CALL
+        return _failed(error, _WRONG_CALL)
     except ZsofsError as error:
-        print(f"zsofs: {error}", file=sys.stderr)
-        return _MOUNT_FAILED
+        return _failed(error, _MOUNT_FAILED)
     return _INTERNAL_BUG if code == 1 else _MOUNT_FAILED if code else 0
+
+
+def _failed(error: ZsofsError, code: int) -> int:
+    from zsofs.log import complain  # all commands import this module, and few need that one
+
+    complain(error)
+    return code
 
 
 def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, bool]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from zsofs import control
 from zsofs.errors import FuseError, MountPointError, SourceError, UnmountError
 from zsofs.mounts import mounted_at
+from zsofs.reach import OthersLinkError, roots_path
 
 FILE_SYSTEM_TYPE = "fuse.zsofs"
 _ANSWER_SECONDS = 2.0
@@ -30,6 +31,23 @@ def real_path(path: str) -> bytes:
     if mounted_at(here) is not None:
         return here
     return os.path.realpath(here)
+
+
+def trusted_path(path: str) -> bytes:
+    """The same for a mount that root makes for another user, who must not choose where to.
+
+    Raises:
+        MountPointError: a symlink on the way is another user's, or it leads nowhere.
+    """
+    try:
+        return roots_path(os.fsencode(os.path.abspath(path)))
+    except OthersLinkError as error:
+        raise MountPointError(
+            f"the mount point {path} is reached by the symlink {os.fsdecode(error.filename)}, which"
+            " is not root's, who mounts; give the path that it leads to"
+        ) from None
+    except OSError as error:
+        raise MountPointError(f"the mount point {path} cannot be used: {error.strerror}") from None
 
 
 def check_source(path: str, *, writable: bool = False, may_lack: bool = False) -> bytes:
@@ -80,7 +98,7 @@ def prepare_mount_point(path: str, source: bytes | None, user: int) -> tuple[byt
     Raises:
         MountPointError: what stands in the way.
     """
-    point = real_path(path)
+    point = real_path(path) if user == os.geteuid() else trusted_path(path)
     _clear_dead_mount(path, point)
     if source is not None:
         _check_apart(path, point, source)
@@ -109,7 +127,7 @@ def prepare_mount_point(path: str, source: bytes | None, user: int) -> tuple[byt
             f"the mount point {path} is not empty; give an empty folder, or one that does not"
             " exist yet"
         )
-    if not os.access(point, os.W_OK):
+    if os.geteuid() != 0 and not os.access(point, os.W_OK):  # root's may be on a read-only disk
         raise MountPointError(
             f"the mount point {path} is not yours to write to; give a folder that you own"
         )
@@ -155,21 +173,32 @@ def is_dead(point: bytes) -> bool:
 
 
 def _is_dead_to(user: int, point: bytes) -> bool:
-    """The same where only *user* gets an answer: root does not, without --allow-other."""
+    """The same where only *user* gets an answer: root does not, without --allow-other.
+
+    Root opens the mount for that user, who need not be able to enter the folder above it. This asks
+    the daemon nothing.
+    """
+    try:
+        fd = os.open(point, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
     try:
         done = subprocess.run(
-            ["stat", "--file-system", "--", point],
+            ["stat", "--file-system", "--", f"/proc/self/fd/{fd}"],
             capture_output=True,
             check=False,
             env=os.environ | {"LC_ALL": "C"},
             cwd="/",
             timeout=_ANSWER_SECONDS,
+            pass_fds=(fd,),
             user=user,
             group=pwd.getpwuid(user).pw_gid,
             extra_groups=[],
         )
     except (KeyError, subprocess.TimeoutExpired):
         return False
+    finally:
+        os.close(fd)
     said = os.fsdecode(done.stderr)
     return any(os.strerror(code) in said for code in (errno.ENOTCONN, errno.ECONNABORTED))
 

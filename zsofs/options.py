@@ -262,6 +262,7 @@ OPTIONS = (
         "log to this file (default in the background: one named after the mount point in"
         " ~/.local/state/zsofs)",
         "PATH",
+        _path,
         is_path=True,
         example="PATH",
     ),

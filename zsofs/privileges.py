@@ -1,7 +1,6 @@
 """Serving as another user: what root's rights are needed for is done first, then they are gone."""
 
 import ctypes
-import grp
 import os
 import pwd
 from collections.abc import Iterator
@@ -61,7 +60,7 @@ def account_of(user: int) -> Account:
 
 
 def _account(found: pwd.struct_passwd) -> Account:
-    groups = {found.pw_gid, *(one.gr_gid for one in grp.getgrall() if found.pw_name in one.gr_mem)}
+    groups = set(os.getgrouplist(found.pw_name, found.pw_gid))
     return Account(found.pw_name, found.pw_uid, found.pw_gid, tuple(sorted(groups)), found.pw_dir)
 
 
@@ -70,12 +69,13 @@ def cache_folder(user: int) -> Path:
     return _CACHES / str(user)
 
 
-def make_folders(who: Account) -> None:
-    """As root, make what a mount of *who* needs and has no right to make: for socket and catalog.
+def make_folders(who: Account | None) -> None:
+    """As root, make what a mount of *who* has no right to make: for socket, catalog and log.
 
     What cannot be made the mount is without, as one of somebody who has no home. Root has its own.
+    Nothing is made for None.
     """
-    if who.user == 0:
+    if who is None or who.user == 0:
         return
     for folder in (service_folder(who.user), cache_folder(who.user)):
         with suppress(OSError):

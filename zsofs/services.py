@@ -3,6 +3,7 @@
 import argparse
 import os
 import pwd
+import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,10 +11,11 @@ from pathlib import Path
 from zsofs import config, privileges, status
 from zsofs.catalog import catalog_name
 from zsofs.errors import ServiceError, UnmountError, UsageError, reason
-from zsofs.mountpoint import check_source, real_path, unmount
-from zsofs.mounts import mount_of, mounted_at
+from zsofs.mountpoint import check_source, real_path, trusted_path, unmount
+from zsofs.mounts import Mounted, mount_of, mounted_at
 from zsofs.options import OPTIONS
 from zsofs.privileges import Account
+from zsofs.store import cache_folder
 from zsofs.systemd_units import Manager, mount_unit, write
 from zsofs.tables import counted, printable, table
 
@@ -27,6 +29,8 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(
             "only root can change services of the system; use sudo, or --user for one of your own"
         )
+    if not options.user:
+        os.umask(0o022)  # what is written for the system everybody may read
     manager = Manager(options.user)
     manager.check()
     actions = {"install": _install, "list": _list, "remove": _remove}
@@ -40,7 +44,7 @@ def _folder(manager: Manager) -> Path:
 def _install(manager: Manager, options: argparse.Namespace) -> int:
     name = config.check_name(options.name)
     file = _folder(manager) / (name + config.ENDING)
-    if file.exists():
+    if os.path.exists(file):
         raise UsageError(
             f"there is a config {file} already; take another name, or remove it with:"
             f" zsofs service remove {name}{' --user' if manager.is_users else ''}"
@@ -49,19 +53,23 @@ def _install(manager: Manager, options: argparse.Namespace) -> int:
     with privileges.acting_as(who):
         source = check_source(options.source, writable=options.values.get("writable", False))
         unreadable = list(_unreadable(source))
-    point = os.fsdecode(real_path(options.mount_point))
+        disk = _mount_around(source)
+    find = real_path if who is None else trusted_path
+    point = os.fsdecode(find(options.mount_point))
     if mounted_at(os.fsencode(point)) is not None:
         raise UsageError(
             f"something is already mounted at {point}; unmount it first with: umount {point}"
         )
+    if who is not None:
+        _check_way(who, point)
+    units = [] if manager.is_users else list(_units_of(manager, disk, point))
     values = dict(_texts(options.values))
     if who is not None:
         values["setuid"] = who.name
-    file.parent.mkdir(parents=True, exist_ok=True)
     made = "" if os.path.exists(point) else _MADE
     write(file, made + config.text_of(os.fsdecode(source), point, values))
     _tell(manager, who, unreadable, options)
-    manager.add(name, [] if manager.is_users else list(_mounts_of(source)))
+    manager.add(name, units)
     manager.start(name)
     print(f"the service {name} is installed and runs; its config is {file}")
     return status.run(point, as_json=False)
@@ -122,15 +130,66 @@ def _tell(
         print(f"it ends when you log out; to have it always: sudo loginctl enable-linger {user}")
 
 
-def _mounts_of(source: bytes) -> Iterator[str]:
-    """The unit of the mount that the source lies on, unless that is the system's own disk."""
-    fd = os.open(source, os.O_PATH | os.O_DIRECTORY)
+def _check_way(who: Account, point: str) -> None:
+    """Make sure that *who* can enter the folders above a mount point: the mount is listed by them.
+
+    Raises:
+        UsageError: which one is closed.
+    """
+    for folder in reversed(Path(point).parents):
+        try:
+            with privileges.acting_as(who):
+                os.stat(os.path.join(folder, "."))
+        except PermissionError:
+            raise UsageError(
+                f"{who.name} cannot enter {folder}, in which the mount point {point} lies; let this"
+                f" user in with: chmod o+x {shlex.quote(str(folder))}, or give another mount point"
+            ) from None
+        except OSError:
+            return  # what is wrong with a mount point is said by who mounts
+
+
+def _mount_around(path: bytes) -> Mounted | None:
+    """The mount that a path, or the nearest folder above it that is there, lies on.
+
+    Raises:
+        OSError: it cannot be reached.
+    """
+    while not os.path.exists(path) and path != b"/":
+        path = os.path.dirname(path)
+    fd = os.open(path, os.O_PATH)
     try:
-        mounted = mount_of(fd)
+        return mount_of(fd)
     finally:
         os.close(fd)
-    if mounted is not None and mounted.path != b"/":
-        yield mount_unit(os.fsdecode(mounted.path))
+
+
+def _units_of(manager: Manager, disk: Mounted | None, point: str) -> Iterator[str]:
+    """The units of the mounts that a service is started after; none of the system's own disk.
+
+    Args:
+        manager: that of the system.
+        disk: the mount that the source lies on.
+        point: real path of the mount point.
+
+    Raises:
+        UsageError: the mount point lies on the disk of the source, which may come later.
+    """
+    beneath = None
+    with suppress(OSError):  # what is wrong with a mount point is said by who mounts
+        beneath = _mount_around(os.fsencode(point))
+    mounts = {mounted.number: mounted for mounted in (disk, beneath) if mounted is not None}
+    for mounted in mounts.values():
+        if mounted.path == b"/":
+            continue
+        unit, shown = mount_unit(os.fsdecode(mounted.path)), os.fsdecode(mounted.path)
+        if disk == beneath and not manager.is_needed_to_start(unit):
+            raise UsageError(
+                f"the mount point {point} lies on the disk of the source, {shown}, which would hide"
+                " it where the disk is mounted later than the service is started; give one outside"
+                f" of {shown}"
+            )
+        yield unit
 
 
 def _installed(manager: Manager) -> Iterator[tuple[str, str, str]]:
@@ -158,7 +217,7 @@ def _remove(manager: Manager, options: argparse.Namespace) -> int:
     name = config.check_name(options.name)
     file = _folder(manager) / (name + config.ENDING)
     installed = [found for found, _, _ in _installed(manager)]
-    if not file.exists() and name not in installed:
+    if not os.path.exists(file) and not manager.knows(name):
         raise ServiceError(
             f"there is no service {name}; see which there are with: zsofs service list"
             f"{' --user' if manager.is_users else ''}"
@@ -176,8 +235,7 @@ def _remove(manager: Manager, options: argparse.Namespace) -> int:
         if file.read_text().startswith(_MADE):
             with suppress(OSError):  # gone already, unless the power was cut once
                 os.rmdir(point)
-    if not manager.is_users:
-        _remove_findings(values)
+    _remove_findings(manager, values)
     try:
         file.unlink(missing_ok=True)
     except OSError as error:
@@ -188,14 +246,25 @@ def _remove(manager: Manager, options: argparse.Namespace) -> int:
     return 0
 
 
-def _remove_findings(values: dict[str, object]) -> None:
+def _remove_findings(manager: Manager, values: dict[str, object]) -> None:
     """Remove what was kept about the discs of a source, and folders in which nothing is left."""
+    if "source" not in values:
+        return
     user = values.get("setuid")
-    if not isinstance(user, int) or "source" not in values:
+    folder: Path | None
+    if manager.is_users:
+        folder = cache_folder()
+    elif isinstance(user, int) and user:
+        folder = privileges.cache_folder(user) / "zsofs"
+    else:  # whatever sudo says of home folders
+        folder = Path(pwd.getpwuid(0).pw_dir) / ".cache" / "zsofs"
+    if folder is None:
         return
     source = os.path.realpath(os.fsencode(str(values["source"])))
-    folder = privileges.cache_folder(user) / "zsofs"
     for path in folder.glob(f"{catalog_name(source)}*"):
         with suppress(OSError):
             path.unlink()
-    privileges.remove_folders(user)
+    with suppress(OSError):
+        folder.rmdir()
+    if isinstance(user, int) and user:
+        privileges.remove_folders(user)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from zsofs._stored import serves_from_memory
-from zsofs.errors import StaleNodeError
+from zsofs.errors import SourceAwayError, StaleNodeError
 from zsofs.names import for_people, joined
 from zsofs.probe import OpenSource
 
@@ -96,12 +96,16 @@ class SourceTree:
     Attributes:
         path: its absolute path without symlinks, as when it was first seen.
         was_seen: whether it has been there.
+        devices: st_dev of each folder that is followed, by path, as of the last look at it. If it
+            is another one, its disk is not there, and what is there is the folder that is mounted
+            upon.
     """
 
     def __init__(self, path: bytes) -> None:
         self._given = path
         self.path = os.path.realpath(path)
         self.was_seen = os.path.isdir(self.path)
+        self.devices: dict[bytes, int] = {}
 
     def stat(self, path: bytes) -> os.stat_result:
         """What lstat says of *path*."""
@@ -113,9 +117,9 @@ class SourceTree:
         return os.statvfs(self.path)
 
     @contextmanager
-    def folder(self, path: bytes) -> Iterator[OpenFolder]:
-        """The folder *path*, open for as long as the context lasts."""
-        with self.step(path) as step:
+    def folder(self, path: bytes, *, to_change: bool = False) -> Iterator[OpenFolder]:
+        """The folder *path*, open for as long as the context lasts; see also :meth:`step`."""
+        with self.step(path, to_change=to_change) as step:
             fd = os.open(f"/proc/self/fd/{step}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             yield OpenFolder(fd)
@@ -184,16 +188,33 @@ class SourceTree:
         self.path, self.was_seen = path, True
         return fd
 
+    def _refuse_other_disk(self, path: bytes, fd: int) -> None:
+        device = self.devices.get(path)
+        if device is not None and os.fstat(fd).st_dev != device:
+            raise SourceAwayError(f"{for_people(path) or 'the source folder'}: unmounted")
+
     @contextmanager
-    def step(self, path: bytes) -> Iterator[int]:
-        """An O_PATH descriptor of *path*, reached step by step."""
+    def step(self, path: bytes, *, to_change: bool = False) -> Iterator[int]:
+        """An O_PATH descriptor of *path*, reached step by step.
+
+        Raises:
+            SourceAwayError: it is *to_change*, and not on the disk that was listed.
+            StaleNodeError: that is no path of ours.
+            OSError: there is no such thing, or it cannot be reached.
+        """
         fd = self._open_root()
         try:
+            here = b""
+            if to_change:
+                self._refuse_other_disk(here, fd)
             for part in path.split(b"/") if path else ():
                 if part in (b"", b".", b".."):
                     raise StaleNodeError(f"{for_people(path)}: not a path inside the source")
                 above, fd = fd, os.open(part, _STEP, dir_fd=fd)
                 os.close(above)
+                here = joined(here, part)
+                if to_change:
+                    self._refuse_other_disk(here, fd)
             yield fd
         finally:
             os.close(fd)
@@ -213,3 +234,22 @@ def _open_step(step: int, path: bytes, flags: int = 0) -> OpenSource:
         found.st_dev,
         serves_from_memory(fd),
     )
+
+
+def is_same_file(one: os.stat_result, other: os.stat_result) -> bool:
+    """Whether two answers of stat, of one path, are of the same file.
+
+    Numbers are given again, to files of another kind, too. And those of file systems that have none
+    (FAT, exFAT) are made up anew whenever the kernel has forgotten a file, which then has the same
+    size, dates and rights still. Another file that gets the path has another ctime: those that
+    set none then are just these file systems, on which all rights are alike.
+    """
+    if stat.S_IFMT(one.st_mode) != stat.S_IFMT(other.st_mode):
+        return False
+    return os.path.samestat(one, other) or _without_number(one) == _without_number(other)
+
+
+def _without_number(status: os.stat_result) -> tuple[int, ...]:
+    dates = status.st_mtime_ns, status.st_ctime_ns
+    rights = status.st_mode, status.st_uid, status.st_gid
+    return status.st_dev, status.st_size, *dates, *rights

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zsofs.errors import ServiceError
+from zsofs.errors import ServiceError, reason
 
 _BOOTED = Path("/run/systemd/system")
 """It is there where systemd runs (sd_booted(3)); elsewhere systemctl may seem to succeed."""
@@ -18,8 +18,8 @@ _TEMPLATE = "zsofs@.service"
 _MARK = "# Written by `zsofs service install`, which `zsofs service remove` takes away again.\n"
 _LOG_LINES = "5"
 _DROP_IN = """\
-# The source's disk. RequiresMountsFor= would stop the service when the disk goes, and not start it
-# when it returns; the mount itself waits for it.
+# The disks of the source and of the mount point. RequiresMountsFor= would stop the service when one
+# goes, and not start it when it returns; the mount itself waits for its source.
 [Unit]
 Wants={units}
 After={units}
@@ -88,7 +88,6 @@ class Manager:
             name: of a config.
             wanted: units that it is started after, and starts.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
         if not self._is_packaged():
             shipped = _SHIPPED / ("user" if self.is_users else "system") / _TEMPLATE
             start = f"ExecStart={_program()} "
@@ -97,9 +96,9 @@ class Manager:
             )
             write(self._template, _MARK + text)
         if wanted:
-            drop_in = self._drop_in(name)
-            drop_in.mkdir(exist_ok=True)
-            write(drop_in / "zsofs.conf", _MARK + _DROP_IN.format(units=" ".join(wanted)))
+            write(
+                self._drop_in(name) / "zsofs.conf", _MARK + _DROP_IN.format(units=" ".join(wanted))
+            )
         self.call("daemon-reload")
 
     def start(self, name: str) -> None:
@@ -135,23 +134,54 @@ class Manager:
         Args:
             name: of its config.
             others: names of the services that stay.
+
+        Raises:
+            ServiceError: systemd could not do it, or a file cannot be removed.
         """
-        self.call("disable", "--now", unit(name))
+        if self._is_packaged() or self._template.exists():
+            self.call("disable", "--now", unit(name))
+        elif self.state(name)[0] not in ("inactive", "failed"):
+            self.call("stop", unit(name))
+        try:
+            self._remove_files(name, with_template=not others)
+        except OSError as error:
+            raise ServiceError(
+                f"the service's file {error.filename} cannot be removed: {reason(error)}"
+            ) from None
+        self.call("daemon-reload")
+        if self.state(name)[0] == "failed":
+            self.call("reset-failed", unit(name))
+
+    def _remove_files(self, name: str, *, with_template: bool) -> None:
+        for link in self._links(name):  # only where systemctl had no unit to disable
+            link.unlink()
         drop_in = self._drop_in(name)
         (drop_in / "zsofs.conf").unlink(missing_ok=True)
         if drop_in.is_dir() and not any(drop_in.iterdir()):
             drop_in.rmdir()
-        if not others and self._template.exists() and self._template.read_text().startswith(_MARK):
-            self._template.unlink()
-        self.call("daemon-reload")
-        if self.state(name)[0] == "failed":
-            self.call("reset-failed", unit(name))
+        template = self._template
+        if with_template and template.exists() and template.read_text().startswith(_MARK):
+            template.unlink()
+
+    def knows(self, name: str) -> bool:
+        """Whether anything of the service *name* is left, whatever became of its config."""
+        return bool(self._links(name)) or (self._drop_in(name) / "zsofs.conf").exists()
+
+    def _links(self, name: str) -> list[Path]:
+        """What has it started with the system; where its unit is gone they lead nowhere."""
+        links = [wants / unit(name) for wants in self._folder.glob("*.wants")]
+        return [link for link in links if link.is_symlink()]
 
     def state(self, name: str) -> tuple[str, str]:
         """What systemd says of it: its state, such as active, and whether it is enabled."""
         said = self.call("show", "--property=ActiveState,UnitFileState", unit(name))
         fields = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
         return fields.get("ActiveState", ""), fields.get("UnitFileState", "")
+
+    def is_needed_to_start(self, mount: str) -> bool:
+        """Whether the system does not start without a mount: an fstab without `nofail` says so."""
+        said = self.call("show", "--value", "--property=RequiredBy", mount)
+        return "local-fs.target" in said.split()
 
     def _drop_in(self, name: str) -> Path:
         return self._folder / (unit(name) + ".d")
@@ -178,17 +208,28 @@ def mount_unit(mount_point: str) -> str:
 
 
 def _program() -> str:
-    """How a unit starts this program."""
+    """How a unit starts this program, of which systemd takes no path with quotes or backslashes."""
     here = os.path.abspath(sys.argv[0])
     words = [here] if os.path.basename(here) == "zsofs" else [sys.executable, "-m", "zsofs"]
-    return " ".join(f'"{word}"'.replace("%", "%%") if " " in word else word for word in words)
+    words = [word.replace("%", "%%") for word in words]
+    return " ".join(f'"{word}"' if " " in word else word for word in words)
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file so that nobody ever sees half of it."""
+    """Write a file, in a folder that is made if need be, so that nobody ever sees half of it.
+
+    Raises:
+        ServiceError: it cannot be.
+    """
     unfinished = path.with_name(path.name + ".new")
-    with unfinished.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.rename(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.rename(path)
+    except OSError as error:
+        raise ServiceError(
+            f"the service's file {path} cannot be written: {reason(error)}"
+        ) from None

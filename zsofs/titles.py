@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from zsofs.errors import UsageError
+from zsofs.errors import FileError, UsageError
 from zsofs.logiqx import GAMES, NotXmlError, elements
 from zsofs.names import for_people
 
@@ -53,8 +53,9 @@ def load_titles(path: Path, *, from_file: bool = False) -> dict[str, str]:
         Titles by :func:`normal_id`.
 
     Raises:
-        UsageError: the file cannot be read, is too large, has a malformed line, or is a DAT that
-            does not say which ids its games have.
+        FileError: the file cannot be read.
+        UsageError: it is too large, has a malformed line, or is a DAT that does not say which ids
+            its games have.
     """
     where = for_people(os.fsencode(path))
     data = _contents(path, where, from_file)
@@ -76,7 +77,7 @@ def _contents(path: Path, where: str, from_file: bool) -> bytes:
         with open(path, "rb", opener=_open_file if from_file else None) as file:
             data = file.read(_MAX_SIZE + 1)
     except OSError as error:
-        raise UsageError(f"the list of titles {where} cannot be read: {error.strerror}") from None
+        raise FileError(f"the list of titles {where} cannot be read: {error.strerror}") from None
     if len(data) > _MAX_SIZE:
         raise UsageError(
             f"the list of titles {where} has more than {_MAX_SIZE >> 20} MiB; no list or DAT of one"

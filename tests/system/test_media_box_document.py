@@ -245,7 +245,7 @@ def power_cuts(box: Box) -> None:
     machine.cut_power()
     machine.boot()
     assert box.is_whole()
-    assert found_by_jellyfin(box, "first") == set(box.wanted)
+    wait_until(lambda: found_by_jellyfin(box, "first") == set(box.wanted), "the media server")
     machine.cut_power()
     # The disk is in the machine, and has no name yet: it is plugged in when it gets one.
     machine.devices = {"/dev/later": here[DISK]}

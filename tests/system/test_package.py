@@ -63,6 +63,26 @@ def test_discs_of_a_user(installed: Machine) -> None:
     installed.run("zsofs", "umount", "/home/me/iso", user="me")
 
 
+def test_after_a_removal_what_is_enabled_starts_again(installed: Machine) -> None:
+    """What was stopped by hand does not, by an upgrade."""
+    machine = installed
+    wanted = fill(machine, "/srv/enabled")
+    for name in ("games", "off"):
+        machine.run("zsofs", "service", "install", name, "/srv/enabled", f"/srv/{name}")
+    machine.run("systemctl", "disable", "--now", "zsofs@off")
+    machine.run("apt-get", "remove", "-y", "zsofs")
+    assert " /srv/games " not in machine.run("cat", "/proc/self/mountinfo")
+    machine.run("apt-get", "install", "-y", "--no-install-recommends", PACKAGE)
+    assert sums(machine, "/srv/games") == wanted
+    assert machine.try_run("systemctl", "is-active", "zsofs@off").stdout == "inactive\n"
+    machine.run("systemctl", "stop", "zsofs@games")
+    machine.run("apt-get", "install", "-y", "--reinstall", PACKAGE)
+    assert machine.try_run("systemctl", "is-active", "zsofs@games").stdout == "inactive\n"
+    for name in ("games", "off"):
+        machine.run("zsofs", "service", "remove", name)
+    assert "comes-back" not in machine.run("ls", "/run")
+
+
 def test_an_upgrade_restarts_services_and_leaves_other_mounts_alone(
     installed: Machine, deb: Path, tmp_path: Path
 ) -> None:
