@@ -37,7 +37,7 @@ def _no_mount_stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Fail if this run leaves something mounted, and take it down."""
     root = str(tmp_path_factory.getbasetemp())
     yield
-    text = Path("/proc/self/mountinfo").read_text()
+    text = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
     left = re.findall(rf"^\d+ \d+ \S+ \S+ ({re.escape(root)}\S*) .* - fuse\.zsofs ", text, re.M)
     for point in left:
         unmount(Path(point))

@@ -373,7 +373,7 @@ def test_the_bar_while_reading_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 100))
-    with open(theirs, "w") as terminal, monkeypatch.context() as patch, suppress(OSError):
+    with open(theirs, "w") as terminal, monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", terminal)
         with Eager(quiet=False, as_json=False) as bars:
             bars.begin([("A.iso", 600), ("B.iso", 600)])
@@ -384,9 +384,8 @@ def test_the_bar_while_reading_back(monkeypatch: pytest.MonkeyPatch) -> None:
                 bars.check()
                 for _ in range(2):
                     bars.advance(500, 0)
-                bars.tell(Report(name, "copy", "packed", 1000, 500))
-        said = os.read(ours, 65536).decode()
-    os.close(ours)
+                bars.tell(Report(name, "copy", "packed", 1000, 500, 1000))
+    said = _all_said(ours)
     shown: dict[str, list[tuple[int, str]]] = {"A.iso": [], "B.iso": [], "2 files": []}
     for name, share, note in re.findall(LINE, said):
         shown[name].append((int(share), note))
@@ -403,12 +402,18 @@ def _on_a_terminal(*words: str) -> str:
     termios.tcsetwinsize(theirs, (24, 100))
     process = subprocess.Popen([*ZSOFS, *words], stdout=theirs, stderr=theirs)
     os.close(theirs)
+    said = _all_said(ours)
+    assert process.wait() == 0
+    return said
+
+
+def _all_said(terminal: int) -> str:
+    """What was said on a terminal until its other end was closed."""
     said = b""
     with suppress(OSError):  # EIO: the other end is closed
-        while piece := os.read(ours, 65536):
+        while piece := os.read(terminal, 65536):
             said += piece
-    os.close(ours)
-    assert process.wait() == 0
+    os.close(terminal)
     return said.decode()
 
 
