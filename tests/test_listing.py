@@ -358,7 +358,7 @@ def test_a_mount_whose_titles_are_gone(games: Path, tmp_path: Path, mount: Mount
     titles = put(tmp_path / "titles.csv", b"SLUS-20963,Title\n")
     made_at = mount(games, *OPL, "--titles", str(titles))
     titles.unlink()
-    assert "titles.csv" in refused(2, "list", made_at.path)
+    assert "titles.csv" in refused(3, "list", made_at.path)
     assert (made_at.path / "CD" / "SLUS_209.63.Title.iso").exists()
 
 
@@ -397,7 +397,7 @@ def test_titles_that_are_no_file(games: Path, tmp_path: Path, point: bytes) -> N
 
     with answering(point, answer):
         for titles in (fifo, Path("/dev/zero"), tmp_path):
-            said = refused(2, "list", os.fsdecode(point))
+            said = refused(3, "list", os.fsdecode(point))
             assert f"the list of titles {titles} cannot be read: it is no regular file" in said
         titles = put(tmp_path / "titles.csv", b"SLUS-20963,Title\n")
         assert "CD/SLUS_209.63.Title.iso" in run("list", os.fsdecode(point)).stdout
