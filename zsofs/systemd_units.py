@@ -122,6 +122,8 @@ class Manager:
         field = "_SYSTEMD_USER_UNIT" if self.is_users else "_SYSTEMD_UNIT"
         command = ["journalctl", "-q", "-o", "cat", "-n", _LOG_LINES, f"{field}={unit(name)}"]
         try:
+            if not self.is_users:  # what was said a moment ago may not be in the journal yet
+                subprocess.run(["journalctl", "--sync"], capture_output=True, check=False)
             done = subprocess.run(command, capture_output=True, text=True, check=False)
         except OSError:
             return ""
