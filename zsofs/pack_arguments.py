@@ -21,10 +21,10 @@ what --for stands for:
 
   measured with a game-like disc on two cores, read through a mount (MB/s; reads a second):
   --for    codec, level, blocks  packed  packing  whole disc  random 4K  random 32K
-  mount    zstd   9     32K        50 %      176       1,368     20,790      18,750
-  small    zstd  15    256K        45 %       37       1,405      8,039       7,585
-  fast     LZ4   12      4K        64 %      173       2,325     30,211      20,548
-  console  LZ4   12      2K        67 %      199       2,277     35,587      21,429
+  mount    zstd   9     32K        50 %      142       1,061     13,850      12,739
+  small    zstd  15    256K        45 %       25       1,047      5,280       4,728
+  fast     LZ4   12      4K        64 %      133       1,482     24,876      15,625
+  console  LZ4   12      2K        67 %      158       1,636     23,697      16,393
 
 examples:
   zsofs pack Game.iso                     makes Game.zso beside it
