@@ -81,6 +81,12 @@ trap 'umount -at fuse.zsofs' EXIT
             timeout=60,
         )
 
+    def check_refused(self, script: str, said: str) -> None:
+        """Check that a command is refused for what it was told, and leaves nothing."""
+        done = self.run(script)
+        assert (done.returncode, done.stderr) == (2, said)
+        assert self.left() == set()
+
     def left(self) -> set[str]:
         """What there is of zsofs in its /etc, in root's home, and in /var/cache."""
         places = (self.folder / name for name in ("etc", "home", "cache"))
@@ -127,14 +133,12 @@ mount -t tmpfs games disk && cp -a zso disk/ || exit 99
 def test_a_mount_point_that_the_disk_of_the_source_would_hide(system: System, zso: Path) -> None:
     disk = system.folder / "disk"
     for point in ("disk/iso", "disk/a/b"):
-        done = system.run(f"{DISK}{INSTALL} disk/zso {point}")
-        assert done.returncode == 2
-        assert done.stderr == (
+        system.check_refused(
+            f"{DISK}{INSTALL} disk/zso {point}",
             f"zsofs: the mount point {system.folder}/{point} lies on the disk of the source,"
             f" {disk}, which would hide it where the disk is mounted later than the service is"
-            f" started; give one outside of {disk}\n"
+            f" started; give one outside of {disk}\n",
         )
-        assert system.left() == set()
 
 
 def test_a_mount_point_on_a_disk_that_is_always_there(system: System, zso: Path) -> None:
@@ -160,14 +164,12 @@ def test_a_mount_point_that_the_user_cannot_get_to(system: System, zso: Path) ->
     (system.folder / "srv/a").mkdir()
     (system.folder / "srv/a").chmod(0o700)
     for point in ("srv/a/iso", "srv/a/b/iso"):
-        done = system.run(f"{INSTALL} {zso} {point}")
-        assert done.returncode == 2
-        assert done.stderr == (
+        system.check_refused(
+            f"{INSTALL} {zso} {point}",
             f"zsofs: nobody cannot enter {system.folder}/srv/a, in which the mount point"
             f" {system.folder}/{point} lies; let this user in with: chmod o+x"
-            f" {system.folder}/srv/a, or give another mount point\n"
+            f" {system.folder}/srv/a, or give another mount point\n",
         )
-        assert system.left() == set()
     done = system.run(f"{INSTALL} {zso} srv/a/iso --setuid root && ls srv/a/iso")
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "Game.iso"), done.stderr
 

@@ -89,13 +89,16 @@ class Bars:
     def advance(self, plain: int, stored: int) -> None:
         """See :class:`zsofs.pack.Watcher`."""
         if not self._reading_back:  # which makes nothing, so no share changes
-            self._taken += plain
-            self._made += stored
+            self._count(plain, stored)
         if self._file_bar is not None:
-            if not self._reading_back:
-                _show_share(self._file_bar, self._made, self._taken)
             self._file_bar.update(plain)
-        if self._batch_bar is not None and not self._reading_back:
+
+    def _count(self, plain: int, stored: int) -> None:
+        self._taken += plain
+        self._made += stored
+        if self._file_bar is not None:
+            _show_share(self._file_bar, self._made, self._taken)
+        if self._batch_bar is not None:
             self._all_taken += plain
             self._all_made += stored
             _show_share(self._batch_bar, self._all_made, self._all_taken)

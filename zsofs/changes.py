@@ -9,7 +9,8 @@ import ctypes
 import errno
 import os
 import stat
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from zsofs.attributes import SET_IDS, Maker, Wanted, hand_over, link_to, set_others, take_set_ids
 from zsofs.errors import RefusedError, StaleNodeError
@@ -66,13 +67,10 @@ class Changes:
             if writable or flags & os.O_TRUNC:
                 _refuse_disc_bytes(step, path)
             fd = os.open(link_to(step), flags & _PASSED_ON | os.O_CLOEXEC)
-        try:
+        with _closed_on_failure(fd):
             if writable or flags & os.O_TRUNC:
                 self._take_set_ids(fd)
             return _live(fd, flags)
-        except BaseException:
-            os.close(fd)
-            raise
 
     def create(self, place: Place, flags: int, mode: int, maker: Maker) -> tuple[LiveFile, Seen]:
         """Make the file *place* and open it.
@@ -94,12 +92,9 @@ class Changes:
                 mode & 0o777,
                 dir_fd=folder.fd,
             )
-        try:
+        with _closed_on_failure(fd):
             hand_over(fd, mode, maker, folder.status)
-        except BaseException:
-            os.close(fd)
-            raise
-        return _live(fd, flags)
+            return _live(fd, flags)
 
     def make_folder(self, place: Place, mode: int, maker: Maker) -> Seen:
         """Make the folder *place*.
@@ -206,6 +201,15 @@ class Changes:
         """Return when the names in the folder *path* are on the disk."""
         with self._tree.folder(path, to_change=True) as folder:
             os.fsync(folder.fd)
+
+
+@contextmanager
+def _closed_on_failure(fd: int) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        os.close(fd)
+        raise
 
 
 def _live(fd: int, flags: int) -> tuple[LiveFile, Seen]:

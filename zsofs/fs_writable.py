@@ -112,8 +112,9 @@ class WritableOperations(LiveOperations):
 
         They are left out without a word, as the kernel does with those that one may not give.
         """
-        is_safe = isinstance(node, Folder) or not self._appearance.is_of_its_own
-        return stat.S_IMODE(mode) & ~(0 if is_safe else SET_IDS)
+        if self._appearance.is_of_its_own and not isinstance(node, Folder):
+            mode &= ~SET_IDS
+        return stat.S_IMODE(mode)
 
     async def _ask(self, node: Node) -> None:
         """See what a file or folder is now; where that cannot be had, it is what it was."""
