@@ -10,6 +10,7 @@ from zsofs.entry import Kind
 from zsofs.library import Library
 from zsofs.node import Folder, Node
 from zsofs.source_folder import FRESH_SECONDS
+from zsofs.traversal import directories_above
 
 _WRITING = 0o222
 _BLOCK_SIZE = 128 << 10
@@ -25,12 +26,15 @@ class Appearance:
         gid: the same for the group.
         umask: the rights taken from all files, as file systems without rights of their own do it;
             None for their own.
+        for_others: whether other users may use the mount, so that the mode of a file has to keep
+            out those who cannot reach it in the source.
     """
 
     library: Library
     uid: int | None = None
     gid: int | None = None
     umask: int | None = None
+    for_others: bool = False
 
     @property
     def is_of_its_own(self) -> bool:
@@ -42,13 +46,14 @@ class Appearance:
         if node.attributes is not None:
             return cast(EntryAttributes, node.attributes)
         status = node.entry.status
+        left_out = self._left_out(node)
         attributes = EntryAttributes()
         attributes.st_ino = InodeT(node.number)
         attributes.generation = 0
         attributes.entry_timeout = FRESH_SECONDS
         attributes.attr_timeout = FRESH_SECONDS
-        attributes.st_mode = ModeT(self._mode(node))
-        attributes.st_nlink = 0 if node.removed else 1
+        attributes.st_mode = ModeT(self._mode(node, left_out))
+        attributes.st_nlink = _links(node)
         attributes.st_uid = status.st_uid if self.uid is None else self.uid
         attributes.st_gid = status.st_gid if self.gid is None else self.gid
         attributes.st_rdev = status.st_rdev
@@ -62,17 +67,34 @@ class Appearance:
         if isinstance(node, Folder) and node.changed_ns:
             attributes.st_mtime_ns = max(status.st_mtime_ns, node.changed_ns)
             attributes.st_ctime_ns = max(status.st_ctime_ns, node.changed_ns)
-        node.attributes = attributes
+        if not left_out:  # else the mode changes with that of a directory elsewhere
+            node.attributes = attributes
         return attributes
 
-    def _mode(self, node: Node) -> int:
+    def _left_out(self, node: Node) -> list[bytes]:
+        """The directories above the file in the source that are not above it in the mount."""
+        if node.parent is None or not self.for_others or self.is_of_its_own:
+            return []
+        shown = node.parent.above
+        return [path for path in directories_above(node.entry.path) if path not in shown]
+
+    def _mode(self, node: Node, left_out: list[bytes]) -> int:
         if node.entry.kind is Kind.LINK:
             return stat.S_IFLNK | 0o777
         mode = node.entry.status.st_mode
+        if left_out:
+            mode = self.library.tree.permissions.limited(node.entry.status, left_out)
         if self.umask is not None:
             usual = 0o777 if isinstance(node, Folder) else 0o666
             mode = stat.S_IFMT(mode) | (usual & ~self.umask)
         return mode if self.library.may_change(node) else mode & ~_WRITING
+
+
+def _links(node: Node) -> int:
+    """Hard links: those that a directory has in the source, and one for a file, or none."""
+    if node.removed:
+        return 0
+    return node.entry.status.st_nlink if isinstance(node, Folder) else 1
 
 
 def absent() -> EntryAttributes:

@@ -175,6 +175,8 @@ class Operations(pyfuse3.Operations):
         children = await self._children(folder)
         node = children.get(name)
         if node is None:
+            if len(name) > MAX_NAME:
+                raise FUSEError(errno.ENAMETOOLONG)
             return absent()
         self._library.remember(node)
         return self._appearance.attributes(node)

@@ -9,6 +9,7 @@ from zsofs.entry import Entry, Kind
 from zsofs.names import joined
 from zsofs.opl import game_name, title_of, unique_names
 from zsofs.titles import normal_id
+from zsofs.traversal import directories_above
 
 DISC_FOLDERS = {b"DVD": Media.DVD, b"CD": Media.CD}
 
@@ -58,7 +59,7 @@ def arrange(
     discs: dict[bytes, Entry] = {}
     holders: set[bytes] = set()
     for entry, own in _discs(folders):
-        holders.update(_folders_above(own))
+        holders.update(directories_above(own))
         reason = _reason_to_leave_out(entry)
         if reason:
             left_out[own] = f"not in the OPL layout: {reason}"
@@ -107,11 +108,6 @@ def _discs(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> Iterator[tuple[Ent
         for name, entry in entries.items():
             if is_disc(entry):
                 yield entry, joined(folder, name)
-
-
-def _folders_above(path: bytes) -> Iterator[bytes]:
-    while path := path.rpartition(b"/")[0]:
-        yield path
 
 
 def _reason_to_leave_out(entry: Entry) -> str:

@@ -81,7 +81,13 @@ class Server:
         else:
             view = PlainView(*looks)
         self._view = view
-        appearance = Appearance(self._library, settings.uid, settings.gid, settings.umask)
+        appearance = Appearance(
+            self._library,
+            settings.uid,
+            settings.gid,
+            settings.umask,
+            for_others=settings.allow_other,
+        )
         parts = Parts(self._library, appearance, view, self._reads, workers)
         self.operations = (
             WritableOperations(parts, selection, serves_as_root=os.geteuid() == 0)

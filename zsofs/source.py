@@ -14,6 +14,7 @@ from zsofs._stored import serves_from_memory
 from zsofs.errors import SourceAwayError, StaleNodeError
 from zsofs.names import for_people, joined
 from zsofs.probe import OpenSource
+from zsofs.traversal import DirectoryPermissions
 
 _MAX_HOPS = 40
 """Symlinks followed for one path, as many as the kernel does."""
@@ -99,6 +100,7 @@ class SourceTree:
         devices: st_dev of each folder that is followed, by path, as of the last look at it. If it
             is another one, its disk is not there, and what is there is the folder that is mounted
             upon.
+        permissions: who may traverse each directory.
     """
 
     def __init__(self, path: bytes) -> None:
@@ -106,6 +108,7 @@ class SourceTree:
         self.path = os.path.realpath(path)
         self.was_seen = os.path.isdir(self.path)
         self.devices: dict[bytes, int] = {}
+        self.permissions = DirectoryPermissions()
 
     def stat(self, path: bytes) -> os.stat_result:
         """What lstat says of *path*."""

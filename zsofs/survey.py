@@ -19,6 +19,7 @@ from zsofs.names import for_people, is_plain_image, is_unfinished, joined, may_b
 from zsofs.probe import Disc, OpenSource
 from zsofs.selection import Selection
 from zsofs.source import OpenFolder, SourceTree
+from zsofs.traversal import directories_above
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +138,7 @@ class Surveyor:
         with self.tree.folder(path) as folder:
             watch(folder)
             status = folder.status
+            self.tree.permissions.record(path, status)
             if before.names is not None and (status.st_dev, status.st_ino) != before.place:
                 before = replace(before, names=None)  # it is another folder
             names = folder.names() if before.names is None else before.names
@@ -159,6 +161,7 @@ class _Survey:
     unread: list[tuple[Entry, Entry | None]] = field(default_factory=list)
     silent: list[bytes] = field(default_factory=list)
     kept: dict[bytes, tuple[Key, Finding]] | None = None
+    passed: set[bytes] = field(default_factory=set)
 
     def of(self, names: Collection[bytes], begun: float) -> Found:
         known = self.before.entries or {}
@@ -199,11 +202,15 @@ class _Survey:
     def _entry(
         self, name: bytes, status: os.stat_result | None, known: Entry | None
     ) -> Entry | None:
+        own = joined(self.path, name)
+        permissions = self.surveyor.tree.permissions
         if status is None:
             self.gone.append(name)
+            permissions.forget(own)
             return None
-        own = joined(self.path, name)
         kind = _KINDS.get(stat.S_IFMT(status.st_mode), Kind.SPECIAL)
+        if kind is Kind.FOLDER:
+            permissions.record(own, status)
         entry = Entry(name, kind, own, status)
         if stat.S_ISLNK(status.st_mode):
             entry = self._followed(entry)
@@ -235,6 +242,7 @@ class _Survey:
         if path is not None and path not in self.above:
             try:
                 status = tree.stat(path)
+                self._record_above(path)
             except (OSError, ZsofsError):
                 pass
             else:
@@ -245,6 +253,14 @@ class _Survey:
             return replace(entry, kind=Kind.LINK, target=tree.readlink(entry.path))
         except (OSError, ZsofsError):  # replaced since by something else
             return entry
+
+    def _record_above(self, path: bytes) -> None:
+        """Note who may traverse the directories above the target of a symlink."""
+        tree = self.surveyor.tree
+        for directory in directories_above(path):
+            if directory not in self.passed:
+                tree.permissions.record(directory, tree.stat(directory))
+                self.passed.add(directory)
 
     def _keep(self, gone: list[bytes]) -> None:
         try:
