@@ -123,7 +123,7 @@ def test_ps1() -> None:
 
 def test_psp() -> None:
     assert identified(PSP_IMAGE) == Identity(
-        System.PSP, "ULUS-10041", "Café 2", "A_LABEL", Media.CD
+        System.PSP, "ULUS-10041", "Café 2", "A_LABEL", Media.UMD
     )  # fmt: skip
 
 
@@ -373,7 +373,7 @@ def test_a_file_that_claims_to_be_huge() -> None:
 @pytest.mark.parametrize("size", [0, 1, 20, 33, 0xFFFFFFFF])
 def test_a_root_folder_of_a_bad_size(size: int) -> None:
     found = identified(with_root(GOOD, size))
-    assert found.game_id == ("SLUS_209.63" if size > len(GOOD) else "")
+    assert found.game_id == ("SLUS_209.63" if size else "")
 
 
 def test_a_folder_inside_itself() -> None:
@@ -405,7 +405,7 @@ def test_a_param_sfo_of_16_kib_of_entries() -> None:
     entries = struct.pack("<HHIII", 0, 0x0204, 0xFFFFFFFF, 0, 0) * 2000
     head = struct.pack("<4sIIII", b"\0PSF", 0x101, 0, 4, 0xFFFFFFFF)
     found = identified(made({"/PSP_GAME/PARAM.SFO": head + entries, "/UMD_DATA.BIN": b"?"}))
-    assert found == Identity(System.PSP, "", "", "A_LABEL", Media.CD)
+    assert found == Identity(System.PSP, "", "", "A_LABEL", Media.UMD)
 
 
 def test_what_read_raises_comes_through() -> None:
@@ -491,3 +491,21 @@ def test_random_bytes_raise_nothing(area: bytes, root: bytes, size: int, raw_cd:
     head = b"\x01CD001\x01" + area
     identified(bytes(16 * SECTOR) + head + root, size=size, raw_cd=raw_cd)
     identified(bytes(16 * 2352 + 24) + head + root, size=size, raw_cd=raw_cd)
+
+
+# Directories
+
+
+def test_a_directory_whose_record_gives_less_than_a_sector() -> None:
+    files = {f"/AAAA{number:04}.DAT": b"x" for number in range(8)} | {"/SYSTEM.CNF": PS2_BOOT}
+    image = bytearray(made(files))
+    size = SECTOR * 16 + 156 + 10
+    assert int.from_bytes(image[size : size + 4], "little") == SECTOR
+    for said in (300, 1, SECTOR - 1):
+        image[size : size + 4] = said.to_bytes(4, "little")
+        assert identified(bytes(image)).game_id == "SLUS_209.63", said
+
+
+def test_a_psp_disc_is_a_umd() -> None:
+    found = identified(made(PSP_FILES))
+    assert (found.system, found.media) == (System.PSP, Media.UMD)

@@ -675,3 +675,26 @@ def test_a_mount_that_nobody_uses_sleeps(source: Path, mount: MountMaker, listed
     before = woken()
     time.sleep(2)
     assert woken() - before < 20
+
+
+def test_a_disc_added_in_an_earlier_directory_takes_no_name(source: Path, tmp_path: Path) -> None:
+    put(source / "m" / "Game.zso", writers.zsoz(game(1)))
+    first, second = f"{game_id(1)}.Game.iso", f"{game_id(1)}.Game (2).iso"
+    with mounted(source, tmp_path / "mnt", *OPL) as made:
+        wait_for(made.path, f"CD/{first}")
+        number = (made.path / "CD" / first).stat().st_ino
+        put(source / "a" / "Game.zso", writers.zsoz(game(1)))
+        wait_for(made.path, f"CD/{first}", f"CD/{second}")
+        assert (made.path / "CD" / first).stat().st_ino == number
+    with mounted(source, tmp_path / "mnt", *OPL) as made:
+        wait_for(made.path, f"CD/{first}", f"CD/{second}")
+        assert (made.path / "CD" / first).stat().st_ino == number
+
+
+def test_stat_reports_blocks_of_4096_bytes(source: Path, mount: MountMaker) -> None:
+    put(source / "Game.zso", writers.zsoz(game(1)))
+    put(source / "notes.txt", b"notes")
+    made = mount(source)
+    assert {path.stat().st_blksize for path in (made.path, *made.path.iterdir())} == {4096}
+    with open(made.path / "Game.iso", "rb") as disc:
+        assert len(disc.peek(1)) <= 8192

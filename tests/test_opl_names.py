@@ -3,12 +3,14 @@
 import random
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zsofs.opl import game_name, title_of, unique_names
+from zsofs.opl_given import GivenNames
 
 LONGEST = 159
 
@@ -108,6 +110,76 @@ def test_names_that_differ_stay() -> None:
     wanted = {b"a.zso": "A.iso", b"b.zso": "B.iso"}
     assert unique_names(wanted) == wanted
     assert unique_names({}) == {}
+
+
+def test_a_name_once_given_stays() -> None:
+    first = unique_names({b"m/Game.zso": "Game.iso"})
+    given = {b"m/Game.zso": ("Game.iso", first[b"m/Game.zso"])}
+    second = unique_names({b"a/Game.zso": "Game.iso", b"m/Game.zso": "Game.iso"}, given)
+    assert second == {b"m/Game.zso": "Game.iso", b"a/Game.zso": "Game (2).iso"}
+    given = {path: ("Game.iso", name) for path, name in second.items()}
+    assert unique_names({b"a/Game.zso": "Game.iso"}, given) == {b"a/Game.zso": "Game (2).iso"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("Other.iso", "Other.iso"),  # it wanted another name then
+        ("Game.iso", "Games.iso"),
+        ("Game.iso", "../Game (2).iso"),
+        ("Game.iso", "Game (x).iso"),
+        ("Game.iso", "Game (2) (2).iso"),
+        ("Game.iso", "Game (0002).iso"),
+        ("Game.iso", ""),
+    ],
+)
+def test_a_name_that_makes_no_sense_is_not_kept(given: tuple[str, str]) -> None:
+    assert unique_names({b"a": "Game.iso"}, {b"a": given}) == {b"a": "Game.iso"}
+
+
+def test_two_discs_never_keep_one_name() -> None:
+    given = {b"a": ("Game.iso", "Game.iso"), b"b": ("Game.iso", "Game.iso")}
+    wanted = {b"a": "Game.iso", b"b": "Game.iso"}
+    assert unique_names(wanted, given) == {b"a": "Game.iso", b"b": "Game (2).iso"}
+
+
+class Memory:
+    """Keeps names as a catalog does."""
+
+    def __init__(self) -> None:
+        self.names: dict[bytes, tuple[str, str]] = {}
+
+    def opl_names(self) -> dict[bytes, tuple[str, str]]:
+        return dict(self.names)
+
+    def keep_opl_names(self, given: Mapping[bytes, tuple[str, str]], gone: Iterable[bytes]) -> None:
+        for path in gone:
+            self.names.pop(path, None)
+        self.names.update(given)
+
+
+def test_a_disc_that_returns_has_its_name_unless_another_got_it() -> None:
+    store = Memory()
+    names = GivenNames(store)
+    wanted = {b"a": "Game.iso", b"b": "Game.iso"}
+
+    def arranged(*paths: bytes) -> dict[bytes, str]:
+        some = {path: wanted.get(path, "Game.iso") for path in paths}
+        shown = unique_names(some, names.known)
+        new, gone = names.take({path: (some[path], name) for path, name in shown.items()})
+        store.keep_opl_names(new, gone)
+        assert GivenNames(store).known == names.known
+        return shown
+
+    assert arranged(b"a", b"b") == {b"a": "Game.iso", b"b": "Game (2).iso"}
+    assert arranged(b"b") == {b"b": "Game (2).iso"}
+    assert arranged(b"a", b"b") == {b"a": "Game.iso", b"b": "Game (2).iso"}
+    assert arranged(b"b", b"c") == {b"b": "Game (2).iso", b"c": "Game.iso"}
+    assert arranged(b"a", b"b", b"c") == {
+        b"a": "Game (3).iso",
+        b"b": "Game (2).iso",
+        b"c": "Game.iso",
+    }
 
 
 def test_names_that_differ_in_case_only() -> None:

@@ -13,7 +13,10 @@ from zsofs.source_folder import FRESH_SECONDS
 from zsofs.traversal import directories_above
 
 _WRITING = 0o222
-_BLOCK_SIZE = 128 << 10
+_BLOCK_SIZE = 4096
+"""What stat reports as st_blksize. Programs take it for more than it is: hdl_dump for the size of a
+sector, and Python's open() for its buffer, which makes random reads of 2 KiB 3 to 4 times slower
+with 131072 than with 4096; sequential reads are as fast with either."""
 
 
 @dataclass(frozen=True, slots=True)

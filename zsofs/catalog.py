@@ -8,7 +8,7 @@ import hashlib
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +23,7 @@ from zsofs.store import MEMORY, WAIT_SECONDS, Design, cache_folder, open_store
 log = logging.getLogger(__name__)
 
 _APPLICATION = 0x7A736F66
-_VERSION = 2
+_VERSION = 3
 """Raised whenever a row comes to mean something else, or a file would be judged differently."""
 
 _COLUMNS = """\
@@ -37,6 +37,11 @@ _SCHEMA = (
         name BLOB NOT NULL,
         {_COLUMNS},
         PRIMARY KEY (folder, name)
+    ) WITHOUT ROWID""",
+    """CREATE TABLE opl_name (
+        path BLOB PRIMARY KEY NOT NULL,
+        wanted TEXT NOT NULL,
+        given TEXT NOT NULL
     ) WITHOUT ROWID""",
 )
 
@@ -119,6 +124,26 @@ class Catalog:
         """How many discs each folder had when it was last looked at."""
         query = "SELECT folder, count(container) FROM file GROUP BY folder"
         return {path: number for path, number in self._read(query) if isinstance(path, bytes)}
+
+    def opl_names(self) -> dict[bytes, tuple[str, str]]:
+        """Return the name each disc wanted and was given in the OPL layout, by path."""
+        return {
+            path: (wanted, given)
+            for path, wanted, given in self._read("SELECT path, wanted, given FROM opl_name")
+            if isinstance(path, bytes) and isinstance(wanted, str) and isinstance(given, str)
+        }
+
+    def keep_opl_names(
+        self, given: Mapping[bytes, tuple[str, str]], gone: Iterable[bytes] = ()
+    ) -> None:
+        """Keep the names *given*, as :meth:`opl_names` has them; drop those of the paths *gone*."""
+        self._write(
+            ("DELETE FROM opl_name WHERE path = ?", [(path,) for path in gone]),
+            (
+                "INSERT OR REPLACE INTO opl_name VALUES (?, ?, ?)",
+                [(path, *names) for path, names in given.items()],
+            ),
+        )
 
     def _read(self, query: str, *values: bytes) -> list[tuple[Any, ...]]:
         with self._held() as held:

@@ -41,6 +41,7 @@ class Media(Enum):
 
     CD = "CD"
     DVD = "DVD"
+    UMD = "UMD"
 
 
 class System(Enum):
@@ -62,7 +63,7 @@ class Identity:
             for PSP; empty for homebrew.
         title: what a PSP disc says of itself; the discs of PS1 and PS2 do not have one.
         label: of the volume.
-        media: CD or DVD.
+        media: CD, DVD or UMD.
     """
 
     system: System
@@ -78,7 +79,7 @@ def identify(read: Callable[[int, int], bytes], size: int, *, raw_cd: bool = Fal
     The media is CD if the sectors are raw ones. Else it is DVD if the volume has a descriptor of
     UDF (``NSR02`` or ``NSR03``), as pressed DVDs of the PS2 do; else CD if the primary volume
     descriptor has the mark of CD-ROM XA (``CD-XA001``), as its CDs do; else it goes by the size:
-    what an 80-minute CD cannot hold is a DVD. For a PSP disc, which is neither, it means nothing.
+    what an 80-minute CD cannot hold is a DVD. A PSP disc is a UMD.
 
     Args:
         read: gives the bytes of the image at an offset, ``read(offset, size)``; fewer at its end.
@@ -96,11 +97,13 @@ def identify(read: Callable[[int, int], bytes], size: int, *, raw_cd: bool = Fal
     if len(primary) < SECTOR:
         return Identity(System.OTHER, "", "", "", media)
     label = _text(primary[40:72])
-    root = image.content(root_of(primary), _DIRECTORY_SECTORS * SECTOR)
+    root = image.directory(root_of(primary), _DIRECTORY_SECTORS * SECTOR)
     system, game_id = _playstation(image, root)
     title = ""
     if system is System.OTHER:
         system, game_id, title = _portable(image, root)
+    if system is System.PSP and not raw_cd:
+        media = Media.UMD
     return Identity(system, game_id, title, label, media)
 
 
@@ -138,7 +141,7 @@ def _portable(image: Image, root: bytes) -> tuple[System, str, str]:
     folder = find(root, b"PSP_GAME", folder=True)
     parameters: dict[bytes, str] = {}
     if folder is not None:
-        records = image.content(folder, _DIRECTORY_SECTORS * SECTOR)
+        records = image.directory(folder, _DIRECTORY_SECTORS * SECTOR)
         place = find(records, b"PARAM.SFO", folder=False)
         if place is not None:
             parameters = _parameters(image.content(place, _MAX_PARAMETERS))

@@ -85,6 +85,14 @@ class Image:
         size = min(extent.size, most)
         return self.sectors(extent.first, -(-size // SECTOR))[:size]
 
+    def directory(self, extent: Extent, most: int) -> bytes:
+        """The first bytes of a directory, *most* of them at most, in whole sectors.
+
+        A directory fills its sectors, whatever size its record gives: consoles read by sectors, and
+        find what lies behind a size that is too small.
+        """
+        return self.sectors(extent.first, -(-min(extent.size, most) // SECTOR))
+
     @property
     def stored_sector(self) -> int:
         """Bytes that a sector takes in the image."""

@@ -18,6 +18,7 @@ from zsofs.errors import ControlError, SourceError, ZsofsError, reason
 from zsofs.mountpoint import FILE_SYSTEM_TYPE, check_source, real_path
 from zsofs.mounts import Mounted, mounted_at
 from zsofs.names import for_people, joined
+from zsofs.opl_given import Given
 from zsofs.opl_layout import arrange, is_disc
 from zsofs.printing import complain, say
 from zsofs.privileges import Account, account_of, acting_as
@@ -165,9 +166,10 @@ def _rows(source: bytes, shown: _Shown) -> Iterable[Row]:
         selection = Selection(shown.include, shown.exclude)
         surveyor = Surveyor(tree, catalog, selection, identities=True)
         folders = dict(_walk(surveyor))
+        given = catalog.opl_names() if shown.is_opl else {}
     if shown.is_opl:
         titles = load_titles(Path(shown.titles), from_file=True) if shown.titles else {}
-        return _rows_of_opl(folders, titles)
+        return _rows_of_opl(folders, titles, given)
     return [
         Row(joined(folder, name), joined(folder, entry.name), entry)
         for folder, found in folders.items()
@@ -176,9 +178,11 @@ def _rows(source: bytes, shown: _Shown) -> Iterable[Row]:
     ]
 
 
-def _rows_of_opl(folders: Mapping[bytes, Found], titles: Mapping[str, str]) -> Iterator[Row]:
+def _rows_of_opl(
+    folders: Mapping[bytes, Found], titles: Mapping[str, str], given: Mapping[bytes, Given]
+) -> Iterator[Row]:
     entries = {folder: found.entries for folder, found in folders.items()}
-    layout = arrange(entries, folders[b""].status, titles)
+    layout = arrange(entries, folders[b""].status, titles, given)
     for folder, found in folders.items():
         for name, entry in found.entries.items():
             if _looks_like_disc(entry):

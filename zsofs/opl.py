@@ -21,6 +21,9 @@ _ID = re.compile(r"[A-Z]{4}_\d{3}\.\d{2}", re.ASCII)
 
 _LEADING_ID = re.compile(r"\A" + _ID.pattern + r"\.", re.ASCII | re.IGNORECASE)
 
+_NUMBER = re.compile(r" \((\d{1,9})\)" + re.escape(ENDING) + r"\Z", re.ASCII)
+"""What a name ends with that another disc had first."""
+
 _FORBIDDEN = frozenset('\\/:*?"<>|')
 """What names on an SMB share cannot have."""
 
@@ -58,25 +61,35 @@ def title_of(file_name: bytes) -> str:
     return _LEADING_ID.sub("", _without_surrogates(file_name.decode("utf-8", "surrogateescape")), 1)
 
 
-def unique_names(wanted: Mapping[bytes, str]) -> dict[bytes, str]:
+def unique_names(
+    wanted: Mapping[bytes, str], given: Mapping[bytes, tuple[str, str]] | None = None
+) -> dict[bytes, str]:
     """A name of its own for each disc, whatever the order of the mapping.
 
-    Names that differ only in case are the same to an SMB client. The disc whose source path sorts
-    first gets the name; the others get ``(2)``, ``(3)`` and so on before the ending, and none that
-    another disc wants.
+    Names that differ only in case are the same to an SMB client. A disc keeps the name that it was
+    given for the one that it wants. Of the others, the disc whose source path sorts first gets the
+    name; the rest get ``(2)``, ``(3)`` and so on before the ending, and none that another disc
+    wants.
 
     Args:
         wanted: the name that each disc should get, as :func:`game_name` gives it, by source path.
+        given: the name that a disc wanted before and the one that it got, by source path.
 
     Returns:
         The name that it gets, by source path.
     """
     final: dict[bytes, str] = {}
     taken: set[str] = set()
-    for path in sorted(wanted):
-        if wanted[path].casefold() not in taken:
-            final[path] = wanted[path]
-            taken.add(wanted[path].casefold())
+    kept = {
+        path: name
+        for path, (before, name) in (given or {}).items()
+        if wanted.get(path) == before and _is_one_of(name, before)
+    }
+    for names in (kept, wanted):
+        for path in sorted(names.keys() - final.keys()):
+            if names[path].casefold() not in taken:
+                final[path] = names[path]
+                taken.add(names[path].casefold())
     next_number: dict[str, int] = {}
     for path in sorted(wanted.keys() - final.keys()):
         key = wanted[path].casefold()
@@ -87,6 +100,12 @@ def unique_names(wanted: Mapping[bytes, str]) -> dict[bytes, str]:
         final[path] = name
         taken.add(name.casefold())
     return final
+
+
+def _is_one_of(name: str, wanted: str) -> bool:
+    """Whether *name* is *wanted*, or that with a number: what is kept on a disk may be damaged."""
+    numbered = _NUMBER.search(name)
+    return name == wanted or bool(numbered and name == _numbered(wanted, int(numbered[1])))
 
 
 def _numbered(name: str, number: int) -> str:

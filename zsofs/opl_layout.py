@@ -8,6 +8,7 @@ from zsofs.disc import Media, System
 from zsofs.entry import Entry, Kind
 from zsofs.names import joined
 from zsofs.opl import game_name, title_of, unique_names
+from zsofs.opl_given import Given
 from zsofs.titles import normal_id
 from zsofs.traversal import directories_above
 
@@ -28,6 +29,7 @@ class Layout:
         places: the path it is shown under, by path in the source, of each disc that is.
         left_out: why, by path in the source, of each disc that is not shown.
         shortened: the name it got, by path, of each whose title was too long.
+        names: the name each one wants, and the one it is given, by path.
     """
 
     root: Mapping[bytes, Entry]
@@ -35,12 +37,14 @@ class Layout:
     places: Mapping[bytes, bytes]
     left_out: Mapping[bytes, str]
     shortened: Mapping[bytes, str]
+    names: Mapping[bytes, Given]
 
 
 def arrange(
     folders: Mapping[bytes, Mapping[bytes, Entry]],
     status: os.stat_result,
     titles: Mapping[str, str],
+    given: Mapping[bytes, Given] | None = None,
 ) -> Layout:
     """Lay out a source.
 
@@ -52,6 +56,7 @@ def arrange(
         folders: what is in each folder of the source, by path, then by name.
         status: what stat says of the source folder.
         titles: of games, by normal id.
+        given: names that discs were given before, by path, as of :attr:`Layout.names`.
     """
     left_out: dict[bytes, str] = {}
     shortened: dict[bytes, str] = {}
@@ -71,9 +76,11 @@ def arrange(
         wanted[_disc_folder(own, entry)][own] = name
     shown: dict[bytes, dict[bytes, Entry]] = {}
     places: dict[bytes, bytes] = {}
+    named: dict[bytes, Given] = {}
     for folder, names in wanted.items():
         shown[folder] = _others(folders, folder)
-        for own, unique in unique_names(names).items():
+        for own, unique in unique_names(names, given).items():
+            named[own] = names[own], unique
             shown[folder][unique.encode()] = discs[own]
             places[own] = folder + b"/" + unique.encode()
     root = {
@@ -85,7 +92,7 @@ def arrange(
     }
     for folder in DISC_FOLDERS:
         root[folder] = _as_folder(folder, folders.get(b"", {}), status)
-    return Layout(root, shown, places, left_out, shortened)
+    return Layout(root, shown, places, left_out, shortened, named)
 
 
 def is_disc(entry: Entry) -> bool:
@@ -126,7 +133,7 @@ def _disc_folder(own: bytes, entry: Entry) -> bytes:
     if b"/" in own and top in DISC_FOLDERS:
         return top
     media = entry.identity.media if entry.identity else Media.DVD
-    return next(folder for folder, kind in DISC_FOLDERS.items() if kind is media)
+    return next((folder for folder, kind in DISC_FOLDERS.items() if kind is media), b"DVD")
 
 
 def _name(entry: Entry, titles: Mapping[str, str]) -> tuple[str, bool]:

@@ -8,12 +8,14 @@ from contextlib import suppress
 
 import trio
 
+from zsofs.background import in_background
 from zsofs.census import Census
 from zsofs.entry import Entry, Kind
 from zsofs.follow import PATIENCE_SECONDS, Follower
 from zsofs.library import Differences, Library
 from zsofs.names import for_people
 from zsofs.node import Folder, Node
+from zsofs.opl_given import GivenNames, NameStore
 from zsofs.opl_layout import DISC_FOLDERS, Layout, arrange
 from zsofs.source import Place
 from zsofs.source_folder import FRESH_SECONDS, GATHER_SECONDS, SourceFolder
@@ -46,6 +48,7 @@ class OplView:
         differ: Callable[[Differences], None],
         workers: Workers,
         titles: Mapping[str, str],
+        store: NameStore,
     ) -> None:
         """Make the view.
 
@@ -56,6 +59,7 @@ class OplView:
             differ: called with what the kernel must forget.
             workers: for what takes the processor long.
             titles: of games, by normal id.
+            store: where names that were given are kept for the next mount.
         """
         self._library = library
         self._follower = follower
@@ -63,6 +67,8 @@ class OplView:
         self._differ = differ
         self._workers = workers
         self._titles = titles
+        self._store = store
+        self._given = GivenNames(store)
         self._sources: dict[bytes, SourceFolder] = {}
         self._unseen: set[bytes] = set()
         self._seen_enough = trio.Event()
@@ -228,8 +234,14 @@ class OplView:
             self._done_meanwhile = []
             collection = {path: one.entries for path, one in found.items()}
             layout = await self._workers.run(
-                _NO_DEVICE, arrange, collection, root.entry.status, self._titles
+                _NO_DEVICE,
+                arrange,
+                collection,
+                root.entry.status,
+                self._titles,
+                self._given.known,
             )
+            self._keep_names(layout)
             self._tell(layout)
             self._note_changes(layout)
             self._layout = layout
@@ -239,6 +251,12 @@ class OplView:
             for folder in (root, *(root.children or {}).values()):
                 if isinstance(folder, Folder) and folder.shown_path in _ARRANGED:
                     self._show(folder, layout)
+
+    def _keep_names(self, layout: Layout) -> None:
+        new, gone = self._given.take(layout.names)
+        if (new or gone) and self._nursery is not None:
+            run, keep = self._workers.run, self._store.keep_opl_names
+            self._nursery.start_soon(in_background, run, _NO_DEVICE, keep, new, gone)
 
     def _note_changes(self, layout: Layout) -> None:
         """Date DVD and CD: OPL lists them again when their dates have changed.

@@ -54,9 +54,9 @@ class _Forgiving:
         self.stored_sector = image.stored_sector
 
     def content(self, extent: Extent) -> bytes:
-        """A file or folder, with zeros where it is damaged: no record begins with one."""
+        """Whole sectors, with zeros where they are damaged: no record begins with one."""
         try:
-            return self._image.content(extent, _MOST_FOLDER_BYTES)
+            return self._image.directory(extent, _MOST_FOLDER_BYTES)
         except (OSError, ZsofsError):
             count = -(-min(extent.size, _MOST_FOLDER_BYTES) // SECTOR)
             return b"".join(self._sector(extent.first + number) for number in range(count))

@@ -77,7 +77,7 @@ class Server:
         view: View
         if settings.layout == "opl":
             titles = load_titles(settings.titles) if settings.titles else {}
-            view = self._opl_view = OplView(*looks, workers, titles)
+            view = self._opl_view = OplView(*looks, workers, titles, catalog)
         else:
             view = PlainView(*looks)
         self._view = view
