@@ -59,7 +59,7 @@ usage() {
 Installs what zsofs needs (once), builds it in .venv beside this file (once), and runs it.
 
   ./bootstrap.sh mount ~/zso ~/iso     show the discs in ~/zso as .iso files in ~/iso
-  ./bootstrap.sh mount --demo ~/iso    the same with a small sample disc
+  ./bootstrap.sh mount --demo          mount a small sample disc, in ~/zsofs-demo
   ./bootstrap.sh umount ~/iso          take the mount down
   ./bootstrap.sh install               put zsofs on the PATH, independent of this folder:
                                        for everyone as root, else for you alone
@@ -247,6 +247,10 @@ build() {
     [ -w "$here" ] ||
         die "this has to be built first, and $here is not yours to write to;" \
             "run ./bootstrap.sh --version there as its owner, or make a clone of your own"
+    if [ -e "$venv" ] && ! [ -w "$venv" ]; then
+        die "$venv belongs to another user, as after a start with sudo; remove it, then start again:" \
+            "sudo rm -rf '$venv'"
+    fi
     lock
     if ! stamped zsofs-built; then
         can_be_updated || rm -rf "$venv"
@@ -265,6 +269,64 @@ build() {
         stamp zsofs-built
     fi
     unlock
+}
+
+# ---- With sudo in front ------------------------------------------------------------------------
+
+# Whether root runs this by sudo in a clone of the user who called it. What is built here then has to be
+# that user's, or no later start without sudo could use it.
+is_called_by_owner() {
+    [ "$(id -u)" = 0 ] && [ "${SUDO_UID:-0}" != 0 ] &&
+        [ "$(stat -L -c %u -- "$here")" = "$SUDO_UID" ] && command -v setpriv >/dev/null
+}
+
+# as_caller COMMAND...: runs it as the user who called sudo, in that user's environment.
+as_caller() {
+    setpriv --reuid="$SUDO_UID" --regid="$SUDO_GID" --init-groups --reset-env -- "$@"
+}
+
+# Whether a command is for root, given its name and arguments: a mount that names other users, or that is
+# in a config of the system's, and whatever may have to do with files or mounts of others.
+is_for_root() {
+    case $1 in
+    mount)
+        paths=''
+        for word in "$@"; do
+            case $word in
+            *allow?other* | *setuid*) return 0 ;;
+            */* | . | .. | --demo | --help | -h) paths=yes ;;
+            esac
+        done
+        [ -z "$paths" ]
+        ;;
+    test)
+        case " $* " in
+        *' --system '*) return 0 ;;
+        *) return 1 ;;
+        esac
+        ;;
+    bench | deb | --*) return 1 ;;
+    *) return 0 ;;
+    esac
+}
+
+# Does what was meant: packages are installed as root, all else is built as the caller.
+run_for_caller() {
+    log=$(mktemp)
+    need_to_mount
+    case $1 in
+    test) need_programs "$test_programs" "$test_packages" ;;
+    deb) need_programs "$deb_programs" "$deb_packages" ;;
+    bench) need_programs "$bench_programs" "$bench_packages" ;;
+    esac
+    rm -f "$log"
+    if is_for_root "$@"; then
+        as_caller "$here/bootstrap.sh" --version >/dev/null || exit
+        return 0
+    fi
+    say "running as $SUDO_USER, not as root: sudo is not needed in front"
+    as_caller "$here/bootstrap.sh" "$@"
+    exit
 }
 
 # ---- Commands ----------------------------------------------------------------------------------
@@ -480,6 +542,8 @@ uninstall)
     exit
     ;;
 esac
+
+! is_called_by_owner || run_for_caller "$@"
 
 sources=$(describe_sources)
 venv=$here/.venv

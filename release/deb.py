@@ -3,7 +3,9 @@
 import gzip
 import hashlib
 import os
+import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -59,6 +61,8 @@ def main() -> int:
         _output("dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(stage), str(unfinished))
         unfinished.replace(target)
     print(target)
+    folder = shlex.quote(str(target.parent))  # the name itself has a ~, which needs no quotes there
+    print(f"Install it with: sudo apt install {folder}/{target.name}", file=sys.stderr)
     return 0
 
 
@@ -71,21 +75,46 @@ def _date() -> int:
 
 
 def _version(dated: int) -> str:
-    """That of the program, with the date of its sources: apt takes newer ones for an upgrade."""
-    return f"{__version__}+{time.strftime('%Y%m%d%H%M%S', time.gmtime(dated))}"
+    """The program's version with the date of its sources and the release that it is built for.
+
+    apt upgrades to newer sources, and from one release to the next with the same sources.
+    """
+    return f"{__version__}+{time.strftime('%Y%m%d%H%M%S', time.gmtime(dated))}~{_release()}"
+
+
+def _release() -> str:
+    """The release of the system that builds, such as ``deb12`` or ``ubuntu24.04``.
+
+    Raises:
+        SystemExit: the system does not say what it is.
+    """
+    try:
+        system = platform.freedesktop_os_release()
+    except OSError as error:
+        raise SystemExit(f"zsofs: the release of this system is not known: {error}") from None
+    name = {"debian": "deb"}.get(system["ID"], system["ID"])
+    number = system.get("VERSION_ID") or system.get("VERSION_CODENAME", "")
+    return re.sub(r"[^A-Za-z0-9.+~]", "", name + number)
 
 
 def _output(*command: str, folder: Path | None = None) -> str:
-    done = subprocess.run(command, cwd=folder, check=True, stdout=subprocess.PIPE, text=True)
+    """Return what a command prints; what it complains of is shown only if it fails.
+
+    Raises:
+        SystemExit: it fails.
+    """
+    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{done.stderr}zsofs: {command[0]} failed; its message is above")
     return done.stdout.strip()
 
 
 def _add_links(stage: Path) -> None:
     (stage / "usr/bin").mkdir()
     (stage / "usr/bin/zsofs").symlink_to(f"../lib/{_PLACE.name}/bin/zsofs")
-    (stage / "sbin").mkdir()
+    (stage / "usr/sbin").mkdir()
     for name in ("mount.zsofs", "mount.fuse.zsofs"):
-        (stage / "sbin" / name).symlink_to("/usr/bin/zsofs")  # /sbin itself may be a link
+        (stage / "usr/sbin" / name).symlink_to("../bin/zsofs")
 
 
 def _add_documents(stage: Path, packages: Path, dated: int) -> None:
@@ -161,7 +190,7 @@ def _common(text: str) -> str | None:
 
 def _add_units(stage: Path) -> None:
     for unit in sorted((_ROOT / "systemd").glob("system/*")):
-        _write(stage / "lib/systemd/system" / unit.name, unit.read_text())
+        _write(stage / "usr/lib/systemd/system" / unit.name, unit.read_text())
     for unit in sorted((_ROOT / "systemd").glob("user/*")):
         _write(stage / "usr/lib/systemd/user" / unit.name, unit.read_text())
 

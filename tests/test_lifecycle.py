@@ -17,6 +17,7 @@ import pytest
 
 from tests.conftest import MountMaker
 from tests.mounting import DATA, ZSOFS, unmount, wait_until
+from zsofs import demo
 from zsofs.mounts import mounted_at
 
 DISC = "maxcso-16384.zso"
@@ -313,6 +314,28 @@ def test_a_demo_disc(tmp_path: Path) -> None:
         assert said.stdout.startswith("BOOT2 = cdrom0:\\SLUS_000.00;1")
     finally:
         unmount(point)
+
+
+def test_a_demo_disc_without_a_mount_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    point = tmp_path / "zsofs-demo"
+    try:
+        done = run("mount", "--demo")
+        assert done.returncode == 0, done.stderr
+        assert f"mounted at {point}" in done.stdout
+        assert len(os.listdir(point)) == 3
+        commands = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
+        assert commands[:2] == ["ls", "sha1sum"]
+        assert all(map(shutil.which, commands))
+    finally:
+        unmount(point)
+    wait_until(lambda: not point.exists(), "the directory to be removed")
+
+
+def test_the_demo_names_no_program_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert "7z" not in demo.what_to_try("/mnt")
+    assert "isoinfo" not in demo.what_to_try("/mnt")
 
 
 def test_nothing_stays_when_the_start_fails(disc_source: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ Shows a folder of compressed PS2 and PSP discs (.zso, .cso, .dax) as plain .iso 
 _EXAMPLES = """\
 examples:
   zsofs mount ~/zso ~/iso       show the discs in ~/zso as .iso files in ~/iso
-  zsofs mount --demo ~/iso      the same with a small sample disc, if you have no game at hand
+  zsofs mount --demo            mount a small sample disc in ~/zsofs-demo, without a game
   zsofs list ~/zso              what discs there are in a folder
   zsofs status                  how the mounts are doing
   zsofs umount ~/iso            take the mount down
@@ -47,7 +47,7 @@ examples:
   zsofs mount --cache-size 256M ~/zso ~/iso    for discs with large blocks and many readers
   zsofs mount -f -v ~/zso ~/iso                stay in the terminal and say what happens
   zsofs mount games                            what the config games.toml says
-  zsofs mount --demo ~/iso                     a sample disc that zsofs makes itself
+  zsofs mount --demo                           a sample disc that zsofs makes, in ~/zsofs-demo
 
 Take the mount down with `zsofs umount MOUNTPOINT`.
 """
@@ -181,7 +181,7 @@ def _add_mount(commands: "argparse._SubParsersAction[_Parser]") -> None:
         "mount",
         help="show a folder of compressed discs as plain .iso files",
         usage="zsofs mount [OPTIONS] SOURCE MOUNTPOINT\n       zsofs mount [OPTIONS] --demo"
-        " MOUNTPOINT\n       zsofs mount [OPTIONS] NAME",
+        " [MOUNTPOINT]\n       zsofs mount [OPTIONS] NAME",
         description=_MOUNT_DESCRIPTION,
         epilog=_MOUNT_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -360,8 +360,7 @@ def _is_for_others(word: str) -> bool:
 
 
 def _check_mount(options: argparse.Namespace) -> None:
-    expected = 1 if options.demo else 2
-    if len(options.paths) != expected:
+    if len(options.paths) not in ((0, 1) if options.demo else (2,)):
         wanted = (
             "one folder, MOUNTPOINT"
             if options.demo

@@ -62,7 +62,7 @@ def _mount(options: argparse.Namespace) -> int:
 
     notifier = notify.from_environment()
     who = None if options.setuid is None else privileges.account(options.setuid)
-    *source_paths, point = options.paths
+    *source_paths, point = options.paths or [_demo_mount_point()]
     with privileges.acting_as(who):
         source = _check_source(source_paths, options)
     mountpoint.check_fuse(options.allow_other)
@@ -131,6 +131,12 @@ def _log_to_file(options: argparse.Namespace, mount_point: bytes) -> None:
         raise FileError(
             f"the log file {path} cannot be written: {error.strerror}; name another with --log-file"
         ) from None
+
+
+def _demo_mount_point() -> str:
+    from zsofs.demo import default_mount_point
+
+    return default_mount_point()
 
 
 def _demo_source(undo: ExitStack) -> bytes:
@@ -223,9 +229,9 @@ def _say_mounted(options: argparse.Namespace, point: str, end: str) -> None:
     what = "the sample disc" if options.demo else options.paths[0]
     text = f"{what} is mounted at {point}; {end}"
     if options.demo:
-        from zsofs.demo import WHAT_TO_TRY
+        from zsofs.demo import what_to_try
 
-        text += "\n" + WHAT_TO_TRY.format(point=shlex.quote(point))
+        text += "\n" + what_to_try(point)
     try:
         print(text, flush=True)
     except OSError:  # whoever listened has gone; the mount is there all the same

@@ -2,6 +2,8 @@
 
 import io
 import os
+import shlex
+import shutil
 import struct
 import zlib
 from collections.abc import Callable
@@ -13,12 +15,30 @@ import zstandard
 _SECTOR = 2048
 _SERIAL = "SLUS_000.00"
 
-WHAT_TO_TRY = """
-Three copies of one small disc, packed as LZ4 ZSO, Zstandard ZSO and CSO. Try:
-  ls -l {point}
-  sha1sum {point}/*.iso
-  7z l {point}/"Sample (LZ4).iso"
-"""
+_PROGRAMS = ("7z", "7zz", "isoinfo")
+"""What may be there to look into a disc image, the best first."""
+
+_ARGUMENTS = {"isoinfo": "-l -i"}
+
+
+def default_mount_point() -> str:
+    """Return where the sample disc is mounted if no mount point is given."""
+    return os.path.expanduser("~/zsofs-demo")
+
+
+def what_to_try(point: str) -> str:
+    """Return commands to try on the mount at *point*, of programs that are installed."""
+    point = shlex.quote(point)
+    lines = [
+        "",
+        "Three copies of one small disc, packed as LZ4 ZSO, Zstandard ZSO and CSO. Try:",
+        f"  ls -l {point}",
+        f"  sha1sum {point}/*.iso",
+    ]
+    program = next((name for name in _PROGRAMS if shutil.which(name)), None)
+    if program is not None:
+        lines.append(f'  {program} {_ARGUMENTS.get(program, "l")} {point}/"Sample (LZ4).iso"')
+    return "\n".join([*lines, ""])
 
 
 def fill_demo_folder(folder: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -174,3 +175,48 @@ def test_what_others_have_put_there_stays(tmp_path: Path) -> None:
     place.bootstrap("uninstall")
     assert os.readlink(place.local / "bin/zsofs") == "/usr/bin/true"
     assert set(os.listdir(place.sbin)) == place.before
+
+
+def test_with_sudo_in_front_of_a_clone_of_a_user(tmp_path: Path) -> None:
+    user, group = "games", 60  # whom every Debian has
+    clone = tmp_path / "clone"
+    said = subprocess.run(
+        ["git", "-C", ROOT, "ls-files", "-z"], capture_output=True, text=True, check=True
+    )
+    for name in said.stdout.split("\0")[:-1]:
+        target = clone / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, target, follow_symlinks=False)
+    subprocess.run(["chown", "-R", f"{user}:{group}", clone], check=True)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+
+    def sudo(script: str, code: int = 0) -> str:
+        """What the script says, run as root with what sudo sets; everybody may open /dev/fuse."""
+        for_all = f"mknod -m 666 {tmp_path}/fuse c 10 229\nmount --bind {tmp_path}/fuse /dev/fuse"
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-ec", f"{for_all}\nrm {tmp_path}/fuse\n{script}"],
+            cwd=clone,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"SUDO_USER": user, "SUDO_UID": "5", "SUDO_GID": str(group)},
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    assert f"running as {user}" in sudo("./bootstrap.sh --version")
+    assert (clone / ".venv").owner() == user
+    assert {path.owner() for path in (clone / "zsofs").glob("_*.so")} == {user}
+    point = tmp_path / "mnt"
+    point.mkdir()
+    os.chown(point, 5, group)
+    said_mounted = sudo(
+        f"./bootstrap.sh mount --demo {point}; grep {point} /proc/self/mountinfo\n"
+        f"./bootstrap.sh umount {point}"
+    )
+    assert f"user_id=5,group_id={group}" in said_mounted
+    shutil.chown(clone / ".venv", 0, 0)
+    (clone / ".venv/zsofs-built").unlink()
+    assert "sudo rm -rf" in sudo("./bootstrap.sh --version", code=1)
