@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -9,10 +10,18 @@ from tqdm import tqdm
 
 from zsofs.errors import PrintError
 from zsofs.printing import complain, print_nowhere
-from zsofs.tables import printable
+from zsofs.tables import printable, shortened, terminal_columns
 
-_FORM = "{desc} |{bar}| {percentage:3.0f} % {rate_fmt}, {remaining} left{postfix}"
-_LONGEST_NAME = 30
+_FORMS = (
+    (72, "{desc} |{bar}| {percentage:3.0f} % {rate_fmt}, {remaining} left{postfix}"),
+    (48, "{desc} |{bar}| {percentage:3.0f} %, {remaining} left"),
+    (0, "{desc} {percentage:3.0f} %, {remaining} left"),
+)
+"""What a bar shows on a terminal of so many columns or more."""
+
+_NUMBERS_WIDTH = 50
+_LONGEST_NAME, _SHORTEST_NAME = 30, 16
+"""Columns of the name: what the numbers of the widest form leave, between these two."""
 
 
 class Bars:
@@ -49,6 +58,8 @@ class Bars:
         self._close_file_bar()
         if self._batch_bar is not None:
             self._batch_bar.close()
+            with suppress(OSError):
+                print("\r", end="", file=sys.stderr, flush=True)  # tqdm leaves the cursor there
         if kind is None:
             self._sum_up()
         elif not self._quiet and not issubclass(kind, Exception):
@@ -67,16 +78,17 @@ class Bars:
         self._taken = self._made = self._moved = 0
         self._reading_back = False
         if self._bars:
-            name = printable(path.rpartition("/")[2])
-            if len(name) > _LONGEST_NAME:
-                name = name[: _LONGEST_NAME - 1] + "…"
+            room = terminal_columns(sys.stderr) - _NUMBERS_WIDTH
+            room = max(_SHORTEST_NAME, min(room, _LONGEST_NAME))
+            name = shortened(printable(path.rpartition("/")[2]), room)
             self._file_bar = self._bar(name, plain, position=0)
 
     def _bar(self, title: str, total: int, position: int) -> "tqdm[Any]":
+        columns = terminal_columns(sys.stderr)
         return tqdm(
             total=total,
             desc=title,
-            bar_format=_FORM,
+            bar_format=next(form for least, form in _FORMS if columns >= least),
             position=position,
             unit="B",
             unit_scale=True,

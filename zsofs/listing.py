@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +26,11 @@ from zsofs.selection import Selection
 from zsofs.shown import folders_in, named
 from zsofs.source import SourceTree
 from zsofs.survey import Before, Found, Surveyor
-from zsofs.tables import counted, printable, size, table
+from zsofs.tables import counted, printable, size, table, terminal_columns, width, wrapped
 from zsofs.titles import load_titles
 
 _HEADINGS = ("stored", "plain", "ratio", "id", "container", "name")
+_INDENT = "  "
 _ALIGN = "rrrlll"
 """The name comes last: a long one then breaks no column."""
 
@@ -229,7 +230,7 @@ def _text(rows: list[Row], source: str) -> Iterator[str]:
     discs = [row for row in rows if row.is_disc]
     others = [row for row in rows if not row.is_disc]
     if discs:
-        yield from table([_HEADINGS, *map(_cells, discs)], _ALIGN)
+        yield from _table(discs)
         yield ""
         shown = sum(row.plain_size for row in discs)
         stored = sum(row.entry.status.st_size for row in discs)
@@ -240,7 +241,33 @@ def _text(rows: list[Row], source: str) -> Iterator[str]:
     if others:
         yield ""
         yield "not shown as discs:"
-        yield from (f"  {for_people(row.own)}: {printable(row.state)}" for row in others)
+        for row in others:
+            yield from _fitted(f"{_INDENT}{for_people(row.own)}: {printable(row.state)}")
+
+
+def _fitted(line: str) -> list[str]:
+    """A line as it fits a terminal; as it is anywhere else."""
+    if not sys.stdout.isatty():
+        return [line]
+    return wrapped(line, terminal_columns(sys.stdout), _INDENT * 2)
+
+
+def _table(discs: Sequence[Row]) -> list[str]:
+    """The discs as a table; on a terminal that it is too wide for, name and figures in turn."""
+    lines = table([_HEADINGS, *map(_cells, discs)], _ALIGN)
+    if not sys.stdout.isatty():
+        return lines
+    columns = terminal_columns(sys.stdout)
+    if max(map(width, lines)) <= columns:
+        return lines
+    lines = []
+    for row in discs:
+        stored, plain, ratio, game_id, container, name = _cells(row)
+        share = f"{stored} of {plain} ({ratio})" if ratio else stored
+        figures = ", ".join(part for part in (share, game_id, container) if part)
+        lines += wrapped(name, columns, _INDENT)
+        lines += _fitted(_INDENT * 2 + figures)
+    return lines
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -1,12 +1,15 @@
 """Text for people: aligned columns, sizes, times and counts. Pure functions."""
 
 import os
+import re
 import unicodedata
 from collections.abc import Sequence
+from typing import TextIO
 
 from zsofs.names import for_people
 
 _GAP = "  "
+_USUAL_COLUMNS = 80
 _SIZES = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _TIMES = (("d", 86_400), ("h", 3_600), ("min", 60))
 _ESCAPE_WIDTH = len(r"\udcff")
@@ -47,6 +50,45 @@ def _width_of_character(char: str) -> int:
     if unicodedata.category(char) in ("Mn", "Me"):  # set upon the character before it
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def terminal_columns(stream: TextIO) -> int:
+    """Return the width of the terminal that *stream* is; 80 if it does not say, or is none."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL_COLUMNS
+    except (OSError, ValueError):
+        return _USUAL_COLUMNS
+
+
+def shortened(text: str, columns: int) -> str:
+    """Return *text*, cut to so many columns with a ``…`` at its end if it is wider."""
+    if width(text) <= columns:
+        return text
+    cut = ""
+    for char in text:
+        if width(cut + char) > columns - 1:
+            break
+        cut += char
+    return cut + "…"
+
+
+def wrapped(text: str, columns: int, indent: str) -> list[str]:
+    """Return *text* as lines of so many columns at most, broken at blanks where there are some.
+
+    Args:
+        text: one line.
+        columns: of the terminal.
+        indent: what each line but the first begins with.
+    """
+    lines = [""]
+    for word in re.findall(r" *[^ ]+", text):
+        if width(lines[-1] + word) > columns and lines[-1].strip():
+            lines.append(indent)
+        for char in word if lines[-1].strip() or lines == [""] else word.lstrip():
+            if width(lines[-1] + char) > columns and lines[-1].strip():
+                lines.append(indent)
+            lines[-1] += char
+    return lines
 
 
 def printable(text: str) -> str:
