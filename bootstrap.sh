@@ -503,6 +503,7 @@ uninstall_zsofs() {
     [ -z "$users" ] ||
         die "there are services of $(listed "$users") that need it; see which, as that user, with:" \
             "$link service list --user; remove each with: $link service remove --user NAME"
+    say_what_stays
     [ "$(id -u)" != 0 ] || unlink_helpers
     if [ -h "$link" ] && link_is_ours; then
         rm -f "$link"
@@ -514,6 +515,22 @@ uninstall_zsofs() {
     else
         say "nothing is installed in $lib"
     fi
+}
+
+# Configurations, and what was found out about discs, are not the program's to take away.
+say_what_stays() {
+    if [ "$(id -u)" = 0 ]; then
+        set -- /etc/zsofs /var/cache/zsofs /root/.cache/zsofs /root/.local/state/zsofs
+    else
+        set -- "${XDG_CONFIG_HOME:-$HOME/.config}/zsofs" "${XDG_CACHE_HOME:-$HOME/.cache}/zsofs" \
+            "${XDG_STATE_HOME:-$HOME/.local/state}/zsofs"
+    fi
+    stays=''
+    for place in "$@"; do
+        [ ! -e "$place" ] || stays="$stays '$place'"
+    done
+    [ -z "$stays" ] ||
+        say "configurations, logs and what was found about discs stay; remove them with: rm -r$stays"
 }
 
 # ---- Start -------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ class Kind(Enum):
     FOLDER = auto()
     USER = auto()
     GROUP = auto()
+    MOUNT = auto()
+    SERVICE = auto()
     OTHER = auto()
 
 
@@ -29,6 +31,15 @@ _KINDS = {
     "GROUP": Kind.GROUP,
     "SOURCE": Kind.FOLDER,
     "MOUNTPOINT": Kind.FOLDER,
+}
+
+
+# What commands expect that are about mounts and services which are there.
+_EXISTING = {
+    ("zsofs", "umount"): Kind.MOUNT,
+    ("zsofs", "status"): Kind.MOUNT,
+    ("zsofs", "reload"): Kind.MOUNT,
+    ("zsofs", "service", "remove"): Kind.SERVICE,
 }
 
 
@@ -83,6 +94,8 @@ class Command:
     @property
     def argument(self) -> Kind:
         """What follows its options."""
+        if self.words in _EXISTING:
+            return _EXISTING[self.words]
         names = [name for positional in self.positionals for name in positional.split("|")]
         return next((_KINDS[name] for name in names if name in _KINDS), Kind.OTHER)
 

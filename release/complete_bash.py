@@ -11,15 +11,32 @@ _ACTIONS = {
     Kind.FOLDER: "directory",
     Kind.USER: "user",
     Kind.GROUP: "group",
+    Kind.MOUNT: "mounts",
+    Kind.SERVICE: "services",
     Kind.OTHER: "none",
 }
 
 _SCRIPT = """\
 # Completion of zsofs for bash; made from the same source as `zsofs --help`.
 
+# Mount points; the table has blanks as octal numbers.
+_zsofs_mounts() {{
+    local line
+    awk '/ - fuse\\.zsofs /{{print $5}}' /proc/self/mountinfo 2>/dev/null |
+        while read -r line; do printf '%b\\n' "$line"; done
+}}
+
+# Names of configs, of which services are made.
+_zsofs_services() {{
+    local file
+    for file in /etc/zsofs/*.toml "${{XDG_CONFIG_HOME:-${{HOME-}}/.config}}"/zsofs/*.toml; do
+        [[ ! -e $file ]] || basename "$file" .toml
+    done
+}}
+
 _zsofs() {{
     local current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD - 1]}}
-    local command=zsofs words='' action='' index
+    local command=zsofs words='' action='' found index
     # `--option=value` comes in three words.
     if [[ $current == '=' ]]; then
         current=''
@@ -40,6 +57,15 @@ _zsofs() {{
         ;;
     esac
     COMPREPLY=()
+    if [[ $action == mounts || $action == services ]] && [[ $current != -* ]]; then
+        compopt -o filenames 2>/dev/null
+        while IFS= read -r found; do
+            [[ $found != "$current"* ]] || COMPREPLY+=("$found")
+        done < <("_zsofs_$action")
+        if [[ $action == mounts ]] && ((${{#COMPREPLY[@]}} == 0)); then
+            action=directory
+        fi
+    fi
     if [[ $action == file || $action == directory ]] && [[ $current != -* ]]; then
         compopt -o filenames 2>/dev/null
         mapfile -t COMPREPLY < <(compgen -A "$action" -- "$current")

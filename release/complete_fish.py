@@ -9,6 +9,8 @@ _ACTIONS = {
     Kind.FOLDER: "-x -a '(__fish_complete_directories)'",
     Kind.USER: "-x -a '(__fish_complete_users)'",
     Kind.GROUP: "-x -a '(__fish_complete_groups)'",
+    Kind.MOUNT: "-x -a '(__zsofs_mounts)'",
+    Kind.SERVICE: "-x -a '(__zsofs_services)'",
     Kind.OTHER: "-x",
 }
 
@@ -23,6 +25,19 @@ function __zsofs_command --description 'Whether these are the commands that were
         end
     end
     test "$said" = "$argv"
+end
+
+function __zsofs_mounts --description 'Mount points; the table has blanks as octal numbers'
+    string match -rg '^\\S+ \\S+ \\S+ \\S+ (\\S+) .* - fuse\\.zsofs ' </proc/self/mountinfo |
+        string replace -a '\\040' ' '
+end
+
+function __zsofs_services --description 'Names of configs, of which services are made'
+    set -l home $XDG_CONFIG_HOME
+    test -n "$home"; or set home $HOME/.config
+    for file in /etc/zsofs/*.toml $home/zsofs/*.toml
+        basename $file .toml
+    end
 end
 
 complete -c zsofs -f
@@ -55,6 +70,11 @@ def _completions(command: Command) -> Iterator[str]:
         yield f"{begin} -F"
     elif command.argument is Kind.FOLDER:
         yield f"{begin} -a '(__fish_complete_directories)'"
+    elif command.argument is Kind.MOUNT:
+        yield f"{begin} -a '(__zsofs_mounts)'"
+        yield f"{begin} -a '(__fish_complete_directories)'"
+    elif command.argument is Kind.SERVICE:
+        yield f"{begin} -a '(__zsofs_services)'"
 
 
 def _value(option: Option) -> str:

@@ -11,12 +11,29 @@ _ACTIONS = {
     Kind.FOLDER: "_files -/",
     Kind.USER: "_users",
     Kind.GROUP: "_groups",
+    Kind.MOUNT: "_zsofs_mount_points",
+    Kind.SERVICE: "_zsofs_service_names",
     Kind.OTHER: " ",  # says what is missing, and offers nothing
 }
 
 _SCRIPT = """\
 #compdef zsofs
 # Completion of zsofs for zsh; made from the same source as `zsofs --help`.
+
+# The table has blanks as octal numbers.
+_zsofs_mount_points() {{
+    local -a found
+    found=(${{(f)"$(awk '/ - fuse\\.zsofs /{{print $5}}' /proc/self/mountinfo 2>/dev/null)"}})
+    found=(${{found//\\\\040/ }})
+    compadd -f -a found || _files -/
+}}
+
+# Names of configs, of which services are made.
+_zsofs_service_names() {{
+    local -a found
+    found=(/etc/zsofs/*.toml(N:t:r) ${{XDG_CONFIG_HOME:-$HOME/.config}}/zsofs/*.toml(N:t:r))
+    compadd -a found
+}}
 
 {functions}
 

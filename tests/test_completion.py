@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from release import commands, completion
+from tests.conftest import MountMaker
 
 # What readline does: find the function, give it the words, take its answers.
 BASH = """
@@ -132,7 +133,24 @@ def test_folders(shell: Shell) -> None:
     assert shell.complete("zsofs", "mount", "") == ["iso", "zso", "zso old"]
     assert shell.complete("zsofs", "mount", "zso", "i") == ["iso"]
     assert shell.complete("zsofs", "list", "zs") == ["zso", "zso old"]
-    assert shell.complete("zsofs", "umount", "mount") == []
+    assert shell.complete("zsofs", "umount", "no-such") == []
+
+
+def test_mounts_that_are_there(shell: Shell, mount: MountMaker, source: Path) -> None:
+    made = mount(source)
+    for command in ("umount", "status", "reload"):
+        assert str(made.path) in shell.complete("zsofs", command, str(made.path)[:-2])
+    assert shell.complete("zsofs", "umount", "is") == ["iso"]
+
+
+def test_services_that_are_there(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    configs = shell.scratch / "config"
+    (configs / "zsofs").mkdir(parents=True)
+    for name in ("games", "movies.toml", "gamma.txt"):
+        (configs / "zsofs" / f"{name}.toml".replace(".txt.toml", ".txt")).touch()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(configs))
+    assert shell.complete("zsofs", "service", "remove", "ga") == ["games"]
+    assert "games" in shell.complete("zsofs", "service", "remove", "--user", "")
 
 
 def test_files(shell: Shell) -> None:

@@ -145,6 +145,18 @@ def test_an_option_that_is_unknown_is_named(machine: Machine, library: Path, poi
     assert sloppy.stdout == "Game.iso\n", sloppy.stderr
 
 
+def test_a_remount_is_refused_and_changes_nothing(
+    machine: Machine, library: Path, point: Path
+) -> None:
+    done = machine.run(
+        f"mount -t zsofs -o writable {library} {point}; mount -o remount,ro {point}; echo $?\n"
+        f"touch {point}/still-writable && umount {point} && ls {library}"
+    )
+    assert done.stdout.split() == ["1", "Game.zso", "still-writable"], done.stderr
+    assert "cannot be changed while it is mounted" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_paths_are_those_of_the_folder_it_is_called_in(
     machine: Machine, library: Path, point: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """The units: without fault, nothing that hides the mount, and each restriction explained."""
 
+import os
 import re
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zsofs.systemd_units import _program
+from zsofs.systemd_units import _program, changed_by_others
 
 UNITS = Path(__file__).parent.parent / "systemd"
 PATHS = sorted(UNITS.glob("*/*.service"))
@@ -73,3 +74,18 @@ def test_every_restriction_says_what_it_prevents() -> None:
         settings = [line for line in block.splitlines() if re.match(r"[A-Z]\w+=", line)]
         assert settings, block
         assert len({line.partition("=")[0] for line in settings}) <= 2, block
+
+
+def test_a_program_that_a_user_can_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin" / "zsofs"
+    program.parent.mkdir()
+    program.touch()
+    monkeypatch.setattr("sys.argv", [str(program)])
+    owner = tmp_path.stat().st_uid
+    if owner == 0:
+        assert changed_by_others() is None
+        os.chown(program.parent, 1234, 1234)
+        owner = 1234
+    found = changed_by_others()
+    assert found is not None
+    assert found[1] == owner

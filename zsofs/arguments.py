@@ -343,6 +343,11 @@ def _mount_words(words: Sequence[str]) -> Iterator[tuple[str, object]]:
                 yield option.name, option.parse(text)
             except ValueError as error:
                 raise UsageError(f"-o {word}: {error}") from None
+        elif name == "remount":
+            raise UsageError(
+                "a zsofs mount cannot be changed while it is mounted (remount); unmount it with"
+                " zsofs umount, then mount it again with other options"
+            )
         elif name and not _is_for_others(name):
             raise UsageError(f"unknown mount option {word!r}; see: zsofs mount --help")
 

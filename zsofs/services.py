@@ -17,7 +17,7 @@ from zsofs.options import OPTIONS
 from zsofs.printing import say
 from zsofs.privileges import Account
 from zsofs.store import cache_folder
-from zsofs.systemd_units import Manager, mount_unit, write
+from zsofs.systemd_units import Manager, changed_by_others, mount_unit, write
 from zsofs.tables import counted, printable, table
 
 _NAMED = 3
@@ -125,6 +125,13 @@ def _tell(
         named = ", ".join(printable(os.fsdecode(path)) for path in unreadable[:_NAMED])
         more = f" and {len(unreadable) - _NAMED:,} more" if len(unreadable) > _NAMED else ""
         print(f"{user} cannot read {counted(len(unreadable), 'file')}: {named}{more}")
+    changed = None if manager.is_users else changed_by_others()
+    if changed is not None:
+        path, owner = changed
+        print(
+            f"root runs {printable(path)}, which user {owner} can change; install zsofs for"
+            " everyone, as root, with: ./bootstrap.sh install"
+        )
     if not options.values.get("allow_other"):
         print(f"only {user} can use the mount; --allow-other lets others, such as a Samba server's")
     if manager.is_users and not Path(f"/var/lib/systemd/linger/{user}").exists():

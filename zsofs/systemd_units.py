@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -215,6 +216,26 @@ def _program() -> str:
     words = [here] if os.path.basename(here) == "zsofs" else [sys.executable, "-m", "zsofs"]
     words = [word.replace("%", "%%") for word in words]
     return " ".join(f'"{word}"' if " " in word else word for word in words)
+
+
+def changed_by_others() -> tuple[str, int] | None:
+    """Whether somebody else than root can change the program that units of the system start.
+
+    Returns:
+        A path that leads to the program, and the number of the user whom it belongs to; None if
+        all of it is root's.
+    """
+    for program in {os.path.abspath(sys.argv[0]), os.path.realpath(sys.argv[0]), sys.executable}:
+        path = program
+        while True:
+            with suppress(OSError):
+                status = os.lstat(path)
+                if status.st_uid != 0:
+                    return path, status.st_uid
+            if path == "/":
+                break
+            path = os.path.dirname(path)
+    return None
 
 
 def write(path: Path, text: str) -> None:

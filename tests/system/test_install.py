@@ -135,6 +135,25 @@ def test_services_of_users_that_need_it(tmp_path: Path) -> None:
     assert place.run(command).endswith("zsofs: removed: /usr/local/lib/zsofs\n")
 
 
+def test_uninstalling_names_what_stays(tmp_path: Path) -> None:
+    def uninstalled() -> str:
+        return subprocess.run(
+            ["setpriv", "--reuid=1234", "--regid=1234", "--clear-groups"]
+            + [str(ROOT / "bootstrap.sh"), "uninstall"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        ).stderr
+
+    assert "stay" not in uninstalled()
+    (tmp_path / ".config/zsofs").mkdir(parents=True)
+    (tmp_path / ".cache/zsofs").mkdir(parents=True)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    assert f"rm -r '{tmp_path}/.config/zsofs' '{tmp_path}/.cache/zsofs'" in uninstalled()
+
+
 @pytest.mark.parametrize("name", ["home", "a b", "100 % [mine]", "a.c"])
 def test_services_of_ones_own_that_need_it(tmp_path: Path, name: str) -> None:
     """In homes whose paths units have in quotes, or which would be patterns."""
