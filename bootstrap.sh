@@ -529,8 +529,9 @@ say_what_stays() {
     for place in "$@"; do
         [ ! -e "$place" ] || stays="$stays '$place'"
     done
+    stays=${stays# }
     [ -z "$stays" ] ||
-        say "configurations, logs and what was found about discs stay; remove them with: rm -r$stays"
+        say "configurations, logs and what was found about discs stay; remove them with: rm -r $stays"
 }
 
 # ---- Start -------------------------------------------------------------------------------------
