@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -21,6 +22,12 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile("ci")
+
+if os.geteuid() == 0 and not all(
+    folder.stat().st_mode & 0o001 for folder in Path(tempfile.gettempdir(), "x").parents
+):
+    # A private one, as PAM makes them: other users, whom root tests with, could not get to mounts.
+    os.environ["TMPDIR"] = tempfile.tempdir = "/var/tmp"
 
 MountMaker = Callable[..., Mount]
 

@@ -469,7 +469,7 @@ mkdir -p /run/user/65534
 chown 65534:65534 /run/user/65534
 {user} XDG_RUNTIME_DIR={home}/elsewhere {zsofs} mount -f -q --allow-other {source} \\
     {home}/over &
-until mountpoint -q {home}/over; do sleep 0.1; done
+timeout 60 sh -c 'until mountpoint -q {home}/over; do sleep 0.1; done'
 mkdir /run/user/65534/zsofs
 mount --move {home}/over /run/user/65534/zsofs
 ls /run/user/65534/zsofs >/dev/null

@@ -52,8 +52,9 @@ def told(
 
 async def until_ready(supervision: Supervision) -> None:
     """A reload is told from when the mount is ready; the listing takes a thread."""
-    while not supervision.is_ready:  # noqa: ASYNC110 - the program itself has no use for an event
-        await trio.sleep(0.01)
+    with trio.fail_after(20):
+        while not supervision.is_ready:  # noqa: ASYNC110 - the program has no use for an event
+            await trio.sleep(0.01)
 
 
 def test_several_reloads_at_a_time_are_one(manager: socket.socket, tmp_path: Path) -> None:
