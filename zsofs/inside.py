@@ -3,12 +3,19 @@
 import fcntl
 import signal
 from collections.abc import Callable
+from functools import lru_cache
 
 from zsofs.catalog import Finding
+from zsofs.classify import Kind, classify
 from zsofs.disc import Identity, identify
 from zsofs.errors import BlockError, FormatError, StaleNodeError
+from zsofs.iso9660 import Image
 from zsofs.names import NOT_PACKED, is_kept_for_discs, is_packed_name, is_plain_image
 from zsofs.probe import CD_SYNC, Disc, OpenSource, block_reader, geometry_of, looks_like_disc, probe
+from zsofs.shortage import find_shortage
+
+_KEPT_READS = 8
+"""Reads of an image that are kept while it is looked at: several looks begin at its descriptors."""
 
 
 class StillWrittenError(Exception):
@@ -47,10 +54,17 @@ def look_inside(
         if disc is not None or reason or (identities and _may_be_plain_disc(source, name)):
             raise StillWrittenError
         return Finding(None)
+    if disc is None and not is_plain_image(name):
+        return Finding(None, reason)
+    image = _image(source, disc)
     identity = None
-    if identities and (disc is not None or is_plain_image(name)):
-        identity = _identity(source, disc)
-    return Finding(disc, reason, identity)
+    remarks: tuple[str, ...] = ()
+    if image is not None:
+        if identities:
+            identity = _identity(image)
+        if not reason:
+            remarks = _remarks(image, has_to_be_disc=disc is not None or is_kept_for_discs(name))
+    return Finding(disc, reason, identity, remarks)
 
 
 def _may_be_plain_disc(source: OpenSource, name: bytes) -> bool:
@@ -77,15 +91,36 @@ def has_writer(fd: int) -> bool | None:
     return False
 
 
-def _identity(source: OpenSource, disc: Disc | None) -> Identity | None:
+def _image(source: OpenSource, disc: Disc | None) -> Image | None:
+    """The plain image in a file; None if the file has changed meanwhile."""
+    if disc is None:
+        raw_cd = source.read_at(0, len(CD_SYNC)) == CD_SYNC
+        return Image(lru_cache(_KEPT_READS)(source.read_at), source.size, raw_cd)
+    try:
+        read = _plain_bytes(source, disc)
+    except StaleNodeError:
+        return None
+    return Image(lru_cache(_KEPT_READS)(read), disc.size, disc.raw_cd)
+
+
+def _identity(image: Image) -> Identity | None:
     """Which disc it is; None if its first blocks cannot be read."""
     try:
-        if disc is None:
-            raw_cd = source.read_at(0, len(CD_SYNC)) == CD_SYNC
-            return identify(source.read_at, source.size, raw_cd=raw_cd)
-        return identify(_plain_bytes(source, disc), disc.size, raw_cd=disc.raw_cd)
-    except (BlockError, StaleNodeError):
+        return identify(image.read, image.size, raw_cd=image.raw_cd)
+    except BlockError:
         return None
+
+
+def _remarks(image: Image, *, has_to_be_disc: bool) -> tuple[str, ...]:
+    """What can be said of an image in a few reads: that it is cut, or no disc image at all."""
+    try:
+        shortage = find_shortage(image.read, image.size, raw_cd=image.raw_cd)
+        if shortage is not None:
+            return (shortage.sentence,)
+        content = classify(image.read, image.size) if has_to_be_disc else None
+    except BlockError:
+        return ()
+    return (content.remark,) if content is not None and content.kind is Kind.OTHER else ()
 
 
 def _plain_bytes(source: OpenSource, disc: Disc) -> Callable[[int, int], bytes]:

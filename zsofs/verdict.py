@@ -28,6 +28,7 @@ class Whole:
         system: the console it is for.
         media: what it was pressed on.
         remarks: oddities a person should hear of.
+        cut: a sentence on what is missing, if the image is shorter than its own descriptors say.
     """
 
     size: int
@@ -38,6 +39,7 @@ class Whole:
     system: System
     media: Media
     remarks: tuple[str, ...] = ()
+    cut: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def judge(whole: Whole, dats: Sequence[Dat], stem: str) -> Verdict:
                 reason += ", by its CRC-32 alone"
             return Verdict("verified", reason, games[0], dat.name)
     own = _without_dat(whole)
-    if not dats:
+    if whole.cut or not dats:
         return own
     for dat in dats:
         reason = _why_not_comparable(whole, dat)
@@ -103,6 +105,9 @@ def _otherwise(size: int, sizes: set[int]) -> str:
 
 
 def _without_dat(whole: Whole) -> Verdict:
+    if whole.cut:
+        how = "; it was so already when it was packed" if whole.sealed else ""
+        return Verdict("bad", whole.cut + how)
     if whole.sealed:
         return Verdict("sealed", "it is as it was packed")
     if whole.packed:
