@@ -275,10 +275,9 @@ def _text(read: Read, size: int, head: bytes) -> Content | None:
     """Recognize text, which is text at the beginning, in the middle, and at the end."""
     if not _is_text(head):
         return None
-    if size > 3 * _SAMPLE:
-        for offset in (size // 2, size - _SAMPLE):
-            if not _is_text(read(offset, _SAMPLE)):
-                return None
+    for offset in (size // 2, max(size - _SAMPLE, 0)):
+        if size > _SAMPLE and not _is_text(read(offset, min(_SAMPLE, size - offset))):
+            return None
     begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     for pattern, name, advice in _TEXTS:
         if re.match(pattern, begin):
