@@ -56,16 +56,16 @@ _DISC_SIGNATURES = (
     (166 * SECTOR, b"\x01CD001", "an ISO 9660 image (behind a pregap)"),
 )
 
-_EXTRACT = "extract the disc image from it first"
-_NAMED = "pack the image file that it describes"
-_AGAIN = "if it should be a disc, download it again"
+_EXTRACT = "; extract the disc image from it first"
+_NAMED = "; pack the image file that it describes"
+_AGAIN = "; if it should be a disc, download it again"
 
 _SIGNATURES = (
     # (offset, signature, name, advice); the first that matches counts.
     (0, b"Sony PS2 Memory Card Format ", "a PS2 memory card", ""),
     (0, b"123-456-STD", "a PS1 memory card", ""),
     (0, b"\0PMV", "a PS1 memory card", ""),
-    (0, b"MComprHD", "a CHD", "extract it with chdman first"),
+    (0, b"MComprHD", "a CHD", "; extract it with chdman first"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", _EXTRACT),
     (0, b"PK\x03\x04", "a ZIP archive", _EXTRACT),
     (0, b"PK\x05\x06", "a ZIP archive", _EXTRACT),
@@ -160,7 +160,7 @@ class Content:
     Attributes:
         kind: DISC for a disc image of any system, OTHER for what is certainly none.
         name: what it is, with its article, as in ``a JPEG picture``; empty if unknown.
-        advice: what to do instead of packing it, if anything.
+        advice: what to do instead of packing it, as the end of a sentence; empty if nothing.
     """
 
     kind: Kind
@@ -172,7 +172,7 @@ class Content:
         """Why the content is not packed; for OTHER and UNKNOWN."""
         if self.kind is Kind.UNKNOWN:
             return UNRECOGNIZED
-        return f"it is {self.name}, not a disc image" + (f"; {self.advice}" if self.advice else "")
+        return f"it is {self.name}, not a disc image" + self.advice
 
     @property
     def remark(self) -> str:
