@@ -280,7 +280,7 @@ def _text(read: Read, size: int, head: bytes) -> Content | None:
             return None
     begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     for pattern, name, advice in _TEXTS:
-        if re.match(pattern, begin):
+        if re.search(pattern, begin):
             return Content(Kind.OTHER, name, advice)
     return Content(Kind.OTHER, "a text file")
 
