@@ -11,8 +11,17 @@ from zsofs.disc import Identity, identify
 from zsofs.errors import BlockError, FormatError, StaleNodeError
 from zsofs.iso9660 import Image
 from zsofs.names import NOT_PACKED, is_kept_for_discs, is_packed_name, is_plain_image
-from zsofs.probe import CD_SYNC, Disc, OpenSource, block_reader, geometry_of, looks_like_disc, probe
-from zsofs.shortage import find_shortage
+from zsofs.probe import (
+    CD_SYNC,
+    FIRST_BYTES,
+    Disc,
+    OpenSource,
+    block_reader,
+    geometry_of,
+    looks_like_disc,
+    probe_image,
+)
+from zsofs.shortage import declares_more, find_shortage
 
 _KEPT_READS = 8
 """Reads of an image that are kept while it is looked at: several looks begin at its descriptors."""
@@ -43,9 +52,12 @@ def look_inside(
     # Before the look: who closes it during that was seen here, and the look is not believed.
     written = has_writer(source.fd) if tells_writers else None
     reason = ""
-    disc = None
+    disc: Disc | None = None
+    head = b""
     try:
-        disc = probe(source)
+        found = probe_image(source)
+        if found is not None:
+            disc, head = found[0], bytes(found[1])
     except FormatError as error:
         reason = str(error)
     if disc is None and not reason and is_packed_name(name):
@@ -56,14 +68,16 @@ def look_inside(
         return Finding(None)
     if disc is None and not is_plain_image(name):
         return Finding(None, reason)
-    image = _image(source, disc)
-    identity = None
+    if disc is None:
+        head = source.read_at(0, FIRST_BYTES)
+    is_doubtful = not reason and _is_doubtful(source, disc, head)
+    image = _image(source, disc, head) if identities or is_doubtful else None
+    if image is None:
+        return Finding(disc, reason)
+    identity = _identity(image) if identities else None
     remarks: tuple[str, ...] = ()
-    if image is not None:
-        if identities:
-            identity = _identity(image)
-        if not reason:
-            remarks = _remarks(image, has_to_be_disc=disc is not None or is_kept_for_discs(name))
+    if not reason:
+        remarks = _remarks(image, has_to_be_disc=disc is not None or is_kept_for_discs(name))
     return Finding(disc, reason, identity, remarks)
 
 
@@ -91,11 +105,21 @@ def has_writer(fd: int) -> bool | None:
     return False
 
 
-def _image(source: OpenSource, disc: Disc | None) -> Image | None:
+def _is_doubtful(source: OpenSource, disc: Disc | None, head: bytes) -> bool:
+    """Whether the first bytes of an image, which have been read anyway, ask for a closer look."""
+    if not head:
+        return disc is None
+    size = source.size if disc is None else disc.size
+    if declares_more(head, size, raw_cd=head.startswith(CD_SYNC)):
+        return True
+    content = classify(lambda offset, count: head[offset : offset + count], len(head))
+    return content.kind is Kind.OTHER
+
+
+def _image(source: OpenSource, disc: Disc | None, head: bytes) -> Image | None:
     """The plain image in a file; None if the file has changed meanwhile."""
     if disc is None:
-        raw_cd = source.read_at(0, len(CD_SYNC)) == CD_SYNC
-        return Image(lru_cache(_KEPT_READS)(source.read_at), source.size, raw_cd)
+        return Image(lru_cache(_KEPT_READS)(source.read_at), source.size, head.startswith(CD_SYNC))
     try:
         read = _plain_bytes(source, disc)
     except StaleNodeError:

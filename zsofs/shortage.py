@@ -112,6 +112,17 @@ def find_shortage(
     return Shortage(declared, present, files)
 
 
+def declares_more(head: bytes, size: int, *, raw_cd: bool) -> bool:
+    """Whether the volume descriptor in the first bytes of an image declares more than it has."""
+    image = Image(lambda offset, count: head[offset : offset + count], len(head), raw_cd)
+    primary = image.sectors(DESCRIPTORS, 1)
+    return (
+        len(primary) == SECTOR
+        and primary.startswith(PRIMARY)
+        and _volume_size(primary) > -(-size // image.stored_sector)
+    )
+
+
 def _volume_ends(image: Image, primary: bytes) -> Iterator[int]:
     """The sectors at which the volumes of ISO 9660 end: that of the disc, and that of layer 1."""
     end = _volume_size(primary)
