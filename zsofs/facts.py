@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from zsofs._index import Scan, scan
 from zsofs.classify import Kind, classify
 from zsofs.disc import Identity, identify
-from zsofs.errors import BlockError
+from zsofs.errors import BlockError, UnreadableError
 from zsofs.formats.dax import FRAME_SIZE
 from zsofs.formats.geometry import Codec, Rule
 from zsofs.formats.indexed import Header, parse_header
@@ -191,7 +191,7 @@ def _remarks(image: Original, blocks: Blocks | None, identity: Identity | None) 
 
 def _remarks_on_content(image: Original) -> Iterator[str]:
     """A note on an image that is cut, or is no disc image at all."""
-    with suppress(BlockError):
+    with suppress(BlockError, UnreadableError):  # which `zsofs verify` reports
         content = classify(image.read, image.size)
         shortage = find_shortage(image.read, image.size, raw_cd=image.raw_cd, names=True)
         if content.kind is not Kind.DISC:

@@ -21,7 +21,7 @@ from zsofs.probe import (
     looks_like_disc,
     probe_image,
 )
-from zsofs.shortage import declares_more, find_shortage
+from zsofs.shortage import declared_size, find_shortage
 
 _KEPT_READS = 8
 """Reads of an image that are kept while it is looked at: several looks begin at its descriptors."""
@@ -110,8 +110,9 @@ def _is_doubtful(source: OpenSource, disc: Disc | None, head: bytes) -> bool:
     if not head:
         return disc is None
     size = source.size if disc is None else disc.size
-    if declares_more(head, size, raw_cd=head.startswith(CD_SYNC)):
-        return True
+    declared = declared_size(head, raw_cd=head.startswith(CD_SYNC))
+    if declared is not None:
+        return declared > size
     content = classify(lambda offset, count: head[offset : offset + count], len(head))
     return content.kind is Kind.OTHER
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from zsofs.classify import is_udf_tag
-from zsofs.iso9660 import DESCRIPTORS, PRIMARY, SECTOR, Image, extent_of, root_of
+from zsofs.iso9660 import DESCRIPTORS, PRIMARY, RAW_SECTOR, SECTOR, Image, extent_of, root_of
 from zsofs.places import files_at
 
 FILLER_SECTORS = 150
@@ -112,15 +112,18 @@ def find_shortage(
     return Shortage(declared, present, files)
 
 
-def declares_more(head: bytes, size: int, *, raw_cd: bool) -> bool:
-    """Whether the volume descriptor in the first bytes of an image declares more than it has."""
-    image = Image(lambda offset, count: head[offset : offset + count], len(head), raw_cd)
-    primary = image.sectors(DESCRIPTORS, 1)
-    return (
-        len(primary) == SECTOR
-        and primary.startswith(PRIMARY)
-        and _volume_size(primary) > -(-size // image.stored_sector)
+def declared_size(head: bytes, *, raw_cd: bool) -> int | None:
+    """Return the size in bytes that the first bytes of an image declare, by its first descriptor.
+
+    None if there is no volume descriptor of ISO 9660 in sector 16.
+    """
+    begin, stored = (
+        (DESCRIPTORS * RAW_SECTOR + 16, RAW_SECTOR) if raw_cd else (DESCRIPTORS * SECTOR, SECTOR)
     )
+    if raw_cd and head[begin - 1 : begin] == b"\x02":  # the mode; a subheader follows
+        begin += 8
+    primary = head[begin : begin + 130]
+    return _volume_size(primary) * stored if primary.startswith(PRIMARY) else None
 
 
 def _volume_ends(image: Image, primary: bytes) -> Iterator[int]:
