@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from tests import writers
 from tests.mounting import DATA
 from tests.test_disc import PS2_IMAGE, raw
-from zsofs.classify import Content, Kind, classify
+from zsofs.classify import Classification, ContentKind, classify
 
 NOISE = random.Random(1).randbytes(700_000)
 
 
-def classified(data: bytes) -> Content:
+def classified(data: bytes) -> Classification:
     """What *data* is; reads have to lie within it, and to be short."""
     reads = []
 
@@ -140,7 +140,7 @@ OTHERS = {
 @pytest.mark.parametrize("name", DISCS)
 def test_discs(name: str) -> None:
     content = classified(DISCS[name])
-    assert content.kind is Kind.DISC, content
+    assert content.kind is ContentKind.DISC, content
     assert content.name
     assert content.remark == ""
 
@@ -148,7 +148,7 @@ def test_discs(name: str) -> None:
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_files(name: str) -> None:
     content = classified(OTHERS[name])
-    assert content.kind is Kind.OTHER, content
+    assert content.kind is ContentKind.OTHER, content
     assert name.startswith(content.name)
     assert content.refusal.startswith(f"it is {content.name}, not a disc image")
     assert content.remark == f"it holds {content.name}, not a disc image"
@@ -169,7 +169,7 @@ def test_other_files(name: str) -> None:
 )
 def test_what_cannot_be_told(data: bytes) -> None:
     content = classified(data)
-    assert content == Content(Kind.UNKNOWN)
+    assert content == Classification(ContentKind.UNKNOWN)
     assert content.refusal == content.remark == "its content is not recognized as a disc image"
 
 
@@ -180,7 +180,7 @@ def test_what_genisoimage_makes(tmp_path: Path, words: tuple[str, ...]) -> None:
     (tmp_path / "in" / "A.TXT").write_text("a")
     command = ["genisoimage", "-quiet", *words, "-o", str(tmp_path / "a.iso"), str(tmp_path / "in")]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    assert classified((tmp_path / "a.iso").read_bytes()).kind is Kind.DISC
+    assert classified((tmp_path / "a.iso").read_bytes()).kind is ContentKind.DISC
 
 
 @given(
@@ -193,8 +193,8 @@ def test_what_genisoimage_makes(tmp_path: Path, words: tuple[str, ...]) -> None:
 @example(b"\x1f\x8b")
 def test_hostile_content_raises_nothing(data: bytes) -> None:
     content = classified(data)
-    assert content.kind is not Kind.DISC
-    assert bool(content.name) == (content.kind is Kind.OTHER)
+    assert content.kind is not ContentKind.DISC
+    assert bool(content.name) == (content.kind is ContentKind.OTHER)
 
 
 def test_errors_of_reading_are_passed_on() -> None:

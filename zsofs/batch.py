@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
-from zsofs.classify import Kind, classify
+from zsofs.classify import ContentKind, classify
 from zsofs.digests import Digests
 from zsofs.errors import InputError, UsageError, ZsofsError, reason
 from zsofs.names import NOT_PACKED, has_disc_ending, is_kept_for_discs, is_packed_name
@@ -130,10 +130,11 @@ class _Batch:
                 report.plain, report.before = image.size, image.status.st_size
                 self._check_target(job, image, target)
                 shortage = _shortage(image)
+                notes = _notes(image, shortage)
                 self.reporter.file(job.path, image.size)
                 outcome = self._convert(image, target)
                 self.made[os.path.realpath(target)] = job.path
-                report.remarks = (*_remarks(image, shortage), *outcome.remarks)
+                report.remarks = (*image.remarks, *notes, *outcome.remarks)
                 if self.wish.delete_source and not _is_same(job.path, target):
                     report.error = _not_deleted(image, shortage)
             report.state = self._done
@@ -196,15 +197,15 @@ class _Batch:
         """See that an input is a disc image, by its bytes; raises as above."""
         content = classify(image.read, image.size)
         name = os.fsencode(job.path)
-        if content.kind is not Kind.OTHER and image.disc is None and is_packed_name(name):
+        if content.kind is not ContentKind.OTHER and image.disc is None and is_packed_name(name):
             # As the plain image of another container its damage would look like a whole disc.
             raise InputError(NOT_PACKED)
-        is_taken = content.kind is Kind.UNKNOWN and self.wish.unrecognized
-        if content.kind is Kind.DISC or is_taken:
+        is_taken = content.kind is ContentKind.UNKNOWN and self.wish.unrecognized
+        if content.kind is ContentKind.DISC or is_taken:
             return
         if job.found and not is_kept_for_discs(name):  # a memory card, perhaps
             raise _Skipped(content.refusal)
-        advice = "; if it is one, use --any" if content.kind is Kind.UNKNOWN else ""
+        advice = "; if it is one, use --any" if content.kind is ContentKind.UNKNOWN else ""
         raise InputError(content.refusal + advice)
 
     def _check_name(self, job: Job, image: Original, target: str) -> None:
@@ -249,7 +250,7 @@ def _check_complete(image: Original) -> None:
     if shortage is not None and shortage.is_cut:
         raise InputError(f"its copy would replace it, but {shortage.sentence}; give -o")
     content = classify(image.read, image.size)
-    if content.kind is not Kind.DISC:
+    if content.kind is not ContentKind.DISC:
         raise InputError(f"its copy would replace it, but {content.remark}; give -o")
 
 
@@ -257,14 +258,10 @@ def _shortage(image: Original) -> Shortage | None:
     return find_shortage(image.read, image.size, raw_cd=image.raw_cd, names=True)
 
 
-def _remarks(image: Original, shortage: Shortage | None) -> Iterator[str]:
-    """What a person should hear of an input, all of which has been read."""
-    yield from image.remarks
-    content = classify(image.read, image.size)
-    if content.kind is not Kind.DISC:
-        yield content.remark
-    if shortage is not None:
-        yield shortage.sentence
+def _notes(image: Original, shortage: Shortage | None) -> list[str]:
+    """What a person should hear of the content of an input."""
+    notes = [classify(image.read, image.size).remark, shortage.sentence if shortage else ""]
+    return [note for note in notes if note]
 
 
 def _not_deleted(image: Original, shortage: Shortage | None) -> str:

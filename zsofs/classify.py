@@ -145,7 +145,7 @@ _CONTROL = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1b")) + b"\x7f"
 UNRECOGNIZED = "its content is not recognized as a disc image"
 
 
-class Kind(Enum):
+class ContentKind(Enum):
     """Whether content is a disc image."""
 
     DISC = "disc"
@@ -154,7 +154,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class Classification:
     """What content is.
 
     Attributes:
@@ -163,28 +163,28 @@ class Content:
         advice: what to do instead of packing it, as the end of a sentence; empty if nothing.
     """
 
-    kind: Kind
+    kind: ContentKind
     name: str = ""
     advice: str = ""
 
     @property
     def refusal(self) -> str:
         """Why the content is not packed; for OTHER and UNKNOWN."""
-        if self.kind is Kind.UNKNOWN:
+        if self.kind is ContentKind.UNKNOWN:
             return UNRECOGNIZED
         return f"it is {self.name}, not a disc image" + self.advice
 
     @property
     def remark(self) -> str:
         """A note on a file that was packed or named like a disc; empty for a disc image."""
-        if self.kind is Kind.DISC:
+        if self.kind is ContentKind.DISC:
             return ""
-        if self.kind is Kind.UNKNOWN:
+        if self.kind is ContentKind.UNKNOWN:
             return UNRECOGNIZED
         return f"it holds {self.name}, not a disc image"
 
 
-def classify(read: Read, size: int) -> Content:
+def classify(read: Read, size: int) -> Classification:
     """Determine what content is, in a few short reads. The content may be hostile.
 
     Args:
@@ -195,15 +195,17 @@ def classify(read: Read, size: int) -> Content:
         Exception: whatever *read* raises.
     """
     if size == 0:
-        return Content(Kind.OTHER, "an empty file")
+        return Classification(ContentKind.OTHER, "an empty file")
     head = read(0, min(_SAMPLE, size))
     disc = _disc_name(read, size, head)
     if disc:
-        return Content(Kind.DISC, disc)
+        return Classification(ContentKind.DISC, disc)
     for offset, signature, name, advice in _SIGNATURES:
         if head.startswith(signature, offset):
-            return Content(Kind.OTHER, name, advice)
-    return _by_structure(head, size) or _text(read, size, head) or Content(Kind.UNKNOWN)
+            return Classification(ContentKind.OTHER, name, advice)
+    return (
+        _by_structure(head, size) or _text(read, size, head) or Classification(ContentKind.UNKNOWN)
+    )
 
 
 def _disc_name(read: Read, size: int, head: bytes) -> str:
@@ -253,25 +255,26 @@ def _apple(head: bytes) -> str:
     return ""
 
 
-def _by_structure(head: bytes, size: int) -> Content | None:
+def _by_structure(head: bytes, size: int) -> Classification | None:
     """Recognize what has a short signature, by more than that."""
     if head.startswith(b"MC") and len(head) >= 128 and head[127] == 0x0E and size % 131072 == 0:
-        return Content(Kind.OTHER, "a PS1 memory card")  # 0x0E is the checksum of the first frame
+        # 0x0E is the checksum of the first frame.
+        return Classification(ContentKind.OTHER, "a PS1 memory card")
     if head.startswith(b"BM") and head[6:10] == bytes(4) and head[14:18] in _BITMAP_HEADERS:
-        return Content(Kind.OTHER, "a BMP picture")
+        return Classification(ContentKind.OTHER, "a BMP picture")
     if head.startswith(b"MZ") and len(head) >= 64:
         header = int.from_bytes(head[60:64], "little")
         if head.startswith((b"PE\0\0", b"NE", b"LE"), header):
-            return Content(Kind.OTHER, "a Windows or DOS program")
+            return Classification(ContentKind.OTHER, "a Windows or DOS program")
     if head.startswith(b"\x53\xef", 0x438) and not any(head[:1024]):
-        return Content(Kind.OTHER, "an ext4 disk image")
+        return Classification(ContentKind.OTHER, "an ext4 disk image")
     return None
 
 
 _BITMAP_HEADERS = frozenset(struct.pack("<I", size) for size in (12, 40, 52, 56, 64, 108, 124))
 
 
-def _text(read: Read, size: int, head: bytes) -> Content | None:
+def _text(read: Read, size: int, head: bytes) -> Classification | None:
     """Recognize text, which is text at the beginning, in the middle, and at the end."""
     if not _is_text(head):
         return None
@@ -281,8 +284,8 @@ def _text(read: Read, size: int, head: bytes) -> Content | None:
     begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     for pattern, name, advice in _TEXTS:
         if re.search(pattern, begin):
-            return Content(Kind.OTHER, name, advice)
-    return Content(Kind.OTHER, "a text file")
+            return Classification(ContentKind.OTHER, name, advice)
+    return Classification(ContentKind.OTHER, "a text file")
 
 
 def _is_text(sample: bytes) -> bool:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from zsofs._index import Scan, scan
-from zsofs.classify import Kind, classify
+from zsofs.classify import ContentKind, classify
 from zsofs.disc import Identity, identify
 from zsofs.errors import BlockError, UnreadableError
 from zsofs.formats.dax import FRAME_SIZE
@@ -194,7 +194,7 @@ def _remarks_on_content(image: Original) -> Iterator[str]:
     with suppress(BlockError, UnreadableError):  # which `zsofs verify` reports
         content = classify(image.read, image.size)
         shortage = find_shortage(image.read, image.size, raw_cd=image.raw_cd, names=True)
-        if content.kind is not Kind.DISC:
+        if content.kind is not ContentKind.DISC:
             yield content.remark
         if shortage is not None:
             yield shortage.sentence

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from zsofs.catalog import Finding
-from zsofs.classify import Kind, classify
+from zsofs.classify import ContentKind, classify
 from zsofs.disc import Identity, identify
 from zsofs.errors import BlockError, FormatError, StaleNodeError
 from zsofs.iso9660 import Image
@@ -57,7 +57,7 @@ def look_inside(
     try:
         found = probe_image(source)
         if found is not None:
-            disc, head = found[0], bytes(found[1])
+            disc, head = found[0], bytes(memoryview(found[1])[:FIRST_BYTES])
     except FormatError as error:
         reason = str(error)
     if disc is None and not reason and is_packed_name(name):
@@ -114,7 +114,7 @@ def _is_doubtful(source: OpenSource, disc: Disc | None, head: bytes) -> bool:
     if declared is not None:
         return declared > size
     content = classify(lambda offset, count: head[offset : offset + count], len(head))
-    return content.kind is Kind.OTHER
+    return content.kind is ContentKind.OTHER
 
 
 def _image(source: OpenSource, disc: Disc | None, head: bytes) -> Image | None:
@@ -145,7 +145,7 @@ def _remarks(image: Image, *, has_to_be_disc: bool) -> tuple[str, ...]:
         content = classify(image.read, image.size) if has_to_be_disc else None
     except BlockError:
         return ()
-    return (content.remark,) if content is not None and content.kind is Kind.OTHER else ()
+    return (content.remark,) if content is not None and content.kind is ContentKind.OTHER else ()
 
 
 def _plain_bytes(source: OpenSource, disc: Disc) -> Callable[[int, int], bytes]:

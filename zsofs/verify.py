@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from zsofs.checked import Checked, open_checked
 from zsofs.checking import Damage, Outcome, check
-from zsofs.classify import Kind, classify
+from zsofs.classify import ContentKind, classify
 from zsofs.dat import Dat
 from zsofs.disc import System, identify
 from zsofs.disk import disk_of
@@ -222,7 +222,7 @@ def _about(image: Original) -> tuple[str, tuple[str, ...]]:
     """What is missing of an image, if it is cut, and other oddities of its content."""
     content = classify(image.read, image.size)
     shortage = find_shortage(image.read, image.size, raw_cd=image.raw_cd, names=True)
-    remarks = () if content.kind is Kind.DISC else (content.remark,)
+    remarks = () if content.kind is ContentKind.DISC else (content.remark,)
     if shortage is None:
         return "", remarks
     if shortage.is_cut:
