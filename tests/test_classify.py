@@ -151,7 +151,7 @@ def test_other_files(name: str) -> None:
     assert content.kind is ContentKind.OTHER, content
     assert name.startswith(content.name)
     assert content.refusal.startswith(f"it is {content.name}, not a disc image")
-    assert content.remark == f"it holds {content.name}, not a disc image"
+    assert content.remark == f"its content is {content.name}, not a disc image"
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_a_picture_that_was_packed_before(tmp_path: Path, source: Path, mount: M
     picture = OTHERS["a JPEG picture"]
     path = source / "cover.jpg.zso"
     path.write_bytes(writers.zsoz(picture))
-    remark = "it holds a JPEG picture, not a disc image"
+    remark = "its content is a JPEG picture, not a disc image"
     made = mount(source)
     assert (made.path / "cover.jpg.iso").read_bytes() == picture
     assert [line for line in made.log_lines(remark) if "cover.jpg.zso" in line]

@@ -93,6 +93,12 @@ def test_raw_sectors_count_as_they_are() -> None:
     assert found.declared - found.present == 20
 
 
+def test_long_names_are_shortened() -> None:
+    found = Shortage(1000, 10, ("/" + "D" * 100_000 + "/A.BIN", "/B"))
+    assert found.sentence.endswith("DDD/A.BIN, /B")
+    assert len(found.sentence) < 500
+
+
 def test_a_partial_last_sector_is_not_missing() -> None:
     assert shortage(PS2_IMAGE[:-1000]) is None
 

@@ -181,7 +181,7 @@ class Classification:
             return ""
         if self.kind is ContentKind.UNKNOWN:
             return UNRECOGNIZED
-        return f"it holds {self.name}, not a disc image"
+        return f"its content is {self.name}, not a disc image"
 
 
 def classify(read: Read, size: int) -> Classification:

@@ -38,6 +38,9 @@ _SEARCHED = 64
 _NAMED = 3
 """How many files a sentence names."""
 
+_LONGEST_NAME = 200
+"""Characters of a name in a sentence."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
@@ -203,4 +206,8 @@ def _is_later_session(image: Image, primary: bytes) -> bool:
 
 
 def _listed(files: tuple[str, ...]) -> str:
-    return ", ".join(files[:_NAMED])
+    """The first names; a hostile disc has names of any length, of which the end is enough."""
+    names = files[:_NAMED]
+    return ", ".join(
+        name if len(name) <= _LONGEST_NAME else f"…{name[-_LONGEST_NAME:]}" for name in names
+    )
