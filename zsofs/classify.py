@@ -197,7 +197,7 @@ def classify(read: Read, size: int) -> Classification:
     if size == 0:
         return Classification(ContentKind.OTHER, "an empty file")
     head = read(0, min(_SAMPLE, size))
-    disc = _disc_name(read, size, head)
+    disc = _disc_name(read, size, head) if size >= SECTOR else ""
     if disc:
         return Classification(ContentKind.DISC, disc)
     for offset, signature, name, advice in _SIGNATURES:
