@@ -83,6 +83,20 @@ def test_a_file_with_data_in_the_missing_part_is_a_cut_however_short() -> None:
     assert early.is_cut
 
 
+def test_a_umd_that_was_trimmed_and_one_that_was_cut() -> None:
+    image = bytearray(padded(LARGE, 1000))
+    image[32768 + 8 : 32768 + 40] = b"PSP GAME".ljust(32)
+    trimmed = bytes(image[: -900 * SECTOR])
+    for names in (True, False):
+        found = shortage(trimmed, names=names)
+        assert found is not None
+        assert not found.is_cut
+        assert "900 of its" in found.sentence
+    cut = shortage(bytes(image[: -1050 * SECTOR]))
+    assert cut is not None
+    assert cut.is_cut
+
+
 def test_raw_sectors_count_as_they_are() -> None:
     """The raw image is longer than the descriptor's number of bytes, and yet it is cut."""
     whole = raw(LARGE, 2)

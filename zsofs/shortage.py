@@ -8,7 +8,9 @@ Up to 150 missing sectors (2 seconds of a CD) need not be a fault: programs that
 the 2 run-out sectors of a CD that was written track at once, which no drive reads, or the postgap
 of a data track, which has 150 sectors and which the descriptors of PS1 and PS2 discs count;
 genisoimage pads its volumes with 150 sectors so that only these get lost. Such a shortage is called
-filler, unless a file has data there. PPSSPP, too, goes by the files (pull request 15677).
+filler, unless a file has data there. Of a UMD any number of sectors may be filler: images of UMDs
+are trimmed, and all data of a UMD lies in files, by which PPSSPP decides, too (pull request 15677).
+Games of the PS2 read sectors by their numbers, so files alone prove nothing there.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,6 +22,9 @@ from zsofs.places import files_at
 
 FILLER_SECTORS = 150
 """The most sectors that may be missing without a fault, if no file has data in them."""
+
+_UMD = b"PSP GAME"
+"""The system identifier of a UMD."""
 
 _UDF_IDS = frozenset((b"NSR02", b"NSR03"))
 _ANCHOR_SECTOR = 256
@@ -51,16 +56,19 @@ class Shortage:
         present: number of sectors that the image has.
         files: files and directories with data in the missing part, of which only the first few may
             be there; None if they were not looked for.
+        is_umd: whether it is the image of a UMD, which may have been trimmed.
     """
 
     declared: int
     present: int
     files: tuple[str, ...] | None = None
+    is_umd: bool = False
 
     @property
     def is_cut(self) -> bool:
         """Whether data is missing, or more sectors than filler has."""
-        return bool(self.files) or self.declared - self.present > FILLER_SECTORS
+        is_long = self.declared - self.present > FILLER_SECTORS and not self.is_umd
+        return bool(self.files) or is_long
 
     @property
     def sentence(self) -> str:
@@ -72,7 +80,10 @@ class Shortage:
         if not self.is_cut:
             if self.files is None:
                 return f"the last {missing}; `zsofs verify` looks for files that have data there"
-            return f"the last {missing}, but no file has data there: filler, as many CDs have it"
+            return (
+                f"the last {missing}, but no file has data there: filler, which many images of CDs"
+                " and UMDs lack"
+            )
         if self.files:
             more = " and more" if len(self.files) > _NAMED else ""
             return f"the image is cut: {missing}, with data of {_listed(self.files)}{more}"
@@ -112,7 +123,7 @@ def find_shortage(
     if names:
         end = declared * image.stored_sector
         files = files_at(read, size, size, end, raw_cd=raw_cd, most=_NAMED + 1)
-    return Shortage(declared, present, files)
+    return Shortage(declared, present, files, primary[8:40].rstrip() == _UMD)
 
 
 def declared_size(head: bytes, *, raw_cd: bool) -> int | None:
