@@ -90,8 +90,7 @@ def add_pack(commands: "argparse._SubParsersAction[AnyParser]") -> None:
     pack.add_argument(
         "--any",
         action="store_true",
-        help="also pack files whose content is not recognized, such as homebrew without a file"
-        " system; files that are known to be something else are refused all the same",
+        help="also pack files whose content is not recognized as a disc image",
     )
     pack.add_argument("--no-digests", action="store_true", help=argparse.SUPPRESS)
     _add_copying(pack)

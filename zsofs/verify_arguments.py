@@ -86,7 +86,7 @@ def add_verify(commands: "argparse._SubParsersAction[AnyParser]") -> None:
     verify.add_argument(
         "--quick",
         action="store_true",
-        help="check headers, indexes and volume descriptors only, and read no other block",
+        help="check headers, indexes and volume descriptors only",
     )
     verify.add_argument(
         "--no-cache",
