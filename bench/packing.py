@@ -39,7 +39,18 @@ class Packer(Served):
 
 
 def _zsofs_pack(image: Path, target: Path, words: tuple[str, ...]) -> list[str]:
-    return [sys.executable, "-m", "zsofs", "pack", "-q", *words, str(image), "-o", str(target)]
+    return [
+        sys.executable,
+        "-m",
+        "zsofs",
+        "pack",
+        "-q",
+        "--any",
+        *words,
+        str(image),
+        "-o",
+        str(target),
+    ]
 
 
 @contextmanager

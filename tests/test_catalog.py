@@ -518,8 +518,8 @@ def test_folders_that_never_were_are_not_counted_for_long(discs: Path, tmp_path:
         change(
             discs,
             "INSERT INTO file SELECT ?, name, size, mtime_ns, ctime_ns, container, codec,"
-            " image_size, block_size, raw_cd, remarks, reason, system, game_id, title, label, media"
-            " FROM file WHERE folder = ?",
+            " image_size, block_size, raw_cd, remarks, reason, system, game_id, title, label,"
+            " media, image_remarks FROM file WHERE folder = ?",
             folder,
             b"folder",
         )

@@ -220,7 +220,8 @@ def test_who_wrote_it(tmp_path: Path, write: writers.Writer, maker: str) -> None
 @pytest.mark.parametrize("kind", ["text", "noise"])
 @pytest.mark.parametrize("shift", [0, 2])
 def test_who_filled_up_the_last_sector(tmp_path: Path, kind: str, shift: int) -> None:
-    image = writers.content(2048 * 20, ["noise"], 7) + writers.content(2048, [kind], 7)
+    noise = writers.content(2048 * 20, ["noise"], 7)
+    image = writers.described(noise + writers.content(2048, [kind], 7))
     content = writers.danixu(image, shift=shift, hdl_fix=True)
     assert len(content) % 2048 == 0
     with original(str(put(tmp_path, "Game.zso", content))) as opened:

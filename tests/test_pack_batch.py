@@ -22,7 +22,7 @@ from zsofs.formats.geometry import Codec
 from zsofs.packing import PURPOSES
 from zsofs.progress import Report, Reporter
 
-IMAGE = writers.content(100_000, ["text", "noise"], 2)
+IMAGE = writers.disc(100_000, ["text", "noise"], 2)
 LINE = r"([^\r\n\x1b|]+) \|[^\r\n|]*\| +(\d+) % [^\r\n]*, ([^\r\n\x1b]*[^\r\n\x1b ])"
 """A bar: its title, the share that is done, and the note at its end."""
 
@@ -182,7 +182,7 @@ def test_two_inputs_for_one_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["pack", "unpack"])
 def test_two_inputs_for_one_name_in_the_next_run(tmp_path: Path, command: str) -> None:
     """Two discs of one size: that the copy of the first one is there says nothing of the other."""
-    other = IMAGE[::-1]
+    other = writers.described(IMAGE[::-1])
     for folder, image in (("a", IMAGE), ("b", other)):
         (tmp_path / folder).mkdir()
         packed = writers.maxcso_cso1(image) if command == "unpack" else image
@@ -247,15 +247,19 @@ def test_a_plain_image_cannot_be_unpacked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Game.cso", "Game.ZSO", "Game.dax"])
 def test_a_damaged_container_is_not_packed_as_a_plain_disc(tmp_path: Path, name: str) -> None:
-    """A wrong bit in its first bytes, or a page of a web server: only the name tells."""
-    for content in (b"\x00" + writers.maxcso_cso1(IMAGE)[1:], b"<html>no such file</html>", b""):
+    """A wrong bit in its first bytes, where only the name tells, or a page of a web server."""
+    damaged = "its name is that of a packed disc, its beginning is not"
+    page = "it is an HTML page, not a disc image; if it should be a disc, download it again"
+    for content, said in (
+        (b"\x00" + writers.maxcso_cso1(IMAGE)[1:], damaged),
+        (b"<html>no such file</html>", page),
+        (b"", "it is an empty file, not a disc image"),
+    ):
         path = tmp_path / name
         path.write_bytes(content)
         for words in (("--delete-source", path), ("--force", path), (tmp_path,)):
             done = zsofs("pack", *words, code=8)
-            assert done.stderr.endswith(
-                f"{path}: its name is that of a packed disc, its beginning is not\n"
-            )
+            assert done.stderr.endswith(f"{path}: {said}\n")
             assert names(tmp_path) == [name]
             assert path.read_bytes() == content
 
@@ -276,7 +280,7 @@ def test_an_image_that_is_larger_than_any_disc(tmp_path: Path, size: int) -> Non
     with source.open("wb") as file:
         file.truncate(size)
     for words in ((), ("--no-verify",), ("--measure",), ("--for", "console")):
-        said = zsofs("pack", *words, source, code=8).stderr
+        said = zsofs("pack", "--any", *words, source, code=8).stderr
         assert said == (
             f"zsofs: {source}: its {size} bytes are more than any disc has; 64 GiB are packed at"
             " most\n"

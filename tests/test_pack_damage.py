@@ -9,14 +9,22 @@ import pytest
 
 from tests import writers
 from tests.packed import zsofs
+from tests.test_encoder import Silent
 from tests.zsoz_reader import Refused, Zsoz
 from zsofs.errors import ZsofsError
 from zsofs.original import original
+from zsofs.pack import Care, pack
+from zsofs.packing import PURPOSES
 
 
 def packed(folder: Path, image: bytes, *words: str) -> bytearray:
     (folder / "Game.iso").write_bytes(image)
-    zsofs("pack", "--force", *words, folder / "Game.iso")
+    if len(image) > 1:
+        zsofs("pack", "--any", "--force", *words, folder / "Game.iso")
+    else:  # no file, or a text, which the command refuses
+        target = str(folder / "Game.zso")
+        with original(str(folder / "Game.iso")) as opened:
+            pack(opened, target, PURPOSES["mount"], Care(replace=True), Silent())
     return bytearray((folder / "Game.zso").read_bytes())
 
 
@@ -105,7 +113,7 @@ def test_unpacking_against_a_seal_of_another_image_fails(tmp_path: Path) -> None
 
 
 def test_a_disc_whose_seal_was_hit_can_be_packed_anew(tmp_path: Path) -> None:
-    image = writers.content(100_000, ["text"], 3)
+    image = writers.disc(100_000, ["text"], 3)
     data = packed(tmp_path, image)
     data[Zsoz(bytes(data)).end + 30] ^= 0x80
     (tmp_path / "Game.zso").write_bytes(data)

@@ -27,7 +27,7 @@ SHUTDOWN = 0x8004587D
 """The call after which a file system does nothing any more, as if its disk had gone."""
 
 KEEP_NOTHING = struct.pack("I", 2)
-IMAGE = writers.content(5 << 20, ["text", "noise", "mixed"], 2)
+IMAGE = writers.disc(5 << 20, ["text", "noise", "mixed"], 2)
 
 
 @pytest.mark.parametrize("command", ["pack", "unpack"])

@@ -27,7 +27,7 @@ from zsofs.pack import Care, Watcher, pack
 from zsofs.packing import PURPOSES
 from zsofs.unpack import unpack
 
-IMAGE = writers.content(5 << 20, ["text", "noise", "mixed"], 2)
+IMAGE = writers.disc(5 << 20, ["text", "noise", "mixed"], 2)
 SHA1 = hashlib.sha1(IMAGE).hexdigest()
 SOURCES = {"pack": "Game.iso", "unpack": "Game.zso"}
 TARGETS = {"pack": "Game.zso", "unpack": "Game.iso"}
@@ -173,7 +173,7 @@ def test_killed_at_a_hundred_random_moments(as_root: None, tmp_path: Path, seed:
 
 
 def test_a_full_disk(as_root: None, tmp_path: Path) -> None:
-    (tmp_path / "Large.iso").write_bytes(os.urandom(24 << 20))
+    (tmp_path / "Large.iso").write_bytes(writers.described(os.urandom(24 << 20)))
     (tmp_path / "Small.iso").write_bytes(IMAGE)
     zsofs("pack", tmp_path / "Large.iso", "-o", tmp_path / "Large.zso")
     with disk(tmp_path, 16 << 20) as point:
@@ -190,7 +190,7 @@ def test_a_full_disk(as_root: None, tmp_path: Path) -> None:
 
 def test_an_input_whose_disk_fails(as_root: None, tmp_path: Path) -> None:
     with disk(tmp_path, 48 << 20) as point:
-        (point / "Game.iso").write_bytes(os.urandom(24 << 20))
+        (point / "Game.iso").write_bytes(writers.described(os.urandom(24 << 20)))
         fd = os.open(point / "Game.iso", os.O_RDONLY)
         os.fsync(fd)
         os.close(fd)
@@ -363,7 +363,7 @@ def test_two_runs_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_an_orderly_end(tmp_path: Path, number: signal.Signals) -> None:
-    (tmp_path / "Game.iso").write_bytes(os.urandom(200 << 20))
+    (tmp_path / "Game.iso").write_bytes(writers.described(os.urandom(200 << 20)))
     daemon = subprocess.Popen(
         [*ZSOFS, "pack", "--level", "19", str(tmp_path / "Game.iso")],
         stderr=subprocess.PIPE,
@@ -403,7 +403,7 @@ def test_an_end_at_the_moment_when_the_file_is_made(
 def test_memory_stays_bounded(tmp_path: Path) -> None:
     """The largest blocks and the dearest level; a small image would not fill the buffers."""
     with (tmp_path / "Game.iso").open("wb") as file:
-        file.write(writers.content(24 << 20, ["text", "noise"], 1))
+        file.write(writers.disc(24 << 20, ["text", "noise"], 1))
         file.truncate(600 << 20)
     command = [*ZSOFS, "pack", "--block-size", "1M", "--level", "19", str(tmp_path / "Game.iso")]
     daemon = subprocess.Popen(command, stdout=subprocess.DEVNULL)

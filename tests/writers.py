@@ -447,6 +447,30 @@ def content(size: int, kinds: list[str], seed: int, block_size: int = 2048) -> b
     return b"".join(blocks)[:size]
 
 
+DESCRIPTOR_END = 16 * 2048 + 190
+"""The shortest image that can have a volume descriptor, as :func:`described` makes it."""
+
+
+def described(image: bytes, sectors: int | None = None) -> bytes:
+    """`image` with a primary volume descriptor of ISO 9660, by which it is a disc image.
+
+    It says that the volume has `sectors` sectors, as many as the image has whole ones if not given.
+    The root directory is empty.
+    """
+    count = len(image) // 2048 if sectors is None else sectors
+    descriptor = bytearray(190)
+    descriptor[:8] = b"\x01CD001\x01\0"
+    descriptor[80:88] = struct.pack("<I", count) + struct.pack(">I", count)
+    descriptor[128:132] = struct.pack("<H", 2048) + struct.pack(">H", 2048)
+    assert len(image) >= DESCRIPTOR_END
+    return image[: 16 * 2048] + bytes(descriptor) + image[DESCRIPTOR_END:]
+
+
+def disc(size: int, kinds: list[str], seed: int, block_size: int = 2048) -> bytes:
+    """The same as :func:`content`, as a disc image."""
+    return described(content(size, kinds, seed, block_size))
+
+
 _ANY = [2048, 2352, 4096, 6144, 16384]
 _POWERS = [2048, 4096, 16384]
 

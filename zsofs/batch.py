@@ -9,20 +9,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
+from zsofs.classify import ContentKind, classify
 from zsofs.digests import Digests
 from zsofs.errors import InputError, UsageError, ZsofsError, reason
-from zsofs.names import NOT_PACKED, has_disc_ending, is_packed_name
+from zsofs.names import NOT_PACKED, has_disc_ending, is_kept_for_discs, is_packed_name
 from zsofs.original import Original, original
 from zsofs.output import sync_folder
 from zsofs.pack import Care, Outcome, measure, pack
 from zsofs.packing import Packing
 from zsofs.progress import Report, Reporter
+from zsofs.shortage import Shortage, find_shortage
 from zsofs.unpack import pour, unpack
 
 STANDARD_OUTPUT = "-"
-
-_VOLUME_MARK = 0x8001
-"""Where an ISO 9660 image has the letters CD001."""
 
 _SAME_TIME_NS = 2_000_000_000
 """FAT keeps times to two seconds."""
@@ -39,6 +38,7 @@ class Wish:
         packing: how to pack; None to unpack.
         care: how careful to be; ``replace`` is ``--force``.
         delete_source: delete each input once its copy is there and checked.
+        unrecognized: pack also what is not recognized as a disc image.
         measure: only say how long packed files would be.
     """
 
@@ -48,6 +48,7 @@ class Wish:
     packing: Packing | None
     care: Care
     delete_source: bool = False
+    unrecognized: bool = False
     measure: bool = False
 
 
@@ -128,15 +129,17 @@ class _Batch:
                 report.target = target = self._target(job, image)
                 report.plain, report.before = image.size, image.status.st_size
                 self._check_target(job, image, target)
+                shortage = _shortage(image)
+                notes = _notes(image, shortage)
                 self.reporter.file(job.path, image.size)
                 outcome = self._convert(image, target)
                 self.made[os.path.realpath(target)] = job.path
+                report.remarks = (*image.remarks, *notes, *outcome.remarks)
                 if self.wish.delete_source and not _is_same(job.path, target):
-                    report.error = _not_deleted(image)
+                    report.error = _not_deleted(image, shortage)
             report.state = self._done
             report.stored = outcome.size if self.wish.packing else image.status.st_size
             report.digests = outcome.digests
-            report.remarks = (*image.remarks, *outcome.remarks)
         except _Skipped as why:
             report.state, report.error = "skipped", str(why)
         except BrokenPipeError:
@@ -182,14 +185,28 @@ class _Batch:
         wish = self.wish
         if wish.packing is None and image.disc is None:
             raise InputError("it is not packed in any way that zsofs reads")
-        if wish.packing and image.disc is None and is_packed_name(os.fsencode(job.path)):
+        has_name = target != STANDARD_OUTPUT and (job.found or not wish.measure)
+        if wish.packing:
+            if has_name and image.disc is not None and _is_same(job.path, target):
+                _check_in_place(wish, target)
+            self._check_content(job, image)
+        if has_name:
+            self._check_name(job, image, target)
+
+    def _check_content(self, job: Job, image: Original) -> None:
+        """See that an input is a disc image, by its bytes; raises as above."""
+        content = classify(image.read, image.size)
+        name = os.fsencode(job.path)
+        if content.kind is not ContentKind.OTHER and image.disc is None and is_packed_name(name):
             # As the plain image of another container its damage would look like a whole disc.
             raise InputError(NOT_PACKED)
-        if job.found and wish.packing and image.disc is None and not _looks_like_disc(job, image):
-            raise _Skipped("it is no disc image")
-        if target == STANDARD_OUTPUT or (wish.measure and not job.found):
+        is_taken = content.kind is ContentKind.UNKNOWN and self.wish.unrecognized
+        if content.kind is ContentKind.DISC or is_taken:
             return
-        self._check_name(job, image, target)
+        if job.found and not is_kept_for_discs(name):  # a memory card, perhaps
+            raise _Skipped(content.refusal)
+        advice = "; if it is one, use --any" if content.kind is ContentKind.UNKNOWN else ""
+        raise InputError(content.refusal + advice)
 
     def _check_name(self, job: Job, image: Original, target: str) -> None:
         """See that the name of the copy is free, or may be taken; raises as above."""
@@ -206,6 +223,7 @@ class _Batch:
             return
         if _is_same(job.path, target):
             _check_in_place(wish, target)
+            _check_complete(image)
         elif not wish.care.replace:
             if _is_whole_copy(image, target, packed=wish.packing is not None):
                 self.kept[place] = job.path
@@ -226,8 +244,30 @@ def _check_in_place(wish: Wish, target: str) -> None:
         raise InputError("its copy would replace it unchecked; leave --no-verify away")
 
 
-def _not_deleted(image: Original) -> str:
+def _check_complete(image: Original) -> None:
+    """See that an image is known to be complete, so that its file may be replaced."""
+    shortage = _shortage(image)
+    if shortage is not None and shortage.is_cut:
+        raise InputError(f"its copy would replace it, but {shortage.sentence}; give -o")
+    content = classify(image.read, image.size)
+    if content.kind is not ContentKind.DISC:
+        raise InputError(f"its copy would replace it, but {content.remark}; give -o")
+
+
+def _shortage(image: Original) -> Shortage | None:
+    return find_shortage(image.read, image.size, raw_cd=image.raw_cd, names=True)
+
+
+def _notes(image: Original, shortage: Shortage | None) -> list[str]:
+    """What a person should hear of the content of an input."""
+    notes = [classify(image.read, image.size).remark, shortage.sentence if shortage else ""]
+    return [note for note in notes if note]
+
+
+def _not_deleted(image: Original, shortage: Shortage | None) -> str:
     """Delete an input whose copy is there; why that could not be done, empty if it was."""
+    if shortage is not None and shortage.is_cut:
+        return "its copy is there, but it was not deleted: the image is cut"
     try:
         image.remove()
         sync_folder(os.path.dirname(image.path))
@@ -253,17 +293,6 @@ def _is_whole_copy(image: Original, target: str, *, packed: bool) -> bool:
             )
     except ZsofsError:
         return False
-
-
-def _looks_like_disc(job: Job, image: Original) -> bool:
-    """Whether a plain file is a disc image: memory cards are called ``.bin``, too."""
-    if image.raw_cd or job.path.lower().endswith(".iso"):
-        return True
-    mark = bytearray(5)
-    if image.size < _VOLUME_MARK + len(mark):
-        return False
-    image.read_into(_VOLUME_MARK, memoryview(mark))
-    return mark == b"CD001"
 
 
 def _inputs(wish: Wish) -> _Inputs:

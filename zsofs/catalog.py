@@ -28,7 +28,7 @@ _VERSION = 3
 
 _COLUMNS = """\
     size, mtime_ns, ctime_ns, container, codec, image_size, block_size, raw_cd, remarks, reason,
-    system, game_id, title, label, media"""
+    system, game_id, title, label, media, image_remarks"""
 
 _SCHEMA = (
     "CREATE TABLE source (path BLOB NOT NULL)",
@@ -62,11 +62,13 @@ class Finding:
         disc: what is in it, if it is a container.
         reason: why it is not shown as a disc, if it looks like one.
         identity: which disc it is, if somebody wanted to know.
+        remarks: oddities of the image itself, packed or plain, beside those of its container.
     """
 
     disc: Disc | None
     reason: str = ""
     identity: Identity | None = None
+    remarks: tuple[str, ...] = ()
 
 
 class Catalog:
@@ -110,7 +112,7 @@ class Catalog:
         findings = [
             found for found in findings if all(abs(part) < _MAX_INTEGER for part in found[1])
         ]
-        query = f"INSERT OR REPLACE INTO file (folder, name, {_COLUMNS}) VALUES ({_marks(17)})"
+        query = f"INSERT OR REPLACE INTO file (folder, name, {_COLUMNS}) VALUES ({_marks(18)})"
         self._write(
             ("DELETE FROM file WHERE folder = ? AND name = ?", [(path, name) for name in gone]),
             (query, [(path, name, *key, *_row(finding)) for name, key, finding in findings]),
@@ -248,12 +250,13 @@ def _row(finding: Finding) -> tuple[object, ...]:
                 identity.media.value,
             )
         ),
+        _storable("\n".join(finding.remarks)),
     )
 
 
 def _finding(row: list[object]) -> Finding | None:
     """What a row says; None if it makes no sense."""
-    size, mtime_ns, ctime_ns, *disc, reason, system, game_id, title, label, media = row
+    size, mtime_ns, ctime_ns, *disc, reason, system, game_id, title, label, media, remarks = row
     if not (isinstance(size, int) and isinstance(mtime_ns, int) and isinstance(ctime_ns, int)):
         return None
     try:
@@ -262,7 +265,9 @@ def _finding(row: list[object]) -> Finding | None:
             if system is None
             else Identity(System(system), _text(game_id), _text(title), _text(label), Media(media))
         )
-        return Finding(None if disc[0] is None else _disc(disc), _text(reason), identity)
+        return Finding(
+            None if disc[0] is None else _disc(disc), _text(reason), identity, _lines(remarks)
+        )
     except (TypeError, ValueError):
         return None
 
@@ -273,8 +278,11 @@ def _disc(row: list[object]) -> Disc:
         raise TypeError("not numbers")
     if not (0 <= size <= MAX_IMAGE_SIZE and 0 < block_size <= MAX_BLOCK_SIZE):
         raise ValueError("out of bounds")
-    said = tuple(_text(remarks).split("\n")) if remarks else ()
-    return Disc(_text(container), _CODECS[codec], size, block_size, bool(raw_cd), said)
+    return Disc(_text(container), _CODECS[codec], size, block_size, bool(raw_cd), _lines(remarks))
+
+
+def _lines(remarks: object) -> tuple[str, ...]:
+    return tuple(_text(remarks).split("\n")) if remarks else ()
 
 
 def _storable(text: str) -> str:

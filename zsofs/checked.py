@@ -19,7 +19,7 @@ from zsofs.verdict import Whole
 
 log = logging.getLogger(__name__)
 
-_VERSION = 2
+_VERSION = 3
 """Raised whenever a row comes to mean something else, or a file would be judged differently."""
 
 _RACY_NS = 2_000_000_000

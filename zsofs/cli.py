@@ -293,6 +293,7 @@ def _copy(options: argparse.Namespace, how: "Packing | None") -> int:
             replace=options.force,
         ),
         options.delete_source,
+        how is not None and options.any,
         how is not None and options.measure,
     )
     reporter = Reporter(

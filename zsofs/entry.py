@@ -37,6 +37,7 @@ class Entry:
         followed: whether it is a symlink that is shown as what it leads to.
         reason: why a file that looks like a disc is shown as it is.
         identity: which disc it is, where that was wanted and could be told.
+        remarks: oddities of the image, packed or plain, beside those of its container.
         settled: False where the file could not be read, or is still being written: it is looked
             into again.
         copying_since: when a file that is still being written was first seen as it is now, by the
@@ -52,6 +53,7 @@ class Entry:
     followed: bool = False
     reason: str = ""
     identity: Identity | None = None
+    remarks: tuple[str, ...] = ()
     settled: bool = True
     copying_since: float | None = None
 

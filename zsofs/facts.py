@@ -2,16 +2,19 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from zsofs._index import Scan, scan
+from zsofs.classify import ContentKind, classify
 from zsofs.disc import Identity, identify
-from zsofs.errors import BlockError
+from zsofs.errors import BlockError, UnreadableError
 from zsofs.formats.dax import FRAME_SIZE
 from zsofs.formats.geometry import Codec, Rule
 from zsofs.formats.indexed import Header, parse_header
 from zsofs.names import NOT_PACKED, is_packed_name
 from zsofs.original import Original
+from zsofs.shortage import find_shortage
 
 _SAMPLED_BYTES = 4 << 20
 """Plain bytes of samples that are decoded: some milliseconds."""
@@ -180,8 +183,21 @@ def _remarks(image: Original, blocks: Blocks | None, identity: Identity | None) 
         )
     if identity is None:
         yield "the beginning of the disc cannot be read"
+    else:
+        yield from _remarks_on_content(image)
     if blocks is not None:
         yield from _remarks_on_blocks(blocks)
+
+
+def _remarks_on_content(image: Original) -> Iterator[str]:
+    """A note on an image that is cut, or is no disc image at all."""
+    with suppress(BlockError, UnreadableError):  # which `zsofs verify` reports
+        content = classify(image.read, image.size)
+        shortage = find_shortage(image.read, image.size, raw_cd=image.raw_cd, names=True)
+        if content.kind is not ContentKind.DISC:
+            yield content.remark
+        if shortage is not None:
+            yield shortage.sentence
 
 
 def _remarks_on_blocks(blocks: Blocks) -> Iterator[str]:

@@ -3,12 +3,28 @@
 import fcntl
 import signal
 from collections.abc import Callable
+from functools import lru_cache
 
 from zsofs.catalog import Finding
+from zsofs.classify import ContentKind, classify
 from zsofs.disc import Identity, identify
 from zsofs.errors import BlockError, FormatError, StaleNodeError
+from zsofs.iso9660 import Image
 from zsofs.names import NOT_PACKED, is_kept_for_discs, is_packed_name, is_plain_image
-from zsofs.probe import CD_SYNC, Disc, OpenSource, block_reader, geometry_of, looks_like_disc, probe
+from zsofs.probe import (
+    CD_SYNC,
+    FIRST_BYTES,
+    Disc,
+    OpenSource,
+    block_reader,
+    geometry_of,
+    looks_like_disc,
+    probe_image,
+)
+from zsofs.shortage import declared_size, find_shortage
+
+_KEPT_READS = 8
+"""Reads of an image that are kept while it is looked at: several looks begin at its descriptors."""
 
 
 class StillWrittenError(Exception):
@@ -36,9 +52,12 @@ def look_inside(
     # Before the look: who closes it during that was seen here, and the look is not believed.
     written = has_writer(source.fd) if tells_writers else None
     reason = ""
-    disc = None
+    disc: Disc | None = None
+    head = b""
     try:
-        disc = probe(source)
+        found = probe_image(source)
+        if found is not None:
+            disc, head = found[0], bytes(memoryview(found[1])[:FIRST_BYTES])
     except FormatError as error:
         reason = str(error)
     if disc is None and not reason and is_packed_name(name):
@@ -47,10 +66,19 @@ def look_inside(
         if disc is not None or reason or (identities and _may_be_plain_disc(source, name)):
             raise StillWrittenError
         return Finding(None)
-    identity = None
-    if identities and (disc is not None or is_plain_image(name)):
-        identity = _identity(source, disc)
-    return Finding(disc, reason, identity)
+    if disc is None and not is_plain_image(name):
+        return Finding(None, reason)
+    if disc is None:
+        head = source.read_at(0, FIRST_BYTES)
+    is_doubtful = not reason and _is_doubtful(source, disc, head)
+    image = _image(source, disc, head) if identities or is_doubtful else None
+    if image is None:
+        return Finding(disc, reason)
+    identity = _identity(image) if identities else None
+    remarks: tuple[str, ...] = ()
+    if not reason:
+        remarks = _remarks(image, has_to_be_disc=disc is not None or is_kept_for_discs(name))
+    return Finding(disc, reason, identity, remarks)
 
 
 def _may_be_plain_disc(source: OpenSource, name: bytes) -> bool:
@@ -77,15 +105,47 @@ def has_writer(fd: int) -> bool | None:
     return False
 
 
-def _identity(source: OpenSource, disc: Disc | None) -> Identity | None:
+def _is_doubtful(source: OpenSource, disc: Disc | None, head: bytes) -> bool:
+    """Whether the first bytes of an image, which have been read anyway, ask for a closer look."""
+    if not head:
+        return disc is None
+    size = source.size if disc is None else disc.size
+    declared = declared_size(head, raw_cd=head.startswith(CD_SYNC))
+    if declared is not None:
+        return declared > size
+    content = classify(lambda offset, count: head[offset : offset + count], len(head))
+    return content.kind is ContentKind.OTHER
+
+
+def _image(source: OpenSource, disc: Disc | None, head: bytes) -> Image | None:
+    """The plain image in a file; None if the file has changed meanwhile."""
+    if disc is None:
+        return Image(lru_cache(_KEPT_READS)(source.read_at), source.size, head.startswith(CD_SYNC))
+    try:
+        read = _plain_bytes(source, disc)
+    except StaleNodeError:
+        return None
+    return Image(lru_cache(_KEPT_READS)(read), disc.size, disc.raw_cd)
+
+
+def _identity(image: Image) -> Identity | None:
     """Which disc it is; None if its first blocks cannot be read."""
     try:
-        if disc is None:
-            raw_cd = source.read_at(0, len(CD_SYNC)) == CD_SYNC
-            return identify(source.read_at, source.size, raw_cd=raw_cd)
-        return identify(_plain_bytes(source, disc), disc.size, raw_cd=disc.raw_cd)
-    except (BlockError, StaleNodeError):
+        return identify(image.read, image.size, raw_cd=image.raw_cd)
+    except BlockError:
         return None
+
+
+def _remarks(image: Image, *, has_to_be_disc: bool) -> tuple[str, ...]:
+    """What can be said of an image in a few reads: that it is cut, or no disc image at all."""
+    try:
+        shortage = find_shortage(image.read, image.size, raw_cd=image.raw_cd)
+        if shortage is not None:
+            return (shortage.sentence,)
+        content = classify(image.read, image.size) if has_to_be_disc else None
+    except BlockError:
+        return ()
+    return (content.remark,) if content is not None and content.kind is ContentKind.OTHER else ()
 
 
 def _plain_bytes(source: OpenSource, disc: Disc) -> Callable[[int, int], bytes]:

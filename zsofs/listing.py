@@ -63,6 +63,12 @@ class Row:
         return disc.size if disc is not None else self.entry.status.st_size
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """Oddities of the container, and of the image in it."""
+        disc = self.entry.disc
+        return (*(disc.remarks if disc is not None else ()), *self.entry.remarks)
+
+    @property
     def container(self) -> str:
         """The container and its codec, in words."""
         disc = self.entry.disc
@@ -238,6 +244,11 @@ def _text(rows: list[Row], source: str) -> Iterator[str]:
         yield f"{counted(len(discs), 'disc')}, {size(shown)} shown, {size(stored)} stored{saved}"
     else:
         yield f"there are no discs in {source}"
+    noted = [(row, remark) for row in discs for remark in row.remarks]
+    if noted:
+        yield ""
+        yield "notes:"
+        yield from (f"  {for_people(row.own)}: {printable(remark)}" for row, remark in noted)
     if others:
         yield ""
         yield "not shown as discs:"
@@ -303,5 +314,5 @@ def _as_object(row: Row) -> dict[str, Any]:
         "label": identity.label if identity else "",
         "system": identity.system.value if identity else "",
         "media": identity.media.value if identity else "",
-        "remarks": disc.remarks if disc else (),
+        "remarks": row.remarks,
     }

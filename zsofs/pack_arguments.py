@@ -9,7 +9,9 @@ from zsofs.values import level, path, size
 _PACK_DESCRIPTION = """\
 Packs disc images (.iso, .bin, or any container that zsofs reads) into .zso files. What lies under
 the final name is whole: each file is written under a hidden name, read back from the disk, decoded
-and compared before it is renamed. Files that are packed already are skipped.
+and compared before it is renamed. Files that are packed already are skipped. Files whose content is
+no disc image are refused, whatever their names. An image that is shorter than its own volume
+descriptors say is packed, but --delete-source keeps it.
 """
 
 _PACK_EXAMPLES = """\
@@ -85,6 +87,11 @@ def add_pack(commands: "argparse._SubParsersAction[AnyParser]") -> None:
     pack.add_argument(
         "--measure", action="store_true", help="say what it would save, and write nothing"
     )
+    pack.add_argument(
+        "--any",
+        action="store_true",
+        help="also pack files whose content is not recognized as a disc image",
+    )
     pack.add_argument("--no-digests", action="store_true", help=argparse.SUPPRESS)
     _add_copying(pack)
 
@@ -142,5 +149,9 @@ def check(options: argparse.Namespace) -> None:
         )
     if options.command == "pack" and options.no_digests and not options.no_verify:
         raise UsageError("--no-digests leaves nothing to check by; it needs --no-verify")
+    if options.command == "pack" and options.any and options.delete_source:
+        raise UsageError(
+            "--any and --delete-source cannot be combined: what --any packs may be no disc image"
+        )
     if options.command == "pack" and options.measure and options.delete_source:
         raise UsageError("--measure writes nothing, so --delete-source makes no sense with it")

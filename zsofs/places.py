@@ -4,6 +4,7 @@ Both layers of a DVD9 are looked through. The image may be hostile, and folders 
 """
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from zsofs.errors import ZsofsError
 from zsofs.iso9660 import DESCRIPTORS, PRIMARY, SECTOR, Extent, Image, records, root_of
@@ -18,7 +19,13 @@ _SELF_AND_ABOVE = frozenset((b"", b"\0", b"\1"))
 
 
 def files_at(
-    read: Callable[[int, int], bytes], size: int, begin: int, end: int, *, raw_cd: bool
+    read: Callable[[int, int], bytes],
+    size: int,
+    begin: int,
+    end: int,
+    *,
+    raw_cd: bool,
+    most: int | None = None,
 ) -> tuple[str, ...]:
     """The files, and folders (with a ``/`` behind), that have bytes from *begin* up to *end*.
 
@@ -29,6 +36,7 @@ def files_at(
         begin: offset in the image.
         end: offset in the image.
         raw_cd: the image consists of raw 2352-byte sectors.
+        most: stop after so many of them.
 
     Returns:
         Paths from the top of the disc, as in ``/DATA/MOVIE.PSS``; none where nothing lies that the
@@ -36,14 +44,13 @@ def files_at(
     """
     image = _Forgiving(Image(read, size, raw_cd))
     first, last = begin // image.stored_sector, (end - 1) // image.stored_sector
-    return tuple(
-        dict.fromkeys(
-            path
-            for base, root in image.volumes()
-            for path, extent in _walk(image, base, root)
-            if extent.first <= last and first < extent.first + -(-extent.size // SECTOR)
-        )
+    found = (
+        path
+        for base, root in image.volumes()
+        for path, extent in _walk(image, base, root)
+        if extent.first <= last and first < extent.first + -(-extent.size // SECTOR)
     )
+    return tuple(dict.fromkeys(islice(found, most)))
 
 
 class _Forgiving:

@@ -16,9 +16,9 @@ _SAMPLE = 8
 """Packed blocks tried before a codec is chosen where not all of the first blocks decode. Random
 data decodes as LZ4 to just the wanted length about never, but one of them may be damaged."""
 
-_FIRST_BYTES = 36 << 10
-"""Plain bytes tried at once: as far as the volume descriptor at 32 KiB, the sector that every disc
-has and no writer can leave out."""
+FIRST_BYTES = 40 << 10
+"""Plain bytes tried at once: as far as the volume descriptor in sector 16, which every disc has and
+no writer can leave out, also where sectors have 2352 bytes."""
 
 _HEAD_SIZE = 4096
 """Bytes of a file read at once: header and the first entries of the index, one page."""
@@ -115,9 +115,16 @@ class _Head:
 
 
 def probe(source: OpenSource) -> Disc | None:
-    """Recognise a container by what is inside; None if the file is not one.
+    """Recognise a container by what is inside; None if the file is not one; raises as below."""
+    found = probe_image(source)
+    return None if found is None else found[0]
 
-    Three places of the file are read: its head, the end of its index, and the first blocks.
+
+def probe_image(source: OpenSource) -> tuple[Disc, bytes | bytearray] | None:
+    """Recognise a container, and give the first bytes of its image as well.
+
+    These are ``FIRST_BYTES`` or more where the image has them and they decode, else fewer. Three
+    places of the file are read: its head, the end of its index, and the first blocks.
 
     Raises:
         zsofs.errors.FormatError: it is one, but cut, broken, or not for us.
@@ -128,7 +135,7 @@ def probe(source: OpenSource) -> Disc | None:
     if geometry is None:
         return None
     codec, first = _decide_codec(source, head, geometry)
-    return Disc(
+    disc = Disc(
         geometry.container,
         codec,
         geometry.size,
@@ -136,6 +143,7 @@ def probe(source: OpenSource) -> Disc | None:
         first.startswith(CD_SYNC),
         geometry.remarks,
     )
+    return disc, first
 
 
 def looks_like_disc(fd: int) -> bool:
@@ -214,10 +222,10 @@ def _decide_codec(
     """
     if not geometry.size:
         return geometry.codecs[-1], b""
+    count = min(-(-FIRST_BYTES // geometry.block_size), geometry.block_count)
     if len(geometry.codecs) == 1:
-        only = geometry.codecs[0]
-        return only, _Trial(source, geometry, only).decoded(0) or b""
-    count = min(-(-_FIRST_BYTES // geometry.block_size), geometry.block_count)
+        only = _Trial(source, geometry, geometry.codecs[0])
+        return only.codec, only.decoded(0, count) or only.decoded(0) or b""
     packed = [entry for entry in _entries(head, geometry, 0, count) if entry < _PLAIN_FLAG]
     if packed:
         # Only the order is decided by one block: an LZ4 block cannot begin like this.

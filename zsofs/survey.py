@@ -374,6 +374,8 @@ def _told(entry: Entry, finding: Finding) -> Entry:
         log.warning("%s: shown as it is, not as a disc: %s", shown, finding.reason)
     if disc is not None and (disc.remarks or log.isEnabledFor(logging.INFO)):
         _tell(for_people(entry.path), disc)
+    for remark in finding.remarks:
+        log.warning("%s: %s", for_people(entry.path), remark)
     return Entry(
         entry.name,
         entry.kind if disc is None else Kind.DISC,
@@ -383,6 +385,7 @@ def _told(entry: Entry, finding: Finding) -> Entry:
         followed=entry.followed,
         reason=finding.reason,
         identity=finding.identity,
+        remarks=finding.remarks,
     )
 
 

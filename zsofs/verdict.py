@@ -28,6 +28,7 @@ class Whole:
         system: the console it is for.
         media: what it was pressed on.
         remarks: oddities a person should hear of.
+        cut: a sentence on what is missing, if the image is shorter than its own descriptors say.
     """
 
     size: int
@@ -38,6 +39,7 @@ class Whole:
     system: System
     media: Media
     remarks: tuple[str, ...] = ()
+    cut: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def judge(whole: Whole, dats: Sequence[Dat], stem: str) -> Verdict:
                 reason += ", by its CRC-32 alone"
             return Verdict("verified", reason, games[0], dat.name)
     own = _without_dat(whole)
-    if not dats:
+    if not dats or (whole.cut and not any(_cds_of_its_size(whole, dat) for dat in dats)):
         return own
     for dat in dats:
         reason = _why_not_comparable(whole, dat)
@@ -103,6 +105,9 @@ def _otherwise(size: int, sizes: set[int]) -> str:
 
 
 def _without_dat(whole: Whole) -> Verdict:
+    if whole.cut:
+        how = "; it was so already when it was packed" if whole.sealed else ""
+        return Verdict("bad", whole.cut + how)
     if whole.sealed:
         return Verdict("sealed", "it is as it was packed")
     if whole.packed:
@@ -112,20 +117,31 @@ def _without_dat(whole: Whole) -> Verdict:
 
 def _why_not_comparable(whole: Whole, dat: Dat) -> str:
     """Why a CD cannot be in a DAT of CDs, whatever its bytes; empty if that is not so."""
+    games = _cds_of_its_size(whole, dat)
     if whole.raw_cd:
-        games = dat.cds_of_tracks(whole.size)
         if games:
             return (
                 "all tracks of a CD in one image, of which the DAT has each by itself; by its size"
                 f" it may be {_quoted(games)}"
             )
         return ""
-    is_cd = whole.media is Media.CD and whole.system in (System.PS1, System.PS2)
-    games = dat.cds_as_long(whole.size) if is_cd or whole.system is System.OTHER else []
-    if not games and not (is_cd and dat.tracks):
+    if not games and not (_is_playstation_cd(whole) and dat.tracks):
         return ""
     reason = "a CD with sectors of 2048 bytes, of which the DAT has the raw 2352 (.bin)"
     return reason + (f"; by its size it may be {_quoted(games)}" if games else "")
+
+
+def _cds_of_its_size(whole: Whole, dat: Dat) -> list[str]:
+    """The CDs in a DAT that have as many sectors as an image that may be a CD."""
+    if whole.raw_cd:
+        return dat.cds_of_tracks(whole.size)
+    if _is_playstation_cd(whole) or whole.system is System.OTHER:
+        return dat.cds_as_long(whole.size)
+    return []
+
+
+def _is_playstation_cd(whole: Whole) -> bool:
+    return whole.media is Media.CD and whole.system in (System.PS1, System.PS2)
 
 
 def _quoted(games: list[str]) -> str:

@@ -8,19 +8,23 @@ from dataclasses import dataclass, field, replace
 
 from zsofs.checked import Checked, open_checked
 from zsofs.checking import Damage, Outcome, check
+from zsofs.classify import ContentKind, classify
 from zsofs.dat import Dat
 from zsofs.disc import System, identify
 from zsofs.disk import disk_of
 from zsofs.errors import (
     BadDiscError,
+    BlockError,
     DamagedError,
     InputError,
+    UnreadableError,
     UnverifiedError,
     ZsofsError,
     reason,
 )
 from zsofs.names import NOT_PACKED, is_packed_name, is_plain_image, may_be_disc
 from zsofs.original import Original, original
+from zsofs.shortage import find_shortage
 from zsofs.tables import counted
 from zsofs.verdict import Verdict, Whole, judge
 from zsofs.verify_report import UNVERIFIED, Result, VerifyReporter
@@ -134,17 +138,19 @@ class Batch:
                 verdict = Verdict("bad", outcome.damage.reason)
                 return replace(told, verdict=verdict, damage=outcome.damage)
             if self.wish.quick:
-                return replace(told, verdict=_sound(image))
+                return _quick_result(told, image)
             known = _whole(image, outcome), 0.0
             image.check_unchanged()
-            if disk is not None:
+            if disk is not None and not known[0].cut:
                 self.checked.keep(place, key, disk, known[0])
         whole, checked_at = known
         stem = os.path.splitext(os.path.basename(image.path))[0]
+        verdict = judge(whole, self.wish.dats, stem)
         return replace(
             bare,
-            verdict=judge(whole, self.wish.dats, stem),
+            verdict=verdict,
             digests=whole.digests,
+            damage=Damage(verdict.reason) if verdict.state == "bad" else None,
             checked_at=checked_at,
             remarks=whole.remarks,
         )
@@ -200,8 +206,33 @@ def _sound(image: Original) -> Verdict:
     return Verdict("sound", "its header and its whole index make sense; its blocks were not read")
 
 
+def _quick_result(told: Result, image: Original) -> Result:
+    """What header, index and volume descriptors alone tell of an image."""
+    try:
+        cut, remarks = _about(image)
+    except (BlockError, UnreadableError):  # it is for a full check to say so
+        cut, remarks = "", ()
+    told = replace(told, remarks=(*told.remarks, *remarks))
+    if cut:
+        return replace(told, verdict=Verdict("bad", cut), damage=Damage(cut))
+    return replace(told, verdict=_sound(image))
+
+
+def _about(image: Original) -> tuple[str, tuple[str, ...]]:
+    """What is missing of an image, if it is cut, and other oddities of its content."""
+    content = classify(image.read, image.size)
+    shortage = find_shortage(image.read, image.size, raw_cd=image.raw_cd, names=True)
+    remarks = () if content.kind is ContentKind.DISC else (content.remark,)
+    if shortage is None:
+        return "", remarks
+    if shortage.is_cut:
+        return shortage.sentence, remarks
+    return "", (*remarks, shortage.sentence)
+
+
 def _whole(image: Original, outcome: Outcome) -> Whole:
     identity = identify(image.read, image.size, raw_cd=image.raw_cd)
+    cut, remarks = _about(image)
     return Whole(
         image.size,
         outcome.digests,
@@ -210,7 +241,8 @@ def _whole(image: Original, outcome: Outcome) -> Whole:
         image.raw_cd,
         identity.system,
         identity.media,
-        outcome.remarks,
+        (*outcome.remarks, *remarks),
+        cut,
     )
 
 

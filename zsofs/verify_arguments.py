@@ -30,8 +30,8 @@ what is said of a file:
   whole           all of it can be read; nothing says which bytes are right
   unknown         all of it can be read, but no DAT has it
   not comparable  a CD in a form that DATs do not have
-  sound           with --quick: header and index make sense
-  bad             it is damaged
+  sound           with --quick: header, index and size make sense
+  bad             it is damaged or cut
   unreadable      the file could not be read
 
 examples:
@@ -84,7 +84,9 @@ def add_verify(commands: "argparse._SubParsersAction[AnyParser]") -> None:
         help="a DAT in XML, such as Redump's; may be repeated",
     )
     verify.add_argument(
-        "--quick", action="store_true", help="check headers and indexes only, and read no block"
+        "--quick",
+        action="store_true",
+        help="check headers, indexes and volume descriptors only",
     )
     verify.add_argument(
         "--no-cache",
