@@ -28,6 +28,7 @@ REPORTS = {
     "bars.Bars.check": "shown on a bar",
     "bars._show_share": "shown on a bar",
     "cli._mount": "what went well",
+    "cli._mount_in_background": "what went well",
     "cli._say_mounted": "what went well",
     "counters.Counters": "the report that SIGUSR1 asks for",
     "demo": "the sample disc",
