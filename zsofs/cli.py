@@ -19,6 +19,7 @@ from zsofs.errors import (
     FileError,
     FuseError,
     NoProcessError,
+    StartKilledError,
     SystemFailureError,
     ZsofsError,
     reason,
@@ -119,10 +120,7 @@ def _mount_in_background(
         raise NoProcessError(path, error) from None
     undo.pop_all()  # the daemon has done it, or will
     if code < 0:
-        raise FuseError(
-            f"the mount at {path} failed: the daemon was ended by {signal.Signals(-code).name}"
-            " while it started; if nobody sent that signal, see the kernel's log with: dmesg"
-        )
+        raise StartKilledError(path, -code)
     if code:
         return code
     try:

@@ -6,6 +6,7 @@ This module is the one table of both: ``errno`` is what a program that reads the
 
 import errno as _errno
 import os
+import signal
 
 
 class ZsofsError(Exception):
@@ -73,6 +74,17 @@ class NoProcessError(FuseError):
         super().__init__(
             f"the mount at {mount_point} failed: no process can be started: {reason(error)};"
             " see the limit of processes with: ulimit -u"
+        )
+
+
+class StartKilledError(FuseError):
+    """A signal has ended the daemon before its mount could be used."""
+
+    def __init__(self, mount_point: str, number: int) -> None:
+        super().__init__(
+            f"the mount at {mount_point} failed: the daemon was ended by"
+            f" {signal.Signals(number).name} while it started; if nobody sent that signal, see the"
+            " kernel's log with: dmesg"
         )
 
 

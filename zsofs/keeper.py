@@ -22,7 +22,7 @@ from typing import NoReturn
 
 from zsofs import fuse_kernel, log, privileges
 from zsofs.daemon import end_undisturbed, leave_terminal
-from zsofs.errors import FuseError, NoProcessError, ZsofsError, reason
+from zsofs.errors import FuseError, NoProcessError, StartKilledError, ZsofsError, reason
 from zsofs.mountpoint import is_dead
 from zsofs.mounts import Mounted
 from zsofs.own_mount import mount_as_root
@@ -245,6 +245,8 @@ class _Keeper:
     def _end(self, code: int) -> int:
         if not self._is_ready:  # nobody else knows of this mount yet
             self._detach()
+            if code < 0 and not self._is_ending:
+                raise StartKilledError(os.fsdecode(self._mounted.path), -code)
         elif code == 0 or self._is_ending:
             self._detach_what_is_left()
         if code < 0 and self._is_ending:
