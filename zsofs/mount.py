@@ -151,9 +151,16 @@ async def _obey_signals(
             log.info("ending on %s", signal.Signals(number).name)
             life.supervision.stop()
             # No new reader comes in, and those that are in may finish a read.
-            await trio.to_thread.run_sync(life.mount.detach)
+            await _detach(life.mount)
             await server.drain()
             nursery.cancel_scope.cancel()
+
+
+async def _detach(mount: ServedMount) -> None:
+    try:
+        await trio.to_thread.run_sync(mount.detach)
+    except RuntimeError:  # the system gives no thread
+        mount.detach()
 
 
 def _has_terminal() -> bool:
