@@ -50,13 +50,17 @@ def reached(path: Path, kinds: Kinds | None, *, make: bool = False) -> Iterator[
     Raises:
         OSError: nothing is there, a symlink is on the way, or a mount that may not be entered.
     """
+    names = path.parts[1:]
+    # With this flag the kernel mounts a directory that is mounted on first use; that may take time.
+    way = _STEP | os.O_DIRECTORY if kinds is None else _STEP
     here = os.open("/", _STEP)
     try:
-        for name in path.parts[1:]:
+        for number, name in enumerate(names, 1):
+            flags = way if number < len(names) else _STEP
             if make:
                 with suppress(FileExistsError):
                     os.mkdir(name, dir_fd=here)
-            below = os.open(name, _STEP, dir_fd=here)
+            below = os.open(name, flags, dir_fd=here)
             os.close(here)
             here = below
             if kinds is not None and mount_number(here) not in kinds:
