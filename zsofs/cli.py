@@ -111,16 +111,18 @@ def _mount_in_background(
 ) -> int:
     """Have a daemon serve the mount, and wait until it can be used."""
     from zsofs import daemon
-    from zsofs.mountpoint import COMMAND
+    from zsofs.mountpoint import COMMAND, clear_dead_mount
 
     path = options.paths[-1]
     try:
         code = daemon.start(lambda ready: _reported(lambda: serve(ready)))
     except OSError as error:
         raise NoProcessError(path, error) from None
-    undo.pop_all()  # the daemon has done it, or will
     if code < 0:
+        with suppress(ZsofsError):
+            clear_dead_mount(path, point)
         raise StartKilledError(path, -code)
+    undo.pop_all()  # the daemon has done it, or will
     if code:
         return code
     try:

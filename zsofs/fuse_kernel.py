@@ -12,10 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from zsofs.mounts import Mounted, mount_number, mount_table
+from zsofs.mounts import FILE_SYSTEM_TYPE, Mounted, mount_number, mount_table
 from zsofs.reach import reached
-
-_KIND = b"fuse.zsofs"
 
 _READ_ONLY = 1
 _NO_SET_USER_ID = 2
@@ -52,7 +50,7 @@ def mount(
         OSError: it cannot be mounted; then nothing is.
     """
     fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
-    point = b"/proc/self/fd/%d" % place
+    point, kind = b"/proc/self/fd/%d" % place, FILE_SYSTEM_TYPE.encode()
     try:
         words = [
             f"fd={fd}",
@@ -63,7 +61,7 @@ def mount(
             *(["allow_other"] if allow_other else []),
         ]
         flags = _NO_SET_USER_ID | _NO_DEVICES | (0 if writable else _READ_ONLY)
-        _call("mount", source, point, _KIND, ctypes.c_ulong(flags), ",".join(words).encode())
+        _call("mount", source, point, kind, ctypes.c_ulong(flags), ",".join(words).encode())
         try:
             return fd, _just_made(place, user)
         except BaseException:
@@ -84,7 +82,7 @@ def _just_made(place: int, user: int) -> Mounted:
     for _ in range(_TRIES):
         path = os.readlink(b"/proc/self/fd/%d" % place)
         found = [mounted for mounted in mount_table() if mounted.path == path]
-        if found and (found[-1].kind, found[-1].user) == (os.fsdecode(_KIND), user):
+        if found and (found[-1].kind, found[-1].user) == (FILE_SYSTEM_TYPE, user):
             return found[-1]
     raise OSError(errno.ESTALE, "the mount point was moved while it was mounted")
 

@@ -11,12 +11,10 @@ import subprocess
 from collections.abc import Sequence
 
 from zsofs.errors import FuseError, reason
-from zsofs.mounts import mounted_at
+from zsofs.mounts import FILE_SYSTEM_TYPE, mounted_at
 
 _PROGRAM = "fusermount3"
 _SOCKET = "_FUSE_COMMFD"
-_KIND = "fuse.zsofs"
-
 _OPTIONS = (b"nodev", b"nosuid", b"default_permissions", b"subtype=zsofs")
 
 
@@ -50,8 +48,9 @@ def mount(source: bytes, point: bytes, *, writable: bool, allow_other: bool) -> 
     if fd is not None:
         os.close(fd)
     mounted = mounted_at(point)
-    if (fd is not None or code < 0) and mounted is not None and mounted.kind == _KIND:
-        unmount(point, lazy=True)  # killed, but not before it had mounted
+    is_ours = mounted is not None and mounted.kind == FILE_SYSTEM_TYPE
+    if is_ours and (fd is not None or code < 0):  # killed, but not before it had mounted
+        unmount(point, lazy=True)
     raise FuseError(
         f"the mount at {os.fsdecode(point)} failed: {said or f'{_PROGRAM} ended with code {code}'}"
     )

@@ -207,7 +207,8 @@ class _Keeper:
         if word == _READY and not self._is_ready:
             self._is_ready = True
             if self._background:
-                leave_terminal()
+                with suppress(OSError):
+                    leave_terminal()
         elif word == _DETACH:
             self._detach()
         elif word == _RAISE:

@@ -12,10 +12,9 @@ from pathlib import Path
 
 from zsofs import control, fuse_kernel, fusermount
 from zsofs.errors import FuseError, MountPointError, SourceError, UnmountError, reason
-from zsofs.mounts import Mounted, mounted_at
+from zsofs.mounts import FILE_SYSTEM_TYPE, Mounted, mounted_at
 from zsofs.reach import Identity, OthersLinkError, make_directory, reached, roots_path
 
-FILE_SYSTEM_TYPE = "fuse.zsofs"
 _ANSWER_SECONDS = 2.0
 _FUSE_DEVICE = "/dev/fuse"
 _FUSE_CONF = Path("/etc/fuse.conf")
@@ -101,7 +100,7 @@ def prepare_mount_point(
         MountPointError: what stands in the way.
     """
     point = trusted_path(path) if os.geteuid() == 0 else real_path(path)
-    _clear_dead_mount(path, point)
+    clear_dead_mount(path, point)
     if source is not None:
         _check_apart(path, point, source)
     _check_free_of_sockets(path, point, user)
@@ -136,7 +135,13 @@ def prepare_mount_point(
     return point, None
 
 
-def _clear_dead_mount(path: str, point: bytes) -> None:
+def clear_dead_mount(path: str, point: bytes) -> None:
+    """Take down a dead zsofs mount at a real path, which is called *path* in messages.
+
+    Raises:
+        MountPointError: another FUSE file system is mounted there, or a daemon serves it.
+        UnmountError: it cannot be taken down.
+    """
     mounted = mounted_at(point)
     if mounted is None or not mounted.kind.startswith("fuse"):
         return  # an empty disk, or a container's volume, is as good as an empty folder
@@ -183,7 +188,11 @@ def _is_dead(fd: int) -> bool:
             os.close(fd)
 
     asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
+    try:
+        asking.start()
+    except RuntimeError:  # the system gives no thread
+        os.close(fd)
+        return False
     asking.join(_ANSWER_SECONDS)
     return bool(found) and found[0] in (errno.ENOTCONN, errno.ECONNABORTED)
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from zsofs import fuse_kernel, fusermount
 from zsofs.errors import FuseError, reason
-from zsofs.mounts import Mounted, mounted_at
+from zsofs.mounts import FILE_SYSTEM_TYPE, Mounted, mounted_at
 from zsofs.reach import reached
 from zsofs.settings import MountSettings
 
@@ -59,7 +59,7 @@ class OwnMount:
             allow_other=settings.allow_other,
         )
         mounted = mounted_at(point)
-        if mounted is None:
+        if mounted is None or (mounted.kind, mounted.user) != (FILE_SYSTEM_TYPE, os.geteuid()):
             os.close(self.fd)
             raise FuseError(f"the mount at {os.fsdecode(point)} failed: it was moved or taken down")
         self._mounted = mounted
