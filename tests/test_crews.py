@@ -1,5 +1,7 @@
 """Jobs on native threads: what is done in time, what is left to the bell, and who takes part."""
 
+import errno
+import logging
 import os
 import random
 import select
@@ -206,3 +208,38 @@ def test_a_cancelled_job_is_nobodys_any_more(tmp_path: Path) -> None:
         assert out == packed.image[5 * BLOCK : 6 * BLOCK]
 
     trio.run(main)
+
+
+@pytest.mark.parametrize("failures", [1, 1 << 30])
+def test_a_listener_that_fails_goes_on(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    failures: int,
+) -> None:
+    """Once or always; an exception of its own would end the whole daemon."""
+    packed = Packed(tmp_path / "blocks", Codec.ZLIB, bad=set())
+    read, left = os.eventfd_read, failures
+
+    def fail(fd: int) -> int:
+        nonlocal left
+        if left:
+            left -= 1
+            raise OSError(errno.EIO, "a fault")
+        return read(fd)
+
+    monkeypatch.setattr(os, "eventfd_read", fail)
+
+    async def main() -> None:
+        crews = Crews(2)
+        for _ in range(3):
+            out = bytearray(COUNT * BLOCK)
+            job = packed.reader.job(packed.fd, 0, COUNT, out)
+            with trio.fail_after(60):
+                await crews.run(1, job, patient=False)
+            job.result()
+            assert out == packed.image
+
+    with caplog.at_level(logging.ERROR):
+        trio.run(main)
+    assert "finished reads are looked for without a signal" in caplog.text

@@ -1,5 +1,6 @@
 """mount(8) and fstab, for real: in a mount namespace of its own, with a private fstab."""
 
+import fcntl
 import hashlib
 import os
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounting import DATA, unmount, wait_until
+from tests.mounting import DATA, opened, unmount, wait_until
 from zsofs.mounts import mounted_at
 
 ROOT = Path(__file__).parent.parent
@@ -203,14 +204,16 @@ def test_what_cannot_be_mounted(machine: Machine, library: Path, point: Path) ->
 
 
 def test_an_end_by_ctrl_c(machine: Machine, library: Path, tmp_path: Path) -> None:
-    """While it waits for somebody to read its log; it leaves nothing, and says nothing."""
-    point, log = tmp_path / "made", tmp_path / "log"
-    os.mkfifo(log)
-    words = [f"{machine.helpers}/mount.zsofs", str(library), str(point), "-o", f"log-file={log}"]
-    with subprocess.Popen(words, stderr=subprocess.PIPE) as helper:
-        wait_until(lambda: point.exists() or helper.poll() is not None, "the mount point")
-        helper.send_signal(signal.SIGINT)
-        _, said = helper.communicate(timeout=60)
+    """While it waits for another process to release the catalogs; it leaves and says nothing."""
+    point, catalogs = tmp_path / "made", Path(os.environ["XDG_CACHE_HOME"]) / "zsofs"
+    catalogs.mkdir(exist_ok=True)
+    words = [f"{machine.helpers}/mount.zsofs", str(library), str(point)]
+    with opened(catalogs) as fd:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        with subprocess.Popen(words, stderr=subprocess.PIPE) as helper:
+            wait_until(lambda: point.exists() or helper.poll() is not None, "the mount point")
+            helper.send_signal(signal.SIGINT)
+            _, said = helper.communicate(timeout=60)
     assert (helper.returncode, said, point.exists()) == (8, b"", False)
 
 

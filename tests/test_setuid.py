@@ -378,7 +378,7 @@ def test_that_user_does_not_choose_where_root_mounts(library: Path, tmp_path: Pa
         assert (done.returncode, done.stderr) == (
             4,
             f"zsofs: the mount point {home}/{point} is reached by the symlink {home}/{link}, which"
-            " is not root's, who mounts; give the path that it leads to\n",
+            " does not belong to root; give the path that it leads to\n",
         )
     assert not (tmp_path / "new").exists()
     (tmp_path / "link").symlink_to(home)

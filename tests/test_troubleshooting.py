@@ -37,6 +37,7 @@ REPORTS = {
     "classify._text": "names of kinds of files",
     "classify.classify": "names of kinds of files",
     "cli._mount": "what went well",
+    "cli._mount_in_background": "what went well",
     "cli._say_mounted": "what went well",
     "counters.Counters": "the report that SIGUSR1 asks for",
     "demo": "the sample disc",

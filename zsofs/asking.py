@@ -30,8 +30,8 @@ from zsofs.control import (
     socket_name,
 )
 from zsofs.errors import ControlError
-from zsofs.mountpoint import COMMAND, FILE_SYSTEM_TYPE
-from zsofs.mounts import Mounted, mount_table, mounted_at
+from zsofs.mountpoint import COMMAND
+from zsofs.mounts import FILE_SYSTEM_TYPE, Mounted, mount_table, mounted_at
 from zsofs.names import for_people
 from zsofs.reach import Kinds, answering_kinds, reached
 

@@ -6,21 +6,32 @@ What is heavy to import is imported where it is used, so that ``zsofs --version`
 import argparse
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zsofs import arguments, mount_helper
-from zsofs.errors import FileError, ZsofsError
+from zsofs.errors import (
+    FileError,
+    FuseError,
+    NoProcessError,
+    StartKilledError,
+    SystemFailureError,
+    ZsofsError,
+    reason,
+)
 from zsofs.printing import open_streams, print_nowhere, say
 
 if TYPE_CHECKING:
-    from zsofs.keeper import Held
     from zsofs.notify import Notifier
+    from zsofs.own_mount import ServedMount
     from zsofs.packing import Packing
     from zsofs.privileges import Account
+    from zsofs.reach import Identity
     from zsofs.settings import MountSettings
 
 
@@ -38,8 +49,8 @@ def main(words: Sequence[str] | None = None) -> int:
         "verify": _verify,
         "service": _service,
     }
-    open_streams()
     try:
+        open_streams()
         if words is None and mount_helper.is_called(sys.argv[0]):
             return mount_helper.run(sys.argv[1:], _mount)
         try:
@@ -55,51 +66,92 @@ def main(words: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         print_nowhere(sys.stdout)  # whoever read what was printed has read enough
         return 0
+    except OSError as error:
+        return _failed(SystemFailureError(error))
 
 
 def _mount(options: argparse.Namespace) -> int:
-    from zsofs import daemon, log, mountpoint, notify, privileges
+    from zsofs import limits, log, mountpoint, notify, privileges
 
+    limits.raise_open_files()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would hide how children have ended
     notifier = notify.from_environment()
     who = None if options.setuid is None else privileges.account(options.setuid)
-    *source_paths, point = options.paths or [_demo_mount_point()]
+    options.paths = options.paths or [_demo_mount_point()]
+    *source_paths, path = options.paths
     with privileges.acting_as(who):
         source = _check_source(source_paths, options)
     mountpoint.check_fuse(options.allow_other)
     log.to_terminal(_level(options))
-    prepared, made = mountpoint.prepare_mount_point(
-        point, source, os.geteuid() if who is None else who.user
-    )
-    privileges.make_folders(who)
-    try:
-        with privileges.acting_as(who):
-            _log_to_file(options, prepared)
-    except BaseException:
+    with ExitStack() as undo:
+        point, made = mountpoint.prepare_mount_point(
+            path, source, os.geteuid() if who is None else who.user
+        )
         if made:
-            _remove_folder(prepared)
-        raise
+            undo.callback(_remove_folder, point, made)
+        privileges.make_folders(who)
+        with privileges.acting_as(who):
+            _log_to_file(options, point)
 
-    def run(ready: Callable[[], None]) -> int:
-        with ExitStack() as undo:
-            if made:
-                undo.callback(_remove_folder, prepared)
-            settings = _settings(options, source or _demo_source(undo), prepared)
-            if who is None:
-                return _loaded(settings, ready, notifier)(None)
-            return _serve_as(who, settings, ready, notifier, background=not options.foreground)
+        def serve(ready: Callable[[], None]) -> int:
+            with undo.pop_all() as rest:
+                settings = _settings(options, source or _demo_source(rest), point)
+                load = partial(_loaded, settings, ready, notifier)
+                return _serve(who, settings, load, background=not options.foreground)
 
-    def say(end: str) -> None:
-        if options.announce and not options.quiet:
-            _say_mounted(options, point, end)
+        if not options.foreground:
+            return _mount_in_background(options, point, serve, undo)
+        return _reported(lambda: serve(lambda: _say_mounted(options, "end it with Ctrl-C")))
 
-    if options.foreground:
-        return run(lambda: say("end it with Ctrl-C"))
-    code = daemon.start(run)
-    if code == 0:
-        with suppress(PermissionError):  # only another user may, whom it was mounted for
-            os.stat(prepared)  # answered by the daemon: the mount can be used
-        say(f"end it with: {mountpoint.COMMAND} umount {shlex.quote(point)}")
-    return code
+
+def _mount_in_background(
+    options: argparse.Namespace,
+    point: bytes,
+    serve: Callable[[Callable[[], None]], int],
+    undo: ExitStack,
+) -> int:
+    """Have a daemon serve the mount, and wait until it can be used."""
+    from zsofs import daemon
+    from zsofs.mountpoint import COMMAND, clear_dead_mount
+
+    path = options.paths[-1]
+    try:
+        code = daemon.start(lambda ready: _reported(lambda: serve(ready)))
+    except OSError as error:
+        raise NoProcessError(path, error) from None
+    if code < 0:
+        with suppress(ZsofsError):
+            clear_dead_mount(path, point)
+        raise StartKilledError(path, -code)
+    undo.pop_all()  # the daemon has done it, or will
+    if code:
+        return code
+    try:
+        os.stat(point)  # answered by the daemon: the mount can be used
+    except PermissionError:
+        pass  # only another user may, whom it was mounted for
+    except OSError as error:
+        raise FuseError(
+            f"the mount at {path} ended as soon as it was made: {reason(error)};"
+            " its log may say why"
+        ) from None
+    _say_mounted(options, f"end it with: {COMMAND} umount {shlex.quote(path)}")
+    return 0
+
+
+def _serve(
+    who: "Account | None",
+    settings: "MountSettings",
+    load: "Callable[[], Callable[[ServedMount | None], int]]",
+    *,
+    background: bool,
+) -> int:
+    """Serve until the mount ends; as another user while this process stays to unmount it."""
+    if who is None:
+        return load()(None)
+    from zsofs.keeper import keep
+
+    return keep(who, settings, load, background=background)
 
 
 def _check_source(paths: Sequence[str], options: argparse.Namespace) -> bytes | None:
@@ -173,44 +225,36 @@ def _settings(options: argparse.Namespace, source: bytes, point: bytes) -> "Moun
     )
 
 
-def _serve_as(
-    who: "Account",
-    settings: "MountSettings",
-    ready: Callable[[], None],
-    notifier: "Notifier",
-    *,
-    background: bool,
-) -> int:
-    """Serve as another user until the mount ends, while this process stays to unmount it."""
-    from zsofs.keeper import keep
-
-    try:
-        return keep(
-            who, settings, lambda: _loaded(settings, ready, notifier), background=background
-        )
-    except ZsofsError as error:
-        return _failed(error)
-
-
 def _loaded(
     settings: "MountSettings", ready: Callable[[], None], notifier: "Notifier"
-) -> "Callable[[Held | None], int]":
+) -> "Callable[[ServedMount | None], int]":
     """What serves until the mount ends, with all modules that it needs."""
-    import logging
-
     from zsofs.mount import serve
 
-    def run(held: "Held | None") -> int:
+    def run(mount: "ServedMount | None") -> int:
         try:
-            serve(settings, ready, notifier, held)
-        except ZsofsError as error:
-            return _failed(error)
-        except Exception:
-            logging.getLogger(__name__).exception("a bug in zsofs: the mount has ended")
-            return 1
+            serve(settings, ready, notifier, mount)
+        except OSError as error:
+            point = os.fsdecode(settings.mount_point)
+            raise FuseError(f"the mount at {point} failed: {reason(error)}") from None
         return 0
 
-    return run
+    return lambda mount: _reported(lambda: run(mount))
+
+
+def _reported(run: Callable[[], int]) -> int:
+    """Run this; returns its exit code, or that of an error, which is printed in one line."""
+    from zsofs import log
+
+    try:
+        return run()
+    except ZsofsError as error:
+        return _failed(error)
+    except OSError as error:
+        return _failed(SystemFailureError(error))
+    except Exception as error:  # noqa: BLE001 - nothing above us could report it
+        log.complain_of_bug(error)
+        return 1
 
 
 def _failed(error: ZsofsError) -> int:
@@ -220,12 +264,17 @@ def _failed(error: ZsofsError) -> int:
     return error.exit_code
 
 
-def _remove_folder(path: bytes) -> None:
+def _remove_folder(path: bytes, made: "Identity") -> None:
+    from zsofs.reach import remove_directory
+
     with suppress(OSError):
-        os.rmdir(path)
+        remove_directory(path, made)
 
 
-def _say_mounted(options: argparse.Namespace, point: str, end: str) -> None:
+def _say_mounted(options: argparse.Namespace, end: str) -> None:
+    if options.quiet or not options.announce:
+        return
+    point = options.paths[-1]
     what = "the sample disc" if options.demo else options.paths[0]
     text = f"{what} is mounted at {point}; {end}"
     if options.demo:

@@ -17,6 +17,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from zsofs.xdg import base_directory
+
 MAX_REQUEST = 1 << 16
 """The longest request, in bytes, with its end of line."""
 
@@ -82,13 +84,14 @@ def _owner(path: Path) -> int | None:
 
 def state_folders(user: int) -> list[Path]:
     """The folder on a disk where a user's logs lie, and sockets if nowhere else; or none."""
-    state = Path(os.environ.get("XDG_STATE_HOME", "")) if user == os.geteuid() else Path()
-    if not state.is_absolute():
-        home = os.environ.get("HOME", "") if user == os.geteuid() else ""
+    if user == os.geteuid():
+        state = base_directory("XDG_STATE_HOME", ".local/state")
+    else:
+        home = ""
         with suppress(KeyError):
-            home = home or pwd.getpwuid(user).pw_dir
-        state = Path(home) / ".local" / "state"
-    return [state / "zsofs"] if state.is_absolute() else []
+            home = pwd.getpwuid(user).pw_dir
+        state = Path(home) / ".local" / "state" if os.path.isabs(home) else None
+    return [state / "zsofs"] if state is not None else []
 
 
 @contextmanager

@@ -5,11 +5,14 @@ the event loop and the interpreter's lock, longer in all than decoding 128 KiB.
 """
 
 import errno
+import logging
 import os
 
 import trio
 
 from zsofs._blocks import Crew, Job
+
+log = logging.getLogger(__name__)
 
 _PATIENCE_NS = 300_000
 """How long the event loop itself waits for a read from a disk that has been answering at once (one
@@ -17,6 +20,9 @@ that only cannot promise to, such as NFS or FUSE, with the bytes in memory). Goi
 instead costs as much as the read; with this, random 4 and 32 KiB reads through overlayfs took 0.11
 and 0.15 ms in all. A disk that takes longer is not waited for again until it has answered within
 that time."""
+
+_PAUSE_SECONDS = 0.05
+"""How long the listener waits after it failed, before it looks for finished jobs all the same."""
 
 
 class _Disk:
@@ -72,14 +78,29 @@ class Crews:
         disk.prompt = job.source_ns + job.decode_ns < _PATIENCE_NS
 
     async def _listen(self) -> None:
+        """Give finished jobs back to their tasks until cancelled.
+
+        A failure must not leave here: it would end trio, and with it the mount; and a listener that
+        ends leaves every reader waiting.
+        """
         try:
             while True:
-                await trio.lowlevel.wait_readable(self._bell)
-                os.eventfd_read(self._bell)
+                try:
+                    await trio.lowlevel.wait_readable(self._bell)
+                    os.eventfd_read(self._bell)
+                except Exception:
+                    log.exception("a bug in zsofs: finished reads are looked for without a signal")
+                    await trio.sleep(_PAUSE_SECONDS)
                 for disk in self._disks.values():
-                    for job in disk.crew.finished():
-                        task = self._waiting.pop(job, None)
-                        if task is not None:  # else nobody wants it any more
-                            trio.lowlevel.reschedule(task)
+                    self._give_back(disk)
         finally:
             self._has_ears = False
+
+    def _give_back(self, disk: _Disk) -> None:
+        try:
+            for job in disk.crew.finished():
+                task = self._waiting.pop(job, None)
+                if task is not None:  # else nobody wants it any more
+                    trio.lowlevel.reschedule(task)
+        except Exception:
+            log.exception("a bug in zsofs: finished reads could not be given back")

@@ -2,11 +2,12 @@
 
 import os
 import signal
-import traceback
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 _READY = b"r"
+_NEVER_READY = 1
+_INTERRUPTED = 130
 
 
 def start(run: Callable[[Callable[[], None]], int]) -> int:
@@ -14,13 +15,22 @@ def start(run: Callable[[Callable[[], None]], int]) -> int:
 
     Args:
         run: gets a function to call when it is ready, after which its standard streams are gone;
-            returns an exit code. Until then it may write to them.
+            returns an exit code, and raises nothing. Until then it may write to them.
 
     Returns:
-        0 as soon as the child is ready, else its exit code.
+        0 as soon as the child is ready, else its exit code, which is the negative number of a
+        signal that ended it.
+
+    Raises:
+        OSError: no child can be started.
     """
     read_end, write_end = os.pipe()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError:
+        os.close(read_end)
+        os.close(write_end)
+        raise
     if child == 0:
         os.close(read_end)
         os._exit(_run_child(run, write_end))
@@ -36,7 +46,7 @@ def start(run: Callable[[Callable[[], None]], int]) -> int:
     if said == _READY:
         return 0
     _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
+    return os.waitstatus_to_exitcode(status) or _NEVER_READY
 
 
 def leave_terminal() -> None:
@@ -68,6 +78,5 @@ def _run_child(run: Callable[[Callable[[], None]], int], write_end: int) -> int:
 
     try:
         return run(ready)
-    except BaseException:  # noqa: BLE001 - nothing above us could report it
-        traceback.print_exc()
-        return 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED

@@ -5,6 +5,8 @@ This module is the one table of both: ``errno`` is what a program that reads the
 """
 
 import errno as _errno
+import os
+import signal
 
 
 class ZsofsError(Exception):
@@ -17,6 +19,16 @@ class ZsofsError(Exception):
 def reason(error: Exception) -> str:
     """Why something failed, without number and path: for a sentence that names the path itself."""
     return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+class SystemFailureError(ZsofsError):
+    """A system call failed where nothing but a bug, or an exhausted system, makes it fail."""
+
+    def __init__(self, error: OSError) -> None:
+        where = f" ({os.fsdecode(error.filename)})" if error.filename else ""
+        super().__init__(
+            f"a system call failed unexpectedly: {reason(error)}{where}; please report it"
+        )
 
 
 class UsageError(ZsofsError):
@@ -53,6 +65,27 @@ class FuseError(ZsofsError):
     """The system does not let us mount: no FUSE, no right to it, or the mount call failed."""
 
     exit_code = 5
+
+
+class NoProcessError(FuseError):
+    """The process that is to serve a mount cannot be started."""
+
+    def __init__(self, mount_point: str, error: OSError) -> None:
+        super().__init__(
+            f"the mount at {mount_point} failed: no process can be started: {reason(error)};"
+            " see the limit of processes with: ulimit -u"
+        )
+
+
+class StartKilledError(FuseError):
+    """A signal has ended the daemon before its mount could be used."""
+
+    def __init__(self, mount_point: str, number: int) -> None:
+        super().__init__(
+            f"the mount at {mount_point} failed: the daemon was ended by"
+            f" {signal.Signals(number).name} while it started; if nobody sent that signal, see the"
+            " kernel's log with: dmesg"
+        )
 
 
 class UnmountError(ZsofsError):

@@ -5,25 +5,28 @@ a user, is a set-user-id program, of which no_new_privs makes a plain one. So th
 started stays root's, holds nothing of the mount, reads nothing but single letters from its child,
 and can do for it just what they stand for: detach this mount, raise its limits. It passes signals
 on, and ends when the daemon does, with its exit code.
+
+Whatever it does is done to the mount that it made, as fuse_kernel.py identifies it: the other user
+may own directories above the mount point, and choose what is found at that path.
 """
 
 import os
 import select
 import signal
 import socket
+import threading
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import NoReturn
 
 from zsofs import fuse_kernel, log, privileges
 from zsofs.daemon import end_undisturbed, leave_terminal
-from zsofs.errors import FuseError, ZsofsError
+from zsofs.errors import FuseError, NoProcessError, StartKilledError, ZsofsError, reason
 from zsofs.mountpoint import is_dead
+from zsofs.mounts import Mounted
+from zsofs.own_mount import mount_as_root
 from zsofs.privileges import Account
-from zsofs.reach import reached
 from zsofs.settings import MountSettings
 
 _READY = b"r"
@@ -39,15 +42,21 @@ _DETACH_SECONDS = 8.0
 for it to be detached, and the service manager kills both (TimeoutStopSec= in the unit)."""
 
 
+_UNMOUNT_SECONDS = 2.0
+"""How long detaching may take. It does not wait for the mount itself, but a directory above it may
+lie on a file system of the other user's, which need not answer."""
+
+
 class Held:
-    """A mount that was made already, as its daemon sees it.
+    """A mount that was made already, as its daemon sees it (own_mount.ServedMount).
 
     Attributes:
         fd: of /dev/fuse.
     """
 
-    def __init__(self, fd: int, keeper: socket.socket) -> None:
+    def __init__(self, fd: int, mounted: Mounted, keeper: socket.socket) -> None:
         self.fd = fd
+        self._mounted = mounted
         self._keeper = keeper
         keeper.settimeout(_ANSWER_SECONDS)
 
@@ -57,11 +66,17 @@ class Held:
 
     def detach(self) -> None:
         """Have the mount taken from its place; who has something open in it keeps it."""
-        self._ask(_DETACH)
+        if fuse_kernel.is_connected(self.fd):
+            self._ask(_DETACH)
 
     def raise_limits(self) -> None:
         """Have the kernel's limits for it raised."""
         self._ask(_RAISE)
+
+    def abort(self) -> None:
+        """Have the kernel fail all requests that wait for an answer; that user may do so."""
+        if fuse_kernel.is_connected(self.fd):
+            fuse_kernel.abort(self._mounted)
 
     def _ask(self, word: bytes) -> None:
         with suppress(OSError):  # a keeper that was killed leaves the mount to us, and to root
@@ -93,34 +108,32 @@ def keep(
     Raises:
         FuseError: the mount could not be made.
     """
-    point = settings.mount_point
-    here, there = socket.socketpair()
-    # From before the mount exists, so that no signal ends us between it and its end.
-    woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    point = os.fsdecode(settings.mount_point)
+    try:
+        here, there = socket.socketpair()
+        # From before the mount exists, so that no signal ends us between it and its end.
+        woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise FuseError(f"the mount at {point} failed: {reason(error)}") from None
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     for number in (*_PASSED_ON, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
+    fd, mounted = mount_as_root(settings, user=who.user, group=who.group)
     try:
-        # By a descriptor: *who* may own a folder above, and change what it is the path of.
-        with reached(Path(os.fsdecode(point)), None) as place:
-            fd = fuse_kernel.mount(
-                settings.source,
-                b"/proc/self/fd/%d" % place,
-                user=who.user,
-                group=who.group,
-                writable=settings.writable,
-                allow_other=settings.allow_other,
-            )
+        child = os.fork()
     except OSError as error:
-        raise FuseError(f"the mount at {os.fsdecode(point)} failed: {error.strerror}") from None
-    child = os.fork()
+        os.close(fd)
+        with suppress(OSError):
+            fuse_kernel.detach(mounted)
+        raise NoProcessError(point, error) from None
     if child == 0:
         here.close()
-        _serve(who, load, Held(fd, there))
+        _serve(who, load, Held(fd, mounted, there))
     there.close()
     os.close(fd)
+    keeper = _Keeper(mounted, settings.read_ahead, child, here, woken, background=background)
     try:
-        return _Keeper(settings, child, here, woken, background=background).run()
+        return keeper.run()
     finally:
         end_undisturbed(_PASSED_ON)
 
@@ -137,8 +150,8 @@ def _serve(who: Account, load: Callable[[], Callable[[Held], int]], held: Held) 
     except ZsofsError as error:
         log.complain(error)
         code = error.exit_code
-    except Exception:  # noqa: BLE001 - nothing above us could report it
-        traceback.print_exc()
+    except Exception as error:  # noqa: BLE001 - nothing above us could report it
+        log.complain_of_bug(error)
     finally:
         os._exit(code)
 
@@ -148,14 +161,16 @@ class _Keeper:
 
     def __init__(
         self,
-        settings: MountSettings,
+        mounted: Mounted,
+        read_ahead: int,
         child: int,
         peer: socket.socket,
         woken: int,
         *,
         background: bool,
     ) -> None:
-        self._settings = settings
+        self._mounted = mounted
+        self._read_ahead = read_ahead
         self._child = child
         self._peer = peer
         self._woken = woken
@@ -192,20 +207,32 @@ class _Keeper:
         if word == _READY and not self._is_ready:
             self._is_ready = True
             if self._background:
-                leave_terminal()
+                with suppress(OSError):
+                    leave_terminal()
         elif word == _DETACH:
             self._detach()
         elif word == _RAISE:
-            fuse_kernel.raise_limits(self._settings.mount_point, self._settings.read_ahead)
+            fuse_kernel.raise_limits(self._mounted, self._read_ahead)
         with suppress(OSError):
             self._peer.send(word)
         return bool(word)
 
     def _detach(self) -> None:
-        if not self._is_detached:  # another mount may be there the next time
-            self._is_detached = True
+        if self._is_detached:  # another mount may have its number the next time
+            return
+        self._is_detached = True
+
+        def detach() -> None:
             with suppress(OSError):
-                fuse_kernel.detach(self._settings.mount_point)
+                fuse_kernel.detach(self._mounted)
+
+        detaching = threading.Thread(target=detach, daemon=True)
+        try:
+            detaching.start()
+        except RuntimeError:  # the system gives no thread
+            detach()
+        else:
+            detaching.join(_UNMOUNT_SECONDS)
 
     def _pass_on(self, numbers: bytes) -> None:
         for number in numbers:
@@ -217,7 +244,11 @@ class _Keeper:
                     os.kill(self._child, number)
 
     def _end(self, code: int) -> int:
-        if code == 0 or self._is_ending or not self._is_ready:
+        if not self._is_ready:  # nobody else knows of this mount yet
+            self._detach()
+            if code < 0 and not self._is_ending:
+                raise StartKilledError(os.fsdecode(self._mounted.path), -code)
+        elif code == 0 or self._is_ending:
             self._detach_what_is_left()
         if code < 0 and self._is_ending:
             return 0  # it was told to end before it could do so in order
@@ -225,5 +256,5 @@ class _Keeper:
 
     def _detach_what_is_left(self) -> None:
         """Detach the mount, unless somebody took it down and put another there."""
-        if is_dead(self._settings.mount_point):
+        if is_dead(self._mounted):
             self._detach()

@@ -7,14 +7,16 @@ import logging
 import os
 import sys
 import time
+import traceback
 import zlib
 from collections import OrderedDict
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TextIO
 
 from zsofs import printing
 from zsofs.control import runtime_folders, state_folders
+from zsofs.errors import ZsofsError
+from zsofs.log_file import LogFile
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +26,6 @@ REPORT = 45
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _REMEMBERED = 4096
 _SILENT_SECONDS = 3600.0
-_LOG_SIZE = 1 << 20
 
 
 class _Once(logging.Filter):
@@ -76,6 +77,15 @@ def complain(error: Exception) -> None:
     printing.complain("\n".join(mark + line for line in f"zsofs: {error}".split("\n")))
 
 
+def complain_of_bug(error: Exception) -> None:
+    """Print in one line that a bug has ended the command; the log has the traceback."""
+    log.error("a bug in zsofs: the mount has ended", exc_info=error)
+    what = "".join(traceback.format_exception_only(error)).strip().replace("\n", " ")
+    complain(
+        ZsofsError(f"a bug in zsofs has ended the mount: {what}; please report it, with its log")
+    )
+
+
 def to_terminal(level: int) -> None:
     """Log to standard error; where that leads to the journal, with the priority of each line."""
     handler = logging.StreamHandler(sys.stderr)
@@ -121,10 +131,7 @@ def to_default_file(mount_point: bytes, level: int) -> None:
 
 
 def _file_handler(path: Path) -> logging.Handler:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = RotatingFileHandler(
-        path, maxBytes=_LOG_SIZE, backupCount=1, errors="backslashreplace"
-    )
+    handler = LogFile(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s: %(message)s"))
     return handler
 

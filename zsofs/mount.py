@@ -2,10 +2,9 @@
 
 import logging
 import os
-import resource
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 
 import pyfuse3
@@ -17,12 +16,9 @@ from zsofs.background import in_background
 from zsofs.catalog import Catalog, default_catalog_file
 from zsofs.daemon import end_undisturbed
 from zsofs.errors import FuseError
-from zsofs.fs import Operations
-from zsofs.fuse_kernel import abort, raise_limits
-from zsofs.keeper import Held
 from zsofs.log import REPORT
-from zsofs.mountpoint import unmount
 from zsofs.notify import Notifier
+from zsofs.own_mount import OwnMount, ServedMount
 from zsofs.server import Server
 from zsofs.settings import MountSettings
 from zsofs.source import SourceTree
@@ -35,15 +31,12 @@ _REPORT_SIGNAL = signal.SIGUSR1
 _RELOAD_SIGNAL = signal.SIGHUP
 _SIGNALS = (*_END_SIGNALS, _REPORT_SIGNAL, _RELOAD_SIGNAL)
 
-_MOST_SAID = 1 << 16
-"""Bytes of what libfuse says when it cannot mount: all that a pipe holds."""
-
 
 def serve(
     settings: MountSettings,
     ready: Callable[[], None],
     notifier: Notifier,
-    held: Held | None = None,
+    held: ServedMount | None = None,
 ) -> None:
     """Mount and answer requests until unmounted or told to end by SIGTERM or SIGINT.
 
@@ -57,7 +50,6 @@ def serve(
         FuseError: the mount could not be made.
         OSError: the source could not be opened.
     """
-    _raise_descriptor_limit()
     start_helpers()
     tree = SourceTree(settings.source)
     file = default_catalog_file(tree.path) if settings.remember else None
@@ -77,7 +69,7 @@ async def _run(
     settings: MountSettings,
     ready: Callable[[], None],
     supervision: Supervision,
-    held: Held | None,
+    held: ServedMount | None,
 ) -> None:
     # From before the mount exists, a signal asks for an orderly end; those that come when it is
     # under way already change nothing.
@@ -87,17 +79,26 @@ async def _run(
     with trio.open_signal_receiver(*_SIGNALS) as received:
         for missed in early:
             signal.raise_signal(missed)
-        _mount(server.operations, settings, held)
-        with ControlSocket(settings.mount_point, server.answer) as control:
+        mount = held or OwnMount(settings)
+        with ExitStack() as stack:
             try:
+                _attach(server, mount)
+                control = ControlSocket(settings.mount_point, server.answer)
+                stack.enter_context(control)
                 ready()
+                mount.ready()
             except BaseException:
-                pyfuse3.close()
+                mount.detach()
                 raise
-            if held is not None:
-                held.ready()
-            life = _Life(server, settings, supervision, held)
-            await _serve(life, control, received)
+            await _serve(_Life(server, settings, supervision, mount), control, received)
+
+
+def _attach(server: Server, mount: ServedMount) -> None:
+    """Have pyfuse3 serve a mount that was made already."""
+    try:
+        pyfuse3.init(server.operations, f"/dev/fd/{mount.fd}", set())
+    except RuntimeError as error:
+        raise FuseError(f"libfuse cannot serve the mount: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +108,11 @@ class _Life:
     server: Server
     settings: MountSettings
     supervision: Supervision
-    held: Held | None
+    mount: ServedMount
 
 
 async def _serve(life: _Life, control: ControlSocket, signals: AsyncIterator[int]) -> None:
-    server, settings = life.server, life.settings
+    server = life.server
     had_terminal = _has_terminal()
     try:
         async with trio.open_nursery() as nursery:
@@ -128,12 +129,12 @@ async def _serve(life: _Life, control: ControlSocket, signals: AsyncIterator[int
         if server.end():
             pyfuse3.close(unmount=False)
         raise
-    if server.end():
+    is_free = server.end()
+    life.mount.detach()
+    if is_free:
         pyfuse3.close()
     else:  # a thread is in the kernel with the session in its hands, waiting for an answer of ours
-        abort(settings.mount_point)
-        if life.held is None:
-            unmount(os.fsdecode(settings.mount_point), lazy=True)
+        life.mount.abort()
 
 
 async def _obey_signals(
@@ -149,10 +150,17 @@ async def _obey_signals(
         else:
             log.info("ending on %s", signal.Signals(number).name)
             life.supervision.stop()
-            if life.held is not None:  # nobody comes in any more, and who is in may finish a read
-                await trio.to_thread.run_sync(life.held.detach)
+            # No new reader comes in, and those that are in may finish a read.
+            await _detach(life.mount)
             await server.drain()
             nursery.cancel_scope.cancel()
+
+
+async def _detach(mount: ServedMount) -> None:
+    try:
+        await trio.to_thread.run_sync(mount.detach)
+    except RuntimeError:  # the system gives no thread
+        mount.detach()
 
 
 def _has_terminal() -> bool:
@@ -163,85 +171,9 @@ def _has_terminal() -> bool:
         return False
 
 
-def _raise_descriptor_limit() -> None:
-    """Allow as many open files as the system lets us: each disc that is open takes one."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _mount(operations: Operations, settings: MountSettings, held: Held | None) -> None:
-    point = os.fsdecode(settings.mount_point)
-    options = {
-        "rw" if settings.writable else "ro",
-        "nodev",
-        "nosuid",
-        "default_permissions",
-        "subtype=zsofs",
-        _source_option(settings.source),
-    }
-    if settings.allow_other:
-        options.add("allow_other")
-    with _caught_stderr() as said:
-        try:
-            if held is None:
-                pyfuse3.init(operations, point, options)
-            else:  # libfuse knows such a path for a mount that was made already
-                pyfuse3.init(operations, f"/dev/fd/{held.fd}", set())
-        except RuntimeError:
-            problem = said().strip().replace("\n", "; ") or "no reason given"
-        else:
-            return
-    raise FuseError(f"the mount at {point} failed: {problem}")
-
-
-class _AnyBytes(str):
-    """An option that pyfuse3, which takes each in ASCII, gets in the bytes that it stands for."""
-
-    __slots__ = ()
-
-    def encode(self, encoding: str = "", errors: str = "") -> bytes:
-        del encoding, errors
-        return os.fsencode(str(self))
-
-
-def _source_option(path: bytes) -> str:
-    """What the table of mounts shows as the source: mount(8) knows our line of fstab by it."""
-    # libfuse splits options at commas.
-    return _AnyBytes("fsname=" + os.fsdecode(path).replace("\\", "\\\\").replace(",", "\\,"))
-
-
-@contextmanager
-def _caught_stderr() -> Iterator[Callable[[], str]]:
-    """Collect what C code writes to descriptor 2: libfuse gives its reasons nowhere else.
-
-    In a pipe, for each disk may be full or read-only; what is more than that holds is lost.
-    """
-    read_end, write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    kept = os.dup(2)
-    os.dup2(write_end, 2)
-    os.close(write_end)
-
-    def said() -> str:
-        try:
-            return os.read(read_end, _MOST_SAID).decode(errors="replace")
-        except BlockingIOError:
-            return ""
-
-    try:
-        yield said
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(read_end)
-
-
 async def _raise_limits(life: _Life) -> None:
-    """As root, or by root's keeper, have the kernel's limits raised once it has set its own."""
+    """Have the kernel's limits raised, as far as we may, once it has set its own."""
     point = life.settings.mount_point
     with suppress(OSError):
         await trio.to_thread.run_sync(os.stat, point, abandon_on_cancel=True)
-    if life.held is None:
-        raise_limits(point, life.settings.read_ahead)
-    else:
-        await trio.to_thread.run_sync(life.held.raise_limits, abandon_on_cancel=True)
+    await trio.to_thread.run_sync(life.mount.raise_limits, abandon_on_cancel=True)

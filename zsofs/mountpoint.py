@@ -10,12 +10,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from zsofs import control
-from zsofs.errors import FuseError, MountPointError, SourceError, UnmountError
-from zsofs.mounts import mounted_at
-from zsofs.reach import OthersLinkError, roots_path
+from zsofs import control, fuse_kernel, fusermount
+from zsofs.errors import FuseError, MountPointError, SourceError, UnmountError, reason
+from zsofs.mounts import FILE_SYSTEM_TYPE, Mounted, mounted_at
+from zsofs.reach import Identity, OthersLinkError, make_directory, reached, roots_path
 
-FILE_SYSTEM_TYPE = "fuse.zsofs"
 _ANSWER_SECONDS = 2.0
 _FUSE_DEVICE = "/dev/fuse"
 _FUSE_CONF = Path("/etc/fuse.conf")
@@ -34,7 +33,7 @@ def real_path(path: str) -> bytes:
 
 
 def trusted_path(path: str) -> bytes:
-    """The same for a mount that root makes for another user, who must not choose where to.
+    """The same for what root mounts or unmounts where another user must not choose what that is.
 
     Raises:
         MountPointError: a symlink on the way is another user's, or it leads nowhere.
@@ -44,7 +43,7 @@ def trusted_path(path: str) -> bytes:
     except OthersLinkError as error:
         raise MountPointError(
             f"the mount point {path} is reached by the symlink {os.fsdecode(error.filename)}, which"
-            " is not root's, who mounts; give the path that it leads to"
+            " does not belong to root; give the path that it leads to"
         ) from None
     except OSError as error:
         raise MountPointError(f"the mount point {path} cannot be used: {error.strerror}") from None
@@ -84,7 +83,9 @@ def check_source(path: str, *, writable: bool = False, may_lack: bool = False) -
     return os.path.realpath(os.fsencode(path))
 
 
-def prepare_mount_point(path: str, source: bytes | None, user: int) -> tuple[bytes, bool]:
+def prepare_mount_point(
+    path: str, source: bytes | None, user: int
+) -> tuple[bytes, Identity | None]:
     """Make sure that a mount can go to *path*; a dead zsofs mount there is cleaned up.
 
     Args:
@@ -93,28 +94,28 @@ def prepare_mount_point(path: str, source: bytes | None, user: int) -> tuple[byt
         user: who serves the mount.
 
     Returns:
-        Its real path, and whether the folder had to be made.
+        Its real path, and which directory it is if it had to be made.
 
     Raises:
         MountPointError: what stands in the way.
     """
-    point = real_path(path) if user == os.geteuid() else trusted_path(path)
-    _clear_dead_mount(path, point)
+    point = trusted_path(path) if os.geteuid() == 0 else real_path(path)
+    clear_dead_mount(path, point)
     if source is not None:
         _check_apart(path, point, source)
     _check_free_of_sockets(path, point, user)
+    # By descriptors: another user may own a directory above it, and change what has this path.
     try:
-        os.mkdir(point)
+        return point, make_directory(point)
     except FileExistsError:
         pass
     except OSError as error:
         raise MountPointError(
             f"the mount point {path} does not exist and cannot be made: {error.strerror}"
         ) from None
-    else:
-        return point, True
     try:
-        names = os.listdir(point)
+        with reached(Path(os.fsdecode(point)), None) as place:
+            names = os.listdir(f"/proc/self/fd/{place}/.")
     except NotADirectoryError:
         raise MountPointError(
             f"the mount point {path} is not a folder; give an empty folder, or one that does not"
@@ -131,15 +132,21 @@ def prepare_mount_point(path: str, source: bytes | None, user: int) -> tuple[byt
         raise MountPointError(
             f"the mount point {path} is not yours to write to; give a folder that you own"
         )
-    return point, False
+    return point, None
 
 
-def _clear_dead_mount(path: str, point: bytes) -> None:
+def clear_dead_mount(path: str, point: bytes) -> None:
+    """Take down a dead zsofs mount at a real path, which is called *path* in messages.
+
+    Raises:
+        MountPointError: another FUSE file system is mounted there, or a daemon serves it.
+        UnmountError: it cannot be taken down.
+    """
     mounted = mounted_at(point)
     if mounted is None or not mounted.kind.startswith("fuse"):
         return  # an empty disk, or a container's volume, is as good as an empty folder
     ours = mounted.kind == FILE_SYSTEM_TYPE
-    if not is_dead(point):
+    if not is_dead(mounted):
         command = f"{COMMAND} umount" if ours else "fusermount3 -u"
         raise MountPointError(
             f"{'zsofs' if ours else mounted.kind} is already mounted at {path}; unmount it first"
@@ -150,38 +157,54 @@ def _clear_dead_mount(path: str, point: bytes) -> None:
             f"a dead mount of another kind ({mounted.kind}) is in the way at {path};"
             f" remove it with: fusermount3 -uz {path}"
         )
-    unmount(path, lazy=True)
+    _take_down(path, mounted, lazy=True)
 
 
-def is_dead(point: bytes) -> bool:
-    """Whether the daemon behind a mount has gone; one that does not answer in time has not."""
-    mounted = mounted_at(point)
-    if os.geteuid() == 0 and mounted is not None and mounted.user:
-        return _is_dead_to(mounted.user, point)
+def is_dead(mounted: Mounted) -> bool:
+    """Whether the daemon behind a mount has gone; one that does not answer in time has not.
+
+    A mount that is gone itself is not dead.
+    """
+    try:
+        with fuse_kernel.opened(mounted) as fd:
+            if os.geteuid() == 0 and mounted.user:
+                return _is_dead_to(mounted.user, fd)
+            return _is_dead(os.dup(fd))
+    except OSError:
+        return False
+
+
+def _is_dead(fd: int) -> bool:
+    """The same of the mount that a descriptor leads to, which is closed when there is an answer."""
     found: list[int] = []
 
     def ask() -> None:
         try:
-            os.statvfs(point)  # never answered from the kernel's memory, as stat may be
+            # Never answered from the kernel's memory, as stat may be.
+            os.statvfs(f"/proc/self/fd/{fd}")
         except OSError as error:
             found.append(error.errno or 0)
+        finally:
+            os.close(fd)
 
     asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
+    try:
+        asking.start()
+    except RuntimeError:  # the system gives no thread
+        os.close(fd)
+        return False
     asking.join(_ANSWER_SECONDS)
     return bool(found) and found[0] in (errno.ENOTCONN, errno.ECONNABORTED)
 
 
-def _is_dead_to(user: int, point: bytes) -> bool:
+def _is_dead_to(user: int, fd: int) -> bool:
     """The same where only *user* gets an answer: root does not, without --allow-other.
 
-    Root opens the mount for that user, who need not be able to enter the folder above it. This asks
-    the daemon nothing.
+    Root has opened the mount for that user, who need not be able to enter the folder above it.
+
+    Raises:
+        OSError: no process can be started to ask.
     """
-    try:
-        fd = os.open(point, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return False
     try:
         done = subprocess.run(
             ["stat", "--file-system", "--", f"/proc/self/fd/{fd}"],
@@ -197,8 +220,6 @@ def _is_dead_to(user: int, point: bytes) -> bool:
         )
     except (KeyError, subprocess.TimeoutExpired):
         return False
-    finally:
-        os.close(fd)
     said = os.fsdecode(done.stderr)
     return any(os.strerror(code) in said for code in (errno.ENOTCONN, errno.ECONNABORTED))
 
@@ -281,9 +302,11 @@ def unmount(path: str, *, lazy: bool = False) -> None:
         lazy: detach it at once even if it is in use.
 
     Raises:
+        MountPointError: as root, a symlink of another user is on the way.
         UnmountError: nothing of ours is there, or it is in use.
     """
-    point = real_path(path)
+    # Another user must not choose what root unmounts.
+    point = trusted_path(path) if os.geteuid() == 0 else real_path(path)
     mounted = mounted_at(point)
     if mounted is None:
         raise UnmountError(f"nothing is mounted at {path}; see what is with: {COMMAND} status")
@@ -296,23 +319,37 @@ def unmount(path: str, *, lazy: bool = False) -> None:
             f"the mount at {path} belongs to another user (number {mounted.user}), who can unmount"
             " it, as root can"
         )
+    _take_down(path, mounted, lazy=lazy)
+
+
+def _take_down(path: str, mounted: Mounted, *, lazy: bool) -> None:
+    """Take down just this mount, which is called *path* in messages.
+
+    Raises:
+        UnmountError: it cannot be.
+    """
     if os.geteuid() == 0:
-        command = ["umount", *(["--lazy"] if lazy else [])]
+        problem = _unmount_as_root(mounted, lazy)
     else:
-        command = ["fusermount3", "-u", *(["-z"] if lazy else [])]
-    done = subprocess.run(
-        [*command, "--", point], capture_output=True, check=False, env=os.environ | {"LC_ALL": "C"}
-    )
-    if done.returncode == 0:
+        problem = fusermount.unmount(mounted.path, lazy=lazy)
+    if not problem:
         return
-    said = os.fsdecode(done.stderr.strip())
-    if "busy" in said.lower():
-        users = ", ".join(_users_of(point)) or "some program"
+    if "busy" in problem.lower():
+        users = ", ".join(_users_of(mounted.path)) or "some program"
         raise UnmountError(
             f"{path} is in use by {users}; close it, or detach the mount at once with:"
             f" {COMMAND} umount --lazy {shlex.quote(path)}"
         )
-    raise UnmountError(f"{path} could not be unmounted: {said}")
+    raise UnmountError(f"{path} could not be unmounted: {problem}")
+
+
+def _unmount_as_root(mounted: Mounted, lazy: bool) -> str:
+    """Why a mount cannot be taken down; empty if it was."""
+    try:
+        (fuse_kernel.detach if lazy else fuse_kernel.unmount)(mounted)
+    except OSError as error:
+        return reason(error)
+    return ""
 
 
 def _users_of(point: bytes) -> Iterator[str]:

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+FILE_SYSTEM_TYPE = "fuse.zsofs"
+"""Type of our mounts in the table."""
+
 _TABLE = Path("/proc/self/mountinfo")
 
 _ELSEWHERE = frozenset(

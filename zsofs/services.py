@@ -10,12 +10,13 @@ from pathlib import Path
 
 from zsofs import config, privileges, status
 from zsofs.catalog import catalog_name
-from zsofs.errors import ServiceError, UnmountError, UsageError, reason
+from zsofs.errors import MountPointError, ServiceError, UnmountError, UsageError, reason
 from zsofs.mountpoint import check_source, real_path, trusted_path, unmount
 from zsofs.mounts import Mounted, mount_of, mounted_at
 from zsofs.options import OPTIONS
 from zsofs.printing import say
 from zsofs.privileges import Account
+from zsofs.reach import remove_directory
 from zsofs.store import cache_folder
 from zsofs.systemd_units import Manager, changed_by_others, mount_unit, write
 from zsofs.tables import counted, printable, table
@@ -238,11 +239,11 @@ def _remove(manager: Manager, options: argparse.Namespace) -> int:
     manager.remove(name, [other for other in installed if other != name])
     if "mountpoint" in values:
         point = str(values["mountpoint"])
-        with suppress(UnmountError):  # mostly there is none any more
+        with suppress(UnmountError, MountPointError):  # mostly there is none any more
             unmount(point, lazy=True)
         if file.read_text().startswith(_MADE):
             with suppress(OSError):  # gone already, unless the power was cut once
-                os.rmdir(point)
+                remove_directory(os.fsencode(point))
     _remove_findings(manager, values)
     try:
         file.unlink(missing_ok=True)
@@ -269,10 +270,13 @@ def _remove_findings(manager: Manager, values: dict[str, object]) -> None:
     if folder is None:
         return
     source = os.path.realpath(os.fsencode(str(values["source"])))
-    for path in folder.glob(f"{catalog_name(source)}*"):
+    other = user if isinstance(user, int) and not manager.is_users else 0
+    # That user may have put a symlink in the place of the directory.
+    with privileges.acting_as(privileges.account_of(other) if other else None):
+        for path in folder.glob(f"{catalog_name(source)}*"):
+            with suppress(OSError):
+                path.unlink()
         with suppress(OSError):
-            path.unlink()
-    with suppress(OSError):
-        folder.rmdir()
-    if isinstance(user, int) and user:
-        privileges.remove_folders(user)
+            folder.rmdir()
+    if other:
+        privileges.remove_folders(other)

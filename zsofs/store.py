@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from zsofs.xdg import base_directory
+
 log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 2.0
@@ -46,12 +48,8 @@ class Design:
 
 def cache_folder() -> Path | None:
     """Where zsofs keeps what it can do without; None for a user without a home folder."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        base = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
-    except RuntimeError:
-        return None
-    return base / "zsofs"
+    base = base_directory("XDG_CACHE_HOME", ".cache")
+    return None if base is None else base / "zsofs"
 
 
 def open_store(file: Path, design: Design) -> sqlite3.Connection:
