@@ -1,0 +1,115 @@
+"""A source that stops answering one kind of call: whoever does not need it goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MountMaker
+from tests.mounting import DATA, Mount, drop_pages, names, status_of, unmount, wait_until
+from tests.stopping_source import CALLS, Stop
+from zsofs.mounts import mounted_at
+
+DISC, IMAGE = DATA / "ziso-py.zso", (DATA / "ps2.iso").read_bytes()
+
+
+@dataclass(frozen=True)
+class Disk:
+    """The disk ``slow`` inside the source folder, with a disc, a picture and a link."""
+
+    path: Path
+    stop: Stop
+
+
+@pytest.fixture
+def slow(source: Path, tmp_path: Path) -> Iterator[Disk]:
+    """A source of two discs: one on a disk that is all right, one on the disk in ``slow``."""
+    (source / "good.zso").write_bytes(DISC.read_bytes())
+    content, point = tmp_path / "content", source / "slow"
+    content.mkdir()
+    point.mkdir()
+    (content / "bad.zso").write_bytes(DISC.read_bytes())
+    (content / "cover.jpg").write_bytes(b"picture")
+    (content / "link").symlink_to("cover.jpg")
+    stop = Stop(content)
+    server = subprocess.Popen([sys.executable, "-m", "tests.stopping_source", content, point])
+    try:
+        wait_until(lambda: server.poll() is not None or os.path.ismount(point), "the slow disk")
+        yield Disk(point, stop)
+    finally:
+        stop.end()
+        unmount(point)
+        server.wait(20)
+
+
+def use(path: Path) -> "subprocess.Popen[bytes]":
+    """A program that lists the slow folder, and reads and closes all that is in it."""
+    code = (
+        "import os, sys\n"
+        "folder = sys.argv[1]\n"
+        "for name in os.listdir(folder):\n"
+        "    path = os.path.join(folder, name)\n"
+        "    os.lstat(path)\n"
+        "    with open(path, 'rb') as file:\n"
+        "        os.fstat(file.fileno())\n"
+        "        file.read()\n"
+    )
+    return subprocess.Popen([sys.executable, "-c", code, path], stderr=subprocess.DEVNULL)
+
+
+def takes_part(mount: Mount) -> None:
+    """What has nothing to do with the slow disk, on a thread of the test that must not hang."""
+    assert "good.iso" in names(mount.path)
+    drop_pages(mount.path / "good.iso")
+    assert (mount.path / "good.iso").read_bytes() == IMAGE
+    status_of(mount)
+    assert os.statvfs(mount.path).f_namemax
+
+
+def in_time(act: Callable[[], object], seconds: float = 30.0) -> None:
+    """Fail if *act* does not end: it runs in a process of its own, which may hang for ever."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        with suppress(BaseException):
+            act()
+            code = 0
+        os._exit(code)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            assert os.waitstatus_to_exitcode(status) == 0
+            return
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    raise AssertionError(f"waited {seconds} s in vain")
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_one_kind_of_call_that_stops_stops_nothing_else(
+    slow: Disk, mount: MountMaker, call: str
+) -> None:
+    made = mount(slow.path.parent)
+    made.may_end = True
+    takes_part(made)
+    slow.stop.begin(call)
+    user = use(made.path / "slow")
+    try:
+        wait_until(slow.stop.has_come, f"a call of {call}")
+        in_time(lambda: takes_part(made))
+        in_time(lambda: takes_part(made))
+        made.daemon.send_signal(signal.SIGTERM)
+        wait_until(lambda: mounted_at(os.fsencode(made.path)) is None, "the end of the mount")
+    finally:
+        slow.stop.end()
+        user.kill()
+        user.wait(20)
+    assert made.daemon.wait(30) == 0
