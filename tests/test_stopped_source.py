@@ -1,9 +1,11 @@
-"""A source that stops answering one kind of call: whoever does not need it goes on."""
+"""A source, or a log, that stops answering one kind of call: whoever does not need it goes on."""
 
+import logging
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -13,8 +15,19 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MountMaker
-from tests.mounting import DATA, Mount, drop_pages, names, status_of, unmount, wait_until
+from tests.mounting import (
+    DATA,
+    ZSOFS,
+    Mount,
+    drop_pages,
+    names,
+    opened,
+    status_of,
+    unmount,
+    wait_until,
+)
 from tests.stopping_source import CALLS, Stop
+from zsofs.log_thread import ThreadedHandler
 from zsofs.mounts import mounted_at
 
 DISC, IMAGE = DATA / "ziso-py.zso", (DATA / "ps2.iso").read_bytes()
@@ -113,3 +126,62 @@ def test_one_kind_of_call_that_stops_stops_nothing_else(
         user.kill()
         user.wait(20)
     assert made.daemon.wait(30) == 0
+
+
+@pytest.mark.parametrize("kind", ["terminal", "file"])
+def test_a_log_that_takes_nothing_stops_nothing(source: Path, tmp_path: Path, kind: str) -> None:
+    """As a terminal after Ctrl-S does, or a file on a disk that hangs; here both are full pipes."""
+    (source / "good.zso").write_bytes(DISC.read_bytes())
+    point, fifo = tmp_path / "mnt", tmp_path / "log"
+    os.mkfifo(fifo)
+    with opened(fifo, os.O_RDONLY | os.O_NONBLOCK) as reader, opened(fifo, os.O_WRONLY) as writer:
+        os.set_blocking(writer, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writer, bytes(4096))
+        os.set_blocking(writer, True)
+        words = ["--log-file", str(fifo)] if kind == "file" else []
+        daemon = subprocess.Popen(
+            [*ZSOFS, "mount", "-f", "-v", *words, source, point],
+            stdout=subprocess.DEVNULL,
+            stderr=writer if kind == "terminal" else None,
+        )
+        made = Mount(source, point, daemon, fifo)
+        try:
+            wait_until(lambda: mounted_at(os.fsencode(point)) is not None, "the mount")
+            for _ in range(3):  # each has something to tell
+                in_time(lambda: takes_part(made))
+                daemon.send_signal(signal.SIGUSR1)
+                daemon.send_signal(signal.SIGHUP)
+            daemon.send_signal(signal.SIGTERM)
+            assert daemon.wait(30) == 0
+            assert mounted_at(os.fsencode(point)) is None
+        finally:
+            daemon.kill()
+            daemon.wait(20)
+            unmount(point)
+        while os.read(reader, 1 << 20).strip(b"\0"):
+            pass
+
+
+def test_messages_that_a_slow_log_could_not_take_are_counted() -> None:
+    """And those that it could are written in order, by a thread."""
+    gate, said = threading.Event(), []
+
+    class Slow(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            gate.wait(30)
+            said.append(record.getMessage())
+
+    handler = ThreadedHandler(Slow())
+    for number in range(1200):
+        handler.handle(logging.makeLogRecord({"msg": "message %d", "args": (number,)}))
+    assert said == []
+    gate.set()
+    assert handler.finish()
+    wait_until(lambda: "lost" in said[-1], "the count")
+    count = len(said) - 1
+    assert said[:count] == [f"message {number}" for number in range(count)]
+    assert said[-1].startswith(f"{1200 - count} messages were lost")
+    handler.handle(logging.makeLogRecord({"msg": "at once"}))
+    assert said[-1] == "at once"

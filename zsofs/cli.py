@@ -66,7 +66,7 @@ def _mount(options: argparse.Namespace) -> int:
     with privileges.acting_as(who):
         source = _check_source(source_paths, options)
     mountpoint.check_fuse(options.allow_other)
-    log.to_terminal(_level(options))
+    log.to_terminal(_level(options), threaded=True)
     prepared, made = mountpoint.prepare_mount_point(
         point, source, os.geteuid() if who is None else who.user
     )
@@ -93,12 +93,21 @@ def _mount(options: argparse.Namespace) -> int:
             _say_mounted(options, point, end)
 
     if options.foreground:
-        return run(lambda: say("end it with Ctrl-C"))
+        return _end(run(lambda: say("end it with Ctrl-C")))
     code = daemon.start(run)
     if code == 0:
         with suppress(PermissionError):  # only another user may, whom it was mounted for
             os.stat(prepared)  # answered by the daemon: the mount can be used
         say(f"end it with: {mountpoint.COMMAND} umount {shlex.quote(point)}")
+    return code
+
+
+def _end(code: int) -> int:
+    """Return *code*, or exit with it if the interpreter's own end would wait for a stuck log."""
+    from zsofs import log
+
+    if not log.finish():
+        os._exit(code)
     return code
 
 
@@ -192,6 +201,7 @@ def _loaded(
     """What serves until the mount ends, with all modules that it needs."""
     import logging
 
+    from zsofs.log import finish
     from zsofs.mount import serve
 
     def run(held: "Held | None") -> int:
@@ -202,6 +212,8 @@ def _loaded(
         except Exception:
             logging.getLogger(__name__).exception("a bug in zsofs: the mount has ended")
             return 1
+        finally:
+            finish()
         return 0
 
     return run
