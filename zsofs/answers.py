@@ -29,7 +29,7 @@ from zsofs.control import (
     socket_address,
     socket_name,
 )
-from zsofs.errors import ZsofsError
+from zsofs.errors import ZsofsError, reason
 from zsofs.names import for_people
 
 log = logging.getLogger(__name__)
@@ -187,8 +187,8 @@ class ControlSocket:
         while True:
             try:
                 stream, _ = await listener.accept()
-            except OSError as error:
-                log.warning("a request to this mount could not be taken: %s", error.strerror)
+            except (OSError, MemoryError) as error:
+                log.warning("a request to this mount could not be taken: %s", reason(error))
                 await trio.sleep(_PAUSE_SECONDS)
             else:
                 nursery.start_soon(self._serve_peer, self._admitted(stream))
@@ -260,8 +260,8 @@ class ControlSocket:
         try:
             with trio.move_on_after(_PEER_SECONDS):
                 reply = _encode({"ok": True} | await self._answer(request))
-        except ZsofsError as error:
-            return _failure(str(error))
+        except (ZsofsError, MemoryError) as error:
+            return _failure(reason(error))
         except Exception:
             log.exception("a bug in zsofs: a request to this mount could not be answered")
             return _failure("there is a bug in zsofs; the mount's log says more")

@@ -270,6 +270,10 @@ class Follower:
         except (OSError, ZsofsError) as error:
             folder.failed(error)
             self._went_away(folder, error)
+        except MemoryError as error:
+            folder.failed(error)
+            name = for_people(folder.path) or "the source folder"
+            log.warning("%s: cannot be listed: %s", name, reason(error))
         except Exception as error:
             folder.failed(error)
             log.exception("a bug in zsofs: the look at %s failed", for_people(folder.path))

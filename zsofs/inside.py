@@ -8,7 +8,16 @@ from zsofs.catalog import Finding
 from zsofs.disc import Identity, identify
 from zsofs.errors import BlockError, FormatError, StaleNodeError
 from zsofs.names import NOT_PACKED, is_kept_for_discs, is_packed_name, is_plain_image
-from zsofs.probe import CD_SYNC, Disc, OpenSource, block_reader, geometry_of, looks_like_disc, probe
+from zsofs.probe import (
+    CD_SYNC,
+    Disc,
+    OpenSource,
+    block_reader,
+    geometry_of,
+    looks_like_disc,
+    memory_for,
+    probe,
+)
 
 
 class StillWrittenError(Exception):
@@ -99,9 +108,10 @@ def _plain_bytes(source: OpenSource, disc: Disc) -> Callable[[int, int], bytes]:
             return b""
         first = offset // geometry.block_size
         count = -(-end // geometry.block_size) - first
-        out = bytearray(count * geometry.block_size)
-        reader.read(source.fd, first, count, out)
         begin = offset - first * geometry.block_size
-        return bytes(memoryview(out)[begin : begin + end - offset])
+        with memory_for(source.device, count * geometry.block_size):
+            out = bytearray(count * geometry.block_size)
+            reader.read(source.fd, first, count, out)
+            return bytes(memoryview(out)[begin : begin + end - offset])
 
     return read

@@ -242,8 +242,6 @@ async def _raise_limits(life: _Life) -> None:
     with suppress(OSError):
         await trio.to_thread.run_sync(os.stat, point, abandon_on_cancel=True)
     if life.held is None:
-        await trio.to_thread.run_sync(
-            raise_limits, point, life.settings.read_ahead, abandon_on_cancel=True
-        )
+        raise_limits(point, life.settings.read_ahead)
     else:
         await trio.to_thread.run_sync(life.held.raise_limits, abandon_on_cancel=True)
