@@ -6,8 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from tests.mounting import (
     ZSOFS,
     Mount,
     drop_pages,
+    in_time,
     names,
     opened,
     status_of,
@@ -84,26 +84,6 @@ def takes_part(mount: Mount) -> None:
     assert (mount.path / "good.iso").read_bytes() == IMAGE
     status_of(mount)
     assert os.statvfs(mount.path).f_namemax
-
-
-def in_time(act: Callable[[], object], seconds: float = 30.0) -> None:
-    """Fail if *act* does not end: it runs in a process of its own, which may hang for ever."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        with suppress(BaseException):
-            act()
-            code = 0
-        os._exit(code)
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            assert os.waitstatus_to_exitcode(status) == 0
-            return
-        time.sleep(0.01)
-    os.kill(child, signal.SIGKILL)
-    raise AssertionError(f"waited {seconds} s in vain")
 
 
 @pytest.mark.parametrize("call", CALLS)

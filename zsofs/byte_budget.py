@@ -18,8 +18,7 @@ class ByteBudget:
         self._waiting: deque[tuple[int, trio.Event]] = deque()
 
     def take_now(self, size: int) -> bool:
-        """Take *size* bytes if that takes no waiting; return whether they are taken."""
-        size = min(size, self._limit)
+        """Take *size* bytes, at most the limit, if that takes no waiting; return whether it did."""
         if self._waiting or size > self._left:
             return False
         self._left -= size
@@ -27,9 +26,10 @@ class ByteBudget:
 
     async def take(self, size: int) -> None:
         """Take *size* bytes; waits until others have given back enough of theirs."""
+        size = min(size, self._limit)
         if self.take_now(size):
             return
-        turn = min(size, self._limit), trio.Event()
+        turn = size, trio.Event()
         self._waiting.append(turn)
         try:
             await turn[1].wait()
@@ -43,8 +43,9 @@ class ByteBudget:
 
     def give(self, size: int) -> None:
         """Give back *size* bytes that were taken."""
-        self._left += min(size, self._limit)
-        self._pass_on()
+        self._left = min(self._left + size, self._limit)
+        if self._waiting:
+            self._pass_on()
 
     def _pass_on(self) -> None:
         while self._waiting and self._waiting[0][0] <= self._left:

@@ -127,36 +127,32 @@ class Reads:
         self, content: Content, counters: Counters, offset: int, end: int, whole_end: int
     ) -> memoryview:
         """A read of whole extents up to *whole_end*, with a part of one before or after."""
+        size = end - offset
         budget = self._making.get(content.device)
         if budget is None:
             budget = self._making[content.device] = ByteBudget(_REPLIES)
-        if not budget.take_now(end - offset):
-            await budget.take(end - offset)
+        if not budget.take_now(size):
+            await budget.take(size)
         try:
-            return await self._assemble_now(content, counters, offset, end, whole_end)
+            buffer = self._replies.take(size)
+            reply = memoryview(buffer)[:size]
+            extent_size = content.extent_size
+            begin = offset
+            first, head = divmod(offset, extent_size)
+            if head:
+                extent = await self._extent(content, counters, first)
+                begin = (first + 1) * extent_size
+                reply[: begin - offset] = memoryview(extent)[head:]
+            if whole_end > begin:
+                out = reply[begin - offset : whole_end - offset]
+                await self._fill(content, counters, begin, out)
+            if end > whole_end:
+                extent = await self._extent(content, counters, whole_end // extent_size)
+                reply[whole_end - offset :] = memoryview(extent)[: end - whole_end]
+            self._replies.free_after_reply(buffer)
+            return reply
         finally:
-            budget.give(end - offset)
-
-    async def _assemble_now(
-        self, content: Content, counters: Counters, offset: int, end: int, whole_end: int
-    ) -> memoryview:
-        buffer = self._replies.take(end - offset)
-        reply = memoryview(buffer)[: end - offset]
-        extent_size = content.extent_size
-        begin = offset
-        first, head = divmod(offset, extent_size)
-        if head:
-            extent = await self._extent(content, counters, first)
-            begin = (first + 1) * extent_size
-            reply[: begin - offset] = memoryview(extent)[head:]
-        if whole_end > begin:
-            out = reply[begin - offset : whole_end - offset]
-            await self._fill(content, counters, begin, out)
-        if end > whole_end:
-            extent = await self._extent(content, counters, whole_end // extent_size)
-            reply[whole_end - offset :] = memoryview(extent)[: end - whole_end]
-        self._replies.free_after_reply(buffer)
-        return reply
+            budget.give(size)
 
     async def _extent(self, content: Content, counters: Counters, number: int) -> bytearray:
         offset = number * content.extent_size
