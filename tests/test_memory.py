@@ -6,6 +6,7 @@ import random
 import re
 import resource
 import struct
+import sys
 import threading
 import zlib
 from collections.abc import Iterator
@@ -17,9 +18,11 @@ import trio
 import trio.testing
 
 from tests.conftest import MountMaker
-from tests.mounting import DATA, Mount, in_time, names, status_of
+from tests.mounting import DATA, ZSOFS, Mount, in_time, names, status_of
 from zsofs.byte_budget import ByteBudget
 from zsofs.cache import ExtentCache
+from zsofs.original import original
+from zsofs.stream import chunk_size
 
 MIB = 1 << 20
 BLOCK = 16 * MIB
@@ -86,6 +89,20 @@ def test_32_threads_and_blocks_of_16_mib(
         thread.join()
     assert problems == []
     assert memory_of(made, "VmHWM") - idle <= (cache + 64) * MIB
+
+
+@pytest.mark.parametrize("stored", [BLOCK // 16, 2 * BLOCK], ids=["usual", "hostile"])
+def test_packing_from_blocks_of_16_mib(tmp_path: Path, stored: int) -> None:
+    """Each of them is decoded once, and less than 200 MiB do for it."""
+    large_blocks(tmp_path / "Large.cso", 3, stored)
+    with original(str(tmp_path / "Large.cso")) as image:
+        assert chunk_size(2048, image) == chunk_size(BLOCK, image) == BLOCK
+        assert chunk_size(3 * 2048, image) < MIB
+    words = ["pack", "--no-verify", str(tmp_path / "Large.cso"), "-o", str(tmp_path / "Out.zso")]
+    packing = os.posix_spawn(sys.executable, [*ZSOFS, *words], os.environ)
+    _, status, used = os.wait4(packing, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert used.ru_maxrss << 10 < 200 * MIB
 
 
 @contextmanager
