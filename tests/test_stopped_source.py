@@ -108,7 +108,24 @@ def test_one_kind_of_call_that_stops_stops_nothing_else(
     assert made.daemon.wait(30) == 0
 
 
-@pytest.mark.parametrize("kind", ["terminal", "file"])
+@pytest.mark.usefixtures("as_root", "own_mounts")
+def test_a_mount_that_is_bound_into_its_own_source(source: Path, mount: MountMaker) -> None:
+    """Whoever looks there has the mount wait for its own answers."""
+    (source / "good.zso").write_bytes(DISC.read_bytes())
+    inside = source / "own"
+    inside.mkdir()
+    made = mount(source)
+    takes_part(made)
+    subprocess.run(["mount", "--bind", made.path, inside], check=True)
+    try:
+        in_time(lambda: names(made.path / "own"))
+        in_time((made.path / "own" / "good.iso").read_bytes)
+        in_time(lambda: takes_part(made))
+    finally:
+        subprocess.run(["umount", "-l", inside], check=True)
+
+
+@pytest.mark.parametrize("kind", ["output", "terminal", "file"])
 def test_a_log_that_takes_nothing_stops_nothing(source: Path, tmp_path: Path, kind: str) -> None:
     """As a terminal after Ctrl-S does, or a file on a disk that hangs; here both are full pipes."""
     (source / "good.zso").write_bytes(DISC.read_bytes())
@@ -123,7 +140,7 @@ def test_a_log_that_takes_nothing_stops_nothing(source: Path, tmp_path: Path, ki
         words = ["--log-file", str(fifo)] if kind == "file" else []
         daemon = subprocess.Popen(
             [*ZSOFS, "mount", "-f", "-v", *words, source, point],
-            stdout=subprocess.DEVNULL,
+            stdout=writer if kind == "output" else subprocess.DEVNULL,
             stderr=writer if kind == "terminal" else None,
         )
         made = Mount(source, point, daemon, fifo)

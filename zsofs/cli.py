@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from zsofs import arguments, mount_helper
 from zsofs.errors import FileError, ZsofsError
-from zsofs.printing import open_streams, print_nowhere, say
+from zsofs.printing import is_stuck, mention, open_streams, print_nowhere, say
 
 if TYPE_CHECKING:
     from zsofs.keeper import Held
@@ -103,10 +103,10 @@ def _mount(options: argparse.Namespace) -> int:
 
 
 def _end(code: int) -> int:
-    """Return *code*, or exit with it if the interpreter's own end would wait for a stuck log."""
+    """Return *code*; exit with it if a stuck log or terminal would keep the interpreter."""
     from zsofs import log
 
-    if not log.finish():
+    if not log.finish() or is_stuck():
         os._exit(code)
     return code
 
@@ -238,10 +238,7 @@ def _say_mounted(options: argparse.Namespace, point: str, end: str) -> None:
         from zsofs.demo import WHAT_TO_TRY
 
         text += "\n" + WHAT_TO_TRY.format(point=shlex.quote(point))
-    try:
-        print(text, flush=True)
-    except OSError:  # whoever listened has gone; the mount is there all the same
-        print_nowhere(sys.stdout)
+    mention(text)  # the mount is there, whether or not somebody takes it
 
 
 def _umount(options: argparse.Namespace) -> int:
