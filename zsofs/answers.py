@@ -70,6 +70,7 @@ class _Peer:
     Attributes:
         stream: the connection.
         process: number of the process at its other end.
+        may_ask: whether it is the owner's, or root's.
         scope: ends it.
         has_asked: whether its request has come.
         is_answered: whether its answer is being made, so that others are dropped first.
@@ -77,6 +78,7 @@ class _Peer:
 
     stream: trio.socket.SocketType
     process: int
+    may_ask: bool
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     has_asked: bool = False
     is_answered: bool = False
@@ -194,10 +196,10 @@ class ControlSocket:
                 nursery.start_soon(self._serve_peer, self._admitted(stream))
 
     def _admitted(self, stream: trio.socket.SocketType) -> _Peer:
-        """A new connection, for which another one may have to go; others' users' do not count."""
+        """A new connection, for which one may have to go; those that may not ask do not count."""
         process, user, _ = credentials(stream)
-        peer = _Peer(stream, process)
-        if user in (0, os.geteuid()):
+        peer = _Peer(stream, process, may_ask=user in (0, os.geteuid()))
+        if peer.may_ask:
             if len(self._peers) >= _MAX_PEERS:
                 self._drop_one()
             self._peers.append(peer)
@@ -228,7 +230,7 @@ class ControlSocket:
                 self._peers.remove(peer)
 
     async def _converse(self, peer: _Peer) -> None:
-        if peer in self._peers:
+        if peer.may_ask:
             reply = await self._reply(peer)
         else:
             reply = _failure("this mount belongs to another user, who can ask it, as root can")

@@ -32,6 +32,7 @@ class ThreadedHandler(logging.Handler):
         """
         super().__init__()
         self._handler = handler
+        self._starting = threading.Lock()
         self._reset()
 
     def createLock(self) -> None:
@@ -49,16 +50,14 @@ class ThreadedHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Have *record* written; wait for it, but only for a moment, and not if the log is late."""
-        record.msg, record.args = record.getMessage(), None  # what it is about may change
-        if self._process != os.getpid():  # the first one, or the first one of a child
-            self._reset()
-            self._process = os.getpid()
-            thread = threading.Thread(target=self._write_all, name="log", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # no thread can be had; the next message tries again
-                self._process = 0
-                return
+        try:
+            record.msg, record.args = record.getMessage(), None  # what it is about may change
+        except Exception:  # noqa: BLE001 - as any handler does
+            self.handleError(record)
+            return
+        if not self._has_thread():  # better late than never
+            self._handler.handle(record)
+            return
         with self._changed:
             if len(self._waiting) >= _MAX_WAITING:
                 self._dropped += 1
@@ -68,6 +67,20 @@ class ThreadedHandler(logging.Handler):
             self._changed.notify_all()
             if not self._is_late:
                 self._is_late = not self._wait_written(_PATIENCE_SECONDS)
+
+    def _has_thread(self) -> bool:
+        """Whether there is a thread; it is started by the first message of a process."""
+        if self._process == os.getpid():
+            return True
+        with self._starting:
+            if self._process != os.getpid():
+                self._reset()
+                try:
+                    threading.Thread(target=self._write_all, name="log", daemon=True).start()
+                except RuntimeError:  # the system gives none; the next message tries again
+                    return False
+                self._process = os.getpid()
+        return True
 
     def finish(self) -> bool:
         """Wait until all is written, but not for long; return whether it is."""
