@@ -159,7 +159,7 @@ ERRORS: dict[str, tuple[Callable[[], Exception], int]] = {
     "OSError": (lambda: OSError(errno.EIO, "a fault"), errno.EIO),
     "OSError-EMFILE": (lambda: OSError(errno.EMFILE, "a fault"), errno.EMFILE),
     "OSError-text": (lambda: OSError("a fault"), errno.EIO),
-    "MemoryError": (lambda: MemoryError("a fault"), errno.EIO),
+    "MemoryError": (lambda: MemoryError("a fault"), errno.ENOMEM),
     "KeyError": (lambda: KeyError("a fault"), errno.EIO),
     "RecursionError": (lambda: RecursionError("a fault"), errno.EIO),
     "AssertionError": (lambda: AssertionError("a fault"), errno.EIO),

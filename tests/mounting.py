@@ -2,10 +2,12 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -102,6 +104,29 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = 20.0
             assert condition(), f"waited {seconds} s in vain for {what}"
             return
         time.sleep(0.01)
+
+
+def in_time(act: Callable[[], object], seconds: float = 30.0) -> None:
+    """Fail if *act* does not end: it runs in a process of its own, which may hang for ever."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            act()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            assert os.waitstatus_to_exitcode(status) == 0
+            return
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    raise AssertionError(f"waited {seconds} s in vain")
 
 
 def names(folder: Path) -> list[str]:

@@ -4,6 +4,7 @@ import ctypes
 import json
 import logging
 import os
+import select
 import shutil
 import socket
 import stat
@@ -13,7 +14,7 @@ import threading
 import time
 from array import array
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -343,10 +344,71 @@ def test_slow_peers(runtime: Path, point: bytes, monkeypatch: pytest.MonkeyPatch
             stack.enter_context(peer_of(runtime, point)) for _ in range(answers._MAX_PEERS * 3)
         ]
         for peer in peers:
-            peer.sendall(b'{"command"')
+            with suppress(BrokenPipeError):  # the first of them are dropped already
+                peer.sendall(b'{"command"')
         assert ask(point, "status")["ok"]
-        for peer in peers:
-            assert b"did not come within" in peer.recv(1000)
+        said = [peer.recv(1000) for peer in peers]
+        dropped = len(peers) - answers._MAX_PEERS + 1  # for the one that was answered, too
+        assert all(b"too many others" in one for one in said[:dropped])
+        assert all(b"did not come within" in one for one in said[dropped:])
+
+
+@pytest.mark.parametrize("said", [b"", b'{"comm', b'{"command": "long"}\n'], ids=repr)
+def test_connections_that_stay_do_not_keep_others_waiting(
+    runtime: Path, point: bytes, said: bytes
+) -> None:
+    """They ask nothing, half of something, or do not take the answer; each its own 4 seconds."""
+
+    async def answer(request: dict[str, Any]) -> dict[str, Any]:
+        return {"text": "x" * 1_000_000 if request["command"] == "long" else ""}
+
+    with answering(point, answer), ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(peer_of(runtime, point)).sendall(said)
+        for _ in range(3):
+            assert ask(point, "status") == {"ok": True, "text": ""}
+
+
+def test_the_process_that_has_most_connections_loses_one(runtime: Path, point: bytes) -> None:
+    code = (
+        "import os, socket, sys, time; os.chdir(sys.argv[1])\n"
+        "kept = []\n"
+        "while True:\n"
+        "    kept = kept[-100:] + [socket.socket(socket.AF_UNIX)]\n"
+        "    kept[-1].connect(sys.argv[2])\n"
+        "    if len(kept) == 100: print(flush=True)\n"
+        "    if len(kept) > 100: time.sleep(0.001)\n"
+    )
+    words = [sys.executable, "-c", code, str(runtime / "zsofs"), socket_name(point)]
+    with answering(point), peer_of(runtime, point) as peer:
+        peer.sendall(b'{"command": "sta')
+        with subprocess.Popen(words, stdout=subprocess.PIPE) as other:
+            try:
+                assert other.stdout is not None
+                assert select.select([other.stdout.fileno()], [], [], 20)[0], "100 connections"
+                peer.sendall(b'tus"}\n')
+                assert json.loads(peer.recv(1000))["asked"] == {"command": "status"}
+            finally:
+                other.kill()
+
+
+def test_connections_by_the_thousand_do_not_keep_others_waiting(
+    runtime: Path, point: bytes
+) -> None:
+    """The queue of the kernel is full all the time."""
+    code = (
+        "import os, socket, sys; os.chdir(sys.argv[1])\n"
+        "while True:\n"
+        "    with socket.socket(socket.AF_UNIX) as one: one.connect(sys.argv[2])\n"
+    )
+    words = [sys.executable, "-c", code, str(runtime / "zsofs"), socket_name(point)]
+    with answering(point), ExitStack() as stack:
+        storm = [subprocess.Popen(words) for _ in range(3)]
+        for one in storm:
+            stack.callback(one.wait)
+            stack.callback(one.kill)
+        for _ in range(20):
+            assert ask(point, "status")["ok"]
 
 
 def test_peers_that_do_not_listen(
@@ -381,7 +443,7 @@ def test_answers_that_fail(point: bytes, caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_answers_that_do_not_end(point: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "_PEER_SECONDS", 0.3)
+    monkeypatch.setattr(answers, "_PEER_SECONDS", 0.05)
 
     async def wait(_: dict[str, Any]) -> dict[str, Any]:
         await trio.sleep_forever()

@@ -12,6 +12,8 @@ from tests import writers
 from tests.conftest import MountMaker
 from tests.mounting import DATA, ZSOFS, wait_until
 from tests.packed import zsofs
+from zsofs.formats.geometry import Codec
+from zsofs.original import original
 
 LISTED = """
 import logging, os, sys
@@ -71,6 +73,24 @@ def test_a_listing_reads_three_short_pieces_of_each_disc(discs: Path) -> None:
         assert len(places(reads)) <= 3, (name, reads)
         assert sum(length for _, length in reads) < 128 << 10, (name, reads)
         assert len(reads) <= 6, (name, reads)
+
+
+@pytest.mark.parametrize("names", [[], ["identities"]], ids=["plain", "opl"])
+def test_an_index_without_a_packed_block_is_not_read_whole(source: Path, names: list[str]) -> None:
+    writers.sparse_ziso(source / "huge.zso", 63 << 30, writer="maxcso")
+    (reads,) = reads_of_discs(source, *names).values()
+    assert len(reads) < 100
+    assert sum(length for _, length in reads) < 1 << 20, "its index has 126 MiB"
+
+
+def test_a_packed_block_is_found_far_behind_the_beginning(source: Path) -> None:
+    """Of another codec than the one that is taken where there is none."""
+    image = os.urandom(40 << 20) + bytes(60 << 20)
+    (source / "Late.zso").write_bytes(writers.zstd_ziso(image))
+    with original(str(source / "Late.zso")) as found:
+        assert found.geometry is not None
+        assert found.geometry.codecs == (Codec.ZSTD,)
+        assert found.read(90 << 20, 4096) == bytes(4096)
 
 
 def test_a_seal_is_one_piece_more(source: Path, tmp_path: Path) -> None:

@@ -27,8 +27,21 @@ cdef extern from *:
     #else
     #define malloc_trim(keep)
     #endif
+
+    /* With glibc, give large pieces of memory back to the system when they are freed. By default
+       it keeps pieces of up to 32 MiB for the next one, in each thread, once one was freed. And it
+       reserves 64 MiB of address space for each thread, of which a limit (ulimit -v) has few. */
+    static void zsofs_release_at_once(void)
+    {
+    #ifdef __GLIBC__
+        mallopt(M_MMAP_THRESHOLD, 4 << 20);
+        mallopt(M_TRIM_THRESHOLD, 8 << 20);
+        mallopt(M_ARENA_MAX, 2);
+    #endif
+    }
     """
     void malloc_trim(size_t keep) nogil
+    void zsofs_release_at_once() nogil
 
 cdef extern from "lz4.h":
     int LZ4_decompress_safe(const char *src, char *dst, int size, int capacity) nogil
@@ -117,6 +130,11 @@ def trim() -> None:
         rest = space.next
         _free_space(space)
     malloc_trim(0)
+
+
+def release_at_once() -> None:
+    """From now on give blocks of memory of 4 MiB and more back to the system when freed."""
+    zsofs_release_at_once()
 
 
 cdef uint8_t *grown(uint8_t *memory, size_t *size, size_t wanted) noexcept nogil:

@@ -55,8 +55,14 @@ def rename_new(old, new):
     """
     cdef bytes from_path = fsencode(old)
     cdef bytes to_path = fsencode(new)
-    if zsofs_rename_new(from_path, to_path) != 0:
-        raise OSError(errno, strerror(errno), new)
+    cdef const char *from_at = from_path
+    cdef const char *to_at = to_path
+    cdef int failed = 0
+    with nogil:
+        if zsofs_rename_new(from_at, to_at) != 0:
+            failed = errno  # before another thread of Python's runs
+    if failed:
+        raise OSError(failed, strerror(failed), new)
 
 
 def write_sparse(int fd, data, int64_t offset):

@@ -221,5 +221,8 @@ cdef int64_t check_unchanged(int fd, uint64_t size, int64_t mtime_ns, int64_t re
 
 
 def serves_from_memory(int fd):
-    """Whether reads of this file may use LOOK; asks the file system, which may wait for a disk."""
-    return zsofs_serves_from_memory(fd)
+    """Return whether reads of this file may use LOOK. May wait for a disk; for worker threads."""
+    cdef bint answer
+    with nogil:  # fstatfs is a request to the server of a FUSE or network file system
+        answer = zsofs_serves_from_memory(fd)
+    return answer

@@ -8,8 +8,10 @@ import logging
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,15 +29,19 @@ from zsofs.control import (
     socket_address,
     socket_name,
 )
-from zsofs.errors import ZsofsError
+from zsofs.errors import ZsofsError, reason
 from zsofs.names import for_people
 
 log = logging.getLogger(__name__)
 
 Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
-_MAX_PEERS = 8
-_QUEUE = 32
+_MAX_PEERS = 32
+"""Connections kept at a time; each takes a descriptor, and up to 1 MiB for a reply."""
+
+_QUEUE = 4096
+"""Connections that the kernel keeps until they are taken: as many as it allows by default."""
+
 _PART = 4096
 
 _PEER_SECONDS = 4.0
@@ -46,6 +52,36 @@ _LOOK_SECONDS = 30.0
 
 _PAUSE_SECONDS = 0.5
 """Before the next try, where a connection could not be taken; for want of descriptors, say."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """A socket that listens, and where: its directory, and what lstat says of it there."""
+
+    listener: socket.socket
+    folder: Path
+    status: os.stat_result
+
+
+@dataclass(eq=False, slots=True)
+class _Peer:
+    """One connection.
+
+    Attributes:
+        stream: the connection.
+        process: number of the process at its other end.
+        may_ask: whether it is the owner's, or root's.
+        scope: ends it.
+        has_asked: whether its request has come.
+        is_answered: whether its answer is being made, so that others are dropped first.
+    """
+
+    stream: trio.socket.SocketType
+    process: int
+    may_ask: bool
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    has_asked: bool = False
+    is_answered: bool = False
 
 
 class ControlSocket:
@@ -65,117 +101,149 @@ class ControlSocket:
         self._mount_point = mount_point
         self._name = socket_name(mount_point)
         self._answer = answer
-        self._peers = trio.Semaphore(_MAX_PEERS)
-        self._listener: socket.socket | None = None
-        self._folder = Path()
-        self._bound: os.stat_result | None = None
+        self._peers: list[_Peer] = []
+        self._bound: _Bound | None = None
+        self._taking = trio.CancelScope()
 
     def __enter__(self) -> Self:
         """Bind the socket."""
-        self._bind(folders(os.geteuid()))
+        self._bound = self._bind(folders(os.geteuid()))
         return self
 
     def __exit__(self, *_: object) -> None:
         """Remove the socket, unless a later mount has put its own in that place."""
-        if self._listener is None:
+        if self._bound is None:
             return
-        self._listener.close()
-        with suppress(OSError), opened(self._folder, os.geteuid()) as folder:
-            if self._is_there():
+        self._bound.listener.close()
+        with suppress(OSError), opened(self._bound.folder, os.geteuid()) as folder:
+            if self._is_there(self._bound):
                 os.unlink(self._name, dir_fd=folder)
 
-    def _bind(self, candidates: Iterable[Path]) -> None:
-        """Bind in the first folder where that works."""
+    def _bind(self, candidates: Iterable[Path]) -> _Bound | None:
+        """Bind in the first folder where that works. May wait for a disk."""
         problem: OSError | None = None
         for folder in candidates:
             try:
-                listener, found = _listen(folder, self._name)
+                return _listen(folder, self._name)
             except _TakenError:
                 log.warning(
                     "another daemon, which this one cannot see, answers for %s: `zsofs status` and"
                     " `zsofs reload` will go to that one",
                     for_people(self._mount_point),
                 )
-                return
+                return None
             except OSError as error:
                 problem = error
-            else:
-                if self._listener is not None:
-                    self._listener.close()
-                self._listener, self._folder, self._bound = listener, folder, found
-                return
-        if self._listener is None:
+        if self._bound is None:
             log.warning(
                 "`zsofs status` and `zsofs reload` cannot reach this mount, for no socket can be"
                 " made: %s",
                 problem or "there is no folder for it",
             )
+        return None
 
-    def _is_there(self) -> bool:
+    def _is_there(self, bound: _Bound) -> bool:
         """Whether the socket can still be found; False also if a later mount took its place."""
         try:
-            return self._bound is not None and os.path.samestat(
-                self._bound, os.lstat(self._folder / self._name)
-            )
+            return os.path.samestat(bound.status, os.lstat(bound.folder / self._name))
         except OSError:
             return False
 
-    def _bind_again_if_gone(self) -> None:
-        """Bind anew if the folder was removed, at the user's logout, and is there again."""
+    def _bind_again_if_gone(self) -> _Bound | None:
+        """Bind anew if the folder was removed, at the user's logout, and is there again.
+
+        For a thread: the environment may name a folder on a disk.
+        """
         candidates = runtime_folders(os.geteuid())
-        if self._bound is None or self._folder not in candidates:
-            return  # a folder on a disk stays, and the loop must not wait for a disk
-        if not os.path.lexists(self._folder / self._name):
-            self._bind(candidates)
+        if self._bound is None or self._bound.folder not in candidates:
+            return None  # a folder on a disk stays
+        if os.path.lexists(self._bound.folder / self._name):
+            return None
+        return self._bind(candidates)
 
     async def serve(self) -> None:
         """Answer requests until cancelled."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_bound)
             while True:
-                with trio.move_on_after(_LOOK_SECONDS):
+                with trio.CancelScope() as self._taking:
                     await self._take_peers(nursery)
-                self._bind_again_if_gone()
+
+    async def _keep_bound(self) -> None:
+        limiter = trio.CapacityLimiter(1)
+        while True:
+            await trio.sleep(_LOOK_SECONDS)
+            bound = await trio.to_thread.run_sync(
+                self._bind_again_if_gone, abandon_on_cancel=True, limiter=limiter
+            )
+            if bound is not None:
+                if self._bound is not None:
+                    self._bound.listener.close()
+                self._bound = bound
+                self._taking.cancel()
 
     async def _take_peers(self, nursery: trio.Nursery) -> None:
-        if self._listener is None:
+        if self._bound is None:
             await trio.sleep_forever()
-        listener = trio.socket.from_stdlib_socket(self._listener)
+        listener = trio.socket.from_stdlib_socket(self._bound.listener)
         while True:
-            await self._peers.acquire()
             try:
-                peer, _ = await listener.accept()
-            except OSError as error:
-                self._peers.release()
-                log.warning("a request to this mount could not be taken: %s", error.strerror)
+                stream, _ = await listener.accept()
+            except (OSError, MemoryError) as error:
+                log.warning("a request to this mount could not be taken: %s", reason(error))
                 await trio.sleep(_PAUSE_SECONDS)
-            except BaseException:
-                self._peers.release()
-                raise
             else:
-                nursery.start_soon(self._serve_peer, peer)
+                nursery.start_soon(self._serve_peer, self._admitted(stream))
 
-    async def _serve_peer(self, peer: trio.socket.SocketType) -> None:
+    def _admitted(self, stream: trio.socket.SocketType) -> _Peer:
+        """A new connection, for which one may have to go; those that may not ask do not count."""
+        process, user, _ = credentials(stream)
+        peer = _Peer(stream, process, may_ask=user in (0, os.geteuid()))
+        if peer.may_ask:
+            if len(self._peers) >= _MAX_PEERS:
+                self._drop_one()
+            self._peers.append(peer)
+        return peer
+
+    def _drop_one(self) -> None:
+        """Drop a connection of the process that has most, one that has not asked, the oldest."""
+        counts = Counter(peer.process for peer in self._peers)
+        dropped = max(self._peers, key=lambda one: (counts[one.process], not one.is_answered))
+        self._peers.remove(dropped)
+        dropped.scope.cancel()
+
+    async def _serve_peer(self, peer: _Peer) -> None:
         """One connection, which ends with it whatever happens; nothing is raised."""
         try:
-            with peer:
-                reply = await self._reply(peer)
-                if reply is not None:
+            with peer.stream:
+                with peer.scope:
+                    await self._converse(peer)
+                if peer.scope.cancelled_caught and not peer.has_asked:
                     with trio.move_on_after(_PEER_SECONDS):
-                        await _send(peer, reply)
+                        await _send(peer.stream, _failure("too many others are asking; try again"))
         except OSError as error:
             log.info("who asked about this mount has gone: %s", error.strerror)
         except Exception:
             log.exception("a bug in zsofs: somebody who asked about this mount got no answer")
         finally:
-            self._peers.release()
+            if peer in self._peers:
+                self._peers.remove(peer)
 
-    async def _reply(self, peer: trio.socket.SocketType) -> bytes | None:
+    async def _converse(self, peer: _Peer) -> None:
+        if peer.may_ask:
+            reply = await self._reply(peer)
+        else:
+            reply = _failure("this mount belongs to another user, who can ask it, as root can")
+        if reply is not None:
+            peer.has_asked = True
+            with trio.move_on_after(_PEER_SECONDS):
+                await _send(peer.stream, reply)
+
+    async def _reply(self, peer: _Peer) -> bytes | None:
         """The reply to what *peer* asks, or None if it asks nothing."""
-        if credentials(peer)[1] not in (0, os.geteuid()):
-            return _failure("this mount belongs to another user, who can ask it, as root can")
         line = None
         with trio.move_on_after(_PEER_SECONDS) as limit:
-            line = await _receive_line(peer)
+            line = await _receive_line(peer.stream)
         if limit.cancelled_caught:
             return _failure(f"the request did not come within {_PEER_SECONDS:.0f} seconds")
         if not line:
@@ -183,15 +251,19 @@ class ControlSocket:
         request = parse(line)
         if request is None:
             return _failure("the request is not one line with a JSON object")
-        return await self._answer_in_time(request)
+        peer.has_asked = peer.is_answered = True
+        try:
+            return await self._answer_in_time(request)
+        finally:
+            peer.is_answered = False
 
     async def _answer_in_time(self, request: dict[str, Any]) -> bytes:
         reply = None
         try:
             with trio.move_on_after(_PEER_SECONDS):
                 reply = _encode({"ok": True} | await self._answer(request))
-        except ZsofsError as error:
-            return _failure(str(error))
+        except (ZsofsError, MemoryError) as error:
+            return _failure(reason(error))
         except Exception:
             log.exception("a bug in zsofs: a request to this mount could not be answered")
             return _failure("there is a bug in zsofs; the mount's log says more")
@@ -202,8 +274,8 @@ class _TakenError(Exception):
     """A living daemon listens on the socket that was to be ours."""
 
 
-def _listen(folder: Path, name: str) -> tuple[socket.socket, os.stat_result]:
-    """A socket that listens as *name* in *folder*, which is made if need be, and its place.
+def _listen(folder: Path, name: str) -> _Bound:
+    """A socket that listens as *name* in *folder*, which is made if need be.
 
     Raises:
         _TakenError: another daemon, in another view of the file system, has that name.
@@ -218,7 +290,7 @@ def _listen(folder: Path, name: str) -> tuple[socket.socket, os.stat_result]:
             raise _TakenError
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            return listener, _put(listener, fd, name)
+            return _Bound(listener, folder, _put(listener, fd, name))
         except BaseException:
             listener.close()
             raise

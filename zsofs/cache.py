@@ -37,7 +37,11 @@ class ExtentCache:
         self._loading: dict[Hashable, _Loading] = {}
 
     async def get(
-        self, key: Hashable, size: int, load: Callable[[bytearray], Awaitable[None]]
+        self,
+        key: Hashable,
+        size: int,
+        load: Callable[[bytearray], Awaitable[None]],
+        admit: Callable[[], Awaitable[None]] | None = None,
     ) -> bytearray:
         """The extent *key*, loaded if need be; valid until the caller next awaits.
 
@@ -46,6 +50,10 @@ class ExtentCache:
             size: its length in bytes, the same for each call with this key.
             load: fills a buffer of *size* bytes; called once however many ask meanwhile. What it
                 raises goes to all of them and is not kept.
+            admit: waits until there may be such a buffer, before there is one.
+
+        Raises:
+            MemoryError: there is no memory for it.
         """
         while True:
             extent = self._extents.get(key)
@@ -55,7 +63,7 @@ class ExtentCache:
                 return extent
             loading = self._loading.get(key)
             if loading is None:
-                return await self._load(key, size, load)
+                return await self._load(key, size, load, admit)
             await loading.done.wait()
             if loading.error is not None:
                 raise loading.error
@@ -72,20 +80,29 @@ class ExtentCache:
         self._spare_bytes = 0
 
     async def _load(
-        self, key: Hashable, size: int, load: Callable[[bytearray], Awaitable[None]]
+        self,
+        key: Hashable,
+        size: int,
+        load: Callable[[bytearray], Awaitable[None]],
+        admit: Callable[[], Awaitable[None]] | None,
     ) -> bytearray:
         self.misses += 1
         loading = self._loading[key] = _Loading()
-        buffer = self._take(size)
+        buffer: bytearray | None = None
         try:
+            if admit is not None:
+                await admit()
+            buffer = self._take(size)
             await load(buffer)
         except Exception as error:
             loading.error = error
-            self._give_back(buffer)
+            if buffer is not None:
+                self._give_back(buffer)
             raise
         except BaseException:
             # Cancelled: a thread may still be writing into the buffer, so it is never used again.
-            self.used -= size
+            if buffer is not None:
+                self.used -= size
             raise
         finally:
             del self._loading[key]
@@ -102,15 +119,17 @@ class ExtentCache:
         while self.used + size > self.capacity and self._extents:
             _, dropped = self._extents.popitem(last=False)
             self._give_back(dropped)
-        self.used += size
         spare = self._spare.get(size)
         if spare:
             self._spare_bytes -= size
-            return spare.pop()
-        if self.used + self._spare_bytes > self.capacity:
-            self._spare.clear()
-            self._spare_bytes = 0
-        return bytearray(size)
+            buffer = spare.pop()
+        else:
+            if self.used + size + self._spare_bytes > self.capacity:
+                self._spare.clear()
+                self._spare_bytes = 0
+            buffer = bytearray(size)
+        self.used += size
+        return buffer
 
     def _give_back(self, buffer: bytearray) -> None:
         self.used -= len(buffer)

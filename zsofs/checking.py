@@ -134,7 +134,7 @@ def _count(
 
     Of a plain image the first place is enough: a disk may try for seconds at each.
     """
-    size = chunk_size(block_size, image.size)
+    size = chunk_size(block_size, image)
     out = memoryview(bytearray(size))
     first: _Bad | None = None
     bad = 0

@@ -24,7 +24,7 @@ from zsofs.errors import (
     ZsofsError,
     reason,
 )
-from zsofs.printing import open_streams, print_nowhere, say
+from zsofs.printing import is_stuck, mention, open_streams, print_nowhere, say
 
 if TYPE_CHECKING:
     from zsofs.notify import Notifier
@@ -82,7 +82,7 @@ def _mount(options: argparse.Namespace) -> int:
     with privileges.acting_as(who):
         source = _check_source(source_paths, options)
     mountpoint.check_fuse(options.allow_other)
-    log.to_terminal(_level(options))
+    log.to_terminal(_level(options), threaded=True)
     with ExitStack() as undo:
         point, made = mountpoint.prepare_mount_point(
             path, source, os.geteuid() if who is None else who.user
@@ -101,7 +101,8 @@ def _mount(options: argparse.Namespace) -> int:
 
         if not options.foreground:
             return _mount_in_background(options, point, serve, undo)
-        return _reported(lambda: serve(lambda: _say_mounted(options, "end it with Ctrl-C")))
+        said = "end it with Ctrl-C"
+        return _end(_reported(lambda: serve(lambda: _say_mounted(options, said))))
 
 
 def _mount_in_background(
@@ -152,6 +153,15 @@ def _serve(
     from zsofs.keeper import keep
 
     return keep(who, settings, load, background=background)
+
+
+def _end(code: int) -> int:
+    """Return *code*; exit with it if a stuck log or terminal would keep the interpreter."""
+    from zsofs import log
+
+    if not log.finish() or is_stuck():
+        os._exit(code)
+    return code
 
 
 def _check_source(paths: Sequence[str], options: argparse.Namespace) -> bytes | None:
@@ -229,6 +239,7 @@ def _loaded(
     settings: "MountSettings", ready: Callable[[], None], notifier: "Notifier"
 ) -> "Callable[[ServedMount | None], int]":
     """What serves until the mount ends, with all modules that it needs."""
+    from zsofs.log import finish
     from zsofs.mount import serve
 
     def run(mount: "ServedMount | None") -> int:
@@ -239,7 +250,13 @@ def _loaded(
             raise FuseError(f"the mount at {point} failed: {reason(error)}") from None
         return 0
 
-    return lambda mount: _reported(lambda: run(mount))
+    def reported(mount: "ServedMount | None") -> int:
+        try:
+            return _reported(lambda: run(mount))
+        finally:
+            finish()
+
+    return reported
 
 
 def _reported(run: Callable[[], int]) -> int:
@@ -281,10 +298,7 @@ def _say_mounted(options: argparse.Namespace, end: str) -> None:
         from zsofs.demo import what_to_try
 
         text += "\n" + what_to_try(point)
-    try:
-        print(text, flush=True)
-    except OSError:  # whoever listened has gone; the mount is there all the same
-        print_nowhere(sys.stdout)
+    mention(text)  # the mount is there, whether or not somebody takes it
 
 
 def _umount(options: argparse.Namespace) -> int:

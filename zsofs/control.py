@@ -29,7 +29,6 @@ ENDING = ".sock"
 """How the name of a socket ends."""
 
 _SHOWN_NAME = 60
-_QUEUE_SECONDS = 0.02
 
 
 class _Peer(Protocol):
@@ -129,19 +128,22 @@ def connect_to(address: str, until: float) -> socket.socket:
     """The same by the address of the socket."""
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        while True:
-            peer.settimeout(left(until))
-            try:
-                peer.connect(address)
-            except BlockingIOError:  # the queue is full, and the kernel does not wait for it
-                if time.monotonic() >= until:
-                    raise TimeoutError from None
-                time.sleep(_QUEUE_SECONDS)
-            else:
-                return peer
+        # The kernel has those who wait for room in the queue take turns, if their sockets block:
+        # others who connect again and again must not always be the first. Not so with a timeout of
+        # Python's, under which they do not block.
+        seconds, fraction = divmod(left(until), 1)
+        limit = struct.pack("@ll", int(seconds), int(fraction * 1e6))
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        peer.connect(address)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", 0, 0))
+        peer.settimeout(left(until))
+    except BlockingIOError:  # the queue was full all the time
+        peer.close()
+        raise TimeoutError from None
     except BaseException:
         peer.close()
         raise
+    return peer
 
 
 def credentials(peer: "_Peer") -> tuple[int, int, int]:

@@ -4,7 +4,6 @@ trio's own threads serve everything else that may wait. For reads they cost too 
 the event loop and the interpreter's lock, longer in all than decoding 128 KiB.
 """
 
-import errno
 import logging
 import os
 
@@ -53,7 +52,7 @@ class Crews:
             patient: whether it may well be done at once, so that waiting for it a moment pays.
 
         Raises:
-            OSError: the system gives no thread.
+            MemoryError: the system gives no thread.
         """
         disk = self._disks.get(device)
         if disk is None:
@@ -61,7 +60,7 @@ class Crews:
         try:
             done = disk.crew.run(job, _PATIENCE_NS if patient and disk.prompt else 0)
         except OSError as error:  # EAGAIN would tell the reader to try again
-            raise OSError(errno.EIO, f"no thread to read with: {error.strerror}") from None
+            raise MemoryError(f"no thread to read with: {error.strerror}") from None
         if done:
             return
         disk.prompt = False

@@ -18,7 +18,14 @@ class ZsofsError(Exception):
 
 def reason(error: Exception) -> str:
     """Why something failed, without number and path: for a sentence that names the path itself."""
+    if isinstance(error, MemoryError):  # Python's own say nothing
+        return str(error) or "there is not enough memory"
     return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+def number_of(error: ZsofsError | OSError | MemoryError) -> int:
+    """The errno that a program gets for an error."""
+    return _errno.ENOMEM if isinstance(error, MemoryError) else error.errno or _errno.EIO
 
 
 class SystemFailureError(ZsofsError):

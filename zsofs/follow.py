@@ -29,8 +29,10 @@ PATIENCE_SECONDS = 0.25
 """How long requests wait, from when a folder began to be looked at again, before the last listing,
 however old, has to do: a disk that hangs must not make `ls` hang where an answer is at hand."""
 
-_NO_DEVICE = -1
-"""What has to do with the catalog alone counts against no disk."""
+_CATALOG = -2
+_MOUNT_TABLE = -3
+"""What threads that have to do with these alone count against, in place of a source device: a cache
+directory on a disk that hangs must not keep the table of mounts waiting."""
 
 _MOST_KEPT = 4096
 """Changes, and watches that ended, that are kept for looks under way."""
@@ -137,7 +139,7 @@ class Follower:
         paths = [path for path in paths if self._surveyor.selection.reaches(path)]
         if paths and self._nursery is not None:
             run, catalog = self._workers.run, self._surveyor.catalog
-            self._nursery.start_soon(in_background, run, _NO_DEVICE, catalog.drop_folders, paths)
+            self._nursery.start_soon(in_background, run, _CATALOG, catalog.drop_folders, paths)
 
     async def reload(self) -> None:
         """Look at every known folder again, whatever is believed of it."""
@@ -209,7 +211,9 @@ class Follower:
         while True:
             await trio.lowlevel.wait_readable(self._mounts.fileno())
             with self._nothing_lost():
-                if self._mounts.have_changed():
+                # In a thread: the kernel holds the table while others mount, and asks btrfs for the
+                # name of a subvolume, which it may have to read from its disk.
+                if await self._workers.run(_MOUNT_TABLE, self._mounts.have_changed):
                     self._surveyor.forget_mounts()
                     self._outdate_all()
 
@@ -266,6 +270,10 @@ class Follower:
         except (OSError, ZsofsError) as error:
             folder.failed(error)
             self._went_away(folder, error)
+        except MemoryError as error:
+            folder.failed(error)
+            name = for_people(folder.path) or "the source folder"
+            log.warning("%s: cannot be listed: %s", name, reason(error))
         except Exception as error:
             folder.failed(error)
             log.exception("a bug in zsofs: the look at %s failed", for_people(folder.path))

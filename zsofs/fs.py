@@ -29,7 +29,7 @@ from pyfuse3 import (
 from zsofs import turns
 from zsofs.appearance import Appearance, absent
 from zsofs.entry import Entry, Kind
-from zsofs.errors import BlockError, StaleNodeError, ZsofsError
+from zsofs.errors import BlockError, StaleNodeError, ZsofsError, number_of, reason
 from zsofs.guard import guarded
 from zsofs.image import Content
 from zsofs.library import Library
@@ -286,17 +286,21 @@ class Operations(pyfuse3.Operations):
         file = self._handles[fh][0]
         content = file.content
         try:
-            return cast(bytes, await self._reads.read(content, off, size))
-        except (ZsofsError, OSError) as error:
+            try:
+                return cast(bytes, await self._reads.read(content, off, size))
+            except MemoryError:  # once more without what is only cached
+                self._reads.give_back()
+                return cast(bytes, await self._reads.read(content, off, size))
+        except (ZsofsError, OSError, MemoryError) as error:
             self._reads.statistics.of(content.name).errors += 1
-            if isinstance(error, OSError):
-                log.warning("%s: cannot be read at %d: %s", content.name, off, error.strerror)
+            if isinstance(error, OSError | MemoryError):
+                log.warning("%s: cannot be read at %d: %s", content.name, off, reason(error))
             else:
                 log.warning("%s: %s", content.name, error)
             if isinstance(error, BlockError) and not file.doubted:
                 file.doubted = True
                 self._view.doubt(file.node)  # the catalog may have told a wrong codec
-            raise FUSEError(error.errno or errno.EIO) from None
+            raise FUSEError(number_of(error)) from None
 
     @guarded
     async def release(self, fh: FileHandleT) -> None:
@@ -328,7 +332,7 @@ class Operations(pyfuse3.Operations):
 
     async def _close(self, content: Content) -> None:
         try:
-            await self._workers.run(content.device, content.close)
+            await self._workers.run_surely(content.device, content.close)
         finally:  # it is closed also where that is an error
             self._give_descriptor()
 

@@ -159,7 +159,7 @@ class LiveOperations(Operations):
     async def _release(self, handle: Handle) -> None:
         await self._live.remove(handle)
         try:
-            await self._run(handle.node, handle.live.close)
+            await self._workers.run_surely(handle.node.entry.status.st_dev, handle.live.close)
         finally:
             self._give_descriptor()
 

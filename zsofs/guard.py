@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 from pyfuse3 import FUSEError
 
 from zsofs import turns
-from zsofs.errors import SourceAbsentError, StaleNodeError, ZsofsError
+from zsofs.errors import SourceAbsentError, StaleNodeError, ZsofsError, reason
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,9 @@ def guarded(
             if code not in _EXPECTED:
                 log.warning("a program's %s failed: %s", handler.__name__, error)
             raise FUSEError(code) from None
+        except MemoryError as error:
+            log.warning("a program's %s failed: %s", handler.__name__, reason(error))
+            raise FUSEError(errno.ENOMEM) from None
         except Exception:
             log.exception("a bug in zsofs: %s failed", handler.__name__)
             raise FUSEError(errno.EIO) from None

@@ -19,6 +19,7 @@ from zsofs.probe import (
     block_reader,
     geometry_of,
     looks_like_disc,
+    memory_for,
     probe_image,
 )
 from zsofs.shortage import declared_size, find_shortage
@@ -159,9 +160,10 @@ def _plain_bytes(source: OpenSource, disc: Disc) -> Callable[[int, int], bytes]:
             return b""
         first = offset // geometry.block_size
         count = -(-end // geometry.block_size) - first
-        out = bytearray(count * geometry.block_size)
-        reader.read(source.fd, first, count, out)
         begin = offset - first * geometry.block_size
-        return bytes(memoryview(out)[begin : begin + end - offset])
+        with memory_for(source.device, count * geometry.block_size):
+            out = bytearray(count * geometry.block_size)
+            reader.read(source.fd, first, count, out)
+            return bytes(memoryview(out)[begin : begin + end - offset])
 
     return read

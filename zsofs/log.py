@@ -17,6 +17,7 @@ from zsofs import printing
 from zsofs.control import runtime_folders, state_folders
 from zsofs.errors import ZsofsError
 from zsofs.log_file import LogFile
+from zsofs.log_thread import ThreadedHandler
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,16 @@ def complain(error: Exception) -> None:
     printing.complain("\n".join(mark + line for line in f"zsofs: {error}".split("\n")))
 
 
+def finish() -> bool:
+    """Wait a moment for what a slow log has not taken yet.
+
+    Returns:
+        Whether all messages are written. If not, a thread is stuck in a write.
+    """
+    threaded = [one for one in logging.getLogger().handlers if isinstance(one, ThreadedHandler)]
+    return all(handler.finish() for handler in threaded)
+
+
 def complain_of_bug(error: Exception) -> None:
     """Print in one line that a bug has ended the command; the log has the traceback."""
     log.error("a bug in zsofs: the mount has ended", exc_info=error)
@@ -86,14 +97,19 @@ def complain_of_bug(error: Exception) -> None:
     )
 
 
-def to_terminal(level: int) -> None:
-    """Log to standard error; where that leads to the journal, with the priority of each line."""
+def to_terminal(level: int, *, threaded: bool = False) -> None:
+    """Log to standard error; where that leads to the journal, with the priority of each line.
+
+    Args:
+        level: of the least important messages.
+        threaded: whether a stream that takes nothing must not stop whoever logs.
+    """
     handler = logging.StreamHandler(sys.stderr)
     if _leads_to_journal(sys.stderr):
         handler.setFormatter(_JournalFormatter())
     else:
         handler.setFormatter(logging.Formatter("zsofs: %(levelname)s: %(message)s"))
-    _install(handler, level)
+    _install(ThreadedHandler(handler) if threaded else handler, level)
 
 
 def to_file(path: Path, level: int) -> None:
@@ -102,7 +118,7 @@ def to_file(path: Path, level: int) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    _install(_file_handler(path), level)
+    _install(ThreadedHandler(_file_handler(path)), level)
 
 
 def to_default_file(mount_point: bytes, level: int) -> None:
@@ -122,7 +138,7 @@ def to_default_file(mount_point: bytes, level: int) -> None:
             continue
         if problem:
             log.warning("the log of this mount is %s, for %s", path, problem)
-        _install(handler, level)
+        _install(ThreadedHandler(handler), level)
         return
     log.warning(
         "this mount has no log, for %s; name a file for it with --log-file",

@@ -237,7 +237,7 @@ def _packed_chunks(
         finally:
             encoders.put(encoder)
 
-    room = first.room(chunk_size(layout.block_size, layout.size))
+    room = first.room(chunk_size(layout.block_size, image))
     with stream(
         image,
         lambda size: _PackedChunk(size, room, size // layout.block_size),

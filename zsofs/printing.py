@@ -3,9 +3,16 @@
 import io
 import os
 import sys
+import threading
+from contextlib import suppress
 from typing import TextIO
 
 from zsofs.errors import PrintError
+
+_PATIENCE_SECONDS = 0.5
+"""How long what is mentioned is waited for: a terminal may be stopped with Ctrl-S."""
+
+_printing: list[threading.Thread] = []
 
 
 def open_streams() -> None:
@@ -38,6 +45,27 @@ def say(text: str = "", *, end: str = "\n") -> None:
     except OSError as error:
         print_nowhere(sys.stdout)
         raise PrintError(error) from error
+
+
+def mention(text: str) -> None:
+    """Print to standard output what nobody needs: if it is not taken soon, or not at all, go on."""
+
+    def print_it() -> None:
+        try:
+            print(text, flush=True)
+        except OSError:  # whoever listened has gone
+            print_nowhere(sys.stdout)
+
+    thread = threading.Thread(target=print_it, daemon=True)
+    with suppress(RuntimeError):  # no thread can be had
+        thread.start()
+        _printing.append(thread)
+        thread.join(_PATIENCE_SECONDS)
+
+
+def is_stuck() -> bool:
+    """Whether something that was mentioned has not been taken yet."""
+    return any(thread.is_alive() for thread in _printing)
 
 
 def complain(text: str) -> None:

@@ -2,7 +2,10 @@
 
 import os
 import sys
+import threading
 from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from zsofs._blocks import BlockReader
@@ -23,9 +26,22 @@ no writer can leave out, also where sectors have 2352 bytes."""
 _HEAD_SIZE = 4096
 """Bytes of a file read at once: header and the first entries of the index, one page."""
 
+_SAMPLED_BYTES = 4 << 20
+_FEWEST_SAMPLES = 3
+"""Plain bytes of these blocks at most, unless they are few: a file can have blocks of 16 MiB that
+take a second each."""
+
 _INDEX_SLICE = 1024
 """Index entries looked through at a time: 4 KiB, one page. The first slice of any real disc has
 packed blocks; only where it has none are more of them read."""
+
+_FIRST_SLICES = 16
+_MORE_SLICES = 48
+"""How many slices are looked through at most: those at the beginning, and others from all over the
+rest. The index of an image of 64 GiB has 128 MiB."""
+
+_LARGE_READ = 1 << 20
+"""Plain bytes decoded at once from which on a look at a file waits for others on the same disk."""
 
 _PLAIN_FLAG = 1 << 31
 
@@ -98,6 +114,22 @@ class Disc:
     block_size: int
     raw_cd: bool
     remarks: tuple[str, ...] = ()
+
+
+_large_reads: dict[int, threading.Lock] = {}
+
+
+@contextmanager
+def memory_for(device: int, size: int) -> Iterator[None]:
+    """Wait until *size* bytes may be decoded at once: one large piece at a time from each disk.
+
+    A look at a file would else take up to 64 MiB, and as many threads look as there are.
+    """
+    if size <= _LARGE_READ:
+        yield
+        return
+    with _large_reads.setdefault(device, threading.Lock()):
+        yield
 
 
 class _Head:
@@ -199,14 +231,18 @@ class _Trial:
     def __init__(self, source: OpenSource, geometry: Geometry, codec: Codec) -> None:
         self.codec = codec
         self._fd = source.fd
+        self._device = source.device
         self._block_size = geometry.block_size
         self._reader = block_reader(geometry, source, codec)
 
     def decoded(self, first: int, count: int = 1) -> bytearray | None:
-        """These blocks; None if one of them does not decode."""
-        out = bytearray(self._block_size * count)
+        """What these blocks begin with; None if one of them does not decode."""
+        size = self._block_size * count
         try:
-            self._reader.read(self._fd, first, count, out)
+            with memory_for(self._device, size):
+                out = bytearray(size)
+                self._reader.read(self._fd, first, count, out)
+                del out[FIRST_BYTES:]
         except BlockError:
             return None
         return out
@@ -244,12 +280,14 @@ def _decide_codec(
 
 def _best_trial(head: _Head, geometry: Geometry, trials: list[_Trial]) -> _Trial:
     blocks = _packed_blocks(head, geometry)
-    for trial in trials:
-        if blocks and all(trial.decoded(number) is not None for number in blocks):
-            return trial
+    blocks = blocks[: max(_SAMPLED_BYTES // geometry.block_size, _FEWEST_SAMPLES)]
     if not blocks:
         return next((trial for trial in trials if trial.codec is Codec.LZ4), trials[0])
-    good = {trial: sum(trial.decoded(number) is not None for number in blocks) for trial in trials}
+    good = dict.fromkeys(trials, 0)
+    for trial in trials:
+        good[trial] = sum(trial.decoded(number) is not None for number in blocks)
+        if good[trial] == len(blocks):
+            return trial
     best = max(trials, key=good.__getitem__)
     if good[best]:
         return best
@@ -270,7 +308,7 @@ def _entries(head: _Head, geometry: Geometry, first: int, count: int) -> "array[
 
 def _packed_blocks(head: _Head, geometry: Geometry) -> list[int]:
     """Numbers of the first packed blocks, with the volume descriptor's among them."""
-    for first in range(0, geometry.block_count, _INDEX_SLICE):
+    for first in _slices(geometry.block_count):
         count = min(geometry.block_count - first, _INDEX_SLICE)
         entries = _entries(head, geometry, first, count)
         packed = [first + at for at, entry in enumerate(entries) if entry < _PLAIN_FLAG]
@@ -281,3 +319,12 @@ def _packed_blocks(head: _Head, geometry: Geometry) -> list[int]:
                 chosen[-1] = descriptor
             return chosen
     return []
+
+
+def _slices(count: int) -> Iterator[int]:
+    """Where the slices begin that are looked through in an index of *count* entries."""
+    slices = -(-count // _INDEX_SLICE)
+    yield from range(0, min(slices, _FIRST_SLICES) * _INDEX_SLICE, _INDEX_SLICE)
+    rest = max(slices - _FIRST_SLICES, 0)
+    for number in range(min(rest, _MORE_SLICES)):
+        yield (_FIRST_SLICES + rest * number // min(rest, _MORE_SLICES)) * _INDEX_SLICE

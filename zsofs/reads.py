@@ -5,9 +5,12 @@ are decoded straight into the reply and kept nowhere else; only those that it co
 through our own cache, for the rest of them is likely to be asked for next.
 """
 
+from collections.abc import Awaitable, Callable
+
 import trio
 
-from zsofs._codecs import trim
+from zsofs._codecs import release_at_once, trim
+from zsofs.byte_budget import ByteBudget
 from zsofs.cache import ExtentCache
 from zsofs.counters import Counters, Statistics
 from zsofs.crews import Crews
@@ -16,8 +19,12 @@ from zsofs.image import Buffer, Content
 _REPLY_SIZE = 128 << 10
 """Bytes of a fresh reply buffer; the kernel's usual read-ahead asks for as much."""
 
-_MOST_REPLIES = 16
-"""Reply buffers kept to be used again: as many reads as may be under way on four disks."""
+_KEPT_REPLIES = 4 << 20
+"""Bytes of reply buffers kept to be used again: 32 of the usual size."""
+
+_REPLIES = 16 << 20
+"""Bytes of replies being made at a time from one disk. A program that reads with many threads, from
+a disk that is slow, would else have up to 1 MiB waiting for each of its reads."""
 
 _INLINE_SIZE = 1 << 20
 """Bytes decoded on the loop at most: the longest request the kernel sends, which takes 0.3 ms
@@ -28,8 +35,12 @@ _INLINE_EXTENT = 256 << 10
 """Extents longer than that always go to a thread: a block of 16 MiB made to be slow took 1.7 s
 (tried), in which nobody else was served."""
 
-_LARGE_LOADS = 4
-"""Extents longer than that being loaded at a time from one disk: memory for them is bounded."""
+_LARGE_LOADS = 48 << 20
+"""Bytes for extents longer than that being loaded at a time from one disk: as many as one block of
+16 MiB needs. Others wait before they have a buffer."""
+
+_STORED_FACTOR = 2
+"""Most stored bytes of a block, in lengths of a plain one: a damaged index can ask for so many."""
 
 _CHECK_SECONDS = 15
 _IDLE_CHECKS = 3
@@ -45,15 +56,18 @@ class _ReplyBuffers:
 
     def __init__(self) -> None:
         self._idle: list[bytearray] = []
+        self._idle_bytes = 0
         self._sent: list[bytearray] = []
 
     def take(self, size: int) -> bytearray:
-        if self._sent:
-            self._idle += self._sent
-            self._sent.clear()
-            del self._idle[:-_MOST_REPLIES]
+        while self._sent:
+            buffer = self._sent.pop()
+            if self._idle_bytes + len(buffer) <= _KEPT_REPLIES:
+                self._idle.append(buffer)
+                self._idle_bytes += len(buffer)
         if self._idle:
             buffer = self._idle.pop()
+            self._idle_bytes -= len(buffer)
             if len(buffer) >= size:
                 return buffer
         return bytearray(max(size, _REPLY_SIZE))
@@ -63,6 +77,7 @@ class _ReplyBuffers:
 
     def clear(self) -> None:
         self._idle.clear()
+        self._idle_bytes = 0
         self._sent.clear()
 
 
@@ -79,7 +94,9 @@ class Reads:
         self._idle_checks = 0
         self._crews = crews
         self._replies = _ReplyBuffers()
-        self._large: dict[int, trio.Semaphore] = {}
+        self._making: dict[int, ByteBudget] = {}
+        self._loading: dict[int, ByteBudget] = {}
+        release_at_once()
 
     async def read(self, content: Content, offset: int, size: int) -> bytes | memoryview:
         """The *size* bytes at *offset*, fewer at the end; valid until the caller next awaits.
@@ -110,23 +127,32 @@ class Reads:
         self, content: Content, counters: Counters, offset: int, end: int, whole_end: int
     ) -> memoryview:
         """A read of whole extents up to *whole_end*, with a part of one before or after."""
-        buffer = self._replies.take(end - offset)
-        reply = memoryview(buffer)[: end - offset]
-        extent_size = content.extent_size
-        begin = offset
-        first, head = divmod(offset, extent_size)
-        if head:
-            extent = await self._extent(content, counters, first)
-            begin = (first + 1) * extent_size
-            reply[: begin - offset] = memoryview(extent)[head:]
-        if whole_end > begin:
-            out = reply[begin - offset : whole_end - offset]
-            await self._fill(content, counters, begin, out)
-        if end > whole_end:
-            extent = await self._extent(content, counters, whole_end // extent_size)
-            reply[whole_end - offset :] = memoryview(extent)[: end - whole_end]
-        self._replies.free_after_reply(buffer)
-        return reply
+        size = end - offset
+        budget = self._making.get(content.device)
+        if budget is None:
+            budget = self._making[content.device] = ByteBudget(_REPLIES)
+        if not budget.take_now(size):
+            await budget.take(size)
+        try:
+            buffer = self._replies.take(size)
+            reply = memoryview(buffer)[:size]
+            extent_size = content.extent_size
+            begin = offset
+            first, head = divmod(offset, extent_size)
+            if head:
+                extent = await self._extent(content, counters, first)
+                begin = (first + 1) * extent_size
+                reply[: begin - offset] = memoryview(extent)[head:]
+            if whole_end > begin:
+                out = reply[begin - offset : whole_end - offset]
+                await self._fill(content, counters, begin, out)
+            if end > whole_end:
+                extent = await self._extent(content, counters, whole_end // extent_size)
+                reply[whole_end - offset :] = memoryview(extent)[: end - whole_end]
+            self._replies.free_after_reply(buffer)
+            return reply
+        finally:
+            budget.give(size)
 
     async def _extent(self, content: Content, counters: Counters, number: int) -> bytearray:
         offset = number * content.extent_size
@@ -137,10 +163,32 @@ class Reads:
             await self._fill(content, counters, offset, buffer)
 
         counters.lookups += 1
+        key = content.serial, number
         if size <= _INLINE_EXTENT:
-            return await self._cache.get((content.serial, number), size, load)
-        async with self._large_loads(content.device):
-            return await self._cache.get((content.serial, number), size, load)
+            return await self._cache.get(key, size, load)
+        return await self._large_extent(content, key, size, load)
+
+    async def _large_extent(
+        self,
+        content: Content,
+        key: tuple[int, int],
+        size: int,
+        load: Callable[[bytearray], Awaitable[None]],
+    ) -> bytearray:
+        budget = self._loading.setdefault(content.device, ByteBudget(_LARGE_LOADS))
+        cost = size + _STORED_FACTOR * content.extent_size
+        is_admitted = False
+
+        async def admit() -> None:
+            nonlocal is_admitted
+            await budget.take(cost)
+            is_admitted = True
+
+        try:
+            return await self._cache.get(key, size, load, admit)
+        finally:
+            if is_admitted:
+                budget.give(cost)
 
     async def _fill(self, content: Content, counters: Counters, offset: int, out: Buffer) -> None:
         if content.extent_size > 1:
@@ -163,9 +211,10 @@ class Reads:
             await trio.sleep(_CHECK_SECONDS)
             self._idle_checks += 1
             if self._idle_checks == _IDLE_CHECKS:
-                self._cache.clear()
-                self._replies.clear()
-                trim()
+                self.give_back()
 
-    def _large_loads(self, device: int) -> trio.Semaphore:
-        return self._large.setdefault(device, trio.Semaphore(_LARGE_LOADS))
+    def give_back(self) -> None:
+        """Free all memory that is only kept in case it is needed again."""
+        self._cache.clear()
+        self._replies.clear()
+        trim()

@@ -28,10 +28,33 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def chunk_size(block_size: int, image_size: int) -> int:
-    """Plain bytes of a chunk of whole blocks; not more than the image has."""
-    blocks = min(max(_CHUNK_SIZE // block_size, 1), -(-image_size // block_size))
+def chunk_size(block_size: int, image: Original) -> int:
+    """Plain bytes of a chunk of whole blocks; not more than the image has.
+
+    Where *image* is stored in longer blocks, a chunk is one of those: none is decoded twice.
+    """
+    wanted = _CHUNK_SIZE
+    stored_in = _source_block_size(image)
+    if stored_in > wanted and stored_in % block_size == 0:
+        wanted = stored_in
+    blocks = min(max(wanted // block_size, 1), -(-image.size // block_size))
     return blocks * block_size
+
+
+def _source_block_size(image: Original) -> int:
+    """Plain bytes of the blocks that an image is stored in; 1 if it is a plain one."""
+    return 1 if image.geometry is None else image.geometry.block_size
+
+
+def _reading_memory(image: Original, size: int) -> int:
+    """Bytes that reading a chunk of *size* bytes takes besides, where the blocks are large.
+
+    Stored bytes, up to twice as many as a block has, and whole blocks where a chunk is not.
+    """
+    block_size = _source_block_size(image)
+    if block_size <= _CHUNK_SIZE:
+        return 0
+    return (2 if size % block_size == 0 or size >= image.size else 4) * block_size
 
 
 class Chunk:
@@ -154,8 +177,8 @@ def stream(
         work: is done to each chunk by one of the threads, after it was read.
         digester: gets all of the image.
     """
-    size = chunk_size(block_size, image.size)
-    room = MEMORY // 2 // max(size + chunk_memory, 1)
+    size = chunk_size(block_size, image)
+    room = MEMORY // 2 // max(size + chunk_memory + _reading_memory(image, size), 1)
     chunks = [make_chunk(size) for _ in range(max(min(2 * workers + 2, room), 2))]
     pool = ThreadPoolExecutor(workers, thread_name_prefix="chunk")
     with ExitStack() as stack:

@@ -334,7 +334,7 @@ class _Survey:
             return replace(
                 entry, settled=False, copying_since=time.monotonic() if since is None else since
             )
-        except (OSError, ZsofsError) as error:
+        except (OSError, ZsofsError, MemoryError) as error:
             return _unreadable(entry, error)
         except Exception:
             shown = for_people(entry.path)

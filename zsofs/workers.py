@@ -9,6 +9,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+_PAUSE_SECONDS = 1.0
+
+
+class NoThreadError(MemoryError):
+    """The system gives no thread, mostly for want of address space."""
+
+
 class Workers:
     """At most *threads* calls at a time for each source device: a dead disk stops only itself."""
 
@@ -21,10 +28,35 @@ class Workers:
 
         Cancelling abandons the thread: what hangs in the kernel cannot be called back, and a
         daemon that is told to end must not wait for it.
+
+        Raises:
+            NoThreadError: the system gives no thread; *function* was not called.
+            Exception: what *function* raises.
         """
         limiter = self._limiters.get(device)
         if limiter is None:
             limiter = self._limiters[device] = trio.CapacityLimiter(self._threads)
-        return await trio.to_thread.run_sync(
-            function, *args, abandon_on_cancel=True, limiter=limiter
-        )
+        begun = False
+
+        def call() -> R:
+            nonlocal begun
+            begun = True
+            return function(*args)
+
+        try:
+            return await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=limiter)
+        except RuntimeError as error:
+            if begun:
+                raise
+            raise NoThreadError(f"no thread to work with: {error}") from None
+
+    async def run_surely(self, device: int, function: Callable[..., R], *args: object) -> R:
+        """Call *function* as :meth:`run` does, but wait for a thread as long as there is none.
+
+        For what must not be left out, such as closing a file.
+        """
+        while True:
+            try:
+                return await self.run(device, function, *args)
+            except NoThreadError:
+                await trio.sleep(_PAUSE_SECONDS)
