@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MountMaker
+from tests.disks import MIB, disk_mounted, make_ext4
 from tests.mounting import (
     DATA,
     ZSOFS,
     Mount,
     drop_pages,
     in_time,
+    mounted,
     names,
     opened,
     status_of,
@@ -125,9 +127,9 @@ def test_a_mount_that_is_bound_into_its_own_source(source: Path, mount: MountMak
         subprocess.run(["umount", "-l", inside], check=True)
 
 
-@pytest.mark.parametrize("kind", ["output", "terminal", "file"])
+@pytest.mark.parametrize("kind", ["output", "terminal"])
 def test_a_log_that_takes_nothing_stops_nothing(source: Path, tmp_path: Path, kind: str) -> None:
-    """As a terminal after Ctrl-S does, or a file on a disk that hangs; here both are full pipes."""
+    """As a terminal after Ctrl-S does; here it is a full pipe."""
     (source / "good.zso").write_bytes(DISC.read_bytes())
     point, fifo = tmp_path / "mnt", tmp_path / "log"
     os.mkfifo(fifo)
@@ -137,9 +139,8 @@ def test_a_log_that_takes_nothing_stops_nothing(source: Path, tmp_path: Path, ki
             while True:
                 os.write(writer, bytes(4096))
         os.set_blocking(writer, True)
-        words = ["--log-file", str(fifo)] if kind == "file" else []
         daemon = subprocess.Popen(
-            [*ZSOFS, "mount", "-f", "-v", *words, source, point],
+            [*ZSOFS, "mount", "-f", "-v", source, point],
             stdout=writer if kind == "output" else subprocess.DEVNULL,
             stderr=writer if kind == "terminal" else None,
         )
@@ -159,6 +160,29 @@ def test_a_log_that_takes_nothing_stops_nothing(source: Path, tmp_path: Path, ki
             unmount(point)
         while os.read(reader, 1 << 20).strip(b"\0"):
             pass
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_log_on_a_disk_that_hangs_stops_nothing(source: Path, tmp_path: Path) -> None:
+    (source / "good.zso").write_bytes(DISC.read_bytes())
+    point = tmp_path / "mnt"
+    image = make_ext4(tmp_path / "disk.img", 8 * MIB)
+    with disk_mounted(image, tmp_path / "disk") as disk:
+        words = ["-v", "--log-file", str(disk / "log")]
+        with mounted(source, point, *words) as made:
+            made.may_end = True
+            takes_part(made)
+            subprocess.run(["fsfreeze", "-f", disk], check=True)
+            try:
+                for _ in range(3):  # each has something to tell
+                    made.daemon.send_signal(signal.SIGUSR1)
+                    made.daemon.send_signal(signal.SIGHUP)
+                    in_time(lambda: takes_part(made))
+                made.daemon.send_signal(signal.SIGTERM)
+                wait_until(lambda: mounted_at(os.fsencode(point)) is None, "the end of the mount")
+            finally:
+                subprocess.run(["fsfreeze", "-u", disk], check=True)
+            assert made.daemon.wait(30) == 0
 
 
 def test_messages_that_a_slow_log_could_not_take_are_counted() -> None:
