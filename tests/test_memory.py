@@ -8,7 +8,6 @@ import resource
 import struct
 import sys
 import threading
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,20 +28,26 @@ BLOCK = 16 * MIB
 THREADS = 32
 
 
-def large_blocks(path: Path, count: int, stored: int) -> None:
-    """A CSO of zeros in blocks of 16 MiB, each of which takes *stored* bytes of the file."""
-    packer = zlib.compressobj(6, zlib.DEFLATED, -15)
-    block = packer.compress(bytes(BLOCK)) + packer.flush()
-    shift = 12
+def large_blocks(path: Path, count: int, *, hostile: bool = False) -> None:
+    """A CSO of zeros in blocks of 16 MiB, each stored in as many bytes, and most of them a hole.
+
+    In a *hostile* one the index gives twice as many bytes to each, far more than its data has.
+    """
+    shift, begin = 12, 4096
+    room = 2 * BLOCK if hostile else BLOCK + 4096
+    entries = [(begin + number * room) >> shift for number in range(count + 1)]
+    piece = 65535  # the longest one that deflate stores as it is
     with path.open("wb") as file:
-        begin = 1 << shift
-        entries = [(begin + number * stored) >> shift for number in range(count + 1)]
         file.write(struct.pack("<4sIQIBB2x", b"CISO", 24, count * BLOCK, BLOCK, 1, shift))
         file.write(struct.pack(f"<{count + 1}I", *entries))
         for number in range(count):
-            file.seek(begin + number * stored)
-            file.write(block)
-        file.truncate(begin + count * stored)
+            file.seek(begin + number * room)
+            for at in range(0, BLOCK, piece):
+                length = min(piece, BLOCK - at)
+                is_last = at + length == BLOCK
+                file.write(struct.pack("<BHH", is_last, length, length ^ 0xFFFF))
+                file.seek(length, os.SEEK_CUR)
+        file.truncate(begin + count * room)
 
 
 def memory_of(mount: Mount, field: str) -> int:
@@ -67,13 +72,13 @@ def read_randomly(path: Path, seed: int, count: int, problems: list[object]) -> 
                 problems.append(error.errno)
 
 
-@pytest.mark.parametrize("stored", [BLOCK // 16, 2 * BLOCK], ids=["usual", "hostile"])
+@pytest.mark.parametrize("hostile", [False, True], ids=["usual", "hostile"])
 @pytest.mark.parametrize("cache", [1, 64])
 def test_32_threads_and_blocks_of_16_mib(
-    source: Path, mount: MountMaker, stored: int, cache: int
+    source: Path, mount: MountMaker, hostile: bool, cache: int
 ) -> None:
     """At most the cache and 64 MiB more than when it is idle."""
-    large_blocks(source / "Large.cso", 24, stored)
+    large_blocks(source / "Large.cso", 24, hostile=hostile)
     made = mount(source, "--cache-size", f"{cache}M")
     assert names(made.path) == ["Large.iso"]
     idle = memory_of(made, "VmRSS")
@@ -87,14 +92,14 @@ def test_32_threads_and_blocks_of_16_mib(
         thread.start()
     for thread in threads:
         thread.join()
-    assert problems == []
+    assert set(problems) <= ({errno.EIO} if hostile else set())
     assert memory_of(made, "VmHWM") - idle <= (cache + 64) * MIB
 
 
-@pytest.mark.parametrize("stored", [BLOCK // 16, 2 * BLOCK], ids=["usual", "hostile"])
-def test_packing_from_blocks_of_16_mib(tmp_path: Path, stored: int) -> None:
+@pytest.mark.parametrize("hostile", [False, True], ids=["usual", "hostile"])
+def test_packing_from_blocks_of_16_mib(tmp_path: Path, hostile: bool) -> None:
     """Each of them is decoded once, and less than 200 MiB do for it."""
-    large_blocks(tmp_path / "Large.cso", 3, stored)
+    large_blocks(tmp_path / "Large.cso", 3, hostile=hostile)
     with original(str(tmp_path / "Large.cso")) as image:
         assert chunk_size(2048, image) == chunk_size(BLOCK, image) == BLOCK
         assert chunk_size(3 * 2048, image) < MIB
@@ -108,7 +113,7 @@ def test_packing_from_blocks_of_16_mib(tmp_path: Path, stored: int) -> None:
     ]
     packing = os.posix_spawn(sys.executable, [*ZSOFS, *words], os.environ)
     _, status, used = os.wait4(packing, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
+    assert os.waitstatus_to_exitcode(status) == 0 or hostile
     assert used.ru_maxrss << 10 < 200 * MIB
 
 
@@ -124,7 +129,7 @@ def address_space(mount: Mount, size: int) -> Iterator[None]:
 
 
 def test_a_read_without_memory_fails_and_nothing_else(source: Path, mount: MountMaker) -> None:
-    large_blocks(source / "Large.cso", 8, 2 * BLOCK)
+    large_blocks(source / "Large.cso", 8)
     (source / "Small.zso").write_bytes((DATA / "ziso-py.zso").read_bytes())
     made = mount(source)
     assert names(made.path) == ["Large.iso", "Small.iso"]
@@ -137,7 +142,7 @@ def test_a_read_without_memory_fails_and_nothing_else(source: Path, mount: Mount
             read_randomly(made.path / "Large.iso", seed, 4, problems)
         assert set(problems) == {errno.ENOMEM}
 
-    with address_space(made, 24 * MIB):
+    with address_space(made, 12 * MIB):  # which is enough for a thread
         in_time(read_large)
         assert (made.path / "Small.iso").read_bytes() == image
         assert names(made.path) == ["Large.iso", "Small.iso"]

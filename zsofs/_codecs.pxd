@@ -72,6 +72,7 @@ cdef struct Space:
     size_t data_size
     uint8_t *scratch
     size_t scratch_size
+    bint lacks_memory    # there was none for scratch
     uint8_t *index
     size_t index_size
     Stored *blocks

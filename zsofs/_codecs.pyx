@@ -154,6 +154,7 @@ cdef bint decode(Image *image, Space *space, uint64_t number, Stored *block,
                  Failure *failure) noexcept nogil:
     """Decode one block, of which *have* bytes were fetched, to exactly its wanted length."""
     cdef uint64_t want = min(image.block_size, image.size - number * image.block_size)
+    cdef bint good
     failure.block = number
     failure.offset = <int64_t> block.offset
     failure.codec = block.method
@@ -169,11 +170,16 @@ cdef bint decode(Image *image, Space *space, uint64_t number, Stored *block,
     if block.method == CODEC_PLAIN:
         memcpy(out, stored, want)
         return True
+    space.lacks_memory = False
     if block.method == CODEC_LZ4:
-        return _decode_lz4(image, space, stored, block, out, want, failure)
-    if block.method == CODEC_ZSTD:
-        return _decode_zstd(image, space, stored, block, out, want, failure)
-    return _decode_deflate(image, space, stored, block, out, want, failure)
+        good = _decode_lz4(image, space, stored, block, out, want, failure)
+    elif block.method == CODEC_ZSTD:
+        good = _decode_zstd(image, space, stored, block, out, want, failure)
+    else:
+        good = _decode_deflate(image, space, stored, block, out, want, failure)
+    if space.lacks_memory and not good:  # it was not found out whether the block is damaged
+        return fail(failure, FAILED_MEMORY, 0, 0)
+    return good
 
 
 cdef bint _decode_lz4(Image *image, Space *space, const uint8_t *stored, Stored *block,
@@ -311,7 +317,8 @@ cdef libdeflate_result _inflate(Image *image, Space *space, const uint8_t *store
 cdef bint _grow_scratch(Image *image, Space *space) noexcept nogil:
     """Room for a whole block: some writers store the last one longer than the image goes on."""
     space.scratch = grown(space.scratch, &space.scratch_size, image.block_size)
-    return space.scratch is not NULL
+    space.lacks_memory = space.scratch is NULL
+    return not space.lacks_memory
 
 
 cdef int _lz4_end(const uint8_t *stored, int size, uint64_t want) noexcept nogil:
