@@ -12,7 +12,7 @@ from types import FrameType
 from zsofs.deletion import restore
 from zsofs.digests import Digests
 from zsofs.errors import InputError, UsageError, ZsofsError, reason
-from zsofs.input_files import InputFiles, delete_input, is_same_image
+from zsofs.input_files import InputFiles, delete_input, is_same_image, meant_as_output
 from zsofs.names import NOT_PACKED, has_disc_ending, is_packed_name, name_before_deletion
 from zsofs.original import Original, original
 from zsofs.pack import Care, Outcome, measure, pack
@@ -103,11 +103,17 @@ def run(wish: Wish, reporter: Reporter) -> int:
     Raises:
         UsageError: the command line makes no sense.
     """
+    hint = "" if wish.measure or wish.output else meant_as_output(wish.inputs)
+    if hint and any(map(os.path.isdir, wish.inputs)):
+        raise UsageError(
+            f"the input {wish.inputs[-1]} does not exist{hint}; see: zsofs"
+            f" {'pack' if wish.packing else 'unpack'} --help"
+        )
     inputs = _inputs(wish)
     for folder in () if wish.measure else {os.path.dirname(path) for path in wish.inputs}:
         inputs.restored += restore(folder or os.curdir)
     with _orderly_end(), reporter:
-        batch = _Batch(wish, reporter, InputFiles(job.path for job in inputs.jobs))
+        batch = _Batch(wish, reporter, InputFiles(job.path for job in inputs.jobs), hint)
         reporter.left_out = inputs.left_out
         for message in inputs.restored:
             reporter.note(message)
@@ -125,6 +131,7 @@ class _Batch:
 
     Attributes:
         inputs: all files that it reads.
+        hint: what is added to the message if the last input does not exist.
         made: the inputs of the files that it has made, by the real paths of these.
         kept: the same of those that were there already.
     """
@@ -132,6 +139,7 @@ class _Batch:
     wish: Wish
     reporter: Reporter
     inputs: InputFiles
+    hint: str
     made: dict[str, str] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
 
@@ -158,6 +166,8 @@ class _Batch:
             raise
         except (OSError, ZsofsError, MemoryError) as error:
             report.state, report.error = "failed", reason(error) or "there is not enough memory"
+            if job.path == self.wish.inputs[-1]:
+                report.error += self.hint
         report.seconds = time.monotonic() - begun
         self.reporter.tell(report)
 

@@ -1,10 +1,12 @@
 """The files that one run reads: none is overwritten by the copy of another; how one is deleted."""
 
 import os
+import shlex
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from zsofs.errors import ZsofsError, reason
+from zsofs.names import has_disc_ending
 from zsofs.original import Original, original
 from zsofs.output import sync_folder
 from zsofs.pack import sha1_of
@@ -57,6 +59,18 @@ def _is_listed(path: str) -> bool:
         return name in os.listdir(folder)
     except OSError:
         return True
+
+
+def meant_as_output(paths: Sequence[str]) -> str:
+    """Return a hint if the last of several inputs is probably the output, as for cp(1).
+
+    It does not exist, and its name is not that of a disc.
+    """
+    *others, last = paths
+    if not others or os.path.lexists(last) or has_disc_ending(os.fsencode(last)):
+        return ""
+    is_directory = os.path.isdir(others[0]) or len(others) > 1 or last.endswith("/")
+    return f" (did you mean -o {shlex.quote(last if is_directory else last + '/')}?)"
 
 
 def is_same_image(image: Original, path: str, *, packed: bool) -> bool:
