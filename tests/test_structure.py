@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
         "mount",
         "mount_helper",
         "mountpoint",
+        "names",
         "pack",
         "packing",
         "progress",

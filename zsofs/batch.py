@@ -110,7 +110,10 @@ def run(wish: Wish, reporter: Reporter) -> int:
             f" {'pack' if wish.packing else 'unpack'} --help"
         )
     inputs = _inputs(wish)
-    for folder in () if wish.measure else {os.path.dirname(path) for path in wish.inputs}:
+    named = (
+        () if wish.measure else {os.path.dirname(job.path) for job in inputs.jobs if not job.found}
+    )
+    for folder in named:
         inputs.restored += restore(folder or os.curdir)
     with _orderly_end(), reporter:
         batch = _Batch(wish, reporter, InputFiles(job.path for job in inputs.jobs), hint)

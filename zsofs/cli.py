@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from zsofs import arguments, mount_helper
 from zsofs.errors import FileError, ZsofsError
+from zsofs.names import has_disc_ending
 from zsofs.printing import open_streams, print_nowhere, say
 
 if TYPE_CHECKING:
@@ -125,12 +126,24 @@ def _log_to_file(options: argparse.Namespace, mount_point: bytes) -> None:
         log.to_default_file(mount_point, _level(options))
         return
     path: Path = options.log_file
+    if has_disc_ending(os.fsencode(path)) or _is_same(path, options.titles):
+        raise FileError(
+            f"the log file {path} would be a disc image or the list of titles, and is not written;"
+            " name another with --log-file"
+        )
     try:
         log.to_file(path, _level(options))
     except OSError as error:
         raise FileError(
             f"the log file {path} cannot be written: {error.strerror}; name another with --log-file"
         ) from None
+
+
+def _is_same(path: Path, other: Path | None) -> bool:
+    try:
+        return other is not None and os.path.samefile(path, other)
+    except OSError:
+        return False
 
 
 def _demo_source(undo: ExitStack) -> bytes:

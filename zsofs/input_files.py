@@ -83,13 +83,12 @@ def is_same_image(image: Original, path: str, *, packed: bool) -> bool:
     """
     try:
         with original(path, as_it_is=not packed) as other:
-            return (
-                other.size == image.size
-                and (other.disc is not None) is packed
-                and _sha1_of(other) == _sha1_of(image)
-            )
-    except ZsofsError:
+            if other.size != image.size or (other.disc is not None) is not packed:
+                return False
+            sha1 = _sha1_of(other)
+    except ZsofsError:  # it is damaged
         return False
+    return sha1 == _sha1_of(image)
 
 
 def _sha1_of(image: Original) -> str:

@@ -6,7 +6,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from zsofs._files import start_writeback
 from zsofs.errors import InputError, reason
@@ -155,22 +155,40 @@ def new_file(target: str) -> Iterator[NewFile]:
         InputError: it could not be made or written.
     """
     folder = os.path.dirname(target) or "."
-    try:
-        _make_folder(folder)
-        there = _status_of(target)  # to hear now, not in the end, that the name is too long
-        _remove_leftovers(folder)
-    except OSError as error:
-        raise InputError(f"{target} cannot be written: {reason(error)}") from None
-    file = NewFile(target, there)
-    try:
+    with ExitStack() as stack:
         try:
-            file.make()
+            _make_folder(folder)
+            there = stack.enter_context(_held(target))
+            _remove_leftovers(folder)
         except OSError as error:
             raise InputError(f"{target} cannot be written: {reason(error)}") from None
-        yield file
+        file = NewFile(target, there)
+        try:
+            try:
+                file.make()
+            except OSError as error:
+                raise InputError(f"{target} cannot be written: {reason(error)}") from None
+            yield file
+        finally:
+            with suppress(OSError):  # its disk has gone; the next run that sees the file removes it
+                file.close()
+
+
+@contextmanager
+def _held(path: str) -> Iterator[os.stat_result | None]:
+    """What *path* is now, if there is anything; it keeps its inode number within the context.
+
+    Otherwise another file could get that number; FAT and FUSE may also give the same file another.
+    """
+    try:
+        fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        yield os.fstat(fd)
     finally:
-        with suppress(OSError):  # its disk has gone; the next run that sees the file removes it
-            file.close()
+        os.close(fd)
 
 
 def sync_folder(folder: str) -> None:
@@ -183,13 +201,6 @@ def sync_folder(folder: str) -> None:
             raise
     finally:
         os.close(fd)
-
-
-def _status_of(path: str) -> os.stat_result | None:
-    try:
-        return os.lstat(path)
-    except FileNotFoundError:
-        return None
 
 
 def _make_folder(folder: str) -> None:
