@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import writers
+from tests.disks import disk_mounted, make_ext4
 from tests.injected import preload
 from tests.mounting import ZSOFS, mounted, names
 from tests.packed import image_of, left_in, reports, zsofs
@@ -199,7 +200,8 @@ def test_a_file_that_is_written_to_just_before_it_is_deleted(
             file.write(b"more")
 
     monkeypatch.setattr(Original, "check_unchanged", check)
-    with original(str(source)) as image, pytest.raises(InputError):
+    changed = pytest.raises(InputError, match="it was changed while it was read")
+    with original(str(source)) as image, changed:
         image.remove()
     assert source.read_bytes() == IMAGE + b"more"
 
@@ -301,6 +303,22 @@ def test_a_file_that_cannot_have_its_name_back(
     (hidden,) = source.parent.glob(".*.deleting")
     assert hidden.read_bytes() == b"another disc"
     assert source.read_bytes() == b"a third one"
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_source_on_a_disk_that_is_read_only(tmp_path: Path) -> None:
+    backing = make_ext4(tmp_path / "disk.img", 16 << 20)
+    with disk_mounted(backing, tmp_path / "disk") as point:
+        (point / "Game.iso").write_bytes(IMAGE)
+    out = tmp_path / "Game.zso"
+    with disk_mounted(backing, tmp_path / "disk", "ro") as point:
+        words = ("pack", "--delete-source", point / "Game.iso", "-o", out)
+        done = zsofs(*words, code=8)
+        assert done.stderr == (
+            f"zsofs: {point}/Game.iso: its copy is there and whole, but it was not deleted:"
+            " Read-only file system\n"
+        )
+    assert image_of(out) == IMAGE
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ _OTHER_OPTIONS = {
     "--out": "--output",
     "--silent": "--quiet",
     "--debug": "--verbose",
-    "--background": "--foreground",
 }
 _OTHER_COMMANDS = {
     "compress": "pack",

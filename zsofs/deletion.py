@@ -23,7 +23,7 @@ def delete(folder: int, name: str, expected: os.stat_result) -> None:
         expected: what fstat says of it.
 
     Raises:
-        InputError: another file has the name, which keeps it.
+        InputError: another file has the name, which keeps it, or the file was changed.
         OSError: the file could not be deleted; it keeps its name.
     """
     hidden = os.fsdecode(deletion_name(os.fsencode(name), secrets.token_hex(4)))
@@ -37,12 +37,16 @@ def delete(folder: int, name: str, expected: os.stat_result) -> None:
 
 
 def _check(caught: os.stat_result, expected: os.stat_result) -> None:
-    if identity(caught) != identity(expected):
+    if not os.path.samestat(caught, expected):
         raise InputError("another file has taken its name")
+    if identity(caught) != identity(expected):
+        raise InputError("it was changed while it was read")
 
 
 def _put_back(folder: int, hidden: str, name: str) -> None:
     try:
+        # On a read-only file system a rename fails before it finds that there is nothing.
+        os.stat(hidden, dir_fd=folder, follow_symlinks=False)
         rename_to_free_name(hidden, name, src_dir_fd=folder, dst_dir_fd=folder)
     except FileNotFoundError:
         pass  # it was not renamed, or is deleted
