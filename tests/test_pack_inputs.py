@@ -9,6 +9,8 @@ from tests import writers
 from tests.disks import exfat_mounted
 from tests.mounting import names
 from tests.packed import image_of, reports, zsofs
+from zsofs import renames
+from zsofs._files import rename_exchange
 from zsofs.errors import InputError
 from zsofs.output import new_file
 
@@ -138,4 +140,27 @@ def test_a_target_that_is_replaced_while_the_disc_is_packed(tmp_path: Path) -> N
         file.write(b"ours", 0)
         file.take_name(replace=True)
     assert target.read_bytes() == b"ours"
+    assert names(tmp_path) == ["Game.zso"]
+
+
+def test_a_target_that_is_replaced_at_the_last_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the last look and the rename: the other file gets its name back."""
+    target, other = tmp_path / "Game.zso", tmp_path / "other"
+    target.write_bytes(b"theirs")
+    other.write_bytes(b"another disc")
+    real = rename_exchange
+
+    def late(old: str, new: str) -> None:
+        if other.exists():
+            other.replace(new)
+        real(old, new)
+
+    monkeypatch.setattr(renames, "rename_exchange", late)
+    with new_file(str(target)) as file:
+        file.write(b"ours", 0)
+        with pytest.raises(InputError, match="nothing was written over it"):
+            file.take_name(replace=True)
+    assert target.read_bytes() == b"another disc"
     assert names(tmp_path) == ["Game.zso"]
