@@ -10,10 +10,18 @@ from tests.mounting import ZSOFS
 from zsofs.original import original
 
 
-def zsofs(*words: str | Path, code: int = 0) -> "subprocess.CompletedProcess[str]":
-    """Run zsofs and check its exit code."""
+def zsofs(
+    *words: str | Path, code: int = 0, env: dict[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Run zsofs, in the environment *env* if it is given, and check its exit code."""
     done = subprocess.run(
-        [*ZSOFS, *map(str, words)], capture_output=True, text=True, check=False, errors="replace"
+        [*ZSOFS, *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        errors="replace",
+        env=env,
+        timeout=300,
     )
     assert done.returncode == code, (words, done.stdout, done.stderr)
     assert "Traceback" not in done.stderr

@@ -32,7 +32,9 @@ _FOR_FILES = re.compile(r"# |(?:PRAGMA|SELECT|INSERT|DELETE|CREATE|BEGIN)\b")
 
 _PERCENT = re.compile(r"%(?:\.\d+)?[sdrf]|\{\w*\}")
 _LOGGED = frozenset(("debug", "info", "warning", "error", "exception", "critical", "log"))
-_HELP = frozenset(("add_parser", "add_argument", "add_subparsers", "_Parser", "_add", "Option"))
+_HELP = frozenset(
+    ("add_parser", "add_argument", "add_subparsers", "CommandParser", "_add", "Option")
+)
 """What makes the command line: its texts are --help, which the manual pages have, too."""
 
 _MISTAKES = frozenset(("ValueError", "TypeError", "RuntimeError"))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests import writers
 from tests.zsoz_reader import Zsoz
-from zsofs import output
+from zsofs import output, renames
 from zsofs._files import rename_new, start_writeback, write_sparse
 from zsofs._pack import Encoder, crc32, index_entries
 from zsofs.formats.geometry import MAX_IMAGE_SIZE, Codec
@@ -194,10 +194,11 @@ def test_a_new_name_must_be_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(FileExistsError):
         rename_new(str(old), str(new))
 
-    def cannot(old: str, new: str) -> None:
+    def cannot(*_: object) -> None:
         raise OSError(22, "Invalid argument")  # as a file system without it says
 
-    monkeypatch.setattr(output, "rename_new", cannot)
+    monkeypatch.setattr(renames, "rename_new", cannot)
+    monkeypatch.setattr(renames, "rename_exchange", cannot)
     with output.new_file(str(tmp_path / "a")) as file:
         file.write(b"whole", 0)
         file.take_name(replace=False)

@@ -387,3 +387,19 @@ def test_a_log_file_that_cannot_be_written(source: Path, tmp_path: Path) -> None
     (tmp_path / "file").touch()
     said = refused(3, "mount", "--log-file", tmp_path / "file" / "log", source, tmp_path / "mnt")
     assert "cannot be written" in said
+
+
+def test_a_log_file_that_is_a_disc_or_the_list_of_titles(source: Path, tmp_path: Path) -> None:
+    """A log would be appended to it."""
+    titles, disc, point = tmp_path / "titles.csv", tmp_path / "Game.zso", tmp_path / "mnt"
+    titles.write_text("SLUS-20963,Final Fantasy XII\n")
+    shutil.copy(DATA / "ziso-py.zso", disc)
+    link = tmp_path / "link"
+    link.symlink_to(titles)
+    mount = ("mount", "--layout", "opl", "--titles", titles)
+    for path in (disc, titles, link):
+        before = path.read_bytes()
+        said = refused(3, *mount, "--log-file", path, source, point)
+        assert "would be a disc image or the list of titles" in said
+        assert path.read_bytes() == before
+    assert not point.exists()

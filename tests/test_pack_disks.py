@@ -115,14 +115,15 @@ def bytes_read() -> int:
     return int(Path("/proc/self/io").read_text().split()[1])
 
 
-def test_of_an_image_with_holes_only_the_data_is_read(tmp_path: Path) -> None:
+def test_an_image_with_holes_is_read_completely(tmp_path: Path) -> None:
+    """A file system may report fresh data as a hole; holes are made anew for the zeros."""
     size = 1 << 30
     sparse(tmp_path / "Game.iso", size, {0: IMAGE, size // 2: IMAGE})
     packed, back = tmp_path / "Game.zso", tmp_path / "Back.iso"
     before = bytes_read()
     with original(str(tmp_path / "Game.iso")) as image:
         pack(image, str(packed), PURPOSES["mount"], Care(), Silent())
-    assert len(IMAGE) < bytes_read() - before < 64 * MIB, "with all that is read back"
+    assert size <= bytes_read() - before < size + 64 * MIB, "with all that is read back"
     assert packed.stat().st_size < 16 * MIB
     with original(str(packed)) as image:
         unpack(image, str(back), Care(verify=False), Silent())

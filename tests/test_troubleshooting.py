@@ -47,6 +47,7 @@ REPORTS = {
     "info._rows": "rows of `zsofs info`",
     "listing._walk": "how many files were looked at so far",
     "makers": "names of programs",
+    "progress._line": "the line of a file that is done",
     "server.Server._source_state": "a value of `zsofs status --json`",
     "services._install": "what went well",
     "services._list": "headings of a table",

@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """Calls for writing files that Python does not have."""
 
-from libc.errno cimport EINTR, errno
+from libc.errno cimport EINTR, EIO, errno
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcmp
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -22,19 +22,25 @@ cdef extern from *:
         return sync_file_range(fd, offset, size, SYNC_FILE_RANGE_WRITE);
     }
 
-    /* RENAME_NOREPLACE */
-    static int zsofs_rename_new(const char *from, const char *to)
+    /* The C library has it since glibc 2.28 only. */
+    static int zsofs_rename(int from_fd, const char *from, int to_fd, const char *to,
+                            unsigned flags)
     {
-        return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 1u);
+        return (int)syscall(SYS_renameat2, from_fd, from, to_fd, to, flags);
     }
     """
     int zsofs_start_writeback(int fd, int64_t offset, int64_t size) nogil
-    int zsofs_rename_new(const char *old, const char *new) nogil
+    int zsofs_rename(int old_fd, const char *old, int new_fd, const char *new,
+                     unsigned flags) nogil
     ssize_t pwrite(int fd, const void *data, size_t size, int64_t offset) nogil
 
 cdef enum:
     # What a hole is looked for in: the block of nearly every file system.
     PIECE = 4096
+    # Of <linux/fs.h> and <fcntl.h>.
+    NOREPLACE = 1
+    EXCHANGE = 2
+    AT_FDCWD = -100
 
 
 def start_writeback(int fd, int64_t offset, int64_t size):
@@ -46,21 +52,38 @@ def start_writeback(int fd, int64_t offset, int64_t size):
         zsofs_start_writeback(fd, offset, size)
 
 
-def rename_new(old, new):
-    """Rename a file to a name that must be free.
+def rename_new(old, new, src_dir_fd=None, dst_dir_fd=None):
+    """Rename a file to a name that must be free, as renameat2(2) does with RENAME_NOREPLACE.
+
+    Args:
+        old: the path.
+        new: the new one.
+        src_dir_fd: the directory that *old* is relative to; None for the current one.
+        dst_dir_fd: the same for *new*.
 
     Raises:
-        FileExistsError: it is not.
+        FileExistsError: the name is taken.
         OSError: it failed; EINVAL and ENOSYS: this file system or kernel cannot do it.
     """
+    _rename(old, new, src_dir_fd, dst_dir_fd, NOREPLACE)
+
+
+def rename_exchange(old, new):
+    """Exchange the names of two files, as renameat2(2) does with RENAME_EXCHANGE; raises alike."""
+    _rename(old, new, None, None, EXCHANGE)
+
+
+cdef _rename(old, new, src_dir_fd, dst_dir_fd, unsigned flags):
     cdef bytes from_path = fsencode(old)
     cdef bytes to_path = fsencode(new)
-    cdef const char *from_at = from_path
-    cdef const char *to_at = to_path
+    cdef const char *source = from_path
+    cdef const char *target = to_path
+    cdef int from_fd = AT_FDCWD if src_dir_fd is None else src_dir_fd
+    cdef int to_fd = AT_FDCWD if dst_dir_fd is None else dst_dir_fd
     cdef int failed = 0
     with nogil:
-        if zsofs_rename_new(from_at, to_at) != 0:
-            failed = errno  # before another thread of Python's runs
+        if zsofs_rename(from_fd, source, to_fd, target, flags) != 0:
+            failed = errno
     if failed:
         raise OSError(failed, strerror(failed), new)
 
@@ -100,6 +123,8 @@ cdef int _write_sparse(int fd, const uint8_t *data, size_t size, int64_t offset)
         end = min(end, size)
         while at < end:
             done = pwrite(fd, data + at, end - at, offset + <int64_t> at)
+            if done == 0:
+                return EIO  # another try would be as futile
             if done < 0 and errno != EINTR:
                 return errno
             if done > 0:

@@ -30,6 +30,7 @@ from zsofs.control import (
     socket_name,
 )
 from zsofs.errors import ZsofsError, reason
+from zsofs.full_write import checked
 from zsofs.names import for_people
 
 log = logging.getLogger(__name__)
@@ -346,7 +347,7 @@ async def _receive_line(peer: trio.socket.SocketType) -> bytes:
 async def _send(peer: trio.socket.SocketType, reply: bytes) -> None:
     left = memoryview(reply)
     while left:
-        left = left[await peer.send(left) :]
+        left = left[checked(await peer.send(left)) :]
 
 
 def _encode(reply: dict[str, Any]) -> bytes:

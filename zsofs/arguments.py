@@ -1,12 +1,14 @@
 """The words of the command line: commands, options, help. What they do is in cli.py."""
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NoReturn
 
 from zsofs import __version__, config, pack_arguments, service_arguments, verify_arguments
+from zsofs.command_parser import CommandParser, without_aliases
 from zsofs.errors import UsageError
-from zsofs.options import BY_NAME, OPTIONS, words_for_help
+from zsofs.options import BY_NAME, OPTIONS, Option, words_for_help
+from zsofs.suggestions import did_you_mean
 
 _DESCRIPTION = """\
 Shows a folder of compressed PS2 and PSP discs (.zso, .cso, .dax) as plain .iso files.
@@ -120,13 +122,6 @@ _IGNORED_OPTIONS = frozenset(
 _FIELDS = frozenset(option.field for option in OPTIONS)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence, as everything else in zsofs does."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}; see: {self.prog} --help")
-
-
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """What a command line asks for; ``command`` is the name of the command.
 
@@ -137,7 +132,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         UsageError: it makes no sense.
         SystemExit: it asked for help or the version, which is printed.
     """
-    options = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser().parse_args(without_aliases(words))
     if options.command == "mount":
         _complete_mount(options)
         _check_mount(options)
@@ -155,7 +151,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def parser() -> argparse.ArgumentParser:
     """All commands with their options: what ``--help``, the manual and completion are made from."""
-    whole = _Parser(
+    whole = CommandParser(
         prog="zsofs",
         description=_DESCRIPTION,
         epilog=_EXAMPLES + "\n" + _EXIT_CODES,
@@ -176,7 +172,7 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
-def _add_mount(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_mount(commands: "argparse._SubParsersAction[CommandParser]") -> None:
     mount = commands.add_parser(
         "mount",
         help="show a folder of compressed discs as plain .iso files",
@@ -197,7 +193,7 @@ def _add_mount(commands: "argparse._SubParsersAction[_Parser]") -> None:
     _add_options(mount)
 
 
-def _add_mount_words(mount: _Parser) -> None:
+def _add_mount_words(mount: CommandParser) -> None:
     mount.add_argument(
         "-o",
         dest="mount_options",
@@ -209,7 +205,7 @@ def _add_mount_words(mount: _Parser) -> None:
     )
 
 
-def _add_options(mount: _Parser) -> None:
+def _add_options(mount: CommandParser) -> None:
     """The options of the table; where one is not said, nothing is kept of it."""
     loudness = mount.add_mutually_exclusive_group()
     for option in OPTIONS:
@@ -245,11 +241,12 @@ def _told(parse: Callable[[str], object]) -> Callable[[str], object]:
     return parse_or_tell
 
 
-def _add_umount(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_umount(commands: "argparse._SubParsersAction[CommandParser]") -> None:
     umount = commands.add_parser(
         "umount",
         help="take a mount down",
-        description="Takes down a mount that `zsofs mount` made. `fusermount3 -u` does it too.",
+        description="Takes down a mount that `zsofs mount` made. `zsofs unmount` and"
+        " `fusermount3 -u` do it too.",
         epilog=_UMOUNT_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -261,7 +258,7 @@ def _add_umount(commands: "argparse._SubParsersAction[_Parser]") -> None:
     )
 
 
-def _add_reload(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_reload(commands: "argparse._SubParsersAction[CommandParser]") -> None:
     reload = commands.add_parser(
         "reload",
         help="have a mount look at its source again now",
@@ -272,7 +269,7 @@ def _add_reload(commands: "argparse._SubParsersAction[_Parser]") -> None:
     reload.add_argument("mount_point", metavar="MOUNTPOINT", help="where the discs are shown")
 
 
-def _add_status(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_status(commands: "argparse._SubParsersAction[CommandParser]") -> None:
     status = commands.add_parser(
         "status",
         help="say how mounts are doing",
@@ -286,7 +283,7 @@ def _add_status(commands: "argparse._SubParsersAction[_Parser]") -> None:
     status.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
-def _add_list(commands: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_list(commands: "argparse._SubParsersAction[CommandParser]") -> None:
     listing = commands.add_parser(
         "list",
         help="list the discs in a folder",
@@ -349,7 +346,17 @@ def _mount_words(words: Sequence[str]) -> Iterator[tuple[str, object]]:
                 " zsofs umount, then mount it again with other options"
             )
         elif name and not _is_for_others(name):
-            raise UsageError(f"unknown mount option {word!r}; see: zsofs mount --help")
+            hint = _hint(name, option, equals)
+            raise UsageError(f"unknown mount option {word!r}{hint}; see: zsofs mount --help")
+
+
+def _hint(name: str, option: Option | None, equals: str) -> str:
+    """What may be meant by a word of ``-o`` that is not known so."""
+    if option is None:
+        return did_you_mean(name, [*(one.field for one in OPTIONS), *_IGNORED_OPTIONS])
+    if equals:
+        return f" (did you mean {option.field}? It takes no value)"
+    return f" (did you mean {option.field}={option.example}?)"
 
 
 def is_known(word: str) -> bool:

@@ -4,17 +4,24 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
 from zsofs.classify import ContentKind, classify
+from zsofs.deletion import restore
 from zsofs.digests import Digests
 from zsofs.errors import InputError, UsageError, ZsofsError, reason
-from zsofs.names import NOT_PACKED, has_disc_ending, is_kept_for_discs, is_packed_name
+from zsofs.input_files import InputFiles, delete_input, is_same_image, meant_as_output
+from zsofs.names import (
+    NOT_PACKED,
+    has_disc_ending,
+    is_kept_for_discs,
+    is_packed_name,
+    name_before_deletion,
+)
 from zsofs.original import Original, original
-from zsofs.output import sync_folder
 from zsofs.pack import Care, Outcome, measure, pack
 from zsofs.packing import Packing
 from zsofs.progress import Report, Reporter
@@ -77,11 +84,20 @@ class _Inputs:
         jobs: one for each file.
         unread: the folders that cannot be read, with the reason.
         left_out: how many folders are not looked into.
+        restored: messages about the files that an interrupted run was deleting.
     """
 
     jobs: list[Job] = field(default_factory=list)
     unread: list[tuple[str, str]] = field(default_factory=list)
     left_out: int = 0
+    restored: list[str] = field(default_factory=list)
+
+    def restore(self, folder: str, names: Iterable[str]) -> Iterator[str]:
+        """Have the files back that an interrupted run was deleting; yields their names."""
+        before = {name_before_deletion(os.fsencode(name)) for name in names} - {None}
+        if before:
+            self.restored += restore(folder)
+        yield from (os.fsdecode(name) for name in before if name is not None)
 
 
 class _Skipped(Exception):
@@ -94,10 +110,23 @@ def run(wish: Wish, reporter: Reporter) -> int:
     Raises:
         UsageError: the command line makes no sense.
     """
+    hint = "" if wish.measure or wish.output else meant_as_output(wish.inputs)
+    if hint and any(map(os.path.isdir, wish.inputs)):
+        raise UsageError(
+            f"the input {wish.inputs[-1]} does not exist{hint}; see: zsofs"
+            f" {'pack' if wish.packing else 'unpack'} --help"
+        )
     inputs = _inputs(wish)
+    named = (
+        () if wish.measure else {os.path.dirname(job.path) for job in inputs.jobs if not job.found}
+    )
+    for folder in named:
+        inputs.restored += restore(folder or os.curdir)
     with _orderly_end(), reporter:
-        batch = _Batch(wish, reporter)
+        batch = _Batch(wish, reporter, InputFiles(job.path for job in inputs.jobs), hint)
         reporter.left_out = inputs.left_out
+        for message in inputs.restored:
+            reporter.note(message)
         for path, error in inputs.unread:
             reporter.tell(Report(path, "", "failed", error=error))
         reporter.begin([(job.path, _size_of(job.path)) for job in inputs.jobs])
@@ -111,12 +140,16 @@ class _Batch:
     """One run.
 
     Attributes:
+        inputs: all files that it reads.
+        hint: what is added to the message if the last input does not exist.
         made: the inputs of the files that it has made, by the real paths of these.
         kept: the same of those that were there already.
     """
 
     wish: Wish
     reporter: Reporter
+    inputs: InputFiles
+    hint: str
     made: dict[str, str] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
 
@@ -134,18 +167,19 @@ class _Batch:
                 self.reporter.file(job.path, image.size)
                 outcome = self._convert(image, target)
                 self.made[os.path.realpath(target)] = job.path
-                report.remarks = (*image.remarks, *notes, *outcome.remarks)
-                if self.wish.delete_source and not _is_same(job.path, target):
-                    report.error = _not_deleted(image, shortage)
+                self._delete_source(image, target, outcome, shortage, report)
             report.state = self._done
             report.stored = outcome.size if self.wish.packing else image.status.st_size
             report.digests = outcome.digests
+            report.remarks = (*image.remarks, *notes, *outcome.remarks, *report.remarks)
         except _Skipped as why:
             report.state, report.error = "skipped", str(why)
         except BrokenPipeError:
             raise
         except (OSError, ZsofsError, MemoryError) as error:
             report.state, report.error = "failed", reason(error) or "there is not enough memory"
+            if job.path == self.wish.inputs[-1]:
+                report.error += self.hint
         report.seconds = time.monotonic() - begun
         self.reporter.tell(report)
 
@@ -166,6 +200,25 @@ class _Batch:
         if wish.measure:
             return Outcome(measure(image, wish.packing, wish.care, watcher), Digests())
         return pack(image, target, wish.packing, wish.care, watcher)
+
+    def _delete_source(
+        self,
+        image: Original,
+        target: str,
+        outcome: Outcome,
+        shortage: Shortage | None,
+        report: Report,
+    ) -> None:
+        """Delete an input that was to be deleted, if its copy is safe; tells *report* of it."""
+        asked = self.wish.delete_source and not _is_same(image.path, target)
+        report.error = outcome.error
+        if outcome.error and asked:
+            report.error += "; the source was kept"
+        elif asked and shortage is not None and shortage.is_cut:
+            report.error = "its copy is there, but it was not deleted: the image is cut"
+        elif asked:
+            report.error, report.remarks = delete_input(image)
+            report.source_deleted = not report.error
 
     def _target(self, job: Job, image: Original) -> str:
         if job.exact:
@@ -232,6 +285,13 @@ class _Batch:
             raise InputError(f"{target} exists and is not a newer copy of it; --force replaces it")
         elif not os.path.isfile(target):
             raise InputError(f"{target} exists and is no file; give another name with -o")
+        elif self.inputs.find(target) and not is_same_image(
+            image, target, packed=wish.packing is not None
+        ):
+            raise InputError(
+                f"{target} is another input of this command and does not hold the same image, so it"
+                " is not replaced; give another name with -o"
+            )
 
 
 def _check_in_place(wish: Wish, target: str) -> None:
@@ -262,18 +322,6 @@ def _notes(image: Original, shortage: Shortage | None) -> list[str]:
     """What a person should hear of the content of an input."""
     notes = [classify(image.read, image.size).remark, shortage.sentence if shortage else ""]
     return [note for note in notes if note]
-
-
-def _not_deleted(image: Original, shortage: Shortage | None) -> str:
-    """Delete an input whose copy is there; why that could not be done, empty if it was."""
-    if shortage is not None and shortage.is_cut:
-        return "its copy is there, but it was not deleted: the image is cut"
-    try:
-        image.remove()
-        sync_folder(os.path.dirname(image.path))
-    except (OSError, ZsofsError) as error:
-        return f"its copy is there and whole, but it was not deleted: {reason(error)}"
-    return ""
 
 
 def _is_same(path: str, target: str) -> bool:
@@ -351,7 +399,7 @@ def _files_in(folder: str, wish: Wish, inputs: _Inputs) -> Iterator[str]:
         if not wish.recursive:
             inputs.left_out += len(folders)
             folders.clear()
-        for name in sorted(names):
+        for name in sorted({*names, *(() if wish.measure else inputs.restore(path, names))}):
             whole = os.path.join(path, name)
             if name[0] != "." and wanted(os.fsencode(name)) and not os.path.islink(whole):
                 yield whole

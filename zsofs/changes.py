@@ -5,7 +5,6 @@ lead outside of the source. Whatever the listing says, a disc is told by the fil
 moment: by its name, or by what it begins with. All calls may wait for a disk.
 """
 
-import ctypes
 import errno
 import os
 import stat
@@ -17,16 +16,12 @@ from zsofs.errors import RefusedError, StaleNodeError
 from zsofs.live import LiveFile, Seen, seen
 from zsofs.names import for_people, is_kept_for_discs, joined, may_be_disc
 from zsofs.probe import looks_like_disc
+from zsofs.renames import rename_to_free_name
 from zsofs.source import OpenFolder, Place, SourceTree, is_same_file
 
 _PASSED_ON = os.O_ACCMODE | os.O_TRUNC | os.O_SYNC | os.O_DSYNC
 """Flags of an open that mean something to the source. O_APPEND is LiveFile's own matter; O_DIRECT
 would ask for aligned memory."""
-
-_NOREPLACE = 1
-"""RENAME_NOREPLACE of renameat2(2)."""
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 WHAT_TO_DO = "discs are changed in the source folder only"
 
@@ -153,7 +148,10 @@ class Changes:
                 _refuse_disc(new_folder, new)
                 os.rename(old.name, new.name, src_dir_fd=folder.fd, dst_dir_fd=new_folder.fd)
             else:
-                _rename_to_free_name(folder, old.name, new_folder, new.name)
+                # Something of that name may be there that the mount does not show.
+                rename_to_free_name(
+                    old.name, new.name, src_dir_fd=folder.fd, dst_dir_fd=new_folder.fd
+                )
             with new_folder.step(new.name) as step:
                 return seen(step)
 
@@ -312,23 +310,3 @@ def _is_disc(folder: int, name: bytes) -> bool:
         return stat.S_ISREG(os.fstat(fd).st_mode) and looks_like_disc(fd)
     finally:
         os.close(fd)
-
-
-def _rename_to_free_name(
-    folder: OpenFolder, name: bytes, new_folder: OpenFolder, new_name: bytes
-) -> None:
-    """Rename, and let the kernel make sure that nothing is replaced, which Python cannot ask for.
-
-    Something of that name may be there that the mount does not show, such as a packed disc.
-    """
-    code = errno.ENOSYS
-    if hasattr(_libc, "renameat2"):
-        if not _libc.renameat2(folder.fd, name, new_folder.fd, new_name, _NOREPLACE):
-            return
-        code = ctypes.get_errno()
-    if code not in (errno.EINVAL, errno.ENOSYS):
-        raise OSError(code, os.strerror(code))
-    # Some file systems (NFS, a few FUSE ones) cannot promise it.
-    if new_folder.stat(new_name) is not None:
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-    os.rename(name, new_name, src_dir_fd=folder.fd, dst_dir_fd=new_folder.fd)

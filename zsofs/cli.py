@@ -24,6 +24,7 @@ from zsofs.errors import (
     ZsofsError,
     reason,
 )
+from zsofs.names import has_disc_ending
 from zsofs.printing import is_stuck, mention, open_streams, print_nowhere, say
 
 if TYPE_CHECKING:
@@ -187,6 +188,11 @@ def _log_to_file(options: argparse.Namespace, mount_point: bytes) -> None:
         log.to_default_file(mount_point, _level(options))
         return
     path: Path = options.log_file
+    if has_disc_ending(os.fsencode(path)) or _is_same(path, options.titles):
+        raise FileError(
+            f"the log file {path} would be a disc image or the list of titles, and is not written;"
+            " name another with --log-file"
+        )
     try:
         log.to_file(path, _level(options))
     except OSError as error:
@@ -199,6 +205,13 @@ def _demo_mount_point() -> str:
     from zsofs.demo import default_mount_point
 
     return default_mount_point()
+
+
+def _is_same(path: Path, other: Path | None) -> bool:
+    try:
+        return other is not None and os.path.samefile(path, other)
+    except OSError:
+        return False
 
 
 def _demo_source(undo: ExitStack) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from zsofs.errors import UsageError, reason
 from zsofs.options import BY_NAME, Option
+from zsofs.suggestions import did_you_mean
 
 ENDING = ".toml"
 
@@ -117,7 +118,8 @@ def _parsed(key: str, value: object) -> object:
         meant = key.replace("_", "-")
         if meant in BY_NAME:
             raise ValueError(f"this option is called {meant} here")
-        raise ValueError("there is no such option; see: zsofs mount --help")
+        hint = did_you_mean(key, [*_FOLDERS, *BY_NAME])
+        raise ValueError(f"there is no such option{hint}; see: zsofs mount --help")
     if option.is_flag:
         if not isinstance(value, bool):
             raise ValueError(f"{value!r} is not true or false")

@@ -10,6 +10,8 @@ import os
 import time
 from typing import NamedTuple
 
+from zsofs.full_write import checked
+
 
 class Seen(NamedTuple):
     """What a file was, and when.
@@ -88,11 +90,11 @@ class LiveFile:
             OSError: there is no room for one byte, or inside the file for all of them.
         """
         flags = os.RWF_APPEND if self._is_appended(offset, len(data), known_size) else 0
-        count = os.pwritev(self.fd, [data], offset, flags)
+        count = checked(os.pwritev(self.fd, [data], offset, flags)) if data else 0
         # One inside the file may be of mapped pages, and for those the kernel takes any answer but
         # an error to mean that all was written (tried: the rest was lost without a word).
         while count < len(data) and offset + len(data) <= known_size:
-            count += os.pwritev(self.fd, [memoryview(data)[count:]], offset + count)
+            count += checked(os.pwritev(self.fd, [memoryview(data)[count:]], offset + count))
         return count, seen(self.fd)
 
     def _is_appended(self, offset: int, size: int, known_size: int) -> bool:

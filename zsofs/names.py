@@ -18,6 +18,7 @@ NOT_PACKED = "its name is that of a packed disc, its beginning is not"
 """What is said of a file that :func:`is_packed_name` is true of, and which is no container."""
 
 _UNFINISHED = re.compile(rb"\..*\.zsofs-[0-9a-f]{8}\.part", re.DOTALL)
+_DELETED = re.compile(rb"\.(.+)\.zsofs-[0-9a-f]{8}\.deleting", re.DOTALL)
 
 
 def unfinished_name(name: bytes, token: str) -> bytes:
@@ -27,7 +28,21 @@ def unfinished_name(name: bytes, token: str) -> bytes:
         name: the final one; if it is long, its beginning must do.
         token: eight hexadecimal digits that tell it from others.
     """
-    ending = f".zsofs-{token}.part".encode()
+    return _hidden(name, f".zsofs-{token}.part".encode())
+
+
+def deletion_name(name: bytes, token: str) -> bytes:
+    """Return the hidden name of a file in the moment before it is deleted; arguments as above."""
+    return _hidden(name, f".zsofs-{token}.deleting".encode())
+
+
+def name_before_deletion(name: bytes) -> bytes | None:
+    """Return the name that :func:`deletion_name` was given; None for any other name."""
+    found = _DELETED.fullmatch(name)
+    return None if found is None else found[1]
+
+
+def _hidden(name: bytes, ending: bytes) -> bytes:
     room = MAX_NAME - 1 - len(ending)
     # A character is not cut in two: some file systems refuse names that are no text.
     begin = name if len(name) <= room else name[:room].decode(errors="ignore").encode()

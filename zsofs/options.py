@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zsofs.suggestions import did_you_mean
+
 _LAYOUTS = ("plain", "opl")
 
 _LAST_OWNER = (1 << 32) - 2
@@ -134,7 +136,8 @@ def _umask(text: str) -> int:
 
 def _layout(text: str) -> str:
     if text not in _LAYOUTS:
-        raise ValueError(f"{text!r} is not a layout; say plain or opl")
+        hint = did_you_mean(text, _LAYOUTS)
+        raise ValueError(f"{text!r} is not a layout; say plain or opl{hint}")
     return text
 
 

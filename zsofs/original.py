@@ -1,6 +1,5 @@
 """A disc image that is read from its first byte to its last, whatever container it lies in."""
 
-import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from contextlib import contextmanager
 
 from zsofs import seal
 from zsofs._blocks import BlockReader, read_plain
+from zsofs.deletion import delete
 from zsofs.errors import (
     BlockError,
     DamagedError,
@@ -111,10 +111,9 @@ class Original:
     def _read_into(self, offset: int, out: memoryview) -> None:
         source = self.source
         if self.reader is None:
-            if self._is_hole(offset, len(out)):
-                out[:] = bytes(len(out))
-            else:
-                read_plain(source.fd, offset, out, source.size, source.mtime_mark)
+            # Holes are read, too: file systems have reported fresh data as a hole (SEEK_DATA,
+            # st_blocks), and a hole costs memory bandwidth only.
+            read_plain(source.fd, offset, out, source.size, source.mtime_mark)
             return
         first, skip = divmod(offset, self._block_size)
         end = offset + len(out)
@@ -126,25 +125,31 @@ class Original:
         self.reader.read(source.fd, first, count, blocks)
         out[:] = memoryview(blocks)[skip : skip + len(out)]
 
-    def _is_hole(self, offset: int, size: int) -> bool:
-        """Whether a plain image has nothing there, so that the kernel need not make pages of it."""
-        if self.status.st_blocks * 512 >= self.size:
-            return False
-        try:
-            return os.lseek(self.source.fd, offset, os.SEEK_DATA) >= offset + size
-        except OSError as error:
-            return error.errno == errno.ENXIO  # no data from there on
-
     def check_unchanged(self) -> None:
-        """Look whether the file is as it was when it was opened.
+        """Check that the file is as it was when it was opened.
 
         Raises:
-            SourceChangedError: it is not.
+            SourceChangedError: it is not, or that cannot be told.
         """
         now = os.fstat(self.source.fd)
         # The change time as well: there are programs that write and then put the old date back.
-        if (now.st_size, now.st_mtime_ns, now.st_ctime_ns) != self.source.key:
+        if (now.st_size, now.st_mtime_ns, now.st_ctime_ns) == self.source.key:
+            return
+        if (now.st_size, now.st_mtime_ns) != self.source.key[:2]:
             raise SourceChangedError("it was changed while it was read")
+        if now.st_nlink == 0:
+            raise SourceChangedError(
+                "it was deleted or replaced while it was read, perhaps by another run of zsofs"
+            )
+        if now.st_nlink != self.status.st_nlink:
+            raise SourceChangedError(
+                "one of its hard links was made or deleted while it was read, so it is not certain"
+                " that its content is the same; run the command again"
+            )
+        raise SourceChangedError(
+            "it was renamed, given other permissions, or changed while it was read, and only its"
+            " change time (ctime) tells; run the command again"
+        )
 
     def remove(self) -> None:
         """Delete the file.
@@ -153,13 +158,18 @@ class Original:
             InputError: another one has its name now, or it has changed.
             OSError: it could not be deleted.
         """
-        now = os.lstat(self.path)
-        if stat.S_ISLNK(now.st_mode):
-            raise InputError("it is a symlink")
-        if (now.st_dev, now.st_ino) != (self.status.st_dev, self.status.st_ino):
-            raise InputError("another file has taken its name")
-        self.check_unchanged()
-        os.unlink(self.path)
+        folder, name = os.path.split(self.path)
+        fd = os.open(folder or os.curdir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            now = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            if stat.S_ISLNK(now.st_mode):
+                raise InputError("it is a symlink")
+            if (now.st_dev, now.st_ino) != (self.status.st_dev, self.status.st_ino):
+                raise InputError("another file has taken its name")
+            self.check_unchanged()
+            delete(fd, name, self.status)
+        finally:
+            os.close(fd)
 
 
 @contextmanager

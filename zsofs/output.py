@@ -6,11 +6,13 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
-from zsofs._files import rename_new, start_writeback
+from zsofs._files import start_writeback
 from zsofs.errors import InputError, reason
+from zsofs.full_write import write_all
 from zsofs.names import is_unfinished, unfinished_name
+from zsofs.renames import rename_to_free_name, replace_seen
 
 _WRITEBACK = 8 << 20
 """Bytes after which the disk is set to work, so that a slow one has little left to do in the end.
@@ -24,15 +26,19 @@ class NewFile:
         fd: its descriptor; -1 before :meth:`make`.
         path: its hidden name.
         remarks: what a person should hear of.
+        error: why it may not survive a power cut although it has its final name; mostly empty.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, there: os.stat_result | None = None) -> None:
+        """Prepare a file that shall be called *target*, in place of the one that is *there*."""
         self._target = target
+        self._there = there
         self._folder = os.path.dirname(target) or "."
         self._begun = 0
         self.fd = -1
         self.path = ""
         self.remarks: tuple[str, ...] = ()
+        self.error = ""
 
     def make(self) -> None:
         """Make it; whatever interrupts that, :meth:`close` removes it.
@@ -61,11 +67,7 @@ class NewFile:
         Raises:
             OSError: it failed, mostly because the disk is full.
         """
-        view = memoryview(data)
-        while view:
-            done = os.pwrite(self.fd, view, offset)
-            view = view[done:]
-            offset += done
+        write_all(self.fd, data, offset)
 
     def is_written_to(self, offset: int) -> None:
         """Tell that everything up to *offset* is final, so that the disk can begin with it."""
@@ -106,22 +108,31 @@ class NewFile:
         """Give the file its final name, for good.
 
         Args:
-            replace: whether a file that has the name may go.
+            replace: whether the file may go that had the name when this one was made.
 
         Raises:
-            InputError: something has the name.
+            InputError: another file has the name.
             OSError: it failed.
         """
         try:
-            if replace:
-                os.rename(self.path, self._target)
-            else:
-                _rename_new(self.path, self._target)
+            if not replace or self._there is None:
+                rename_to_free_name(self.path, self._target)
+            elif not replace_seen(self.path, self._target, self._there):
+                raise InputError(
+                    f"{self._target} has been replaced or changed meanwhile; nothing was written"
+                    " over it"
+                )
         except FileExistsError:
             raise InputError(
                 f"{self._target} has appeared meanwhile; nothing was written over it"
             ) from None
-        sync_folder(self._folder)
+        try:
+            sync_folder(self._folder)
+        except OSError as error:
+            self.error = (
+                f"{self._target} is complete, but may be gone after a power cut: its directory"
+                f" cannot be written to the disk: {reason(error)}"
+            )
 
     def close(self) -> None:
         """Let go of the file; what has not taken its name is removed."""
@@ -144,23 +155,40 @@ def new_file(target: str) -> Iterator[NewFile]:
         InputError: it could not be made or written.
     """
     folder = os.path.dirname(target) or "."
-    try:
-        _make_folder(folder)
-        with suppress(FileNotFoundError):
-            os.lstat(target)  # to hear now, not in the end, that the name is too long
-        _remove_leftovers(folder)
-    except OSError as error:
-        raise InputError(f"{target} cannot be written: {reason(error)}") from None
-    file = NewFile(target)
-    try:
+    with ExitStack() as stack:
         try:
-            file.make()
+            _make_folder(folder)
+            there = stack.enter_context(_held(target))
+            _remove_leftovers(folder)
         except OSError as error:
             raise InputError(f"{target} cannot be written: {reason(error)}") from None
-        yield file
+        file = NewFile(target, there)
+        try:
+            try:
+                file.make()
+            except OSError as error:
+                raise InputError(f"{target} cannot be written: {reason(error)}") from None
+            yield file
+        finally:
+            with suppress(OSError):  # its disk has gone; the next run that sees the file removes it
+                file.close()
+
+
+@contextmanager
+def _held(path: str) -> Iterator[os.stat_result | None]:
+    """What *path* is now, if there is anything; it keeps its inode number within the context.
+
+    Otherwise another file could get that number; FAT and FUSE may also give the same file another.
+    """
+    try:
+        fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield None
+        return
+    try:
+        yield os.fstat(fd)
     finally:
-        with suppress(OSError):  # its disk has gone; the next run that sees the file removes it
-            file.close()
+        os.close(fd)
 
 
 def sync_folder(folder: str) -> None:
@@ -219,15 +247,3 @@ def _is_at(path: str, fd: int) -> bool:
     except FileNotFoundError:
         return False
     return os.path.samestat(there, os.fstat(fd))
-
-
-def _rename_new(old: str, new: str) -> None:
-    try:
-        rename_new(old, new)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOSYS):
-            raise
-        # FUSE and network file systems do not have it; what is left is to look before.
-        if os.path.lexists(new):
-            raise FileExistsError(new) from None
-        os.rename(old, new)

@@ -57,11 +57,13 @@ class Outcome:
         size: of the file that was made, in bytes.
         digests: of the image.
         remarks: what a person should hear of the new file.
+        error: why the new file, which is complete, may not survive a power cut; mostly empty.
     """
 
     size: int
     digests: Digests
     remarks: tuple[str, ...] = ()
+    error: str = ""
 
 
 class _Sink(Protocol):
@@ -115,7 +117,7 @@ def pack(image: Original, target: str, how: Packing, care: Care, watcher: Watche
             file.take_name(replace=care.replace)
         except OSError as error:
             raise InputError(f"{target} cannot be written: {reason(error)}") from error
-    return Outcome(end, digests, file.remarks)
+    return Outcome(end, digests, file.remarks, file.error)
 
 
 def _write_whole(

@@ -26,6 +26,7 @@ class Report:
         digests: of the image.
         remarks: oddities of the input.
         error: why it was skipped or failed, or could not be deleted once its copy was there.
+        source_deleted: whether the input was deleted, as asked for with ``--delete-source``.
     """
 
     path: str
@@ -38,6 +39,7 @@ class Report:
     digests: Digests = field(default_factory=Digests)
     remarks: tuple[str, ...] = ()
     error: str = ""
+    source_deleted: bool = False
 
     @property
     def is_good(self) -> bool:
@@ -77,6 +79,11 @@ class Reporter(Bars):
             self._print(_line(report), self._lines)
         self._finish(report.path)
 
+    def note(self, text: str) -> None:
+        """Print what concerns no input of this run."""
+        if not self._quiet:
+            self._print(f"zsofs: {printable(text)}", sys.stderr)
+
     def _sum_up(self) -> None:
         if self._quiet:
             return
@@ -100,11 +107,12 @@ def _line(report: Report) -> str:
     share = f" ({100 * report.stored / report.plain:.0f} %)" if report.plain else ""
     share += _before(report.before, report.plain)
     speed = f", {report.plain / 1e6 / report.seconds:.0f} MB/s" if report.seconds else ""
+    deleted = "; source deleted" if report.source_deleted else ""
     if report.state == "unpacked":
-        return f"{path} -> {target}: {size(report.stored)} to {size(report.plain)}{speed}"
+        return f"{path} -> {target}: {size(report.stored)} to {size(report.plain)}{speed}{deleted}"
     if report.state == "measured":
         return f"{path}: {sizes}{share}{speed}"
-    return f"{path} -> {target}: {sizes}{share}{speed}"
+    return f"{path} -> {target}: {sizes}{share}{speed}{deleted}"
 
 
 def _summary(reports: Sequence[Report]) -> str:
@@ -149,4 +157,5 @@ def _as_object(report: Report) -> dict[str, Any]:
         "sha1": report.digests.sha1,
         "remarks": report.remarks,
         "error": report.error,
+        "source_deleted": report.source_deleted,
     }

@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zsofs.errors import ServiceError, reason
+from zsofs.full_write import write_all
+from zsofs.renames import rename_to_free_name
 
 _BOOTED = Path("/run/systemd/system")
 """It is there where systemd runs (sd_booted(3)); elsewhere systemctl may seem to succeed."""
@@ -159,11 +162,12 @@ class Manager:
         for link in self._links(name):  # only where systemctl had no unit to disable
             link.unlink()
         drop_in = self._drop_in(name)
-        (drop_in / "zsofs.conf").unlink(missing_ok=True)
+        if _is_ours(drop_in / "zsofs.conf"):
+            (drop_in / "zsofs.conf").unlink()
         if drop_in.is_dir() and not any(drop_in.iterdir()):
             drop_in.rmdir()
         template = self._template
-        if with_template and template.exists() and template.read_text().startswith(_MARK):
+        if with_template and _is_ours(template):
             template.unlink()
 
     def knows(self, name: str) -> bool:
@@ -239,20 +243,48 @@ def changed_by_others() -> tuple[str, int] | None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file, in a folder that is made if need be, so that nobody ever sees half of it.
+    """Write a file, in a directory that is made if need be, so that nobody ever sees half of it.
+
+    Only a file that zsofs has written itself is replaced.
 
     Raises:
-        ServiceError: it cannot be.
+        ServiceError: it cannot be written, or there is a file of somebody else.
     """
-    unfinished = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.rename(path)
+        is_ours = _is_ours(path)
+        if is_ours is False:
+            raise ServiceError(
+                f"the service's file {path} is not written: there is one already, which zsofs has"
+                " not made; rename or remove it"
+            )
+        _write_new(path, text, replace=is_ours is True)
     except OSError as error:
         raise ServiceError(
             f"the service's file {path} cannot be written: {reason(error)}"
         ) from None
+
+
+def _is_ours(path: Path) -> bool | None:
+    """Whether a file is one that zsofs has written; None if there is none."""
+    try:
+        return path.read_bytes().startswith(_MARK.encode())
+    except FileNotFoundError:
+        return None
+
+
+def _write_new(path: Path, text: str, *, replace: bool) -> None:
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+    fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        write_all(fd, text.encode())
+        os.fsync(fd)
+        if replace:
+            unfinished.rename(path)
+        else:
+            rename_to_free_name(str(unfinished), str(path))
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(fd)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from zsofs._files import write_sparse
 from zsofs.digests import Digester, digester
 from zsofs.errors import InputError, reason
+from zsofs.full_write import write_all
 from zsofs.original import Original, original
 from zsofs.output import new_file
 from zsofs.pack import Care, Outcome, Watcher, check_seal, reading_back, sha1_of
@@ -48,7 +49,7 @@ def unpack(image: Original, target: str, care: Care, watcher: Watcher) -> Outcom
             file.take_name(replace=care.replace)
         except OSError as error:
             raise InputError(f"{target} cannot be written: {reason(error)}") from error
-    return Outcome(image.size, digests, file.remarks)
+    return Outcome(image.size, digests, file.remarks, file.error)
 
 
 def pour(image: Original, fd: int, watcher: Watcher) -> Outcome:
@@ -60,9 +61,7 @@ def pour(image: Original, fd: int, watcher: Watcher) -> Outcome:
     """
     with _chunks(image) as (chunks, taker):
         for chunk in chunks:
-            view = chunk.plain
-            while view:
-                view = view[os.write(fd, view) :]
+            write_all(fd, chunk.plain)
             watcher.advance(len(chunk.plain), 0)
         digests = taker.result()
     check_seal(image, digests)
