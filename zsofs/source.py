@@ -7,12 +7,12 @@ following one, so nothing that changes meanwhile can lead outside. All calls may
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from zsofs._stored import serves_from_memory
 from zsofs.errors import SourceAwayError, StaleNodeError
-from zsofs.names import for_people, joined
+from zsofs.names import for_people, is_at_or_below, joined
 from zsofs.probe import OpenSource
 
 _MAX_HOPS = 40
@@ -192,6 +192,22 @@ class SourceTree:
         device = self.devices.get(path)
         if device is not None and os.fstat(fd).st_dev != device:
             raise SourceAwayError(f"{for_people(path) or 'the source folder'}: unmounted")
+
+    def refuse_mount_points(self, path: bytes) -> None:
+        """Stop the removal, renaming or replacing of an empty directory whose disk is away.
+
+        The same applies to each directory that contains one: the disk could not be mounted in its
+        place again.
+
+        Raises:
+            SourceAwayError: *path* or a known directory below it is such a mount point.
+            OSError: there is nothing at *path*, or it cannot be reached.
+        """
+        with self.step(path, to_change=True):
+            pass
+        for known in [known for known in list(self.devices) if is_at_or_below(known, path)]:
+            with suppress(FileNotFoundError, NotADirectoryError), self.step(known, to_change=True):
+                pass
 
     @contextmanager
     def step(self, path: bytes, *, to_change: bool = False) -> Iterator[int]:
