@@ -55,6 +55,7 @@ class Follower:
         self._show_raw = show_raw
         self._watcher = Watcher()
         self._mounts = MountWatcher(surveyor.tree.path)
+        self._refused: dict[bytes, str] = {}
         self._folders: set[SourceFolder] = set()
         self._watched: dict[int, set[SourceFolder]] = {}
         self._removed: set[int] = set()
@@ -84,6 +85,7 @@ class Follower:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
+                self._note_refused()
                 nursery.start_soon(self._follow_changes)
                 nursery.start_soon(self._follow_mounts)
                 nursery.start_soon(self._keep_time)
@@ -131,6 +133,18 @@ class Follower:
             return "polling"
         polled = any(folder.elsewhere or folder.watch is None for folder in looked_at)
         return "events and polling" if polled else "events"
+
+    def refused(self) -> dict[bytes, str]:
+        """Return the directories that are shown empty, by path, with the reason for each."""
+        return self._surveyor.refused()
+
+    def _note_refused(self) -> bool:
+        """Log the directories that are shown empty since the last call; whether they changed."""
+        before, self._refused = self._refused, self.refused()
+        for path, why in self._refused.items():
+            if before.get(path) != why:
+                log.warning("%s: %s", for_people(path) or ".", why)
+        return before != self._refused
 
     def forget(self, paths: Sequence[bytes]) -> None:
         """Keep nothing for the next mount of these folders, unless they are merely left out."""
@@ -209,7 +223,8 @@ class Follower:
         while True:
             await trio.lowlevel.wait_readable(self._mounts.fileno())
             with self._nothing_lost():
-                if self._mounts.have_changed():
+                has_changed = self._note_refused()
+                if self._mounts.have_changed() or has_changed:
                     self._surveyor.forget_mounts()
                     self._outdate_all()
 

@@ -10,6 +10,7 @@ from zsofs.mounts import Mounted, mounted_at
 _READ_ONLY = 1
 _NO_SET_USER_ID = 2
 _NO_DEVICES = 4
+_FORCE = 1
 _DETACH = 2  # umount2(2), and not to follow a symlink
 _NO_FOLLOW = 8
 
@@ -57,13 +58,17 @@ def mount(
     return fd
 
 
-def detach(point: bytes) -> None:
+def detach(point: bytes, *, force: bool = False) -> None:
     """Take the mount at *point* away from there; who has something open in it keeps it.
+
+    Args:
+        point: where it is mounted.
+        force: abort its connection as well, so that everything in it fails at once.
 
     Raises:
         OSError: it cannot be; EINVAL if nothing is mounted there.
     """
-    _call("umount2", point, _DETACH | _NO_FOLLOW)
+    _call("umount2", point, _DETACH | _NO_FOLLOW | (_FORCE if force else 0))
 
 
 def _call(name: str, *arguments: object) -> None:
@@ -93,12 +98,18 @@ def raise_limits(mount_point: bytes, read_ahead: int) -> None:
         (folder / "read_ahead_kb").write_text(str(read_ahead >> 10))
 
 
-def abort(mount_point: bytes) -> None:
-    """Have the kernel fail everything that still waits for an answer of this mount's daemon."""
+def abort(mount_point: bytes) -> bool:
+    """Have the kernel fail everything that still waits for an answer of this mount's daemon.
+
+    Returns:
+        Whether it did.
+    """
     mounted = mounted_at(mount_point)
     if mounted is not None:
         with suppress(OSError):
             (_connection(mounted) / "abort").write_text("1")
+            return True
+    return False
 
 
 def _connection(mounted: Mounted) -> Path:

@@ -15,8 +15,8 @@ from zsofs.asking import ask
 from zsofs.catalog import Catalog, default_catalog_file
 from zsofs.entry import Entry
 from zsofs.errors import ControlError, SourceError, ZsofsError, reason
-from zsofs.mountpoint import FILE_SYSTEM_TYPE, check_source, real_path
-from zsofs.mounts import Mounted, mounted_at
+from zsofs.mountpoint import check_source, real_path
+from zsofs.mounts import FILE_SYSTEM_TYPE, Mounted, mounted_at
 from zsofs.names import for_people, joined
 from zsofs.opl_layout import arrange, is_disc
 from zsofs.printing import complain, say

@@ -7,15 +7,14 @@ import shlex
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 from zsofs import control
 from zsofs.errors import FuseError, MountPointError, SourceError, UnmountError
-from zsofs.mounts import mounted_at
+from zsofs.mounts import FILE_SYSTEM_TYPE, Mounted, mounted_at
 from zsofs.reach import OthersLinkError, roots_path
 
-FILE_SYSTEM_TYPE = "fuse.zsofs"
 _ANSWER_SECONDS = 2.0
 _FUSE_DEVICE = "/dev/fuse"
 _FUSE_CONF = Path("/etc/fuse.conf")
@@ -157,7 +156,7 @@ def is_dead(point: bytes) -> bool:
     """Whether the daemon behind a mount has gone; one that does not answer in time has not."""
     mounted = mounted_at(point)
     if os.geteuid() == 0 and mounted is not None and mounted.user:
-        return _is_dead_to(mounted.user, point)
+        return is_dead_to(mounted.user, point)
     found: list[int] = []
 
     def ask() -> None:
@@ -172,35 +171,26 @@ def is_dead(point: bytes) -> bool:
     return bool(found) and found[0] in (errno.ENOTCONN, errno.ECONNABORTED)
 
 
-def _is_dead_to(user: int, point: bytes) -> bool:
+def is_dead_to(user: int | None, point: bytes) -> bool:
     """The same where only *user* gets an answer: root does not, without --allow-other.
 
     Root opens the mount for that user, who need not be able to enter the folder above it. This asks
-    the daemon nothing.
+    the daemon nothing; the child that does may hang.
     """
     try:
         fd = os.open(point, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        done = subprocess.run(
-            ["stat", "--file-system", "--", f"/proc/self/fd/{fd}"],
-            capture_output=True,
-            check=False,
-            env=os.environ | {"LC_ALL": "C"},
-            cwd="/",
-            timeout=_ANSWER_SECONDS,
-            pass_fds=(fd,),
-            user=user,
-            group=pwd.getpwuid(user).pw_gid,
-            extra_groups=[],
-        )
-    except (KeyError, subprocess.TimeoutExpired):
+        command = ["stat", "--file-system", "--", f"/proc/self/fd/{fd}"]
+        done = run_bounded(command, fds=(fd,), user=user if os.geteuid() == 0 and user else None)
+    except (KeyError, OSError):
         return False
     finally:
         os.close(fd)
-    said = os.fsdecode(done.stderr)
-    return any(os.strerror(code) in said for code in (errno.ENOTCONN, errno.ECONNABORTED))
+    if done is None:
+        return False
+    return any(os.strerror(code) in done[1] for code in (errno.ENOTCONN, errno.ECONNABORTED))
 
 
 def _check_apart(path: str, point: bytes, source: bytes) -> None:
@@ -273,17 +263,12 @@ def _others_may_be_allowed() -> bool:
     return any(line.strip() == "user_allow_other" for line in lines)
 
 
-def unmount(path: str, *, lazy: bool = False) -> None:
-    """Take down the mount at *path*.
-
-    Args:
-        path: the mount point.
-        lazy: detach it at once even if it is in use.
+def check_ours(path: str, point: bytes) -> Mounted:
+    """Return the zsofs mount at a real path, which this user may take down.
 
     Raises:
-        UnmountError: nothing of ours is there, or it is in use.
+        UnmountError: there is none, or it is another user's.
     """
-    point = real_path(path)
     mounted = mounted_at(point)
     if mounted is None:
         raise UnmountError(f"nothing is mounted at {path}; see what is with: {COMMAND} status")
@@ -296,45 +281,73 @@ def unmount(path: str, *, lazy: bool = False) -> None:
             f"the mount at {path} belongs to another user (number {mounted.user}), who can unmount"
             " it, as root can"
         )
+    return mounted
+
+
+def unmount(path: str, *, lazy: bool = False) -> None:
+    """Take down the mount at *path*, without waiting for its daemon.
+
+    Args:
+        path: the mount point.
+        lazy: detach it at once even if it is in use.
+
+    Raises:
+        UnmountError: nothing of ours is there, or it is in use.
+    """
+    point = real_path(path)
+    check_ours(path, point)
+    said = detach(point, lazy=lazy)
+    if said:
+        raise UnmountError(f"{path} could not be unmounted: {said}")
+
+
+def detach(point: bytes, *, lazy: bool) -> str:
+    """Unmount what is at a real path; returns why that failed, empty if it did not."""
     if os.geteuid() == 0:
         command = ["umount", *(["--lazy"] if lazy else [])]
     else:
         command = ["fusermount3", "-u", *(["-z"] if lazy else [])]
-    done = subprocess.run(
-        [*command, "--", point], capture_output=True, check=False, env=os.environ | {"LC_ALL": "C"}
-    )
-    if done.returncode == 0:
-        return
-    said = os.fsdecode(done.stderr.strip())
-    if "busy" in said.lower():
-        users = ", ".join(_users_of(point)) or "some program"
-        raise UnmountError(
-            f"{path} is in use by {users}; close it, or detach the mount at once with:"
-            f" {COMMAND} umount --lazy {shlex.quote(path)}"
-        )
-    raise UnmountError(f"{path} could not be unmounted: {said}")
-
-
-def _users_of(point: bytes) -> Iterator[str]:
-    """Programs with an open file or working folder below *point*, as far as we may see."""
-    for process in Path("/proc").iterdir():
-        if not process.name.isdigit() or int(process.name) == os.getpid():
-            continue
-        try:
-            links = [process / "cwd", *(process / "fd").iterdir()]
-        except OSError:
-            continue
-        if any(_is_below(link, point) for link in links):
-            try:
-                program = (process / "comm").read_text().strip()
-            except OSError:
-                continue
-            yield f"{program} (process {process.name})"
-
-
-def _is_below(link: Path, point: bytes) -> bool:
     try:
-        target = os.readlink(os.fsencode(link))
-    except OSError:
-        return False
-    return target == point or target.startswith(point + b"/")
+        done = run_bounded([*command, "--", os.fsdecode(point)])
+    except OSError as error:
+        return f"{command[0]} cannot be run: {error.strerror}"
+    if done is None:
+        return f"{command[0]} does not return"
+    code, said = done
+    return "" if code == 0 else said or f"{command[0]} ended with exit code {code}"
+
+
+def run_bounded(
+    command: Sequence[str], *, fds: Sequence[int] = (), user: int | None = None
+) -> tuple[int, str] | None:
+    """Run a program that may hang, beyond SIGKILL even, and be left behind.
+
+    Args:
+        command: the program and its arguments.
+        fds: descriptors that it inherits.
+        user: as whom it runs, if not as this process.
+
+    Returns:
+        Its exit code and what it prints as errors; None if it did not end in time.
+
+    Raises:
+        OSError: it cannot be run.
+        KeyError: there is no such user.
+    """
+    child = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"LC_ALL": "C"},
+        cwd="/",
+        pass_fds=fds,
+        user=user,
+        group=None if user is None else pwd.getpwuid(user).pw_gid,
+        extra_groups=None if user is None else [],
+    )
+    try:
+        _, said = child.communicate(timeout=_ANSWER_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        return None
+    return child.returncode, os.fsdecode(said.strip())

@@ -4,14 +4,16 @@ Every path here is relative to the source folder and free of symlinks: each step
 following one, so nothing that changes meanwhile can lead outside. All calls may wait for a disk.
 """
 
+import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from zsofs._stored import serves_from_memory
 from zsofs.errors import SourceAwayError, StaleNodeError
+from zsofs.mount_cycles import MountCycles
 from zsofs.names import for_people, is_at_or_below, joined
 from zsofs.probe import OpenSource
 
@@ -99,6 +101,7 @@ class SourceTree:
         devices: st_dev of each folder that is followed, by path, as of the last look at it. If it
             is another one, its disk is not there, and what is there is the folder that is mounted
             upon.
+        cycles: which mounts inside the source must not be entered.
     """
 
     def __init__(self, path: bytes) -> None:
@@ -106,6 +109,12 @@ class SourceTree:
         self.path = os.path.realpath(path)
         self.was_seen = os.path.isdir(self.path)
         self.devices: dict[bytes, int] = {}
+        self.cycles = MountCycles()
+
+    @property
+    def refused(self) -> Mapping[bytes, str]:
+        """Directories that lead back to the mount of this source, with the reason for each."""
+        return self.cycles.refused(self.path)
 
     def stat(self, path: bytes) -> os.stat_result:
         """What lstat says of *path*."""
@@ -188,6 +197,11 @@ class SourceTree:
         self.path, self.was_seen = path, True
         return fd
 
+    def _refuse_cycle(self, path: bytes) -> None:
+        for point, why in self.refused.items():
+            if not point or is_at_or_below(path, point):
+                raise OSError(errno.ELOOP, why)
+
     def _refuse_other_disk(self, path: bytes, fd: int) -> None:
         device = self.devices.get(path)
         if device is not None and os.fstat(fd).st_dev != device:
@@ -216,10 +230,12 @@ class SourceTree:
         Raises:
             SourceAwayError: it is *to_change*, and not on the disk that was listed.
             StaleNodeError: that is no path of ours.
-            OSError: there is no such thing, or it cannot be reached.
+            OSError: there is no such thing, or it cannot be reached; ELOOP if it leads back to the
+                mount of this source.
         """
         fd = self._open_root()
         try:
+            self._refuse_cycle(path)
             here = b""
             if to_change:
                 self._refuse_other_disk(here, fd)

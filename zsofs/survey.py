@@ -109,6 +109,11 @@ class Surveyor:
             answer = self._elsewhere[device] = mounted is not None and mounted.changes_elsewhere
         return answer
 
+    def refused(self) -> dict[bytes, str]:
+        """Return the directories that are shown empty, by path, with the reason for each."""
+        found = self.tree.refused
+        return {path: why for path, why in found.items() if self.selection.reaches(path)}
+
     def forget_mounts(self) -> None:
         """File systems were mounted or unmounted: another one may have the number of one."""
         self._elsewhere.clear()
@@ -134,6 +139,8 @@ class Surveyor:
             OSError: the folder cannot be read.
         """
         begun = time.monotonic()
+        if path and path in self.tree.refused:
+            return _empty(begun, self.tree.stat(path.rpartition(b"/")[0]))
         with self.tree.folder(path) as folder:
             watch(folder)
             status = folder.status
@@ -143,6 +150,11 @@ class Surveyor:
             if before.entries and not names and status.st_dev != before.place[0]:
                 raise SourceAwayError(f"{for_people(path) or 'the source folder'}: unmounted")
             return _Survey(self, folder, path, above, before).of(names, begun)
+
+
+def _empty(begun: float, status: os.stat_result) -> Found:
+    """A directory that is not looked into; *status* is that of the one above it."""
+    return Found(begun, time.monotonic() - begun, status, {}, has_links=False, unsure=())
 
 
 @dataclass(slots=True)
@@ -163,16 +175,17 @@ class _Survey:
     def of(self, names: Collection[bytes], begun: float) -> Found:
         known = self.before.entries or {}
         entries = {} if self.before.names is None else dict(known)
+        refused = self._refused()
         for name in names:
             try:
-                status = self.folder.stat(name)
+                status = None if name in refused else self.folder.stat(name)
             except OSError as error:  # a dead mount in this folder: the rest of it is all right
                 own = for_people(joined(self.path, name))
                 log.warning("%s: cannot be looked at: %s", own, error.strerror)
                 self.silent.append(name)
                 entry = known.get(name)
             else:
-                entry = self._entry(name, status, known.get(name))
+                entry = refused.get(name) or self._entry(name, status, known.get(name))
             if entry is None:
                 entries.pop(name, None)
             else:
@@ -195,6 +208,20 @@ class _Survey:
                 *self.silent,
             ),
         )
+
+    def _refused(self) -> dict[bytes, Entry | None]:
+        """The directories here that must not be entered, nor asked for their attributes.
+
+        None stands for one that the patterns of the mount leave out.
+        """
+        found: dict[bytes, Entry | None] = {}
+        for path, why in self.surveyor.tree.refused.items():
+            above, _, name = path.rpartition(b"/")
+            if name and above == self.path:
+                found[name] = Entry(name, Kind.FOLDER, path, self.folder.status, reason=why)
+                if not self.surveyor.selection.takes(path, is_folder=True):
+                    found[name] = None
+        return found
 
     def _entry(
         self, name: bytes, status: os.stat_result | None, known: Entry | None

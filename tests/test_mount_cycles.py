@@ -1,0 +1,119 @@
+"""A source that contains its own mount, directly or by way of others: it is never entered."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.mounting import DATA
+from tests.namespaces import run_in_namespace
+
+pytestmark = pytest.mark.usefixtures("as_root", "own_mounts")
+
+PS2 = DATA / "ziso-py.zso"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A directory with two sources, a and b, each with a disc."""
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        shutil.copy(PS2, tmp_path / name / f"{name}.zso")
+    return tmp_path
+
+
+@pytest.mark.parametrize("layout", ["plain", "opl"])
+def test_a_source_with_its_own_mount_bound_into_it(folder: Path, layout: str) -> None:
+    """Also one made while the directory is open, and a bind of a directory of the mount."""
+    said = run_in_namespace(
+        f"""
+mkdir -p $D/a/own $D/a/other/part $D/a/sub $D/m; cp $D/a/a.zso $D/a/sub/s.zso
+$Z mount -q --layout {layout} $D/a $D/m
+exec 5< $D/m
+mount --bind $D/m $D/a/own
+mount --bind $D/m/. $D/a/other/part
+find $D/m -maxdepth 9 | wc -l
+for i in $(seq 20); do
+    ls $D/m/own 2> /dev/null | grep -q . || break; sleep 0.2
+done
+echo [own]; list $D/m/own; echo [part]; list $D/m/other/part
+echo [list]; $Z list $D/m | tail -3
+$Z status --json $D/m > $D/status; echo "status $?"
+umount $D/a/own
+for i in $(seq 50); do
+    $Z status --json $D/m | grep -q '"own"' || break; sleep 0.2
+done
+$Z status --json $D/m | grep -c '"own"'
+exec 5<&-; umount $D/a/other/part
+timeout 30 $Z umount $D/m; echo "umount $?"
+""",
+        folder,
+    )
+    parts = said.split("[own]\n")[1]
+    assert parts.startswith("exit 0\n[part]\nexit 0\n[list]\n"), said
+    assert "own: shown empty: it is a mount of this source directory itself" in parts
+    assert "other/part: shown empty: it is a mount of this source directory itself" in parts
+    assert parts.endswith("status 0\n0\numount 0\n"), said
+    status = json.loads((folder / "status").read_text())
+    assert [row["path"] for row in status["shown_empty"]] == ["own", "other/part"]
+
+
+def test_a_mount_point_that_lies_in_the_source_by_another_path(folder: Path) -> None:
+    """As where the source is also bound to another place, and mounts are shared."""
+    said = run_in_namespace(
+        """
+mkdir -p $D/top/disk/zso $D/top/home; cp $D/a/a.zso $D/top/disk/zso
+mount --bind $D/top $D/top && mount --make-shared $D/top
+mount --bind $D/top/disk/zso $D/top/home
+$Z mount -q $D/top/disk/zso $D/top/home/iso; echo "mount $?"
+list $D/top/home/iso; list $D/top/home/iso/iso
+$Z status $D/top/home/iso | grep -A1 entered; $Z umount $D/top/home/iso; echo "umount $?"
+""",
+        folder,
+    )
+    assert said.startswith("mount 0\na.iso\niso\nexit 0\nexit 0\n")
+    assert "iso  shown empty: it is a mount of this source directory itself" in said
+    assert said.endswith("umount 0\n")
+
+
+@pytest.mark.parametrize("length", [2, 3, 5])
+def test_a_ring_of_mounts(folder: Path, length: int) -> None:
+    """Each mount point lies in the source of the next."""
+    said = run_in_namespace(
+        f"""
+for i in $(seq {length}); do mkdir $D/s$i; cp $D/a/a.zso $D/s$i/d$i.zso; done
+for i in $(seq {length}); do $Z mount -q $D/s$i $D/s$((i % {length} + 1))/m; done
+for i in $(seq {length}); do
+    timeout -s KILL 40 find $D/s$i | wc -l; list $D/s$i/m/m
+    timeout -s KILL 40 $Z list $D/s$i | tail -1
+    $Z status --json $D/s$((i % {length} + 1))/m > $D/status$i
+done
+for i in $(seq {length}); do timeout 30 $Z umount --lazy $D/s$((i % {length} + 1))/m; done
+""",
+        folder,
+    )
+    assert said.count("exit 0") == length, said
+    assert said.count("  m: shown empty: the mount of ") == length, said
+    for number in range(1, length + 1):
+        status = json.loads((folder / f"status{number}").read_text())
+        assert [row["path"] for row in status["shown_empty"]] == ["m"]
+
+
+def test_a_mount_over_other_mounts_lists_their_discs(folder: Path) -> None:
+    """Where there is no ring: also a mount of a source that lies in another mount."""
+    said = run_in_namespace(
+        """
+mkdir -p $D/all/x $D/all/y $D/b/sub $D/part $D/m; cp $D/a/a.zso $D/b/sub/s.zso
+$Z mount -q $D/a $D/all/x; $Z mount -q $D/b $D/all/y; $Z mount -q $D/all $D/m
+list $D/m/x; list $D/m/y; list $D/m/y/sub; $Z list $D/m | grep -c iso
+sha1sum < $D/m/y/b.iso; sha1sum < $D/all/y/b.iso
+$Z mount -q $D/m/y/sub $D/part; list $D/part
+for m in part m all/y all/x; do $Z umount $D/$m; done; echo "umount $?"
+""",
+        folder,
+    )
+    first, second = (line for line in said.splitlines() if line.endswith("  -"))
+    assert first == second
+    assert said.startswith("a.iso\nexit 0\nb.iso\nsub\nexit 0\ns.iso\nexit 0\n3\n"), said
+    assert said.endswith("s.iso\nexit 0\numount 0\n"), said
