@@ -19,6 +19,12 @@ abort_all() {
         sort -u | while read -r n; do
             [ -e $ctl/$n/abort ] && echo 1 > $ctl/$n/abort
         done
+    # What was detached is not in the table: the end of its daemon ends it.
+    for p in /proc/[0-9]*; do
+        [ "$(readlink $p/ns/mnt)" = "$(readlink /proc/$$/ns/mnt)" ] || continue
+        tr '\\0' ' ' < $p/cmdline | grep -q " $D/" && [ ${p#/proc/} != $$ ] &&
+            kill -KILL ${p#/proc/}
+    done 2> /dev/null
 }
 # Looks at nothing that is mounted; ends everything that hangs.
 ( for _ in $(seq SECONDS); do sleep 1; [ -e $D/done ] && exit; done

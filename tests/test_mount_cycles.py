@@ -117,3 +117,32 @@ for m in part m all/y all/x; do $Z umount $D/$m; done; echo "umount $?"
     assert first == second
     assert said.startswith("a.iso\nexit 0\nb.iso\nsub\nexit 0\ns.iso\nexit 0\n3\n"), said
     assert said.endswith("s.iso\nexit 0\numount 0\n"), said
+
+
+def test_a_ring_that_no_table_of_mounts_shows(folder: Path) -> None:
+    """Of three mounts in two namespaces, each with names of its own for the sources."""
+    said = run_in_namespace(
+        r"""
+mkdir -p $D/shared $D/here $D/there
+mount --bind $D/shared $D/shared; mount --make-shared $D/shared
+for i in 1 2 3; do mkdir -p $D/shared/s$i/m; cp $D/a/a.zso $D/shared/s$i/d$i.zso; done
+cat > $D/there.sh << END
+mount -t tmpfs none $D/there
+for i in 2 3; do mkdir $D/there/s\$i; mount --bind $D/shared/s\$i $D/there/s\$i; done
+$Z mount -q $D/there/s2 $D/shared/s1/m; $Z mount -q $D/there/s3 $D/shared/s2/m
+touch $D/ready; while [ ! -e $D/end ]; do sleep 0.1; done
+$Z umount --lazy $D/shared/s1/m; $Z umount --lazy $D/shared/s2/m
+END
+unshare -m --propagation unchanged bash $D/there.sh > $D/there.log 2>&1 &
+for i in $(seq 200); do [ -e $D/ready ] && break; sleep 0.1; done
+mount -t tmpfs none $D/here; mkdir $D/here/s1; mount --rbind $D/shared/s1 $D/here/s1
+$Z mount -q $D/here/s1 $D/shared/s3/m
+for i in 1 2 3; do timeout -s KILL 40 find $D/shared/s$i -name '*.iso' | wc -l; done
+for i in 1 2 3; do $Z status $D/shared/s$i/m > $D/status$i; done
+$Z umount --lazy $D/shared/s3/m; touch $D/end; wait %2
+""",
+        folder,
+    )
+    assert said.split() == ["3", "2", "1"], said
+    told = [(folder / f"status{number}").read_text() for number in (1, 2, 3)]
+    assert sum("the mount there leads back to this mount" in text for text in told) == 1, told

@@ -179,6 +179,7 @@ ALLOWED: dict[str, set[str]] = {
         "guard",
         "image",
         "library",
+        "mount_cycles",
         "names",
         "node",
         "reads",

@@ -1,17 +1,34 @@
 """Finds mounts inside a source directory that lead back to the mount that shows the directory.
 
 A read of such a directory would be answered by the daemon that asks for it, directly or by way of
-other daemons, and hang all of them. The decision is taken from the table of mounts alone, because
-even ``stat`` of a directory that is mounted by a daemon may never return.
+other daemons, and hang all of them. The table of mounts tells most of them, without asking a
+daemon: even ``stat`` of a directory that is mounted by one may never return. It does not tell what
+other mount namespaces, such as containers, call their source directories. So before a daemon first
+enters another zsofs mount, it looks up a name there that stands for the question whether that mount
+leads back to it. The daemon asked passes the question on to the mounts that it has entered itself.
+It notes that it enters a mount before it asks, so that of two that do so at the same time at least
+one gives way.
 """
 
+import errno
 import os
+import threading
+import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 
 from zsofs.mounts import FILE_SYSTEM_TYPE, Mounted, MountTable
 from zsofs.names import for_people, is_at_or_below
 
+QUESTION = b".zsofs-leads-to-"
+"""How the name begins that is looked up; a device number and a random text follow."""
+
 _ROOT: Mapping[bytes, str] = {b"": "the mount covers its own source directory"}
+_BY_ANSWER = "shown empty: the mount there leads back to this mount, as its daemon says"
+_ANSWER_SECONDS = 30.0
+"""How long a mount that leads back is not asked again."""
+
+_KEPT_QUESTIONS = 1000
 
 
 class MountCycles:
@@ -22,6 +39,11 @@ class MountCycles:
         self._device = ""
         self._known: tuple[Sequence[Mounted], bytes, str] | None = None
         self._refused: Mapping[bytes, str] = {}
+        self._inside: Mapping[bytes, str] = {}
+        self._entered: dict[bytes, str] = {}
+        self._led_back: dict[bytes, float] = {}
+        self._questions: deque[bytes] = deque(maxlen=_KEPT_QUESTIONS)
+        self._lock = threading.Lock()
 
     def serve_as(self, device: str) -> None:
         """Set the device number of the mount that shows the source, as ``0:52``.
@@ -40,12 +62,82 @@ class MountCycles:
         Returns:
             Reasons by path in the source; the empty path stands for the whole source.
         """
+        with self._lock:
+            self._take_table(source)
+            if not self._led_back:
+                return self._refused
+            now = time.monotonic()
+            self._led_back = {path: end for path, end in self._led_back.items() if end > now}
+            return {**self._refused, **dict.fromkeys(self._led_back, _BY_ANSWER)}
+
+    def _take_table(self, source: bytes) -> None:
         table, device = self._table.current(), self._device
         known = self._known
-        if known is None or known[0] is not table or known[1:] != (source, device):
-            self._refused = find_cycles(table, source, device)
-            self._known = table, source, device
-        return self._refused
+        if known is not None and known[0] is table and known[1:] == (source, device):
+            return
+        self._refused = find_cycles(table, source, device)
+        self._inside = {
+            mounted.path[len(source.rstrip(b"/")) + 1 :]: mounted.device
+            for mounted in table
+            if mounted.kind == FILE_SYSTEM_TYPE and _is_below(mounted.path, source)
+        }
+        self._entered = {
+            path: number
+            for path, number in self._entered.items()
+            if self._inside.get(path) == number
+        }
+        self._led_back.clear()
+        self._known = table, source, device
+
+    def is_new(self, path: bytes) -> bool:
+        """Return whether another zsofs mount is mounted at *path* that was not entered before."""
+        with self._lock:
+            return bool(self._device) and path in self._inside and path not in self._entered
+
+    def may_enter(self, path: bytes, fd: int) -> bool:
+        """Ask a mount whether it leads back here. May wait for its daemon.
+
+        Args:
+            path: where it is mounted, in the source.
+            fd: descriptor of that directory.
+        """
+        with self._lock:
+            self._entered[path] = self._inside.get(path, "")
+        question = b"%s%s-%s" % (QUESTION, self._device.encode(), os.urandom(12).hex().encode())
+        with self._lock:
+            self._questions.append(question)
+        if not leads_there(fd, question):
+            return True
+        with self._lock:
+            self._entered.pop(path, None)
+            self._led_back[path] = time.monotonic() + _ANSWER_SECONDS
+        return False
+
+    def answer(self, question: bytes) -> bool | list[bytes]:
+        """Return whether this mount leads to the one that a question is about.
+
+        Returns:
+            The answer, or the paths of the mounts in the source that the question is for as well.
+        """
+        device = question[len(QUESTION) :].partition(b"-")[0].decode(errors="replace")
+        with self._lock:
+            if question in self._questions:
+                return False
+            self._questions.append(question)
+            return device in self._entered.values() or list(self._entered)
+
+
+def leads_there(fd: int, question: bytes) -> bool:
+    """Return what the mount at a directory answers. May wait for its daemon."""
+    try:
+        os.stat(question, dir_fd=fd, follow_symlinks=False)
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
+
+
+def _is_below(path: bytes, source: bytes) -> bool:
+    return path != source and is_at_or_below(path, source.rstrip(b"/"))
 
 
 def find_cycles(table: Sequence[Mounted], source: bytes, device: str) -> dict[bytes, str]:
@@ -66,7 +158,7 @@ def find_cycles(table: Sequence[Mounted], source: bytes, device: str) -> dict[by
         return dict(_ROOT)
     refused = {}
     for mounted in mounts:
-        if mounted.path != source and is_at_or_below(mounted.path, source.rstrip(b"/")):
+        if _is_below(mounted.path, source):
             reason = _reason(table, mounts, mounted, own)
             if reason:
                 refused[mounted.path[len(source.rstrip(b"/")) + 1 :]] = reason
@@ -124,9 +216,3 @@ def _mount_of_path(table: Sequence[Mounted], path: bytes) -> Mounted | None:
         ):
             found = mounted
     return found
-
-
-def device_number(device: str) -> int:
-    """Return st_dev of a device as the table of mounts writes it."""
-    major, _, minor = device.partition(":")
-    return os.makedev(int(major), int(minor))

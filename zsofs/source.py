@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from zsofs._stored import serves_from_memory
 from zsofs.errors import SourceAwayError, StaleNodeError
-from zsofs.mount_cycles import MountCycles
+from zsofs.mount_cycles import MountCycles, leads_there
 from zsofs.names import for_people, is_at_or_below, joined
 from zsofs.probe import OpenSource
 
@@ -115,6 +115,26 @@ class SourceTree:
     def refused(self) -> Mapping[bytes, str]:
         """Directories that lead back to the mount of this source, with the reason for each."""
         return self.cycles.refused(self.path)
+
+    def may_enter(self, path: bytes) -> bool:
+        """Return whether a directory does not lead back to the mount of this source."""
+        if path in self.refused:
+            return False
+        if not self.cycles.is_new(path):
+            return True
+        with self.step(path) as fd:
+            return self.cycles.may_enter(path, fd)
+
+    def leads_to(self, question: bytes) -> bool:
+        """Return the answer to a question of another mount; see :mod:`zsofs.mount_cycles`."""
+        answer = self.cycles.answer(question)
+        if isinstance(answer, bool):
+            return answer
+        for path in answer:
+            with suppress(OSError), self.step(path) as fd:
+                if leads_there(fd, question):
+                    return True
+        return False
 
     def stat(self, path: bytes) -> os.stat_result:
         """What lstat says of *path*."""

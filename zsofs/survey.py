@@ -139,7 +139,8 @@ class Surveyor:
             OSError: the folder cannot be read.
         """
         begun = time.monotonic()
-        if path and path in self.tree.refused:
+        if path and not self.tree.may_enter(path):
+            log.warning("%s: %s", for_people(path), self.tree.refused.get(path, ""))
             return _empty(begun, self.tree.stat(path.rpartition(b"/")[0]))
         with self.tree.folder(path) as folder:
             watch(folder)
