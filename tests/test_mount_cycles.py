@@ -1,15 +1,21 @@
 """A source that contains its own mount, directly or by way of others: it is never entered."""
 
+import errno
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.mounting import DATA
+from tests.mounting import DATA, mounted, names, status_of, wait_until
 from tests.namespaces import run_in_namespace
 
-pytestmark = pytest.mark.usefixtures("as_root", "own_mounts")
+in_namespace = pytest.mark.usefixtures("as_root", "own_mounts")
 
 PS2 = DATA / "ziso-py.zso"
 
@@ -23,6 +29,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@in_namespace
 @pytest.mark.parametrize("layout", ["plain", "opl"])
 def test_a_source_with_its_own_mount_bound_into_it(folder: Path, layout: str) -> None:
     """Also one made while the directory is open, and a bind of a directory of the mount."""
@@ -59,6 +66,7 @@ timeout 30 $Z umount $D/m; echo "umount $?"
     assert [row["path"] for row in status["shown_empty"]] == ["own", "other/part"]
 
 
+@in_namespace
 def test_a_mount_point_that_lies_in_the_source_by_another_path(folder: Path) -> None:
     """As where the source is also bound to another place, and mounts are shared."""
     said = run_in_namespace(
@@ -77,6 +85,7 @@ $Z status $D/top/home/iso | grep -A1 entered; $Z umount $D/top/home/iso; echo "u
     assert said.endswith("umount 0\n")
 
 
+@in_namespace
 @pytest.mark.parametrize("length", [2, 3, 5])
 def test_a_ring_of_mounts(folder: Path, length: int) -> None:
     """Each mount point lies in the source of the next."""
@@ -100,6 +109,7 @@ for i in $(seq {length}); do timeout 30 $Z umount --lazy $D/s$((i % {length} + 1
         assert [row["path"] for row in status["shown_empty"]] == ["m"]
 
 
+@in_namespace
 def test_a_mount_over_other_mounts_lists_their_discs(folder: Path) -> None:
     """Where there is no ring: also a mount of a source that lies in another mount."""
     said = run_in_namespace(
@@ -119,6 +129,7 @@ for m in part m all/y all/x; do $Z umount $D/$m; done; echo "umount $?"
     assert said.endswith("s.iso\nexit 0\numount 0\n"), said
 
 
+@in_namespace
 def test_a_ring_that_no_table_of_mounts_shows(folder: Path) -> None:
     """Of three mounts in two namespaces, each with names of its own for the sources."""
     said = run_in_namespace(
@@ -146,3 +157,48 @@ $Z umount --lazy $D/shared/s3/m; touch $D/end; wait %2
     assert said.split() == ["3", "2", "1"], said
     told = [(folder / f"status{number}").read_text() for number in (1, 2, 3)]
     assert sum("the mount there leads back to this mount" in text for text in told) == 1, told
+
+
+IMPATIENT = (
+    sys.executable,
+    "-c",
+    "import sys; from zsofs import cli, workers; workers.QUEUE_SECONDS = 2.0; sys.exit(cli.main())",
+)
+
+
+def test_requests_do_not_queue_forever_for_a_file_system_of_fuse(
+    source: Path, tmp_path: Path
+) -> None:
+    """It may show our own mount, and wait for the request that waits for it."""
+    for name in ("one", "two"):
+        (tmp_path / "inner" / name).mkdir(parents=True)
+        shutil.copy(PS2, tmp_path / "inner" / name / "Game.zso")
+    (source / "slow").mkdir()
+    with (
+        mounted(tmp_path / "inner", source / "slow") as slow,
+        mounted(source, tmp_path / "mnt", "--threads", "1", command=IMPATIENT) as made,
+    ):
+        assert names(made.path / "slow") == ["one", "two"]
+        os.kill(slow.daemon.pid, signal.SIGSTOP)
+        try:
+            waiting = subprocess.Popen(["ls", made.path / "slow" / "one"], stdout=subprocess.PIPE)
+            time.sleep(1)
+            second = subprocess.Popen(
+                ["ls", made.path / "slow" / "two"],
+                stderr=subprocess.PIPE,
+                env=os.environ | {"LC_ALL": "C"},
+            )
+            assert os.strerror(errno.ETIMEDOUT).encode() in second.communicate(timeout=60)[1]
+            assert status_of(made)["ok"]
+            assert waiting.poll() is None
+        finally:
+            os.kill(slow.daemon.pid, signal.SIGCONT)
+        assert waiting.communicate(timeout=60)[0] == b"Game.iso\n"
+        wait_until(lambda: _lists(made.path / "slow" / "two"), "the other directory")
+
+
+def _lists(path: Path) -> bool:
+    try:
+        return names(path) == ["Game.iso"]
+    except OSError:
+        return False

@@ -281,7 +281,7 @@ ALLOWED: dict[str, set[str]] = {
     "reads": {"_codecs", "cache", "counters", "crews", "image"},
     "counters": set(),
     "crews": {"_blocks"},
-    "workers": set(),
+    "workers": {"mounts"},
     "cache": set(),
     "image": {"_blocks", "formats", "probe"},
     "probe": {"_blocks", "errors", "formats"},

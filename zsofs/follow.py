@@ -134,13 +134,9 @@ class Follower:
         polled = any(folder.elsewhere or folder.watch is None for folder in looked_at)
         return "events and polling" if polled else "events"
 
-    def refused(self) -> dict[bytes, str]:
-        """Return the directories that are shown empty, by path, with the reason for each."""
-        return self._surveyor.refused()
-
     def _note_refused(self) -> bool:
         """Log the directories that are shown empty since the last call; whether they changed."""
-        before, self._refused = self._refused, self.refused()
+        before, self._refused = self._refused, self._surveyor.refused()
         for path, why in self._refused.items():
             if before.get(path) != why:
                 log.warning("%s: %s", for_people(path) or ".", why)

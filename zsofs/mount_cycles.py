@@ -86,13 +86,19 @@ class MountCycles:
             for path, number in self._entered.items()
             if self._inside.get(path) == number
         }
+        around = _mount_of_path(table, source)
+        if around is not None and around.kind == FILE_SYSTEM_TYPE:
+            self._entered[b""] = around.device
         self._led_back.clear()
         self._known = table, source, device
 
-    def is_new(self, path: bytes) -> bool:
-        """Return whether another zsofs mount is mounted at *path* that was not entered before."""
+    def unasked(self, path: bytes) -> bytes | None:
+        """Return the mount point of another zsofs mount that *path* lies in and that is new."""
         with self._lock:
-            return bool(self._device) and path in self._inside and path not in self._entered
+            for point in self._inside if self._device else ():
+                if is_at_or_below(path, point) and point not in self._entered:
+                    return point
+        return None
 
     def may_enter(self, path: bytes, fd: int) -> bool:
         """Ask a mount whether it leads back here. May wait for its daemon.

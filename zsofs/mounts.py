@@ -97,6 +97,13 @@ class MountTable:
         return True
 
 
+def is_fuse(device: int) -> bool:
+    """Return whether a device, as of st_dev, is a file system of FUSE that is on no disk."""
+    number = f"{os.major(device)}:{os.minor(device)}" if device >= 0 else ""
+    mounts = [mounted for mounted in mount_table() if mounted.device == number]
+    return any(mounted.kind.startswith("fuse.") for mounted in mounts)
+
+
 def mounted_at(path: bytes) -> Mounted | None:
     """What is mounted at exactly *path*; the topmost if several are."""
     found = None

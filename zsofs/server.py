@@ -71,7 +71,9 @@ class Server:
         self._census = Census(catalog.discs())
         workers = Workers(settings.threads)
         selection = Selection(settings.include, settings.exclude)
-        surveyor = Surveyor(tree, catalog, selection, identities=settings.layout == "opl")
+        surveyor = self._surveyor = Surveyor(
+            tree, catalog, selection, identities=settings.layout == "opl"
+        )
         self._follower = Follower(surveyor, workers, show_raw=settings.show_raw)
         looks = self._library, self._follower, self._census, self._invalidations.send
         self._opl_view: OplView | None = None
@@ -210,7 +212,7 @@ class Server:
             "refused_total": len(count.refused),
             "shown_empty": [
                 {"path": for_people(path), "reason": reason}
-                for path, reason in list(self._follower.refused().items())[:_REPORTED_FILES]
+                for path, reason in list(self._surveyor.refused().items())[:_REPORTED_FILES]
             ],
             "readers": _readers(self.operations.readers()),
             "cache": {

@@ -116,14 +116,24 @@ class SourceTree:
         """Directories that lead back to the mount of this source, with the reason for each."""
         return self.cycles.refused(self.path)
 
+    def refused_in(self, path: bytes) -> dict[bytes, str]:
+        """Return the reasons for those directories among them that lie in *path*, by name."""
+        prefix = joined(path, b"")
+        return {
+            found[len(prefix) :]: why
+            for found, why in self.refused.items()
+            if found.startswith(prefix) and b"/" not in found[len(prefix) :]
+        }
+
     def may_enter(self, path: bytes) -> bool:
         """Return whether a directory does not lead back to the mount of this source."""
         if path in self.refused:
             return False
-        if not self.cycles.is_new(path):
+        point = self.cycles.unasked(path)
+        if point is None:
             return True
-        with self.step(path) as fd:
-            return self.cycles.may_enter(path, fd)
+        with self.step(point) as fd:
+            return self.cycles.may_enter(point, fd)
 
     def leads_to(self, question: bytes) -> bool:
         """Return the answer to a question of another mount; see :mod:`zsofs.mount_cycles`."""

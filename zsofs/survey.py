@@ -31,7 +31,6 @@ _RACY_NS_WHOLE_SECONDS = 2_000_000_000
 is looked at again: another change within the same tick of the file system's clock would not show in
 its times."""
 
-
 _OPENED_AHEAD = 8
 _FETCHED_AHEAD = 32 << 10
 """While one file is looked into, the disk fetches what so many others begin with, in bytes."""
@@ -111,8 +110,9 @@ class Surveyor:
 
     def refused(self) -> dict[bytes, str]:
         """Return the directories that are shown empty, by path, with the reason for each."""
-        found = self.tree.refused
-        return {path: why for path, why in found.items() if self.selection.reaches(path)}
+        return {
+            path: why for path, why in self.tree.refused.items() if self.selection.reaches(path)
+        }
 
     def forget_mounts(self) -> None:
         """File systems were mounted or unmounted: another one may have the number of one."""
@@ -141,7 +141,8 @@ class Surveyor:
         begun = time.monotonic()
         if path and not self.tree.may_enter(path):
             log.warning("%s: %s", for_people(path), self.tree.refused.get(path, ""))
-            return _empty(begun, self.tree.stat(path.rpartition(b"/")[0]))
+            status = self.tree.stat(path.rpartition(b"/")[0])
+            return Found(begun, time.monotonic() - begun, status, {}, has_links=False, unsure=())
         with self.tree.folder(path) as folder:
             watch(folder)
             status = folder.status
@@ -151,11 +152,6 @@ class Surveyor:
             if before.entries and not names and status.st_dev != before.place[0]:
                 raise SourceAwayError(f"{for_people(path) or 'the source folder'}: unmounted")
             return _Survey(self, folder, path, above, before).of(names, begun)
-
-
-def _empty(begun: float, status: os.stat_result) -> Found:
-    """A directory that is not looked into; *status* is that of the one above it."""
-    return Found(begun, time.monotonic() - begun, status, {}, has_links=False, unsure=())
 
 
 @dataclass(slots=True)
@@ -176,17 +172,12 @@ class _Survey:
     def of(self, names: Collection[bytes], begun: float) -> Found:
         known = self.before.entries or {}
         entries = {} if self.before.names is None else dict(known)
-        refused = self._refused()
+        refused = self.surveyor.tree.refused_in(self.path)
         for name in names:
-            try:
-                status = None if name in refused else self.folder.stat(name)
-            except OSError as error:  # a dead mount in this folder: the rest of it is all right
-                own = for_people(joined(self.path, name))
-                log.warning("%s: cannot be looked at: %s", own, error.strerror)
-                self.silent.append(name)
-                entry = known.get(name)
+            if name in refused:
+                entry = self._not_entered(name, refused[name])
             else:
-                entry = refused.get(name) or self._entry(name, status, known.get(name))
+                entry = self._looked_at(name, known.get(name))
             if entry is None:
                 entries.pop(name, None)
             else:
@@ -210,19 +201,22 @@ class _Survey:
             ),
         )
 
-    def _refused(self) -> dict[bytes, Entry | None]:
-        """The directories here that must not be entered, nor asked for their attributes.
+    def _looked_at(self, name: bytes, known: Entry | None) -> Entry | None:
+        try:
+            status = self.folder.stat(name)
+        except OSError as error:  # a dead mount in this folder: the rest of it is all right
+            own = for_people(joined(self.path, name))
+            log.warning("%s: cannot be looked at: %s", own, error.strerror)
+            self.silent.append(name)
+            return known
+        return self._entry(name, status, known)
 
-        None stands for one that the patterns of the mount leave out.
-        """
-        found: dict[bytes, Entry | None] = {}
-        for path, why in self.surveyor.tree.refused.items():
-            above, _, name = path.rpartition(b"/")
-            if name and above == self.path:
-                found[name] = Entry(name, Kind.FOLDER, path, self.folder.status, reason=why)
-                if not self.surveyor.selection.takes(path, is_folder=True):
-                    found[name] = None
-        return found
+    def _not_entered(self, name: bytes, why: str) -> Entry | None:
+        """A directory that is not even asked for its attributes; None if it is not shown."""
+        path = joined(self.path, name)
+        is_shown = self.surveyor.selection.takes(path, is_folder=True)
+        entry = Entry(name, Kind.FOLDER, path, self.folder.status, reason=why)
+        return entry if is_shown else None
 
     def _entry(
         self, name: bytes, status: os.stat_result | None, known: Entry | None
@@ -382,8 +376,7 @@ def _told(entry: Entry, finding: Finding) -> Entry:
     """The entry with what is inside it, which is said in the log."""
     disc = finding.disc
     if finding.reason:
-        shown = for_people(entry.path)
-        log.warning("%s: shown as it is, not as a disc: %s", shown, finding.reason)
+        log.warning("%s: shown as it is, not as a disc: %s", for_people(entry.path), finding.reason)
     if disc is not None and (disc.remarks or log.isEnabledFor(logging.INFO)):
         _tell(for_people(entry.path), disc)
     return Entry(
