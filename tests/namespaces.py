@@ -19,11 +19,14 @@ abort_all() {
         sort -u | while read -r n; do
             [ -e $ctl/$n/abort ] && echo 1 > $ctl/$n/abort
         done
-    # What was detached is not in the table: the end of its daemon ends it.
+    # What was detached is not in the table, but its daemon has it open.
     for p in /proc/[0-9]*; do
         [ "$(readlink $p/ns/mnt)" = "$(readlink /proc/$$/ns/mnt)" ] || continue
-        tr '\\0' ' ' < $p/cmdline | grep -q " $D/" && [ ${p#/proc/} != $$ ] &&
-            kill -KILL ${p#/proc/}
+        tr '\\0' ' ' < $p/cmdline | grep -q " $D/" && [ ${p#/proc/} != $$ ] || continue
+        for n in $(sed -n 's/^fuse_connection:[^0-9]*//p' $p/fdinfo/*); do
+            echo 1 > $ctl/$n/abort
+        done
+        kill -KILL ${p#/proc/}
     done 2> /dev/null
 }
 # Looks at nothing that is mounted; ends everything that hangs.
