@@ -142,7 +142,7 @@ class Surveyor:
         if path and not self.tree.may_enter(path):
             log.warning("%s: %s", for_people(path), self.tree.refused.get(path, ""))
             status = self.tree.stat(path.rpartition(b"/")[0])
-            return Found(begun, time.monotonic() - begun, status, {}, has_links=False, unsure=())
+            return Found(begun, 0.0, status, {}, has_links=False, unsure=())
         with self.tree.folder(path) as folder:
             watch(folder)
             status = folder.status
@@ -174,10 +174,7 @@ class _Survey:
         entries = {} if self.before.names is None else dict(known)
         refused = self.surveyor.tree.refused_in(self.path)
         for name in names:
-            if name in refused:
-                entry = self._not_entered(name, refused[name])
-            else:
-                entry = self._looked_at(name, known.get(name))
+            entry = self._looked_at(name, known.get(name), refused.get(name, ""))
             if entry is None:
                 entries.pop(name, None)
             else:
@@ -201,7 +198,9 @@ class _Survey:
             ),
         )
 
-    def _looked_at(self, name: bytes, known: Entry | None) -> Entry | None:
+    def _looked_at(self, name: bytes, known: Entry | None, refused: str) -> Entry | None:
+        if refused:
+            return self._not_entered(name, refused)
         try:
             status = self.folder.stat(name)
         except OSError as error:  # a dead mount in this folder: the rest of it is all right
@@ -343,8 +342,7 @@ class _Survey:
         except (OSError, ZsofsError) as error:
             return _unreadable(entry, error)
         except Exception:
-            shown = for_people(entry.path)
-            log.exception("a bug in zsofs: %s is shown as it is", shown)
+            log.exception("a bug in zsofs: %s is shown as it is", for_people(entry.path))
             return replace(entry, settled=False)
         told = _told(entry, finding)
         if source.key != entry.key or _is_racy(entry.key):
