@@ -16,7 +16,7 @@ from zsofs.names import for_people
 
 _PROC = Path("/proc")
 _LOOP_DEVICES = Path("/sys/block")
-_SECONDS = 3.0
+_SECONDS = 1.2
 """How long to look: the tables of a process that hangs may not be readable."""
 
 

@@ -16,15 +16,18 @@ from dataclasses import dataclass
 
 from zsofs import config, fuse_kernel
 from zsofs.asking import daemon_of
-from zsofs.errors import UnmountError, UsageError, ZsofsError
+from zsofs.errors import UnmountError, UsageError, ZsofsError, reason
 from zsofs.mount_users import other_namespaces, users_of
 from zsofs.mountpoint import COMMAND, check_ours, detach, is_dead_to, real_path
 from zsofs.mounts import Mounted, mount_table, mounted_at
 from zsofs.names import for_people
 from zsofs.printing import complain
 
-SECONDS = 9.5
-"""How long the command waits for everything together: it returns within 10 seconds."""
+SECONDS = 8.0
+"""How long the command waits for everything together, but for finding out what holds a mount."""
+
+_LOOK_SECONDS = 1.5
+"""How long that may take: the command returns within 10 seconds."""
 
 _ANSWER_SECONDS = 3.0
 _SHOWN_USERS = 5
@@ -48,13 +51,15 @@ def take_down_all(targets: Sequence[str], *, lazy: bool) -> list[ZsofsError]:
             _TakeDown(target, lazy, until).run()
         except ZsofsError as error:
             failed[target] = error
+        except OSError as error:
+            failed[target] = UnmountError(f"{target} could not be unmounted: {reason(error)}")
 
     targets = list(dict.fromkeys(targets))
     threads = [threading.Thread(target=take_down, args=(one,), daemon=True) for one in targets]
     for thread in threads:
         thread.start()
     for target, thread in zip(targets, threads, strict=True):
-        thread.join(max(until + 0.3 - time.monotonic(), 0))
+        thread.join(max(until + _LOOK_SECONDS - time.monotonic(), 0))
         if thread.is_alive():
             failed[target] = UnmountError(
                 f"{target} could not be unmounted within 10 seconds; try again, as root if you can"
