@@ -14,6 +14,8 @@ import pytest
 
 from tests.mounting import DATA, mounted, names, status_of, wait_until
 from tests.namespaces import run_in_namespace
+from zsofs.mount_cycles import find_cycles
+from zsofs.mounts import Mounted
 
 in_namespace = pytest.mark.usefixtures("as_root", "own_mounts")
 
@@ -27,6 +29,46 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / name).mkdir()
         shutil.copy(PS2, tmp_path / name / f"{name}.zso")
     return tmp_path
+
+
+OWN = ("0:50", "/m", "/s")
+"""Device, mount point and source of the mount whose source is looked at."""
+
+TABLES: dict[str, tuple[list[tuple[str, str, str]], set[str]]] = {
+    "nothing in it": ([], set()),
+    "its own mount": ([("0:50", "/s/x", "/s")], {"x"}),
+    "a name that only begins the same": ([("0:50", "/sx", "/s")], set()),
+    "its own mount, covered": ([("0:50", "/s/x", "/s"), ("0:9", "/s/x", "none")], set()),
+    "another mount": ([("0:51", "/s/x", "/t")], set()),
+    "a mount that contains this one": ([("0:51", "/s/x", "/t"), ("0:50", "/t/y/z", "/s")], {"x"}),
+    "a ring of three": (
+        [("0:51", "/s/a/x", "/t"), ("0:52", "/t/x", "/u"), ("0:50", "/u/x", "/s")],
+        {"a/x"},
+    ),
+    "a ring elsewhere": (
+        [("0:51", "/s/x", "/t"), ("0:52", "/t/x", "/u"), ("0:51", "/u/x", "/t")],
+        set(),
+    ),
+    "a mount of a directory of this one": ([("0:51", "/s/x", "/m/part")], {"x"}),
+    "two of one source": ([("0:51", "/s/x", "/s")], set()),
+    "covered by itself": ([("0:50", "/s", "/s")], {""}),
+    "covered by a mount of this mount": ([("0:51", "/s", "/m/part")], {""}),
+    "a source that is no path": ([("0:51", "/s/x", "demo")], set()),
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_what_the_table_of_mounts_tells(case: str) -> None:
+    mounts, wanted = TABLES[case]
+    root = Mounted(1, b"/", "8:1", "ext4", None, b"/dev/sda1")
+    kinds = {"none": "tmpfs"}
+    table = [
+        Mounted(number, path.encode(), device, kinds.get(source, "fuse.zsofs"), 0, source.encode())
+        for number, (device, path, source) in enumerate([OWN, *mounts], 2)
+    ]
+    found = find_cycles([root, *table], b"/s", "0:50")
+    assert set(found) == {path.encode() for path in wanted}
+    assert all(found.values())
 
 
 @in_namespace

@@ -78,8 +78,8 @@ class MountCycles:
         self._refused = find_cycles(table, source, device)
         self._inside = {
             mounted.path[len(source.rstrip(b"/")) + 1 :]: mounted.device
-            for mounted in table
-            if mounted.kind == FILE_SYSTEM_TYPE and _is_below(mounted.path, source)
+            for mounted in _zsofs_mounts(table)
+            if _is_below(mounted.path, source)
         }
         self._entered = {
             path: number
@@ -142,6 +142,12 @@ def leads_there(fd: int, question: bytes) -> bool:
     return False
 
 
+def _zsofs_mounts(table: Sequence[Mounted]) -> list[Mounted]:
+    """The zsofs mounts that are not covered by another mount at the same path."""
+    topmost = {mounted.path: mounted for mounted in table}
+    return [mounted for mounted in topmost.values() if mounted.kind == FILE_SYSTEM_TYPE]
+
+
 def _is_below(path: bytes, source: bytes) -> bool:
     return path != source and is_at_or_below(path, source.rstrip(b"/"))
 
@@ -157,7 +163,7 @@ def find_cycles(table: Sequence[Mounted], source: bytes, device: str) -> dict[by
     Returns:
         Reasons by path in the source; see :meth:`MountCycles.refused`.
     """
-    mounts = [mounted for mounted in table if mounted.kind == FILE_SYSTEM_TYPE]
+    mounts = _zsofs_mounts(table)
     own = {mounted.device for mounted in mounts if mounted.source == source}
     own = {device} if device else own
     if any(mounted.device in own for mounted in _chain(table, source)):
