@@ -351,6 +351,43 @@ def test_nothing_is_written_below_an_inner_disk_that_is_away(
     assert made.log_lines("bug") == []
 
 
+def check_stays(act: Callable[[], object]) -> None:
+    """The change is refused because a disk is away."""
+    with pytest.raises(OSError) as caught:
+        act()
+    assert caught.value.errno == errno.ENOMEDIUM
+
+
+def test_nothing_replaces_the_mount_point_of_a_disk_that_is_away(
+    source: Path, disk: Disk, mount: MountMaker
+) -> None:
+    """Nor is a directory that contains it renamed: the disk could not be mounted there again."""
+    inner = source / "above" / "inner"
+    inner.mkdir(parents=True)
+    (source / "empty").mkdir()
+    disk.mount(inner)
+    try:
+        made = mount(source, "--writable")
+        shown = made.path / "above" / "inner"
+        wait_for(shown, "Game.iso", "folder", "lost+found")
+        subprocess.run(["umount", inner], check=True)
+        for _ in range(2):
+            check_stays(lambda: (made.path / "empty").rename(shown))
+            check_stays(lambda: shown.rename(made.path / "new"))
+            check_stays(lambda: (made.path / "above").rename(made.path / "new"))
+            check_stays(lambda: shown.rename(made.path / "empty"))
+        assert names(source) == ["above", "empty"]
+        assert names(source / "above") == ["inner"]
+        disk.mount(inner)
+        wait_for(shown, "Game.iso", "folder", "lost+found")
+        (made.path / "empty").rename(made.path / "other")
+        (made.path / "other").rmdir()
+        assert names(source) == ["above"]
+        assert made.log_lines("bug") == []
+    finally:
+        detach(inner)
+
+
 # A source that is not there yet
 
 

@@ -54,10 +54,17 @@ examples:
 Take the mount down with `zsofs umount MOUNTPOINT`.
 """
 
+_UMOUNT_DESCRIPTION = """\
+Takes down mounts that `zsofs mount` made. Returns when their daemons have ended and the directories
+that `zsofs mount` made are removed; waits at most 10 seconds. A mount that is in use stays, and the
+message names what uses it. `fusermount3 -u` takes a mount down too, and does not wait.
+"""
+
 _UMOUNT_EXAMPLES = """\
 examples:
   zsofs umount ~/iso          take the mount down
   zsofs umount --lazy ~/iso   although a program still has a disc open
+  zsofs umount games          the mount of the config games.toml
 """
 
 _RELOAD_DESCRIPTION = """\
@@ -245,12 +252,17 @@ def _add_umount(commands: "argparse._SubParsersAction[CommandParser]") -> None:
     umount = commands.add_parser(
         "umount",
         help="take a mount down",
-        description="Takes down a mount that `zsofs mount` made. `zsofs unmount` and"
-        " `fusermount3 -u` do it too.",
+        usage="zsofs umount [--lazy] MOUNTPOINT|NAME...",
+        description=_UMOUNT_DESCRIPTION,
         epilog=_UMOUNT_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    umount.add_argument("mount_point", metavar="MOUNTPOINT", help="where the discs are shown")
+    umount.add_argument(
+        "mount_points",
+        nargs="+",
+        metavar="MOUNTPOINT",
+        help="mount point, or name of the config that was mounted",
+    )
     umount.add_argument(
         "--lazy",
         action="store_true",

@@ -94,6 +94,25 @@ def ask(mount_point: bytes, command: str) -> dict[str, Any]:
     return _understood(mounted, answer)
 
 
+def daemon_of(mounted: Mounted, seconds: float) -> tuple[bool | None, int]:
+    """Return whether the daemon of a mount answers, and its process.
+
+    Args:
+        mounted: the mount.
+        seconds: how long it has for an answer.
+
+    Returns:
+        True if it answers, False if it listens and does not answer, None if nobody listens; and
+        the number of its process, 0 if that cannot be told.
+    """
+    processes: dict[bytes, int] = {}
+    ((_, answer),) = _ask_all([mounted], "status", seconds, processes)
+    process = processes.get(mounted.path, 0)
+    if isinstance(answer, bytes):
+        return True, process
+    return (False if isinstance(answer, TimeoutError) or process else None), process
+
+
 def _understood(mounted: Mounted, answer: bytes | OSError) -> dict[str, Any]:
     """The reply in what came of a question.
 
@@ -140,15 +159,23 @@ def _reason(reply: dict[str, Any]) -> str:
     return for_people(said.encode(errors="backslashreplace"))
 
 
-def _ask_all(mounts: Sequence[Mounted], command: str) -> Iterator[tuple[Mounted, bytes | OSError]]:
+def _ask_all(
+    mounts: Sequence[Mounted],
+    command: str,
+    seconds: float = _ANSWER_SECONDS,
+    processes: dict[bytes, int] | None = None,
+) -> Iterator[tuple[Mounted, bytes | OSError]]:
     """Ask all of *mounts*, all together for as long as one may take; what came of each, in order.
 
     What hangs although nothing should is left behind in its thread, so that this ends in any case;
     and of those whose mounts do not answer only their own others go unasked.
     """
     table = list(mount_table())
-    until = time.monotonic() + _ANSWER_SECONDS
-    crews: defaultdict[int | None, _Crew] = defaultdict(lambda: _Crew(table, command, until))
+    until = time.monotonic() + seconds
+    listening = {} if processes is None else processes
+    crews: defaultdict[int | None, _Crew] = defaultdict(
+        lambda: _Crew(table, command, until, listening)
+    )
     for mounted in mounts:
         crews[mounted.user].mounts.append(mounted)
     threads = [
@@ -174,13 +201,17 @@ class _Crew:
         answers: what came of each that was asked, by its path.
     """
 
-    def __init__(self, table: Sequence[Mounted], command: str, until: float) -> None:
+    def __init__(
+        self, table: Sequence[Mounted], command: str, until: float, processes: dict[bytes, int]
+    ) -> None:
+        """Prepare; *processes* receives the process of each daemon that listens, by path."""
         self.mounts: list[Mounted] = []
         self.answers: dict[bytes, bytes | OSError] = {}
         self._table = table
         self._kinds = answering_kinds(table)
         self._request = json.dumps({"command": command}).encode() + b"\n"
         self._until = until
+        self._processes = processes
         self._left_to_take = _ALL_REPLIES
         self._asked = 0
         self._lock = threading.Lock()
@@ -207,6 +238,7 @@ class _Crew:
         """
         names = [socket_name(path) for path in _places(mounted, self._table)]
         with _reach(mounted, names, self._kinds, self._until) as peer:
+            self._processes[mounted.path] = credentials(peer)[0]
             peer.settimeout(left(self._until))
             with suppress(BrokenPipeError):  # it may have said why before it hung up
                 peer.sendall(self._request)

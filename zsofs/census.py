@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from zsofs.entry import Entry
+from zsofs.entry import Entry, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,11 @@ def count(entries: Iterable[Entry]) -> Count:
     return Count(
         sum(entry.disc is not None for entry in entries),
         sum(entry.copying_since is not None for entry in entries),
-        tuple((entry.path, entry.reason) for entry in entries if entry.reason),
+        tuple(
+            (entry.path, entry.reason)
+            for entry in entries
+            if entry.reason and entry.kind is not Kind.FOLDER
+        ),
     )
 
 

@@ -119,10 +119,8 @@ class Changes:
 
     def remove_folder(self, place: Place) -> None:
         """Delete an empty folder; not one that only its disk has left empty."""
-        with (
-            self._tree.folder(place.folder, to_change=True) as folder,
-            self._tree.step(place.path, to_change=True),
-        ):
+        with self._tree.folder(place.folder, to_change=True) as folder:
+            self._tree.refuse_mount_points(place.path)
             os.rmdir(place.name, dir_fd=folder.fd)
 
     def rename(self, old: Place, new: Place, *, replaces: bool) -> Seen:
@@ -135,16 +133,18 @@ class Changes:
 
         Raises:
             RefusedError: a disc would be renamed, moved or replaced.
+            SourceAwayError: one of both is, or contains, the mount point of a disk that is away.
             FileExistsError: there is something of the new name that is not to be replaced.
             OSError: the source does not let us.
         """
         with ExitStack() as stack:
             folder = stack.enter_context(self._tree.folder(old.folder, to_change=True))
             new_folder = stack.enter_context(self._tree.folder(new.folder, to_change=True))
-            stack.enter_context(self._tree.step(old.path, to_change=True))
+            self._tree.refuse_mount_points(old.path)
             _refuse_disc(folder, old)
             _refuse_holder(folder, old)
             if replaces:
+                self._tree.refuse_mount_points(new.path)
                 _refuse_disc(new_folder, new)
                 os.rename(old.name, new.name, src_dir_fd=folder.fd, dst_dir_fd=new_folder.fd)
             else:

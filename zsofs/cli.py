@@ -315,10 +315,10 @@ def _say_mounted(options: argparse.Namespace, end: str) -> None:
 
 
 def _umount(options: argparse.Namespace) -> int:
-    from zsofs.mountpoint import unmount
+    from zsofs.umount import take_down_all
 
-    unmount(options.mount_point, lazy=options.lazy)
-    return 0
+    codes = [_failed(error) for error in take_down_all(options.mount_points, lazy=options.lazy)]
+    return codes[0] if codes else 0
 
 
 def _reload(options: argparse.Namespace) -> int:

@@ -47,6 +47,7 @@ class Follower:
     Attributes:
         changed: called with a folder whenever a look at it has found something.
         away: why the source cannot be reached; empty while it can.
+        not_entered: directories that are shown empty, by path, with the reason for each.
     """
 
     def __init__(self, surveyor: Surveyor, workers: Workers, *, show_raw: bool) -> None:
@@ -57,6 +58,8 @@ class Follower:
         self._show_raw = show_raw
         self._watcher = Watcher()
         self._mounts = MountWatcher(surveyor.tree.path)
+        self._refused: dict[bytes, str] = {}
+        self.not_entered: dict[bytes, str] = {}
         self._folders: set[SourceFolder] = set()
         self._watched: dict[int, set[SourceFolder]] = {}
         self._removed: set[int] = set()
@@ -86,6 +89,7 @@ class Follower:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
+                self._note_refused()
                 nursery.start_soon(self._follow_changes)
                 nursery.start_soon(self._follow_mounts)
                 nursery.start_soon(self._keep_time)
@@ -133,6 +137,15 @@ class Follower:
             return "polling"
         polled = any(folder.elsewhere or folder.watch is None for folder in looked_at)
         return "events and polling" if polled else "events"
+
+    def _note_refused(self) -> bool:
+        """Log the directories that are shown empty since the last call; whether they changed."""
+        before, self._refused = self._refused, self._surveyor.refused()
+        self.not_entered = self._refused
+        for path, why in self._refused.items():
+            if before.get(path) != why:
+                log.warning("%s: %s", for_people(path) or ".", why)
+        return before != self._refused
 
     def forget(self, paths: Sequence[bytes]) -> None:
         """Keep nothing for the next mount of these folders, unless they are merely left out."""
@@ -213,7 +226,8 @@ class Follower:
             with self._nothing_lost():
                 # In a thread: the kernel holds the table while others mount, and asks btrfs for the
                 # name of a subvolume, which it may have to read from its disk.
-                if await self._workers.run(_MOUNT_TABLE, self._mounts.have_changed):
+                has_changed = await self._workers.run(_MOUNT_TABLE, self._note_refused)
+                if await self._workers.run(_MOUNT_TABLE, self._mounts.have_changed) or has_changed:
                     self._surveyor.forget_mounts()
                     self._outdate_all()
 
@@ -298,6 +312,7 @@ class Follower:
             folder.elsewhere = self._surveyor.changes_elsewhere(opened.fd, opened.status.st_dev)
 
         found = self._surveyor.survey(folder.path, folder.above, before, begin)
+        self.not_entered = self._surveyor.refused()
         return found, as_shown(found.entries, show_raw=self._show_raw)
 
     def _watch(self, folder: SourceFolder, watch: int | None) -> None:

@@ -33,6 +33,7 @@ from zsofs.errors import BlockError, StaleNodeError, ZsofsError, number_of, reas
 from zsofs.guard import guarded
 from zsofs.image import Content
 from zsofs.library import Library
+from zsofs.mount_cycles import QUESTION
 from zsofs.names import MAX_NAME
 from zsofs.node import Folder, Node
 from zsofs.reads import Reads
@@ -45,6 +46,12 @@ _SHRINK_SECONDS = 15
 
 _PATIENCE_SECONDS = 0.25
 """How long `df` waits before the last answer has to do."""
+
+_QUESTION_SECONDS = 2.0
+"""How long other mounts have to answer."""
+
+_QUESTION_DEVICE = -2
+"""Questions of other mounts count against no disk."""
 
 _NO_ROOM = os.statvfs_result((4096, 4096, 0, 0, 0, 0, 0, 0, 0, MAX_NAME))
 
@@ -171,6 +178,9 @@ class Operations(pyfuse3.Operations):
         self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext
     ) -> EntryAttributes:
         """Find *name* in a folder."""
+        if name.startswith(QUESTION):
+            await self._answer_mount(name)
+            return absent()
         folder = self._library.folder(parent_inode)
         children = await self._children(folder)
         node = children.get(name)
@@ -180,6 +190,13 @@ class Operations(pyfuse3.Operations):
             return absent()
         self._library.remember(node)
         return self._appearance.attributes(node)
+
+    async def _answer_mount(self, question: bytes) -> None:
+        """Tell another zsofs mount, by ELOOP, that this one leads to it; see mount_cycles.py."""
+        with trio.move_on_after(_QUESTION_SECONDS):
+            tree = self._library.tree
+            if await self._workers.run(_QUESTION_DEVICE, tree.leads_to, question):
+                raise FUSEError(errno.ELOOP)
 
     @guarded
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:

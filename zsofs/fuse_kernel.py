@@ -18,7 +18,8 @@ from zsofs.reach import reached
 _READ_ONLY = 1
 _NO_SET_USER_ID = 2
 _NO_DEVICES = 4
-_DETACH = 2  # umount2(2)
+_FORCE = 1  # umount2(2)
+_DETACH = 2
 _NO_FOLLOW = 8
 
 _TRIES = 100
@@ -74,7 +75,7 @@ def mount(
 
 
 def _just_made(place: int, user: int) -> Mounted:
-    """The mount that *user* has over an open directory.
+    """The mount that *user* has over an open directory, open as *place*.
 
     Raises:
         OSError: it is not in the table.
@@ -118,14 +119,18 @@ def opened(mounted: Mounted) -> Iterator[int]:
         yield fd
 
 
-def detach(mounted: Mounted) -> None:
+def detach(mounted: Mounted, *, force: bool = False) -> None:
     """Take a mount away from its place; programs that have something open in it keep it.
+
+    Args:
+        mounted: the mount.
+        force: abort its connection as well, so that everything in it fails at once.
 
     Raises:
         OSError: it cannot be detached; EINVAL if it is gone.
     """
     with opened(mounted) as fd:
-        _call("umount2", b"/proc/self/fd/%d" % fd, _DETACH)
+        _call("umount2", b"/proc/self/fd/%d" % fd, _DETACH | (_FORCE if force else 0))
 
 
 def unmount(mounted: Mounted) -> None:
@@ -183,13 +188,19 @@ def raise_limits(mounted: Mounted, read_ahead: int) -> None:
         (folder / "read_ahead_kb").write_text(str(read_ahead >> 10))
 
 
-def abort(mounted: Mounted) -> None:
+def abort(mounted: Mounted) -> bool:
     """Have the kernel fail everything that still waits for an answer of this mount's daemon.
 
-    To be called only while :func:`is_connected` is true of its descriptor.
+    To be called only while the mount is known to be there: device numbers are used again.
+
+    Returns:
+        Whether it did.
     """
-    with suppress(OSError):
+    try:
         (_connection(mounted) / "abort").write_text("1")
+    except OSError:
+        return False
+    return True
 
 
 def _connection(mounted: Mounted) -> Path:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from zsofs.errors import FuseError, reason
 from zsofs.mounts import FILE_SYSTEM_TYPE, mounted_at
+from zsofs.programs import run_bounded
 
 _PROGRAM = "fusermount3"
 _SOCKET = "_FUSE_COMMFD"
@@ -93,15 +94,10 @@ def unmount(point: bytes, *, lazy: bool) -> str:
         Why it cannot be unmounted; empty if it was.
     """
     try:
-        done = subprocess.run(
-            [_PROGRAM, "-u", *(["-z"] if lazy else []), "--", point],
-            capture_output=True,
-            check=False,
-            env=os.environ | {"LC_ALL": "C"},
-            start_new_session=True,
-        )
+        done = run_bounded([_PROGRAM, "-u", *(["-z"] if lazy else []), "--", point])
     except OSError as error:
         return f"{_PROGRAM} cannot be run: {reason(error)}"
-    if done.returncode == 0:
-        return ""
-    return os.fsdecode(done.stderr).strip() or f"it ended with code {done.returncode}"
+    if done is None:
+        return f"{_PROGRAM} does not return"
+    code, said = done
+    return "" if code == 0 else said or f"{_PROGRAM} ended with exit code {code}"

@@ -2,17 +2,15 @@
 
 import errno
 import os
-import pwd
 import shlex
 import shutil
-import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 from zsofs import control, fuse_kernel, fusermount
 from zsofs.errors import FuseError, MountPointError, SourceError, UnmountError, reason
 from zsofs.mounts import FILE_SYSTEM_TYPE, Mounted, mounted_at
+from zsofs.programs import run_bounded
 from zsofs.reach import Identity, OthersLinkError, make_directory, reached, roots_path
 
 _ANSWER_SECONDS = 2.0
@@ -157,71 +155,29 @@ def clear_dead_mount(path: str, point: bytes) -> None:
             f"a dead mount of another kind ({mounted.kind}) is in the way at {path};"
             f" remove it with: fusermount3 -uz {path}"
         )
-    _take_down(path, mounted, lazy=True)
+    problem = detach(mounted, lazy=True)
+    if problem:
+        raise UnmountError(f"{path} could not be unmounted: {problem}")
 
 
 def is_dead(mounted: Mounted) -> bool:
     """Whether the daemon behind a mount has gone; one that does not answer in time has not.
 
-    A mount that is gone itself is not dead.
+    A mount that is gone itself is not dead. A child asks, for it may hang beyond SIGKILL: as the
+    user whom it was mounted for, since root gets no answer without --allow-other. Root has opened
+    the mount for that user, who need not be able to enter the folder above it.
     """
+    user = mounted.user if os.geteuid() == 0 and mounted.user else None
     try:
         with fuse_kernel.opened(mounted) as fd:
-            if os.geteuid() == 0 and mounted.user:
-                return _is_dead_to(mounted.user, fd)
-            return _is_dead(os.dup(fd))
-    except OSError:
+            # statfs is never answered from the kernel's memory, as stat may be.
+            command = ["stat", "--file-system", "--", f"/proc/self/fd/{fd}"]
+            done = run_bounded(command, fds=(fd,), user=user)
+    except (KeyError, OSError):
         return False
-
-
-def _is_dead(fd: int) -> bool:
-    """The same of the mount that a descriptor leads to, which is closed when there is an answer."""
-    found: list[int] = []
-
-    def ask() -> None:
-        try:
-            # Never answered from the kernel's memory, as stat may be.
-            os.statvfs(f"/proc/self/fd/{fd}")
-        except OSError as error:
-            found.append(error.errno or 0)
-        finally:
-            os.close(fd)
-
-    asking = threading.Thread(target=ask, daemon=True)
-    try:
-        asking.start()
-    except RuntimeError:  # the system gives no thread
-        os.close(fd)
+    if done is None:
         return False
-    asking.join(_ANSWER_SECONDS)
-    return bool(found) and found[0] in (errno.ENOTCONN, errno.ECONNABORTED)
-
-
-def _is_dead_to(user: int, fd: int) -> bool:
-    """The same where only *user* gets an answer: root does not, without --allow-other.
-
-    Root has opened the mount for that user, who need not be able to enter the folder above it.
-
-    Raises:
-        OSError: no process can be started to ask.
-    """
-    try:
-        done = subprocess.run(
-            ["stat", "--file-system", "--", f"/proc/self/fd/{fd}"],
-            capture_output=True,
-            check=False,
-            env=os.environ | {"LC_ALL": "C"},
-            cwd="/",
-            timeout=_ANSWER_SECONDS,
-            pass_fds=(fd,),
-            user=user,
-            group=pwd.getpwuid(user).pw_gid,
-            extra_groups=[],
-        )
-    except (KeyError, subprocess.TimeoutExpired):
-        return False
-    said = os.fsdecode(done.stderr)
-    return any(os.strerror(code) in said for code in (errno.ENOTCONN, errno.ECONNABORTED))
+    return any(os.strerror(code) in done[1] for code in (errno.ENOTCONN, errno.ECONNABORTED))
 
 
 def _check_apart(path: str, point: bytes, source: bytes) -> None:
@@ -294,19 +250,12 @@ def _others_may_be_allowed() -> bool:
     return any(line.strip() == "user_allow_other" for line in lines)
 
 
-def unmount(path: str, *, lazy: bool = False) -> None:
-    """Take down the mount at *path*.
-
-    Args:
-        path: the mount point.
-        lazy: detach it at once even if it is in use.
+def check_ours(path: str, point: bytes) -> Mounted:
+    """Return the zsofs mount at a real path, which this user may take down.
 
     Raises:
-        MountPointError: as root, a symlink of another user is on the way.
-        UnmountError: nothing of ours is there, or it is in use.
+        UnmountError: there is none, or it is another user's.
     """
-    # Another user must not choose what root unmounts.
-    point = trusted_path(path) if os.geteuid() == 0 else real_path(path)
     mounted = mounted_at(point)
     if mounted is None:
         raise UnmountError(f"nothing is mounted at {path}; see what is with: {COMMAND} status")
@@ -319,59 +268,51 @@ def unmount(path: str, *, lazy: bool = False) -> None:
             f"the mount at {path} belongs to another user (number {mounted.user}), who can unmount"
             " it, as root can"
         )
-    _take_down(path, mounted, lazy=lazy)
+    return mounted
 
 
-def _take_down(path: str, mounted: Mounted, *, lazy: bool) -> None:
-    """Take down just this mount, which is called *path* in messages.
+def unmount(path: str, *, lazy: bool = False) -> None:
+    """Take down the mount at *path*, without waiting for its daemon.
+
+    Args:
+        path: the mount point.
+        lazy: detach it at once even if it is in use.
 
     Raises:
-        UnmountError: it cannot be.
+        MountPointError: as root, a symlink of another user is on the way.
+        UnmountError: nothing of ours is there, or it is in use.
     """
-    if os.geteuid() == 0:
-        problem = _unmount_as_root(mounted, lazy)
-    else:
-        problem = fusermount.unmount(mounted.path, lazy=lazy)
-    if not problem:
-        return
-    if "busy" in problem.lower():
-        users = ", ".join(_users_of(mounted.path)) or "some program"
-        raise UnmountError(
-            f"{path} is in use by {users}; close it, or detach the mount at once with:"
-            f" {COMMAND} umount --lazy {shlex.quote(path)}"
-        )
-    raise UnmountError(f"{path} could not be unmounted: {problem}")
+    mounted = check_ours(path, own_path(path))
+    problem = detach(mounted, lazy=lazy)
+    if problem:
+        raise UnmountError(f"{path} could not be unmounted: {problem}")
 
 
-def _unmount_as_root(mounted: Mounted, lazy: bool) -> str:
-    """Why a mount cannot be taken down; empty if it was."""
-    try:
-        (fuse_kernel.detach if lazy else fuse_kernel.unmount)(mounted)
-    except OSError as error:
-        return reason(error)
-    return ""
+def own_path(path: str) -> bytes:
+    """Return the real path of a mount point to unmount: another user must not choose it for root.
+
+    Raises:
+        MountPointError: as root, a symlink of another user is on the way.
+    """
+    return trusted_path(path) if os.geteuid() == 0 else real_path(path)
 
 
-def _users_of(point: bytes) -> Iterator[str]:
-    """Programs with an open file or working folder below *point*, as far as we may see."""
-    for process in Path("/proc").iterdir():
-        if not process.name.isdigit() or int(process.name) == os.getpid():
-            continue
+def detach(mounted: Mounted, *, lazy: bool) -> str:
+    """Unmount just this mount; returns why that failed, empty if it did not."""
+    if os.geteuid() != 0:
+        return fusermount.unmount(mounted.path, lazy=lazy)
+    problem = ["the kernel does not return"]
+
+    def act() -> None:
         try:
-            links = [process / "cwd", *(process / "fd").iterdir()]
-        except OSError:
-            continue
-        if any(_is_below(link, point) for link in links):
-            try:
-                program = (process / "comm").read_text().strip()
-            except OSError:
-                continue
-            yield f"{program} (process {process.name})"
+            (fuse_kernel.detach if lazy else fuse_kernel.unmount)(mounted)
+        except OSError as error:
+            problem.append(reason(error))
+        else:
+            problem.append("")
 
-
-def _is_below(link: Path, point: bytes) -> bool:
-    try:
-        target = os.readlink(os.fsencode(link))
-    except OSError:
-        return False
-    return target == point or target.startswith(point + b"/")
+    # Dirty pages have to be written first, by a daemon that may hang.
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    thread.join(_ANSWER_SECONDS)
+    return problem[-1]

@@ -2,6 +2,9 @@
 
 import os
 import re
+import select
+import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +13,9 @@ FILE_SYSTEM_TYPE = "fuse.zsofs"
 """Type of our mounts in the table."""
 
 _TABLE = Path("/proc/self/mountinfo")
+
+FILE_SYSTEM_TYPE = "fuse.zsofs"
+"""The type of our own mounts."""
 
 _ELSEWHERE = frozenset(
     """9p afs beegfs ceph cifs coda fuse gfs2 glusterfs lustre ncpfs nfs nfs4 ocfs2 orangefs smb3
@@ -28,6 +34,7 @@ class Mounted:
         device: major and minor number, as in ``0:52``.
         kind: type of the file system, as in ``fuse.zsofs``.
         user: whose mount it is, where it is one of FUSE.
+        source: what is mounted: a device, or what the program that mounted it says.
     """
 
     number: int
@@ -35,6 +42,7 @@ class Mounted:
     device: str
     kind: str
     user: int | None
+    source: bytes = b""
 
     @property
     def changes_elsewhere(self) -> bool:
@@ -47,10 +55,15 @@ class Mounted:
 
 def mount_table() -> Iterator[Mounted]:
     """All mounts, those on top of others after them."""
-    for line in _TABLE.read_bytes().split(b"\n"):
+    return mounts_in(_TABLE.read_bytes())
+
+
+def mounts_in(table: bytes) -> Iterator[Mounted]:
+    """The mounts in a table as the kernel writes it, also that of another process."""
+    for line in table.split(b"\n"):
         fields, _, rest = line.partition(b" - ")
         match fields.split(b" "), rest.split(b" "):
-            case [number, _, device, _, point, *_], [kind, _, *_, options]:
+            case [number, _, device, _, point, *_], [kind, source, *_, options]:
                 user = re.search(rb"\buser_id=(\d+)", options)
                 yield Mounted(
                     int(number),
@@ -58,7 +71,40 @@ def mount_table() -> Iterator[Mounted]:
                     os.fsdecode(device),
                     os.fsdecode(kind),  # of a FUSE mount any bytes that its user likes
                     int(user[1]) if user else None,
+                    unescape(source),
                 )
+
+
+class MountTable:
+    """The table, read again only when it has changed. Any thread may use it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._mounts: tuple[Mounted, ...] = ()
+        self._changes: select.poll | None = None
+
+    def current(self) -> tuple[Mounted, ...]:
+        """Return all mounts; the same object as long as none was made or taken down."""
+        with self._lock:
+            if self._has_changed():
+                self._mounts = tuple(mount_table())
+            return self._mounts
+
+    def _has_changed(self) -> bool:
+        if self._changes is not None:
+            return bool(self._changes.poll(0))
+        fd = table_fd()
+        weakref.finalize(self, os.close, fd)
+        self._changes = select.poll()
+        self._changes.register(fd, select.POLLPRI)
+        return True
+
+
+def is_fuse(device: int) -> bool:
+    """Return whether a device, as of st_dev, is a file system of FUSE that is on no disk."""
+    number = f"{os.major(device)}:{os.minor(device)}" if device >= 0 else ""
+    mounts = [mounted for mounted in mount_table() if mounted.device == number]
+    return any(mounted.kind.startswith("fuse.") for mounted in mounts)
 
 
 def mounted_at(path: bytes) -> Mounted | None:

@@ -25,6 +25,7 @@ from zsofs.fs import Operations, Parts, Reader, View
 from zsofs.fs_writable import WritableOperations
 from zsofs.invalidation import Invalidations
 from zsofs.library import Library
+from zsofs.mounts import FILE_SYSTEM_TYPE, Mounted, mount_table
 from zsofs.names import for_people
 from zsofs.opl_view import OplView
 from zsofs.reads import Reads
@@ -99,6 +100,9 @@ class Server:
 
     async def serve(self) -> None:
         """Answer the kernel's requests until the mount ends."""
+        own = self._own_mount()
+        if own is not None:
+            self._library.tree.cycles.serve_as(own.device)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             await nursery.start(self._follower.serve)
@@ -111,6 +115,14 @@ class Server:
             nursery.start_soon(in_background, self.operations.shrink_when_unused)
             await self.operations.serve()
             nursery.cancel_scope.cancel()
+
+    def _own_mount(self) -> Mounted | None:
+        """The mount that is served, also if something else was mounted over it since."""
+        found = None
+        for mounted in mount_table():
+            if (mounted.kind, mounted.path) == (FILE_SYSTEM_TYPE, self._settings.mount_point):
+                found = mounted
+        return found
 
     async def _look_for_source(self) -> None:
         with suppress(OSError, ZsofsError):  # the log has it
@@ -202,6 +214,10 @@ class Server:
                 for path, reason in count.refused[:_REPORTED_FILES]
             ],
             "refused_total": len(count.refused),
+            "shown_empty": [
+                {"path": for_people(path), "reason": reason}
+                for path, reason in list(self._follower.not_entered.items())[:_REPORTED_FILES]
+            ],
             "readers": _readers(self.operations.readers()),
             "cache": {
                 "bytes": self._cache.used,

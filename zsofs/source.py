@@ -4,15 +4,17 @@ Every path here is relative to the source folder and free of symlinks: each step
 following one, so nothing that changes meanwhile can lead outside. All calls may wait for a disk.
 """
 
+import errno
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from zsofs._stored import serves_from_memory
 from zsofs.errors import SourceAwayError, StaleNodeError
-from zsofs.names import for_people, joined
+from zsofs.mount_cycles import MountCycles, leads_there
+from zsofs.names import for_people, is_at_or_below, joined
 from zsofs.probe import OpenSource
 from zsofs.traversal import DirectoryPermissions
 
@@ -101,6 +103,7 @@ class SourceTree:
             is another one, its disk is not there, and what is there is the folder that is mounted
             upon.
         permissions: who may traverse each directory.
+        cycles: which mounts inside the source must not be entered.
     """
 
     def __init__(self, path: bytes) -> None:
@@ -109,6 +112,42 @@ class SourceTree:
         self.was_seen = os.path.isdir(self.path)
         self.devices: dict[bytes, int] = {}
         self.permissions = DirectoryPermissions()
+        self.cycles = MountCycles()
+
+    @property
+    def refused(self) -> Mapping[bytes, str]:
+        """Directories that lead back to the mount of this source, with the reason for each."""
+        return self.cycles.refused(self.path)
+
+    def refused_in(self, path: bytes) -> dict[bytes, str]:
+        """Return the reasons for those directories among them that lie in *path*, by name."""
+        prefix = joined(path, b"")
+        return {
+            found[len(prefix) :]: why
+            for found, why in self.refused.items()
+            if found.startswith(prefix) and b"/" not in found[len(prefix) :]
+        }
+
+    def may_enter(self, path: bytes) -> bool:
+        """Return whether a directory does not lead back to the mount of this source."""
+        if path in self.refused:
+            return False
+        point = self.cycles.unasked(path)
+        if point is None:
+            return True
+        with self.step(point) as fd:
+            return self.cycles.may_enter(point, fd)
+
+    def leads_to(self, question: bytes) -> bool:
+        """Return the answer to a question of another mount; see :mod:`zsofs.mount_cycles`."""
+        answer = self.cycles.answer(question)
+        if isinstance(answer, bool):
+            return answer
+        for path in answer:
+            with suppress(OSError), self.step(path) as fd:
+                if leads_there(fd, question):
+                    return True
+        return False
 
     def stat(self, path: bytes) -> os.stat_result:
         """What lstat says of *path*."""
@@ -191,10 +230,31 @@ class SourceTree:
         self.path, self.was_seen = path, True
         return fd
 
+    def _refuse_cycle(self, path: bytes) -> None:
+        for point, why in self.refused.items():
+            if not point or is_at_or_below(path, point):
+                raise OSError(errno.ELOOP, why)
+
     def _refuse_other_disk(self, path: bytes, fd: int) -> None:
         device = self.devices.get(path)
         if device is not None and os.fstat(fd).st_dev != device:
             raise SourceAwayError(f"{for_people(path) or 'the source folder'}: unmounted")
+
+    def refuse_mount_points(self, path: bytes) -> None:
+        """Stop the removal, renaming or replacing of an empty directory whose disk is away.
+
+        The same applies to each directory that contains one: the disk could not be mounted in its
+        place again.
+
+        Raises:
+            SourceAwayError: *path* or a known directory below it is such a mount point.
+            OSError: there is nothing at *path*, or it cannot be reached.
+        """
+        with self.step(path, to_change=True):
+            pass
+        for known in [known for known in list(self.devices) if is_at_or_below(known, path)]:
+            with suppress(FileNotFoundError, NotADirectoryError), self.step(known, to_change=True):
+                pass
 
     @contextmanager
     def step(self, path: bytes, *, to_change: bool = False) -> Iterator[int]:
@@ -203,10 +263,12 @@ class SourceTree:
         Raises:
             SourceAwayError: it is *to_change*, and not on the disk that was listed.
             StaleNodeError: that is no path of ours.
-            OSError: there is no such thing, or it cannot be reached.
+            OSError: there is no such thing, or it cannot be reached; ELOOP if it leads back to the
+                mount of this source.
         """
         fd = self._open_root()
         try:
+            self._refuse_cycle(path)
             here = b""
             if to_change:
                 self._refuse_other_disk(here, fd)

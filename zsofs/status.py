@@ -90,7 +90,8 @@ def text(reply: Mapping[str, Any]) -> str:
     """
     said = _Reply(reply)
     if said.flag("ok"):
-        lines = [*table(list(_facts(said)), "ll"), *_refused(said), *_readers(said)]
+        parts = _facts(said), _refused(said), _shown_empty(said), _readers(said)
+        lines = [*table(list(parts[0]), "ll"), *parts[1], *parts[2], *parts[3]]
     else:
         lines = [said.text("error")]
     return "\n".join([said.text("mount_point"), *(_INDENT + line for line in lines)])
@@ -168,6 +169,13 @@ def _refused(said: _Reply) -> list[str]:
     if 0 < len(rows) < total:
         lines.append(f"{_INDENT}and {total - len(rows):,} more")
     return lines
+
+
+def _shown_empty(said: _Reply) -> list[str]:
+    """Directories that are not entered."""
+    found, _ = said.rows("shown_empty", _MAX_REFUSED)
+    rows = [(row.text("path"), row.text("reason")) for row in found]
+    return ["not entered:", *(_INDENT + line for line in table(rows, "ll"))] if rows else []
 
 
 def _readers(said: _Reply) -> list[str]:

@@ -32,7 +32,6 @@ _RACY_NS_WHOLE_SECONDS = 2_000_000_000
 is looked at again: another change within the same tick of the file system's clock would not show in
 its times."""
 
-
 _OPENED_AHEAD = 8
 _FETCHED_AHEAD = 32 << 10
 """While one file is looked into, the disk fetches what so many others begin with, in bytes."""
@@ -110,6 +109,12 @@ class Surveyor:
             answer = self._elsewhere[device] = mounted is not None and mounted.changes_elsewhere
         return answer
 
+    def refused(self) -> dict[bytes, str]:
+        """Return the directories that are shown empty, by path, with the reason for each."""
+        return {
+            path: why for path, why in self.tree.refused.items() if self.selection.reaches(path)
+        }
+
     def forget_mounts(self) -> None:
         """File systems were mounted or unmounted: another one may have the number of one."""
         self._elsewhere.clear()
@@ -135,6 +140,10 @@ class Surveyor:
             OSError: the folder cannot be read.
         """
         begun = time.monotonic()
+        if path and not self.tree.may_enter(path):
+            log.warning("%s: %s", for_people(path), self.tree.refused.get(path, ""))
+            status = self.tree.stat(path.rpartition(b"/")[0])
+            return Found(begun, 0.0, status, {}, has_links=False, unsure=())
         with self.tree.folder(path) as folder:
             watch(folder)
             status = folder.status
@@ -166,16 +175,9 @@ class _Survey:
     def of(self, names: Collection[bytes], begun: float) -> Found:
         known = self.before.entries or {}
         entries = {} if self.before.names is None else dict(known)
+        refused = self.surveyor.tree.refused_in(self.path)
         for name in names:
-            try:
-                status = self.folder.stat(name)
-            except OSError as error:  # a dead mount in this folder: the rest of it is all right
-                own = for_people(joined(self.path, name))
-                log.warning("%s: cannot be looked at: %s", own, error.strerror)
-                self.silent.append(name)
-                entry = known.get(name)
-            else:
-                entry = self._entry(name, status, known.get(name))
+            entry = self._looked_at(name, known.get(name), refused.get(name, ""))
             if entry is None:
                 entries.pop(name, None)
             else:
@@ -198,6 +200,25 @@ class _Survey:
                 *self.silent,
             ),
         )
+
+    def _looked_at(self, name: bytes, known: Entry | None, refused: str) -> Entry | None:
+        if refused:
+            return self._not_entered(name, refused)
+        try:
+            status = self.folder.stat(name)
+        except OSError as error:  # a dead mount in this folder: the rest of it is all right
+            own = for_people(joined(self.path, name))
+            log.warning("%s: cannot be looked at: %s", own, error.strerror)
+            self.silent.append(name)
+            return known
+        return self._entry(name, status, known)
+
+    def _not_entered(self, name: bytes, why: str) -> Entry | None:
+        """A directory that is not even asked for its attributes; None if it is not shown."""
+        path = joined(self.path, name)
+        is_shown = self.surveyor.selection.takes(path, is_folder=True)
+        entry = Entry(name, Kind.FOLDER, path, self.folder.status, reason=why)
+        return entry if is_shown else None
 
     def _entry(
         self, name: bytes, status: os.stat_result | None, known: Entry | None
@@ -337,8 +358,7 @@ class _Survey:
         except (OSError, ZsofsError, MemoryError) as error:
             return _unreadable(entry, error)
         except Exception:
-            shown = for_people(entry.path)
-            log.exception("a bug in zsofs: %s is shown as it is", shown)
+            log.exception("a bug in zsofs: %s is shown as it is", for_people(entry.path))
             return replace(entry, settled=False)
         told = _told(entry, finding)
         if source.key != entry.key or _is_racy(entry.key):
@@ -370,8 +390,7 @@ def _told(entry: Entry, finding: Finding) -> Entry:
     """The entry with what is inside it, which is said in the log."""
     disc = finding.disc
     if finding.reason:
-        shown = for_people(entry.path)
-        log.warning("%s: shown as it is, not as a disc: %s", shown, finding.reason)
+        log.warning("%s: shown as it is, not as a disc: %s", for_people(entry.path), finding.reason)
     if disc is not None and (disc.remarks or log.isEnabledFor(logging.INFO)):
         _tell(for_people(entry.path), disc)
     for remark in finding.remarks:

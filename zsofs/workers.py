@@ -1,15 +1,44 @@
 """Threads for what may wait for a disk, so that the event loop never does."""
 
+import errno
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 import trio
+
+from zsofs.mounts import is_fuse
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 _PAUSE_SECONDS = 1.0
+
+QUEUE_SECONDS = 60.0
+"""How long a call waits for a free thread where all of them wait for a FUSE file system. Such a one
+may show our own mount (bindfs, mergerfs) and wait for this call itself."""
+
+
+class _BoundedLimiter:
+    """A capacity limiter whose borrowers do not wait forever."""
+
+    def __init__(self, threads: int) -> None:
+        self._limiter = trio.CapacityLimiter(threads)
+
+    async def acquire_on_behalf_of(self, borrower: object) -> None:
+        """Wait for a free thread.
+
+        Raises:
+            OSError: ETIMEDOUT after QUEUE_SECONDS.
+        """
+        with trio.move_on_after(QUEUE_SECONDS):
+            await self._limiter.acquire_on_behalf_of(borrower)
+            return
+        raise OSError(errno.ETIMEDOUT, "all threads of this mount wait for that file system")
+
+    def release_on_behalf_of(self, borrower: object) -> None:
+        """Give the thread back."""
+        self._limiter.release_on_behalf_of(borrower)
 
 
 class NoThreadError(MemoryError):
@@ -35,7 +64,9 @@ class Workers:
         """
         limiter = self._limiters.get(device)
         if limiter is None:
-            limiter = self._limiters[device] = trio.CapacityLimiter(self._threads)
+            # trio takes any object with these two methods, but does not say so in its types.
+            kind = _BoundedLimiter if is_fuse(device) else trio.CapacityLimiter
+            limiter = self._limiters[device] = cast(trio.CapacityLimiter, kind(self._threads))
         begun = False
 
         def call() -> R:
