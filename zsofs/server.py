@@ -65,10 +65,10 @@ class Server:
         self._started = time.monotonic()
         self._library = Library(tree, writable=settings.writable)
         self._cache = ExtentCache(settings.cache_size)
-        self._reads = Reads(self._cache, Crews(settings.threads))
         self._invalidations = Invalidations()
         self._census = Census(catalog.discs())
         workers = Workers(settings.threads)
+        self._reads = Reads(self._cache, Crews(settings.threads), workers)
         selection = Selection(settings.include, settings.exclude)
         surveyor = Surveyor(tree, catalog, selection, identities=settings.layout == "opl")
         self._follower = Follower(surveyor, workers, show_raw=settings.show_raw)
@@ -105,6 +105,7 @@ class Server:
             nursery.start_soon(in_background, self.operations.shrink_when_unused)
             await self.operations.serve()
             nursery.cancel_scope.cancel()
+        self._library.contents.watcher.close()
 
     async def _look_for_source(self) -> None:
         with suppress(OSError, ZsofsError):  # the log has it
