@@ -152,8 +152,8 @@ class ContentCheck:
         self.gone = self.gone or (_WRITTEN if is_known else _UNEXPLAINED)
         return SourceChangedError(self.gone)
 
-    def look(self) -> SourceTouchedError | None:
-        """See whether the file is as it was opened; its new times if not. May wait for a disk.
+    def look(self) -> SourceTouchedError:
+        """What the file is now, for :meth:`verdict`. May wait for a disk.
 
         Raises:
             SourceChangedError: it is another one by size or date.
@@ -161,8 +161,7 @@ class ContentCheck:
         status = os.fstat(self._fd)
         if (status.st_size, status.st_mtime_ns) != self._size:
             raise self.give_up(written=True)
-        ctime = ctime_mark(status.st_ctime_ns)
-        return None if ctime == self._ctime else SourceTouchedError(ctime, _rights(status), None)
+        return SourceTouchedError(ctime_mark(status.st_ctime_ns), _rights(status), None)
 
 
 def _rights(status: os.stat_result) -> tuple[int, int, int, int]:

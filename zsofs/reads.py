@@ -178,7 +178,7 @@ class Reads:
         with trio.move_on_after(_PATIENCE_SECONDS), suppress(OSError):
             try:
                 touched = await self._workers.run(content.device, check.look)
-                right = touched is None or await self._is_right(content, touched)
+                right = await self._is_right(content, touched)
             except SourceChangedError:
                 right = False
         if not right:
