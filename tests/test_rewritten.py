@@ -202,6 +202,26 @@ def test_a_disc_rewritten_through_another_hard_link(local: Path, mount: MountMak
         os.close(fd)
 
 
+def test_a_file_that_a_program_has_open_for_writing_is_read_until_it_writes(
+    local: Path, mount: MountMaker
+) -> None:
+    path = local / "Game.iso"
+    put_old_disc(path)
+    made = mount(local)
+    with opened(path, os.O_RDWR) as writer:
+        fd = reader(made)
+        try:
+            for _ in range(3):
+                assert os.pread(fd, SIZE, 0) == OLD
+            os.pwrite(writer, NEW, 0)
+            os.utime(path, ns=(10**18, 10**18))
+            assert_gone(fd)
+        finally:
+            os.close(fd)
+        assert not shows(made.path / "Game.iso", OLD)
+        wait_until(lambda: shows(made.path / "Game.iso", NEW), "the new disc")
+
+
 @pytest.mark.parametrize("ends", [False, True], ids=["still mapped", "unmapped"])
 def test_a_disc_rewritten_by_a_mapping(local: Path, mount: MountMaker, ends: bool) -> None:
     """inotify does not report stores to a mapping."""
