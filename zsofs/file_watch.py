@@ -66,10 +66,7 @@ class FileWatcher:
         self._added: set[int] = set()
         self._early: dict[int, int] = {}
         self._lost_early = False
-        try:
-            self._inotify = INotify(nonblocking=True)
-        except OSError as error:  # the watcher of directories says it louder
-            log.info("open files are not watched: %s", error.strerror)
+        self._has_begun = False
 
     def close(self) -> None:
         """End all watches."""
@@ -86,6 +83,7 @@ class FileWatcher:
     def adding(self) -> Iterator[None]:
         """The context in which watches are added and claimed; what is not claimed ends with it."""
         self._adding += 1
+        self._begin()
         try:
             yield
         finally:
@@ -96,6 +94,15 @@ class FileWatcher:
                 self._added.clear()
                 self._early.clear()
                 self._lost_early = False
+
+    def _begin(self) -> None:
+        if self._has_begun:
+            return
+        self._has_begun = True
+        try:
+            self._inotify = INotify(nonblocking=True)
+        except OSError as error:  # the watcher of directories says it louder
+            log.info("open files are not watched: %s", error.strerror)
 
     def add(self, fd: int) -> int | None:
         """Watch the open file *fd*. May wait for a disk.
