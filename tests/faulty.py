@@ -23,6 +23,7 @@ from zsofs import (
     catalog,
     changes,
     cli,
+    contents,
     follow,
     fs,
     fs_writable,
@@ -85,7 +86,8 @@ BACKGROUND = (
 TARGETS: dict[str, tuple[Any, str]] = {
     "Library.node": (library.Library, "node"),
     "Library.folder": (library.Library, "folder"),
-    "Library.open": (library.Library, "open"),
+    "Contents.open": (contents.Contents, "open"),
+    "Contents.opened": (contents.Contents, "opened"),
     "Library.update": (library.Library, "update"),
     "Library.remember": (library.Library, "remember"),
     "Library.forget": (library.Library, "forget"),

@@ -176,8 +176,6 @@ class Reader(threading.Thread):
         self._model = model
         self._stop_event = stop
         self._handles: list[Handle] = []
-        self._pauses = self._wanted_pauses = 0
-        self._may_read = threading.Event()
         self.done: Counter[str] = Counter()
         self.problem = ""
 
@@ -185,27 +183,11 @@ class Reader(threading.Thread):
         acts = [self._open, self._close, self._list, self._read]
         try:
             while not self._stop_event.is_set():
-                if self._pauses != self._wanted_pauses:
-                    self._close_all()
-                    self._pauses = self._wanted_pauses
-                    self._may_read.wait()
                 self._random.choices(acts, [3, 2, 1, 30])[0]()
         except Exception as error:
             self.problem = f"{self.name}, after {dict(self.done)}: {error!r}"
         finally:
             self._close_all()
-
-    def pause(self) -> None:
-        """Have it close everything, and wait until it has."""
-        self._may_read.clear()
-        self._wanted_pauses += 1
-        wait_until(
-            lambda: self._pauses == self._wanted_pauses or not self.is_alive(), "a reader's pause"
-        )
-
-    def go_on(self) -> None:
-        """End the pause."""
-        self._may_read.set()
 
     def _open(self) -> None:
         if len(self._handles) >= 6:
@@ -360,6 +342,7 @@ class Editor:
                 self._replace_by_twin_of_same_date,
                 self._delete_and_put_back_a_twin_of_same_date,
                 self._write_twin_over_and_put_date_back,
+                self._set_attributes,
                 self._touch,
             ]
         act = self._random.choice(acts)
@@ -473,18 +456,17 @@ class Editor:
         return [stem]
 
     def _write_twin_over_and_put_date_back(self, stem: str) -> list[str]:
-        """Who had it open could not tell, so nobody has; who opens it from now on can."""
-        try:
-            for reader in self._readers:
-                reader.pause()
-            point = os.fsencode(self._mount.path)
-            wait_until(lambda: not ask(point, "status")["readers"], "the end of all readers")
-            date = self._path(stem).stat()
-            self._write_twin_over(stem)
-            _put_date(self._path(stem), date)
-        finally:
-            for reader in self._readers:
-                reader.go_on()
+        """Only the change time tells."""
+        date = self._path(stem).stat()
+        self._write_twin_over(stem)
+        _put_date(self._path(stem), date)
+        return [stem]
+
+    def _set_attributes(self, stem: str) -> list[str]:
+        """New change times, with the old content: no reader may notice."""
+        path = self._path(stem)
+        path.chmod(self._random.choice((0o600, 0o640, 0o644)))
+        os.setxattr(path, "user.DOSATTRIB", self._random.randbytes(4))
         return [stem]
 
     # Help

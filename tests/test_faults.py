@@ -187,7 +187,8 @@ CASES: dict[str, list[tuple[str, Provoke]]] = {
     "open": [
         ("Library.node", provoke_open),
         ("Workers.run", provoke_open),
-        ("Library.open", provoke_open),
+        ("Contents.open", provoke_open),
+        ("Contents.opened", provoke_open),
         ("SourceTree.open", provoke_open),
         ("image.block_reader", provoke_open),
         ("os.open", provoke_open),
@@ -327,7 +328,7 @@ def test_who_opens_a_file_with_another_hears_of_no_fault_in_the_end_of_a_second_
     made = mount(source, command=FAULTY)
     path = made.path / "plain.txt"
     path.stat()
-    with ThreadPoolExecutor(2) as pool, faults.on("open", "Library.open", "held"):
+    with ThreadPoolExecutor(2) as pool, faults.on("open", "Contents.open", "held"):
         both = [pool.submit(path.open, "rb") for _ in range(2)]
         wait_until(lambda: len(faults.done()) == 2, "both")
         with faults.on("open", "PlainFile.close", "OSError"):

@@ -21,6 +21,7 @@ from zsofs.errors import BlockError, FormatError
 from zsofs.image import DiscImage
 from zsofs.probe import Disc, OpenSource, block_reader, geometry_of, probe
 from zsofs.reads import Reads
+from zsofs.workers import Workers
 
 Generated = tuple[bytes, bytes, str]
 
@@ -95,7 +96,7 @@ def test_random_reads_of_generated_containers(
         places = [(offset % (len(image) + 3000), size) for offset, size in pieces]
 
         async def read_all() -> None:
-            reads = Reads(ExtentCache(capacity), Crews(3))
+            reads = Reads(ExtentCache(capacity), Crews(3), Workers(3))
 
             async def check(offset: int, size: int) -> None:
                 given = bytes(await reads.read(content, offset, size))

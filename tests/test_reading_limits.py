@@ -18,6 +18,7 @@ from zsofs.counters import Counters, Statistics
 from zsofs.crews import Crews
 from zsofs.mounts import mounted_at
 from zsofs.reads import Reads
+from zsofs.workers import Workers
 
 IMAGE = writers.content(3 << 20, ["text", "noise", "mixed"], seed=8)
 
@@ -130,7 +131,7 @@ class Disc:
 
 def test_memory_goes_back_after_a_while_without_reads() -> None:
     cache = ExtentCache(1 << 20)
-    reads = Reads(cache, Crews(1))
+    reads = Reads(cache, Crews(1), Workers(1))
     disc = Disc()
 
     async def main() -> None:

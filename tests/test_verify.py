@@ -12,7 +12,7 @@ import tempfile
 import termios
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,8 @@ from zsofs import disk
 from zsofs.checked import open_checked
 from zsofs.dat import Dat, load
 from zsofs.original import original
+from zsofs.verify import Batch, Wish
+from zsofs.verify_report import VerifyReporter
 
 MANIFEST = json.loads((DATA / "manifest.json").read_text())
 FIXTURES = sorted(name for name in MANIFEST if name != "_")
@@ -419,6 +421,55 @@ def test_what_is_bad_or_fresh_is_not_kept(tmp_path: Path, cache_home: Path) -> N
     age(bad)
     fresh = put(tmp_path / "fresh.zso", (DATA / "ziso-py.zso").read_bytes())
     zsofs("verify", bad, fresh, code=9)
+    assert checked_rows(cache_home) == 0
+
+
+class Meanwhile(VerifyReporter):
+    """Does something as soon as some bytes have been read."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__(quiet=True, as_json=True)
+        self._act: Callable[[], object] | None = act
+
+    def advance(self, plain: int, packed: int) -> None:
+        """See :class:`Bars`."""
+        act, self._act = self._act, None
+        if act is not None:
+            act()
+        super().advance(plain, packed)
+
+
+def verified_meanwhile(path: Path, act: Callable[[], object]) -> dict[str, int]:
+    """How many files came out in each way where *act* was done while one was read."""
+    with closing(open_checked()) as checked, Meanwhile(act) as reporter:
+        Batch(Wish([str(path)]), reporter, checked).run()
+        return dict(reporter.states)
+
+
+def test_a_file_that_is_changed_while_it_is_read_is_not_called_bad(
+    tmp_path: Path, cache_home: Path
+) -> None:
+    """Its old date is put back; what was read of it is a mix."""
+    image = writers.content(32 << 20, ["text"], 1)
+    path = put(tmp_path / "disc.zso", writers.maxcso_zso(image))
+    before = path.stat()
+
+    def spoil() -> None:
+        with path.open("r+b") as file:
+            file.seek(before.st_size // 2)
+            file.write(bytes(before.st_size // 2))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert verified_meanwhile(path, spoil) == {"unreadable": 1}
+    assert checked_rows(cache_home) == 0
+
+
+def test_a_file_that_was_fresh_when_it_was_opened_is_not_kept(
+    tmp_path: Path, cache_home: Path
+) -> None:
+    """However long it takes to read it: its first bytes may have been others in the same tick."""
+    path = put(tmp_path / "disc.zso", (DATA / "ziso-py.zso").read_bytes())
+    assert verified_meanwhile(path, lambda: time.sleep(2.1)) == {"whole": 1}
     assert checked_rows(cache_home) == 0
 
 

@@ -20,7 +20,9 @@ class BlockReader:
         data_end: int,
         source_size: int,
         source_mtime_ns: int,
+        source_ctime_ns: int | None = None,
     ) -> None: ...
+    def expect_ctime(self, ctime_ns: int | None) -> None: ...
     def read(
         self,
         fd: int,
@@ -38,6 +40,7 @@ def read_plain(
     source_size: int,
     source_mtime_ns: int,
     how: int = 0,
+    source_ctime_ns: int | None = None,
 ) -> int: ...
 def plain_job(
     fd: int,
@@ -45,6 +48,7 @@ def plain_job(
     out: bytearray | memoryview,
     source_size: int,
     source_mtime_ns: int,
+    source_ctime_ns: int | None = None,
 ) -> Job: ...
 
 class Job:

@@ -17,7 +17,7 @@ from zsofs._stored cimport *
 
 from os import sched_getaffinity, strerror
 
-from zsofs.errors import BlockError, SourceChangedError
+from zsofs.errors import BlockError, SourceChangedError, SourceTouchedError
 
 cdef extern from "_crew.h":
     struct zsofs_job:
@@ -105,6 +105,9 @@ cdef struct Run:
     uint64_t count       # blocks; of a plain file the bytes
     uint64_t source_size
     int64_t source_mtime_ns
+    int64_t source_ctime_ns
+    bint checks_ctime
+    zsofs_seen seen      # what the file was after it was read
     uint8_t *out
     int64_t result       # from 0 on: done; else WOULD_WAIT, NO_NOWAIT, or -3 with the failure
     Failure failure
@@ -136,7 +139,7 @@ cdef void _run(zsofs_job *job) noexcept nogil:
             give_back(space)
     if run.result >= 0 or (run.result == -3 and run.image is not NULL):
         run.result = check_unchanged(run.fd, run.source_size, run.source_mtime_ns, run.result,
-                                      &run.failure)
+                                      &run.failure, &run.seen)
     run.ended_at = zsofs_now()
 
 
@@ -292,6 +295,19 @@ cdef object error_of(Failure *failure):
                       _REASONS[failure.reason].format(a=failure.a, b=failure.b, codec=codec))
 
 
+cdef int raise_failure(Run *run) except -1:
+    """Raise what went wrong in a read, if anything did."""
+    cdef zsofs_seen *seen = &run.seen
+    error = error_of(&run.failure) if run.result == -3 else None
+    if (run.checks_ctime and seen.filled and seen.ctime_ns != run.source_ctime_ns
+            and not isinstance(error, SourceChangedError)):
+        rights = seen.mode, seen.uid, seen.gid, seen.nlink
+        raise SourceTouchedError(seen.ctime_ns, rights, error)
+    if error is not None:
+        raise error
+    return 0
+
+
 cdef class BlockReader:
     """Decodes the blocks of one image.
 
@@ -301,7 +317,7 @@ cdef class BlockReader:
 
     def __init__(self, *, int rule, int codec, int shift, uint64_t size, uint64_t block_size,
                  uint64_t index_offset, uint64_t data_start, uint64_t data_end,
-                 uint64_t source_size, int64_t source_mtime_ns):
+                 uint64_t source_size, int64_t source_mtime_ns, source_ctime_ns=None):
         if not 0 < block_size <= 16 << 20 or size > <uint64_t> 64 << 30 or not 0 <= shift <= 16:
             raise ValueError("geometry out of bounds")
         self.image.rule = rule
@@ -316,6 +332,12 @@ cdef class BlockReader:
         self.image.source_size = source_size
         self.image.source_mtime_ns = source_mtime_ns
         self.image.final_byte_missing = False
+        self.expect_ctime(source_ctime_ns)
+
+    def expect_ctime(self, ctime_ns):
+        """Compare the change time with this one in reads that begin from now on; None: not at all."""
+        self.image.checks_ctime = ctime_ns is not None
+        self.image.source_ctime_ns = ctime_ns or 0
 
     @property
     def final_byte_missing(self):
@@ -339,6 +361,7 @@ cdef class BlockReader:
             BlockError: the first block with a wrong index entry, else the first that does not
                 decode.
             SourceChangedError: the file is no longer the one that was opened.
+            SourceTouchedError: it has another change time; *out* is filled nevertheless.
             OSError: the source could not be read.
         """
         cdef Py_buffer view
@@ -351,8 +374,7 @@ cdef class BlockReader:
                 _run(&run.job)
         finally:
             PyBuffer_Release(&view)
-        if run.result == -3:
-            raise error_of(&run.failure)
+        raise_failure(&run)
         return run.result if run.result < 0 else size
 
     def job(self, int fd, uint64_t first, uint64_t count, out):
@@ -374,6 +396,8 @@ cdef uint64_t _prepare(BlockReader reader, Run *run, int fd, uint64_t first, uin
     if <uint64_t> view.len < size:
         raise ValueError(f"a buffer of {view.len} bytes cannot take {size}")
     _fill_in(run, image, fd, first, count, view, image.source_size, image.source_mtime_ns, how)
+    run.checks_ctime = image.checks_ctime
+    run.source_ctime_ns = image.source_ctime_ns
     return size
 
 
@@ -391,8 +415,13 @@ cdef void _fill_in(Run *run, Image *image, int fd, uint64_t first, uint64_t coun
     run.source_mtime_ns = source_mtime_ns
 
 
+cdef void _check_ctime(Run *run, ctime_ns) except *:
+    run.checks_ctime = ctime_ns is not None
+    run.source_ctime_ns = ctime_ns or 0
+
+
 def read_plain(int fd, uint64_t offset, out, uint64_t source_size, int64_t source_mtime_ns,
-               int how=HOW_WAIT):
+               int how=HOW_WAIT, source_ctime_ns=None):
     """Fill *out* with the bytes at *offset* of a plain file.
 
     Args:
@@ -402,32 +431,38 @@ def read_plain(int fd, uint64_t offset, out, uint64_t source_size, int64_t sourc
         source_size: size of the file when it was opened, in bytes.
         source_mtime_ns: its modification time then, in nanoseconds.
         how: WAIT, ASK or LOOK; with the latter two a read gives up rather than wait for a disk.
+        source_ctime_ns: its change time then; None not to compare it.
 
     Returns:
         len(*out*), or WOULD_WAIT or NO_NOWAIT.
 
     Raises:
         SourceChangedError: the file is no longer the one that was opened.
+        SourceTouchedError: it has another change time; *out* is filled nevertheless.
         OSError: the file could not be read.
     """
     cdef Py_buffer view
     cdef Run run
     PyObject_GetBuffer(out, &view, PyBUF_WRITABLE)
     _fill_in(&run, NULL, fd, offset, <uint64_t> view.len, &view, source_size, source_mtime_ns, how)
-    with nogil:
-        _run(&run.job)
-    PyBuffer_Release(&view)
-    if run.result == -3:
-        raise error_of(&run.failure)
+    try:
+        _check_ctime(&run, source_ctime_ns)
+        with nogil:
+            _run(&run.job)
+    finally:
+        PyBuffer_Release(&view)
+    raise_failure(&run)
     return run.result
 
 
-def plain_job(int fd, uint64_t offset, out, uint64_t source_size, int64_t source_mtime_ns):
+def plain_job(int fd, uint64_t offset, out, uint64_t source_size, int64_t source_mtime_ns,
+              source_ctime_ns=None):
     """The same as a job for a crew; arguments as of :func:`read_plain`."""
     cdef Job job = Job.__new__(Job)
     job.take(None, out)
     _fill_in(job.run, NULL, fd, offset, <uint64_t> job.view.len, &job.view, source_size,
              source_mtime_ns, HOW_WAIT)
+    _check_ctime(job.run, source_ctime_ns)
     return job
 
 
@@ -467,8 +502,7 @@ cdef class Job:
         if self.holds_view:
             PyBuffer_Release(&self.view)
             self.holds_view = False
-        if self.run.result == -3:
-            raise error_of(&self.run.failure)
+        raise_failure(self.run)
 
     @property
     def queue_ns(self):

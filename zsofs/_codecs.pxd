@@ -57,6 +57,8 @@ cdef struct Image:
     uint64_t data_end
     uint64_t source_size
     int64_t source_mtime_ns
+    int64_t source_ctime_ns
+    bint checks_ctime    # whether a read also compares the change time
     bint final_byte_missing
 
 cdef struct Stored:

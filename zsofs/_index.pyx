@@ -56,6 +56,7 @@ def scan(BlockReader reader not None, int fd):
     cdef Scan found = Scan()
     cdef uint8_t *memory = <uint8_t *> malloc(6 * (SLICE + 1))
     cdef Failure failure
+    cdef zsofs_seen seen
     cdef int64_t result = 0
     cdef uint64_t first = 0
     failure.reason = 0
@@ -68,7 +69,8 @@ def scan(BlockReader reader not None, int fd):
                                  found, &failure)
             first += SLICE
         free(memory)
-        result = check_unchanged(fd, image.source_size, image.source_mtime_ns, result, &failure)
+        result = check_unchanged(fd, image.source_size, image.source_mtime_ns, result, &failure,
+                                 &seen)
     if result < 0:
         raise error_of(&failure)
     if found.bad:

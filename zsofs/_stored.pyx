@@ -62,22 +62,32 @@ cdef extern from *:
         return preadv2(fd, &piece, 1, (off_t)offset, flags);
     }
 
+    static int64_t zsofs_nanoseconds(struct timespec at)
+    {
+        return (int64_t)((uint64_t)at.tv_sec * 1000000000u + (uint64_t)at.tv_nsec);
+    }
+
     /* 1: same size and modification time as when it was opened; 0: not; -1: fstat failed */
-    static int zsofs_unchanged(int fd, uint64_t size, int64_t mtime_ns)
+    static int zsofs_unchanged(int fd, uint64_t size, int64_t mtime_ns, struct zsofs_seen *seen)
     {
         struct stat now;
+        seen->filled = 0;
         if (fstat(fd, &now) != 0)
             return -1;
-        return (uint64_t)now.st_size == size
-            && (int64_t)((uint64_t)now.st_mtim.tv_sec * 1000000000u
-                         + (uint64_t)now.st_mtim.tv_nsec) == mtime_ns;
+        seen->filled = 1;
+        seen->ctime_ns = zsofs_nanoseconds(now.st_ctim);
+        seen->mode = now.st_mode;
+        seen->uid = now.st_uid;
+        seen->gid = now.st_gid;
+        seen->nlink = now.st_nlink;
+        return (uint64_t)now.st_size == size && zsofs_nanoseconds(now.st_mtim) == mtime_ns;
     }
     """
     const int RWF_NOWAIT
     bint zsofs_in_memory(int fd, uint64_t offset, uint64_t size) nogil
     bint zsofs_serves_from_memory(int fd) nogil
     ssize_t zsofs_pread(int fd, void *buf, size_t size, int64_t offset, int flags) nogil
-    int zsofs_unchanged(int fd, uint64_t size, int64_t mtime_ns) nogil
+    int zsofs_unchanged(int fd, uint64_t size, int64_t mtime_ns, zsofs_seen *seen) nogil
 
 
 cdef int64_t fetch(int fd, uint8_t *out, uint64_t size, uint64_t offset, int how,
@@ -206,10 +216,11 @@ cdef bint locate_block(Image *image, Stored *block, const uint8_t *entry, const 
 
 
 cdef int64_t check_unchanged(int fd, uint64_t size, int64_t mtime_ns, int64_t result,
-                              Failure *failure) noexcept nogil:
+                              Failure *failure, zsofs_seen *seen) noexcept nogil:
     """*result*, or -3 if the file is no longer the one that was opened: asked after the preads and
-    before the reply, so that old and new never mix, and after a failure, because then it is why."""
-    cdef int answer = zsofs_unchanged(fd, size, mtime_ns)
+    before the reply, so that old and new never mix, and after a failure, because then it is why.
+    A new change time alone is no failure here: *seen* has it, for the caller to judge."""
+    cdef int answer = zsofs_unchanged(fd, size, mtime_ns, seen)
     if answer == 1:
         return result
     if answer == 0:

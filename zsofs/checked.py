@@ -23,8 +23,8 @@ _VERSION = 3
 """Raised whenever a row comes to mean something else, or a file would be judged differently."""
 
 _RACY_NS = 2_000_000_000
-"""What changed so recently is not kept: another change within the same tick of a file system's
-clock, two seconds on FAT, would not show in its times."""
+"""A file that changed so recently before it was opened is not kept: another change within the same
+tick of a file system's clock, two seconds on FAT, would not show in its times."""
 
 _COLUMNS = "size, mtime_ns, ctime_ns, disk, checked_at, whole"
 _DESIGN = Design(
@@ -57,10 +57,17 @@ class Checked:
             log.info("what was checked before cannot be read from %s: %s", self._file, error)
             return None
 
-    def keep(self, path: str, key: Key, disk: str, whole: Whole) -> None:
-        """Keep what was found in a file; *disk* is what :func:`zsofs.disk.disk_of` says of it."""
-        now = time.time_ns()
-        if self._connection is None or any(0 <= now - date < _RACY_NS for date in key[1:3]):
+    def keep(self, path: str, key: Key, disk: str, whole: Whole, *, opened_ns: int) -> None:
+        """Keep what was found in a file.
+
+        Args:
+            path: of the file.
+            key: what stands for its content.
+            disk: what :func:`zsofs.disk.disk_of` says of it.
+            whole: what was found.
+            opened_ns: when the file was opened, before its first byte was read.
+        """
+        if self._connection is None or any(0 <= opened_ns - date < _RACY_NS for date in key[1:3]):
             return
         values = (os.fsencode(path), *key, disk, time.time(), json.dumps(_as_object(whole)))
         try:

@@ -187,6 +187,26 @@ class SourceChangedError(ZsofsError):
     """A source file was written to, or cut, after it had been opened: its old bytes are gone."""
 
 
+class SourceTouchedError(ZsofsError):
+    """A source file has another change time than when it was opened, but its size and date.
+
+    Its content may be the same: a chmod changes that time, too. What was read is in the buffer.
+
+    Attributes:
+        ctime_ns: the new change time in nanoseconds.
+        rights: mode, owner, group and number of links, as fstat gave them together with that time.
+        error: what else went wrong in the read.
+    """
+
+    def __init__(
+        self, ctime_ns: int, rights: tuple[int, int, int, int], error: Exception | None
+    ) -> None:
+        self.ctime_ns = ctime_ns
+        self.rights = rights
+        self.error = error
+        super().__init__(ctime_ns, rights)
+
+
 class SourceAwayError(ZsofsError):
     """The file system of the source, or of a folder in it, is not mounted any more.
 

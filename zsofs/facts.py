@@ -89,6 +89,7 @@ def gather(image: Original) -> Facts:
         identity = identify(image.read, image.size, raw_cd=image.raw_cd)
     except BlockError:
         identity = None
+    image.check_unchanged()
     return Facts(
         image.path,
         image.source.size,

@@ -28,6 +28,7 @@ from pyfuse3 import (
 
 from zsofs import turns
 from zsofs.appearance import Appearance, absent
+from zsofs.content_check import seconds_until_settled
 from zsofs.entry import Entry, Kind
 from zsofs.errors import BlockError, StaleNodeError, ZsofsError, number_of, reason
 from zsofs.guard import guarded
@@ -290,6 +291,10 @@ class Operations(pyfuse3.Operations):
             file = await self._open(node)
         else:
             file.handles += 1
+            if not await self._reads.is_as_opened(file.content):
+                await self._let_go(file)
+                self._view.doubt(node)
+                raise StaleNodeError(f"{node.name}: written to since it was opened")
         handle = next(self._numbers)
         self._handles[handle] = file, ctx.pid
         return FileInfo(fh=FileHandleT(handle), keep_cache=True)
@@ -326,15 +331,23 @@ class Operations(pyfuse3.Operations):
 
     async def _release_reader(self, fh: FileHandleT) -> None:
         file, _ = self._handles.pop(fh)
+        await self._let_go(file)
+
+    async def _let_go(self, file: _OpenFile) -> None:
         file.handles -= 1
         if not file.handles:
             del self._files[file.content.serial]
             await self._close(file.content)
 
     async def _open(self, node: Node) -> _OpenFile:
+        # What is read before the file's times are settled could be of one content, and the kernel
+        # or we could keep it for another one with the same times.
+        ctime_ns = node.entry.status.st_ctime_ns
+        while delay := seconds_until_settled(ctime_ns):  # noqa: ASYNC110
+            await trio.sleep(delay)
         self._take_descriptor()
         try:
-            content = await self._workers.run(node.entry.status.st_dev, self._library.open, node)
+            content = await self._open_content(node)
         except BaseException as error:
             self._give_descriptor()
             if isinstance(error, StaleNodeError):
@@ -346,6 +359,18 @@ class Operations(pyfuse3.Operations):
             with suppress(OSError):  # of a server that has gone, and this one is not read from
                 await self._close(content)
         return file
+
+    async def _open_content(self, node: Node) -> Content:
+        device, contents = node.entry.status.st_dev, self._library.contents
+        with contents.watcher.adding():
+            content = await self._workers.run(device, contents.open, node)
+            try:
+                contents.opened(node, content)
+            except Exception:
+                with suppress(OSError):
+                    await self._workers.run(device, content.close)
+                raise
+        return content
 
     async def _close(self, content: Content) -> None:
         try:

@@ -8,6 +8,7 @@ import os
 from typing import Protocol
 
 from zsofs._blocks import ASK, LOOK, NO_NOWAIT, WAIT, WOULD_WAIT, Job, plain_job, read_plain
+from zsofs.content_check import ContentCheck
 from zsofs.formats.geometry import Geometry
 from zsofs.probe import OpenSource, block_reader
 
@@ -26,6 +27,7 @@ class Content(Protocol):
         extent_size: the unit of decoding, in bytes. A read must begin on a multiple of it and end
             on one or at *size*; 1 means that any read will do.
         device: st_dev of the source file.
+        check: judges new change times of the source file; None where they do not count.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Content(Protocol):
     size: int
     extent_size: int
     device: int
+    check: ContentCheck | None
 
     @property
     def can_ask(self) -> bool:
@@ -51,6 +54,8 @@ class Content(Protocol):
         Raises:
             zsofs.errors.BlockError: a block there is damaged.
             zsofs.errors.SourceChangedError: the file was written to since it was opened.
+            zsofs.errors.SourceTouchedError: it may have been, which ``check`` has to judge; *out*
+                is filled.
             OSError: the source could not be read.
         """
 
@@ -60,6 +65,9 @@ class Content(Protocol):
     def finish(self, job: Job) -> None:
         """Take a job that is done; raises as :meth:`read_now` does."""
 
+    def expect_checked(self) -> None:
+        """Have reads from now on compare the change time with the one that ``check`` expects."""
+
     def close(self) -> None:
         """Close the descriptor; no read may be under way."""
 
@@ -67,13 +75,18 @@ class Content(Protocol):
 class _OpenFile:
     """What both kinds share: the descriptor, and how it is read without waiting for a disk."""
 
-    def __init__(self, name: str, serial: int, size: int, source: OpenSource) -> None:
+    def __init__(
+        self, name: str, serial: int, size: int, source: OpenSource, check: ContentCheck | None
+    ) -> None:
         self.name = name
         self.serial = serial
         self.size = size
         self.device = source.device
+        self.check = check
         self._source = source
         self._how = ASK
+        self._ctime: int | None = None
+        self.expect_checked()
 
     @property
     def can_ask(self) -> bool:
@@ -98,6 +111,10 @@ class _OpenFile:
         """See :class:`Content`."""
         job.result()
 
+    def expect_checked(self) -> None:
+        """See :class:`Content`."""
+        self._ctime = None if self.check is None else self.check.expected_ctime
+
     def close(self) -> None:
         """See :class:`Content`."""
         os.close(self._source.fd)
@@ -106,15 +123,27 @@ class _OpenFile:
 class DiscImage(_OpenFile):
     """The plain image inside a container."""
 
-    def __init__(self, name: str, serial: int, source: OpenSource, geometry: Geometry) -> None:
-        super().__init__(name, serial, geometry.size, source)
+    def __init__(
+        self,
+        name: str,
+        serial: int,
+        source: OpenSource,
+        geometry: Geometry,
+        check: ContentCheck | None = None,
+    ) -> None:
+        self._blocks = block_reader(geometry, source)
+        super().__init__(name, serial, geometry.size, source, check)
         # One block, also where it is smaller than a page. Decoding more than a random 4 KiB read
         # asks for never paid: two zstd 2 KiB blocks take 8 microseconds, an extent of 16 KiB 21,
         # of 32 KiB 38, of 64 KiB 73 (LZ4: 6, 9, 16, 25), and a sequential reader gains nothing,
         # since the kernel's read-ahead asks for 128 KiB at a time by itself.
         self.extent_size = geometry.block_size
-        self._blocks = block_reader(geometry, source)
         self._told_missing_byte = False
+
+    def expect_checked(self) -> None:
+        """See :class:`Content`."""
+        super().expect_checked()
+        self._blocks.expect_ctime(self._ctime)
 
     def _read(self, offset: int, out: Buffer, how: int) -> int:
         result = self._blocks.read(*self._run(offset, out), how)
@@ -146,14 +175,16 @@ class PlainFile(_OpenFile):
 
     extent_size = 1
 
-    def __init__(self, name: str, serial: int, source: OpenSource) -> None:
-        super().__init__(name, serial, source.size, source)
+    def __init__(
+        self, name: str, serial: int, source: OpenSource, check: ContentCheck | None = None
+    ) -> None:
+        super().__init__(name, serial, source.size, source, check)
 
     def _read(self, offset: int, out: Buffer, how: int) -> int:
         source = self._source
-        return read_plain(source.fd, offset, out, source.size, source.mtime_mark, how)
+        return read_plain(source.fd, offset, out, source.size, source.mtime_mark, how, self._ctime)
 
     def job(self, offset: int, out: Buffer) -> Job:
         """See :class:`Content`."""
         source = self._source
-        return plain_job(source.fd, offset, out, source.size, source.mtime_mark)
+        return plain_job(source.fd, offset, out, source.size, source.mtime_mark, self._ctime)

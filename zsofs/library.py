@@ -4,25 +4,26 @@ The kernel's page cache hangs on the inode number, so a number must never come t
 while the mount lives. A node's number is a hash of path, kind, size, modification time and time of
 the last change of any kind: the same after a remount, and another one for another content, also
 where that has the size and date of the first. It is stepped past any number still in use for
-something else. A file that may be changed through the mount keeps its number for as long as it is
-the same file of the source, whatever is in it: the kernel hears of each change as it is made.
+something else. A new time of change alone (chmod, link) gives no new number if nobody has read the
+file, or if its watch has seen no write. A file that may be changed through the mount keeps its
+number for as long as it is the same file of the source, whatever is in it: the kernel hears of each
+change as it is made.
 
-Everything here but :meth:`Library.open` belongs to the event loop.
+Everything here belongs to the event loop.
 """
 
 import hashlib
 import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from zsofs.contents import Contents
 from zsofs.entry import Entry, Kind
 from zsofs.errors import StaleNodeError
-from zsofs.image import Content, DiscImage, PlainFile
 from zsofs.names import is_at_or_below, is_kept_for_discs, joined
 from zsofs.node import Folder, Node
-from zsofs.probe import geometry_of
 from zsofs.source import SourceTree, is_same_file
 
 ROOT_NUMBER = 1
@@ -49,6 +50,7 @@ class Library:
     def __init__(self, tree: SourceTree, *, writable: bool = False) -> None:
         """*writable* says whether what is no disc may be changed through the mount."""
         self.tree = tree
+        self.contents = Contents(tree)
         self._writable = writable
         entry = Entry(b"", Kind.FOLDER, b"", tree.stat(b"") if tree.was_seen else _no_status())
         self.root = Folder(ROOT_NUMBER, entry, None, b"")
@@ -105,13 +107,14 @@ class Library:
             found: what is in it now.
             begun: when the look at it began, by the monotonic clock.
         """
+        self.contents.watcher.take()
         differences = Differences(folder.number)
         self._take_entry(folder, replace(folder.entry, status=status), begun, differences)
         before = folder.children or {}
         after: dict[bytes, Node] = {}
         for shown, entry in found.items():
             node = before.get(shown)
-            if node is None or node.entry is not entry:
+            if node is None or node.entry is not entry or node.is_written:
                 node = self._node_for(folder, shown, entry, node, begun, differences)
             after[shown] = node
         for node in before.values():
@@ -218,6 +221,8 @@ class Library:
             return
         node.lookups = max(0, node.lookups - times)
         self._may_shrink = True
+        if not node.lookups:
+            self.contents.forgotten(node)
         self._drop_if_unused(node)
 
     @contextmanager
@@ -257,28 +262,6 @@ class Library:
             node = node.parent
         return node.listed
 
-    def open(self, node: Node) -> Content:
-        """Open a disc or file; for a thread, since it may wait for a disk.
-
-        Raises:
-            StaleNodeError: the source has other content under that name now.
-            OSError: the source does not let us.
-        """
-        entry = node.entry
-        with ExitStack() as undo:
-            source = self.tree.open(entry.path)
-            undo.callback(source.close)
-            if source.key != entry.key:
-                raise StaleNodeError(f"{node.name}: changed since it was listed")
-            content: Content
-            if entry.disc is None:
-                content = PlainFile(node.name, node.serial, source)
-            else:
-                geometry = geometry_of(source, entry.disc)
-                content = DiscImage(node.name, node.serial, source, geometry)
-            undo.pop_all()
-            return content
-
     def _node_for(
         self,
         folder: Folder,
@@ -288,7 +271,7 @@ class Library:
         begun: float,
         differences: Differences,
     ) -> Node:
-        if before is not None and self._are_same(before.entry, entry):
+        if before is not None and self._may_stand_for(before, entry):
             if _is_older(entry, before.entry):  # a look at the folder itself was later
                 entry = replace(entry, status=before.entry.status)
             self._take_entry(before, entry, begun, differences)
@@ -297,7 +280,7 @@ class Library:
         number = _number(path, entry, self._writable and _is_no_disc(entry))
         while number in self._nodes:
             other = self._nodes[number]
-            if not (other.listed or other.removed) and self._are_same(other.entry, entry):
+            if not (other.listed or other.removed) and self._may_stand_for(other, entry):
                 self._take_entry(other, entry, begun, differences)
                 other.parent = folder
                 return other
@@ -310,15 +293,18 @@ class Library:
         self._nodes[number] = node
         return node
 
-    def _are_same(self, one: Entry, other: Entry) -> bool:
-        """Whether two entries may share a number: the same content, shown the same way."""
+    def _may_stand_for(self, node: Node, other: Entry) -> bool:
+        """Whether an entry may get the number of *node*: the same content, shown the same way."""
+        one = node.entry
         if one.kind is not other.kind or one.path != other.path or one.name != other.name:
             return False
         if one.kind is Kind.FOLDER:
             return True
         if self._writable and _is_no_disc(one):
             return is_same_file(one.status, other.status)
-        return one.same_content(other) and one.disc == other.disc
+        if node.is_written or one.disc != other.disc:
+            return False
+        return one.same_content(other) or (_is_touched(one, other) and _is_unread(node))
 
     def _take_entry(self, node: Node, entry: Entry, begun: float, differences: Differences) -> None:
         """Have *node* stand for *entry*, the same file as a look found it that began at *begun*."""
@@ -335,6 +321,7 @@ class Library:
         if isinstance(node, Folder) and node is not self.root:
             self._drop_listing(node)
         if not node.listed:
+            self.contents.release(node)
             del self._nodes[node.number]
 
     def _drop_listing(self, folder: Folder) -> None:
@@ -367,6 +354,20 @@ def _is_no_disc(entry: Entry) -> bool:
     return entry.kind is Kind.FILE and not (
         is_kept_for_discs(entry.name) or is_kept_for_discs(entry.path)
     )
+
+
+def _is_touched(one: Entry, other: Entry) -> bool:
+    """Whether two entries of one file differ in the change time at most, as after a chmod."""
+    return (
+        one.key[:2] == other.key[:2]
+        and one.name == other.name
+        and os.path.samestat(one.status, other.status)
+    )
+
+
+def _is_unread(node: Node) -> bool:
+    """Whether nobody has read what is in the file but as it is now."""
+    return node.watch is None or node.watch.is_clean
 
 
 def _is_below(node: Node, folder: Folder) -> bool:

@@ -52,6 +52,15 @@ class Mounted:
         """
         return self.kind in _ELSEWHERE or self.kind.startswith("fuse.")
 
+    @property
+    def has_change_times(self) -> bool:
+        """Whether the change time of an open file is one that nobody can set.
+
+        FAT has a single time for both; a FUSE file system may report anything, and many report the
+        modification time (exfat-fuse, sshfs).
+        """
+        return not (self.kind in ("msdos", "vfat") or self.kind.startswith("fuse"))
+
 
 def mount_table() -> Iterator[Mounted]:
     """All mounts, those on top of others after them."""

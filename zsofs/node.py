@@ -4,6 +4,7 @@ import itertools
 import math
 
 from zsofs.entry import Entry
+from zsofs.file_watch import FileWatch
 from zsofs.names import for_people
 
 _serials = itertools.count()
@@ -15,7 +16,7 @@ class Node:
     Attributes:
         number: the inode number.
         entry: what the source says of it.
-        serial: a number of its own that no other node ever gets.
+        serial: a number of its own that no other content ever gets.
         parent: the folder that lists it, or did.
         lookups: how often the kernel was given the number and has not yet forgotten it.
         listed: whether a folder's listing has it.
@@ -23,6 +24,8 @@ class Node:
         known_at: when what is known of its status was seen through the mount, by the monotonic
             clock; what a look found that began earlier is older.
         removed: whether it was deleted through the mount, and lives on for those who have it open.
+        watch: reports writes to the file since it was first opened; None while nobody has opened
+            it, so that no byte of it is in a cache.
     """
 
     __slots__ = (
@@ -35,6 +38,7 @@ class Node:
         "parent",
         "removed",
         "serial",
+        "watch",
     )
 
     def __init__(self, number: int, entry: Entry, parent: "Folder | None") -> None:
@@ -47,6 +51,17 @@ class Node:
         self.attributes: object = None
         self.known_at = -math.inf
         self.removed = False
+        self.watch: FileWatch | None = None
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the file was written to since it was first opened, as far as it is watched."""
+        return self.watch is not None and self.watch.written
+
+    def renew(self) -> None:
+        """Begin anew, as nobody has a byte of the content any more."""
+        self.serial = next(_serials)
+        self.watch = None
 
     @property
     def name(self) -> str:

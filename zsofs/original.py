@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -33,12 +34,14 @@ class Original:
         seal: what its container says of the image, where it has a seal.
         seal_error: why that cannot be read, if there is a seal.
         source: the file.
+        opened_ns: when it was opened, as the time stamps of files are counted.
         geometry: where its blocks lie; None for a plain image.
         reader: of these blocks; None for a plain image.
     """
 
     def __init__(self, path: str, fd: int, *, as_it_is: bool) -> None:
         self.path = path
+        self.opened_ns = time.time_ns()
         self.status = os.fstat(fd)
         if stat.S_ISDIR(self.status.st_mode):
             raise InputError("it is a folder; see the discs in it with: zsofs list")

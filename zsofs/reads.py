@@ -6,6 +6,7 @@ through our own cache, for the rest of them is likely to be asked for next.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import trio
 
@@ -14,7 +15,9 @@ from zsofs.byte_budget import ByteBudget
 from zsofs.cache import ExtentCache
 from zsofs.counters import Counters, Statistics
 from zsofs.crews import Crews
+from zsofs.errors import SourceChangedError, SourceTouchedError
 from zsofs.image import Buffer, Content
+from zsofs.workers import Workers
 
 _REPLY_SIZE = 128 << 10
 """Bytes of a fresh reply buffer; the kernel's usual read-ahead asks for as much."""
@@ -41,6 +44,9 @@ _LARGE_LOADS = 48 << 20
 
 _STORED_FACTOR = 2
 """Most stored bytes of a block, in lengths of a plain one: a damaged index can ask for so many."""
+
+_PATIENCE_SECONDS = 0.25
+"""How long opening a file that is open already waits for a look at it."""
 
 _CHECK_SECONDS = 15
 _IDLE_CHECKS = 3
@@ -88,11 +94,12 @@ class Reads:
         statistics: what they cost.
     """
 
-    def __init__(self, cache: ExtentCache, crews: Crews) -> None:
+    def __init__(self, cache: ExtentCache, crews: Crews, workers: Workers) -> None:
         self.statistics = Statistics()
         self._cache = cache
         self._idle_checks = 0
         self._crews = crews
+        self._workers = workers
         self._replies = _ReplyBuffers()
         self._making: dict[int, ByteBudget] = {}
         self._loading: dict[int, ByteBudget] = {}
@@ -194,13 +201,46 @@ class Reads:
         if content.extent_size > 1:
             counters.blocks += -(-len(out) // content.extent_size)
         inline = len(out) <= _INLINE_SIZE and content.extent_size <= _INLINE_EXTENT
-        if inline and content.read_now(offset, out):
-            counters.inline += 1
-            return
-        job = content.job(offset, out)
-        await self._crews.run(content.device, job, patient=inline and not content.can_ask)
-        counters.count_thread(job.queue_ns, job.source_ns, job.decode_ns)
-        content.finish(job)
+        try:
+            if inline and content.read_now(offset, out):
+                counters.inline += 1
+                return
+            job = content.job(offset, out)
+            await self._crews.run(content.device, job, patient=inline and not content.can_ask)
+            counters.count_thread(job.queue_ns, job.source_ns, job.decode_ns)
+            content.finish(job)
+        except SourceTouchedError as touched:
+            if not await self._is_right(content, touched):
+                raise _give_up(content, written=False) from None
+            if touched.error is not None:
+                raise touched.error from None
+        except SourceChangedError:
+            raise _give_up(content, written=True) from None
+
+    async def is_as_opened(self, content: Content) -> bool:
+        """Whether an open file still has its content; yes if its disk does not answer soon."""
+        check, right = content.check, True
+        if check is None or check.gone:
+            return check is None
+        with trio.move_on_after(_PATIENCE_SECONDS), suppress(OSError):
+            try:
+                touched = await self._workers.run(content.device, check.look)
+                right = await self._is_right(content, touched)
+            except SourceChangedError:
+                right = False
+        if not right:
+            _give_up(content, written=False)
+        return right
+
+    async def _is_right(self, content: Content, touched: SourceTouchedError) -> bool:
+        """Whether a file is as it was opened although its change time is another one."""
+        check = content.check
+        assert check is not None
+        verdict = check.verdict(touched)
+        if verdict is None:
+            verdict = await self._workers.run(content.device, check.is_explained, touched)
+        content.expect_checked()
+        return verdict
 
     async def give_back_when_idle(self) -> None:
         """For as long as the mount lives, free what only readers need when there are none.
@@ -218,3 +258,13 @@ class Reads:
         self._cache.clear()
         self._replies.clear()
         trim()
+
+
+def _give_up(content: Content, *, written: bool) -> SourceChangedError:
+    """Refuse all reads from now on, also if the old date is put back; why, as an error."""
+    check = content.check
+    if check is None:
+        return SourceChangedError("the file was written to or cut after it had been opened")
+    error = check.give_up(written=written)
+    content.expect_checked()
+    return error

@@ -66,10 +66,10 @@ class Server:
         self._started = time.monotonic()
         self._library = Library(tree, writable=settings.writable)
         self._cache = ExtentCache(settings.cache_size)
-        self._reads = Reads(self._cache, Crews(settings.threads))
         self._invalidations = Invalidations()
         self._census = Census(catalog.discs())
         workers = Workers(settings.threads)
+        self._reads = Reads(self._cache, Crews(settings.threads), workers)
         selection = Selection(settings.include, settings.exclude)
         surveyor = Surveyor(tree, catalog, selection, identities=settings.layout == "opl")
         self._follower = Follower(surveyor, workers, show_raw=settings.show_raw)
@@ -115,6 +115,7 @@ class Server:
             nursery.start_soon(in_background, self.operations.shrink_when_unused)
             await self.operations.serve()
             nursery.cancel_scope.cancel()
+        self._library.contents.watcher.close()
 
     def _own_mount(self) -> Mounted | None:
         """The mount that is served, also if something else was mounted over it since."""

@@ -133,6 +133,7 @@ class Batch:
             known = self.checked.find(place, key, disk)
         if known is None:
             outcome = self._outcome(image)
+            image.check_unchanged()
             told = replace(bare, digests=outcome.digests, remarks=outcome.remarks)
             if outcome.damage is not None:
                 verdict = Verdict("bad", outcome.damage.reason)
@@ -142,7 +143,7 @@ class Batch:
             known = _whole(image, outcome), 0.0
             image.check_unchanged()
             if disk is not None and not known[0].cut:
-                self.checked.keep(place, key, disk, known[0])
+                self.checked.keep(place, key, disk, known[0], opened_ns=image.opened_ns)
         whole, checked_at = known
         stem = os.path.splitext(os.path.basename(image.path))[0]
         verdict = judge(whole, self.wish.dats, stem)
