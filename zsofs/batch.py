@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
+from zsofs.checked import remember_written
 from zsofs.digests import Digests
 from zsofs.errors import InputError, UsageError, ZsofsError, reason
 from zsofs.names import NOT_PACKED, has_disc_ending, is_packed_name
@@ -130,6 +131,8 @@ class _Batch:
                 self._check_target(job, image, target)
                 self.reporter.file(job.path, image.size)
                 outcome = self._convert(image, target)
+                if self._makes_files(target):
+                    remember_written(target, image.size, outcome.digests)
                 self.made[os.path.realpath(target)] = job.path
                 if self.wish.delete_source and not _is_same(job.path, target):
                     report.error = _not_deleted(image)
@@ -145,6 +148,9 @@ class _Batch:
             report.state, report.error = "failed", reason(error) or "there is not enough memory"
         report.seconds = time.monotonic() - begun
         self.reporter.tell(report)
+
+    def _makes_files(self, target: str) -> bool:
+        return not self.wish.measure and target != STANDARD_OUTPUT
 
     @property
     def _done(self) -> str:

@@ -32,6 +32,7 @@ what is said of a file:
   not comparable  a CD in a form that DATs do not have
   sound           with --quick: header and index make sense
   bad             it is damaged
+  changed         its image differs from the one read before, but not its size and date
   unreadable      the file could not be read
 
 examples:

@@ -14,7 +14,10 @@ from zsofs.digests import Digests
 from zsofs.tables import counted, printable
 from zsofs.verdict import Verdict
 
-FAILED = frozenset(("bad", "unreadable"))
+CHANGED = "changed"
+"""The state of an image that is another one than before in what seems to be the same file."""
+
+FAILED = frozenset(("bad", CHANGED, "unreadable"))
 UNVERIFIED = frozenset(("unknown", "not comparable"))
 
 _MOST_FILES = 3
