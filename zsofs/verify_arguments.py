@@ -82,7 +82,7 @@ def add_verify(commands: "argparse._SubParsersAction[AnyParser]") -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a DAT in XML, such as Redump's; may be repeated",
+        help="a DAT, such as Redump's, perhaps zipped; may be repeated",
     )
     verify.add_argument(
         "--quick", action="store_true", help="check headers and indexes only, and read no block"
