@@ -28,8 +28,9 @@ from zsofs.digests import Digests
 from zsofs.disc import Media, System
 from zsofs.verdict import Whole
 
-FAILED_BEFORE = [*range(3742, 3830, 7), *range(3992, 4096, 7)]
-"""Offsets in the schema, which SQLite quotes in its messages: they were not UTF-8 any more."""
+FAILED_BEFORE = [18, *range(3742, 3830, 7), *range(3992, 4096, 7)]
+"""The version of the file, of which an unknown one makes it read-only; and offsets in the schema,
+which SQLite quotes in its messages: they were not UTF-8 any more."""
 
 STEP = 1 if os.environ.get("ZSOFS_TEST_EVERY_BYTE") else 149
 

@@ -159,11 +159,16 @@ class Store:
 
     def write(self, *statements: Statement) -> None:
         """Execute statements in one transaction; nothing happens if the store cannot be used."""
-        with self._held() as connection:
-            if connection is not None:
-                with connection:
-                    for statement, rows in statements:
-                        connection.executemany(statement, rows)
+        for _attempt in range(2):  # the second one is for a store that has just been replaced
+            done = False
+            with self._held() as connection:
+                if connection is not None:
+                    with connection:
+                        for statement, rows in statements:
+                            connection.executemany(statement, rows)
+                done = True
+            if done:
+                return
 
     def replace_damaged(self) -> None:
         """Set the store aside and make a new one, because a row in it is damaged."""
@@ -192,7 +197,7 @@ class Store:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_DBMOVED:
             _close(self._connection)  # another mount has replaced the file
             self._connection = self._open()
-        elif _is_damage(error):
+        elif _is_damage(error, self._file):
             log.warning("the cache %s is damaged and is made anew: %s", self._file, _why(error))
             _close(self._connection)
             self._connection = self._renewed()
@@ -291,7 +296,7 @@ def _opened(file: Path, design: Design) -> sqlite3.Connection:
             _close(connection)
         if not isinstance(error, Exception) or isinstance(error, DamagedStoreError):
             raise
-        kind = DamagedStoreError if _is_damage(error) else UnusableStoreError
+        kind = DamagedStoreError if _is_damage(error, file) else UnusableStoreError
         raise kind(_why(error)) from error
     return connection
 
@@ -337,8 +342,11 @@ def _one(connection: sqlite3.Connection, query: str) -> object:
     return row[0] if row else None
 
 
-def _is_damage(error: Exception) -> bool:
+def _is_damage(error: Exception, file: Path | None) -> bool:
     """Whether an error is due to the content of the file.
+
+    A file with an unknown write version in its header is read-only to SQLite, although its disk and
+    its mode are not.
 
     sqlite3 raises what has no code, too: a UnicodeDecodeError if the message quotes the damaged
     bytes, for example.
@@ -346,6 +354,8 @@ def _is_damage(error: Exception) -> bool:
     if isinstance(error, (UnusableStoreError, OSError, MemoryError)):
         return False
     code = getattr(error, "sqlite_errorcode", None)
+    if code is not None and code & 0xFF == sqlite3.SQLITE_READONLY and file is not None:
+        return os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
     return code is None or code & 0xFF not in _NOT_DAMAGE
 
 
