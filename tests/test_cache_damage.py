@@ -306,3 +306,18 @@ def test_dates_that_sqlite_cannot_hold_are_not_kept(cache_home: Path) -> None:
         checked.keep("/near", KEY, "", WHOLE)
         assert checked.find("/near") is not None
     assert Checked(None).find("/near") is None
+
+
+def test_a_store_that_another_mount_has_replaced_is_not_replaced_again(tmp_path: Path) -> None:
+    file = tmp_path / "catalog.sqlite"
+    one, two = Catalog(file, b"/source"), Catalog(file, b"/source")
+    with closing(one), closing(two):
+        one.keep(b"", [(b"old", KEY, Finding(None))])
+        with closing(sqlite3.connect(file)) as connection, connection:
+            connection.execute("UPDATE file SET row_check = 0")
+        assert one.folder(b"") == {}
+        one.keep(b"", [(b"new", KEY, Finding(None))])
+        assert two.folder(b"") == {}
+        assert set(two.folder(b"")) == {b"new"}
+        two.keep(b"", [(b"newer", KEY, Finding(None))])
+        assert set(one.folder(b"")) == {b"new", b"newer"}

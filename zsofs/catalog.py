@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from zsofs.cache_files import cache_folder
 from zsofs.disc import Identity, Media, System
 from zsofs.formats.geometry import MAX_BLOCK_SIZE, MAX_IMAGE_SIZE, Codec
 from zsofs.probe import Disc
-from zsofs.store import Design, Store, cache_folder, can_hold, row_check
+from zsofs.store import Design, Store, can_hold, row_check
 
 _APPLICATION = 0x7A736F66
 _VERSION = 3

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zsofs.cache_files import cache_folder
 from zsofs.catalog import Key
 from zsofs.digests import Digests
 from zsofs.disc import Media, System
 from zsofs.disk import disk_of
-from zsofs.store import Design, Store, cache_folder, can_hold, row_check
+from zsofs.store import Design, Store, can_hold, row_check
 from zsofs.verdict import Whole
 
 _VERSION = 3

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from zsofs import config, privileges, status
+from zsofs.cache_files import cache_folder
 from zsofs.catalog import catalog_name
 from zsofs.errors import ServiceError, UnmountError, UsageError, reason
 from zsofs.mountpoint import check_source, real_path, trusted_path, unmount
@@ -16,7 +17,6 @@ from zsofs.mounts import Mounted, mount_of, mounted_at
 from zsofs.options import OPTIONS
 from zsofs.printing import say
 from zsofs.privileges import Account
-from zsofs.store import cache_folder
 from zsofs.systemd_units import Manager, mount_unit, write
 from zsofs.tables import counted, printable, table
 

@@ -4,11 +4,9 @@ Any failure of such a file (damage, a lock, a full disk, another kind of file in
 what it held and nothing else. A damaged file is renamed to ``NAME.broken`` and a new one is made.
 """
 
-import fcntl
 import logging
 import os
 import sqlite3
-import stat
 import threading
 import time
 import zlib
@@ -19,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from zsofs.cache_files import one_at_a_time, set_aside, unfit
 from zsofs.errors import reason
 
 log = logging.getLogger(__name__)
@@ -26,29 +25,17 @@ log = logging.getLogger(__name__)
 WAIT_SECONDS = 2.0
 """How long to wait for a store that another process has locked."""
 
-_TRY_AGAIN_SECONDS = 0.02
-
 _REST_SECONDS = 30.0
 """How long a store is left alone after a failure that is not damage, such as a lock. Each attempt
 may cost :data:`WAIT_SECONDS`, and a mount makes one for each directory that it lists."""
-
-_MAX_FILE = 256 << 20
-"""Size in bytes above which a store is replaced without reading it; a row has about 300 bytes."""
 
 _MAX_VALUE = 1 << 20
 """The longest value, in bytes, that is read from a store."""
 
 _MAX_INTEGER = 1 << 63
 
-_ENDINGS = ("", "-wal", "-shm")
-"""What SQLite appends to the name of a store for the files that belong to it."""
-
-_BROKEN = ".broken"
-"""Appended to the name of a damaged store that was set aside; only the last one is kept."""
-
 MEMORY = Path(":memory:")
 """SQLite's name for a store that is in no file."""
-
 _OTHER_VERSION = "another version of zsofs wrote it"
 
 _NOT_DAMAGE = frozenset(
@@ -99,24 +86,10 @@ class Design:
     fill: Callable[[sqlite3.Connection], object] = lambda connection: None
 
 
-def cache_folder() -> Path | None:
-    """Return the directory of zsofs's caches; None for a user without a home directory."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        base = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
-    except RuntimeError:
-        return None
-    return base / "zsofs"
-
-
 def row_check(values: Iterable[object]) -> int:
-    """Return the checksum that a row is stored with.
+    """Return the checksum of a row's values, as SQLite returns them, that it is stored with.
 
-    It finds a damaged row, which SQLite does not: that checks the structure of its pages, not what
-    the values in them are.
-
-    Args:
-        values: of the row, as SQLite returns them: int, float, str, bytes or None.
+    SQLite checks the structure of its pages, not the values in them.
     """
     return zlib.crc32(repr(tuple(values)).encode("utf-8", "surrogatepass"))
 
@@ -139,6 +112,7 @@ class Store:
         self._lock = threading.Lock()
         self._closed = False
         self._replaced = False
+        self._inode = 0
         self._resting_until = 0.0
         self._connection = self._open()
 
@@ -210,24 +184,25 @@ class Store:
         if self._file is None or self._replaced:
             return open_store(MEMORY, self._design)
         self._replaced = True
-        return self._open(damaged=True)
+        # Unless another mount has replaced it already.
+        return self._open(damaged=_inode(self._file) == self._inode)
 
     def _open(self, *, damaged: bool = False) -> sqlite3.Connection:
         if self._file is not None:
             try:
-                return open_store(self._file, self._design, damaged=damaged)
+                connection = open_store(self._file, self._design, damaged=damaged)
             except Exception as error:  # noqa: BLE001 - a cache is never worth an exit
                 log.warning("the cache %s cannot be used: %s", self._file, _why(error))
+            else:
+                self._inode = _inode(self._file)
+                return connection
         return open_store(MEMORY, self._design)
 
 
 def open_store(file: Path, design: Design, *, damaged: bool = False) -> sqlite3.Connection:
     """Return a connection to the store in *file*, for one thread at a time.
 
-    Args:
-        file: where it lies, or :data:`MEMORY`.
-        design: what it has to be; a file that is something else is set aside.
-        damaged: set it aside in any case.
+    A file that does not fit the design is set aside; with *damaged* it is in any case.
 
     Raises:
         UnusableStoreError: it is locked, or its disk is full or read-only.
@@ -236,8 +211,8 @@ def open_store(file: Path, design: Design, *, damaged: bool = False) -> sqlite3.
     if file is MEMORY:
         return _opened(file, design)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _one_at_a_time(file.parent):
-        why = "damaged" if damaged else _unfit(file)
+    with one_at_a_time(file.parent, WAIT_SECONDS):
+        why = "damaged" if damaged else unfit(file)
         if not why:
             try:
                 return _opened(file, design)
@@ -246,36 +221,11 @@ def open_store(file: Path, design: Design, *, damaged: bool = False) -> sqlite3.
         if not damaged:
             level = logging.INFO if why == _OTHER_VERSION else logging.WARNING
             log.log(level, "the cache %s is damaged and is made anew: %s", file, why)
-        _set_aside(file)
+        set_aside(file)
         try:
             return _opened(file, design)
         except DamagedStoreError as error:
             raise UnusableStoreError(f"a new one is damaged as well: {error}") from error
-
-
-@contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Keep other zsofs processes from opening a store in *folder*, if it can be locked.
-
-    Otherwise two mounts that start together could each set aside what the other has just made; and
-    SQLite does not wait for a file that another process is creating (tried: locked at once).
-    """
-    until = time.monotonic() + WAIT_SECONDS
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() < until:
-                    time.sleep(_TRY_AGAIN_SECONDS)
-                    continue
-            except OSError:  # NFS cannot lock directories
-                pass
-            break
-        yield
-    finally:
-        os.close(fd)
 
 
 def _opened(file: Path, design: Design) -> sqlite3.Connection:
@@ -359,6 +309,12 @@ def _is_damage(error: Exception, file: Path | None) -> bool:
     return code is None or code & 0xFF not in _NOT_DAMAGE
 
 
+def _inode(file: Path) -> int:
+    with suppress(OSError):
+        return os.stat(file).st_ino
+    return 0
+
+
 def _why(error: Exception) -> str:
     """The reason for a message, on one line."""
     return " ".join(reason(error).split()) or type(error).__name__
@@ -367,40 +323,3 @@ def _why(error: Exception) -> str:
 def _close(connection: sqlite3.Connection) -> None:
     with suppress(Exception):
         connection.close()
-
-
-def _unfit(file: Path) -> str:
-    """Why the file is not to be opened at all; empty if it may be.
-
-    SQLite follows a symlink, and would change a database of another program that it leads to.
-    """
-    for ending in _ENDINGS:
-        try:
-            status = os.lstat(file.with_name(file.name + ending))
-        except FileNotFoundError:
-            continue
-        if not stat.S_ISREG(status.st_mode):
-            return f"{file.name}{ending} is not a regular file"
-        if status.st_size > _MAX_FILE:
-            return f"{file.name}{ending} has more than {_MAX_FILE >> 20} MiB"
-        if os.geteuid() not in (0, status.st_uid):
-            return f"{file.name}{ending} belongs to another user"
-    return ""
-
-
-def _set_aside(file: Path) -> None:
-    """Rename a damaged store, or whatever is in its place; nothing of another program is deleted.
-
-    Raises:
-        OSError: it cannot be renamed.
-    """
-    for ending in _ENDINGS:
-        path = file.with_name(file.name + ending)
-        with suppress(FileNotFoundError):
-            if ending and stat.S_ISREG(os.lstat(path).st_mode):
-                path.unlink()
-                continue
-            try:
-                path.replace(path.with_name(path.name + _BROKEN))
-            except OSError:  # for example, a directory was set aside under that name
-                path.unlink()
