@@ -345,7 +345,9 @@ def test_a_command_line_that_makes_no_sense(tmp_path: Path, dat: Path) -> None:
     assert "--quick reads no image" in refused(2, "verify", "--quick", "--dat", dat, DATA)
     assert "not allowed with" in refused(2, "verify", "-q", "--json", DATA)
     assert "cannot be read: No such file" in refused(2, "verify", "--dat", tmp_path / "x", DATA)
-    assert "expected the XML of a DAT" in refused(2, "verify", "--dat", DATA / "ps2.iso", DATA)
+    assert "is no DAT: expected XML (Logiqx)" in refused(
+        2, "verify", "--dat", DATA / "ps2.iso", DATA
+    )
     assert "FILE" in refused(2, "info")
     for command in ("info", "verify"):
         assert "examples:" in zsofs(command, "--help").stdout

@@ -25,14 +25,14 @@ def games_of(content: Content) -> Iterator[Game]:
     """
     if is_xml(content):
         return _counted(_xml_games(content), content.where)
-    text = text_of(content)
-    if not clrmamepro.begins_like_one(text):
-        found = short(text.lstrip().partition("\n")[0])
+    head = content.peek().removeprefix(_BYTE_ORDER_MARK).decode("utf-8", "replace")
+    if not clrmamepro.begins_like_one(head):
+        found = short(head.lstrip().partition("\n")[0])
         raise UsageError(
             f"{content.where} is no DAT: expected XML (Logiqx) or the text of clrmamepro, found"
             f" {found}"
         )
-    return text_games(text, content.where)
+    return text_games(text_of(content), content.where)
 
 
 def text_of(content: Content) -> str:
