@@ -67,7 +67,7 @@ def _listed(text: str, where: str) -> dict[str, str]:
     titles: dict[str, str] = {}
     for number, match in enumerate(_LINE.finditer(text), 1):
         line = match[0]
-        if number > _MAX_LINES:
+        if line and number > _MAX_LINES:
             raise UsageError(f"the list of titles {where} has more than {_MAX_LINES} lines")
         if not line.strip() or line.lstrip().startswith("#"):
             continue
