@@ -117,6 +117,8 @@ def _zstd(stored: bytes, want: int, block_size: int, unit: int, last: bool) -> b
 
 def _zstd_exact(stored: bytes, want: int, block_size: int, unit: int, last: bool) -> bytes:
     """One zstd frame in a ZSOZ, where the last block has no freedoms."""
+    if len(stored) > 4 and not stored[4] & 4:
+        raise Damaged("the frame has no checksum")
     plain, stray = _zstd_frame(stored)
     if stray >= unit:
         raise Damaged(f"{stray} stray bytes after the zstd frame")
@@ -137,8 +139,10 @@ def _zstd_frame(stored: bytes) -> tuple[bytes, int]:
     return plain, len(decoder.unused_data)
 
 
-def _inflate(stored: bytes, want: int, block_size: int, last: bool, wbits: int) -> bytes:
-    """A deflate stream; ciso.py leaves an Adler-32 behind it, other writers padding."""
+def _inflate(
+    stored: bytes, want: int, block_size: int, last: bool, wbits: int
+) -> tuple[bytes, bytes]:
+    """A deflate stream, and what comes after it."""
     decoder = zlib.decompressobj(wbits)
     try:
         # One byte more than allowed, so that the decoder gets to see the end of the stream.
@@ -147,17 +151,33 @@ def _inflate(stored: bytes, want: int, block_size: int, last: bool, wbits: int) 
         raise Damaged(str(error)) from error
     if not decoder.eof:
         raise Damaged("the deflate stream does not end")
-    return _fit(plain, want, block_size, last)
+    return _fit(plain, want, block_size, last), decoder.unused_data
 
 
 def _deflate(stored: bytes, want: int, block_size: int, unit: int, last: bool) -> bytes:
-    """Raw deflate, without the zlib header."""
-    return _inflate(stored, want, block_size, last, -15)
+    """Raw deflate, without the zlib header; ciso.py leaves the right Adler-32 behind it."""
+    plain, stray = _inflate(stored, want, block_size, last, -15)
+    if len(stray) >= unit and not last:
+        adler = zlib.adler32(plain).to_bytes(4, "big")
+        if not stray.startswith(adler) or len(stray) - 4 >= unit:
+            raise Damaged(f"{len(stray)} stray bytes after the deflate stream")
+    return plain
 
 
 def _zlib(stored: bytes, want: int, block_size: int, unit: int, last: bool) -> bytes:
     """Deflate with the zlib header (78 xx) and an Adler-32, which is checked."""
-    return _inflate(stored, want, block_size, last, 15)
+    plain, stray = _inflate(stored, want, block_size, last, 15)
+    if len(stray) >= unit and not last:
+        raise Damaged(f"{len(stray)} stray bytes after the zlib stream")
+    return plain
+
+
+def _zlib_exact(stored: bytes, want: int, block_size: int, last: bool) -> bytes:
+    """The same in a DAX, whose table has the length of each frame."""
+    plain, stray = _inflate(stored, want, block_size, last, 15)
+    if stray:
+        raise Damaged(f"{len(stray)} stray bytes after the frame")
+    return plain
 
 
 class _Blocks:
@@ -303,6 +323,8 @@ class _Indexed(_Blocks):
         if self.plain(i):
             if not last and end - start < want:
                 raise Damaged("the next block starts inside this one")
+            if not last and end - start >= want + self.unit:
+                raise Damaged("more than padding lies behind the block")
             stored = self.data[start : start + want]
             if last and decoder is _lz4_ziso and len(stored) == want - 1:
                 stored += b"\0"
@@ -408,7 +430,7 @@ class _Dax(_Blocks):
         stored = self.data[start : start + length]
         if len(stored) != length:
             raise Damaged("the file ends inside the frame")
-        return _zlib(stored, want, self.block_size, 1, i == self.block_count - 1)
+        return _zlib_exact(stored, want, self.block_size, i == self.block_count - 1)
 
 
 def open_container(data: Data) -> Container:

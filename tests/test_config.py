@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,64 @@ def test_what_is_wrong_is_told_with_its_line(folder: Path) -> None:
     path.write_bytes(b"\xff")
     with pytest.raises(UsageError, match="cannot be read"):
         parse(["mount", "games"])
+
+
+HOSTILE = {
+    "a huge number": (f"threads = {'9' * 5000}", "has a number with too many digits"),
+    "a huge number in hexadecimal": (f"threads = 0x{'9' * 50_000}", "0x… is too large"),
+    "a large number": ("threads = 99999999999999999999999999", "99999999999999999999999999 is too"),
+    "a huge number elsewhere": (f"layout = 0x{'9' * 50_000}", "0x… is not text"),
+    "a huge number in a list": (f"include = [0x{'9' * 50_000}]", "0x… is not text"),
+    "an unknown key": (f"x = 0x{'9' * 50_000}", "there is no such option"),
+    "lists": (f"include = {'[' * 20_000}{']' * 20_000}", "too many brackets within each other"),
+    "tables": (f"x = {'{x=' * 10_000}1{'}' * 10_000}", "too many brackets within each other"),
+    "a long key": (f"{'.'.join('a' * 20_000)} = 1", "has a key with more than 100 dots"),
+    "a long key in a table": (f"x = {{{'.'.join('a' * 20_000)} = 1}}", "more than 100 dots"),
+    "a long word": (f'layout = "{"x" * 60_000}"', "is not a layout"),
+    "a long file": ("# x\n" * 100_000, "cannot be read: it has more than 64 KiB"),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_config_is_refused_in_a_sentence(folder: Path, what: str) -> None:
+    text, why = HOSTILE[what]
+    message = refused(folder, BOTH + text + "\n")
+    assert why in message
+    assert "\n" not in message
+    assert "Exceeds the limit" not in message
+
+
+def test_a_hostile_config_ends_the_command_with_exit_code_2(tmp_path: Path) -> None:
+    configs = tmp_path / "config" / "zsofs"
+    configs.mkdir(parents=True)
+    (configs / "games.toml").write_text(f"{BOTH}threads = {'9' * 5000}\n")
+    os.mkfifo(configs / "pipe.toml")
+    (configs / "zero.toml").symlink_to("/dev/zero")
+    code = (
+        "import sys; from pathlib import Path; from zsofs import cli, config\n"
+        "config.system_folder = lambda: Path(sys.argv[1])\n"
+        "sys.exit(cli.main(['mount', sys.argv[2]]))"
+    )
+    for name in ("games", "pipe", "zero"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(configs), name],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1, done.stderr
+
+
+@pytest.mark.parametrize("option", ["--threads", "--cache-size", "--umask", "--uid", "--gid"])
+def test_numbers_of_thousands_of_digits_on_the_command_line(
+    capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    with pytest.raises((UsageError, SystemExit)) as caught:
+        parse(["mount", "/a", "/b", option, "9" * 5000])
+    said = str(caught.value) + capsys.readouterr().err
+    assert "Exceeds the limit" not in said
 
 
 def test_names_that_are_none(folder: Path) -> None:

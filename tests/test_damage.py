@@ -590,11 +590,12 @@ def bombs(path: Path, magic: bytes, version: int, packed: bytes, count: int) -> 
 
 
 def long_blocks(path: Path) -> None:
-    """Stored blocks of 32 MiB, all a hole, twice as long as the block that they claim to be."""
+    """Stored blocks of 32 MiB, all a hole, twice as long as the block that they claim to be, behind
+    one that is stored plain."""
     block, count = 16 << 20, 40
     begin, step = (24 + 4 * (count + 1) + 65535) >> 16, (2 * block) >> 16
-    entries = [begin + number * step for number in range(count + 1)]
-    entries[0] |= BIT_31
+    first = begin + (block >> 16)
+    entries = [BIT_31 | begin, *(first + number * step for number in range(count))]
     with path.open("wb") as file:
         file.write(struct.pack("<4sIQIBB2x", b"CISO", 24, count * block, block, 1, 16))
         file.write(struct.pack(f"<{count + 1}I", *entries))

@@ -103,8 +103,9 @@ def test_tracks_of_cds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "line 1: expected the XML of a DAT, found no element found"),
-        ("a list\nof things", "line 1: expected the XML of a DAT, found syntax error"),
+        ("", "is no DAT: expected XML (Logiqx) or the text of clrmamepro, found ''"),
+        ("a list\nof things", "is no DAT: expected XML (Logiqx) or the text of clrmamepro, found"),
+        ("game ( name x", "line 1: expected a closing bracket, found the end"),
         ("<datafile><game name='x'>", "line 1: expected the XML of a DAT, found no element found"),
         ("<datafile>\n</dat>", "line 2: expected the XML of a DAT, found mismatched tag"),
         ("<?xml version='1.0' encoding='klingon'?><datafile/>", "line 1: expected"),
@@ -122,8 +123,7 @@ def test_what_is_none(tmp_path: Path, text: str, why: str) -> None:
 def test_an_archive_and_a_folder_and_nothing(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "list.zip", "w") as archive:
         archive.writestr("list.dat", dat_of({"A": [rom("a.iso", IMAGE)]}))
-    with pytest.raises(UsageError, match="is a ZIP archive; unpack it"):
-        load(tmp_path / "list.zip")
+    assert games(load(tmp_path / "list.zip"), IMAGE) == ["A"]
     with pytest.raises(UsageError, match="cannot be read: Is a directory"):
         load(tmp_path)
     with pytest.raises(UsageError, match="cannot be read: No such file"):

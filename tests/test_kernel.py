@@ -36,7 +36,7 @@ def packed_lz4(plain: bytes) -> bytes:
 
 
 def packed_zstd(plain: bytes) -> bytes:
-    return zstandard.ZstdCompressor(level=9).compress(plain)
+    return zstandard.ZstdCompressor(level=9, write_checksum=True).compress(plain)
 
 
 def packed_deflate(plain: bytes) -> bytes:
@@ -398,7 +398,48 @@ def test_too_long(opened: Open) -> None:
     length = made.begins[1] - made.begins[0]
     made.says(0, f"its stored length is {length}, at most {most} is possible")
     limit = opened([packed_lz4(TEXT).ljust(most, b"\0")] * 2, shift=4)
-    assert limit.block(0) == TEXT
+    assert limit.block(1) == TEXT
+    limit.says(
+        0, f"{most - len(packed_lz4(TEXT))} stray bytes follow its data, fewer than 16 are possible"
+    )
+
+
+def test_a_plain_block_that_is_too_long(opened: Open) -> None:
+    """Only padding may follow it, which is shorter than a unit."""
+    for shift, stray in ((0, 0), (0, 1), (3, 7), (3, 8), (3, 3000)):
+        made = opened([NOISE + b"X" * stray] * 3, plain=range(3), shift=shift)
+        length = made.begins[1] - made.begins[0]
+        most = BLOCK + (1 << shift) - 1
+        if length > most:
+            made.says(0, f"its stored length is {length}, at most {most} is possible")
+        else:
+            assert made.block(0) == NOISE
+        assert made.block(2) == NOISE, "nothing tells where the last one ends"
+
+
+def test_a_plain_block_of_ciso_version_2_that_is_too_long(opened: Open) -> None:
+    for stray in (0, 3, 4, 3000):
+        made = opened([NOISE + b"X" * stray] * 3, rule=Rule.CISO2, codec=Codec.DEFLATE, shift=2)
+        length = made.begins[1] - made.begins[0]
+        if length > BLOCK + 3:
+            made.says(0, f"its stored length is {length}, at most {BLOCK + 3} is possible")
+        else:
+            assert made.block(0) == NOISE
+
+
+@pytest.mark.parametrize("shift", [0, 3, 6])
+def test_a_zsoz_block_without_a_checksum(opened: Open, shift: int) -> None:
+    """From shift 3 up the four bytes of a checksum could be padding: one bit takes it away."""
+    packed = bytearray(packed_zstd(TEXT))
+    packed[4] ^= 4
+    made = opened([bytes(packed)] * 2, rule=Rule.FRAMED, codec=Codec.ZSTD, shift=shift)
+    for number in (0, 1):
+        made.refusal(number)
+    bare = zstandard.ZstdCompressor(level=9).compress(TEXT)
+    made = opened([bare] * 2, rule=Rule.FRAMED, codec=Codec.ZSTD, shift=shift)
+    made.says(0, "its frame has no checksum, as all of this container have")
+    other = opened([bare] * 2, codec=Codec.ZSTD, shift=shift)
+    assert other.block(0) == TEXT, "other containers need none"
 
 
 def test_empty(opened: Open) -> None:
@@ -688,7 +729,7 @@ def test_bytes_behind_a_zstd_frame(opened: Open, rule: Rule, shift: int) -> None
             if free or follows < unit:
                 assert made.block(number) == TEXT
             else:
-                reason = f"{follows} stray bytes follow its frame, fewer than {unit} are possible"
+                reason = f"{follows} stray bytes follow its data, fewer than {unit} are possible"
                 made.says(number, reason)
 
 
@@ -706,24 +747,71 @@ def test_zsoz_is_strict_about_its_last_block(opened: Open) -> None:
     early.says(0, f"its {len(packed) - 1} stored bytes are not valid Zstandard data")
 
 
-@pytest.mark.parametrize("codec", [Codec.ZLIB, Codec.DEFLATE])
-@pytest.mark.parametrize("padding", [b"\0", b"X", b"\xff"])
-def test_bytes_behind_a_deflate_stream(opened: Open, codec: Codec, padding: bytes) -> None:
-    for stray in (1, 4, 63, 1000):
-        padded = PACKED[codec](TEXT) + padding * stray
-        made = opened([padded, padded], codec=codec)
-        assert made.block(0) == made.block(1) == TEXT
-
-
+@pytest.mark.parametrize("codec", [Codec.LZ4, Codec.ZLIB, Codec.DEFLATE])
 @pytest.mark.parametrize("padding", [b"\0", b"X", b"\xff", b" "])
-def test_bytes_behind_an_lz4_block(opened: Open, padding: bytes) -> None:
-    for stray in (1, 2, 3, 4, 7, 63, 1000):
+@pytest.mark.parametrize("shift", [0, 2, 3, 6])
+def test_bytes_behind_the_data_of_a_block(
+    opened: Open, codec: Codec, padding: bytes, shift: int
+) -> None:
+    """As many as pad it to a unit, but behind the last block, whose end is not known."""
+    unit = 1 << shift
+    for stray in (0, 1, 2, 3, 4, 7, 63, 64, 1000):
         for plain in (TEXT, NOISE, bytes(BLOCK)):
-            padded = packed_lz4(plain) + padding * stray
-            made = opened([padded, padded, padded], size=2 * BLOCK + 500)
-            assert made.block(0) == made.block(1) == plain
+            packed = PACKED[codec](plain)
+            made = opened(
+                [packed + padding * stray] * 3,
+                codec=codec,
+                size=2 * BLOCK + 500,
+                shift=shift,
+                padding=padding,
+            )
+            for number in (0, 1):
+                follows = made.begins[number + 1] - made.begins[number] - len(packed)
+                if follows < unit:
+                    assert made.block(number) == plain
+                else:
+                    made.says(
+                        number,
+                        f"{follows} stray bytes follow its data, fewer than {unit} are possible",
+                    )
             assert made.block(2, 500) == plain[:500]
             assert not made.reader.final_byte_missing
+
+
+@pytest.mark.parametrize("shift", [0, 2, 3])
+def test_the_adler_32_behind_a_deflate_stream(opened: Open, shift: int) -> None:
+    """As ciso.py leaves it there, and padding behind that; it has to be the right one."""
+    unit = 1 << shift
+    packed = zlib.compress(TEXT)[2:]
+    made = opened([packed] * 3, codec=Codec.DEFLATE, shift=shift, padding=b"X")
+    assert made.block(0) == made.block(1) == made.block(2) == TEXT
+    wrong = bytearray(packed)
+    wrong[-1] ^= 1
+    made = opened([bytes(wrong)] * 3, codec=Codec.DEFLATE, shift=shift, padding=b"X")
+    follows = made.begins[1] - made.begins[0] - len(packed) + 4
+    if follows >= unit:
+        made.says(0, f"{follows} stray bytes follow its data, fewer than {unit} are possible")
+    longer = opened([packed + b"X" * unit] * 3, codec=Codec.DEFLATE, shift=shift)
+    assert "stray bytes follow its data" in str(longer.refusal(0))
+
+
+@pytest.mark.parametrize("codec", [Codec.LZ4, Codec.DEFLATE, Codec.ZLIB, Codec.ZSTD])
+def test_an_index_entry_that_points_to_an_earlier_block_is_refused(
+    opened: Open, codec: Codec
+) -> None:
+    """Such a block decodes to a whole one, of another place in the image."""
+    stored = [PACKED[codec](plain) for plain in (TEXT, NOISE, TEXT[::-1], TEXT, TEXT)]
+    good = opened(stored, codec=codec)
+    made = opened(stored, codec=codec, entries={2: good.begins[0]})
+    assert str(made.refusal(2))
+    assert made.block(3) == TEXT
+
+
+def test_a_dax_frame_has_the_length_that_its_table_says(opened: Open) -> None:
+    frame = zlib.compress(TEXT)
+    made = opened([frame, frame + b"X"], rule=Rule.DAX, codec=Codec.ZLIB)
+    assert made.block(0) == TEXT
+    made.says(1, "1 stray bytes follow its data, fewer than 1 are possible")
 
 
 def decoded_over(made: Opened, number: int, fill: int) -> bytes | None:

@@ -33,6 +33,7 @@ from zsofs import disk
 from zsofs.checked import open_checked
 from zsofs.dat import Dat, load
 from zsofs.original import original
+from zsofs.store import row_check
 from zsofs.verify import Batch, Wish
 from zsofs.verify_report import VerifyReporter
 
@@ -347,7 +348,9 @@ def test_a_command_line_that_makes_no_sense(tmp_path: Path, dat: Path) -> None:
     assert "--quick reads no image" in refused(2, "verify", "--quick", "--dat", dat, DATA)
     assert "not allowed with" in refused(2, "verify", "-q", "--json", DATA)
     assert "cannot be read: No such file" in refused(2, "verify", "--dat", tmp_path / "x", DATA)
-    assert "expected the XML of a DAT" in refused(2, "verify", "--dat", DATA / "ps2.iso", DATA)
+    assert "is no DAT: expected XML (Logiqx)" in refused(
+        2, "verify", "--dat", DATA / "ps2.iso", DATA
+    )
     assert "FILE" in refused(2, "info")
     for command in ("info", "verify"):
         assert "examples:" in zsofs(command, "--help").stdout
@@ -409,8 +412,9 @@ def test_a_changed_file_is_read_again(library: Path) -> None:
     path.write_bytes(bytes(content))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # the change time gives it away
     assert path.stat().st_size == before.st_size
-    (found,) = reports("verify", path)
+    (found,) = reports("verify", path, code=9)
     assert not found["read_before"]
+    assert found["state"] == "changed"
     assert found["sha1"] != MANIFEST["ziso-py.zso"]["sha1"]
 
 
@@ -552,6 +556,8 @@ def test_rows_that_make_no_sense_are_not_believed(cache_home: Path, row: str) ->
     file = cache_home / "zsofs" / "verified.sqlite"
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("UPDATE file SET whole = ?", (row,))
+        (values,) = connection.execute("SELECT * FROM file").fetchall()
+        connection.execute("UPDATE file SET row_check = ?", (row_check(values[:-1]),))
     (found,) = reports("verify", DATA / "ps2.iso")
     assert not found["read_before"]
     assert found["sha1"] == hashlib.sha1(IMAGES["ps2"]).hexdigest()
@@ -561,7 +567,7 @@ def test_where_nothing_can_be_kept(cache_home: Path) -> None:
     put(cache_home, b"a file where the folder should be")
     done = zsofs("verify", DATA / "ps2.iso")
     assert "whole" in done.stdout
-    assert "nothing that was checked can be kept" in done.stderr
+    assert "verified.sqlite cannot be used" in done.stderr
 
 
 def test_an_interrupted_batch_goes_on_where_it_was(tmp_path: Path, cache_home: Path) -> None:

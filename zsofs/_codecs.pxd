@@ -33,6 +33,7 @@ cdef enum:
     FAILED_INDEX_CUT = 13
     FAILED_CUT = 14
     FAILED_OVERLAP = 15
+    FAILED_NO_CHECKSUM = 16
 
 cdef struct Failure:
     int reason

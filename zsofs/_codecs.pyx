@@ -62,6 +62,7 @@ cdef extern from "libdeflate.h":
     cdef enum libdeflate_result:
         LIBDEFLATE_SUCCESS
         LIBDEFLATE_INSUFFICIENT_SPACE
+    uint32_t libdeflate_adler32(uint32_t adler, const void *data, size_t size) nogil
     libdeflate_decompressor *libdeflate_alloc_decompressor() nogil
     void libdeflate_free_decompressor(libdeflate_decompressor *d) nogil
     libdeflate_result libdeflate_deflate_decompress_ex(
@@ -71,6 +72,10 @@ cdef extern from "libdeflate.h":
         libdeflate_decompressor *d, const void *src, size_t size, void *dst, size_t capacity,
         size_t *used, size_t *produced) nogil
 
+
+cdef enum:
+    # In the frame header descriptor (RFC 8878, 3.1.1.1.1), the byte behind the magic number.
+    ZSTD_CHECKSUM_FLAG = 4
 
 # A space that a rare large block has grown past this is given back to the system.
 cdef enum:
@@ -191,7 +196,8 @@ cdef bint _decode_lz4(Image *image, Space *space, const uint8_t *stored, Stored 
     # as decoded ones). So the strict decoder alone is used, with the exact end of the stream. There
     # is just one end with which it gives *want* bytes, so guessing is safe: what writers pad
     # with is taken for padding, and only where that is wrong the end is looked for (which takes
-    # 0.25 microseconds for 2 KiB, nearly as long as decoding them).
+    # 0.25 microseconds for 2 KiB, nearly as long as decoding them). Both respect that padding is
+    # shorter than a unit: more stray bytes mean that the index points to another, shorter block.
     cdef int size = <int> block.length
     cdef int got = -1
     cdef int end = size
@@ -207,6 +213,8 @@ cdef bint _decode_lz4(Image *image, Space *space, const uint8_t *stored, Stored 
         if end != size:
             got = -1  # that guess was ours: what came of it is not for the message
         end = _lz4_end(stored, size, want)
+        if end and _has_stray(image, block, size - end):
+            return fail(failure, FAILED_STRAY, _unit(image), <uint64_t> (size - end))
         if end:
             got = LZ4_decompress_safe(<const char *> stored, <char *> out, end, <int> want)
     if got == <int> want:
@@ -255,16 +263,15 @@ cdef bint _decode_zstd(Image *image, Space *space, const uint8_t *stored, Stored
     # ZSTD_decompress fails on a frame that padding follows, so the frame's own length
     # comes first; what follows it can only be padding.
     cdef size_t frame = ZSTD_findFrameCompressedSize(stored, block.length)
-    cdef uint64_t stray
     cdef size_t got
     if ZSTD_isError(frame) or frame > block.length:
         return fail(failure, FAILED_CODEC, 0, block.length)
-    stray = block.length - frame
-    if image.rule == RULE_FRAMED:
-        if stray >= <uint64_t> 1 << image.shift:
-            return fail(failure, FAILED_STRAY, <uint64_t> 1 << image.shift, stray)
-    elif not block.last and stray >= <uint64_t> 1 << image.shift:
-        return fail(failure, FAILED_STRAY, <uint64_t> 1 << image.shift, stray)
+    if _has_stray(image, block, block.length - frame):
+        return fail(failure, FAILED_STRAY, _unit(image), block.length - frame)
+    # Without this flag the frame is 4 bytes shorter than stored, which from shift 3 up could be
+    # padding: one wrong bit would take the checksum away.
+    if image.rule == RULE_FRAMED and not stored[4] & ZSTD_CHECKSUM_FLAG:
+        return fail(failure, FAILED_NO_CHECKSUM, 0, 0)
     if space.zstd is NULL:
         space.zstd = ZSTD_createDCtx()
         if space.zstd is NULL:
@@ -284,7 +291,8 @@ cdef bint _decode_zstd(Image *image, Space *space, const uint8_t *stored, Stored
 
 cdef bint _decode_deflate(Image *image, Space *space, const uint8_t *stored, Stored *block,
                           uint8_t *out, uint64_t want, Failure *failure) noexcept nogil:
-    # An Adler-32 or padding may follow the stream; libdeflate stops at the stream's end.
+    # ciso.py leaves the Adler-32 of the zlib format behind each stream, and writers pad to a unit;
+    # libdeflate stops at the stream's end.
     cdef size_t used, got
     cdef libdeflate_result result
     if space.deflate is NULL:
@@ -297,11 +305,41 @@ cdef bint _decode_deflate(Image *image, Space *space, const uint8_t *stored, Sto
         result = _inflate(image, space, stored, block, space.scratch, image.block_size, &used,
                                &got)
         if result == LIBDEFLATE_SUCCESS and got > want:
+            if _has_stray(image, block, block.length - used):
+                return fail(failure, FAILED_STRAY, _unit(image), block.length - used)
             memcpy(out, space.scratch, want)
             return True
     if result != LIBDEFLATE_SUCCESS:
         return fail(failure, FAILED_CODEC, 0, block.length)
-    return got == want or fail(failure, FAILED_LENGTH, want, got)
+    if got != want:
+        return fail(failure, FAILED_LENGTH, want, got)
+    if not _has_stray(image, block, block.length - used):
+        return True
+    if (block.method == CODEC_DEFLATE and block.length - used >= 4
+            and not _has_stray(image, block, block.length - used - 4)
+            and _ends_with_adler32(stored + used, out, want)):
+        return True
+    return fail(failure, FAILED_STRAY, _unit(image), block.length - used)
+
+
+cdef bint _ends_with_adler32(const uint8_t *end, const uint8_t *out, uint64_t want) noexcept nogil:
+    cdef uint32_t said = (<uint32_t> end[0] << 24 | <uint32_t> end[1] << 16
+                          | <uint32_t> end[2] << 8 | <uint32_t> end[3])
+    return libdeflate_adler32(1, out, want) == said
+
+
+cdef inline uint64_t _unit(Image *image) noexcept nogil:
+    """How many bytes an index entry counts at a time."""
+    return <uint64_t> 1 << image.shift
+
+
+cdef inline bint _has_stray(Image *image, Stored *block, uint64_t stray) noexcept nogil:
+    """Whether more bytes follow a block's data than writers pad with: less than a unit. Only the
+    last block of containers whose last index entry is not to be trusted may be followed by more;
+    there its end is that of the file."""
+    if block.last and (image.rule == RULE_FLAGGED or image.rule == RULE_CISO2):
+        return False
+    return stray >= _unit(image)
 
 
 cdef libdeflate_result _inflate(Image *image, Space *space, const uint8_t *stored, Stored *block,

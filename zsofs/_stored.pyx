@@ -198,9 +198,12 @@ cdef bint locate_block(Image *image, Stored *block, const uint8_t *entry, const 
     block.offset = offset
     if block.method == CODEC_PLAIN:
         # The next entry is no end: padding makes the distance longer, and some writers round the
-        # last entry down. But a packed block whose flag was flipped has not this much room.
+        # last entry down. But a packed block whose flag was flipped has not this much room, and
+        # one with a wrong entry often more than padding, which is shorter than a unit.
         if delta < want and not block.last:
             return fail(failure, FAILED_OVERLAP, want, delta)
+        if delta >= want + (<uint64_t> 1 << image.shift) and not block.last:
+            return fail(failure, FAILED_TOO_LONG, want + (<uint64_t> 1 << image.shift) - 1, delta)
         block.length = want
         return True
     if block.last and image.rule != RULE_DAX:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
+from zsofs.checked import remember_written
 from zsofs.classify import ContentKind, classify
 from zsofs.deletion import restore
 from zsofs.digests import Digests
@@ -166,6 +167,8 @@ class _Batch:
                 notes = _notes(image, shortage)
                 self.reporter.file(job.path, image.size)
                 outcome = self._convert(image, target)
+                if self._makes_files(target):
+                    remember_written(target, image.size, outcome.digests)
                 self.made[os.path.realpath(target)] = job.path
                 self._delete_source(image, target, outcome, shortage, report)
             report.state = self._done
@@ -182,6 +185,9 @@ class _Batch:
                 report.error += self.hint
         report.seconds = time.monotonic() - begun
         self.reporter.tell(report)
+
+    def _makes_files(self, target: str) -> bool:
+        return not self.wish.measure and target != STANDARD_OUTPUT
 
     @property
     def _done(self) -> str:

@@ -5,22 +5,18 @@ itself. So a catalog that is wrong, or made wrong on purpose, costs an error and
 """
 
 import hashlib
-import logging
 import sqlite3
-import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from zsofs.cache_files import cache_folder
 from zsofs.disc import Identity, Media, System
 from zsofs.formats.geometry import MAX_BLOCK_SIZE, MAX_IMAGE_SIZE, Codec
 from zsofs.probe import Disc
-from zsofs.store import MEMORY, WAIT_SECONDS, Design, cache_folder, open_store
-
-log = logging.getLogger(__name__)
+from zsofs.store import Design, Store, can_hold, row_check
 
 _APPLICATION = 0x7A736F66
 _VERSION = 3
@@ -28,7 +24,12 @@ _VERSION = 3
 
 _COLUMNS = """\
     size, mtime_ns, ctime_ns, container, codec, image_size, block_size, raw_cd, remarks, reason,
-    system, game_id, title, label, media, image_remarks"""
+    system, game_id, title, label, media, image_remarks, row_check"""
+
+_ALL = f"SELECT folder, name, {_COLUMNS} FROM file"
+_IN_FOLDER = f"SELECT folder, name, {_COLUMNS} FROM file WHERE folder = ?"
+
+_OPL_NAMES = "SELECT path, wanted, given, row_check FROM opl_name"
 
 _SCHEMA = (
     "CREATE TABLE source (path BLOB NOT NULL)",
@@ -41,12 +42,10 @@ _SCHEMA = (
     """CREATE TABLE opl_name (
         path BLOB PRIMARY KEY NOT NULL,
         wanted TEXT NOT NULL,
-        given TEXT NOT NULL
+        given TEXT NOT NULL,
+        row_check INTEGER NOT NULL
     ) WITHOUT ROWID""",
 )
-
-_MAX_INTEGER = 1 << 63
-"""What SQLite can hold; a file may have a date beyond, and is then looked into at each mount."""
 
 _CODECS: dict[object, Codec] = {int(codec): codec for codec in Codec}
 
@@ -79,27 +78,24 @@ class Catalog:
 
         A file that cannot be used is replaced; where none can be written, memory has to do.
         """
-        self._lock = threading.Lock()
-        self._closed = False
-        self._connection = _open(file, source)
-        self._file = file
-        self._source = source
+        design = Design(
+            _APPLICATION, _VERSION, _SCHEMA, partial(_is_ours, source), partial(_fill, source)
+        )
+        self._store = Store(file, design)
 
     def close(self) -> None:
         """Close the file, unless a disk that hangs keeps some thread at it: the end is no later."""
-        self._closed = True
-        if self._lock.acquire(timeout=WAIT_SECONDS):
-            self._connection.close()
-            self._lock.release()
+        self._store.close()
 
     def folder(self, path: bytes) -> dict[bytes, tuple[Key, Finding]]:
-        """What is known of the files of a folder, by name."""
+        """What is known of the files of a folder, by name; nothing if a row of it is damaged."""
         found = {}
-        query = f"SELECT name, {_COLUMNS} FROM file WHERE folder = ?"
-        for name, *row in self._read(query, path):
+        for row in self._store.read(_IN_FOLDER, path):
             finding = _finding(row)
-            if isinstance(name, bytes) and finding is not None:
-                found[name] = (row[0], row[1], row[2]), finding
+            if finding is None:
+                self._store.replace_damaged()
+                return {}
+            found[row[1]] = (row[2], row[3], row[4]), finding
         return found
 
     def keep(
@@ -109,80 +105,52 @@ class Catalog:
         gone: Iterable[bytes] = (),
     ) -> None:
         """Keep findings of the folder *path* and drop those of the names *gone*."""
-        findings = [
-            found for found in findings if all(abs(part) < _MAX_INTEGER for part in found[1])
+        rows = [
+            (path, name, *key, *_row(finding)) for name, key, finding in findings if can_hold(key)
         ]
-        query = f"INSERT OR REPLACE INTO file (folder, name, {_COLUMNS}) VALUES ({_marks(18)})"
-        self._write(
+        query = f"INSERT OR REPLACE INTO file (folder, name, {_COLUMNS}) VALUES ({_marks(19)})"
+        self._store.write(
             ("DELETE FROM file WHERE folder = ? AND name = ?", [(path, name) for name in gone]),
-            (query, [(path, name, *key, *_row(finding)) for name, key, finding in findings]),
+            (query, [(*row, row_check(row)) for row in rows]),
         )
 
     def drop_folders(self, paths: Iterable[bytes]) -> None:
         """Drop all findings of these folders."""
-        self._write(("DELETE FROM file WHERE folder = ?", [(path,) for path in paths]))
+        self._store.write(("DELETE FROM file WHERE folder = ?", [(path,) for path in paths]))
 
     def discs(self) -> dict[bytes, int]:
-        """How many discs each folder had when it was last looked at."""
-        query = "SELECT folder, count(container) FROM file GROUP BY folder"
-        return {path: number for path, number in self._read(query) if isinstance(path, bytes)}
+        """How many discs each folder had when it was last looked at; none if a row is damaged."""
+        found: dict[bytes, int] = {}
+        for row in self._store.read(_ALL):
+            if _finding(row) is None:
+                self._store.replace_damaged()
+                return {}
+            found[row[0]] = found.get(row[0], 0) + (row[5] is not None)
+        return found
 
     def opl_names(self) -> dict[bytes, tuple[str, str]]:
         """Return the name each disc wanted and was given in the OPL layout, by path."""
-        return {
-            path: (wanted, given)
-            for path, wanted, given in self._read("SELECT path, wanted, given FROM opl_name")
-            if isinstance(path, bytes) and isinstance(wanted, str) and isinstance(given, str)
-        }
+        found: dict[bytes, tuple[str, str]] = {}
+        for *row, check in self._store.read(_OPL_NAMES):
+            path, wanted, given = row
+            if check != row_check(row) or not isinstance(path, bytes):
+                self._store.replace_damaged()
+                return {}
+            found[path] = str(wanted), str(given)
+        return found
 
     def keep_opl_names(
         self, given: Mapping[bytes, tuple[str, str]], gone: Iterable[bytes] = ()
     ) -> None:
         """Keep the names *given*, as :meth:`opl_names` has them; drop those of the paths *gone*."""
-        self._write(
+        rows = [(path, *names) for path, names in given.items()]
+        self._store.write(
             ("DELETE FROM opl_name WHERE path = ?", [(path,) for path in gone]),
             (
-                "INSERT OR REPLACE INTO opl_name VALUES (?, ?, ?)",
-                [(path, *names) for path, names in given.items()],
+                "INSERT OR REPLACE INTO opl_name VALUES (?, ?, ?, ?)",
+                [(*row, row_check(row)) for row in rows],
             ),
         )
-
-    def _read(self, query: str, *values: bytes) -> list[tuple[Any, ...]]:
-        with self._held() as held:
-            if held:
-                return self._connection.execute(query, values).fetchall()
-        return []
-
-    def _write(self, *statements: tuple[str, list[tuple[object, ...]]]) -> None:
-        with self._held() as held:
-            if held:
-                with self._connection:
-                    for statement, rows in statements:
-                        self._connection.executemany(statement, rows)
-
-    @contextmanager
-    def _held(self) -> Iterator[bool]:
-        """The connection for one thread; whether it may be used at all.
-
-        Neither a disk that hangs under the catalog nor an error of it holds up who looks at files.
-        """
-        if not self._lock.acquire(timeout=WAIT_SECONDS):
-            yield False
-            return
-        try:
-            yield not self._closed
-        except sqlite3.OperationalError as error:  # kept by another mount, or the disk is full
-            log.info("the catalog %s could not be used: %s", self._file, error)
-        except sqlite3.DatabaseError as error:
-            self._give_up(error)
-        finally:
-            self._lock.release()
-
-    def _give_up(self, error: Exception) -> None:
-        """Go on in memory; the next mount finds the broken file and replaces it."""
-        log.warning("the catalog %s is broken (%s) and not used any more", self._file, error)
-        self._connection.close()
-        self._connection = _open(None, self._source)
 
 
 def default_catalog_file(source: bytes) -> Path | None:
@@ -199,28 +167,12 @@ def catalog_name(source: bytes) -> str:
     return f"{hashlib.blake2b(source, digest_size=8).hexdigest()}.sqlite"
 
 
-def _open(file: Path | None, source: bytes) -> sqlite3.Connection:
-    design = Design(
-        _APPLICATION, _VERSION, _SCHEMA, partial(_is_ours, source), partial(_fill, source)
-    )
-    connection = None
-    if file is not None:
-        try:
-            connection = open_store(file, design)
-        except (sqlite3.Error, OSError) as error:
-            log.warning("no catalog can be kept at %s: %s", file, error)
-    return connection or open_store(MEMORY, design)
-
-
 def _fill(source: bytes, connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO source VALUES (?)", (source,))
 
 
 def _is_ours(source: bytes, connection: sqlite3.Connection) -> bool:
-    return (
-        connection.execute("SELECT path FROM source").fetchall() == [(source,)]
-        and not connection.execute(f"SELECT folder, name, {_COLUMNS} FROM file LIMIT 0").fetchall()
-    )
+    return connection.execute("SELECT path FROM source").fetchall() == [(source,)]
 
 
 def _row(finding: Finding) -> tuple[object, ...]:
@@ -234,7 +186,7 @@ def _row(finding: Finding) -> tuple[object, ...]:
                 int(disc.codec),
                 disc.size,
                 disc.block_size,
-                disc.raw_cd,
+                int(disc.raw_cd),
                 "\n".join(disc.remarks),
             )
         ),
@@ -254,10 +206,13 @@ def _row(finding: Finding) -> tuple[object, ...]:
     )
 
 
-def _finding(row: list[object]) -> Finding | None:
+def _finding(row: tuple[Any, ...]) -> Finding | None:
     """What a row says; None if it makes no sense."""
-    size, mtime_ns, ctime_ns, *disc, reason, system, game_id, title, label, media, remarks = row
-    if not (isinstance(size, int) and isinstance(mtime_ns, int) and isinstance(ctime_ns, int)):
+    folder, name, *key, container, codec, size, block_size, raw_cd, remarks = row[:11]
+    reason, system, game_id, title, label, media, said, check = row[11:]
+    if check != row_check(row[:-1]) or not all(isinstance(part, int) for part in key):
+        return None
+    if not (isinstance(folder, bytes) and isinstance(name, bytes)):
         return None
     try:
         identity = (
@@ -265,9 +220,12 @@ def _finding(row: list[object]) -> Finding | None:
             if system is None
             else Identity(System(system), _text(game_id), _text(title), _text(label), Media(media))
         )
-        return Finding(
-            None if disc[0] is None else _disc(disc), _text(reason), identity, _lines(remarks)
+        disc = (
+            None
+            if container is None
+            else _disc([container, codec, size, block_size, raw_cd, remarks])
         )
+        return Finding(disc, _text(reason), identity, _lines(said))
     except (TypeError, ValueError):
         return None
 

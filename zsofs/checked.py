@@ -1,23 +1,24 @@
-"""Which files were whole when `zsofs verify` read them, kept for the next time.
+"""What `zsofs verify` and `zsofs pack` found in images that were whole, kept for the next time.
 
-Only files that were whole are kept: a bad one is looked at again. What a DAT says is not kept, so
-another DAT is another question to the same checksums.
+Only images that were whole are kept; a damaged one is read again. What a DAT says is not kept:
+the checksums of an image can be compared with any DAT later.
 """
 
 import json
-import logging
 import os
-import sqlite3
 import time
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from zsofs.cache_files import cache_folder
 from zsofs.catalog import Key
 from zsofs.digests import Digests
 from zsofs.disc import Media, System
-from zsofs.store import Design, cache_folder, open_store
+from zsofs.disk import disk_of
+from zsofs.store import Design, Store, can_hold, row_check
 from zsofs.verdict import Whole
-
-log = logging.getLogger(__name__)
 
 _VERSION = 3
 """Raised whenever a row comes to mean something else, or a file would be judged differently."""
@@ -26,36 +27,64 @@ _RACY_NS = 2_000_000_000
 """A file that changed so recently before it was opened is not kept: another change within the same
 tick of a file system's clock, two seconds on FAT, would not show in its times."""
 
-_COLUMNS = "size, mtime_ns, ctime_ns, disk, checked_at, whole"
+_NEVER = -(1 << 62)
+"""A change time that no file has."""
+
+_COLUMNS = "path, size, mtime_ns, ctime_ns, disk, checked_at, whole"
 _DESIGN = Design(
     0x7A736F76,
     _VERSION,
-    (f"CREATE TABLE file (path BLOB PRIMARY KEY, {_COLUMNS}) WITHOUT ROWID",),
-    is_ours=lambda store: not store.execute(f"SELECT {_COLUMNS} FROM file LIMIT 0").fetchall(),
+    (
+        "CREATE TABLE file (path BLOB PRIMARY KEY, size, mtime_ns, ctime_ns, disk, checked_at,"
+        " whole, row_check) WITHOUT ROWID",
+    ),
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is known of the image in a file from an earlier time.
+
+    Attributes:
+        key: of the file when it was read.
+        disk: the disk that it was on, as :func:`zsofs.disk.disk_of` gives it.
+        checked_at: when it was read, in seconds since 1970.
+        whole: the image.
+    """
+
+    key: Key
+    disk: str
+    checked_at: float
+    whole: Whole
+
+    def is_of(self, key: Key, disk: str | None) -> bool:
+        """Whether a file with this key on this disk has the same content."""
+        return self.key == key and self.disk == disk
+
+    def seems_of(self, key: Key, disk: str) -> bool:
+        """Whether such a file should have the same content, going by its size and date."""
+        return self.key[:2] == key[:2] and self.disk == disk
+
+
 class Checked:
-    """The whole files. A store that cannot be used costs the keeping, and nothing else."""
+    """The images that were whole. A store that cannot be used costs what it holds, nothing else."""
 
-    def __init__(self, connection: sqlite3.Connection | None, file: Path | None = None) -> None:
-        """*file* is where the store lies, for messages."""
-        self._connection = connection
-        self._file = file
+    def __init__(self, store: Store | None) -> None:
+        """Args: *store* is None where nothing can be kept."""
+        self._store = store
 
-    def find(self, path: str, key: Key, disk: str) -> tuple[Whole, float] | None:
-        """What was found in this very content of a file, and when; None if that is not known."""
-        if self._connection is None:
+    def find(self, path: str) -> Kept | None:
+        """Return what was found under a path; None if that is not known."""
+        if self._store is None:
             return None
-        query = f"SELECT {_COLUMNS} FROM file WHERE path = ?"
-        try:
-            row = self._connection.execute(query, (os.fsencode(path),)).fetchone()
-            if row is None or row[:4] != (*key, disk):
-                return None
-            return _whole(json.loads(row[5])), float(row[4])
-        except (sqlite3.Error, ValueError, TypeError, KeyError, AttributeError) as error:
-            log.info("what was checked before cannot be read from %s: %s", self._file, error)
+        query = f"SELECT {_COLUMNS}, row_check FROM file WHERE path = ?"
+        rows = self._store.read(query, os.fsencode(path))
+        if not rows:
             return None
+        kept = _kept(rows[0])
+        if kept is None:
+            self._store.replace_damaged()
+        return kept
 
     def keep(self, path: str, key: Key, disk: str, whole: Whole, *, opened_ns: int) -> None:
         """Keep what was found in a file.
@@ -67,36 +96,81 @@ class Checked:
             whole: what was found.
             opened_ns: when the file was opened, before its first byte was read.
         """
-        if self._connection is None or any(0 <= opened_ns - date < _RACY_NS for date in key[1:3]):
+        is_racy = any(0 <= opened_ns - date < _RACY_NS for date in key[1:])
+        if is_racy or not can_hold(key):
             return
-        values = (os.fsencode(path), *key, disk, time.time(), json.dumps(_as_object(whole)))
-        try:
-            with self._connection:
-                self._connection.execute(
-                    f"INSERT OR REPLACE INTO file (path, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    values,
-                )
-        except (sqlite3.Error, OverflowError, UnicodeError) as error:
-            log.warning("nothing that was checked can be kept at %s: %s", self._file, error)
-            self._connection = None
+        self._write(path, key, disk, whole)
+
+    def remember(self, path: str, key: Key, disk: str, whole: Whole) -> None:
+        """Keep what was just written to a file, to compare with; the file is read all the same.
+
+        Its times are too fresh to tell a later change within the same tick of the clock.
+        """
+        if can_hold(key):
+            self._write(path, (*key[:2], _NEVER), disk, whole)
+
+    def _write(self, path: str, key: Key, disk: str, whole: Whole) -> None:
+        if self._store is None:
+            return
+        row = (os.fsencode(path), *key, disk, time.time(), json.dumps(_as_object(whole)))
+        self._store.write(
+            (
+                f"INSERT OR REPLACE INTO file ({_COLUMNS}, row_check)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [(*row, row_check(row))],
+            )
+        )
 
     def close(self) -> None:
         """Close the file."""
-        if self._connection is not None:
-            self._connection.close()
+        if self._store is not None:
+            self._store.close()
+
+
+def store_file() -> Path | None:
+    """Return where the store of this user lies; None for a user without a home directory."""
+    folder = cache_folder()
+    return None if folder is None else folder / "verified.sqlite"
 
 
 def open_checked() -> Checked:
-    """The store of this user; an empty one if it cannot be used, which the log tells."""
-    folder = cache_folder()
-    if folder is None:
-        return Checked(None)
-    file = folder / "verified.sqlite"
-    try:
-        return Checked(open_store(file, _DESIGN), file)
-    except (sqlite3.Error, OSError) as error:
-        log.warning("nothing that was checked can be kept at %s: %s", file, error)
-        return Checked(None)
+    """Open the store of this user; one in memory if it cannot be used, which the log tells."""
+    file = store_file()
+    return Checked(None if file is None else Store(file, _DESIGN))
+
+
+def remember_written(path: str, size: int, digests: Digests) -> None:
+    """Keep the checksums of an image that was just written to *path*, if that can be done.
+
+    A container without checksums of its own can later be compared with them.
+
+    Args:
+        path: of the new file.
+        size: of the image in it, in bytes.
+        digests: of the image; it needs a SHA-1.
+    """
+    if not digests.sha1:
+        return
+    with suppress(OSError):
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            status, disk = os.fstat(fd), disk_of(fd)
+        finally:
+            os.close(fd)
+        if disk is None:
+            return
+        whole = Whole(
+            size,
+            digests,
+            sealed=False,
+            packed=True,
+            raw_cd=False,
+            system=System.OTHER,
+            media=Media.DVD,
+        )
+        key = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        with closing(open_checked()) as checked:
+            checked.remember(os.path.realpath(path), key, disk, whole)
 
 
 def _as_object(whole: Whole) -> dict[str, object]:
@@ -114,8 +188,25 @@ def _as_object(whole: Whole) -> dict[str, object]:
     }
 
 
+def _kept(row: tuple[Any, ...]) -> Kept | None:
+    """What a row says; None if it makes no sense."""
+    *values, check = row
+    if check != row_check(values):
+        return None
+    _path, size, mtime_ns, ctime_ns, disk, checked_at, text = values
+    if not all(isinstance(part, int) for part in (size, mtime_ns, ctime_ns)):
+        return None
+    if not (isinstance(disk, str) and isinstance(checked_at, float) and 0 <= checked_at < 1 << 36):
+        return None
+    try:
+        whole = _whole(json.loads(text))
+        return Kept((size, mtime_ns, ctime_ns), disk, checked_at, whole)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+        return None
+
+
 def _whole(said: dict[str, object]) -> Whole:
-    """What a row says.
+    """What a row says of an image.
 
     Raises:
         TypeError: it makes no sense.

@@ -40,6 +40,7 @@ class Damage:
         file_offset: where its stored bytes begin in the file; -1 if that is not known.
         image_offset: where its plain bytes begin in the image.
         files: the files of the disc that have bytes in it.
+        map_incomplete: why *files* may lack some; empty if all directories were read.
     """
 
     reason: str
@@ -48,6 +49,7 @@ class Damage:
     file_offset: int = -1
     image_offset: int = -1
     files: tuple[str, ...] = ()
+    map_incomplete: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +213,19 @@ def _at(image: Original, error: _Bad, bad: int) -> Damage:
     """The damage of which *error* is the first bad block."""
     if isinstance(error, UnreadableError):
         end = min(error.offset + _PLAIN_BLOCK, image.size)
-        files = files_at(image.read, image.size, error.offset, end, raw_cd=image.raw_cd)
-        return Damage(str(error), file_offset=error.offset, image_offset=error.offset, files=files)
+        found = files_at(image.read, image.size, error.offset, end, raw_cd=image.raw_cd)
+        return Damage(
+            str(error),
+            file_offset=error.offset,
+            image_offset=error.offset,
+            files=found.files,
+            map_incomplete=found.incomplete,
+        )
     assert image.geometry is not None
     begin = error.block * image.geometry.block_size
     end = min(begin + image.geometry.block_size, image.size)
-    files = files_at(image.read, image.size, begin, end, raw_cd=image.raw_cd)
-    return Damage(str(error), bad, error.block, error.offset, begin, files)
+    found = files_at(image.read, image.size, begin, end, raw_cd=image.raw_cd)
+    return Damage(str(error), bad, error.block, error.offset, begin, found.files, found.incomplete)
 
 
 def _stray_end(image: Original) -> Iterator[str]:

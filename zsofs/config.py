@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,19 @@ from zsofs.suggestions import did_you_mean
 ENDING = ".toml"
 
 _FOLDERS = ("source", "mountpoint")
+
+_MAX_SIZE = 64 << 10
+"""The largest config, in bytes; one with every option has about 2,000."""
+
+_LARGEST = 1 << 63
+
+_MAX_SHOWN = 100
+"""Characters of a value that a message shows."""
+
+_MAX_PARTS = 100
+_LONG_KEY = re.compile(rf"""(?<![\w"'-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){{{_MAX_PARTS}}}""", re.ASCII)
+"""A dotted key that no config has: tomllib takes memory for the square of its parts."""
+
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -91,13 +105,19 @@ def load(path: Path) -> dict[str, object]:
     import tomllib
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = _read(path)
     except (OSError, UnicodeError) as error:
         raise UsageError(f"the config {path} cannot be read: {reason(error)}") from None
+    if _LONG_KEY.search(text) is not None:
+        raise UsageError(f"the config {path} has a key with more than {_MAX_PARTS} dots")
     try:
         said = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"the config {path} is not TOML: {error}") from None
+    except ValueError:  # Python reads no decimal numbers of more than 4300 digits
+        raise UsageError(f"the config {path} has a number with too many digits") from None
+    except RecursionError:
+        raise UsageError(f"the config {path} has too many brackets within each other") from None
     found: dict[str, object] = {}
     for key, value in said.items():
         try:
@@ -108,6 +128,23 @@ def load(path: Path) -> dict[str, object]:
         if key not in found:
             raise UsageError(f'the config {path} lacks a line: {key} = "/a/folder"')
     return found
+
+
+def _read(path: Path) -> str:
+    """The text of a config, which may be any file that has its name.
+
+    Raises:
+        OSError: it cannot be read, or is no config by its kind or size.
+        UnicodeError: it is not UTF-8.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(0, "it is no regular file")
+        data = file.read(_MAX_SIZE + 1)
+    if len(data) > _MAX_SIZE:
+        raise OSError(0, f"it has more than {_MAX_SIZE >> 10} KiB")
+    return data.decode("utf-8")
 
 
 def _parsed(key: str, value: object) -> object:
@@ -122,28 +159,39 @@ def _parsed(key: str, value: object) -> object:
         raise ValueError(f"there is no such option{hint}; see: zsofs mount --help")
     if option.is_flag:
         if not isinstance(value, bool):
-            raise ValueError(f"{value!r} is not true or false")
+            raise ValueError(f"{_shown(value)} is not true or false")
         return value
     if option.repeated:
         if not isinstance(value, list):
-            raise ValueError(f'{value!r} is not a list such as ["one", "another"]')
+            raise ValueError(f'{_shown(value)} is not a list such as ["one", "another"]')
         return [option.parse(_text(option, one)) for one in value]
     return option.parse(_full_path(value) if option.is_path else _text(option, value))
+
+
+def _shown(value: object) -> str:
+    """A value for a message."""
+    try:
+        text = repr(value)
+    except ValueError:  # a number of more than 4300 digits
+        return "0x…"
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
 
 
 def _text(option: Option, value: object) -> str:
     if isinstance(value, str):
         return value
     if option.is_number and isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) >= _LARGEST:
+            raise ValueError(f"{_shown(value)} is too large")
         return str(value)
-    raise ValueError(f'{value!r} is not text such as "{option.example or "text"}"')
+    raise ValueError(f'{_shown(value)} is not text such as "{option.example or "text"}"')
 
 
 def _full_path(value: object) -> str:
     """A path that means the same wherever this process was started."""
     path = os.path.expanduser(value) if isinstance(value, str) else ""
     if not os.path.isabs(path) or "\0" in path:
-        raise ValueError(f"{value!r} is not a full path, one that begins with / or ~")
+        raise ValueError(f"{_shown(value)} is not a full path, one that begins with / or ~")
     return path
 
 

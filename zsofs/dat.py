@@ -1,25 +1,31 @@
 """What discs there are, by the bytes of their images: the DATs of Redump and No-Intro."""
 
+import gc
+import logging
 import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
-from xml.etree.ElementTree import Element
 
+from zsofs.dat_file import Content, opened
+from zsofs.dat_game import HEADER, Game
+from zsofs.dat_games import games_of
 from zsofs.digests import Digests
-from zsofs.errors import UsageError
+from zsofs.errors import UsageError, reason
 from zsofs.iso9660 import RAW_SECTOR, SECTOR
-from zsofs.logiqx import GAMES, NotXmlError, elements
 from zsofs.names import for_people
 
-_MAX_SIZE = 1 << 30
-"""The largest DAT taken, in bytes; the largest of one console have some tens of MB."""
+log = logging.getLogger(__name__)
 
 _TRACK = ".bin"
-_ARCHIVE = b"PK\3\4"
+
+_SIZE = re.compile(r"\s*[0-9]{1,15}\s*", re.ASCII)
+_CRC32, _MD5, _SHA1 = (
+    re.compile(rf"\s*(?:0[xX])?([0-9a-fA-F]{{{digits}}})\s*") for digits in (8, 32, 40)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +35,14 @@ class Rom:
     Attributes:
         game: the game, as in ``Okami (USA)``.
         name: of the file.
-        size: in bytes.
-        digests: those that the DAT has of it.
+        size: in bytes; None if the DAT does not have it.
+        digests: those that the DAT has of it; a CRC-32 only together with a size.
         bad_dump: the DAT itself calls it a bad one.
     """
 
     game: str
     name: str
-    size: int
+    size: int | None
     digests: Digests
     bad_dump: bool = False
 
@@ -48,20 +54,48 @@ class Dat:
     Attributes:
         name: as it calls itself.
         games: how many games it has.
-        roms: by their size.
+        skipped: how many files it has without a checksum that zsofs knows.
+        roms: by their size; None for those without one.
         tracks: of the games that are CDs, by their name.
         sizes: of the files, by the names of games and files, without endings and capitals.
+        by_checksum: the files by the best checksum that the DAT has of them.
     """
 
     name: str
     games: int = 0
-    roms: dict[int, list[Rom]] = field(default_factory=lambda: defaultdict(list))
+    skipped: int = 0
+    roms: dict[int | None, list[Rom]] = field(default_factory=lambda: defaultdict(list))
     tracks: dict[str, list[Rom]] = field(default_factory=dict)
     sizes: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    by_checksum: dict[str, list[Rom]] = field(default_factory=lambda: defaultdict(list))
 
     def matches(self, size: int, digests: Digests) -> list[Rom]:
-        """The files that have this size, and of which the best checksum that is known is this."""
-        return [rom for rom in self.roms.get(size, ()) if _is_same(rom.digests, digests)]
+        """Return the files of which the best checksum that is known is this.
+
+        A SHA-1 or MD5 is enough, whatever the DAT says of the size; a CRC-32 needs the same size.
+        """
+        return [
+            rom
+            for checksum in (digests.sha1, digests.md5, digests.crc32)
+            for rom in self.by_checksum.get(checksum, ())
+            if checksum == _best(rom.digests) and (len(checksum) > 8 or rom.size == size)
+        ]
+
+    def add(self, game: str, roms: list[Rom]) -> None:
+        """Take a game with those of its files that have a checksum."""
+        self.games += 1
+        sizes = {rom.size for rom in roms if rom.size is not None}
+        if sizes:
+            self.sizes[game.casefold()] |= sizes
+        for rom in roms:
+            self.roms[rom.size].append(rom)
+            self.by_checksum[_best(rom.digests)].append(rom)
+            stem = rom.name.rpartition(".")[0] or rom.name
+            if rom.size is not None and stem != game:
+                self.sizes[stem.casefold()].add(rom.size)
+        tracks = [rom for rom in roms if rom.name.lower().endswith(_TRACK)]
+        if tracks:
+            self.tracks[game] = tracks
 
     def sizes_of(self, stem: str) -> set[int]:
         """The sizes of what is called so, a game or a file of one; case does not count."""
@@ -81,74 +115,81 @@ class Dat:
         return [
             game
             for game, tracks in self.tracks.items()
-            if len(tracks) > 1 and sum(track.size for track in tracks) == size
+            if len(tracks) > 1 and sum(track.size or 0 for track in tracks) == size
         ]
 
 
 def load(path: Path) -> Dat:
-    """Read a DAT in XML.
+    """Read a DAT in XML (Logiqx) or text (clrmamepro), perhaps in gzip or a ZIP archive.
 
     Raises:
         UsageError: it cannot be read, or is none.
     """
     where = for_people(os.fsencode(path))
     try:
-        with path.open("rb") as file:
-            return _load(file, where)
+        with opened(path, where) as content, _no_collection():
+            return _load(content, where)
     except OSError as error:
-        raise UsageError(f"the DAT {where} cannot be read: {error.strerror}") from None
-    except NotXmlError as error:
-        raise UsageError(
-            f"{where}, line {error.line}: expected the XML of a DAT, found {error}"
-        ) from None
+        raise UsageError(f"the DAT {where} cannot be read: {reason(error)}") from None
 
 
-def _load(file: BinaryIO, where: str) -> Dat:
-    if os.fstat(file.fileno()).st_size > _MAX_SIZE:
-        raise UsageError(f"{where} has more than {_MAX_SIZE >> 30} GiB, as no DAT has")
-    if file.read(len(_ARCHIVE)) == _ARCHIVE:
-        raise UsageError(f"{where} is a ZIP archive; unpack it and give the DAT that is in it")
-    file.seek(0)
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Suspend garbage collection: nothing here is a cycle, and it takes a third of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _load(content: Content, where: str) -> Dat:
     dat = Dat(where)
-    for element in elements(file, GAMES | {"header"}):
-        if element.tag == "header":
-            dat.name = " ".join((element.findtext("name") or "").split()) or where
+    for game in games_of(content):
+        if game.kind == HEADER:
+            dat.name = game.name or where
             continue
-        dat.games += 1
-        game = element.get("name", "").strip()
-        roms = list(_roms(element, game))
-        for rom in roms:
-            dat.roms[rom.size].append(rom)
-            for name in (game, os.path.splitext(rom.name)[0]):
-                dat.sizes[name.casefold()].add(rom.size)
-        tracks = [rom for rom in roms if rom.name.lower().endswith(_TRACK)]
-        if tracks:
-            dat.tracks[game] = tracks
+        roms = list(_roms(game))
+        dat.skipped += len(game.files) - len(roms)
+        dat.add(game.name, roms)
     if not dat.roms:
         raise UsageError(f"{where} is no DAT: there is no game with a file and its checksums in it")
+    if dat.skipped:
+        log.warning(
+            "%s: %d of %d files have no SHA-1, no MD5, and no CRC-32 with a size; they are skipped",
+            where,
+            dat.skipped,
+            dat.skipped + sum(map(len, dat.roms.values())),
+        )
     return dat
 
 
-def _roms(game: Element, name: str) -> Iterator[Rom]:
-    """The files of a game that have a size and a checksum."""
-    for rom in game.iter("rom"):
-        size = rom.get("size", "")
+def _roms(game: Game) -> Iterator[Rom]:
+    """The files of a game that can be recognized."""
+    for fields in game.files:
+        size = _size(fields.get("size", ""))
         digests = Digests(
-            _hexadecimal(rom, "crc", 8), _hexadecimal(rom, "md5", 32), _hexadecimal(rom, "sha1", 40)
+            _checksum(_CRC32, fields.get("crc") or fields.get("crc32", "")) if size else "",
+            _checksum(_MD5, fields.get("md5", "")),
+            _checksum(_SHA1, fields.get("sha1", "")),
         )
-        if re.fullmatch(r"[0-9]{1,15}", size) and digests != Digests():
-            yield Rom(name, rom.get("name", ""), int(size), digests, rom.get("status") == "baddump")
+        if _best(digests):
+            is_bad = "baddump" in (fields.get("status"), fields.get("flags"))
+            yield Rom(game.name, fields.get("name", ""), size, digests, is_bad)
 
 
-def _hexadecimal(rom: Element, key: str, digits: int) -> str:
+def _size(text: str) -> int | None:
+    """A size as a DAT has it; None if it has none, or something else."""
+    return int(text) if _SIZE.fullmatch(text) else None
+
+
+def _checksum(form: re.Pattern[str], text: str) -> str:
     """A checksum as a DAT has it; empty if it has none, or something else."""
-    text = rom.get(key, "").strip().lower()
-    return text if re.fullmatch(f"[0-9a-f]{{{digits}}}", text) else ""
+    found = form.fullmatch(text)
+    return found[1].lower() if found else ""
 
 
-def _is_same(known: Digests, found: Digests) -> bool:
-    if known.sha1:
-        return known.sha1 == found.sha1
-    if known.md5:
-        return known.md5 == found.md5
-    return known.crc32 == found.crc32
+def _best(digests: Digests) -> str:
+    return digests.sha1 or digests.md5 or digests.crc32

@@ -93,9 +93,9 @@ def _user_text(number: int) -> str:
 
 
 def _threads(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 64:
+    if not text.isdecimal() or not 1 <= int(text[:20]) <= 64:
         raise ValueError(f"{text!r} is not a number from 1 to 64")
-    return int(text)
+    return int(text[:20])
 
 
 def user(text: str) -> int:

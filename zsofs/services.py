@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from zsofs import config, privileges, status
+from zsofs.cache_files import cache_folder
 from zsofs.catalog import catalog_name
 from zsofs.errors import MountPointError, ServiceError, UnmountError, UsageError, reason
 from zsofs.mountpoint import check_source, real_path, trusted_path, unmount
@@ -17,7 +18,6 @@ from zsofs.options import OPTIONS
 from zsofs.printing import say
 from zsofs.privileges import Account
 from zsofs.reach import remove_directory
-from zsofs.store import cache_folder
 from zsofs.systemd_units import Manager, changed_by_others, mount_unit, write
 from zsofs.tables import counted, printable, table
 

@@ -122,7 +122,7 @@ def find_shortage(
     files = None
     if names:
         end = declared * image.stored_sector
-        files = files_at(read, size, size, end, raw_cd=raw_cd, most=_NAMED + 1)
+        files = files_at(read, size, size, end, raw_cd=raw_cd, most=_NAMED + 1).files
     return Shortage(declared, present, files, primary[8:40].rstrip() == _UMD)
 
 

@@ -15,7 +15,7 @@ def size(text: str) -> int:
 
 def level(text: str) -> int:
     """A level of compression."""
-    if not text.isdecimal() or not 1 <= int(text) <= 22:
+    if not text.isdecimal() or not 1 <= int(text[:20]) <= 22:
         raise argparse.ArgumentTypeError(f"{text!r} is not a level from 1 to 22")
     return int(text)
 

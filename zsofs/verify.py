@@ -1,12 +1,14 @@
 """`zsofs verify`: which files are checked, and what comes of each."""
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
-from zsofs.checked import Checked, open_checked
+from zsofs.catalog import Key
+from zsofs.checked import Checked, Kept, open_checked
 from zsofs.checking import Damage, Outcome, check
 from zsofs.classify import ContentKind, classify
 from zsofs.dat import Dat
@@ -27,7 +29,7 @@ from zsofs.original import Original, original
 from zsofs.shortage import find_shortage
 from zsofs.tables import counted
 from zsofs.verdict import Verdict, Whole, judge
-from zsofs.verify_report import UNVERIFIED, Result, VerifyReporter
+from zsofs.verify_report import CHANGED, UNVERIFIED, Result, VerifyReporter
 
 _ALWAYS_A_DISC = ".iso"
 """A file with this ending is a disc whatever is in it; a ``.bin`` may be a memory card."""
@@ -48,6 +50,26 @@ class Wish:
     dats: Sequence[Dat] = ()
     quick: bool = False
     believe: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What tells a file from others, and from its own earlier content.
+
+    Attributes:
+        path: real path.
+        key: size and times.
+        disk: the disk that it is on; None if that cannot be told.
+    """
+
+    path: str
+    key: Key
+    disk: str | None
+
+    @classmethod
+    def of(cls, image: Original) -> "_Opened":
+        """Of an open image."""
+        return cls(os.path.realpath(image.path), image.source.key, disk_of(image.source.fd))
 
 
 @dataclass(slots=True)
@@ -126,26 +148,29 @@ class Batch:
             image.size,
             image.geometry.block_count if image.geometry else 0,
         )
-        key, place = image.source.key, os.path.realpath(image.path)
-        disk = disk_of(image.source.fd)
-        known = None
-        if self._believes and disk is not None:
-            known = self.checked.find(place, key, disk)
-        if known is None:
-            outcome = self._outcome(image)
-            image.check_unchanged()
-            told = replace(bare, digests=outcome.digests, remarks=outcome.remarks)
-            if outcome.damage is not None:
-                verdict = Verdict("bad", outcome.damage.reason)
-                return replace(told, verdict=verdict, damage=outcome.damage)
-            if self.wish.quick:
-                return _quick_result(told, image)
-            known = _whole(image, outcome), 0.0
-            image.check_unchanged()
-            if disk is not None and not known[0].cut:
-                self.checked.keep(place, key, disk, known[0], opened_ns=image.opened_ns)
-        whole, checked_at = known
-        stem = os.path.splitext(os.path.basename(image.path))[0]
+        file = _Opened.of(image)
+        kept = self.checked.find(file.path) if file.disk is not None else None
+        if kept is not None and self._believes and kept.is_of(file.key, file.disk):
+            return self._judged(bare, kept.whole, checked_at=kept.checked_at)
+        outcome = self._outcome(image)
+        image.check_unchanged()
+        told = replace(bare, digests=outcome.digests, remarks=outcome.remarks)
+        if outcome.damage is not None:
+            verdict = Verdict("bad", outcome.damage.reason)
+            return replace(told, verdict=verdict, damage=outcome.damage)
+        if self.wish.quick:
+            return _quick_result(told, image)
+        whole = _whole(image, outcome)
+        image.check_unchanged()
+        result = _compared(self._judged(bare, whole), kept, file)
+        if file.disk is not None and result.verdict.state != CHANGED and not whole.cut:
+            disk, opened_ns = file.disk, image.opened_ns
+            self.checked.keep(file.path, file.key, disk, whole, opened_ns=opened_ns)
+        return result
+
+    def _judged(self, bare: Result, whole: Whole, *, checked_at: float = 0.0) -> Result:
+        """What comes of a whole image."""
+        stem = os.path.splitext(os.path.basename(bare.path))[0]
         verdict = judge(whole, self.wish.dats, stem)
         return replace(
             bare,
@@ -173,13 +198,15 @@ def run(wish: Wish, reporter: VerifyReporter) -> int:
     """Check it all.
 
     Raises:
-        BadDiscError: something is bad.
+        BadDiscError: something is bad, or has changed on the disk.
         InputError: nothing is bad, but something could not be read.
         UnverifiedError: all is whole, but not all of it is in the DATs.
     """
     with closing(open_checked()) as checked, reporter:
         Batch(wish, reporter, checked).run()
     states = reporter.states
+    if states[CHANGED]:
+        raise BadDiscError(_share(states, "bad", CHANGED) + " bad or changed")
     if states["bad"]:
         raise BadDiscError(_share(states, "bad") + " bad")
     if states["unreadable"]:
@@ -189,6 +216,28 @@ def run(wish: Wish, reporter: VerifyReporter) -> int:
     if any(states[state] for state in UNVERIFIED):
         raise UnverifiedError(_share(states, *UNVERIFIED) + " not in the DAT")
     return 0
+
+
+def _compared(result: Result, kept: Kept | None, file: _Opened) -> Result:
+    """Compare a whole image with what an earlier run read under the same name.
+
+    Containers without checksums decode without an error after most changes of a byte. A file that
+    was replaced on purpose has another date, and only gets a note.
+    """
+    vouched = result.verdict.state not in ("whole", *UNVERIFIED)
+    if kept is None or vouched or kept.whole.digests.sha1 == result.digests.sha1:
+        return result
+    day = time.strftime("%Y-%m-%d", time.localtime(kept.checked_at))
+    old = kept.whole.digests.sha1
+    if file.disk is not None and kept.seems_of(file.key, file.disk):
+        reason = (
+            f"its image had SHA-1 {old} on {day} and has another one now,"
+            " although size and date of the file are the same: the disk may be failing; restore a"
+            " backup, or, if you replaced the file yourself, run touch on it"
+        )
+        return replace(result, verdict=replace(result.verdict, state=CHANGED, reason=reason))
+    remark = f"the file has been replaced since {day}; its image had SHA-1 {old} then"
+    return replace(result, remarks=(*result.remarks, remark))
 
 
 def _share(states: Counter[str], *which: str) -> str:

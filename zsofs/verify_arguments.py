@@ -32,6 +32,7 @@ what is said of a file:
   not comparable  a CD in a form that DATs do not have
   sound           with --quick: header, index and size make sense
   bad             it is damaged or cut
+  changed         its image differs from the one read before, but not its size and date
   unreadable      the file could not be read
 
 examples:
@@ -81,7 +82,7 @@ def add_verify(commands: "argparse._SubParsersAction[AnyParser]") -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a DAT in XML, such as Redump's; may be repeated",
+        help="a DAT, such as Redump's, perhaps zipped; may be repeated",
     )
     verify.add_argument(
         "--quick",

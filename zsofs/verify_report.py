@@ -14,7 +14,10 @@ from zsofs.digests import Digests
 from zsofs.tables import counted, printable
 from zsofs.verdict import Verdict
 
-FAILED = frozenset(("bad", "unreadable"))
+CHANGED = "changed"
+"""The state of an image that is another one than before in what seems to be the same file."""
+
+FAILED = frozenset(("bad", CHANGED, "unreadable"))
 UNVERIFIED = frozenset(("unknown", "not comparable"))
 
 _MOST_FILES = 3
@@ -107,19 +110,22 @@ def _damage(damage: Damage, blocks: int) -> str:
     if damage.image_offset < 0:
         return damage.reason
     if damage.block < 0:
-        return f"{damage.reason}; that is {_place(damage.files)}"
+        return f"{damage.reason}; that is {_place(damage)}"
     some = "" if damage.bad == 1 else f"{damage.bad:,} of {blocks:,} blocks; the first is "
     return (
         f"{some}{damage.reason}; that is offset {damage.image_offset} of the image,"
-        f" {_place(damage.files)}"
+        f" {_place(damage)}"
     )
 
 
-def _place(files: tuple[str, ...]) -> str:
+def _place(damage: Damage) -> str:
+    """The words for the files of the disc that are damaged."""
+    files, lack = damage.files, damage.map_incomplete
+    note = f" (file map incomplete: {lack})" if lack else ""
     if not files:
-        return "where no file of the disc lies"
+        return f"where no {'known ' if lack else ''}file of the disc lies{note}"
     more = f" and {len(files) - _MOST_FILES} more" if len(files) > _MOST_FILES else ""
-    return f"in {', '.join(files[:_MOST_FILES])}{more}"
+    return f"in {', '.join(files[:_MOST_FILES])}{more}{note}"
 
 
 def _as_object(result: Result) -> dict[str, Any]:
@@ -151,4 +157,5 @@ def _damage_as_object(damage: Damage) -> dict[str, Any]:
         "file_offset": damage.file_offset if damage.file_offset >= 0 else None,
         "image_offset": damage.image_offset if damage.image_offset >= 0 else None,
         "files": damage.files,
+        "map_incomplete": damage.map_incomplete or None,
     }
