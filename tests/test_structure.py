@@ -17,6 +17,7 @@ ALLOWED: dict[str, set[str]] = {
         "dat",
         "demo",
         "errors",
+        "fuse_receive",
         "info",
         "keeper",
         "listing",
@@ -133,6 +134,7 @@ ALLOWED: dict[str, set[str]] = {
     "answers": {"control", "errors", "names"},
     "server": {
         "__init__",
+        "admission",
         "appearance",
         "background",
         "cache",
@@ -159,11 +161,14 @@ ALLOWED: dict[str, set[str]] = {
     },
     "fs": {
         "appearance",
+        "background",
+        "descriptors",
         "entry",
         "errors",
         "guard",
         "image",
         "library",
+        "live",
         "names",
         "node",
         "reads",
@@ -207,7 +212,8 @@ ALLOWED: dict[str, set[str]] = {
     "live": set(),
     "node": {"entry", "names"},
     "background": set(),
-    "turns": set(),
+    "turns": {"_fuse_receive"},
+    "fuse_receive": set(),
     "invalidation": {"library"},
     "view": {"census", "entry", "follow", "library", "node", "source", "source_folder"},
     "opl_view": {
@@ -265,7 +271,9 @@ ALLOWED: dict[str, set[str]] = {
     "reads": {"_codecs", "cache", "counters", "crews", "image"},
     "counters": set(),
     "crews": {"_blocks"},
-    "workers": set(),
+    "workers": {"admission"},
+    "admission": {"errors"},
+    "descriptors": set(),
     "cache": set(),
     "image": {"_blocks", "formats", "probe"},
     "probe": {"_blocks", "errors", "formats"},
@@ -331,7 +339,7 @@ ALLOWED: dict[str, set[str]] = {
     "seal": {"errors"},
     "errors": set(),
 }
-KERNEL = {"_blocks", "_codecs", "_files", "_index", "_pack", "_stored"}
+KERNEL = {"_blocks", "_codecs", "_files", "_fuse_receive", "_index", "_pack", "_stored"}
 ONLY_IN = {
     "pyfuse3": {
         "appearance",

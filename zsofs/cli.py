@@ -192,6 +192,9 @@ def _loaded(
     """What serves until the mount ends, with all modules that it needs."""
     import logging
 
+    from zsofs import fuse_receive
+
+    fuse_receive.load()  # before pyfuse3
     from zsofs.mount import serve
 
     def run(held: "Held | None") -> int:

@@ -1,20 +1,43 @@
 """Threads for what may wait for a disk, so that the event loop never does."""
 
+import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import trio
 
+from zsofs.admission import Admission
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_HUNG_SECONDS = 1.0
+"""A call that takes longer than that hangs, if no other one has ended meanwhile."""
+
+_MAX_HUNG = 64
+"""Calls that hang which are made up for by further threads, for each source device."""
+
 
 class Workers:
-    """At most *threads* calls at a time for each source device: a dead disk stops only itself."""
+    """At most *threads* calls at a time for each source device: a dead disk stops only itself.
 
-    def __init__(self, threads: int) -> None:
+    Attributes:
+        admission: how many requests may wait for that.
+    """
+
+    def __init__(self, threads: int, admission: Admission) -> None:
+        self.admission = admission
         self._threads = threads
         self._limiters: dict[int, trio.CapacityLimiter] = {}
+
+    async def run_admitted(self, device: int, function: Callable[..., R], *args: object) -> R:
+        """Call *function* as :meth:`run` does, for a request.
+
+        Raises:
+            DiskBusyError: too many requests wait for *device* already.
+        """
+        with self.admission.waiting(device):
+            return await self.run(device, function, *args)
 
     async def run(self, device: int, function: Callable[..., R], *args: object) -> R:
         """Call *function* in a thread that counts against *device*.
@@ -22,9 +45,60 @@ class Workers:
         Cancelling abandons the thread: what hangs in the kernel cannot be called back, and a
         daemon that is told to end must not wait for it.
         """
+        return await trio.to_thread.run_sync(
+            function, *args, abandon_on_cancel=True, limiter=self._limiter(device)
+        )
+
+    def _limiter(self, device: int) -> trio.CapacityLimiter:
         limiter = self._limiters.get(device)
         if limiter is None:
             limiter = self._limiters[device] = trio.CapacityLimiter(self._threads)
-        return await trio.to_thread.run_sync(
-            function, *args, abandon_on_cancel=True, limiter=limiter
-        )
+        return limiter
+
+
+class ElasticWorkers(Workers):
+    """Workers for calls that can hang because of another device than the one they count against.
+
+    A look at a directory does, at a mount point or symlink in it that leads to a dead disk. When
+    all calls that count against a device hang, others may begin.
+    """
+
+    def __init__(self, threads: int, admission: Admission) -> None:
+        super().__init__(threads, admission)
+        self._finished: dict[int, int] = {}
+        self._watched: set[int] = set()
+
+    async def run(self, device: int, function: Callable[..., R], *args: object) -> R:
+        """See :class:`Workers`."""
+        limiter = self._limiter(device)
+        if limiter.available_tokens <= 0 and device not in self._watched:
+            self._watched.add(device)
+            trio.lowlevel.spawn_system_task(self._make_room, device, limiter)
+        took = 0.0
+
+        def timed() -> R:
+            nonlocal took
+            begun = time.monotonic()
+            try:
+                return function(*args)
+            finally:
+                took = time.monotonic() - begun
+
+        try:
+            return await super().run(device, timed)
+        finally:
+            self._finished[device] = self._finished.get(device, 0) + 1
+            if took > _HUNG_SECONDS and limiter.total_tokens > self._threads:
+                limiter.total_tokens -= 1
+
+    async def _make_room(self, device: int, limiter: trio.CapacityLimiter) -> None:
+        """Let further calls begin while some wait and none of those under way ends."""
+        finished = -1
+        while True:
+            await trio.sleep(_HUNG_SECONDS)
+            if not limiter.statistics().tasks_waiting:
+                break
+            before, finished = finished, self._finished.get(device, 0)
+            if finished == before and limiter.total_tokens < self._threads + _MAX_HUNG:
+                limiter.total_tokens += self._threads
+        self._watched.discard(device)
