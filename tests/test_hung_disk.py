@@ -31,12 +31,16 @@ def call(number):
     try:
         if kind == "open":
             os.close(os.open(path, os.O_RDONLY))
+        elif kind == "read":
+            os.pread(opened[number], 4096, 2 << 20)  # where nothing has been read before
         else:
             with open(path, "r+b", buffering=0) as file:
                 file.write(bytes(4096))
     except OSError:
         pass
 
+if kind == "read":
+    opened = [os.open(paths[number % len(paths)], os.O_RDONLY) for number in range(int(count))]
 print("open", flush=True)
 sys.stdin.readline()
 threads = [threading.Thread(target=call, args=(number,)) for number in range(int(count))]
@@ -96,7 +100,8 @@ def half_dead(base: Path) -> Iterator[tuple[Path, HangingDisk]]:
     for number in range(FOLDERS):
         (origin / f"{number}").mkdir(parents=True)
         for file in range(FILES):
-            (origin / f"{number}" / f"{file}.iso").write_bytes(b"d" * 8192)
+            with (origin / f"{number}" / f"{file}.iso").open("wb") as disc:
+                disc.truncate(4 << 20)
     shutil.copy(DATA / "maxcso-2048.zso", source / "Game.zso")
     (source / "folder").mkdir()
     shutil.copy(DATA / "zstd-2048.zso", source / "folder" / "Other.zso")
@@ -249,6 +254,23 @@ def test_hung_opens_take_no_descriptors_from_others(tmp_path: Path) -> None:
         finally:
             disk.hang()
         assert opens.said() == b"done\n"
+
+
+def test_hung_reads_leave_others_alone(tmp_path: Path) -> None:
+    """More than the 12 of all files together that the kernel has under way by itself."""
+    with (
+        half_dead(tmp_path) as (source, disk),
+        mounted(source, tmp_path / "mnt") as made,
+        calls("read", 60, dead_discs(made)[:60]) as reads,
+    ):
+        disk.hang("read")
+        reads.begin()
+        try:
+            check_others(made)
+            assert reads.waiting() == 60, "they were to hang"
+        finally:
+            disk.hang()
+        assert reads.said() == b"done\n"
 
 
 def test_hung_writes_leave_others_alone(tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
-/* Two calls of libfuse's, wrapped: how pyfuse3 gets its requests.
+/* Calls of libfuse's, wrapped: how pyfuse3 begins its session and gets its requests.
 
    An extension module that is loaded with RTLD_GLOBAL before pyfuse3 comes before libfuse where the
    dynamic linker looks up what pyfuse3 calls, as a library in LD_PRELOAD would. Each wrapper calls
    the function that pyfuse3 would have called.
 
-   pyfuse3 calls both with the GIL held, one after the other without an await in between, so plain
-   variables do. */
+   pyfuse3 calls them with the GIL held, and processes what it has received without an await in
+   between, so plain variables do. */
 
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fuse3/fuse_lowlevel.h>
 #include <stddef.h>
+#include <string.h>
 
 typedef int (*zsofs_receive)(struct fuse_session *, struct fuse_buf *);
 typedef void (*zsofs_process)(struct fuse_session *, const struct fuse_buf *);
@@ -76,6 +77,42 @@ void fuse_session_process_buf(struct fuse_session *session, const struct fuse_bu
     if (buf->mem != NULL && buf->mem == zsofs_buffer)
         ((struct fuse_buf *)buf)->mem = NULL;
 }
+
+/* libfuse 3.17 made this a macro over another function. */
+#if FUSE_VERSION < FUSE_MAKE_VERSION(3, 17)
+
+typedef struct fuse_session *(*zsofs_new)(struct fuse_args *, const struct fuse_lowlevel_ops *,
+                                          size_t, void *);
+
+static void (*zsofs_original_init)(void *, struct fuse_conn_info *);
+
+/* The kernel's own limit of 12 is shared by all files: 12 reads that hang on one disk stop all
+   others. Root can raise it later, by /sys/fs/fuse/connections (fuse_kernel.py); this needs no
+   privileges. pyfuse3 has no setting for it. */
+static void zsofs_init(void *userdata, struct fuse_conn_info *conn)
+{
+    if (zsofs_original_init != NULL)
+        zsofs_original_init(userdata, conn);
+    conn->max_background = 96;
+}
+
+struct fuse_session *fuse_session_new(struct fuse_args *args, const struct fuse_lowlevel_ops *op,
+                                      size_t op_size, void *userdata)
+{
+    zsofs_new original = (zsofs_new)zsofs_original(__builtin_return_address(0), __func__);
+    struct fuse_lowlevel_ops ops = {0};
+
+    if (original == NULL)
+        return NULL;
+    if (op_size > sizeof(ops)) /* of a newer libfuse */
+        return original(args, op, op_size, userdata);
+    memcpy(&ops, op, op_size);
+    zsofs_original_init = ops.init;
+    ops.init = zsofs_init;
+    return original(args, &ops, op_size, userdata);
+}
+
+#endif
 
 static int zsofs_is_in_use(void)
 {

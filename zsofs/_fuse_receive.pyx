@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Wrappers of the two calls of libfuse by which pyfuse3 gets its requests; see the header."""
+"""Wrappers of the calls of libfuse by which pyfuse3 gets its requests; see the header."""
 
 cdef extern from "_fuse_receive.h":
     int zsofs_is_in_use()
