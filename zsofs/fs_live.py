@@ -109,7 +109,8 @@ class LiveOperations(Operations):
         if handle is None:
             await self._release_reader(fh)
         else:
-            self._finish_later(handle.node.name, self._release, handle)
+            self._live.remove(handle)  # at once: the next request must not find it
+            self._finish_later(handle.node.name, self._close_unused, handle)
 
     # What the requests share
 
@@ -158,8 +159,9 @@ class LiveOperations(Operations):
         self._live.add(handle)
         return handle
 
-    async def _release(self, handle: Handle) -> None:
-        await self._live.remove(handle)
+    async def _close_unused(self, handle: Handle) -> None:
+        """Close the file of a removed handle."""
+        await handle.unused()
         await self._close(handle.live)
 
     def _refuse_removed(self, node: Node) -> None:

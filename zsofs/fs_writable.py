@@ -188,7 +188,8 @@ class WritableOperations(LiveOperations):
         await self._refuse_taken(folder, name)
         handle = await self._create(folder, name, mode, os.O_WRONLY, ctx)
         with self._library.held(handle.node):
-            await self._release(handle)
+            self._live.remove(handle)
+            await self._close_unused(handle)
             self._library.remember(handle.node)
         return self._appearance.attributes(handle.node)
 
