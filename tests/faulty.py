@@ -16,6 +16,12 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
+from zsofs import fuse_receive
+
+fuse_receive.load()  # before pyfuse3, as the command does
+
+# isort: split
+
 import pyfuse3
 
 from zsofs import (

@@ -39,6 +39,8 @@ FLIPS = (0xFF, 0x01)
 FOLDERS = (b"", b"folder")
 
 KEY: Key = (1 << 33, 1_700_000_000_123_456_789, 1_700_000_000_987_654_321)
+LATER = 1 << 62
+"""When files of that key were opened: long after they were written."""
 
 WHOLE = Whole(
     1 << 33,

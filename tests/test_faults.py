@@ -333,6 +333,7 @@ def test_who_opens_a_file_with_another_hears_of_no_fault_in_the_end_of_a_second_
         wait_until(lambda: len(faults.done()) == 2, "both")
         with faults.on("open", "PlainFile.close", "OSError"):
             files = [future.result() for future in both]
+            wait_until(lambda: len(faults.done()) == 3, "the end of a second descriptor")
     for file in files:
         with file:
             assert file.read() == PLAIN

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests import reference, verdict
 from tests.conftest import MountMaker
 from tests.writers import containers
+from zsofs.admission import Admission
 from zsofs.cache import ExtentCache
 from zsofs.crews import Crews
 from zsofs.errors import BlockError, FormatError
@@ -96,7 +97,7 @@ def test_random_reads_of_generated_containers(
         places = [(offset % (len(image) + 3000), size) for offset, size in pieces]
 
         async def read_all() -> None:
-            reads = Reads(ExtentCache(capacity), Crews(3), Workers(3))
+            reads = Reads(ExtentCache(capacity), Crews(3), Workers(3, Admission()))
 
             async def check(offset: int, size: int) -> None:
                 given = bytes(await reads.read(content, offset, size))

@@ -13,6 +13,7 @@ import trio.testing
 from tests import writers
 from tests.conftest import MountMaker
 from tests.mounting import Mount, drop_pages, wait_until
+from zsofs.admission import Admission
 from zsofs.cache import ExtentCache
 from zsofs.counters import Counters, Statistics
 from zsofs.crews import Crews
@@ -131,7 +132,7 @@ class Disc:
 
 def test_memory_goes_back_after_a_while_without_reads() -> None:
     cache = ExtentCache(1 << 20)
-    reads = Reads(cache, Crews(1), Workers(1))
+    reads = Reads(cache, Crews(1), Workers(1, Admission()))
     disc = Disc()
 
     async def main() -> None:

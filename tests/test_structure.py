@@ -17,6 +17,7 @@ ALLOWED: dict[str, set[str]] = {
         "dat",
         "demo",
         "errors",
+        "fuse_receive",
         "info",
         "keeper",
         "limits",
@@ -162,6 +163,7 @@ ALLOWED: dict[str, set[str]] = {
     "answers": {"control", "errors", "full_write", "names"},
     "server": {
         "__init__",
+        "admission",
         "appearance",
         "background",
         "cache",
@@ -189,12 +191,15 @@ ALLOWED: dict[str, set[str]] = {
     },
     "fs": {
         "appearance",
+        "background",
         "content_check",
+        "descriptors",
         "entry",
         "errors",
         "guard",
         "image",
         "library",
+        "live",
         "mount_cycles",
         "names",
         "node",
@@ -239,7 +244,8 @@ ALLOWED: dict[str, set[str]] = {
     "live": {"full_write"},
     "node": {"entry", "file_watch", "names"},
     "background": set(),
-    "turns": set(),
+    "turns": {"_fuse_receive"},
+    "fuse_receive": set(),
     "invalidation": {"library"},
     "view": {"census", "entry", "follow", "library", "node", "source", "source_folder"},
     "opl_view": {
@@ -322,7 +328,9 @@ ALLOWED: dict[str, set[str]] = {
     "reads": {"_codecs", "byte_budget", "cache", "counters", "crews", "errors", "image", "workers"},
     "counters": set(),
     "crews": {"_blocks"},
-    "workers": {"mounts"},
+    "workers": {"admission", "mounts"},
+    "admission": {"errors"},
+    "descriptors": set(),
     "cache": set(),
     "image": {"_blocks", "content_check", "formats", "probe"},
     "probe": {"_blocks", "errors", "formats"},
@@ -400,7 +408,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "programs": set(),
 }
-KERNEL = {"_blocks", "_codecs", "_files", "_index", "_pack", "_stored"}
+KERNEL = {"_blocks", "_codecs", "_files", "_fuse_receive", "_index", "_pack", "_stored"}
 ONLY_IN = {
     "pyfuse3": {
         "appearance",

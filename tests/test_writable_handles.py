@@ -68,7 +68,8 @@ def test_a_borrowed_handle_is_closed_when_it_was_given_back(source: Path) -> Non
         return handle
 
     async def close(handle: Handle) -> None:
-        await handles.remove(handle)
+        handles.remove(handle)
+        await handle.unused()
         handle.live.close()
 
     async def use() -> None:

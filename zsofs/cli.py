@@ -252,7 +252,10 @@ def _loaded(
     settings: "MountSettings", ready: Callable[[], None], notifier: "Notifier"
 ) -> "Callable[[ServedMount | None], int]":
     """What serves until the mount ends, with all modules that it needs."""
+    from zsofs import fuse_receive
     from zsofs.log import finish
+
+    fuse_receive.load()  # before pyfuse3
     from zsofs.mount import serve
 
     def run(mount: "ServedMount | None") -> int:

@@ -232,6 +232,12 @@ class StaleNodeError(ZsofsError):
     errno = _errno.ESTALE
 
 
+class DiskBusyError(ZsofsError):
+    """Too many requests wait for one disk of the source, which does not answer."""
+
+    errno = _errno.EBUSY
+
+
 class RefusedError(ZsofsError):
     """A change through the mount that would touch a disc, or a name that is a disc's."""
 

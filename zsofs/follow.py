@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import trio
 
@@ -51,7 +51,10 @@ class Follower:
     """
 
     def __init__(self, surveyor: Surveyor, workers: Workers, *, show_raw: bool) -> None:
-        """*show_raw* says whether a packed file stays visible beside its disc."""
+        """*show_raw* says whether a packed file stays visible beside its disc.
+
+        *workers* are for looks alone, which can hang at a mount point or link to another disk.
+        """
         self.changed: Callable[[SourceFolder], None] = lambda folder: None
         self._surveyor = surveyor
         self._workers = workers
@@ -113,7 +116,7 @@ class Follower:
             assert look is not None
             if folder.found is not None:
                 limit = min(limit, look.begun + PATIENCE_SECONDS)
-            with trio.move_on_at(limit) as waiting:
+            with self._counted(folder), trio.move_on_at(limit) as waiting:
                 await look.done.wait()
             if waiting.cancelled_caught or folder.error is not None or folder.dropped:
                 break
@@ -123,6 +126,12 @@ class Follower:
             if self.away and not folder.path:
                 raise SourceAbsentError(self.away)
             raise folder.error or StaleNodeError(f"{for_people(folder.path)}: gone")
+
+    def _counted(self, folder: SourceFolder) -> AbstractContextManager[None]:
+        """Count who waits for a look, unless the last listing will do in a moment."""
+        if folder.found is not None:
+            return nullcontext()
+        return self._workers.admission.waiting(folder.device)
 
     def changed_folders(self) -> list[SourceFolder]:
         """The folders in which something is known to have changed since they were looked at."""

@@ -5,10 +5,7 @@ import itertools
 import logging
 import math
 import os
-import resource
-import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -28,12 +25,22 @@ from pyfuse3 import (
 
 from zsofs import turns
 from zsofs.appearance import Appearance, absent
+from zsofs.background import in_background
 from zsofs.content_check import seconds_until_settled
+from zsofs.descriptors import DescriptorBudget
 from zsofs.entry import Entry, Kind
-from zsofs.errors import BlockError, StaleNodeError, ZsofsError, number_of, reason
+from zsofs.errors import (
+    BlockError,
+    DiskBusyError,
+    StaleNodeError,
+    ZsofsError,
+    number_of,
+    reason,
+)
 from zsofs.guard import guarded
 from zsofs.image import Content
 from zsofs.library import Library
+from zsofs.live import LiveFile
 from zsofs.mount_cycles import QUESTION
 from zsofs.names import MAX_NAME
 from zsofs.node import Folder, Node
@@ -55,11 +62,6 @@ _QUESTION_DEVICE = -2
 """Questions of other mounts count against no disk."""
 
 _NO_ROOM = os.statvfs_result((4096, 4096, 0, 0, 0, 0, 0, 0, 0, MAX_NAME))
-
-
-_SPARE_DESCRIPTORS = 64
-"""Of those that the system allows, so many are not for discs: without them no folder could be
-looked at, and a disc that was to be looked into would show as a packed file."""
 
 
 class View(Protocol):
@@ -150,8 +152,8 @@ class Operations(pyfuse3.Operations):
         self._reads = parts.reads
         self._workers = parts.workers
         self._files: dict[int, _OpenFile] = {}
-        self._descriptors = 0
-        self._most_descriptors = _most_descriptors()
+        self._descriptors = DescriptorBudget()
+        self._closing: trio.Nursery | None = None
         self._handles: dict[int, tuple[_OpenFile, int]] = {}
         self._listings: dict[int, tuple[Folder, list[bytes]]] = {}
         self._numbers = itertools.count(1)
@@ -159,8 +161,14 @@ class Operations(pyfuse3.Operations):
 
     async def serve(self) -> None:
         """Answer requests until the mount ends."""
-        turns.install()
-        await pyfuse3.main()
+        async with trio.open_nursery() as nursery:
+            self._closing = nursery
+            await turns.serve()
+            nursery.cancel_scope.cancel()
+
+    def init(self) -> None:
+        """The kernel's first request, before all others."""
+        turns.begun()
 
     def readers(self) -> list[Reader]:
         """Who has what open; one entry for each handle."""
@@ -337,7 +345,7 @@ class Operations(pyfuse3.Operations):
         file.handles -= 1
         if not file.handles:
             del self._files[file.content.serial]
-            await self._close(file.content)
+            self._finish_later(file.content.name, self._close, file.content)
 
     async def _open(self, node: Node) -> _OpenFile:
         # What is read before the file's times are settled could be of one content, and the kernel
@@ -345,50 +353,50 @@ class Operations(pyfuse3.Operations):
         ctime_ns = node.entry.status.st_ctime_ns
         while delay := seconds_until_settled(ctime_ns):  # noqa: ASYNC110
             await trio.sleep(delay)
-        self._take_descriptor()
         try:
             content = await self._open_content(node)
-        except BaseException as error:
-            self._give_descriptor()
-            if isinstance(error, StaleNodeError):
-                self._view.doubt(node)  # the kernel looks the name up again at once
+        except StaleNodeError:
+            self._view.doubt(node)  # the kernel looks the name up again at once
             raise
         file = self._files.setdefault(content.serial, _OpenFile(node, content))
         file.handles += 1
         if file.content is not content:  # someone else opened it meanwhile
-            with suppress(OSError):  # of a server that has gone, and this one is not read from
-                await self._close(content)
+            self._finish_later(content.name, self._close, content)
         return file
 
     async def _open_content(self, node: Node) -> Content:
         device, contents = node.entry.status.st_dev, self._library.contents
         with contents.watcher.adding():
-            content = await self._workers.run(device, contents.open, node)
+            content: Content = await self._workers.run_admitted(
+                device, self._descriptors.open, contents.open, node
+            )
             try:
                 contents.opened(node, content)
             except Exception:
-                with suppress(OSError):
-                    await self._workers.run(device, content.close)
+                self._finish_later(content.name, self._close, content)
                 raise
         return content
 
-    async def _close(self, content: Content) -> None:
-        try:
-            await self._workers.run_surely(content.device, content.close)
-        finally:  # it is closed also where that is an error
-            self._give_descriptor()
+    def _finish_later(
+        self, name: str, close: Callable[..., Awaitable[None]], *args: object
+    ) -> None:
+        """Close a file of the source without holding up the answer to FUSE_RELEASE.
 
-    def _take_descriptor(self) -> None:
-        if self._descriptors >= self._most_descriptors:
-            raise OSError(
-                errno.EMFILE,
-                f"{self._descriptors} discs are open, and the limit of open files (ulimit -n)"
-                " allows no more",
-            )
-        self._descriptors += 1
+        The kernel counts that request with those for read-ahead, of which few are under way at a
+        time for all files together: closing on a disk that hangs would stop reads from others.
+        """
 
-    def _give_descriptor(self) -> None:
-        self._descriptors -= 1
+        async def finish() -> None:
+            try:
+                await close(*args)
+            except OSError as error:
+                log.warning("%s: closing it failed: %s", name, error.strerror)
+
+        assert self._closing is not None
+        self._closing.start_soon(in_background, finish)
+
+    async def _close(self, file: Content | LiveFile) -> None:
+        await self._workers.run_surely(file.device, self._descriptors.close, file.close)
 
     async def _children(self, folder: Folder) -> dict[bytes, Node]:
         """The folder's listing."""
@@ -405,19 +413,11 @@ class Operations(pyfuse3.Operations):
         limit = _PATIENCE_SECONDS if self._room else math.inf
         with trio.move_on_after(limit):
             try:
-                self._room = await self._workers.run(
+                self._room = await self._workers.run_admitted(
                     self._library.root.entry.status.st_dev, self._library.tree.statvfs
                 )
-            except OSError as error:
-                log.info("how much room there is in the source cannot be told: %s", error.strerror)
+            except (OSError, DiskBusyError) as error:
+                log.info("how much room there is in the source cannot be told: %s", reason(error))
                 self._room = self._room or _NO_ROOM
         assert self._room is not None
         return self._room
-
-
-def _most_descriptors() -> int:
-    """How many descriptors there may be for discs."""
-    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if allowed == resource.RLIM_INFINITY:
-        return sys.maxsize
-    return max(allowed - _SPARE_DESCRIPTORS, allowed // 2)

@@ -76,7 +76,10 @@ class LiveOperations(Operations):
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         node = handle.node
         try:
-            count, now = await self._run(node, handle.live.write, off, buf, node.size)
+            with self._workers.admission.waiting(handle.live.device, len(buf)):
+                count, now = await self._workers.run(
+                    handle.live.device, handle.live.write, off, buf, node.size
+                )
         except OSError as error:
             if handle.live.told != error.errno:  # a full disk is one line, not one for each write
                 handle.live.told = error.errno
@@ -106,12 +109,13 @@ class LiveOperations(Operations):
         if handle is None:
             await self._release_reader(fh)
         else:
-            await self._release(handle)
+            self._live.remove(handle)  # at once: the next request must not find it
+            self._finish_later(handle.node.name, self._close_unused, handle)
 
     # What the requests share
 
     async def _run(self, node: Node, function: Callable[..., R], *args: object) -> R:
-        return await self._workers.run(node.entry.status.st_dev, function, *args)
+        return await self._workers.run_admitted(node.entry.status.st_dev, function, *args)
 
     async def _children(self, folder: Folder) -> dict[bytes, Node]:
         while True:
@@ -126,15 +130,14 @@ class LiveOperations(Operations):
 
     async def _open_live(self, node: Node, flags: int, ctx: RequestContext) -> Handle:
         self._rules.refuse_unchangeable(node)
-        self._take_descriptor()
         try:
             async with self._paths.kept(lambda: (node.entry.path,)):
                 self._refuse_removed(node)
+                path, known = node.entry.path, node.entry.status
                 live, now = await self._run(
-                    node, self._changes.open, node.entry.path, flags, node.entry.status
+                    node, self._descriptors.open, self._changes.open, path, flags, known
                 )
         except BaseException as error:
-            self._give_descriptor()
             self._note_failure(node, error)
             if isinstance(error, FileNotFoundError):
                 # The kernel then looks the name up again, and makes the file if that is wanted.
@@ -156,12 +159,10 @@ class LiveOperations(Operations):
         self._live.add(handle)
         return handle
 
-    async def _release(self, handle: Handle) -> None:
-        await self._live.remove(handle)
-        try:
-            await self._workers.run_surely(handle.node.entry.status.st_dev, handle.live.close)
-        finally:
-            self._give_descriptor()
+    async def _close_unused(self, handle: Handle) -> None:
+        """Close the file of a removed handle."""
+        await handle.unused()
+        await self._close(handle.live)
 
     def _refuse_removed(self, node: Node) -> None:
         """Stop what would be done by the path of a deleted file, which may be another's now.

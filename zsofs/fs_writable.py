@@ -25,7 +25,7 @@ from pyfuse3 import (
 
 from zsofs.attributes import SET_IDS, Maker, Wanted
 from zsofs.entry import Entry, Kind
-from zsofs.errors import SourceAwayError, StaleNodeError
+from zsofs.errors import DiskBusyError, SourceAwayError, StaleNodeError
 from zsofs.fs import Parts
 from zsofs.fs_live import LiveOperations, info_of
 from zsofs.guard import guarded
@@ -128,7 +128,7 @@ class WritableOperations(LiveOperations):
                     now = await self._run(node, self._seen_at, path)
                     if self._path_of(node) != path:  # another folder may have had that path
                         return
-        except (OSError, SourceAwayError, StaleNodeError):
+        except (OSError, DiskBusyError, SourceAwayError, StaleNodeError):
             if node.removed:
                 raise StaleNodeError(f"{node.name}: deleted") from None
             return
@@ -188,7 +188,8 @@ class WritableOperations(LiveOperations):
         await self._refuse_taken(folder, name)
         handle = await self._create(folder, name, mode, os.O_WRONLY, ctx)
         with self._library.held(handle.node):
-            await self._release(handle)
+            self._live.remove(handle)
+            await self._close_unused(handle)
             self._library.remember(handle.node)
         return self._appearance.attributes(handle.node)
 
@@ -305,14 +306,10 @@ class WritableOperations(LiveOperations):
         self._rules.refuse_name(folder, name, Kind.FILE)
         async with self._paths.kept(lambda: (self._view.place(folder),)):
             place = await self._make_place(folder, ctx, name)
-            self._take_descriptor()
-            try:
-                live, now = await self._run(
-                    folder, self._changes.create, place, flags, stat.S_IMODE(mode), self._maker(ctx)
-                )
-            except BaseException:
-                self._give_descriptor()
-                raise
+            create, maker = self._changes.create, self._maker(ctx)
+            live, now = await self._run(
+                folder, self._descriptors.open, create, place, flags, stat.S_IMODE(mode), maker
+            )
             return self._keep(self._made(folder, place, now), live, ctx)
 
     async def _remove(self, parent: InodeT, name: bytes, function: Callable[[Place], None]) -> None:

@@ -28,7 +28,7 @@ is renamed between two system calls."""
 
 _MAX_BACKGROUND = 96
 """Read-ahead requests under way for each mount. The kernel's own limit of 12 is shared by all
-files: 12 readers that hang on a dead disk stop everyone (tried). Just below pyfuse3's 99 tasks."""
+files: 12 readers that hang on a dead disk stop everyone (tried). As `_fuse_receive.h` asks for."""
 
 
 def mount(

@@ -13,12 +13,15 @@ from typing import Any, ParamSpec, TypeVar
 from pyfuse3 import FUSEError
 
 from zsofs import turns
-from zsofs.errors import SourceAbsentError, StaleNodeError, ZsofsError, reason
+from zsofs.errors import DiskBusyError, SourceAbsentError, StaleNodeError, ZsofsError, reason
 
 log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_REPORTED = (DiskBusyError, SourceAbsentError, StaleNodeError)
+"""Errors that are logged where they are found."""
 
 _EXPECTED = frozenset(
     (
@@ -45,7 +48,7 @@ def guarded(
             return await turns.passing_on(handler(*args, **kwargs))
         except FUSEError:
             raise
-        except (SourceAbsentError, StaleNodeError) as error:  # told where it was found
+        except _REPORTED as error:
             raise FUSEError(error.errno) from None
         except ZsofsError as error:
             log.warning("%s", error)

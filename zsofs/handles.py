@@ -30,6 +30,16 @@ class Handle:
     borrowers: int = 0
     returned: trio.Event = field(default_factory=trio.Event)
 
+    async def unused(self) -> None:
+        """Return when no request uses this handle, which was removed: then it may be closed.
+
+        A descriptor that was closed too early is another file's a moment later, which would be
+        truncated in this one's place (it was: by two programs, one of which closed a file while the
+        other truncated it by its name).
+        """
+        if self.borrowers:
+            await self.returned.wait()
+
 
 class Handles:
     """All of them."""
@@ -50,20 +60,13 @@ class Handles:
         self._all[handle.number] = handle
         self._by_node.setdefault(handle.node.serial, {})[handle.number] = handle
 
-    async def remove(self, handle: Handle) -> None:
-        """Lend a handle no more, and return when nobody uses it: then it may be closed.
-
-        A descriptor that was closed too early is another file's a moment later, which would be
-        truncated in this one's place (it was: by two programs, one of which closed a file while the
-        other truncated it by its name).
-        """
+    def remove(self, handle: Handle) -> None:
+        """Lend a handle no more."""
         del self._all[handle.number]
         handles = self._by_node[handle.node.serial]
         del handles[handle.number]
         if not handles:
             del self._by_node[handle.node.serial]
-        if handle.borrowers:
-            await handle.returned.wait()
 
     @contextmanager
     def borrowed(

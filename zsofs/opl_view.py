@@ -210,7 +210,12 @@ class OplView:
         changed = self._follower.changed_folders()
         if trio.current_time() >= self._check_at:
             self._check_at = trio.current_time() + FRESH_SECONDS
-            changed = [source for source in self._sources.values() if not source.is_fresh]
+            # A folder that was never seen is looked at by _see(), however long that takes.
+            changed = [
+                source
+                for source in self._sources.values()
+                if not (source.is_fresh or (source.found is None and source.look is not None))
+            ]
         async with trio.open_nursery() as nursery:
             for source in changed:
                 nursery.start_soon(self._look_again, source)

@@ -7,7 +7,7 @@ a file of the same name in it.
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import trio
 
@@ -21,10 +21,12 @@ class _Claim:
     Attributes:
         kept: the paths that must stay.
         moved: the path that it changes, with all below; None if it changes none.
+        ended: set when the request has done it.
     """
 
     kept: tuple[bytes, ...]
     moved: bytes | None = None
+    ended: trio.Event = field(default_factory=trio.Event)
 
 
 class Paths:
@@ -32,7 +34,6 @@ class Paths:
 
     def __init__(self) -> None:
         self._claims: set[_Claim] = set()
-        self._changed = trio.Event()
 
     @asynccontextmanager
     async def kept(self, wanted: Callable[[], tuple[bytes, ...]]) -> AsyncIterator[_Claim]:
@@ -40,18 +41,16 @@ class Paths:
 
         *wanted* is asked for them once nobody is about to move any, for they are others then.
         """
-        while any(
-            claim.moved is not None and _is_any_at_or_below(wanted(), claim.moved)
-            for claim in self._claims
-        ):
-            await self._changed.wait()
+        await self._wait_until_none(
+            lambda other: other.moved is not None and _is_any_at_or_below(wanted(), other.moved)
+        )
         claim = _Claim(wanted())
         self._claims.add(claim)
         try:
             yield claim
         finally:
             self._claims.remove(claim)
-            self._tell()
+            claim.ended.set()
 
     async def move(self, claim: _Claim, path: bytes) -> None:
         """Let nobody else begin anything by *path* or below, and wait for those who have.
@@ -60,14 +59,14 @@ class Paths:
         ends the move as well.
         """
         claim.moved = path
-        while any(
-            other is not claim and _is_any_at_or_below(other.kept, path) for other in self._claims
-        ):
-            await self._changed.wait()
+        await self._wait_until_none(
+            lambda other: other is not claim and _is_any_at_or_below(other.kept, path)
+        )
 
-    def _tell(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
+    async def _wait_until_none(self, is_in_the_way: Callable[[_Claim], bool]) -> None:
+        """Wait for each claim that is in the way, and no other: thousands may be under way."""
+        while (other := next(filter(is_in_the_way, self._claims), None)) is not None:
+            await other.ended.wait()
 
 
 def _is_any_at_or_below(paths: tuple[bytes, ...], moved: bytes) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import trio
 
 from zsofs import __version__
+from zsofs.admission import Admission
 from zsofs.appearance import Appearance
 from zsofs.background import in_background
 from zsofs.cache import ExtentCache
@@ -36,7 +37,7 @@ from zsofs.survey import Surveyor
 from zsofs.titles import load_titles
 from zsofs.turns import handlers_waiting
 from zsofs.view import PlainView
-from zsofs.workers import Workers
+from zsofs.workers import ElasticWorkers, Workers
 
 log = logging.getLogger(__name__)
 
@@ -68,11 +69,13 @@ class Server:
         self._cache = ExtentCache(settings.cache_size)
         self._invalidations = Invalidations()
         self._census = Census(catalog.discs())
-        workers = Workers(settings.threads)
+        admission = Admission()
+        workers = Workers(settings.threads, admission)
         self._reads = Reads(self._cache, Crews(settings.threads), workers)
         selection = Selection(settings.include, settings.exclude)
         surveyor = Surveyor(tree, catalog, selection, identities=settings.layout == "opl")
-        self._follower = Follower(surveyor, workers, show_raw=settings.show_raw)
+        lookers = ElasticWorkers(settings.threads, admission)
+        self._follower = Follower(surveyor, lookers, show_raw=settings.show_raw)
         looks = self._library, self._follower, self._census, self._invalidations.send
         self._opl_view: OplView | None = None
         view: View

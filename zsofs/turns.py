@@ -7,6 +7,7 @@ that did it could take the next. Here a task keeps its turn until it has to wait
 pyfuse3 looks its event loop up in a module variable, which its asyncio mode replaces; so do we.
 """
 
+import logging
 import os
 import select
 import time
@@ -17,6 +18,10 @@ from typing import Any, TypeVar
 
 import pyfuse3
 import trio
+
+from zsofs._fuse_receive import is_in_use
+
+log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
@@ -31,6 +36,13 @@ _BRISK_NS = 100_000
 
 _ALONE_NS = 1_000_000
 """How long requests are taken one after another before the loop looks after its other tasks."""
+
+
+_KNOWN_VERSION = "3.5."
+"""Beginning of the versions whose request loop is known to work this way."""
+
+_MAX_TASKS = 1 << 14
+"""Requests that may wait at a time. Each has a task of pyfuse3's, which takes some 10 KiB."""
 
 
 class Turns:
@@ -125,17 +137,17 @@ class _Requests:
     """Waiting for requests: not at all where there is one, and awake where one comes soon."""
 
     def __init__(self) -> None:
-        self._fd = -1
+        self.fd = -1
         self._poll = select.poll()
         self._last_turn = 0
         self._brisk = False
         self._may_stay_awake = len(os.sched_getaffinity(0)) > 1
 
     async def wait_readable(self, fd: int) -> None:
-        if fd != self._fd:
+        if fd != self.fd:
             self._poll = select.poll()
             self._poll.register(fd, select.POLLIN)
-            self._fd = fd
+            self.fd = fd
         if time.monotonic_ns() - self._last_turn > _ALONE_NS or not _turns.has_next():
             await trio.lowlevel.checkpoint()
             self._last_turn = time.monotonic_ns()
@@ -153,18 +165,49 @@ class _Requests:
         self._brisk = self._last_turn - begin < _BRISK_NS
 
 
-def install() -> None:
-    """Have pyfuse3 take requests this way; before its main loop begins."""
+_requests = _Requests()
+
+
+async def serve() -> None:
+    """Run pyfuse3's main loop, with requests taken this way if it is a pyfuse3 that is known."""
     _turns.reset()
-    loop = types.SimpleNamespace(
-        Lock=lambda: _turns,
-        open_nursery=_open_nursery,
-        ClosedResourceError=trio.ClosedResourceError,
-        lowlevel=types.SimpleNamespace(
-            current_task=trio.lowlevel.current_task,
-            current_trio_token=trio.lowlevel.current_trio_token,
-            notify_closing=trio.lowlevel.notify_closing,
-            wait_readable=_Requests().wait_readable,
-        ),
-    )
-    pyfuse3.trio = loop  # type: ignore[attr-defined]
+    if _is_known():
+        loop = types.SimpleNamespace(
+            Lock=lambda: _turns,
+            open_nursery=_open_nursery,
+            ClosedResourceError=trio.ClosedResourceError,
+            lowlevel=types.SimpleNamespace(
+                current_task=trio.lowlevel.current_task,
+                current_trio_token=trio.lowlevel.current_trio_token,
+                notify_closing=trio.lowlevel.notify_closing,
+                wait_readable=_requests.wait_readable,
+            ),
+        )
+        pyfuse3.trio = loop  # type: ignore[attr-defined]
+    await pyfuse3.main(max_tasks=_MAX_TASKS)
+
+
+def _is_known() -> bool:
+    return _version().startswith(_KNOWN_VERSION) and getattr(pyfuse3, "trio", None) is trio
+
+
+def _version() -> str:
+    return str(getattr(pyfuse3, "__version__", "?"))
+
+
+def begun() -> None:
+    """Take the descriptor out of blocking mode, once the first request has been received.
+
+    A request can be withdrawn between poll(2) and read(2), which would then block the event loop.
+    Where the wrappers of libfuse's calls are not in effect the descriptor stays as it is: pyfuse3
+    ends the mount on EAGAIN.
+    """
+    if is_in_use() and _requests.fd >= 0:
+        os.set_blocking(_requests.fd, False)
+    else:
+        log.warning(
+            "this pyfuse3 (%s) is not one that zsofs knows: its own request loop is used, which"
+            " can stop for a while when a program is killed; install pyfuse3 %s",
+            _version(),
+            _KNOWN_VERSION.rstrip("."),
+        )

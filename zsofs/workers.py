@@ -1,15 +1,23 @@
 """Threads for what may wait for a disk, so that the event loop never does."""
 
 import errno
+import time
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar, cast
 
 import trio
 
+from zsofs.admission import Admission
 from zsofs.mounts import is_fuse
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_HUNG_SECONDS = 1.0
+"""A call that takes longer than that hangs, if no other one has ended meanwhile."""
+
+_MAX_HUNG = 64
+"""Calls that hang which are made up for by further threads, for each source device."""
 
 
 _PAUSE_SECONDS = 1.0
@@ -17,6 +25,10 @@ _PAUSE_SECONDS = 1.0
 QUEUE_SECONDS = 60.0
 """How long a call waits for a free thread where all of them wait for a FUSE file system. Such a one
 may show our own mount (bindfs, mergerfs) and wait for this call itself."""
+
+
+class QueueTimeoutError(OSError):
+    """No thread became free in time."""
 
 
 class _BoundedLimiter:
@@ -29,16 +41,36 @@ class _BoundedLimiter:
         """Wait for a free thread.
 
         Raises:
-            OSError: ETIMEDOUT after QUEUE_SECONDS.
+            QueueTimeoutError: after QUEUE_SECONDS.
         """
         with trio.move_on_after(QUEUE_SECONDS):
             await self._limiter.acquire_on_behalf_of(borrower)
             return
-        raise OSError(errno.ETIMEDOUT, "all threads of this mount wait for that file system")
+        raise QueueTimeoutError(
+            errno.ETIMEDOUT, "all threads of this mount wait for that file system"
+        )
 
     def release_on_behalf_of(self, borrower: object) -> None:
         """Give the thread back."""
         self._limiter.release_on_behalf_of(borrower)
+
+    def statistics(self) -> trio.CapacityLimiterStatistics:
+        """See :class:`trio.CapacityLimiter`."""
+        return self._limiter.statistics()
+
+    @property
+    def available_tokens(self) -> float:
+        """See :class:`trio.CapacityLimiter`."""
+        return self._limiter.available_tokens
+
+    @property
+    def total_tokens(self) -> float:
+        """See :class:`trio.CapacityLimiter`."""
+        return self._limiter.total_tokens
+
+    @total_tokens.setter
+    def total_tokens(self, number: float) -> None:
+        self._limiter.total_tokens = number
 
 
 class NoThreadError(MemoryError):
@@ -46,11 +78,25 @@ class NoThreadError(MemoryError):
 
 
 class Workers:
-    """At most *threads* calls at a time for each source device: a dead disk stops only itself."""
+    """At most *threads* calls at a time for each source device: a dead disk stops only itself.
 
-    def __init__(self, threads: int) -> None:
+    Attributes:
+        admission: how many requests may wait for that.
+    """
+
+    def __init__(self, threads: int, admission: Admission) -> None:
+        self.admission = admission
         self._threads = threads
         self._limiters: dict[int, trio.CapacityLimiter] = {}
+
+    async def run_admitted(self, device: int, function: Callable[..., R], *args: object) -> R:
+        """Call *function* as :meth:`run` does, for a request.
+
+        Raises:
+            DiskBusyError: too many requests wait for *device* already.
+        """
+        with self.admission.waiting(device):
+            return await self.run(device, function, *args)
 
     async def run(self, device: int, function: Callable[..., R], *args: object) -> R:
         """Call *function* in a thread that counts against *device*.
@@ -62,11 +108,6 @@ class Workers:
             NoThreadError: the system gives no thread; *function* was not called.
             Exception: what *function* raises.
         """
-        limiter = self._limiters.get(device)
-        if limiter is None:
-            # trio takes any object with these two methods, but does not say so in its types.
-            kind = _BoundedLimiter if is_fuse(device) else trio.CapacityLimiter
-            limiter = self._limiters[device] = cast(trio.CapacityLimiter, kind(self._threads))
         begun = False
 
         def call() -> R:
@@ -75,7 +116,9 @@ class Workers:
             return function(*args)
 
         try:
-            return await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=limiter)
+            return await trio.to_thread.run_sync(
+                call, abandon_on_cancel=True, limiter=self._limiter(device)
+            )
         except RuntimeError as error:
             if begun:
                 raise
@@ -89,5 +132,61 @@ class Workers:
         while True:
             try:
                 return await self.run(device, function, *args)
-            except NoThreadError:
+            except (NoThreadError, QueueTimeoutError):
                 await trio.sleep(_PAUSE_SECONDS)
+
+    def _limiter(self, device: int) -> trio.CapacityLimiter:
+        limiter = self._limiters.get(device)
+        if limiter is None:
+            # trio takes any object with the methods of one, but does not say so in its types.
+            kind = _BoundedLimiter if is_fuse(device) else trio.CapacityLimiter
+            limiter = self._limiters[device] = cast(trio.CapacityLimiter, kind(self._threads))
+        return limiter
+
+
+class ElasticWorkers(Workers):
+    """Workers for calls that can hang because of another device than the one they count against.
+
+    A look at a directory does, at a mount point or symlink in it that leads to a dead disk. When
+    all calls that count against a device hang, others may begin.
+    """
+
+    def __init__(self, threads: int, admission: Admission) -> None:
+        super().__init__(threads, admission)
+        self._finished: dict[int, int] = {}
+        self._watched: set[int] = set()
+
+    async def run(self, device: int, function: Callable[..., R], *args: object) -> R:
+        """See :class:`Workers`."""
+        limiter = self._limiter(device)
+        if limiter.available_tokens <= 0 and device not in self._watched:
+            self._watched.add(device)
+            trio.lowlevel.spawn_system_task(self._make_room, device, limiter)
+        took = 0.0
+
+        def timed() -> R:
+            nonlocal took
+            begun = time.monotonic()
+            try:
+                return function(*args)
+            finally:
+                took = time.monotonic() - begun
+
+        try:
+            return await super().run(device, timed)
+        finally:
+            self._finished[device] = self._finished.get(device, 0) + 1
+            if took > _HUNG_SECONDS and limiter.total_tokens > self._threads:
+                limiter.total_tokens -= 1
+
+    async def _make_room(self, device: int, limiter: trio.CapacityLimiter) -> None:
+        """Let further calls begin while some wait and none of those under way ends."""
+        finished = -1
+        while True:
+            await trio.sleep(_HUNG_SECONDS)
+            if not limiter.statistics().tasks_waiting:
+                break
+            before, finished = finished, self._finished.get(device, 0)
+            if finished == before and limiter.total_tokens < self._threads + _MAX_HUNG:
+                limiter.total_tokens += self._threads
+        self._watched.discard(device)
