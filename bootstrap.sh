@@ -92,9 +92,17 @@ logged() {
 
 # For when a logged command has failed.
 die_with_log() {
+    if grep -qE "$no_network" "$log"; then
+        die "there is no network, from which the first start fetches what zsofs needs; connect to one," \
+            "then start again (what happened is in $log)"
+    fi
     tail -n 40 "$log" >&2
     die "$*"
 }
+
+# What apt-get and pip say where there is none.
+no_network='Temporary failure (in name resolution|resolving)|Could not resolve|Network is unreachable'
+no_network="$no_network|Failed to establish a new connection|NameResolutionError"
 
 # ---- Installing packages -----------------------------------------------------------------------
 
@@ -162,6 +170,9 @@ install_packages() {
     # shellcheck disable=SC2086 # lists of words
     {
         logged "$@" apt-get $options update || : # the installation says whether that mattered
+        fetched=$("$@" apt-get $options install --assume-no --no-install-recommends $packages \
+            </dev/null 2>/dev/null | sed -n 's/^Need to get \([0-9.,]* [kMG]*B\).*/\1/p')
+        [ -z "$fetched" ] || say "apt-get fetches $fetched"
         logged "$@" apt-get $options install -y --no-install-recommends $packages || {
             # An installation that was cut off, perhaps our own, has to be finished first.
             grep -q 'dpkg --configure -a' "$log" && logged "$@" dpkg --configure -a &&
@@ -224,7 +235,7 @@ can_be_updated() {
 }
 
 pip_install() {
-    logged env PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_USER=0 \
+    logged env PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_USER=0 PIP_RETRIES=2 \
         "$1/bin/python" -I -m pip install "$2" "$3" ||
         die_with_log "$4; what happened is above and in $log"
 }
@@ -259,7 +270,7 @@ build() {
         log=$venv/bootstrap.log
         : >"$log"
         need_to_mount
-        say "building (once, about a minute)"
+        say "building (once, about a minute; pip fetches about 13 MB)"
         if ! [ -x "$venv/bin/python" ]; then
             logged "$(find_python)" -I -m venv "$venv" ||
                 die_with_log "the virtual environment could not be made; what happened is above and in $log"
@@ -437,7 +448,7 @@ install_zsofs() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
     need_to_mount
-    say "building for $lib (about a minute)"
+    say "building for $lib (about a minute; pip fetches about 13 MB)"
     logged "$(find_python)" -I -m venv "$new" ||
         die_with_log "the virtual environment could not be made; what happened is above and in $log"
     # From a copy: the build leaves its own files beside the sources.

@@ -196,9 +196,8 @@ def test_what_others_have_put_there_stays(tmp_path: Path) -> None:
     assert set(os.listdir(place.sbin)) == place.before
 
 
-def test_with_sudo_in_front_of_a_clone_of_a_user(tmp_path: Path) -> None:
-    user, group = "games", 60  # whom every Debian has
-    clone = tmp_path / "clone"
+def clone_to(clone: Path) -> None:
+    """Copy what git has of the project, as it is now."""
     said = subprocess.run(
         ["git", "-C", ROOT, "ls-files", "-z"], capture_output=True, text=True, check=True
     )
@@ -207,6 +206,26 @@ def test_with_sudo_in_front_of_a_clone_of_a_user(tmp_path: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).exists():
             shutil.copy(ROOT / name, target, follow_symlinks=False)
+
+
+def test_without_a_network(tmp_path: Path) -> None:
+    clone_to(tmp_path / "clone")
+    done = subprocess.run(
+        ["unshare", "--net", "./bootstrap.sh", "--version"],
+        cwd=tmp_path / "clone",
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PIP_NO_CACHE_DIR": "1", "PIP_CONFIG_FILE": "/dev/null"},
+    )
+    assert done.returncode == 1
+    assert "zsofs: there is no network" in done.stderr.splitlines()[-1]
+
+
+def test_with_sudo_in_front_of_a_clone_of_a_user(tmp_path: Path) -> None:
+    user, group = "games", 60  # whom every Debian has
+    clone = tmp_path / "clone"
+    clone_to(clone)
     subprocess.run(["chown", "-R", f"{user}:{group}", clone], check=True)
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
