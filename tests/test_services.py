@@ -262,3 +262,18 @@ def test_what_was_kept_of_the_discs_goes(system: System, zso: Path, who: str) ->
         {catalog_name(bytes(source)) for source in list(sources.values())[n:]} for n in range(3)
     ]
     assert system.left() == set()
+
+
+def test_a_user_without_a_session(system: System, zso: Path) -> None:
+    """As after su: nothing is there that systemctl --user could ask."""
+    real = subprocess.run(["which", "systemctl"], capture_output=True, text=True, check=True)
+    (system.folder / "bin" / "systemctl").unlink()
+    (system.folder / "bin" / "systemctl").symlink_to(real.stdout.strip())
+    as_user = "setpriv --reuid=1234 --regid=1234 --clear-groups env -u XDG_RUNTIME_DIR"
+    for action in ("list", "remove games"):
+        done = system.run(
+            f"mkdir -p run/systemd/system; {as_user} {shlex.join(ZSOFS)} service {action} --user"
+        )
+        assert (done.returncode, done.stdout) == (11, ""), done.stderr
+        assert "you have no session here" in done.stderr
+        assert len(done.stderr.splitlines()) == 1

@@ -70,6 +70,12 @@ class Manager:
             raise ServiceError(f"systemctl cannot be run: {error.strerror}") from None
         if done.returncode:
             said = " ".join(done.stderr.split()) or "it does not say why"
+            if self.is_users and "connect" in said and " bus" in said:
+                raise ServiceError(
+                    "you have no session here that services of your own could run in; log in as"
+                    " yourself (su and sudo are no logins), or let them run without one, with:"
+                    " sudo loginctl enable-linger $USER"
+                )
             raise ServiceError(f"`{' '.join(command)}` failed: {said}")
         return done.stdout
 
