@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from zsofs.own_mount import ServedMount
     from zsofs.packing import Packing
     from zsofs.privileges import Account
-    from zsofs.reach import Identity
     from zsofs.settings import MountSettings
 
 
@@ -85,11 +84,8 @@ def _mount(options: argparse.Namespace) -> int:
     mountpoint.check_fuse(options.allow_other)
     log.to_terminal(_level(options), threaded=True)
     with ExitStack() as undo:
-        point, made = mountpoint.prepare_mount_point(
-            path, source, os.geteuid() if who is None else who.user
-        )
-        if made:
-            undo.callback(_remove_folder, point, made)
+        user = os.geteuid() if who is None else who.user
+        point = mountpoint.prepare_mount_point(path, source, user, undo)
         privileges.make_folders(who)
         with privileges.acting_as(who):
             _log_to_file(options, point)
@@ -295,13 +291,6 @@ def _failed(error: ZsofsError) -> int:
 
     log.complain(error)
     return error.exit_code
-
-
-def _remove_folder(path: bytes, made: "Identity") -> None:
-    from zsofs.reach import remove_directory
-
-    with suppress(OSError):
-        remove_directory(path, made)
 
 
 def _say_mounted(options: argparse.Namespace, end: str) -> None:

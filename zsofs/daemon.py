@@ -25,17 +25,22 @@ def start(run: Callable[[Callable[[], None]], int]) -> int:
         OSError: no child can be started.
     """
     read_end, write_end = os.pipe()
+    # The interpreter runs code of its own around fork(2), and drops a KeyboardInterrupt in it.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         child = os.fork()
     except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(read_end)
         os.close(write_end)
         raise
     if child == 0:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(read_end)
         os._exit(_run_child(run, write_end))
     os.close(write_end)
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         said = os.read(read_end, 1)
     except KeyboardInterrupt:
         os.kill(child, signal.SIGTERM)

@@ -4,14 +4,23 @@ import errno
 import os
 import shlex
 import shutil
+import signal
 import threading
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from zsofs import control, fuse_kernel, fusermount
 from zsofs.errors import FuseError, MountPointError, SourceError, UnmountError, reason
 from zsofs.mounts import FILE_SYSTEM_TYPE, Mounted, mounted_at
 from zsofs.programs import run_bounded
-from zsofs.reach import Identity, OthersLinkError, make_directory, reached, roots_path
+from zsofs.reach import (
+    Identity,
+    OthersLinkError,
+    make_directory,
+    reached,
+    remove_directory,
+    roots_path,
+)
 
 _ANSWER_SECONDS = 2.0
 _FUSE_DEVICE = "/dev/fuse"
@@ -81,18 +90,17 @@ def check_source(path: str, *, writable: bool = False, may_lack: bool = False) -
     return os.path.realpath(os.fsencode(path))
 
 
-def prepare_mount_point(
-    path: str, source: bytes | None, user: int
-) -> tuple[bytes, Identity | None]:
+def prepare_mount_point(path: str, source: bytes | None, user: int, undo: ExitStack) -> bytes:
     """Make sure that a mount can go to *path*; a dead zsofs mount there is cleaned up.
 
     Args:
         path: where the mount is to go.
         source: the source folder, if there is one.
         user: who serves the mount.
+        undo: removes the directory at its end if it had to be made.
 
     Returns:
-        Its real path, and which directory it is if it had to be made.
+        Its real path.
 
     Raises:
         MountPointError: what stands in the way.
@@ -104,13 +112,22 @@ def prepare_mount_point(
     _check_free_of_sockets(path, point, user)
     # By descriptors: another user may own a directory above it, and change what has this path.
     try:
-        return point, make_directory(point)
+        _make(point, undo)
     except FileExistsError:
-        pass
+        _check_usable(path, point)
     except OSError as error:
         raise MountPointError(
             f"the mount point {path} does not exist and cannot be made: {error.strerror}"
         ) from None
+    return point
+
+
+def _check_usable(path: str, point: bytes) -> None:
+    """Make sure that what is at a mount point is an empty directory of this user's.
+
+    Raises:
+        MountPointError: it is not.
+    """
     try:
         with reached(Path(os.fsdecode(point)), None) as place:
             names = os.listdir(f"/proc/self/fd/{place}/.")
@@ -130,7 +147,20 @@ def prepare_mount_point(
         raise MountPointError(
             f"the mount point {path} is not yours to write to; give a folder that you own"
         )
-    return point, None
+
+
+def _make(point: bytes, undo: ExitStack) -> None:
+    """Make a directory that *undo* removes, also if Ctrl-C is pressed in between."""
+
+    def remove(made: Identity) -> None:
+        with suppress(OSError):
+            remove_directory(point, made)
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        undo.callback(remove, make_directory(point))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def clear_dead_mount(path: str, point: bytes) -> None:
