@@ -1,5 +1,6 @@
 """A log file in a directory that others may write to: they lead it nowhere, and stop nobody."""
 
+import errno
 import logging
 import os
 import socket
@@ -12,6 +13,7 @@ import pytest
 from tests.mounting import ZSOFS, wait_until
 from tests.test_lifecycle import daemons_of
 from zsofs.log_file import LogFile
+from zsofs.log_thread import ThreadedHandler
 from zsofs.xdg import base_directory
 
 NOBODY = 65534
@@ -158,3 +160,42 @@ def test_root_writes_nothing_below_the_home_of_another_user(
     assert base_directory("XDG_STATE_HOME", ".local/state") == own / ".local/state"
     monkeypatch.setenv("XDG_STATE_HOME", str(own / "state/below"))
     assert base_directory("XDG_STATE_HOME", ".local/state") == own / "state/below"
+
+
+def test_a_log_goes_on_where_it_cannot_be_renamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk, or in a directory that the daemon may not change."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    handler = LogFile(tmp_path / "log")
+    handler.maxBytes = 200
+    monkeypatch.setattr(os, "rename", fail)
+    for number in range(20):
+        message = f"message {number} of twenty"
+        handler.handle(logging.LogRecord("x", logging.WARNING, __file__, 0, message, None, None))
+    handler.close()
+    assert (tmp_path / "log").read_text().splitlines()[-1] == "message 19 of twenty"
+    assert len((tmp_path / "log").read_text().splitlines()) == 20
+
+
+def test_the_log_needs_no_lock_of_logging() -> None:
+    """From Python 3.13 on, logging takes the lock of a handler in any case."""
+    taken: list[str] = []
+
+    class Kept(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            taken.append(record.getMessage())
+
+    handler = ThreadedHandler(Kept())
+    handler.lock = None
+    record = logging.LogRecord("x", logging.WARNING, __file__, 0, "said", None, None)
+    assert handler.handle(record)
+    assert handler.finish()
+    assert taken == ["said"]
+    handler.addFilter(lambda record: False)
+    assert not handler.handle(record)
+    assert handler.finish()
+    assert taken == ["said"]

@@ -20,7 +20,6 @@ class BlockReader:
         data_end: int,
         source_size: int,
         source_mtime_ns: int,
-        source_ctime_ns: int | None = None,
     ) -> None: ...
     def expect_ctime(self, ctime_ns: int | None) -> None: ...
     def read(

@@ -318,7 +318,7 @@ cdef class BlockReader:
 
     def __init__(self, *, int rule, int codec, int shift, uint64_t size, uint64_t block_size,
                  uint64_t index_offset, uint64_t data_start, uint64_t data_end,
-                 uint64_t source_size, int64_t source_mtime_ns, source_ctime_ns=None):
+                 uint64_t source_size, int64_t source_mtime_ns):
         if not 0 < block_size <= 16 << 20 or size > <uint64_t> 64 << 30 or not 0 <= shift <= 16:
             raise ValueError("geometry out of bounds")
         self.image.rule = rule
@@ -333,7 +333,7 @@ cdef class BlockReader:
         self.image.source_size = source_size
         self.image.source_mtime_ns = source_mtime_ns
         self.image.final_byte_missing = False
-        self.expect_ctime(source_ctime_ns)
+        self.expect_ctime(None)
 
     def expect_ctime(self, ctime_ns):
         """Compare the change time with this one in reads that begin from now on; None: not at all."""

@@ -174,9 +174,12 @@ class ControlSocket:
         limiter = trio.CapacityLimiter(1)
         while True:
             await trio.sleep(_LOOK_SECONDS)
-            bound = await trio.to_thread.run_sync(
-                self._bind_again_if_gone, abandon_on_cancel=True, limiter=limiter
-            )
+            try:
+                bound = await trio.to_thread.run_sync(
+                    self._bind_again_if_gone, abandon_on_cancel=True, limiter=limiter
+                )
+            except RuntimeError:  # the system gives no thread now
+                continue
             if bound is not None:
                 if self._bound is not None:
                     self._bound.listener.close()

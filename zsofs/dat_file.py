@@ -33,7 +33,6 @@ _GZIP = b"\x1f\x8b"
 _ZIP = b"PK\3\4"
 _ZIP_END = b"PK\5\6"
 _ZIP64_LOCATOR = b"PK\6\7"
-_ZIP_END_SIZE = 22
 _ZIP_TAIL = 65557
 """Bytes at the end of a ZIP archive within which its directory is described."""
 

@@ -21,18 +21,13 @@ from zsofs.source import OpenFolder
 from zsofs.source_folder import GATHER_SECONDS, Look, SourceFolder
 from zsofs.survey import Before, Found, Surveyor
 from zsofs.watch import Change, MountWatcher, Watcher
-from zsofs.workers import Workers
+from zsofs.workers import CATALOG, MOUNT_TABLE, Workers
 
 log = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 0.25
 """How long requests wait, from when a folder began to be looked at again, before the last listing,
 however old, has to do: a disk that hangs must not make `ls` hang where an answer is at hand."""
-
-_CATALOG = -2
-_MOUNT_TABLE = -3
-"""What threads that have to do with these alone count against, in place of a source device: a cache
-directory on a disk that hangs must not keep the table of mounts waiting."""
 
 _MOST_KEPT = 4096
 """Changes, and watches that ended, that are kept for looks under way."""
@@ -61,7 +56,6 @@ class Follower:
         self._show_raw = show_raw
         self._watcher = Watcher()
         self._mounts = MountWatcher(surveyor.tree.path)
-        self._refused: dict[bytes, str] = {}
         self.not_entered: dict[bytes, str] = {}
         self._folders: set[SourceFolder] = set()
         self._watched: dict[int, set[SourceFolder]] = {}
@@ -92,7 +86,7 @@ class Follower:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                self._note_refused()
+                await self._workers.run_surely(MOUNT_TABLE, self._note_refused)
                 nursery.start_soon(self._follow_changes)
                 nursery.start_soon(self._follow_mounts)
                 nursery.start_soon(self._keep_time)
@@ -147,21 +141,26 @@ class Follower:
         polled = any(folder.elsewhere or folder.watch is None for folder in looked_at)
         return "events and polling" if polled else "events"
 
+    def _look_at_mounts(self) -> bool:
+        """Take what has changed in the table of mounts; whether that matters. For a thread."""
+        have_changed = self._mounts.have_changed()
+        return self._note_refused() or have_changed
+
     def _note_refused(self) -> bool:
         """Log the directories that are shown empty since the last call; whether they changed."""
-        before, self._refused = self._refused, self._surveyor.refused()
-        self.not_entered = self._refused
-        for path, why in self._refused.items():
+        before, now = self.not_entered, self._surveyor.refused()
+        self.not_entered = now
+        for path, why in now.items():
             if before.get(path) != why:
                 log.warning("%s: %s", for_people(path) or ".", why)
-        return before != self._refused
+        return before != now
 
     def forget(self, paths: Sequence[bytes]) -> None:
         """Keep nothing for the next mount of these folders, unless they are merely left out."""
         paths = [path for path in paths if self._surveyor.selection.reaches(path)]
         if paths and self._nursery is not None:
             run, catalog = self._workers.run, self._surveyor.catalog
-            self._nursery.start_soon(in_background, run, _CATALOG, catalog.drop_folders, paths)
+            self._nursery.start_soon(in_background, run, CATALOG, catalog.drop_folders, paths)
 
     async def reload(self) -> None:
         """Look at every known folder again, whatever is believed of it."""
@@ -235,8 +234,7 @@ class Follower:
             with self._nothing_lost():
                 # In a thread: the kernel holds the table while others mount, and asks btrfs for the
                 # name of a subvolume, which it may have to read from its disk.
-                has_changed = await self._workers.run(_MOUNT_TABLE, self._note_refused)
-                if await self._workers.run(_MOUNT_TABLE, self._mounts.have_changed) or has_changed:
+                if await self._workers.run_surely(MOUNT_TABLE, self._look_at_mounts):
                     self._surveyor.forget_mounts()
                     self._outdate_all()
 
@@ -321,7 +319,7 @@ class Follower:
             folder.elsewhere = self._surveyor.changes_elsewhere(opened.fd, opened.status.st_dev)
 
         found = self._surveyor.survey(folder.path, folder.above, before, begin)
-        self.not_entered = self._surveyor.refused()
+        self._note_refused()
         return found, as_shown(found.entries, show_raw=self._show_raw)
 
     def _watch(self, folder: SourceFolder, watch: int | None) -> None:

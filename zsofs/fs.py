@@ -46,7 +46,7 @@ from zsofs.names import MAX_NAME
 from zsofs.node import Folder, Node
 from zsofs.reads import Reads
 from zsofs.source import Place
-from zsofs.workers import Workers
+from zsofs.workers import QUESTIONS, Workers
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +57,6 @@ _PATIENCE_SECONDS = 0.25
 
 _QUESTION_SECONDS = 2.0
 """How long other mounts have to answer."""
-
-_QUESTION_DEVICE = -2
-"""Questions of other mounts count against no disk."""
 
 _NO_ROOM = os.statvfs_result((4096, 4096, 0, 0, 0, 0, 0, 0, 0, MAX_NAME))
 
@@ -204,7 +201,7 @@ class Operations(pyfuse3.Operations):
         """Tell another zsofs mount, by ELOOP, that this one leads to it; see mount_cycles.py."""
         with trio.move_on_after(_QUESTION_SECONDS):
             tree = self._library.tree
-            if await self._workers.run(_QUESTION_DEVICE, tree.leads_to, question):
+            if await self._workers.run(QUESTIONS, tree.leads_to, question):
                 raise FUSEError(errno.ELOOP)
 
     @guarded
@@ -299,8 +296,13 @@ class Operations(pyfuse3.Operations):
             file = await self._open(node)
         else:
             file.handles += 1
-            if not await self._reads.is_as_opened(file.content):
-                await self._let_go(file)
+            is_as_opened = False
+            try:
+                is_as_opened = await self._reads.is_as_opened(file.content)
+            finally:
+                if not is_as_opened:
+                    await self._let_go(file)
+            if not is_as_opened:
                 self._view.doubt(node)
                 raise StaleNodeError(f"{node.name}: written to since it was opened")
         handle = next(self._numbers)
@@ -416,7 +418,7 @@ class Operations(pyfuse3.Operations):
                 self._room = await self._workers.run_admitted(
                     self._library.root.entry.status.st_dev, self._library.tree.statvfs
                 )
-            except (OSError, DiskBusyError) as error:
+            except (OSError, DiskBusyError, MemoryError) as error:
                 log.info("how much room there is in the source cannot be told: %s", reason(error))
                 self._room = self._room or _NO_ROOM
         assert self._room is not None

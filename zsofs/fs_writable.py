@@ -128,7 +128,7 @@ class WritableOperations(LiveOperations):
                     now = await self._run(node, self._seen_at, path)
                     if self._path_of(node) != path:  # another folder may have had that path
                         return
-        except (OSError, DiskBusyError, SourceAwayError, StaleNodeError):
+        except (OSError, DiskBusyError, SourceAwayError, StaleNodeError, MemoryError):
             if node.removed:
                 raise StaleNodeError(f"{node.name}: deleted") from None
             return

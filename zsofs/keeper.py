@@ -22,7 +22,14 @@ from typing import NoReturn
 
 from zsofs import fuse_kernel, log, privileges
 from zsofs.daemon import end_undisturbed, leave_terminal
-from zsofs.errors import FuseError, NoProcessError, StartKilledError, ZsofsError, reason
+from zsofs.errors import (
+    FuseError,
+    NoProcessError,
+    StartKilledError,
+    SystemFailureError,
+    ZsofsError,
+    reason,
+)
 from zsofs.mountpoint import is_dead
 from zsofs.mounts import Mounted
 from zsofs.own_mount import mount_as_root
@@ -59,6 +66,11 @@ class Held:
         self._mounted = mounted
         self._keeper = keeper
         keeper.settimeout(_ANSWER_SECONDS)
+
+    @property
+    def device(self) -> str:
+        """Device number of the mount, as in ``0:52``."""
+        return self._mounted.device
 
     def ready(self) -> None:
         """Tell the keeper that the mount is served, and in use from now on."""
@@ -150,9 +162,14 @@ def _serve(who: Account, load: Callable[[], Callable[[Held], int]], held: Held) 
     except ZsofsError as error:
         log.complain(error)
         code = error.exit_code
+    except OSError as error:
+        failure = SystemFailureError(error)
+        log.complain(failure)
+        code = failure.exit_code
     except Exception as error:  # noqa: BLE001 - nothing above us could report it
         log.complain_of_bug(error)
     finally:
+        log.finish()
         os._exit(code)
 
 

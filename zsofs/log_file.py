@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -47,10 +47,14 @@ class LogFile(RotatingFileHandler):
         return os.fdopen(fd, "a", encoding=self.encoding, errors=self.errors)
 
     def doRollover(self) -> None:
-        """Rename the file to that of the older one, and begin a new one."""
+        """Rename the file to that of the older one, and begin a new one.
+
+        Where it cannot be renamed the file goes on, and grows: a log that ends tells nobody why.
+        """
         if self.stream is not None:
             self.stream.close()
-        with _placed(self.baseFilename) as (directory, name):
+            self.stream = None
+        with suppress(OSError), _placed(self.baseFilename) as (directory, name):
             os.rename(name, name + _OLDER, src_dir_fd=directory, dst_dir_fd=directory)
         self.stream = self._open()
 

@@ -35,9 +35,15 @@ class ThreadedHandler(logging.Handler):
         self._starting = threading.Lock()
         self._reset()
 
-    def createLock(self) -> None:
-        """Have no lock around :meth:`emit`: whoever logs must not wait for another's wait."""
-        self.lock = None
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Take *record*, without the lock of :class:`logging.Handler` around :meth:`emit`.
+
+        A thread that logs must not wait while another one waits for the log.
+        """
+        found: bool | logging.LogRecord = self.filter(record)  # the latter from Python 3.12 on
+        if found:
+            self.emit(found if isinstance(found, logging.LogRecord) else record)
+        return bool(found)
 
     def _reset(self) -> None:
         self._process = 0

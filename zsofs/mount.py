@@ -120,7 +120,7 @@ async def _serve(life: _Life, control: ControlSocket, signals: AsyncIterator[int
             nursery.start_soon(in_background, _raise_limits, life)
             nursery.start_soon(in_background, control.serve)
             nursery.start_soon(in_background, life.supervision.serve)
-            await server.serve()
+            await server.serve(life.mount.device)
             log.info("unmounted")
             nursery.cancel_scope.cancel()
     except BaseException:

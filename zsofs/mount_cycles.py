@@ -62,16 +62,17 @@ class MountCycles:
         Returns:
             Reasons by path in the source; the empty path stands for the whole source.
         """
+        table = self._table.current()
         with self._lock:
-            self._take_table(source)
+            self._take_table(table, source)
             if not self._led_back:
                 return self._refused
             now = time.monotonic()
             self._led_back = {path: end for path, end in self._led_back.items() if end > now}
             return {**self._refused, **dict.fromkeys(self._led_back, _BY_ANSWER)}
 
-    def _take_table(self, source: bytes) -> None:
-        table, device = self._table.current(), self._device
+    def _take_table(self, table: Sequence[Mounted], source: bytes) -> None:
+        device = self._device
         known = self._known
         if known is not None and known[0] is table and known[1:] == (source, device):
             return

@@ -14,9 +14,6 @@ FILE_SYSTEM_TYPE = "fuse.zsofs"
 
 _TABLE = Path("/proc/self/mountinfo")
 
-FILE_SYSTEM_TYPE = "fuse.zsofs"
-"""The type of our own mounts."""
-
 _ELSEWHERE = frozenset(
     """9p afs beegfs ceph cifs coda fuse gfs2 glusterfs lustre ncpfs nfs nfs4 ocfs2 orangefs smb3
     smbfs vboxsf virtiofs vmhgfs""".split()  # noqa: SIM905 - a list of twenty strings reads worse
@@ -45,12 +42,17 @@ class Mounted:
     source: bytes = b""
 
     @property
+    def is_fuse(self) -> bool:
+        """Whether a program serves its files, which are on no disk that the kernel knows."""
+        return self.kind == "fuse" or self.kind.startswith("fuse.")
+
+    @property
     def changes_elsewhere(self) -> bool:
         """Whether others than this machine's kernel may change its files.
 
         A file system of FUSE may show anything; one on a disk of this machine (fuseblk) does not.
         """
-        return self.kind in _ELSEWHERE or self.kind.startswith("fuse.")
+        return self.kind in _ELSEWHERE or self.is_fuse
 
     @property
     def has_change_times(self) -> bool:
@@ -93,11 +95,18 @@ class MountTable:
         self._changes: select.poll | None = None
 
     def current(self) -> tuple[Mounted, ...]:
-        """Return all mounts; the same object as long as none was made or taken down."""
-        with self._lock:
+        """Return all mounts; the same object as long as none was made or taken down.
+
+        While one thread reads the table, which can wait for a disk, others get the table before.
+        """
+        if not self._lock.acquire(blocking=not self._mounts):
+            return self._mounts
+        try:
             if self._has_changed():
                 self._mounts = tuple(mount_table())
             return self._mounts
+        finally:
+            self._lock.release()
 
     def _has_changed(self) -> bool:
         if self._changes is not None:
@@ -113,7 +122,7 @@ def is_fuse(device: int) -> bool:
     """Return whether a device, as of st_dev, is a file system of FUSE that is on no disk."""
     number = f"{os.major(device)}:{os.minor(device)}" if device >= 0 else ""
     mounts = [mounted for mounted in mount_table() if mounted.device == number]
-    return any(mounted.kind.startswith("fuse.") for mounted in mounts)
+    return any(mounted.is_fuse for mounted in mounts)
 
 
 def mounted_at(path: bytes) -> Mounted | None:

@@ -19,14 +19,11 @@ from zsofs.opl_given import GivenNames, NameStore
 from zsofs.opl_layout import DISC_FOLDERS, Layout, arrange
 from zsofs.source import Place
 from zsofs.source_folder import FRESH_SECONDS, GATHER_SECONDS, SourceFolder
-from zsofs.workers import Workers
+from zsofs.workers import COMPUTING, OPL_NAMES, Workers
 
 log = logging.getLogger(__name__)
 
 _ARRANGED = frozenset((b"", *DISC_FOLDERS))
-
-_NO_DEVICE = -1
-"""What is arranged counts against no disk."""
 
 _FIRST_SECONDS = 20.0
 """How long the first listing waits for a look at all discs; after that it shows those seen so far,
@@ -238,14 +235,18 @@ class OplView:
             }
             self._done_meanwhile = []
             collection = {path: one.entries for path, one in found.items()}
-            layout = await self._workers.run(
-                _NO_DEVICE,
-                arrange,
-                collection,
-                root.entry.status,
-                self._titles,
-                self._given.known,
-            )
+            try:
+                layout = await self._workers.run(
+                    COMPUTING,
+                    arrange,
+                    collection,
+                    root.entry.status,
+                    self._titles,
+                    self._given.known,
+                )
+            except BaseException:
+                self._outdated.set()  # so that the next one sees what has changed
+                raise
             self._keep_names(layout)
             self._tell(layout)
             self._note_changes(layout)
@@ -261,7 +262,7 @@ class OplView:
         new, gone = self._given.take(layout.names)
         if (new or gone) and self._nursery is not None:
             run, keep = self._workers.run, self._store.keep_opl_names
-            self._nursery.start_soon(in_background, run, _NO_DEVICE, keep, new, gone)
+            self._nursery.start_soon(in_background, run, OPL_NAMES, keep, new, gone)
 
     def _note_changes(self, layout: Layout) -> None:
         """Date DVD and CD: OPL lists them again when their dates have changed.

@@ -20,9 +20,14 @@ class ServedMount(Protocol):
 
     Attributes:
         fd: of /dev/fuse.
+        device: device number of the mount, as in ``0:52``.
     """
 
     fd: int
+
+    @property
+    def device(self) -> str:
+        """See above."""
 
     def ready(self) -> None:
         """Tell whoever made the mount that it is served, and in use from now on."""
@@ -63,6 +68,11 @@ class OwnMount:
             os.close(self.fd)
             raise FuseError(f"the mount at {os.fsdecode(point)} failed: it was moved or taken down")
         self._mounted = mounted
+
+    @property
+    def device(self) -> str:
+        """Device number of the mount, as in ``0:52``."""
+        return self._mounted.device
 
     def ready(self) -> None:
         """Nobody waits for that."""

@@ -222,7 +222,7 @@ class Reads:
         check, right = content.check, True
         if check is None or check.gone:
             return check is None
-        with trio.move_on_after(_PATIENCE_SECONDS), suppress(OSError):
+        with trio.move_on_after(_PATIENCE_SECONDS), suppress(OSError, MemoryError):
             try:
                 touched = await self._workers.run(content.device, check.look)
                 right = await self._is_right(content, touched)

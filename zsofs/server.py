@@ -26,7 +26,6 @@ from zsofs.fs import Operations, Parts, Reader, View
 from zsofs.fs_writable import WritableOperations
 from zsofs.invalidation import Invalidations
 from zsofs.library import Library
-from zsofs.mounts import FILE_SYSTEM_TYPE, Mounted, mount_table
 from zsofs.names import for_people
 from zsofs.opl_view import OplView
 from zsofs.reads import Reads
@@ -101,11 +100,9 @@ class Server:
         self.around_reload: Callable[[], AbstractContextManager[None]] = nullcontext
         self._nursery: trio.Nursery | None = None
 
-    async def serve(self) -> None:
-        """Answer the kernel's requests until the mount ends."""
-        own = self._own_mount()
-        if own is not None:
-            self._library.tree.cycles.serve_as(own.device)
+    async def serve(self, device: str) -> None:
+        """Answer the kernel's requests until the mount ends, whose device number is *device*."""
+        self._library.tree.cycles.serve_as(device)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             await nursery.start(self._follower.serve)
@@ -119,14 +116,6 @@ class Server:
             await self.operations.serve()
             nursery.cancel_scope.cancel()
         self._library.contents.watcher.close()
-
-    def _own_mount(self) -> Mounted | None:
-        """The mount that is served, also if something else was mounted over it since."""
-        found = None
-        for mounted in mount_table():
-            if (mounted.kind, mounted.path) == (FILE_SYSTEM_TYPE, self._settings.mount_point):
-                found = mounted
-        return found
 
     async def _look_for_source(self) -> None:
         with suppress(OSError, ZsofsError):  # the log has it

@@ -57,18 +57,21 @@ class Shortage:
         files: files and directories with data in the missing part, of which only the first few may
             be there; None if they were not looked for.
         is_umd: whether it is the image of a UMD, which may have been trimmed.
+        unsure: whether further files may have data in the missing part, as not all directories
+            could be read.
     """
 
     declared: int
     present: int
     files: tuple[str, ...] | None = None
     is_umd: bool = False
+    unsure: bool = False
 
     @property
     def is_cut(self) -> bool:
         """Whether data is missing, or more sectors than filler has."""
         is_long = self.declared - self.present > FILLER_SECTORS and not self.is_umd
-        return bool(self.files) or is_long
+        return bool(self.files) or is_long or self.unsure
 
     @property
     def sentence(self) -> str:
@@ -119,11 +122,12 @@ def find_shortage(
         declared = max(declared, *_udf_ends(image), 0)
     if declared <= present or (primary and _is_later_session(image, primary)):
         return None
-    files = None
-    if names:
-        end = declared * image.stored_sector
-        files = files_at(read, size, size, end, raw_cd=raw_cd, most=_NAMED + 1).files
-    return Shortage(declared, present, files, primary[8:40].rstrip() == _UMD)
+    is_umd = primary[8:40].rstrip() == _UMD
+    if not names:
+        return Shortage(declared, present, None, is_umd)
+    end = declared * image.stored_sector
+    found = files_at(read, size, size, end, raw_cd=raw_cd, most=_NAMED + 1)
+    return Shortage(declared, present, found.files, is_umd, bool(found.incomplete))
 
 
 def declared_size(head: bytes, *, raw_cd: bool) -> int | None:

@@ -135,8 +135,11 @@ class SourceTree:
         point = self.cycles.unasked(path)
         if point is None:
             return True
-        with self.step(point) as fd:
+        fd = self._reached(point)
+        try:
             return self.cycles.may_enter(point, fd)
+        finally:
+            os.close(fd)
 
     def leads_to(self, question: bytes) -> bool:
         """Return the answer to a question of another mount; see :mod:`zsofs.mount_cycles`."""
@@ -266,23 +269,35 @@ class SourceTree:
             OSError: there is no such thing, or it cannot be reached; ELOOP if it leads back to the
                 mount of this source.
         """
+        if self.cycles.unasked(path) is not None and not self.may_enter(path):
+            raise OSError(errno.ELOOP, "a mount on the way leads back to this mount")
+        fd = self._reached(path, to_change=to_change)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _reached(self, path: bytes, *, to_change: bool = False) -> int:
+        """A descriptor as of :meth:`step`, without asking other mounts whether they lead back."""
+        parts = path.split(b"/") if path else []
+        if not {b"", b".", b".."}.isdisjoint(parts):
+            raise StaleNodeError(f"{for_people(path)}: not a path inside the source")
         fd = self._open_root()
         try:
             self._refuse_cycle(path)
             here = b""
             if to_change:
                 self._refuse_other_disk(here, fd)
-            for part in path.split(b"/") if path else ():
-                if part in (b"", b".", b".."):
-                    raise StaleNodeError(f"{for_people(path)}: not a path inside the source")
+            for part in parts:
                 above, fd = fd, os.open(part, _STEP, dir_fd=fd)
                 os.close(above)
                 here = joined(here, part)
                 if to_change:
                     self._refuse_other_disk(here, fd)
-            yield fd
-        finally:
+        except BaseException:
             os.close(fd)
+            raise
+        return fd
 
 
 def _open_step(step: int, path: bytes, flags: int = 0) -> OpenSource:

@@ -6,19 +6,16 @@ _SIMILARITY = 0.6
 """Share of letters that two words must have in common, as difflib counts it."""
 
 
-def did_you_mean(
-    word: str, known: Iterable[str], others: Mapping[str, str] | None = None, *, prefix: str = ""
-) -> str:
+def did_you_mean(word: str, known: Iterable[str], others: Mapping[str, str] | None = None) -> str:
     """Return a remark such as `` (did you mean --measure?)``, or nothing.
 
     Args:
         word: what was given.
         known: what could have been meant.
         others: words of other programs, each with the known one that does the same.
-        prefix: put before the suggested word, as in ``-o``.
     """
     found = _nearest(word, list(known), others or {})
-    return f" (did you mean {prefix}{found}?)" if found else ""
+    return f" (did you mean {found}?)" if found else ""
 
 
 def _nearest(word: str, known: list[str], others: Mapping[str, str]) -> str | None:

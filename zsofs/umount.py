@@ -51,7 +51,7 @@ def take_down_all(targets: Sequence[str], *, lazy: bool) -> list[ZsofsError]:
             _TakeDown(target, lazy, until).run()
         except ZsofsError as error:
             failed[target] = error
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # the latter where the system gives no thread
             failed[target] = UnmountError(f"{target} could not be unmounted: {reason(error)}")
 
     targets = list(dict.fromkeys(targets))

@@ -17,10 +17,14 @@ _HUNG_SECONDS = 1.0
 """A call that takes longer than that hangs, if no other one has ended meanwhile."""
 
 _MAX_HUNG = 64
-"""Calls that hang which are made up for by further threads, for each source device."""
-
+"""Further threads that may be added for calls that hang, for each source device."""
 
 _PAUSE_SECONDS = 1.0
+"""How long a call that must not be left out waits before it asks for a thread again."""
+
+COMPUTING, CATALOG, MOUNT_TABLE, QUESTIONS, OPL_NAMES = -1, -2, -3, -4, -5
+"""What calls count against that wait for no disk of the source, each for something else: a cache
+directory on a disk that hangs must not keep the table of mounts waiting."""
 
 QUEUE_SECONDS = 60.0
 """How long a call waits for a free thread where all of them wait for a FUSE file system. Such a one
@@ -88,6 +92,7 @@ class Workers:
         self.admission = admission
         self._threads = threads
         self._limiters: dict[int, trio.CapacityLimiter] = {}
+        self._looks = trio.CapacityLimiter(threads)
 
     async def run_admitted(self, device: int, function: Callable[..., R], *args: object) -> R:
         """Call *function* as :meth:`run` does, for a request.
@@ -108,6 +113,7 @@ class Workers:
             NoThreadError: the system gives no thread; *function* was not called.
             Exception: what *function* raises.
         """
+        limiter = await self._limiter(device)
         begun = False
 
         def call() -> R:
@@ -116,9 +122,7 @@ class Workers:
             return function(*args)
 
         try:
-            return await trio.to_thread.run_sync(
-                call, abandon_on_cancel=True, limiter=self._limiter(device)
-            )
+            return await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=limiter)
         except RuntimeError as error:
             if begun:
                 raise
@@ -135,13 +139,24 @@ class Workers:
             except (NoThreadError, QueueTimeoutError):
                 await trio.sleep(_PAUSE_SECONDS)
 
-    def _limiter(self, device: int) -> trio.CapacityLimiter:
+    async def _limiter(self, device: int) -> trio.CapacityLimiter:
         limiter = self._limiters.get(device)
         if limiter is None:
+            on_fuse = device >= 0 and await self._is_fuse(device)
             # trio takes any object with the methods of one, but does not say so in its types.
-            kind = _BoundedLimiter if is_fuse(device) else trio.CapacityLimiter
-            limiter = self._limiters[device] = cast(trio.CapacityLimiter, kind(self._threads))
+            kind = _BoundedLimiter if on_fuse else trio.CapacityLimiter
+            made = cast(trio.CapacityLimiter, kind(self._threads))
+            limiter = self._limiters.setdefault(device, made)
         return limiter
+
+    async def _is_fuse(self, device: int) -> bool:
+        """In a thread, for the table of mounts can be held while a disk is waited for."""
+        try:
+            return await trio.to_thread.run_sync(
+                is_fuse, device, abandon_on_cancel=True, limiter=self._looks
+            )
+        except RuntimeError as error:
+            raise NoThreadError(f"no thread to work with: {error}") from None
 
 
 class ElasticWorkers(Workers):
@@ -158,7 +173,7 @@ class ElasticWorkers(Workers):
 
     async def run(self, device: int, function: Callable[..., R], *args: object) -> R:
         """See :class:`Workers`."""
-        limiter = self._limiter(device)
+        limiter = await self._limiter(device)
         if limiter.available_tokens <= 0 and device not in self._watched:
             self._watched.add(device)
             trio.lowlevel.spawn_system_task(self._make_room, device, limiter)
