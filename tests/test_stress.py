@@ -251,7 +251,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with every disc as the mount is to show it."""
     folder = tmp_path_factory.mktemp("originals")
     for number, disc in enumerate((*DISCS, PLAIN)):
-        image = writers.content(disc.size, KINDS, SEED + number, disc.block_size)
+        image = writers.disc(disc.size, KINDS, SEED + number, disc.block_size)
         (folder / disc.name).with_suffix(".iso").write_bytes(image)
     return folder
 
