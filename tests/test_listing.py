@@ -201,9 +201,9 @@ def test_what_an_opl_mount_shows_and_from_which_file(games: Path, mount: MountMa
     assert said.splitlines()[-5:] == [
         "",
         "not shown as discs:",
-        "  PSP/Patapon.dax: not in the OPL layout: a PSP disc",
-        "  raw/Game.bin: not in the OPL layout: of plain images OPL reads only .iso files",
-        "  raw/Track.zso: not in the OPL layout: raw CD sectors, which OPL cannot read",
+        "  PSP/Patapon.dax: not in the OPL layout: it is a PSP disc",
+        "  raw/Game.bin: not in the OPL layout: it has raw CD sectors",
+        "  raw/Track.zso: not in the OPL layout: it has raw CD sectors",
     ]
     assert said.splitlines()[-6].startswith("5 discs, ")
     found = objects(made_at.path)

@@ -95,6 +95,8 @@ def test_a_new_mount(source: Path, mount: MountMaker) -> None:
         "copying": 0,
         "refused": [],
         "refused_total": 0,
+        "left_out": [],
+        "left_out_total": 0,
         "readers": [],
         "cache": {"bytes": 0, "limit": 8 << 20, "hits": 0, "lookups": 0},
         "requests": 0,

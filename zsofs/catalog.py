@@ -23,12 +23,12 @@ from zsofs.store import MEMORY, WAIT_SECONDS, Design, cache_folder, open_store
 log = logging.getLogger(__name__)
 
 _APPLICATION = 0x7A736F66
-_VERSION = 3
+_VERSION = 4
 """Raised whenever a row comes to mean something else, or a file would be judged differently."""
 
 _COLUMNS = """\
     size, mtime_ns, ctime_ns, container, codec, image_size, block_size, raw_cd, remarks, reason,
-    system, game_id, title, label, media, image_remarks"""
+    system, game_id, title, label, media, image_remarks, content"""
 
 _SCHEMA = (
     "CREATE TABLE source (path BLOB NOT NULL)",
@@ -63,12 +63,15 @@ class Finding:
         reason: why it is not shown as a disc, if it looks like one.
         identity: which disc it is, if somebody wanted to know.
         remarks: oddities of the image itself, packed or plain, beside those of its container.
+        content: what the image is, as in ``an HTML page``; empty for an ISO 9660 or UDF image of
+            2048-byte sectors, and where that is not known.
     """
 
     disc: Disc | None
     reason: str = ""
     identity: Identity | None = None
     remarks: tuple[str, ...] = ()
+    content: str = ""
 
 
 class Catalog:
@@ -112,7 +115,7 @@ class Catalog:
         findings = [
             found for found in findings if all(abs(part) < _MAX_INTEGER for part in found[1])
         ]
-        query = f"INSERT OR REPLACE INTO file (folder, name, {_COLUMNS}) VALUES ({_marks(18)})"
+        query = f"INSERT OR REPLACE INTO file (folder, name, {_COLUMNS}) VALUES ({_marks(19)})"
         self._write(
             ("DELETE FROM file WHERE folder = ? AND name = ?", [(path, name) for name in gone]),
             (query, [(path, name, *key, *_row(finding)) for name, key, finding in findings]),
@@ -251,12 +254,14 @@ def _row(finding: Finding) -> tuple[object, ...]:
             )
         ),
         _storable("\n".join(finding.remarks)),
+        finding.content,
     )
 
 
 def _finding(row: list[object]) -> Finding | None:
     """What a row says; None if it makes no sense."""
-    size, mtime_ns, ctime_ns, *disc, reason, system, game_id, title, label, media, remarks = row
+    size, mtime_ns, ctime_ns, *disc, reason, system, game_id, title, label, media = row[:-2]
+    remarks, content = row[-2:]
     if not (isinstance(size, int) and isinstance(mtime_ns, int) and isinstance(ctime_ns, int)):
         return None
     try:
@@ -266,7 +271,11 @@ def _finding(row: list[object]) -> Finding | None:
             else Identity(System(system), _text(game_id), _text(title), _text(label), Media(media))
         )
         return Finding(
-            None if disc[0] is None else _disc(disc), _text(reason), identity, _lines(remarks)
+            None if disc[0] is None else _disc(disc),
+            _text(reason),
+            identity,
+            _lines(remarks),
+            _text(content),
         )
     except (TypeError, ValueError):
         return None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from zsofs.iso9660 import DESCRIPTORS, SECTOR
+from zsofs.names import APPLE_DOUBLE
 from zsofs.probe import CD_SYNC
 
 Read = Callable[[int, int], bytes]
@@ -56,12 +57,16 @@ _DISC_SIGNATURES = (
     (166 * SECTOR, b"\x01CD001", "an ISO 9660 image (behind a pregap)"),
 )
 
+RAW_CD = "a raw CD image"
+_COMMON_IMAGES = ("an ISO 9660 image", "a UDF image")
+
 _EXTRACT = "; extract the disc image from it first"
 _NAMED = "; pack the image file that it describes"
 _AGAIN = "; if it should be a disc, download it again"
 
 _SIGNATURES = (
     # (offset, signature, name, advice); the first that matches counts.
+    (0, b"\0\5\x16\7", APPLE_DOUBLE, ""),
     (0, b"Sony PS2 Memory Card Format ", "a PS2 memory card", ""),
     (0, b"123-456-STD", "a PS1 memory card", ""),
     (0, b"\0PMV", "a PS1 memory card", ""),
@@ -183,6 +188,11 @@ class Classification:
             return UNRECOGNIZED
         return f"its content is {self.name}, not a disc image"
 
+    @property
+    def peculiarity(self) -> str:
+        """The name, unless it is an image of 2048-byte sectors as discs of all consoles may be."""
+        return "" if self.name in _COMMON_IMAGES else self.name
+
 
 def classify(read: Read, size: int) -> Classification:
     """Determine what content is, in a few short reads. The content may be hostile.
@@ -211,7 +221,7 @@ def classify(read: Read, size: int) -> Classification:
 def _disc_name(read: Read, size: int, head: bytes) -> str:
     """Return what kind of disc image the content is; empty if it is none."""
     if head.startswith(CD_SYNC):
-        return "a raw CD image"
+        return RAW_CD
     begin = DESCRIPTORS * SECTOR
     area = read(begin, min(begin, size - begin)) if size > begin else b""
     for at in range(0, len(area) - 14, SECTOR):

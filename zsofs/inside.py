@@ -6,11 +6,18 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from zsofs.catalog import Finding
-from zsofs.classify import ContentKind, classify
+from zsofs.classify import Classification, ContentKind, classify
 from zsofs.disc import Identity, identify
 from zsofs.errors import BlockError, FormatError, StaleNodeError
 from zsofs.iso9660 import Image
-from zsofs.names import NOT_PACKED, is_kept_for_discs, is_packed_name, is_plain_image
+from zsofs.names import (
+    APPLE_DOUBLE,
+    NOT_PACKED,
+    is_apple_double,
+    is_kept_for_discs,
+    is_packed_name,
+    is_plain_image,
+)
 from zsofs.probe import (
     CD_SYNC,
     FIRST_BYTES,
@@ -50,6 +57,8 @@ def look_inside(
         StillWrittenError: that is so.
         OSError: the file could not be read.
     """
+    if is_apple_double(name, source.read_at(0, 4) if name.startswith(b"._") else b""):
+        return Finding(None, content=APPLE_DOUBLE)
     # Before the look: who closes it during that was seen here, and the look is not believed.
     written = has_writer(source.fd) if tells_writers else None
     reason = ""
@@ -71,15 +80,33 @@ def look_inside(
         return Finding(None, reason)
     if disc is None:
         head = source.read_at(0, FIRST_BYTES)
+    return _finding(source, name, disc, reason, head, identities=identities)
+
+
+def _finding(
+    source: OpenSource,
+    name: bytes,
+    disc: Disc | None,
+    reason: str,
+    head: bytes,
+    *,
+    identities: bool,
+) -> Finding:
+    """What is to be told of a disc or plain image, whose first bytes are *head*."""
     is_doubtful = not reason and _is_doubtful(source, disc, head)
     image = _image(source, disc, head) if identities or is_doubtful else None
     if image is None:
         return Finding(disc, reason)
     identity = _identity(image) if identities else None
-    remarks: tuple[str, ...] = ()
-    if not reason:
-        remarks = _remarks(image, has_to_be_disc=disc is not None or is_kept_for_discs(name))
-    return Finding(disc, reason, identity, remarks)
+    if reason:
+        return Finding(disc, reason, identity)
+    shortage = _shortage(image)
+    content = _content(image)
+    remarks = (shortage,) if shortage else ()
+    if not shortage and content is not None and content.kind is ContentKind.OTHER:
+        has_to_be_disc = disc is not None or is_kept_for_discs(name)
+        remarks = (content.remark,) if has_to_be_disc else ()
+    return Finding(disc, "", identity, remarks, content.peculiarity if content else "")
 
 
 def _may_be_plain_disc(source: OpenSource, name: bytes) -> bool:
@@ -137,16 +164,21 @@ def _identity(image: Image) -> Identity | None:
         return None
 
 
-def _remarks(image: Image, *, has_to_be_disc: bool) -> tuple[str, ...]:
-    """What can be said of an image in a few reads: that it is cut, or no disc image at all."""
+def _content(image: Image) -> Classification | None:
+    """What an image is; None if blocks that tell it cannot be read."""
+    try:
+        return classify(image.read, image.size)
+    except BlockError:
+        return None
+
+
+def _shortage(image: Image) -> str:
+    """A sentence on an image that is cut; empty if it is whole, or that cannot be told."""
     try:
         shortage = find_shortage(image.read, image.size, raw_cd=image.raw_cd)
-        if shortage is not None:
-            return (shortage.sentence,)
-        content = classify(image.read, image.size) if has_to_be_disc else None
     except BlockError:
-        return ()
-    return (content.remark,) if content is not None and content.kind is ContentKind.OTHER else ()
+        return ""
+    return shortage.sentence if shortage is not None else ""
 
 
 def _plain_bytes(source: OpenSource, disc: Disc) -> Callable[[int, int], bytes]:

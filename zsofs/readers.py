@@ -6,6 +6,7 @@ from pathlib import PurePath
 from zsofs.disc import System
 from zsofs.facts import Blocks, Facts
 from zsofs.formats.geometry import CD_SECTOR, Codec
+from zsofs.opl import why_not_played
 
 
 def readers(facts: Facts) -> dict[str, str]:
@@ -15,9 +16,10 @@ def readers(facts: Facts) -> dict[str, str]:
 
 def _opl(facts: Facts) -> str:
     """Open PS2 Loader: blocks of 2048 bytes whatever the header says, and no bound on a block."""
-    wrong = _wrong_console(facts, System.PS2)
-    if wrong or facts.raw_cd:
-        return wrong or "it has raw CD sectors"
+    system = facts.identity.system if facts.identity else System.OTHER
+    wrong = why_not_played(system, _peculiarity(facts), raw_cd=facts.raw_cd)
+    if wrong:
+        return wrong
     reason = _opl_on_blocks(facts.blocks) if facts.blocks is not None else ""
     return reason or _wrong_ending(facts, ".iso", ".zso")
 
@@ -120,6 +122,10 @@ def _other_block_size(blocks: Blocks, least: int, most: int) -> str:
         written = f"{size >> 10} KiB" if size % 1024 == 0 else f"{size} bytes"
         return f"blocks are {written}"
     return ""
+
+
+def _peculiarity(facts: Facts) -> str:
+    return facts.content.peculiarity if facts.content is not None else ""
 
 
 def _wrong_console(facts: Facts, *right: System) -> str:
