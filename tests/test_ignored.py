@@ -134,3 +134,61 @@ def test_packed_discs_that_opl_cannot_play_are_not_counted(
     assert tree(mounted.path) == ["CD/", "CD/SLUS_209.63.Game.iso", "DVD/"]
     found = state(mounted)
     assert (found["discs"], found["left_out_total"]) == (1, 1)
+
+
+def with_dots(folder: Path, content: bytes, ending: str) -> list[str]:
+    """Write discs whose names begin with a dot, or that lie in such a folder."""
+    names = [f".hack Part 1{ending}", f".hack/Part 2{ending}", f"Other{ending}"]
+    for name in names:
+        put(folder / name, content)
+    return names
+
+
+def test_names_that_begin_with_a_dot(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    plain = with_dots(source, PS2_IMAGE, ".iso")
+    rows = json.loads(zsofs("list", "--json", source).stdout)
+    assert sorted(row["path"] for row in rows) == plain
+    said = [json.loads(line) for line in zsofs("verify", "--json", source).stdout.splitlines()]
+    assert sorted(os.path.relpath(row["path"], source) for row in said) == plain
+    zsofs("pack", "--recursive", source, "-o", tmp_path / "packed")
+    packed = tmp_path / "packed"
+    assert sorted(tree(packed)) == sorted(
+        [".hack/", *(name.replace(".iso", ".zso") for name in plain)]
+    )
+    zsofs("unpack", "--recursive", packed, "-o", tmp_path / "again")
+    for name in plain:
+        assert (tmp_path / "again" / name).read_bytes() == PS2_IMAGE
+
+
+@pytest.mark.parametrize(
+    "command", [("verify",), ("pack", "--recursive"), ("unpack", "--recursive")]
+)
+def test_what_is_left_out_is_counted(tmp_path: Path, command: tuple[str, ...]) -> None:
+    source = with_trash(tmp_path / "source")
+    put(source / "Other.zso", writers.maxcso_zso(PS2_IMAGE))
+    before = sorted(tree(source))
+    done = zsofs(*command, source, *(() if command == ("verify",) else ("-o", tmp_path / "out")))
+    counted = COUNTED
+    if command[0] == "unpack":
+        counted = f"left out: {len(TRASHES)} files in trash or system directories, 1 AppleDouble"
+    assert counted in done.stderr
+    assert sorted(tree(source)) == before
+    assert "Packed" not in done.stdout + done.stderr
+    assert "._" not in done.stdout + done.stderr
+
+
+def test_symlinks_that_are_not_packed_are_counted(tmp_path: Path) -> None:
+    put(tmp_path / "in" / "Game.iso", PS2_IMAGE)
+    (tmp_path / "in" / "Link.iso").symlink_to("Game.iso")
+    done = zsofs("pack", tmp_path / "in")
+    assert "zsofs: left out: 1 symlink\n" in done.stderr
+    assert sorted(os.listdir(tmp_path / "in")) == ["Game.iso", "Game.zso", "Link.iso"]
+
+
+def test_a_trash_directory_that_is_named(tmp_path: Path) -> None:
+    trash = tmp_path / ".Trash-1000"
+    put(trash / "Game.iso", PS2_IMAGE)
+    assert "Game.iso: whole" in zsofs("verify", trash).stdout
+    zsofs("pack", trash)
+    assert (trash / "Game.zso").exists()

@@ -271,7 +271,7 @@ def library(tmp_path: Path) -> Path:
     put(folder / "Card.bin", b"a memory card" * 1000)
     put(folder / "notes", b"text")
     put(folder / "cover.jpg", b"jpg")
-    put(folder / ".hidden.zso", b"hidden")
+    put(folder / "._hidden.zso", b"\0\5\x16\7hidden")
     put(folder / "a" / "games.bin", b"")
     return folder
 
@@ -284,7 +284,9 @@ def test_a_folder(library: Path, dat: Path) -> None:
     lines = done.stdout.splitlines()
     assert lines[0] == f"{library}/a/Okami.zso: verified, “{GAMES['ps2']}” of {DAT_NAME}"
     assert lines[-1] == "5 files: 3 unknown, 2 verified"
-    assert done.stderr == "zsofs: 3 of 5 files are not in the DAT\n"
+    assert done.stderr == (
+        "zsofs: left out: 1 AppleDouble file\nzsofs: 3 of 5 files are not in the DAT\n"
+    )
     assert zsofs("verify", "-q", "--dat", dat, library, code=10).stdout == ""
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
@@ -13,6 +13,7 @@ from zsofs.classify import ContentKind, classify
 from zsofs.deletion import restore
 from zsofs.digests import Digests
 from zsofs.errors import InputError, UsageError, ZsofsError, reason
+from zsofs.ignored import Ignored
 from zsofs.input_files import InputFiles, delete_input, is_same_image, meant_as_output
 from zsofs.names import (
     NOT_PACKED,
@@ -82,11 +83,13 @@ class _Inputs:
 
     Attributes:
         jobs: one for each file.
+        ignored: which files in directories are left out.
         unread: the folders that cannot be read, with the reason.
         left_out: how many folders are not looked into.
         restored: messages about the files that an interrupted run was deleting.
     """
 
+    ignored: Ignored
     jobs: list[Job] = field(default_factory=list)
     unread: list[tuple[str, str]] = field(default_factory=list)
     left_out: int = 0
@@ -124,7 +127,7 @@ def run(wish: Wish, reporter: Reporter) -> int:
         inputs.restored += restore(folder or os.curdir)
     with _orderly_end(), reporter:
         batch = _Batch(wish, reporter, InputFiles(job.path for job in inputs.jobs), hint)
-        reporter.left_out = inputs.left_out
+        reporter.left_out, reporter.ignored = inputs.left_out, inputs.ignored.sentence
         for message in inputs.restored:
             reporter.note(message)
         for path, error in inputs.unread:
@@ -344,12 +347,13 @@ def _is_whole_copy(image: Original, target: str, *, packed: bool) -> bool:
 
 
 def _inputs(wish: Wish) -> _Inputs:
+    ignored = Ignored(has_disc_ending if wish.packing else is_packed_name)
     several = len(wish.inputs) > 1 or any(os.path.isdir(path) for path in wish.inputs)
     output = wish.output
     if output == STANDARD_OUTPUT:
         if several or wish.packing:
             raise UsageError("-o - takes one file, and is for `zsofs unpack` only")
-        return _Inputs([Job(wish.inputs[0], STANDARD_OUTPUT, exact=True)])
+        return _Inputs(ignored, [Job(wish.inputs[0], STANDARD_OUTPUT, exact=True)])
     into_folder = output is not None and (several or os.path.isdir(output) or output.endswith("/"))
     if into_folder and os.path.lexists(output or "") and not os.path.isdir(output or ""):
         raise UsageError(f"-o {output} is no folder; several files need one")
@@ -359,7 +363,7 @@ def _inputs(wish: Wish) -> _Inputs:
             f"-o {output} may be a file or a folder that is not there yet; say {output}/ for a"
             " folder, or give the name of a file its ending"
         )
-    inputs = _Inputs()
+    inputs = _Inputs(ignored)
     jobs = inputs.jobs
     for path in wish.inputs:
         if os.path.isdir(path):
@@ -382,27 +386,22 @@ def _base(path: str) -> str:
 
 
 def _files_in(folder: str, wish: Wish, inputs: _Inputs) -> Iterator[str]:
-    """The files of a folder that may be asked for; hidden ones and links are not."""
-    wanted: Callable[[bytes], bool] = has_disc_ending if wish.packing else is_packed_name
+    """The files of a folder that may be asked for."""
 
     def cannot(error: OSError) -> None:
         inputs.unread.append((str(error.filename), f"the folder cannot be read: {reason(error)}"))
 
     for path, folders, names in os.walk(folder, onerror=cannot):
-        below = {name: os.path.join(path, name) for name in sorted(folders) if name[0] != "."}
         # What earlier runs have put into a folder of its own is no input.
-        folders[:] = [
-            name
-            for name, whole in below.items()
-            if not (os.path.islink(whole) or _is_same(whole, wish.output or ""))
-        ]
+        output = wish.output or ""
+        folders[:] = [name for name in folders if not _is_same(os.path.join(path, name), output)]
+        inputs.ignored.prune(path, folders)
         if not wish.recursive:
             inputs.left_out += len(folders)
             folders.clear()
         for name in sorted({*names, *(() if wish.measure else inputs.restore(path, names))}):
-            whole = os.path.join(path, name)
-            if name[0] != "." and wanted(os.fsencode(name)) and not os.path.islink(whole):
-                yield whole
+            if inputs.ignored.takes(path, name, links=False):
+                yield os.path.join(path, name)
 
 
 def _size_of(path: str) -> int:

@@ -22,6 +22,7 @@ from zsofs.errors import (
     ZsofsError,
     reason,
 )
+from zsofs.ignored import Ignored
 from zsofs.names import NOT_PACKED, is_packed_name, is_plain_image, may_be_disc
 from zsofs.original import Original, original
 from zsofs.shortage import find_shortage
@@ -58,10 +59,12 @@ class Batch:
     reporter: VerifyReporter
     checked: Checked
     unread: list[tuple[str, str]] = field(default_factory=list)
+    ignored: Ignored = field(default_factory=lambda: Ignored(may_be_disc))
 
     def run(self) -> None:
         """Check each file, whatever becomes of the others."""
         files = list(self._files())
+        self.reporter.ignored = self.ignored.sentence
         self.reporter.begin([(path, _size_of(path)) for path, _ in files])
         for path, why in self.unread:
             self.reporter.tell(Result(path, Verdict("unreadable", why)))
@@ -84,9 +87,9 @@ class Batch:
                 yield path, False
                 continue
             for folder, folders, names in os.walk(path, onerror=cannot):
-                folders[:] = sorted(name for name in folders if name[0] != ".")
+                self.ignored.prune(folder, folders)
                 for name in sorted(names):
-                    if name[0] != "." and may_be_disc(os.fsencode(name)):
+                    if self.ignored.takes(folder, name, links=True):
                         yield os.path.join(folder, name), True
 
     def _result(self, path: str, found: bool) -> Result | None:
