@@ -20,7 +20,6 @@ from tests.test_encoder import Silent
 from zsofs.errors import ZsofsError
 from zsofs.facts import Facts, gather
 from zsofs.makers import maker_of
-from zsofs.names import NOT_PACKED
 from zsofs.original import original
 from zsofs.pack import Care, pack
 from zsofs.packing import PURPOSES
@@ -280,7 +279,11 @@ def test_raw_cds_and_misnamed_files(tmp_path: Path) -> None:
     assert cd["why_not"]["PCSX2"] == "blocks are 2352 bytes"
     assert "called like a plain image, but is a ZSO" in "".join(misnamed["remarks"])
     (other,) = objects(put(tmp_path, "Page.zso", b"<html>No such file</html>"))
-    assert NOT_PACKED in other["remarks"]
+    assert other["remarks"][0] == (
+        "its name is that of a packed disc, but it is an HTML page; if it should be a disc,"
+        " download it again"
+    )
+    assert len([remark for remark in other["remarks"] if "HTML" in remark]) == 1
     assert misnamed["read_by"]["OPL"]
     assert "does not end in .cso or .zso" in misnamed["why_not"]["PCSX2"]
 

@@ -244,7 +244,7 @@ def test_what_an_input_that_was_packed_had_before(tmp_path: Path) -> None:
 def test_a_plain_image_cannot_be_unpacked(tmp_path: Path) -> None:
     (tmp_path / "Game.zso").write_bytes(IMAGE)
     done = zsofs("unpack", tmp_path / "Game.zso", code=8)
-    assert "it is not packed in any way that zsofs reads" in done.stderr
+    assert "it is a plain image, not packed: its name should end in .iso" in done.stderr
     assert names(tmp_path) == ["Game.zso"]
 
 

@@ -316,7 +316,7 @@ def test_bad_ones_do_not_stop_the_others(library: Path) -> None:
     assert found["0-cut.zso"]["state"] == "bad"
     assert found["0-cut.zso"]["reason"].startswith("the file is cut: its index ends at 680184")
     assert found["1-empty.zso"]["reason"] == (
-        "its name is that of a packed disc, its beginning is not"
+        "its name is that of a packed disc, but it is an empty file"
     )
     assert found["2-foreign.cso"]["state"] == "unreadable"
     assert "GameCube" in found["2-foreign.cso"]["reason"]

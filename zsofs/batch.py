@@ -20,6 +20,7 @@ from zsofs.names import (
     has_disc_ending,
     is_kept_for_discs,
     is_packed_name,
+    misnamed,
     name_before_deletion,
 )
 from zsofs.original import Original, original
@@ -240,11 +241,13 @@ class _Batch:
         """
         wish = self.wish
         if wish.packing is None and image.disc is None:
+            if _is_misnamed(image):
+                raise InputError(misnamed(image.ending))
             raise InputError("it is not packed in any way that zsofs reads")
         has_name = target != STANDARD_OUTPUT and (job.found or not wish.measure)
         if wish.packing:
             if has_name and image.disc is not None and _is_same(job.path, target):
-                _check_in_place(wish, target)
+                _check_in_place(wish, target, image)
             self._check_content(job, image)
         if has_name:
             self._check_name(job, image, target)
@@ -253,15 +256,16 @@ class _Batch:
         """See that an input is a disc image, by its bytes; raises as above."""
         content = classify(image.read, image.size)
         name = os.fsencode(job.path)
-        if content.kind is not ContentKind.OTHER and image.disc is None and is_packed_name(name):
+        is_unknown = content.kind is ContentKind.UNKNOWN
+        if is_unknown and image.disc is None and is_packed_name(name):
             # As the plain image of another container its damage would look like a whole disc.
             raise InputError(NOT_PACKED)
-        is_taken = content.kind is ContentKind.UNKNOWN and self.wish.unrecognized
+        is_taken = is_unknown and self.wish.unrecognized
         if content.kind is ContentKind.DISC or is_taken:
             return
         if job.found and not is_kept_for_discs(name):  # a memory card, perhaps
             raise _Skipped(content.refusal)
-        advice = "; if it is one, use --any" if content.kind is ContentKind.UNKNOWN else ""
+        advice = "; if it is one, use --any" if is_unknown else ""
         raise InputError(content.refusal + advice)
 
     def _check_name(self, job: Job, image: Original, target: str) -> None:
@@ -278,7 +282,7 @@ class _Batch:
         if not os.path.lexists(target):
             return
         if _is_same(job.path, target):
-            _check_in_place(wish, target)
+            _check_in_place(wish, target, image)
             _check_complete(image)
         elif not wish.care.replace:
             if _is_whole_copy(image, target, packed=wish.packing is not None):
@@ -297,11 +301,13 @@ class _Batch:
             )
 
 
-def _check_in_place(wish: Wish, target: str) -> None:
+def _check_in_place(wish: Wish, target: str, image: Original) -> None:
     """See whether an input may be replaced by its own copy."""
     if not wish.care.replace:
         if wish.packing is None:
             raise InputError(f"{target} is its own name; give another one with -o")
+        if _is_misnamed(image):
+            raise InputError(f"{misnamed(image.ending)}; rename it, give -o, or use --force")
         raise _Skipped("it is packed already; --force packs it anew")
     if not wish.care.verify:
         raise InputError("its copy would replace it unchecked; leave --no-verify away")
@@ -317,13 +323,24 @@ def _check_complete(image: Original) -> None:
         raise InputError(f"its copy would replace it, but {content.remark}; give -o")
 
 
+def _is_misnamed(image: Original) -> bool:
+    """Whether it is a plain disc image under the name of a packed one."""
+    if image.disc is not None or not is_packed_name(os.fsencode(image.path)):
+        return False
+    return classify(image.read, image.size).kind is ContentKind.DISC
+
+
 def _shortage(image: Original) -> Shortage | None:
     return find_shortage(image.read, image.size, raw_cd=image.raw_cd, names=True)
 
 
 def _notes(image: Original, shortage: Shortage | None) -> list[str]:
     """What a person should hear of the content of an input."""
-    notes = [classify(image.read, image.size).remark, shortage.sentence if shortage else ""]
+    notes = [
+        misnamed(image.ending) if _is_misnamed(image) else "",
+        classify(image.read, image.size).remark,
+        shortage.sentence if shortage else "",
+    ]
     return [note for note in notes if note]
 
 

@@ -28,7 +28,7 @@ _VERSION = 4
 
 _COLUMNS = """\
     size, mtime_ns, ctime_ns, container, codec, image_size, block_size, raw_cd, remarks, reason,
-    system, game_id, title, label, media, image_remarks, content"""
+    system, game_id, title, label, media, image_remarks, content, right_ending"""
 
 _SCHEMA = (
     "CREATE TABLE source (path BLOB NOT NULL)",
@@ -65,6 +65,8 @@ class Finding:
         remarks: oddities of the image itself, packed or plain, beside those of its container.
         content: what the image is, as in ``an HTML page``; empty for an ISO 9660 or UDF image of
             2048-byte sectors, and where that is not known.
+        right_ending: the one that a plain image should have, as in ``.iso``, where its name has
+            that of a packed one; else empty.
     """
 
     disc: Disc | None
@@ -72,6 +74,7 @@ class Finding:
     identity: Identity | None = None
     remarks: tuple[str, ...] = ()
     content: str = ""
+    right_ending: str = ""
 
 
 class Catalog:
@@ -115,7 +118,7 @@ class Catalog:
         findings = [
             found for found in findings if all(abs(part) < _MAX_INTEGER for part in found[1])
         ]
-        query = f"INSERT OR REPLACE INTO file (folder, name, {_COLUMNS}) VALUES ({_marks(19)})"
+        query = f"INSERT OR REPLACE INTO file (folder, name, {_COLUMNS}) VALUES ({_marks(20)})"
         self._write(
             ("DELETE FROM file WHERE folder = ? AND name = ?", [(path, name) for name in gone]),
             (query, [(path, name, *key, *_row(finding)) for name, key, finding in findings]),
@@ -255,13 +258,14 @@ def _row(finding: Finding) -> tuple[object, ...]:
         ),
         _storable("\n".join(finding.remarks)),
         finding.content,
+        finding.right_ending,
     )
 
 
 def _finding(row: list[object]) -> Finding | None:
     """What a row says; None if it makes no sense."""
-    size, mtime_ns, ctime_ns, *disc, reason, system, game_id, title, label, media = row[:-2]
-    remarks, content = row[-2:]
+    size, mtime_ns, ctime_ns, *disc, reason, system, game_id, title, label, media = row[:-3]
+    remarks, content, right_ending = row[-3:]
     if not (isinstance(size, int) and isinstance(mtime_ns, int) and isinstance(ctime_ns, int)):
         return None
     try:
@@ -276,6 +280,7 @@ def _finding(row: list[object]) -> Finding | None:
             identity,
             _lines(remarks),
             _text(content),
+            _text(right_ending),
         )
     except (TypeError, ValueError):
         return None

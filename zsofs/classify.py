@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from zsofs.iso9660 import DESCRIPTORS, SECTOR
-from zsofs.names import APPLE_DOUBLE
+from zsofs.names import APPLE_DOUBLE, NOT_PACKED
 from zsofs.probe import CD_SYNC
 
 Read = Callable[[int, int], bytes]
@@ -187,6 +187,20 @@ class Classification:
         if self.kind is ContentKind.UNKNOWN:
             return UNRECOGNIZED
         return f"its content is {self.name}, not a disc image"
+
+    @property
+    def not_packed(self) -> str:
+        """Why a file under the name of a packed disc is none; empty if it is a plain image."""
+        if self.kind is ContentKind.DISC:
+            return ""
+        if self.kind is ContentKind.UNKNOWN:
+            return NOT_PACKED
+        return f"its name is that of a packed disc, but it is {self.name}{self.advice}"
+
+    @property
+    def ending(self) -> str:
+        """The ending that the name of a disc image should have."""
+        return ".bin" if self.name == RAW_CD else ".iso"
 
     @property
     def peculiarity(self) -> str:

@@ -12,7 +12,7 @@ from zsofs.errors import BlockError, UnreadableError
 from zsofs.formats.dax import FRAME_SIZE
 from zsofs.formats.geometry import Codec, Rule
 from zsofs.formats.indexed import Header, parse_header
-from zsofs.names import NOT_PACKED, is_packed_name
+from zsofs.names import NOT_PACKED, is_packed_name, misnamed
 from zsofs.original import Original
 from zsofs.shortage import find_shortage
 
@@ -183,7 +183,7 @@ def _remarks(
     yield from image.remarks
     name, size = os.fsencode(image.path).lower(), image.size
     if image.disc is None and is_packed_name(name):
-        yield NOT_PACKED
+        yield _misnamed(image, content)
     if image.disc is not None and name.endswith((b".iso", b".bin", b".img")):
         yield f"it is called like a plain image, but is a {image.disc.container}"
     if image.raw_cd:
@@ -201,11 +201,19 @@ def _remarks(
         yield from _remarks_on_blocks(blocks)
 
 
+def _misnamed(image: Original, content: Classification | None) -> str:
+    """A note on what is no container, and has the name of one."""
+    if content is None:
+        return NOT_PACKED
+    return content.not_packed or misnamed(image.ending)
+
+
 def _remarks_on_content(image: Original, content: Classification | None) -> Iterator[str]:
     """A note on an image that is cut, or is no disc image at all."""
     with suppress(BlockError, UnreadableError):  # which `zsofs verify` reports
         shortage = find_shortage(image.read, image.size, raw_cd=image.raw_cd, names=True)
-        if content is not None and content.remark:
+        named_packed = image.disc is None and is_packed_name(os.fsencode(image.path))
+        if content is not None and content.remark and not named_packed:  # which says it already
             yield content.remark
         if shortage is not None:
             yield shortage.sentence

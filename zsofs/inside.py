@@ -17,6 +17,7 @@ from zsofs.names import (
     is_kept_for_discs,
     is_packed_name,
     is_plain_image,
+    misnamed,
 )
 from zsofs.probe import (
     CD_SYNC,
@@ -76,37 +77,46 @@ def look_inside(
         if disc is not None or reason or (identities and _may_be_plain_disc(source, name)):
             raise StillWrittenError
         return Finding(None)
-    if disc is None and not is_plain_image(name):
+    right_ending = ""
+    if reason == NOT_PACKED:
+        reason, right_ending = _under_packed_name(source)
+    if disc is None and not (right_ending or is_plain_image(name)):
         return Finding(None, reason)
     if disc is None:
         head = source.read_at(0, FIRST_BYTES)
-    return _finding(source, name, disc, reason, head, identities=identities)
+    remarks = (misnamed(right_ending),) if right_ending else ()
+    finding = Finding(disc, reason, remarks=remarks, right_ending=right_ending)
+    _complete(finding, source, name, head, identities=identities)
+    return finding
 
 
-def _finding(
-    source: OpenSource,
-    name: bytes,
-    disc: Disc | None,
-    reason: str,
-    head: bytes,
-    *,
-    identities: bool,
-) -> Finding:
-    """What is to be told of a disc or plain image, whose first bytes are *head*."""
-    is_doubtful = not reason and _is_doubtful(source, disc, head)
+def _under_packed_name(source: OpenSource) -> tuple[str, str]:
+    """Why what has the name of a container is none, or the right ending of a plain image."""
+    content = classify(source.read_at, source.size)
+    return content.not_packed, "" if content.not_packed else content.ending
+
+
+def _complete(
+    finding: Finding, source: OpenSource, name: bytes, head: bytes, *, identities: bool
+) -> None:
+    """Add what is to be told of the image in a file, whose first bytes are *head*."""
+    disc = finding.disc
+    is_doubtful = not finding.reason and _is_doubtful(source, disc, head)
     image = _image(source, disc, head) if identities or is_doubtful else None
     if image is None:
-        return Finding(disc, reason)
-    identity = _identity(image) if identities else None
-    if reason:
-        return Finding(disc, reason, identity)
+        return
+    if identities:
+        finding.identity = _identity(image)
+    if finding.reason:
+        return
     shortage = _shortage(image)
     content = _content(image)
-    remarks = (shortage,) if shortage else ()
-    if not shortage and content is not None and content.kind is ContentKind.OTHER:
-        has_to_be_disc = disc is not None or is_kept_for_discs(name)
-        remarks = (content.remark,) if has_to_be_disc else ()
-    return Finding(disc, "", identity, remarks, content.peculiarity if content else "")
+    has_to_be_disc = disc is not None or is_kept_for_discs(name)
+    if shortage:
+        finding.remarks += (shortage,)
+    elif content is not None and content.kind is ContentKind.OTHER and has_to_be_disc:
+        finding.remarks += (content.remark,)
+    finding.content = content.peculiarity if content is not None else ""
 
 
 def _may_be_plain_disc(source: OpenSource, name: bytes) -> bool:

@@ -130,6 +130,15 @@ def has_disc_ending(name: bytes) -> bool:
     return splitext(name)[1].lower() in _PACKED | _PLAIN
 
 
+def misnamed(ending: str) -> str:
+    """Return the remark on a plain image under the name of a packed one; *ending* is the right one.
+
+    Args:
+        ending: ``.iso`` or ``.bin``.
+    """
+    return f"it is a plain image, not packed: its name should end in {ending}"
+
+
 def shown_names(
     others: Collection[bytes], discs: Mapping[bytes, bytes]
 ) -> dict[bytes, bytes | None]:

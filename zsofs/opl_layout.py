@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from os.path import splitext
 
 from zsofs.disc import Media, System
 from zsofs.entry import Entry, Kind
@@ -113,7 +114,7 @@ def is_disc(entry: Entry) -> bool:
         return True
     if entry.kind is not Kind.FILE or entry.reason or entry.copying_since is not None:
         return False
-    if entry.name.lower().endswith(_PLAIN_ENDING):
+    if entry.right_ending or entry.name.lower().endswith(_PLAIN_ENDING):
         return True
     return entry.identity is not None and entry.identity.system is not System.OTHER
 
@@ -138,7 +139,8 @@ def _reason_to_leave_out(entry: Entry) -> str:
     system = entry.identity.system if entry.identity is not None else System.OTHER
     raw_cd = entry.disc is not None and entry.disc.raw_cd
     reason = why_not_played(system, entry.content, raw_cd=raw_cd)
-    if not reason and entry.disc is None and not entry.name.lower().endswith(_PLAIN_ENDING):
+    ending = entry.right_ending.encode() or splitext(entry.name)[1].lower()
+    if not reason and entry.disc is None and ending != _PLAIN_ENDING:
         return "of plain images OPL reads only .iso files"
     return reason
 

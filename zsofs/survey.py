@@ -294,7 +294,7 @@ class _Survey:
         if key != entry.key or finding is None:
             return None
         wanted = self.surveyor.identities and (
-            finding.disc is not None or is_plain_image(entry.name)
+            finding.disc is not None or finding.right_ending or is_plain_image(entry.name)
         )
         return None if wanted and finding.identity is None else finding
 
@@ -401,6 +401,7 @@ def _told(entry: Entry, finding: Finding) -> Entry:
         identity=finding.identity,
         remarks=finding.remarks,
         content=finding.content,
+        right_ending=finding.right_ending,
         ignored=_ignored(entry.name, finding),
     )
 

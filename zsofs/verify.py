@@ -23,7 +23,7 @@ from zsofs.errors import (
     reason,
 )
 from zsofs.ignored import Ignored
-from zsofs.names import NOT_PACKED, is_packed_name, is_plain_image, may_be_disc
+from zsofs.names import is_packed_name, is_plain_image, may_be_disc, misnamed
 from zsofs.original import Original, original
 from zsofs.shortage import find_shortage
 from zsofs.tables import counted
@@ -96,8 +96,8 @@ class Batch:
         """What comes of a file; None for one in a folder that is no disc."""
         try:
             with original(path) as image:
-                if image.disc is None and is_packed_name(os.fsencode(path)):
-                    raise DamagedError(NOT_PACKED)
+                if _is_misnamed(image):
+                    _check_plain(image)
                 if found and image.disc is None and not self._is_disc(image):
                     return None
                 return self._checked(image)
@@ -112,6 +112,8 @@ class Batch:
     def _is_disc(self, image: Original) -> bool:
         """Whether a plain file in a folder is a disc image."""
         name = os.fsencode(image.path)
+        if _is_misnamed(image):
+            return True
         if not is_plain_image(name):
             return False
         if image.raw_cd or image.path.lower().endswith(_ALWAYS_A_DISC):
@@ -225,12 +227,26 @@ def _about(image: Original) -> tuple[str, tuple[str, ...]]:
     """What is missing of an image, if it is cut, and other oddities of its content."""
     content = classify(image.read, image.size)
     shortage = find_shortage(image.read, image.size, raw_cd=image.raw_cd, names=True)
-    remarks = () if content.kind is ContentKind.DISC else (content.remark,)
+    remarks: tuple[str, ...] = (misnamed(image.ending),) if _is_misnamed(image) else ()
+    if content.kind is not ContentKind.DISC:
+        remarks += (content.remark,)
     if shortage is None:
         return "", remarks
     if shortage.is_cut:
         return shortage.sentence, remarks
     return "", (*remarks, shortage.sentence)
+
+
+def _is_misnamed(image: Original) -> bool:
+    """Whether a file that is no container has the name of one."""
+    return image.disc is None and is_packed_name(os.fsencode(image.path))
+
+
+def _check_plain(image: Original) -> None:
+    """See that a file under the name of a packed disc is at least a plain image."""
+    reason = classify(image.read, image.size).not_packed
+    if reason:
+        raise DamagedError(reason)
 
 
 def _whole(image: Original, outcome: Outcome) -> Whole:
