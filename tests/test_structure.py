@@ -346,7 +346,7 @@ ALLOWED: dict[str, set[str]] = {
         "tables",
     },
     "makers": {"errors", "facts", "formats", "original"},
-    "readers": {"disc", "facts", "formats", "opl"},
+    "readers": {"classify", "disc", "facts", "formats", "layout", "opl"},
     "facts": {"_index", "classify", "disc", "errors", "formats", "names", "original", "shortage"},
     "unpack": {"_files", "digests", "errors", "full_write", "original", "output", "pack", "stream"},
     "pack": {

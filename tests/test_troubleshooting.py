@@ -28,6 +28,7 @@ REPORTS = {
     "bars.Bars.check": "shown on a bar",
     "bars._show_share": "shown on a bar",
     "classify.RAW_CD": "names of kinds of files",
+    "classify._CD_2336": "names of kinds of files",
     "classify._COMMON_IMAGES": "names of kinds of files",
     "classify._DESCRIPTOR_IDS": "names of kinds of files",
     "classify._DISC_SIGNATURES": "names of kinds of files",

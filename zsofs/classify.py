@@ -35,6 +35,14 @@ _HIGH_SIERRA = b"CDROM"
 _XDVDFS = b"MICROSOFT*XBOX*MEDIA"
 _UDF_ANCHOR = 256
 
+RAW_CD = "a raw CD image"
+_CD_2336 = "an ISO 9660 image (2336-byte sectors)"
+_PREGAP = "an ISO 9660 image (behind a pregap)"
+OTHER_SECTORS = (RAW_CD, _CD_2336, _PREGAP)
+"""Images of CDs that programs read if they know how their sectors lie."""
+
+_COMMON_IMAGES = ("an ISO 9660 image", "a UDF image")
+
 _DISC_SIGNATURES = (
     # (offset, signature, name); offsets in bytes.
     (0x1C, b"\xc2\x33\x9f\x3d", "a GameCube image"),
@@ -53,12 +61,9 @@ _DISC_SIGNATURES = (
     (0xFDA0000, _XDVDFS, "an Xbox 360 image"),
     (0x18310000, _XDVDFS, "an Xbox image"),
     # ISO 9660 in sectors of 2336 bytes, and behind a pregap of 150 sectors.
-    (16 * 2336 + 8, b"\x01CD001", "an ISO 9660 image (2336-byte sectors)"),
-    (166 * SECTOR, b"\x01CD001", "an ISO 9660 image (behind a pregap)"),
+    (16 * 2336 + 8, b"\x01CD001", _CD_2336),
+    (166 * SECTOR, b"\x01CD001", _PREGAP),
 )
-
-RAW_CD = "a raw CD image"
-_COMMON_IMAGES = ("an ISO 9660 image", "a UDF image")
 
 _EXTRACT = "; extract the disc image from it first"
 _NAMED = "; pack the image file that it describes"
