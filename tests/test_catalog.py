@@ -527,7 +527,7 @@ def test_folders_that_never_were_are_not_counted_for_long(discs: Path, tmp_path:
             catalog_of(discs),
             "INSERT INTO file SELECT ?, name, size, mtime_ns, ctime_ns, container, codec,"
             " image_size, block_size, raw_cd, remarks, reason, system, game_id, title, label,"
-            " media, image_remarks, row_check FROM file WHERE folder = ?",
+            " media, image_remarks, content, right_ending, row_check FROM file WHERE folder = ?",
             folder,
             b"folder",
         )

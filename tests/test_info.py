@@ -15,18 +15,20 @@ from hypothesis import strategies as st
 from tests import writers
 from tests.mounting import DATA
 from tests.packed import zsofs
-from tests.test_disc import PSP_FILES, made, raw
+from tests.test_classify import OTHERS
+from tests.test_disc import PS2_IMAGE, PSP_FILES, made, raw
 from tests.test_encoder import Silent
+from tests.test_shortage import padded
 from zsofs.errors import ZsofsError
 from zsofs.facts import Facts, gather
 from zsofs.makers import maker_of
-from zsofs.names import NOT_PACKED
 from zsofs.original import original
 from zsofs.pack import Care, pack
 from zsofs.packing import PURPOSES
 from zsofs.readers import readers
 
 MANIFEST = json.loads((DATA / "manifest.json").read_text())
+PROGRAMS = ("OPL", "PCSX2", "PPSSPP", "maxcso", "ziso.py")
 FIXTURES = sorted(name for name in MANIFEST if name != "_")
 
 # Container, codec, version, block size, shift, blocks, and those stored plain.
@@ -115,8 +117,8 @@ def test_who_reads_the_fixtures(said: dict[str, dict[str, Any]]) -> None:
         name: [program for program, reads in found["read_by"].items() if reads]
         for name, found in said.items()
     }
-    assert read_by["ziso-py.zso"] == ["OPL", "PCSX2", "maxcso"]
-    assert read_by["maxcso-2048.zso"] == ["OPL", "PCSX2", "maxcso"]
+    assert read_by["ziso-py.zso"] == ["OPL", "PCSX2", "maxcso", "ziso.py"]
+    assert read_by["maxcso-2048.zso"] == ["OPL", "PCSX2", "maxcso", "ziso.py"]
     assert read_by["maxcso-16384.zso"] == ["PCSX2", "maxcso"]
     assert read_by["ziso-ark-version2.zso"] == ["OPL", "maxcso"]
     assert read_by["maxcso-2048.cso"] == ["PCSX2", "maxcso"]
@@ -154,6 +156,7 @@ def test_the_text(said: dict[str, dict[str, Any]]) -> None:
         "             PCSX2: yes\n"
         "             PPSSPP: no, it is a PS2 disc\n"
         "             maxcso: yes\n"
+        "             ziso.py: no, it leaves out the last 10240 bytes, which fill no block\n"
         "\n"
         f"{DATA / 'psp.iso'}\n"
         "  container  none, a plain image\n"
@@ -164,6 +167,7 @@ def test_the_text(said: dict[str, dict[str, Any]]) -> None:
         "             PCSX2: no, it is a PSP disc\n"
         "             PPSSPP: yes\n"
         "             maxcso: yes\n"
+        "             ziso.py: yes\n"
     )
 
 
@@ -256,7 +260,7 @@ def test_what_zsofs_packed(tmp_path: Path) -> None:
     assert found["written_by"].startswith("zsofs ")
     assert found["seal"]["sha1"] == MANIFEST["ziso-py.zso"]["sha1"]
     assert found["container"] == "ZSOZ"
-    assert found["read_by"] == dict.fromkeys(("OPL", "PCSX2", "PPSSPP", "maxcso"), False)
+    assert found["read_by"] == dict.fromkeys(PROGRAMS, False)
     assert found["remarks"] == []
     text = zsofs("info", tmp_path / "Game.zso").stdout
     assert f"seal       SHA-1 {found['seal']['sha1']}" in text
@@ -280,7 +284,11 @@ def test_raw_cds_and_misnamed_files(tmp_path: Path) -> None:
     assert cd["why_not"]["PCSX2"] == "blocks are 2352 bytes"
     assert "called like a plain image, but is a ZSO" in "".join(misnamed["remarks"])
     (other,) = objects(put(tmp_path, "Page.zso", b"<html>No such file</html>"))
-    assert NOT_PACKED in other["remarks"]
+    assert other["remarks"][0] == (
+        "its name is that of a packed disc, but it is an HTML page; if it should be a disc,"
+        " download it again"
+    )
+    assert len([remark for remark in other["remarks"] if "HTML" in remark]) == 1
     assert misnamed["read_by"]["OPL"]
     assert "does not end in .cso or .zso" in misnamed["why_not"]["PCSX2"]
 
@@ -351,6 +359,53 @@ def test_hostile_headers_never_end_in_a_traceback(
         with original(str(path)) as opened:
             facts = gather(opened)
             assert isinstance(maker_of(opened, facts), str)
-            assert set(readers(facts)) == {"OPL", "PCSX2", "PPSSPP", "maxcso"}
+            assert set(readers(facts)) == set(PROGRAMS)
     except ZsofsError as error:
         assert "\n" not in str(error)  # noqa: PT017 - either outcome is right
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("Page.iso", "an HTML page"), ("Disc.iso", "a CHD"), ("Empty.zso", "an empty file")],
+)
+def test_no_program_reads_what_is_no_disc(tmp_path: Path, name: str, what: str) -> None:
+    (found,) = objects(put(tmp_path, name, OTHERS[what]))
+    assert found["why_not"] == dict.fromkeys(PROGRAMS, f"it is {what}")
+
+
+def test_what_is_no_disc_in_a_container(tmp_path: Path) -> None:
+    (found,) = objects(put(tmp_path, "Page.zso", writers.maxcso_zso(b"<html>" + b" " * 2042)))
+    assert found["why_not"] == dict.fromkeys(PROGRAMS, "it is an HTML page")
+
+
+def test_an_image_of_another_console(tmp_path: Path) -> None:
+    cube = bytes(0x1C) + b"\xc2\x33\x9f\x3d" + bytes(2048 * 300 - 0x20)
+    (found,) = objects(put(tmp_path, "Cube.iso", cube))
+    assert found["read_by"] == dict.fromkeys(PROGRAMS, False) | {"maxcso": True, "ziso.py": True}
+    assert found["why_not"]["PCSX2"] == "it is a GameCube image"
+
+
+def test_an_image_without_its_tail(tmp_path: Path) -> None:
+    """As ziso.py writes it: the header gives the size of the whole image."""
+    image = (DATA / "psp.iso").read_bytes()
+    cut, odd = objects(
+        put(tmp_path, "Cut.zso", writers.ziso_py(image[: 61 * 2048], block_size=4096)),
+        put(tmp_path, "Odd.zso", writers.ziso_py(image[: 60 * 2048 + 1000])),
+    )
+    assert cut["why_not"]["maxcso"] == "the last 2048 bytes of the image were not stored"
+    assert odd["why_not"]["maxcso"] == "the image is no multiple of 2048 bytes"
+    assert cut["read_by"]["ziso.py"]
+    assert odd["read_by"]["ziso.py"]
+
+
+@pytest.mark.parametrize(("sectors", "left_over"), [(300, 0), (301, 2048)])
+def test_what_ziso_py_would_cut(tmp_path: Path, sectors: int, left_over: int) -> None:
+    image = padded(PS2_IMAGE, sectors - len(PS2_IMAGE) // 2048)
+    path = put(tmp_path, "Game.iso", image)
+    done = zsofs("pack", "--for", "fast", path)
+    remark = f"ziso.py would leave out its last {left_over} bytes when unpacking"
+    assert (remark in done.stderr) is bool(left_over)
+    (found,) = objects(tmp_path / "Game.zso")
+    assert found["read_by"]["ziso.py"] is not bool(left_over)
+    assert "ziso.py" not in zsofs("pack", "--for", "console", "--force", path).stderr
+    assert "ziso.py" not in zsofs("pack", "--for", "mount", "--force", path).stderr

@@ -25,7 +25,6 @@ from tests.test_disc import PSP_FILES, made, raw
 from tests.test_faults import stopped
 from tests.test_messages import refused, run
 from tests.test_opl_mount import OPL, game, opened_below, put, put_game
-from zsofs.names import NOT_PACKED
 from zsofs.tables import size, width
 
 ROOT = Path(__file__).parent.parent
@@ -201,9 +200,9 @@ def test_what_an_opl_mount_shows_and_from_which_file(games: Path, mount: MountMa
     assert said.splitlines()[-5:] == [
         "",
         "not shown as discs:",
-        "  PSP/Patapon.dax: not in the OPL layout: a PSP disc",
-        "  raw/Game.bin: not in the OPL layout: of plain images OPL reads only .iso files",
-        "  raw/Track.zso: not in the OPL layout: raw CD sectors, which OPL cannot read",
+        "  PSP/Patapon.dax: not in the OPL layout: it is a PSP disc",
+        "  raw/Game.bin: not in the OPL layout: it has raw CD sectors",
+        "  raw/Track.zso: not in the OPL layout: it has raw CD sectors",
     ]
     assert said.splitlines()[-6].startswith("5 discs, ")
     found = objects(made_at.path)
@@ -232,7 +231,10 @@ def test_files_that_are_not_shown_as_discs(source: Path) -> None:
         assert gamecube.startswith("  GameCube.ciso: ")
         assert iso == "  New.iso: still being copied"
         assert zso == "  New.zso: still being copied"
-        assert page == f"  Page.zso: {NOT_PACKED}"
+        assert page == (
+            "  Page.zso: its name is that of a packed disc, but it is an HTML page; if it should be"
+            " a disc, download it again"
+        )
         assert cut.startswith("  a/Cut.zso: the file is cut")
         found = objects(source)
         assert found["New.zso"]["state"] == "still being copied"

@@ -166,9 +166,9 @@ def test_what_opl_cannot_play_is_left_out_with_its_folder() -> None:
     )
     assert names(layout) == ["CD", "DVD", "DVD/SLUS_209.63.Okami.iso", "VMC"]
     assert layout.left_out == {
-        b"PSP/Patapon.cso": "not in the OPL layout: a PSP disc",
-        b"PSP/Lumines.iso": "not in the OPL layout: a PSP disc",
-        b"raw/Track.zso": "not in the OPL layout: raw CD sectors, which OPL cannot read",
+        b"PSP/Patapon.cso": "not in the OPL layout: it is a PSP disc",
+        b"PSP/Lumines.iso": "not in the OPL layout: it is a PSP disc",
+        b"raw/Track.zso": "not in the OPL layout: it has raw CD sectors",
         b"bin/Game.bin": "not in the OPL layout: of plain images OPL reads only .iso files",
     }
 

@@ -255,10 +255,10 @@ def test_what_opl_cannot_play_is_left_out_and_said(source: Path, mount: MountMak
     made_at = mount(source, *OPL, "-v")
     assert tree(made_at.path) == ["CD/", "CD/SLUS_200.03.Game.iso", "DVD/"]
     reasons = {
-        "PSP/Patapon.cso": "not in the OPL layout: a PSP disc",
-        "PSP/Plain.iso": "not in the OPL layout: a PSP disc",
-        "raw/Track.zso": "not in the OPL layout: raw CD sectors, which OPL cannot read",
-        "bin/Game.bin": "not in the OPL layout: of plain images OPL reads only .iso files",
+        "PSP/Patapon.cso": "not in the OPL layout: it is a PSP disc",
+        "PSP/Plain.iso": "not in the OPL layout: it is a PSP disc",
+        "raw/Track.zso": "not in the OPL layout: it has raw CD sectors",
+        "bin/Game.bin": "not in the OPL layout: it has raw CD sectors",
         "Image.img": "not in the OPL layout: of plain images OPL reads only .iso files",
     }
     assert log_of_list(made_at.path) == reasons | {"Game.zso": "ok"}

@@ -39,7 +39,7 @@ def library(tmp_path: Path) -> Path:
     (folder / "PSP" / "deep" / "Old.ISO").write_bytes(IMAGE)
     (folder / "VMC" / "card.bin").write_bytes(bytes(100_000))
     (folder / ".trash" / "Gone.iso").write_bytes(IMAGE)
-    (folder / ".hidden.iso").write_bytes(IMAGE)
+    (folder / "._Okami.iso").write_bytes(b"\0\5\x16\7" + bytes(4092))
     (folder / "notes.txt").write_text("no disc")
     (folder / "link.iso").symlink_to("Okami.iso")
     (folder / "linked").symlink_to("PSP")
@@ -54,7 +54,10 @@ def test_a_folder_into_another(library: Path, tmp_path: Path) -> None:
     before = files(library)
     out = tmp_path / "out"
     said = zsofs("pack", library, "-o", out).stderr
-    assert said == "zsofs: left out: 2 folders below; with --recursive they are taken, too\n"
+    assert said == (
+        "zsofs: left out: 2 folders below; with --recursive they are taken, too\n"
+        "zsofs: left out: 1 file in a trash or system directory, 1 AppleDouble file, 2 symlinks\n"
+    )
     assert files(out) == {"Okami.zso"}
     assert "below" not in zsofs("pack", "--recursive", library, "-o", tmp_path / "else").stderr
     said = zsofs("unpack", library).stderr
@@ -90,7 +93,7 @@ def test_beside_each_and_the_sources_deleted(library: Path) -> None:
         "PSP/deep/Old.zso",
         "VMC/card.bin",
         ".trash/Gone.iso",
-        ".hidden.iso",
+        "._Okami.iso",
         "notes.txt",
     }
     again = reports("pack", "--recursive", "--delete-source", library)
@@ -241,7 +244,7 @@ def test_what_an_input_that_was_packed_had_before(tmp_path: Path) -> None:
 def test_a_plain_image_cannot_be_unpacked(tmp_path: Path) -> None:
     (tmp_path / "Game.zso").write_bytes(IMAGE)
     done = zsofs("unpack", tmp_path / "Game.zso", code=8)
-    assert "it is not packed in any way that zsofs reads" in done.stderr
+    assert "it is a plain image, not packed: its name should end in .iso" in done.stderr
     assert names(tmp_path) == ["Game.zso"]
 
 

@@ -96,6 +96,8 @@ def test_a_new_mount(source: Path, mount: MountMaker) -> None:
         "refused": [],
         "refused_total": 0,
         "shown_empty": [],
+        "left_out": [],
+        "left_out_total": 0,
         "readers": [],
         "cache": {"bytes": 0, "limit": 8 << 20, "hits": 0, "lookups": 0},
         "requests": 0,

@@ -274,7 +274,7 @@ def library(tmp_path: Path) -> Path:
     put(folder / "Card.bin", b"a memory card" * 1000)
     put(folder / "notes", b"text")
     put(folder / "cover.jpg", b"jpg")
-    put(folder / ".hidden.zso", b"hidden")
+    put(folder / "._hidden.zso", b"\0\5\x16\7hidden")
     put(folder / "a" / "games.bin", b"")
     return folder
 
@@ -287,7 +287,9 @@ def test_a_folder(library: Path, dat: Path) -> None:
     lines = done.stdout.splitlines()
     assert lines[0] == f"{library}/a/Okami.zso: verified, “{GAMES['ps2']}” of {DAT_NAME}"
     assert lines[-1] == "5 files: 3 unknown, 2 verified"
-    assert done.stderr == "zsofs: 3 of 5 files are not in the DAT\n"
+    assert done.stderr == (
+        "zsofs: left out: 1 AppleDouble file\nzsofs: 3 of 5 files are not in the DAT\n"
+    )
     assert zsofs("verify", "-q", "--dat", dat, library, code=10).stdout == ""
 
 
@@ -317,7 +319,7 @@ def test_bad_ones_do_not_stop_the_others(library: Path) -> None:
     assert found["0-cut.zso"]["state"] == "bad"
     assert found["0-cut.zso"]["reason"].startswith("the file is cut: its index ends at 680184")
     assert found["1-empty.zso"]["reason"] == (
-        "its name is that of a packed disc, its beginning is not"
+        "its name is that of a packed disc, but it is an empty file"
     )
     assert found["2-foreign.cso"]["state"] == "unreadable"
     assert "GameCube" in found["2-foreign.cso"]["reason"]

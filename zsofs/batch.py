@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
@@ -14,12 +14,14 @@ from zsofs.classify import ContentKind, classify
 from zsofs.deletion import restore
 from zsofs.digests import Digests
 from zsofs.errors import InputError, UsageError, ZsofsError, reason
+from zsofs.ignored import Ignored
 from zsofs.input_files import InputFiles, delete_input, is_same_image, meant_as_output
 from zsofs.names import (
     NOT_PACKED,
     has_disc_ending,
     is_kept_for_discs,
     is_packed_name,
+    misnamed,
     name_before_deletion,
 )
 from zsofs.original import Original, original
@@ -83,11 +85,13 @@ class _Inputs:
 
     Attributes:
         jobs: one for each file.
+        ignored: which files in directories are left out.
         unread: the folders that cannot be read, with the reason.
         left_out: how many folders are not looked into.
         restored: messages about the files that an interrupted run was deleting.
     """
 
+    ignored: Ignored
     jobs: list[Job] = field(default_factory=list)
     unread: list[tuple[str, str]] = field(default_factory=list)
     left_out: int = 0
@@ -125,7 +129,7 @@ def run(wish: Wish, reporter: Reporter) -> int:
         inputs.restored += restore(folder or os.curdir)
     with _orderly_end(), reporter:
         batch = _Batch(wish, reporter, InputFiles(job.path for job in inputs.jobs), hint)
-        reporter.left_out = inputs.left_out
+        reporter.left_out, reporter.ignored = inputs.left_out, inputs.ignored.sentence
         for message in inputs.restored:
             reporter.note(message)
         for path, error in inputs.unread:
@@ -243,11 +247,13 @@ class _Batch:
         """
         wish = self.wish
         if wish.packing is None and image.disc is None:
+            if _is_misnamed(image):
+                raise InputError(misnamed(image.ending))
             raise InputError("it is not packed in any way that zsofs reads")
         has_name = target != STANDARD_OUTPUT and (job.found or not wish.measure)
         if wish.packing:
             if has_name and image.disc is not None and _is_same(job.path, target):
-                _check_in_place(wish, target)
+                _check_in_place(wish, target, image)
             self._check_content(job, image)
         if has_name:
             self._check_name(job, image, target)
@@ -256,15 +262,16 @@ class _Batch:
         """See that an input is a disc image, by its bytes; raises as above."""
         content = classify(image.read, image.size)
         name = os.fsencode(job.path)
-        if content.kind is not ContentKind.OTHER and image.disc is None and is_packed_name(name):
+        is_unknown = content.kind is ContentKind.UNKNOWN
+        if is_unknown and image.disc is None and is_packed_name(name):
             # As the plain image of another container its damage would look like a whole disc.
             raise InputError(NOT_PACKED)
-        is_taken = content.kind is ContentKind.UNKNOWN and self.wish.unrecognized
+        is_taken = is_unknown and self.wish.unrecognized
         if content.kind is ContentKind.DISC or is_taken:
             return
         if job.found and not is_kept_for_discs(name):  # a memory card, perhaps
             raise _Skipped(content.refusal)
-        advice = "; if it is one, use --any" if content.kind is ContentKind.UNKNOWN else ""
+        advice = "; if it is one, use --any" if is_unknown else ""
         raise InputError(content.refusal + advice)
 
     def _check_name(self, job: Job, image: Original, target: str) -> None:
@@ -281,7 +288,7 @@ class _Batch:
         if not os.path.lexists(target):
             return
         if _is_same(job.path, target):
-            _check_in_place(wish, target)
+            _check_in_place(wish, target, image)
             _check_complete(image)
         elif not wish.care.replace:
             if _is_whole_copy(image, target, packed=wish.packing is not None):
@@ -300,11 +307,13 @@ class _Batch:
             )
 
 
-def _check_in_place(wish: Wish, target: str) -> None:
+def _check_in_place(wish: Wish, target: str, image: Original) -> None:
     """See whether an input may be replaced by its own copy."""
     if not wish.care.replace:
         if wish.packing is None:
             raise InputError(f"{target} is its own name; give another one with -o")
+        if _is_misnamed(image):
+            raise InputError(f"{misnamed(image.ending)}; rename it, give -o, or use --force")
         raise _Skipped("it is packed already; --force packs it anew")
     if not wish.care.verify:
         raise InputError("its copy would replace it unchecked; leave --no-verify away")
@@ -320,13 +329,24 @@ def _check_complete(image: Original) -> None:
         raise InputError(f"its copy would replace it, but {content.remark}; give -o")
 
 
+def _is_misnamed(image: Original) -> bool:
+    """Whether it is a plain disc image under the name of a packed one."""
+    if image.disc is not None or not is_packed_name(os.fsencode(image.path)):
+        return False
+    return classify(image.read, image.size).kind is ContentKind.DISC
+
+
 def _shortage(image: Original) -> Shortage | None:
     return find_shortage(image.read, image.size, raw_cd=image.raw_cd, names=True)
 
 
 def _notes(image: Original, shortage: Shortage | None) -> list[str]:
     """What a person should hear of the content of an input."""
-    notes = [classify(image.read, image.size).remark, shortage.sentence if shortage else ""]
+    notes = [
+        misnamed(image.ending) if _is_misnamed(image) else "",
+        classify(image.read, image.size).remark,
+        shortage.sentence if shortage else "",
+    ]
     return [note for note in notes if note]
 
 
@@ -350,12 +370,13 @@ def _is_whole_copy(image: Original, target: str, *, packed: bool) -> bool:
 
 
 def _inputs(wish: Wish) -> _Inputs:
+    ignored = Ignored(has_disc_ending if wish.packing else is_packed_name)
     several = len(wish.inputs) > 1 or any(os.path.isdir(path) for path in wish.inputs)
     output = wish.output
     if output == STANDARD_OUTPUT:
         if several or wish.packing:
             raise UsageError("-o - takes one file, and is for `zsofs unpack` only")
-        return _Inputs([Job(wish.inputs[0], STANDARD_OUTPUT, exact=True)])
+        return _Inputs(ignored, [Job(wish.inputs[0], STANDARD_OUTPUT, exact=True)])
     into_folder = output is not None and (several or os.path.isdir(output) or output.endswith("/"))
     if into_folder and os.path.lexists(output or "") and not os.path.isdir(output or ""):
         raise UsageError(f"-o {output} is no folder; several files need one")
@@ -365,7 +386,7 @@ def _inputs(wish: Wish) -> _Inputs:
             f"-o {output} may be a file or a folder that is not there yet; say {output}/ for a"
             " folder, or give the name of a file its ending"
         )
-    inputs = _Inputs()
+    inputs = _Inputs(ignored)
     jobs = inputs.jobs
     for path in wish.inputs:
         if os.path.isdir(path):
@@ -388,27 +409,22 @@ def _base(path: str) -> str:
 
 
 def _files_in(folder: str, wish: Wish, inputs: _Inputs) -> Iterator[str]:
-    """The files of a folder that may be asked for; hidden ones and links are not."""
-    wanted: Callable[[bytes], bool] = has_disc_ending if wish.packing else is_packed_name
+    """The files of a folder that may be asked for."""
 
     def cannot(error: OSError) -> None:
         inputs.unread.append((str(error.filename), f"the folder cannot be read: {reason(error)}"))
 
     for path, folders, names in os.walk(folder, onerror=cannot):
-        below = {name: os.path.join(path, name) for name in sorted(folders) if name[0] != "."}
         # What earlier runs have put into a folder of its own is no input.
-        folders[:] = [
-            name
-            for name, whole in below.items()
-            if not (os.path.islink(whole) or _is_same(whole, wish.output or ""))
-        ]
+        output = wish.output or ""
+        folders[:] = [name for name in folders if not _is_same(os.path.join(path, name), output)]
+        inputs.ignored.prune(path, folders)
         if not wish.recursive:
             inputs.left_out += len(folders)
             folders.clear()
         for name in sorted({*names, *(() if wish.measure else inputs.restore(path, names))}):
-            whole = os.path.join(path, name)
-            if name[0] != "." and wanted(os.fsencode(name)) and not os.path.islink(whole):
-                yield whole
+            if inputs.ignored.takes(path, name, links=False):
+                yield os.path.join(path, name)
 
 
 def _size_of(path: str) -> int:

@@ -19,12 +19,13 @@ from zsofs.probe import Disc
 from zsofs.store import Design, Store, can_hold, row_check
 
 _APPLICATION = 0x7A736F66
-_VERSION = 3
+_VERSION = 4
 """Raised whenever a row comes to mean something else, or a file would be judged differently."""
 
 _COLUMNS = """\
     size, mtime_ns, ctime_ns, container, codec, image_size, block_size, raw_cd, remarks, reason,
-    system, game_id, title, label, media, image_remarks, row_check"""
+    system, game_id, title, label, media, image_remarks, content, right_ending,
+    row_check"""
 
 _ALL = f"SELECT folder, name, {_COLUMNS} FROM file"
 _IN_FOLDER = f"SELECT folder, name, {_COLUMNS} FROM file WHERE folder = ?"
@@ -62,12 +63,18 @@ class Finding:
         reason: why it is not shown as a disc, if it looks like one.
         identity: which disc it is, if somebody wanted to know.
         remarks: oddities of the image itself, packed or plain, beside those of its container.
+        content: what the image is, as in ``an HTML page``; empty for an ISO 9660 or UDF image of
+            2048-byte sectors, and where that is not known.
+        right_ending: the one that a plain image should have, as in ``.iso``, where its name has
+            that of a packed one; else empty.
     """
 
     disc: Disc | None
     reason: str = ""
     identity: Identity | None = None
     remarks: tuple[str, ...] = ()
+    content: str = ""
+    right_ending: str = ""
 
 
 class Catalog:
@@ -108,7 +115,7 @@ class Catalog:
         rows = [
             (path, name, *key, *_row(finding)) for name, key, finding in findings if can_hold(key)
         ]
-        query = f"INSERT OR REPLACE INTO file (folder, name, {_COLUMNS}) VALUES ({_marks(19)})"
+        query = f"INSERT OR REPLACE INTO file (folder, name, {_COLUMNS}) VALUES ({_marks(21)})"
         self._store.write(
             ("DELETE FROM file WHERE folder = ? AND name = ?", [(path, name) for name in gone]),
             (query, [(*row, row_check(row)) for row in rows]),
@@ -203,13 +210,15 @@ def _row(finding: Finding) -> tuple[object, ...]:
             )
         ),
         _storable("\n".join(finding.remarks)),
+        finding.content,
+        finding.right_ending,
     )
 
 
 def _finding(row: tuple[Any, ...]) -> Finding | None:
     """What a row says; None if it makes no sense."""
     folder, name, *key, container, codec, size, block_size, raw_cd, remarks = row[:11]
-    reason, system, game_id, title, label, media, said, check = row[11:]
+    reason, system, game_id, title, label, media, said, content, right_ending, check = row[11:]
     if check != row_check(row[:-1]) or not all(isinstance(part, int) for part in key):
         return None
     if not (isinstance(folder, bytes) and isinstance(name, bytes)):
@@ -225,7 +234,8 @@ def _finding(row: tuple[Any, ...]) -> Finding | None:
             if container is None
             else _disc([container, codec, size, block_size, raw_cd, remarks])
         )
-        return Finding(disc, _text(reason), identity, _lines(said))
+        ending = _text(right_ending)
+        return Finding(disc, _text(reason), identity, _lines(said), _text(content), ending)
     except (TypeError, ValueError):
         return None
 

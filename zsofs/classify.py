@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from zsofs.iso9660 import DESCRIPTORS, SECTOR
+from zsofs.names import APPLE_DOUBLE, NOT_PACKED
 from zsofs.probe import CD_SYNC
 
 Read = Callable[[int, int], bytes]
@@ -34,6 +35,14 @@ _HIGH_SIERRA = b"CDROM"
 _XDVDFS = b"MICROSOFT*XBOX*MEDIA"
 _UDF_ANCHOR = 256
 
+RAW_CD = "a raw CD image"
+_CD_2336 = "an ISO 9660 image (2336-byte sectors)"
+_PREGAP = "an ISO 9660 image (behind a pregap)"
+OTHER_SECTORS = (RAW_CD, _CD_2336, _PREGAP)
+"""Images of CDs that programs read if they know how their sectors lie."""
+
+_COMMON_IMAGES = ("an ISO 9660 image", "a UDF image")
+
 _DISC_SIGNATURES = (
     # (offset, signature, name); offsets in bytes.
     (0x1C, b"\xc2\x33\x9f\x3d", "a GameCube image"),
@@ -52,8 +61,8 @@ _DISC_SIGNATURES = (
     (0xFDA0000, _XDVDFS, "an Xbox 360 image"),
     (0x18310000, _XDVDFS, "an Xbox image"),
     # ISO 9660 in sectors of 2336 bytes, and behind a pregap of 150 sectors.
-    (16 * 2336 + 8, b"\x01CD001", "an ISO 9660 image (2336-byte sectors)"),
-    (166 * SECTOR, b"\x01CD001", "an ISO 9660 image (behind a pregap)"),
+    (16 * 2336 + 8, b"\x01CD001", _CD_2336),
+    (166 * SECTOR, b"\x01CD001", _PREGAP),
 )
 
 _EXTRACT = "; extract the disc image from it first"
@@ -62,6 +71,7 @@ _AGAIN = "; if it should be a disc, download it again"
 
 _SIGNATURES = (
     # (offset, signature, name, advice); the first that matches counts.
+    (0, b"\0\5\x16\7", APPLE_DOUBLE, ""),
     (0, b"Sony PS2 Memory Card Format ", "a PS2 memory card", ""),
     (0, b"123-456-STD", "a PS1 memory card", ""),
     (0, b"\0PMV", "a PS1 memory card", ""),
@@ -183,6 +193,25 @@ class Classification:
             return UNRECOGNIZED
         return f"its content is {self.name}, not a disc image"
 
+    @property
+    def not_packed(self) -> str:
+        """Why a file under the name of a packed disc is none; empty if it is a plain image."""
+        if self.kind is ContentKind.DISC:
+            return ""
+        if self.kind is ContentKind.UNKNOWN:
+            return NOT_PACKED
+        return f"its name is that of a packed disc, but it is {self.name}{self.advice}"
+
+    @property
+    def ending(self) -> str:
+        """The ending that the name of a disc image should have."""
+        return ".bin" if self.name == RAW_CD else ".iso"
+
+    @property
+    def peculiarity(self) -> str:
+        """The name, unless it is an image of 2048-byte sectors as discs of all consoles may be."""
+        return "" if self.name in _COMMON_IMAGES else self.name
+
 
 def classify(read: Read, size: int) -> Classification:
     """Determine what content is, in a few short reads. The content may be hostile.
@@ -211,7 +240,7 @@ def classify(read: Read, size: int) -> Classification:
 def _disc_name(read: Read, size: int, head: bytes) -> str:
     """Return what kind of disc image the content is; empty if it is none."""
     if head.startswith(CD_SYNC):
-        return "a raw CD image"
+        return RAW_CD
     begin = DESCRIPTORS * SECTOR
     area = read(begin, min(begin, size - begin)) if size > begin else b""
     for at in range(0, len(area) - 14, SECTOR):

@@ -38,6 +38,9 @@ class Entry:
         reason: why a file that looks like a disc is shown as it is.
         identity: which disc it is, where that was wanted and could be told.
         remarks: oddities of the image, packed or plain, beside those of its container.
+        content: what the image is, as of :class:`zsofs.catalog.Finding`.
+        right_ending: the same.
+        ignored: why a file that is named like a disc is never taken for one; empty if it may be.
         settled: False where the file could not be read, or is still being written: it is looked
             into again.
         copying_since: when a file that is still being written was first seen as it is now, by the
@@ -54,6 +57,9 @@ class Entry:
     reason: str = ""
     identity: Identity | None = None
     remarks: tuple[str, ...] = ()
+    content: str = ""
+    right_ending: str = ""
+    ignored: str = ""
     settled: bool = True
     copying_since: float | None = None
 

@@ -6,13 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from zsofs._index import Scan, scan
-from zsofs.classify import ContentKind, classify
+from zsofs.classify import Classification, classify
 from zsofs.disc import Identity, identify
 from zsofs.errors import BlockError, UnreadableError
 from zsofs.formats.dax import FRAME_SIZE
 from zsofs.formats.geometry import Codec, Rule
 from zsofs.formats.indexed import Header, parse_header
-from zsofs.names import NOT_PACKED, is_packed_name
+from zsofs.names import NOT_PACKED, is_packed_name, misnamed
 from zsofs.original import Original
 from zsofs.shortage import find_shortage
 
@@ -63,6 +63,7 @@ class Facts:
         raw_cd: whether the image has the 2352-byte sectors of a CD.
         identity: which disc it is; None if its first blocks cannot be read.
         blocks: how a container stores it.
+        content: what the image is; None if its blocks cannot be read.
         remarks: oddities a person should hear of.
     """
 
@@ -73,6 +74,7 @@ class Facts:
     raw_cd: bool
     identity: Identity | None
     blocks: Blocks | None
+    content: Classification | None
     remarks: tuple[str, ...]
 
 
@@ -89,6 +91,10 @@ def gather(image: Original) -> Facts:
         identity = identify(image.read, image.size, raw_cd=image.raw_cd)
     except BlockError:
         identity = None
+    try:
+        content = classify(image.read, image.size)
+    except (BlockError, UnreadableError):  # which `zsofs verify` reports
+        content = None
     image.check_unchanged()
     return Facts(
         image.path,
@@ -98,7 +104,8 @@ def gather(image: Original) -> Facts:
         image.raw_cd,
         identity,
         blocks,
-        tuple(_remarks(image, blocks, identity)),
+        content,
+        tuple(_remarks(image, blocks, identity, content)),
     )
 
 
@@ -167,12 +174,17 @@ def _decodes(image: Original, number: int) -> bytes | None:
         return None
 
 
-def _remarks(image: Original, blocks: Blocks | None, identity: Identity | None) -> Iterator[str]:
+def _remarks(
+    image: Original,
+    blocks: Blocks | None,
+    identity: Identity | None,
+    content: Classification | None,
+) -> Iterator[str]:
     """The oddities of an image, in plain words."""
     yield from image.remarks
     name, size = os.fsencode(image.path).lower(), image.size
     if image.disc is None and is_packed_name(name):
-        yield NOT_PACKED
+        yield _misnamed(image, content)
     if image.disc is not None and name.endswith((b".iso", b".bin", b".img")):
         yield f"it is called like a plain image, but is a {image.disc.container}"
     if image.raw_cd:
@@ -185,17 +197,24 @@ def _remarks(image: Original, blocks: Blocks | None, identity: Identity | None) 
     if identity is None:
         yield "the beginning of the disc cannot be read"
     else:
-        yield from _remarks_on_content(image)
+        yield from _remarks_on_content(image, content)
     if blocks is not None:
         yield from _remarks_on_blocks(blocks)
 
 
-def _remarks_on_content(image: Original) -> Iterator[str]:
+def _misnamed(image: Original, content: Classification | None) -> str:
+    """A note on what is no container, and has the name of one."""
+    if content is None:
+        return NOT_PACKED
+    return content.not_packed or misnamed(image.ending)
+
+
+def _remarks_on_content(image: Original, content: Classification | None) -> Iterator[str]:
     """A note on an image that is cut, or is no disc image at all."""
     with suppress(BlockError, UnreadableError):  # which `zsofs verify` reports
-        content = classify(image.read, image.size)
         shortage = find_shortage(image.read, image.size, raw_cd=image.raw_cd, names=True)
-        if content.kind is not ContentKind.DISC:
+        named_packed = image.disc is None and is_packed_name(os.fsencode(image.path))
+        if content is not None and content.remark and not named_packed:  # which says it already
             yield content.remark
         if shortage is not None:
             yield shortage.sentence

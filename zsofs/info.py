@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from zsofs.classify import ContentKind
 from zsofs.disc import System
 from zsofs.errors import InputError, ZsofsError, reason
 from zsofs.facts import Facts, gather
@@ -78,7 +79,11 @@ def _rows(facts: Facts, image: Original) -> Iterator[tuple[str, str]]:
 def _container(facts: Facts) -> str:
     blocks = facts.blocks
     if blocks is None:
-        return "none, a plain image"
+        content = facts.content
+        is_other = content is not None and content.kind is ContentKind.OTHER
+        return (
+            f"none, {content.name}" if content is not None and is_other else "none, a plain image"
+        )
     header = blocks.header
     codec = blocks.codec.name.lower()
     if blocks.scan.lz4 and blocks.scan.lz4 < blocks.count - blocks.scan.plain:

@@ -6,11 +6,19 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from zsofs.catalog import Finding
-from zsofs.classify import ContentKind, classify
+from zsofs.classify import Classification, ContentKind, classify
 from zsofs.disc import Identity, identify
 from zsofs.errors import BlockError, FormatError, StaleNodeError
 from zsofs.iso9660 import Image
-from zsofs.names import NOT_PACKED, is_kept_for_discs, is_packed_name, is_plain_image
+from zsofs.names import (
+    APPLE_DOUBLE,
+    NOT_PACKED,
+    is_apple_double,
+    is_kept_for_discs,
+    is_packed_name,
+    is_plain_image,
+    misnamed,
+)
 from zsofs.probe import (
     CD_SYNC,
     FIRST_BYTES,
@@ -50,6 +58,8 @@ def look_inside(
         StillWrittenError: that is so.
         OSError: the file could not be read.
     """
+    if is_apple_double(name, source.read_at(0, 4) if name.startswith(b"._") else b""):
+        return Finding(None, content=APPLE_DOUBLE)
     # Before the look: who closes it during that was seen here, and the look is not believed.
     written = has_writer(source.fd) if tells_writers else None
     reason = ""
@@ -67,19 +77,46 @@ def look_inside(
         if disc is not None or reason or (identities and _may_be_plain_disc(source, name)):
             raise StillWrittenError
         return Finding(None)
-    if disc is None and not is_plain_image(name):
+    right_ending = ""
+    if reason == NOT_PACKED:
+        reason, right_ending = _under_packed_name(source)
+    if disc is None and not (right_ending or is_plain_image(name)):
         return Finding(None, reason)
     if disc is None:
         head = source.read_at(0, FIRST_BYTES)
-    is_doubtful = not reason and _is_doubtful(source, disc, head)
+    remarks = (misnamed(right_ending),) if right_ending else ()
+    finding = Finding(disc, reason, remarks=remarks, right_ending=right_ending)
+    _complete(finding, source, name, head, identities=identities)
+    return finding
+
+
+def _under_packed_name(source: OpenSource) -> tuple[str, str]:
+    """Why what has the name of a container is none, or the right ending of a plain image."""
+    content = classify(source.read_at, source.size)
+    return content.not_packed, "" if content.not_packed else content.ending
+
+
+def _complete(
+    finding: Finding, source: OpenSource, name: bytes, head: bytes, *, identities: bool
+) -> None:
+    """Add what is to be told of the image in a file, whose first bytes are *head*."""
+    disc = finding.disc
+    is_doubtful = not finding.reason and _is_doubtful(source, disc, head)
     image = _image(source, disc, head) if identities or is_doubtful else None
     if image is None:
-        return Finding(disc, reason)
-    identity = _identity(image) if identities else None
-    remarks: tuple[str, ...] = ()
-    if not reason:
-        remarks = _remarks(image, has_to_be_disc=disc is not None or is_kept_for_discs(name))
-    return Finding(disc, reason, identity, remarks)
+        return
+    if identities:
+        finding.identity = _identity(image)
+    if finding.reason:
+        return
+    shortage = _shortage(image)
+    content = _content(image)
+    has_to_be_disc = disc is not None or is_kept_for_discs(name)
+    if shortage:
+        finding.remarks += (shortage,)
+    elif content is not None and content.kind is ContentKind.OTHER and has_to_be_disc:
+        finding.remarks += (content.remark,)
+    finding.content = content.peculiarity if content is not None else ""
 
 
 def _may_be_plain_disc(source: OpenSource, name: bytes) -> bool:
@@ -137,16 +174,21 @@ def _identity(image: Image) -> Identity | None:
         return None
 
 
-def _remarks(image: Image, *, has_to_be_disc: bool) -> tuple[str, ...]:
-    """What can be said of an image in a few reads: that it is cut, or no disc image at all."""
+def _content(image: Image) -> Classification | None:
+    """What an image is; None if blocks that tell it cannot be read."""
+    try:
+        return classify(image.read, image.size)
+    except BlockError:
+        return None
+
+
+def _shortage(image: Image) -> str:
+    """A sentence on an image that is cut; empty if it is whole, or that cannot be told."""
     try:
         shortage = find_shortage(image.read, image.size, raw_cd=image.raw_cd)
-        if shortage is not None:
-            return (shortage.sentence,)
-        content = classify(image.read, image.size) if has_to_be_disc else None
     except BlockError:
-        return ()
-    return (content.remark,) if content is not None and content.kind is ContentKind.OTHER else ()
+        return ""
+    return shortage.sentence if shortage is not None else ""
 
 
 def _plain_bytes(source: OpenSource, disc: Disc) -> Callable[[int, int], bytes]:

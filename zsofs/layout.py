@@ -88,3 +88,12 @@ class Layout:
             return self.block_size
         # A frame of raw blocks has 17 bytes and 3 for each 128 KiB; libzstd's own bound is this.
         return self.block_size + (self.block_size >> 8) + 64
+
+
+def cut_by_ziso_py(size: int, block_size: int) -> str:
+    """Return what ziso.py leaves out when it unpacks a ZSO, as a sentence; empty if nothing.
+
+    It writes ``size // block_size`` blocks (Open PS2 Loader, ``pc/ziso.py``).
+    """
+    left_over = size % block_size
+    return f"it leaves out the last {left_over} bytes, which fill no block" if left_over else ""

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,9 +16,10 @@ from zsofs.asking import ask
 from zsofs.catalog import Catalog, default_catalog_file
 from zsofs.entry import Entry
 from zsofs.errors import ControlError, SourceError, ZsofsError, reason
+from zsofs.ignored import left_out
 from zsofs.mountpoint import check_source, real_path
 from zsofs.mounts import FILE_SYSTEM_TYPE, Mounted, mounted_at
-from zsofs.names import for_people, joined
+from zsofs.names import for_people, has_disc_ending, joined
 from zsofs.opl_given import Given
 from zsofs.opl_layout import arrange, is_disc
 from zsofs.printing import complain, say
@@ -97,11 +99,14 @@ def run(path: str, as_json: bool) -> int:
     shown = _shown_by(mounted) if mounted is not None else _Shown(path)
     with acting_as(_reader(mounted)):
         source = check_source(shown.source)
-        rows = sorted(_rows(source, shown), key=lambda row: row.shown)
+        ignored: Counter[str] = Counter()
+        rows = sorted(_rows(source, shown, ignored), key=lambda row: row.shown)
     if as_json:
         say(json.dumps([_as_object(row) for row in rows], indent=2))
     else:
         say("\n".join(_text(rows, for_people(source))))
+    if ignored.total():
+        complain(f"zsofs: {left_out(ignored)}")
     return 0
 
 
@@ -167,13 +172,20 @@ def _reader(mounted: Mounted | None) -> Account | None:
     return account_of(mounted.user)
 
 
-def _rows(source: bytes, shown: _Shown) -> Iterable[Row]:
+def _rows(source: bytes, shown: _Shown, ignored: Counter[str]) -> Iterable[Row]:
+    """What is listed; counts in *ignored* the files that are named like discs and never are."""
     tree = SourceTree(source)
     with closing(Catalog(default_catalog_file(tree.path), tree.path)) as catalog:
         selection = Selection(shown.include, shown.exclude)
         surveyor = Surveyor(tree, catalog, selection, identities=True)
         folders = dict(_walk(surveyor))
         given = catalog.opl_names() if shown.is_opl else {}
+    ignored.update(
+        entry.ignored
+        for found in folders.values()
+        for entry in found.entries.values()
+        if entry.ignored and has_disc_ending(entry.name)
+    )
     if shown.is_opl:
         titles = load_titles(Path(shown.titles), from_file=True) if shown.titles else {}
         return _rows_of_opl(folders, titles, given)

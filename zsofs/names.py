@@ -17,6 +17,20 @@ MAX_NAME = 255
 NOT_PACKED = "its name is that of a packed disc, its beginning is not"
 """What is said of a file that :func:`is_packed_name` is true of, and which is no container."""
 
+APPLE_DOUBLE = "an AppleDouble file"
+IN_TRASH = "in a trash or system directory"
+"""Why a file that is named like a disc is never taken for one. These are the only two reasons."""
+
+_APPLE_DOUBLE_MAGIC = b"\0\5\x16\7"
+
+_SYSTEM_DIRECTORY = re.compile(
+    rb"\.trash(es|-\d+)?"  # freedesktop.org trash, macOS
+    rb"|\$recycle\.bin|recycle[rd]|system volume information"  # Windows
+    rb"|[.#@]recycle|@eadir"  # Samba's vfs_recycle, Synology, QNAP
+    rb"|lost\+found",  # ext4's fsck
+    re.IGNORECASE,
+)
+
 _UNFINISHED = re.compile(rb"\..*\.zsofs-[0-9a-f]{8}\.part", re.DOTALL)
 _DELETED = re.compile(rb"\.(.+)\.zsofs-[0-9a-f]{8}\.deleting", re.DOTALL)
 
@@ -52,6 +66,21 @@ def _hidden(name: bytes, ending: bytes) -> bytes:
 def is_unfinished(name: bytes) -> bool:
     """Whether a file of this name is one that zsofs has not finished."""
     return _UNFINISHED.fullmatch(name) is not None
+
+
+def is_system_directory(name: bytes) -> bool:
+    """Whether a directory of this name holds deleted files, or what an operating system keeps."""
+    return _SYSTEM_DIRECTORY.fullmatch(name) is not None
+
+
+def is_in_trash(path: bytes) -> bool:
+    """Whether *path*, a path in the source, is a trash or system directory, or lies in one."""
+    return any(map(is_system_directory, path.split(b"/")))
+
+
+def is_apple_double(name: bytes, begin: bytes) -> bool:
+    """Whether a file holds what macOS keeps beside a file of another system, by name and magic."""
+    return name.startswith(b"._") and begin.startswith(_APPLE_DOUBLE_MAGIC)
 
 
 def for_people(path: bytes) -> str:
@@ -99,6 +128,15 @@ def is_packed_name(name: bytes) -> bool:
 def has_disc_ending(name: bytes) -> bool:
     """Whether a name ends like that of a disc, packed or plain."""
     return splitext(name)[1].lower() in _PACKED | _PLAIN
+
+
+def misnamed(ending: str) -> str:
+    """Return the remark on a plain image under the name of a packed one; *ending* is the right one.
+
+    Args:
+        ending: ``.iso`` or ``.bin``.
+    """
+    return f"it is a plain image, not packed: its name should end in {ending}"
 
 
 def shown_names(

@@ -5,6 +5,8 @@ import unicodedata
 from collections.abc import Mapping
 from os.path import splitext
 
+from zsofs.classify import RAW_CD
+from zsofs.disc import System
 from zsofs.names import may_be_disc
 
 MAX_NAME_BYTES = 159
@@ -32,6 +34,21 @@ _MAX_STEP_BACK = 16
 and again to end without dots and spaces. What has more of them is no title."""
 
 _ZERO_WIDTH_JOINER = "\u200d"
+
+
+def why_not_played(system: System, content: str, *, raw_cd: bool) -> str:
+    """Return why OPL cannot play a plain image, as a sentence; empty if it may.
+
+    Args:
+        system: the console that the disc is for. Homebrew is OTHER, and played.
+        content: what the image is, as of :class:`zsofs.catalog.Finding`.
+        raw_cd: whether it has the 2352-byte sectors of a CD.
+    """
+    if system not in (System.PS2, System.OTHER):
+        return f"it is a {system.value} disc"
+    if raw_cd or content == RAW_CD:
+        return "it has raw CD sectors"
+    return f"it is {content}" if content else ""
 
 
 def game_name(game_id: str, title: str) -> tuple[str, bool]:

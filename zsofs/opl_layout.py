@@ -3,11 +3,12 @@
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from os.path import splitext
 
 from zsofs.disc import Media, System
 from zsofs.entry import Entry, Kind
-from zsofs.names import joined
-from zsofs.opl import game_name, title_of, unique_names
+from zsofs.names import has_disc_ending, joined
+from zsofs.opl import game_name, title_of, unique_names, why_not_played
 from zsofs.opl_given import Given
 from zsofs.titles import normal_id
 from zsofs.traversal import directories_above
@@ -28,6 +29,7 @@ class Layout:
         discs: what lies in DVD and CD, by shown name.
         places: the path it is shown under, by path in the source, of each disc that is.
         left_out: why, by path in the source, of each disc that is not shown.
+        packed_left_out: how many of these are packed.
         shortened: the name it got, by path, of each whose title was too long.
         names: the name each one wants, and the one it is given, by path.
     """
@@ -36,6 +38,7 @@ class Layout:
     discs: Mapping[bytes, Mapping[bytes, Entry]]
     places: Mapping[bytes, bytes]
     left_out: Mapping[bytes, str]
+    packed_left_out: int
     shortened: Mapping[bytes, str]
     names: Mapping[bytes, Given]
 
@@ -63,11 +66,15 @@ def arrange(
     wanted: dict[bytes, dict[bytes, str]] = {folder: {} for folder in DISC_FOLDERS}
     discs: dict[bytes, Entry] = {}
     holders: set[bytes] = set()
+    packed_left_out = 0
+    for own in _ignored(folders):
+        holders.update(directories_above(own))
     for entry, own in _discs(folders):
         holders.update(directories_above(own))
         reason = _reason_to_leave_out(entry)
         if reason:
             left_out[own] = f"not in the OPL layout: {reason}"
+            packed_left_out += entry.disc is not None
             continue
         name, was_cut = _name(entry, titles)
         if was_cut:
@@ -87,12 +94,13 @@ def arrange(
         name: entry
         for name, entry in folders.get(b"", {}).items()
         if not is_disc(entry)
+        and not (entry.ignored and has_disc_ending(name))
         and not (entry.kind is Kind.FOLDER and entry.path in holders)
         and name.upper() not in DISC_FOLDERS  # DVD and dvd are one to an SMB client
     }
     for folder in DISC_FOLDERS:
         root[folder] = _as_folder(folder, folders.get(b"", {}), status)
-    return Layout(root, shown, places, left_out, shortened, named)
+    return Layout(root, shown, places, left_out, packed_left_out, shortened, named)
 
 
 def is_disc(entry: Entry) -> bool:
@@ -100,11 +108,13 @@ def is_disc(entry: Entry) -> bool:
 
     A `.bin` file may be anything, such as a memory card.
     """
+    if entry.ignored:
+        return False
     if entry.kind is Kind.DISC:
         return True
     if entry.kind is not Kind.FILE or entry.reason or entry.copying_since is not None:
         return False
-    if entry.name.lower().endswith(_PLAIN_ENDING):
+    if entry.right_ending or entry.name.lower().endswith(_PLAIN_ENDING):
         return True
     return entry.identity is not None and entry.identity.system is not System.OTHER
 
@@ -117,14 +127,22 @@ def _discs(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> Iterator[tuple[Ent
                 yield entry, joined(folder, name)
 
 
+def _ignored(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> Iterator[bytes]:
+    """The path of each file that is named like a disc and never taken for one."""
+    for folder, entries in folders.items():
+        for name, entry in entries.items():
+            if entry.ignored and has_disc_ending(name):
+                yield joined(folder, name)
+
+
 def _reason_to_leave_out(entry: Entry) -> str:
-    if entry.identity is not None and entry.identity.system is System.PSP:
-        return "a PSP disc"
-    if entry.disc is not None:
-        return "raw CD sectors, which OPL cannot read" if entry.disc.raw_cd else ""
-    if not entry.name.lower().endswith(_PLAIN_ENDING):
+    system = entry.identity.system if entry.identity is not None else System.OTHER
+    raw_cd = entry.disc is not None and entry.disc.raw_cd
+    reason = why_not_played(system, entry.content, raw_cd=raw_cd)
+    ending = entry.right_ending.encode() or splitext(entry.name)[1].lower()
+    if not reason and entry.disc is None and ending != _PLAIN_ENDING:
         return "of plain images OPL reads only .iso files"
-    return ""
+    return reason
 
 
 def _disc_folder(own: bytes, entry: Entry) -> bytes:

@@ -82,6 +82,16 @@ class OplView:
         library.dropped = self._dropped
         follower.changed = self._changed
 
+    @property
+    def left_out(self) -> Mapping[bytes, str]:
+        """Why, by path, of each disc that is not shown, as far as that is known."""
+        return self._layout.left_out if self._layout is not None else {}
+
+    @property
+    def packed_left_out(self) -> int:
+        """How many of these are packed."""
+        return self._layout.packed_left_out if self._layout is not None else 0
+
     async def serve(self) -> None:
         """Look at the whole source, and arrange anew what has changed, until cancelled."""
         async with trio.open_nursery() as nursery:

@@ -13,7 +13,7 @@ from zsofs._pack import Encoder, crc32, index_entries
 from zsofs.digests import Digester, Digests, digester
 from zsofs.errors import InputError, ZsofsError, reason
 from zsofs.formats.indexed import INDEX_OFFSET
-from zsofs.layout import Layout
+from zsofs.layout import SECTOR, Layout
 from zsofs.original import Original, original
 from zsofs.output import NewFile, new_file
 from zsofs.packing import Packing
@@ -117,7 +117,18 @@ def pack(image: Original, target: str, how: Packing, care: Care, watcher: Watche
             file.take_name(replace=care.replace)
         except OSError as error:
             raise InputError(f"{target} cannot be written: {reason(error)}") from error
-    return Outcome(end, digests, file.remarks, file.error)
+    return Outcome(end, digests, (*file.remarks, *_remarks(layout)), file.error)
+
+
+def _remarks(layout: Layout) -> tuple[str, ...]:
+    """A note on a file that ziso.py, with which many people unpack, would cut."""
+    left_over = layout.size % layout.block_size
+    if layout.has_seal or not left_over or layout.block_size <= SECTOR:
+        return ()
+    return (
+        f"ziso.py would leave out its last {left_over} bytes when unpacking, because they fill no"
+        f" block of {layout.block_size}; unpack it with zsofs, or pack it with --for console",
+    )
 
 
 def _write_whole(

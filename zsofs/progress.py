@@ -53,6 +53,7 @@ class Reporter(Bars):
     Attributes:
         failed: how many inputs failed, or could not be deleted.
         left_out: how many folders lay in those named, and were not looked into.
+        ignored: which other files were left out, as a sentence; empty if none were.
     """
 
     def __init__(self, *, quiet: bool, as_json: bool, to_stdout: bool = True) -> None:
@@ -60,6 +61,7 @@ class Reporter(Bars):
         super().__init__(quiet=quiet)
         self.failed = 0
         self.left_out = 0
+        self.ignored = ""
         self._json = as_json
         self._lines = sys.stdout if to_stdout else sys.stderr
         self._done: list[Report] = []
@@ -97,6 +99,8 @@ class Reporter(Bars):
                 f"zsofs: left out: {folders} below; with --recursive they are taken, too",
                 sys.stderr,
             )
+        if self.ignored:
+            self._print(f"zsofs: {self.ignored}", sys.stderr)
 
 
 def _line(report: Report) -> str:

@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from pathlib import PurePath
 
+from zsofs.classify import OTHER_SECTORS, ContentKind
 from zsofs.disc import System
 from zsofs.facts import Blocks, Facts
 from zsofs.formats.geometry import CD_SECTOR, Codec
+from zsofs.layout import cut_by_ziso_py
+from zsofs.opl import why_not_played
 
 
 def readers(facts: Facts) -> dict[str, str]:
@@ -15,9 +18,10 @@ def readers(facts: Facts) -> dict[str, str]:
 
 def _opl(facts: Facts) -> str:
     """Open PS2 Loader: blocks of 2048 bytes whatever the header says, and no bound on a block."""
-    wrong = _wrong_console(facts, System.PS2)
-    if wrong or facts.raw_cd:
-        return wrong or "it has raw CD sectors"
+    system = facts.identity.system if facts.identity else System.OTHER
+    wrong = why_not_played(system, _peculiarity(facts), raw_cd=facts.raw_cd)
+    if wrong:
+        return wrong
     reason = _opl_on_blocks(facts.blocks) if facts.blocks is not None else ""
     return reason or _wrong_ending(facts, ".iso", ".zso")
 
@@ -37,7 +41,7 @@ def _opl_on_blocks(blocks: Blocks) -> str:
 
 def _pcsx2(facts: Facts) -> str:
     """PCSX2: goes by the ending of the name, and takes versions 0 and 1."""
-    wrong = _wrong_console(facts, System.PS2, System.PS1)
+    wrong = _wrong_console(facts, System.PS2, System.PS1) or _wrong_content(facts, *OTHER_SECTORS)
     if wrong:
         return wrong
     blocks = facts.blocks
@@ -61,6 +65,9 @@ def _ppsspp(facts: Facts) -> str:
     wrong = _wrong_console(facts, System.PSP)
     if wrong or facts.raw_cd:
         return wrong or "it has raw CD sectors"
+    wrong = _wrong_content(facts)
+    if wrong:
+        return wrong
     blocks = facts.blocks
     if blocks is None:
         return _wrong_ending(facts, ".iso")
@@ -73,13 +80,33 @@ def _ppsspp(facts: Facts) -> str:
 
 def _maxcso(facts: Facts) -> str:
     """The converter maxcso: all but zsofs's own and misnamed kinds."""
-    if facts.plain % 2048:
-        return "the image is no multiple of 2048 bytes"
     blocks = facts.blocks
+    if _is_no_disc(facts):
+        return _wrong_content(facts)
+    if (blocks.header.size if blocks is not None else facts.plain) % 2048:
+        return "the image is no multiple of 2048 bytes"
+    if blocks is not None and blocks.dropped:
+        return f"the last {blocks.dropped} bytes of the image were not stored"
     if blocks is None or blocks.header.magic == b"DAX\0":
         return ""
     reason = _not_lz4_zso(blocks) if blocks.header.magic != b"CISO" else ""
     return reason or _other_block_size(blocks, 2048, 256 << 10)
+
+
+def _ziso_py(facts: Facts) -> str:
+    """The converter ziso.py: whole blocks only, both when it packs and when it unpacks."""
+    blocks = facts.blocks
+    if _is_no_disc(facts):
+        return _wrong_content(facts)
+    if blocks is None:
+        return "the image is no multiple of 2048 bytes" if facts.plain % 2048 else ""
+    header = blocks.header
+    reason = _not_lz4_zso(blocks)
+    if not reason and header.header_size != 24:
+        reason = f"the header gives its own length as {header.header_size}"
+    if not reason and header.version > 1:
+        reason = f"it takes versions 0 and 1, this is version {header.version}"
+    return reason or cut_by_ziso_py(facts.plain, header.block_size)
 
 
 _PROGRAMS: dict[str, Callable[[Facts], str]] = {
@@ -87,6 +114,7 @@ _PROGRAMS: dict[str, Callable[[Facts], str]] = {
     "PCSX2": _pcsx2,
     "PPSSPP": _ppsspp,
     "maxcso": _maxcso,
+    "ziso.py": _ziso_py,
 }
 
 
@@ -120,6 +148,20 @@ def _other_block_size(blocks: Blocks, least: int, most: int) -> str:
         written = f"{size >> 10} KiB" if size % 1024 == 0 else f"{size} bytes"
         return f"blocks are {written}"
     return ""
+
+
+def _is_no_disc(facts: Facts) -> bool:
+    return facts.content is not None and facts.content.kind is ContentKind.OTHER
+
+
+def _wrong_content(facts: Facts, *right: str) -> str:
+    """Why what the image is cannot be read by a program that reads ISO 9660, and *right*."""
+    name = _peculiarity(facts)
+    return f"it is {name}" if name and name not in right else ""
+
+
+def _peculiarity(facts: Facts) -> str:
+    return facts.content.peculiarity if facts.content is not None else ""
 
 
 def _wrong_console(facts: Facts, *right: System) -> str:

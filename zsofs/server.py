@@ -5,8 +5,9 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,8 @@ class Server:
             self._census.total(),
             self._reads.statistics.total(),
         )
+        opl = self._opl_view
+        left_out = opl.left_out if opl is not None else {}
         return {
             "version": __version__,
             "source": os.fsdecode(settings.source),
@@ -200,17 +203,13 @@ class Server:
             "source_state": self._source_state(),
             "source_note": self._follower.away,
             "following": self._follower.following,
-            "discs": count.discs,
+            "discs": max(count.discs - (opl.packed_left_out if opl is not None else 0), 0),
             "copying": count.copying,
-            "refused": [
-                {"path": for_people(path), "reason": reason}
-                for path, reason in count.refused[:_REPORTED_FILES]
-            ],
+            "refused": _reported(count.refused),
             "refused_total": len(count.refused),
-            "shown_empty": [
-                {"path": for_people(path), "reason": reason}
-                for path, reason in list(self._follower.not_entered.items())[:_REPORTED_FILES]
-            ],
+            "shown_empty": _reported(self._follower.not_entered.items()),
+            "left_out": _reported(left_out.items()),
+            "left_out_total": len(left_out),
             "readers": _readers(self.operations.readers()),
             "cache": {
                 "bytes": self._cache.used,
@@ -223,6 +222,14 @@ class Server:
             "errors": total.errors,
             "inodes": len(self._library),
         }
+
+
+def _reported(files: Iterable[tuple[bytes, str]]) -> list[dict[str, str]]:
+    """The first of these files, each with its reason."""
+    return [
+        {"path": for_people(path), "reason": reason}
+        for path, reason in islice(files, _REPORTED_FILES)
+    ]
 
 
 def _readers(readers: list[Reader]) -> list[dict[str, Any]]:

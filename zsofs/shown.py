@@ -51,11 +51,7 @@ def named(entries: Mapping[bytes, Entry], *, show_raw: bool) -> dict[bytes, Entr
         entries: by name in the source.
         show_raw: whether a packed file stays visible beside its disc.
     """
-    discs = {
-        name: b".bin" if entry.disc.raw_cd else b".iso"
-        for name, entry in entries.items()
-        if entry.disc is not None
-    }
+    discs = {name: ending for name, entry in entries.items() if (ending := _ending(entry))}
     shown = {name: entry for name, entry in entries.items() if name not in discs}
     renamed = shown_names(list(entries if show_raw else shown), discs)
     if show_raw:
@@ -67,6 +63,13 @@ def named(entries: Mapping[bytes, Entry], *, show_raw: bool) -> dict[bytes, Entr
         else:
             shown[shown_name] = entries[name]
     return shown
+
+
+def _ending(entry: Entry) -> bytes:
+    """The ending that a disc is shown with; empty for what is shown under its own name."""
+    if entry.disc is not None:
+        return b".bin" if entry.disc.raw_cd else b".iso"
+    return entry.right_ending.encode()
 
 
 def as_packed(entry: Entry) -> Entry:

@@ -90,7 +90,7 @@ def text(reply: Mapping[str, Any]) -> str:
     """
     said = _Reply(reply)
     if said.flag("ok"):
-        parts = _facts(said), _refused(said), _shown_empty(said), _readers(said)
+        parts = _facts(said), _not_discs(said), _shown_empty(said), _readers(said)
         lines = [*table(list(parts[0]), "ll"), *parts[1], *parts[2], *parts[3]]
     else:
         lines = [said.text("error")]
@@ -157,14 +157,22 @@ def _hits(cache: _Reply) -> str:
     return f", {100 * hits // lookups} % of {counted(lookups, 'lookup')} hit" if lookups > 0 else ""
 
 
-def _refused(said: _Reply) -> list[str]:
-    """Files that look like discs and are not, or are broken."""
-    found, count = said.rows("refused", _MAX_REFUSED)
-    total = max(said.number("refused_total"), count)
+def _not_discs(said: _Reply) -> list[str]:
+    """Files that look like discs and are not, or are broken; then discs that are not for OPL."""
+    return [
+        *_named(said, "refused", "shown as they are, not as discs"),
+        *_named(said, "left_out", "not shown"),
+    ]
+
+
+def _named(said: _Reply, field: str, heading: str) -> list[str]:
+    """The first files of a list, each with its reason."""
+    found, count = said.rows(field, _MAX_REFUSED)
+    total = max(said.number(f"{field}_total"), count)
     if not total:
         return []
     rows = [(row.text("path"), row.text("reason")) for row in found]
-    lines = [f"shown as they are, not as discs: {counted(total, 'file')}"]
+    lines = [f"{heading}: {counted(total, 'file')}"]
     lines += [_INDENT + line for line in table(rows, "ll")]
     if 0 < len(rows) < total:
         lines.append(f"{_INDENT}and {total - len(rows):,} more")

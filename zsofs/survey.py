@@ -15,7 +15,16 @@ from zsofs.entry import Entry, Kind
 from zsofs.errors import SourceAwayError, ZsofsError, reason
 from zsofs.inside import StillWrittenError, look_inside
 from zsofs.mounts import mount_of
-from zsofs.names import for_people, is_plain_image, is_unfinished, joined, may_be_disc
+from zsofs.names import (
+    APPLE_DOUBLE,
+    IN_TRASH,
+    for_people,
+    is_in_trash,
+    is_plain_image,
+    is_unfinished,
+    joined,
+    may_be_disc,
+)
 from zsofs.probe import Disc, OpenSource
 from zsofs.selection import Selection
 from zsofs.source import OpenFolder, SourceTree
@@ -171,6 +180,10 @@ class _Survey:
     silent: list[bytes] = field(default_factory=list)
     kept: dict[bytes, tuple[Key, Finding]] | None = None
     passed: set[bytes] = field(default_factory=set)
+    in_trash: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.in_trash = is_in_trash(self.path)
 
     def of(self, names: Collection[bytes], begun: float) -> Found:
         known = self.before.entries or {}
@@ -241,11 +254,12 @@ class _Survey:
             return None
         if entry.kind is not Kind.FILE or not may_be_disc(name):
             return entry
+        if self.in_trash:
+            return replace(entry, ignored=IN_TRASH)
         believed = self._believed(entry, known)
-        if believed is not None:
-            return believed
-        self.unread.append((entry, known))
-        return entry
+        if believed is None:
+            self.unread.append((entry, known))
+        return believed or entry
 
     def _believed(self, entry: Entry, known: Entry | None) -> Entry | None:
         """The entry with what was found in this very content before; None if that is not known."""
@@ -301,7 +315,7 @@ class _Survey:
         if key != entry.key or finding is None:
             return None
         wanted = self.surveyor.identities and (
-            finding.disc is not None or is_plain_image(entry.name)
+            finding.disc is not None or finding.right_ending or is_plain_image(entry.name)
         )
         return None if wanted and finding.identity is None else finding
 
@@ -405,7 +419,16 @@ def _told(entry: Entry, finding: Finding) -> Entry:
         reason=finding.reason,
         identity=finding.identity,
         remarks=finding.remarks,
+        content=finding.content,
+        right_ending=finding.right_ending,
+        ignored=_ignored(entry.name, finding),
     )
+
+
+def _ignored(name: bytes, finding: Finding) -> str:
+    """Why a file is never taken for a disc, going by what is inside; empty if it may be one."""
+    is_apple_double = finding.content == APPLE_DOUBLE and name.startswith(b"._")
+    return APPLE_DOUBLE if is_apple_double else ""
 
 
 def _tell(shown: str, disc: Disc) -> None:

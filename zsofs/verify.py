@@ -24,7 +24,8 @@ from zsofs.errors import (
     ZsofsError,
     reason,
 )
-from zsofs.names import NOT_PACKED, is_packed_name, is_plain_image, may_be_disc
+from zsofs.ignored import Ignored
+from zsofs.names import is_packed_name, is_plain_image, may_be_disc, misnamed
 from zsofs.original import Original, original
 from zsofs.shortage import find_shortage
 from zsofs.tables import counted
@@ -80,10 +81,12 @@ class Batch:
     reporter: VerifyReporter
     checked: Checked
     unread: list[tuple[str, str]] = field(default_factory=list)
+    ignored: Ignored = field(default_factory=lambda: Ignored(may_be_disc))
 
     def run(self) -> None:
         """Check each file, whatever becomes of the others."""
         files = list(self._files())
+        self.reporter.ignored = self.ignored.sentence
         self.reporter.begin([(path, _size_of(path)) for path, _ in files])
         for path, why in self.unread:
             self.reporter.tell(Result(path, Verdict("unreadable", why)))
@@ -106,17 +109,17 @@ class Batch:
                 yield path, False
                 continue
             for folder, folders, names in os.walk(path, onerror=cannot):
-                folders[:] = sorted(name for name in folders if name[0] != ".")
+                self.ignored.prune(folder, folders)
                 for name in sorted(names):
-                    if name[0] != "." and may_be_disc(os.fsencode(name)):
+                    if self.ignored.takes(folder, name, links=True):
                         yield os.path.join(folder, name), True
 
     def _result(self, path: str, found: bool) -> Result | None:
         """What comes of a file; None for one in a folder that is no disc."""
         try:
             with original(path) as image:
-                if image.disc is None and is_packed_name(os.fsencode(path)):
-                    raise DamagedError(NOT_PACKED)
+                if _is_misnamed(image):
+                    _check_plain(image)
                 if found and image.disc is None and not self._is_disc(image):
                     return None
                 return self._checked(image)
@@ -131,6 +134,8 @@ class Batch:
     def _is_disc(self, image: Original) -> bool:
         """Whether a plain file in a folder is a disc image."""
         name = os.fsencode(image.path)
+        if _is_misnamed(image):
+            return True
         if not is_plain_image(name):
             return False
         if image.raw_cd or image.path.lower().endswith(_ALWAYS_A_DISC):
@@ -272,12 +277,26 @@ def _about(image: Original) -> tuple[str, tuple[str, ...]]:
     """What is missing of an image, if it is cut, and other oddities of its content."""
     content = classify(image.read, image.size)
     shortage = find_shortage(image.read, image.size, raw_cd=image.raw_cd, names=True)
-    remarks = () if content.kind is ContentKind.DISC else (content.remark,)
+    remarks: tuple[str, ...] = (misnamed(image.ending),) if _is_misnamed(image) else ()
+    if content.kind is not ContentKind.DISC:
+        remarks += (content.remark,)
     if shortage is None:
         return "", remarks
     if shortage.is_cut:
         return shortage.sentence, remarks
     return "", (*remarks, shortage.sentence)
+
+
+def _is_misnamed(image: Original) -> bool:
+    """Whether a file that is no container has the name of one."""
+    return image.disc is None and is_packed_name(os.fsencode(image.path))
+
+
+def _check_plain(image: Original) -> None:
+    """See that a file under the name of a packed disc is at least a plain image."""
+    reason = classify(image.read, image.size).not_packed
+    if reason:
+        raise DamagedError(reason)
 
 
 def _whole(image: Original, outcome: Outcome) -> Whole:

@@ -63,6 +63,7 @@ class VerifyReporter(Bars):
     def __init__(self, *, quiet: bool, as_json: bool) -> None:
         super().__init__(quiet=quiet)
         self.states: Counter[str] = Counter()
+        self.ignored = ""
         self._json = as_json
 
     def tell(self, result: Result) -> None:
@@ -84,7 +85,11 @@ class VerifyReporter(Bars):
 
     def _sum_up(self) -> None:
         total = self.states.total()
-        if self._quiet or self._json:
+        if self._quiet:
+            return
+        if self.ignored:
+            self._print(f"zsofs: {self.ignored}", sys.stderr)
+        if self._json:
             return
         if not total:
             self._print("zsofs: there are no discs here", sys.stderr)
