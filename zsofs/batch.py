@@ -247,7 +247,7 @@ class _Batch:
         has_name = target != STANDARD_OUTPUT and (job.found or not wish.measure)
         if wish.packing:
             if has_name and image.disc is not None and _is_same(job.path, target):
-                _check_in_place(wish, target)
+                _check_in_place(wish, image, target)
             self._check_content(job, image)
         if has_name:
             self._check_name(job, image, target)
@@ -281,7 +281,7 @@ class _Batch:
         if not os.path.lexists(target):
             return
         if _is_same(job.path, target):
-            _check_in_place(wish, target)
+            _check_in_place(wish, image, target)
             _check_complete(image)
         elif not wish.care.replace:
             if _is_whole_copy(image, target, packed=wish.packing is not None):
@@ -300,11 +300,16 @@ class _Batch:
             )
 
 
-def _check_in_place(wish: Wish, target: str) -> None:
-    """See whether an input may be replaced by its own copy."""
+def _check_in_place(wish: Wish, image: Original, target: str) -> None:
+    """See whether an input may be replaced by its own copy.
+
+    Only packed discs are packed anew in place: a plain image would be gone without --delete-source,
+    and what has its name would be no plain image any more.
+    """
+    is_plain = wish.packing is not None and image.disc is None
+    if is_plain or (wish.packing is None and not wish.care.replace):
+        raise InputError(f"{target} is its own name; give another one with -o")
     if not wish.care.replace:
-        if wish.packing is None:
-            raise InputError(f"{target} is its own name; give another one with -o")
         raise _Skipped("it is packed already; --force packs it anew")
     if not wish.care.verify:
         raise InputError("its copy would replace it unchecked; leave --no-verify away")
