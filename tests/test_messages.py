@@ -189,6 +189,18 @@ def test_sources_that_cannot_be(tmp_path: Path) -> None:
     assert not point.exists()
 
 
+@pytest.mark.parametrize("words", [["list", "."], ["mount", ".", "mnt"], ["status", "mnt"]])
+def test_in_a_directory_that_was_deleted(tmp_path: Path, words: list[str]) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    script = 'cd "$0" && rmdir "$0" && exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", script, gone, *ZSOFS, *words], capture_output=True, text=True, check=False
+    )
+    expected = "the current directory no longer exists; change to another one with: cd /"
+    assert (done.returncode, done.stderr) == (3, f"zsofs: {expected}\n")
+
+
 def test_files_that_may_lie_on_a_disk_that_is_late(source: Path, tmp_path: Path) -> None:
     """A service tries again, unless the exit code is 2: then it never comes right by itself."""
     titles, point = tmp_path / "disk" / "titles.csv", tmp_path / "mnt"

@@ -171,6 +171,19 @@ def test_a_name_in_capitals_is_the_same_place(tmp_path: Path) -> None:
     assert "is its own name" in zsofs("unpack", tmp_path / "GAME.ISO", code=8).stderr
 
 
+def test_a_plain_image_is_not_replaced_by_its_own_copy(tmp_path: Path) -> None:
+    path = tmp_path / "Game.iso"
+    path.write_bytes(IMAGE)
+    (tmp_path / "Link.zso").symlink_to("Game.iso")
+    os.link(path, tmp_path / "Hard.zso")
+    for words in ((), ("--force",), ("--force", "--delete-source")):
+        for target in (path, tmp_path / "Link.zso", tmp_path / "Hard.zso"):
+            done = zsofs("pack", *words, path, "-o", target, code=8)
+            assert f"{target} is its own name; give another one with -o" in done.stderr
+    assert path.read_bytes() == IMAGE
+    assert names(tmp_path) == ["Game.iso", "Hard.zso", "Link.zso"]
+
+
 def test_two_inputs_for_one_name(tmp_path: Path) -> None:
     (tmp_path / "Game.iso").write_bytes(IMAGE)
     (tmp_path / "Game.cso").write_bytes(writers.maxcso_cso1(IMAGE[:50_000]))

@@ -78,7 +78,7 @@ trap 'umount -at fuse.zsofs' EXIT
             check=False,
             cwd=self.folder,
             env=kept | {"PATH": path, "REQUIRED_BY": ""} | environment,
-            timeout=60,
+            timeout=180,
         )
 
     def check_refused(self, script: str, said: str) -> None:

@@ -110,6 +110,21 @@ def test_one_kind_of_call_that_stops_stops_nothing_else(
     assert made.daemon.wait(30) == 0
 
 
+def test_a_disk_that_hangs_already_when_the_mount_begins(slow: Disk, mount: MountMaker) -> None:
+    """The first listing of the directory that it is mounted in does not wait for it."""
+    slow.stop.begin("getattr")
+    made = mount(slow.path.parent)
+    made.may_end = True
+    try:
+        in_time(lambda: takes_part(made))
+        in_time(lambda: takes_part(made))
+        assert made.log_lines("slow: cannot be looked at: the program that serves")
+    finally:
+        slow.stop.end()
+    wait_until(lambda: "slow" in names(made.path), "the disk that answers again")
+    wait_until(lambda: "bad.iso" in names(made.path / "slow"), "its discs")
+
+
 @pytest.mark.usefixtures("as_root", "own_mounts")
 def test_a_mount_that_is_bound_into_its_own_source(source: Path, mount: MountMaker) -> None:
     """It would wait for its own answers there, so it shows nothing."""

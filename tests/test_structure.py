@@ -322,7 +322,7 @@ ALLOWED: dict[str, set[str]] = {
     "shortage": {"classify", "iso9660", "places"},
     "iso9660": set(),
     "selection": set(),
-    "source": {"_stored", "errors", "mount_cycles", "names", "probe", "traversal"},
+    "source": {"_stored", "bounded_stat", "errors", "mount_cycles", "names", "probe", "traversal"},
     "traversal": set(),
     "reads": {"_codecs", "byte_budget", "cache", "counters", "crews", "errors", "image", "workers"},
     "counters": set(),
@@ -419,6 +419,7 @@ ALLOWED: dict[str, set[str]] = {
     "seal": {"errors"},
     "errors": set(),
     "programs": set(),
+    "bounded_stat": set(),
 }
 KERNEL = {"_blocks", "_codecs", "_files", "_fuse_receive", "_index", "_pack", "_stored"}
 ONLY_IN = {

@@ -308,12 +308,18 @@ class _Batch:
 
 
 def _check_in_place(wish: Wish, target: str, image: Original) -> None:
-    """See whether an input may be replaced by its own copy."""
-    if not wish.care.replace:
-        if wish.packing is None:
-            raise InputError(f"{target} is its own name; give another one with -o")
-        if _is_misnamed(image):
+    """See whether an input may be replaced by its own copy.
+
+    Only packed discs are packed anew in place, and plain images under the name of a packed one:
+    another plain image would be gone without --delete-source, and its name would mislead.
+    """
+    is_plain = wish.packing is not None and image.disc is None
+    if is_plain and _is_misnamed(image):
+        if not wish.care.replace:
             raise InputError(f"{misnamed(image.ending)}; rename it, give -o, or use --force")
+    elif is_plain or (wish.packing is None and not wish.care.replace):
+        raise InputError(f"{target} is its own name; give another one with -o")
+    if not wish.care.replace:
         raise _Skipped("it is packed already; --force packs it anew")
     if not wish.care.verify:
         raise InputError("its copy would replace it unchecked; leave --no-verify away")

@@ -18,6 +18,7 @@ from zsofs import arguments, mount_helper
 from zsofs.errors import (
     FileError,
     FuseError,
+    NoDirectoryError,
     NoProcessError,
     StartKilledError,
     SystemFailureError,
@@ -67,7 +68,16 @@ def main(words: Sequence[str] | None = None) -> int:
         print_nowhere(sys.stdout)  # whoever read what was printed has read enough
         return 0
     except OSError as error:
-        return _failed(SystemFailureError(error))
+        return _failed(SystemFailureError(error) if _has_directory() else NoDirectoryError())
+
+
+def _has_directory() -> bool:
+    """Return whether the current directory exists: without it no relative path can be used."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _mount(options: argparse.Namespace) -> int:

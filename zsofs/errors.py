@@ -52,6 +52,13 @@ class SourceError(ZsofsError):
     exit_code = 3
 
 
+class NoDirectoryError(SourceError):
+    """The current directory was removed, so relative paths lead nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__("the current directory no longer exists; change to another one with: cd /")
+
+
 class FileError(ZsofsError):
     """A file that an option names cannot be opened: a list of titles, a log.
 

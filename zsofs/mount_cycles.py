@@ -53,6 +53,10 @@ class MountCycles:
         """
         self._device = device
 
+    def mounts(self) -> Sequence[Mounted]:
+        """Return the table of mounts."""
+        return self._table.current()
+
     def refused(self, source: bytes) -> Mapping[bytes, str]:
         """Return the directories that must not be entered, with the reason for each.
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from zsofs._stored import serves_from_memory
+from zsofs.bounded_stat import BoundedStat
 from zsofs.errors import SourceAwayError, StaleNodeError
 from zsofs.mount_cycles import MountCycles, leads_there
 from zsofs.names import for_people, is_at_or_below, joined
@@ -104,6 +105,7 @@ class SourceTree:
             upon.
         permissions: who may traverse each directory.
         cycles: which mounts inside the source must not be entered.
+        bounded: looks at mount points that may not answer.
     """
 
     def __init__(self, path: bytes) -> None:
@@ -113,6 +115,7 @@ class SourceTree:
         self.devices: dict[bytes, int] = {}
         self.permissions = DirectoryPermissions()
         self.cycles = MountCycles()
+        self.bounded = BoundedStat()
 
     @property
     def refused(self) -> Mapping[bytes, str]:
@@ -127,6 +130,17 @@ class SourceTree:
             for found, why in self.refused.items()
             if found.startswith(prefix) and b"/" not in found[len(prefix) :]
         }
+
+    def served_in(self, path: bytes) -> frozenset[bytes]:
+        """Return the names in a directory at which another program or machine serves a mount."""
+        prefix = joined(self.path.rstrip(b"/"), joined(path, b""))
+        return frozenset(
+            mounted.path[len(prefix) :]
+            for mounted in self.cycles.mounts()
+            if mounted.path.startswith(prefix)
+            and b"/" not in mounted.path[len(prefix) :]
+            and mounted.changes_elsewhere
+        )
 
     def may_enter(self, path: bytes) -> bool:
         """Return whether a directory does not lead back to the mount of this source."""

@@ -181,9 +181,11 @@ class _Survey:
     kept: dict[bytes, tuple[Key, Finding]] | None = None
     passed: set[bytes] = field(default_factory=set)
     in_trash: bool = field(init=False)
+    served: frozenset[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
         self.in_trash = is_in_trash(self.path)
+        self.served = self.surveyor.tree.served_in(self.path)
 
     def of(self, names: Collection[bytes], begun: float) -> Found:
         known = self.before.entries or {}
@@ -218,13 +220,22 @@ class _Survey:
         if refused:
             return self._not_entered(name, refused)
         try:
-            status = self.folder.stat(name)
+            status = self._stat(name)
         except OSError as error:  # a dead mount in this folder: the rest of it is all right
             own = for_people(joined(self.path, name))
             log.warning("%s: cannot be looked at: %s", own, error.strerror)
             self.silent.append(name)
             return known
         return self._entry(name, status, known)
+
+    def _stat(self, name: bytes) -> os.stat_result | None:
+        if name not in self.served:
+            return self.folder.stat(name)
+        tree = self.surveyor.tree
+        try:
+            return tree.bounded.stat(self.folder.fd, name, joined(self.path, name))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def _not_entered(self, name: bytes, why: str) -> Entry | None:
         """A directory that is not even asked for its attributes; None if it is not shown."""

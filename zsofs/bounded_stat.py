@@ -1,0 +1,63 @@
+"""lstat of mount points that a program serves, which may never answer."""
+
+import errno
+import os
+import threading
+
+_ANSWER_SECONDS = 2.0
+"""How long the look at a directory waits for the program that serves a mount in it."""
+
+
+class BoundedStat:
+    """Looks at mount points in threads that are left behind if they hang. For any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pending: set[bytes] = set()
+
+    def stat(self, folder: int, name: bytes, path: bytes) -> os.stat_result:
+        """Return what lstat says of *name*.
+
+        Args:
+            folder: descriptor of the directory that has it.
+            name: of the mount point.
+            path: what stands for the mount point: one look at a time is under way.
+
+        Raises:
+            OSError: it cannot be looked at; ETIMEDOUT if there is no answer in time.
+        """
+        with self._lock:
+            if path in self._pending:
+                raise _no_answer()
+            self._pending.add(path)
+        fd = os.dup(folder)
+        found: list[os.stat_result | OSError] = []
+        done = threading.Event()
+
+        def look() -> None:
+            try:
+                found.append(os.stat(name, dir_fd=fd, follow_symlinks=False))
+            except OSError as error:
+                found.append(error)
+            finally:
+                os.close(fd)
+                with self._lock:
+                    self._pending.discard(path)
+                done.set()
+
+        try:
+            threading.Thread(target=look, daemon=True).start()
+        except RuntimeError as error:  # the system gives no thread
+            os.close(fd)
+            with self._lock:
+                self._pending.discard(path)
+            raise OSError(errno.EAGAIN, f"no thread to look with: {error}") from None
+        if not done.wait(_ANSWER_SECONDS):
+            raise _no_answer()
+        if isinstance(found[0], OSError):
+            raise found[0]
+        return found[0]
+
+
+def _no_answer() -> OSError:
+    return OSError(errno.ETIMEDOUT, "the program that serves the mount there does not answer")
