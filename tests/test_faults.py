@@ -293,7 +293,7 @@ def test_a_fault_costs_one_call(
         else:
             check_case(folder)
         with faults.on(handler, target, error) as fault:
-            is_error_of_source = isinstance(ERRORS[error][0](), OSError)
+            is_error_of_source = isinstance(ERRORS[error][0](), OSError | MemoryError)
             if handler in UNANSWERED or (handler in LAST_ANSWER and is_error_of_source):
                 provoke(folder)
                 wait_for_fault(faults, fault)

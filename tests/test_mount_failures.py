@@ -233,7 +233,8 @@ class Machine:
 
     def unmount(self, point: Path) -> None:
         while self.has(point):
-            assert self.run(0, "umount", "--lazy", point).returncode == 0
+            done = self.run(0, "umount", "--lazy", point)
+            assert done.returncode == 0 or not self.has(point), done.stderr
 
     def is_settled(self, point: Path, user: int) -> bool:
         """Whether there is a mount that works, or nothing at all."""
@@ -340,8 +341,8 @@ def test_signals_at_random_moments(
             end = time.monotonic() + generator.uniform(0.1, 0.8)
             while starting.poll() is None and time.monotonic() < end:
                 # SIGUSR1 and SIGHUP end a process that has not come to its handlers yet.
-                all_ready = machine.has(point)
-                send(processes(point), generator.choice(HANDLED if all_ready else HARMLESS))
+                may_end = machine.has(point) and number % 3 != 1  # which of them mount for sure
+                send(processes(point), generator.choice(HANDLED if may_end else HARMLESS))
             if number % 3 == 0:
                 send(processes(point), signal.SIGTERM)
             _, said = starting.communicate(timeout=60)
