@@ -1,4 +1,4 @@
-"""What a file system reports as a hole is read all the same: some have reported fresh data so."""
+"""Holes are read like data: some file systems have reported fresh data as a hole."""
 
 import hashlib
 from pathlib import Path

@@ -24,7 +24,7 @@ from zsofs.names import (
     misnamed,
     name_before_deletion,
 )
-from zsofs.original import Original, original
+from zsofs.original import Original, original, size_of
 from zsofs.pack import Care, Outcome, measure, pack
 from zsofs.packing import Packing
 from zsofs.progress import Report, Reporter
@@ -134,7 +134,7 @@ def run(wish: Wish, reporter: Reporter) -> int:
             reporter.note(message)
         for path, error in inputs.unread:
             reporter.tell(Report(path, "", "failed", error=error))
-        reporter.begin([(job.path, _size_of(job.path)) for job in inputs.jobs])
+        reporter.begin([(job.path, size_of(job.path)) for job in inputs.jobs])
         for job in inputs.jobs:
             batch.do(job)
     return InputError.exit_code if reporter.failed or reporter.unprinted else 0
@@ -431,13 +431,6 @@ def _files_in(folder: str, wish: Wish, inputs: _Inputs) -> Iterator[str]:
         for name in sorted({*names, *(() if wish.measure else inputs.restore(path, names))}):
             if inputs.ignored.takes(path, name, links=False):
                 yield os.path.join(path, name)
-
-
-def _size_of(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from zsofs.mounts import Mounted, mount_table, mounts_in
-from zsofs.names import for_people
+from zsofs.names import for_people, is_at_or_below
 
 _PROC = Path("/proc")
 _LOOP_DEVICES = Path("/sys/block")
@@ -103,7 +103,7 @@ def _loop_devices(point: bytes) -> Iterator[str]:
     for device in sorted(_LOOP_DEVICES.glob("loop*")):
         with suppress(OSError):
             path = (device / "loop" / "backing_file").read_bytes().rstrip(b"\n")
-            if _is_below(point, path):
+            if is_at_or_below(path, point):
                 number = (device / "dev").read_text().strip()
                 places = [for_people(one.path) for one in table if one.device == number]
                 name, file = f"/dev/{device.name}", for_people(path)
@@ -114,8 +114,4 @@ def _loop_devices(point: bytes) -> Iterator[str]:
 
 
 def _paths_below(point: bytes, paths: Iterable[bytes]) -> Iterator[bytes]:
-    return (re.sub(rb" \(deleted\)$", b"", path) for path in paths if _is_below(point, path))
-
-
-def _is_below(point: bytes, path: bytes) -> bool:
-    return path == point or path.startswith(point + b"/")
+    return (re.sub(rb" \(deleted\)$", b"", path) for path in paths if is_at_or_below(path, point))

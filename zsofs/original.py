@@ -194,3 +194,11 @@ def original(path: str, *, as_it_is: bool = False) -> Iterator[Original]:
         raise InputError(str(error)) from error
     finally:
         os.close(fd)
+
+
+def size_of(path: str) -> int:
+    """Return the size of a file in bytes; 0 if it cannot be told."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

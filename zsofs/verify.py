@@ -26,7 +26,7 @@ from zsofs.errors import (
 )
 from zsofs.ignored import Ignored
 from zsofs.names import is_packed_name, is_plain_image, may_be_disc, misnamed
-from zsofs.original import Original, original
+from zsofs.original import Original, original, size_of
 from zsofs.shortage import find_shortage
 from zsofs.tables import counted
 from zsofs.verdict import Verdict, Whole, judge
@@ -87,7 +87,7 @@ class Batch:
         """Check each file, whatever becomes of the others."""
         files = list(self._files())
         self.reporter.ignored = self.ignored.sentence
-        self.reporter.begin([(path, _size_of(path)) for path, _ in files])
+        self.reporter.begin([(path, size_of(path)) for path, _ in files])
         for path, why in self.unread:
             self.reporter.tell(Result(path, Verdict("unreadable", why)))
         for path, found in files:
@@ -313,10 +313,3 @@ def _whole(image: Original, outcome: Outcome) -> Whole:
         (*outcome.remarks, *remarks),
         cut,
     )
-
-
-def _size_of(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
