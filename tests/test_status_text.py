@@ -164,7 +164,7 @@ def test_a_reply_of_another_version(reply: dict[str, Any]) -> None:
 def test_numbers_of_another_version(odd: object) -> None:
     numbers = {name for name, value in REPLY.items() if type(value) in (int, float)}
     cache = dict.fromkeys(REPLY["cache"], odd)
-    said = status.text(REPLY | dict.fromkeys(numbers, odd) | {"cache": cache})
+    said = status.text(REPLY | dict.fromkeys(numbers, odd) | {"cache": cache, "counting": odd})
     assert "  discs    0\n  cache    0 B of 0 B\n  reads    0, 0 B in all, no errors\n" in said
     assert "process 0, zsofs 0.3.0, running for 0 s" in said
 
