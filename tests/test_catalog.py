@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -270,6 +271,11 @@ FINDINGS = {
 }
 
 
+def discs_in(catalog: Catalog) -> Counter[bytes]:
+    """How many discs in containers the catalog knows, by folder."""
+    return Counter(folder for folder, _, found in catalog.findings() if found.disc is not None)
+
+
 def test_findings_come_back_as_they_were(tmp_path: Path) -> None:
     file = tmp_path / "new folder" / "catalog"
     key = (1 << 40, -5, 1_700_000_000_123_456_789)
@@ -285,12 +291,12 @@ def test_findings_come_back_as_they_were(tmp_path: Path) -> None:
         identity = found[b"known \xff\n"][1].identity
         assert identity is not None
         assert (identity.game_id, identity.title) == ("SLUS_210.05", "Ökami ?")
-        assert catalog.discs() == {b"folder": 3, b"other": 1}
+        assert discs_in(catalog) == {b"folder": 3, b"other": 1}
         catalog.keep(b"folder", [(b"raw", (7, 8, 9), FINDINGS[b"nothing"])], gone=[b"disc"])
         assert catalog.folder(b"folder")[b"raw"] == ((7, 8, 9), FINDINGS[b"nothing"])
         assert b"disc" not in catalog.folder(b"folder")
         catalog.drop_folders([b"folder", b"never seen"])
-        assert catalog.discs() == {b"other": 1}
+        assert discs_in(catalog) == {b"other": 1}
 
 
 @pytest.mark.parametrize(

@@ -542,6 +542,7 @@ def test_changes_while_the_first_look_is_under_way(
     shutil.copy(PS2_PACKED, source / "folder" / "Old.zso")
     made = mount(source, command=FAULTY)
     assert names(made.path) == ["folder", "link"]
+    wait_until(lambda: not status_of(made)["counting"], "the look for the count")
     discs = ["Old.zso"]
     for name in ("folder", "link"):
         with slow_list(made.path / name, fault):
@@ -562,18 +563,19 @@ def test_what_goes_while_it_is_looked_at_does_not_count(
     shutil.copy(PS2_PACKED, source / path / "Game.zso")
     made = mount(source, command=FAULTY)
     assert names(made.path) == ["folder"]
-    with slow_list(made.path / path, fault):
+    wait_until(lambda: not status_of(made)["counting"], "the look for the count")
+    with slow_list(made.path / path, fault, "OpenFolder.names"):
         (source / "folder").rename(tmp_path / "elsewhere")
         assert not names(made.path)
     assert status_of(made)["discs"] == 0
 
 
 @contextmanager
-def slow_list(folder: Path, fault: Path) -> Iterator[None]:
-    """List a folder; within the context the look at it has its names, and has not ended yet."""
+def slow_list(folder: Path, fault: Path, held: str = "server.as_shown") -> Iterator[None]:
+    """List a folder; within the context the look at it is under way, and at the call *held*."""
     done = fault.with_name(fault.name + ".done")
     done.unlink(missing_ok=True)
-    fault.write_text("opendir Catalog.folder held")
+    fault.write_text(f"opendir {held} held")
     with subprocess.Popen(["ls", folder], stdout=subprocess.DEVNULL) as lister:
         try:
             wait_until(done.exists, "the slow look")

@@ -122,14 +122,17 @@ def test_the_sums(games: Path) -> None:
     stored = sum(row["stored_bytes"] for row in objects(games).values())
     shown = sum(row["plain_bytes"] for row in objects(games).values())
     assert listed(games).splitlines()[-1] == (
-        f"7 discs, {size(shown)} shown, {size(stored)} stored, {size(shown - stored)} saved"
+        f"7 discs (5 compressed, 2 plain), {size(shown)} shown, {size(stored)} stored,"
+        f" {size(shown - stored)} saved"
     )
     for path in games.rglob("*.*o"):
         if path.name != "Plain.iso":
             path.unlink()
     shutil.rmtree(games / "raw")
     (games / "PSP" / "Patapon.dax").unlink()
-    assert listed(games).splitlines()[-1] == "1 disc, 1.47 MB shown, 1.47 MB stored"
+    assert listed(games).splitlines()[-1] == (
+        "1 disc (0 compressed, 1 plain), 1.47 MB shown, 1.47 MB stored"
+    )
 
 
 def test_for_programs(games: Path) -> None:
@@ -199,12 +202,12 @@ def test_what_an_opl_mount_shows_and_from_which_file(games: Path, mount: MountMa
     ]
     assert said.splitlines()[-5:] == [
         "",
-        "not shown as discs:",
+        "not shown as discs: 3 files",
         "  PSP/Patapon.dax: not in the OPL layout: it is a PSP disc",
         "  raw/Game.bin: not in the OPL layout: it has raw CD sectors",
         "  raw/Track.zso: not in the OPL layout: it has raw CD sectors",
     ]
-    assert said.splitlines()[-6].startswith("5 discs, ")
+    assert said.splitlines()[-6].startswith("5 discs (4 compressed, 1 plain), ")
     found = objects(made_at.path)
     for name, row in found.items():
         if row["is_disc"]:
@@ -227,7 +230,7 @@ def test_files_that_are_not_shown_as_discs(source: Path) -> None:
         said = listed(source)
         assert names(said) == ["Whole.iso"]
         *_, header, gamecube, iso, zso, page, cut = said.splitlines()
-        assert header == "not shown as discs:"
+        assert header == "not shown as discs: 5 files"
         assert gamecube.startswith("  GameCube.ciso: ")
         assert iso == "  New.iso: still being copied"
         assert zso == "  New.zso: still being copied"
@@ -249,7 +252,7 @@ def test_a_folder_without_discs(source: Path) -> None:
     assert json.loads(listed(source, "--json")) == []
     put(source / "Cut.zso", writers.maxcso_zso(game(1))[:500])
     said = listed(source).splitlines()
-    assert said[:3] == [f"there are no discs in {source}", "", "not shown as discs:"]
+    assert said[:3] == [f"there are no discs in {source}", "", "not shown as discs: 1 file"]
     assert len(said) == 4
 
 

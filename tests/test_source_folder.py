@@ -7,11 +7,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import trio
 
 from zsofs.catalog import Catalog
 from zsofs.entry import Entry, Kind
 from zsofs.shown import as_shown
 from zsofs.source import SourceTree
+from zsofs.source_folder import Look as LookUnderWay
 from zsofs.source_folder import SourceFolder
 from zsofs.survey import Surveyor
 
@@ -34,7 +36,7 @@ def look(source: Path, folder: SourceFolder) -> Iterator[Look]:
             before = folder.before()
             meanwhile()
             found = surveyor.survey(b"", folder.above, before)
-            folder.looked_at(found, as_shown(found.entries, show_raw=False))
+            folder.looked_at(found, as_shown(b"", found.entries))
 
         yield look
 
@@ -93,3 +95,17 @@ def test_what_is_done_elsewhere_after_that_is_seen(
     folder.outdate(b"made")
     look(lambda: None)
     assert folder.entries == {}
+
+
+@pytest.mark.parametrize("is_awaited", [False, True])
+def test_a_look_for_the_count_gives_way(*, is_awaited: bool) -> None:
+    """While others use the disk, unless somebody waits for the listing."""
+
+    async def run() -> list[bool]:
+        answers = [False, True, True]
+        look = LookUnderWay()
+        look.is_awaited = is_awaited
+        look.give_way(answers.pop)
+        return answers
+
+    assert len(trio.run(run)) == (3 if is_awaited else 0)

@@ -30,6 +30,9 @@ REPLY: dict[str, Any] = {
     "source_note": "",
     "following": "events",
     "discs": 1042,
+    "compressed_discs": 1000,
+    "plain_discs": 42,
+    "counting": True,
     "refused": [
         {"path": "PSP/Patapon.cso", "reason": "the file is cut"},
         {"path": "\N{CJK UNIFIED IDEOGRAPH-5927}\n.zso", "reason": "another console's"},
@@ -54,7 +57,7 @@ BLOCK = """\
   source   /srv/zso
   changes  seen at once, as the system reports them
   layout   plain
-  discs    1,042, 2 being copied
+  discs    1,042 (1,000 compressed, 42 plain), 2 being copied, still counting
   cache    63.1 MB of 67.1 MB, 80 % of 12,345 lookups hit
   reads    54,321, 1.21 TB in all, 1 error
   inodes   1,100
@@ -91,6 +94,9 @@ def test_a_block_for_people() -> None:
 
 def test_a_block_without_what_is_not_there() -> None:
     nothing = {
+        "compressed_discs": 1042,
+        "plain_discs": 0,
+        "counting": False,
         "refused": [],
         "refused_total": 0,
         "copying": 0,
@@ -158,7 +164,7 @@ def test_a_reply_of_another_version(reply: dict[str, Any]) -> None:
 def test_numbers_of_another_version(odd: object) -> None:
     numbers = {name for name, value in REPLY.items() if type(value) in (int, float)}
     cache = dict.fromkeys(REPLY["cache"], odd)
-    said = status.text(REPLY | dict.fromkeys(numbers, odd) | {"cache": cache})
+    said = status.text(REPLY | dict.fromkeys(numbers, odd) | {"cache": cache, "counting": odd})
     assert "  discs    0\n  cache    0 B of 0 B\n  reads    0, 0 B in all, no errors\n" in said
     assert "process 0, zsofs 0.3.0, running for 0 s" in said
 

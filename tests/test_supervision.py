@@ -14,6 +14,7 @@ from zsofs.supervision import Supervision
 STATE = {
     "discs": 1,
     "copying": 0,
+    "counting": False,
     "source_state": "there",
     "readers": [],
     "cache": {"hits": 0, "lookups": 0},

@@ -58,8 +58,10 @@ REPORTS = {
     "services._install": "what went well",
     "services._list": "headings of a table",
     "services._remove": "what went well",
+    "shown._SHOWN_TWICE": "never shown: the disc beside it is",
     "status": "the report of `zsofs status`",
     "supervision.state_line": "a line of `systemctl status`",
+    "tables.STILL_COUNTING": "a part of the report of `zsofs status`",
     "verify_report._line": "when a file was read",
 }
 """What prints something else than messages, with what that is: a module, a class, a function. What

@@ -51,6 +51,10 @@ class Admission:
         finally:
             self._count(device, -1, -size)
 
+    def is_waited_for(self, device: int) -> bool:
+        """Whether any request waits for *device*. Any thread may ask."""
+        return device in self._requests
+
     def _count(self, device: int, requests: int, size: int) -> None:
         self._free -= requests
         self._free_bytes -= size

@@ -125,14 +125,15 @@ class Catalog:
         """Drop all findings of these folders."""
         self._store.write(("DELETE FROM file WHERE folder = ?", [(path,) for path in paths]))
 
-    def discs(self) -> dict[bytes, int]:
-        """How many discs each folder had when it was last looked at; none if a row is damaged."""
-        found: dict[bytes, int] = {}
+    def findings(self) -> list[tuple[bytes, bytes, Finding]]:
+        """Return the folder, name and finding of each file; none if a row is damaged."""
+        found = []
         for row in self._store.read(_ALL):
-            if _finding(row) is None:
+            finding = _finding(row)
+            if finding is None:
                 self._store.replace_damaged()
-                return {}
-            found[row[0]] = found.get(row[0], 0) + (row[5] is not None)
+                return []
+            found.append((row[0], row[1], finding))
         return found
 
     def opl_names(self) -> dict[bytes, tuple[str, str]]:

@@ -1,80 +1,97 @@
-"""How many discs there are, folder by folder, also in folders whose listing is forgotten again."""
+"""The count of all discs of a source, directory by directory, and whether it is complete."""
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+import math
+import time
+from collections.abc import Collection, Mapping
 
-from zsofs.entry import Entry, Kind
+from zsofs.disc_state import Count, total
 
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """What there is in one folder, or in several.
-
-    Attributes:
-        discs: files that are shown as discs.
-        copying: files that are still being written.
-        refused: path and reason of each file that looks like a disc and is shown as it is.
-    """
-
-    discs: int = 0
-    copying: int = 0
-    refused: tuple[tuple[bytes, str], ...] = ()
-
-
-def count(entries: Iterable[Entry]) -> Count:
-    """What there is among *entries*."""
-    entries = list(entries)
-    return Count(
-        sum(entry.disc is not None for entry in entries),
-        sum(entry.copying_since is not None for entry in entries),
-        tuple(
-            (entry.path, entry.reason)
-            for entry in entries
-            if entry.reason and entry.kind is not Kind.FOLDER
-        ),
-    )
+_UNTOLD_SECONDS = 30.0
+"""How old the count may be of directories whose changes no event reports. A directory on a NAS is
+looked at for its count only when somebody asks, so that the disks of the NAS can sleep."""
 
 
 class Census:
-    """Counts by path of the folder."""
+    """Counts by path of the directory. For the event loop.
 
-    def __init__(self, known_discs: Mapping[bytes, int]) -> None:
-        """*known_discs* is what an earlier mount counted; it holds until a folder is looked at."""
+    Only directories that another one is known to contain are counted, starting at the top: one
+    that is shown because of a symlink alone is not there twice.
+    """
+
+    def __init__(self, known: Mapping[bytes, Count]) -> None:
+        """*known* is what an earlier mount counted; it holds until a directory is looked at."""
         self._counts: dict[bytes, Count] = {}
         self._below: dict[bytes, set[bytes]] = {}
-        for path, discs in known_discs.items():
-            self._put(path, Count(discs))
+        self._unseen = {b""}
+        self._seen: set[bytes] = set()
+        self._early: dict[bytes, tuple[Count, Collection[bytes]]] = {}
+        self._completed = -math.inf
+        for path, found in known.items():
+            self._put(path, found)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every directory that is known has been looked at."""
+        return not self._unseen
+
+    @property
+    def may_be_old(self) -> bool:
+        """Whether changes that no event reports should be looked for before the count is told."""
+        return self.is_complete and time.monotonic() - self._completed > _UNTOLD_SECONDS
 
     def total(self) -> Count:
-        """What there is in all folders."""
-        counts = self._counts.values()
-        return Count(
-            sum(one.discs for one in counts),
-            sum(one.copying for one in counts),
-            tuple(refused for one in counts for refused in one.refused),
-        )
+        """Return the count of all directories."""
+        return total(self._counts.values())
 
     def take(self, path: bytes, found: Count, folders: Collection[bytes]) -> list[bytes]:
-        """Note what there is in the folder *path* now.
+        """Note what the directory *path* contains now.
 
         Args:
-            path: the folder.
-            found: what is in it.
-            folders: the paths of all folders in it.
+            path: the directory.
+            found: the count of its files.
+            folders: the paths of all directories in it whose discs count.
 
         Returns:
-            Paths of folders that were below it and are not any more.
+            Paths of directories that were below it and are not any more.
         """
+        if path not in self._seen and path not in self._unseen:
+            self._early[path] = found, folders
+            return []
+        below = self._below.setdefault(path, set())
+        left = list(below.difference(folders))
+        below.intersection_update(folders)
+        below.update(folders)
+        self._unseen.update(below - self._seen)
         gone = []
-        left = list(self._below.get(path, set()) - set(folders))
-        self._below.get(path, set()).difference_update(left)
         while left:
             child = left.pop()
             gone.append(child)
             self._counts.pop(child, None)
+            self._early.pop(child, None)
+            self._seen.discard(child)
+            self._unseen.discard(child)
             left += self._below.pop(child, ())
         self._put(path, found)
+        self._see(path)
+        for child in self._early.keys() & below:
+            gone += self.take(child, *self._early.pop(child))
         return gone
+
+    def give_up(self, path: bytes) -> None:
+        """The directory *path* cannot be looked at now: what is known of it has to do."""
+        if path in self._unseen:
+            self._see(path)
+
+    def doubt(self, path: bytes) -> None:
+        """The directory *path* is about to be looked at again, as it may have changed."""
+        if path in self._seen:
+            self._unseen.add(path)
+
+    def _see(self, path: bytes) -> None:
+        self._seen.add(path)
+        self._unseen.discard(path)
+        if not self._unseen:
+            self._completed = time.monotonic()
 
     def _put(self, path: bytes, found: Count) -> None:
         self._counts[path] = found

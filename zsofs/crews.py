@@ -5,7 +5,9 @@ the event loop and the interpreter's lock, longer in all than decoding 128 KiB.
 """
 
 import logging
+import math
 import os
+import time
 
 import trio
 
@@ -24,10 +26,16 @@ _PAUSE_SECONDS = 0.05
 """How long the listener waits after it failed, before it looks for finished jobs all the same."""
 
 
+_IN_USE_SECONDS = 0.05
+"""A disk is in use for so long after the last read: a program that reads on does so by then."""
+
+
 class _Disk:
     def __init__(self, threads: int, bell: int) -> None:
         self.crew = Crew(threads, bell)
         self.prompt = True
+        self.waiting = 0
+        self.used_at = -math.inf
 
 
 class Crews:
@@ -64,6 +72,22 @@ class Crews:
         if done:
             return
         disk.prompt = False
+        disk.waiting += 1
+        try:
+            await self._answer(job)
+        finally:
+            disk.waiting -= 1
+            disk.used_at = time.monotonic()
+        disk.prompt = job.source_ns + job.decode_ns < _PATIENCE_NS
+
+    def is_in_use(self, device: int) -> bool:
+        """Whether reads wait for *device*, or did a moment ago. Any thread may ask."""
+        disk = self._disks.get(device)
+        if disk is None:
+            return False
+        return disk.waiting > 0 or time.monotonic() - disk.used_at < _IN_USE_SECONDS
+
+    async def _answer(self, job: Job) -> None:
         self._waiting[job] = trio.lowlevel.current_task()
         if not self._has_ears:
             self._has_ears = True
@@ -74,7 +98,6 @@ class Crews:
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abandon)
-        disk.prompt = job.source_ns + job.decode_ns < _PATIENCE_NS
 
     async def _listen(self) -> None:
         """Give finished jobs back to their tasks until cancelled.

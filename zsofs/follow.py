@@ -7,7 +7,7 @@ it, and again after a while where changes may not be told.
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import trio
@@ -16,7 +16,7 @@ from zsofs.background import in_background
 from zsofs.entry import Entry, Kind
 from zsofs.errors import SourceAbsentError, StaleNodeError, ZsofsError, reason
 from zsofs.names import for_people
-from zsofs.shown import Shown, as_shown
+from zsofs.shown import Shown
 from zsofs.source import OpenFolder
 from zsofs.source_folder import GATHER_SECONDS, Look, SourceFolder
 from zsofs.survey import Before, Found, Surveyor
@@ -32,6 +32,10 @@ however old, has to do: a disk that hangs must not make `ls` hang where an answe
 _MOST_KEPT = 4096
 """Changes, and watches that ended, that are kept for looks under way."""
 
+_MOST_WATCHED_TO_COUNT = 8192
+"""Folders that are watched before those are no more that only the count of discs is wanted of: the
+system has a limit of watches, which this user's other programs need, too."""
+
 _AWAY_SECONDS = 2.0
 """How often a source that has gone is looked for."""
 
@@ -41,19 +45,32 @@ class Follower:
 
     Attributes:
         changed: called with a folder whenever a look at it has found something.
+        defer: called with a folder that has to be looked at again only for the sake of the count.
         away: why the source cannot be reached; empty while it can.
         not_entered: directories that are shown empty, by path, with the reason for each.
     """
 
-    def __init__(self, surveyor: Surveyor, workers: Workers, *, show_raw: bool) -> None:
-        """*show_raw* says whether a packed file stays visible beside its disc.
+    def __init__(
+        self,
+        surveyor: Surveyor,
+        workers: Workers,
+        as_shown: Callable[[bytes, Mapping[bytes, Entry]], Shown],
+        is_busy: Callable[[int], bool],
+    ) -> None:
+        """Make one.
 
-        *workers* are for looks alone, which can hang at a mount point or link to another disk.
+        Args:
+            surveyor: looks at the source.
+            workers: for looks alone, which can hang at a mount point or link to another disk.
+            as_shown: what the mount makes of a folder, by its path and entries.
+            is_busy: whether reads of files wait for a device; any thread may ask.
         """
         self.changed: Callable[[SourceFolder], None] = lambda folder: None
+        self.defer: Callable[[SourceFolder], None] = self._begin
         self._surveyor = surveyor
         self._workers = workers
-        self._show_raw = show_raw
+        self._as_shown = as_shown
+        self._is_busy = is_busy
         self._watcher = Watcher()
         self._mounts = MountWatcher(surveyor.tree.path)
         self.not_entered: dict[bytes, str] = {}
@@ -108,6 +125,7 @@ class Follower:
                 self._begin(folder)
             look = folder.look
             assert look is not None
+            look.is_awaited = True
             if folder.found is not None:
                 limit = min(limit, look.begun + PATIENCE_SECONDS)
             with self._counted(folder), trio.move_on_at(limit) as waiting:
@@ -120,6 +138,14 @@ class Follower:
             if self.away and not folder.path:
                 raise SourceAbsentError(self.away)
             raise folder.error or StaleNodeError(f"{for_people(folder.path)}: gone")
+
+    async def look_unhurriedly(self, folder: SourceFolder) -> None:
+        """Look at *folder* for the sake of the count alone, if anything in it may have changed."""
+        self._take_changes()
+        if folder.look is None and folder.is_stale and not folder.dropped:
+            self._begin(folder)
+        if folder.look is not None:
+            await folder.look.done.wait()
 
     def _counted(self, folder: SourceFolder) -> AbstractContextManager[None]:
         """Count who waits for a look, unless the last listing will do in a moment."""
@@ -135,7 +161,7 @@ class Follower:
     @property
     def following(self) -> str:
         """How changes are noticed: ``events``, ``events and polling``, or ``polling``."""
-        looked_at = [folder for folder in self._folders if folder.found is not None]
+        looked_at = [folder for folder in self._folders if folder.known is not None]
         if looked_at and all(folder.watch is None for folder in looked_at):
             return "polling"
         polled = any(folder.elsewhere or folder.watch is None for folder in looked_at)
@@ -164,11 +190,14 @@ class Follower:
 
     async def reload(self) -> None:
         """Look at every known folder again, whatever is believed of it."""
-        folders = [
-            folder for folder in self._folders if folder.found is not None or not folder.path
-        ]
-        for folder in folders:
+        known = [folder for folder in self._folders if folder.known is not None or not folder.path]
+        folders = []
+        for folder in known:
             folder.outdate()
+            if not folder.is_listed:
+                self.defer(folder)
+                continue
+            folders.append(folder)
             if folder.look is None:
                 self._begin(folder)
         for folder in folders:
@@ -244,7 +273,7 @@ class Follower:
             self._set_due(folder, folder.due_after_change())
 
     def _set_due(self, folder: SourceFolder, due: float) -> None:
-        if folder.dropped or (folder.found is None and folder.path):
+        if folder.dropped or (folder.known is None and folder.path):
             return  # nobody has asked for it yet
         if due < self._due.get(folder, math.inf):
             self._due[folder] = due
@@ -261,7 +290,7 @@ class Follower:
                 with self._nothing_lost():
                     folder.outdate_by_time()
                     if folder.is_stale and folder.look is None:
-                        self._begin(folder)
+                        (self._begin if folder.is_listed else self.defer)(folder)
 
     # Looking
 
@@ -276,14 +305,14 @@ class Follower:
         try:
             try:
                 found, shown = await self._workers.run(
-                    folder.device, self._survey, folder, folder.before(), watches.append
+                    folder.device, self._survey, folder, look, folder.before(), watches.append
                 )
             finally:
                 for watch in watches:
                     self._watch(folder, watch)
             if not folder.dropped:
                 self._outdate_replaced(folder, found)
-                is_first = folder.found is None
+                is_first = folder.known is None
                 folder.looked_at(found, shown)
                 self._surveyor.tree.devices[folder.path] = found.status.st_dev
                 self._came_back(folder, is_first=is_first)
@@ -310,17 +339,27 @@ class Follower:
         self._set_due(folder, folder.due_by_itself())
 
     def _survey(
-        self, folder: SourceFolder, before: Before, watched: Callable[[int | None], None]
+        self,
+        folder: SourceFolder,
+        look: Look,
+        before: Before,
+        watched: Callable[[int | None], None],
     ) -> tuple[Found, Shown]:
         """Watch and list; for a thread, since it may wait for a disk."""
 
         def begin(opened: OpenFolder) -> None:
-            watched(self._watcher.add(opened.fd))
+            has_one = folder.watch is not None
+            if folder.is_listed or has_one or len(self._watched) < _MOST_WATCHED_TO_COUNT:
+                watched(self._watcher.add(opened.fd))
             folder.elsewhere = self._surveyor.changes_elsewhere(opened.fd, opened.status.st_dev)
 
-        found = self._surveyor.survey(folder.path, folder.above, before, begin)
+        def give_way() -> None:
+            look.give_way(lambda: self._is_busy(folder.device))
+
+        give_way()
+        found = self._surveyor.survey(folder.path, folder.above, before, begin, give_way)
         self._note_refused()
-        return found, as_shown(found.entries, show_raw=self._show_raw)
+        return found, self._as_shown(folder.path, found.entries)
 
     def _watch(self, folder: SourceFolder, watch: int | None) -> None:
         if watch is not None and watch in self._removed:  # taken away while this look was at it
@@ -380,7 +419,7 @@ class Follower:
             log.log(level, "%s: cannot be listed: %s", for_people(folder.path), why)
             return
         if not self.away:
-            if folder.found is None:
+            if folder.known is None:
                 log.warning(
                     "the source folder is not there yet (%s); its discs show as soon as it is", why
                 )

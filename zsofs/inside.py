@@ -17,6 +17,7 @@ from zsofs.names import (
     is_kept_for_discs,
     is_packed_name,
     is_plain_image,
+    is_undecided,
     misnamed,
 )
 from zsofs.probe import (
@@ -52,7 +53,8 @@ def look_inside(
             writing: one that others change as well does not know (FUSE then says no to everyone,
             NFS yes).
         quiet: whether it is to be taken for whole where that cannot be told.
-        identities: whether to find out which disc it is.
+        identities: whether to find out which disc it is, also where its name and container tell
+            that it is one.
 
     Raises:
         StillWrittenError: that is so.
@@ -74,7 +76,7 @@ def look_inside(
     if disc is None and not reason and is_packed_name(name):
         reason = NOT_PACKED
     if written or (written is None and not quiet):
-        if disc is not None or reason or (identities and _may_be_plain_disc(source, name)):
+        if disc is not None or reason or _may_be_plain_disc(source, name):
             raise StillWrittenError
         return Finding(None)
     right_ending = ""
@@ -86,7 +88,7 @@ def look_inside(
         head = source.read_at(0, FIRST_BYTES)
     remarks = (misnamed(right_ending),) if right_ending else ()
     finding = Finding(disc, reason, remarks=remarks, right_ending=right_ending)
-    _complete(finding, source, name, head, identities=identities)
+    _complete(finding, source, name, head, identities=identities or is_undecided(name))
     return finding
 
 

@@ -14,21 +14,31 @@ from typing import Any
 from zsofs import log
 from zsofs.asking import ask
 from zsofs.catalog import Catalog, default_catalog_file
-from zsofs.entry import Entry
+from zsofs.disc_state import Count, DiscState, count, state_of
+from zsofs.entry import Entry, Kind
 from zsofs.errors import ControlError, SourceError, ZsofsError, reason
 from zsofs.ignored import left_out
 from zsofs.mountpoint import check_source, real_path
 from zsofs.mounts import FILE_SYSTEM_TYPE, Mounted, mounted_at
 from zsofs.names import for_people, has_disc_ending, joined
 from zsofs.opl_given import Given
-from zsofs.opl_layout import arrange, is_disc
+from zsofs.opl_layout import arrange
 from zsofs.printing import complain, say
 from zsofs.privileges import Account, account_of, acting_as
 from zsofs.selection import Selection
 from zsofs.shown import folders_in, named
 from zsofs.source import SourceTree
 from zsofs.survey import Before, Found, Surveyor
-from zsofs.tables import counted, printable, size, table, terminal_columns, width, wrapped
+from zsofs.tables import (
+    counted,
+    disc_kinds,
+    printable,
+    size,
+    table,
+    terminal_columns,
+    width,
+    wrapped,
+)
 from zsofs.titles import load_titles
 
 _HEADINGS = ("stored", "plain", "ratio", "id", "container", "name")
@@ -45,18 +55,18 @@ class Row:
         shown: its path in the mount.
         own: its path in the source; that of the symlink, where it is one.
         entry: what was found.
-        left_out: why it is not shown at all, if so.
+        disc_state: whether it is shown as a disc; None for a directory that is not entered.
     """
 
     shown: bytes
     own: bytes
     entry: Entry
-    left_out: str = ""
+    disc_state: DiscState | None
 
     @property
     def is_disc(self) -> bool:
         """Whether it is shown as a disc."""
-        return not self.left_out and not self.state
+        return self.disc_state is not None and self.disc_state.is_disc
 
     @property
     def plain_size(self) -> int:
@@ -81,10 +91,7 @@ class Row:
     @property
     def state(self) -> str:
         """Why it is not shown as a disc; empty if it is."""
-        entry = self.entry
-        if entry.copying_since is not None:
-            return "still being copied"
-        return self.left_out or entry.reason
+        return self.entry.reason if self.disc_state is None else self.disc_state.reason
 
 
 def run(path: str, as_json: bool) -> int:
@@ -190,10 +197,10 @@ def _rows(source: bytes, shown: _Shown, ignored: Counter[str]) -> Iterable[Row]:
         titles = load_titles(Path(shown.titles), from_file=True) if shown.titles else {}
         return _rows_of_opl(folders, titles, given)
     return [
-        Row(joined(folder, name), joined(folder, entry.name), entry)
+        Row(joined(folder, name), joined(folder, entry.name), entry, state)
         for folder, found in folders.items()
         for name, entry in named(found.entries, show_raw=False).items()
-        if _looks_like_disc(entry)
+        if (state := state_of(entry, opl=False)) is not None or _is_not_entered(entry)
     ]
 
 
@@ -204,9 +211,10 @@ def _rows_of_opl(
     layout = arrange(entries, folders[b""].status, titles, given)
     for folder, found in folders.items():
         for name, entry in found.entries.items():
-            if _looks_like_disc(entry):
+            state = state_of(entry, opl=True)
+            if state is not None or _is_not_entered(entry):
                 own = joined(folder, name)
-                yield Row(layout.places.get(own, own), own, entry, layout.left_out.get(own, ""))
+                yield Row(layout.places.get(own, own), own, entry, state)
 
 
 def _walk(surveyor: Surveyor) -> Iterator[tuple[bytes, Found]]:
@@ -239,21 +247,21 @@ def _show_progress(text: str) -> None:
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def _looks_like_disc(entry: Entry) -> bool:
-    return is_disc(entry) or bool(entry.reason) or entry.copying_since is not None
+def _is_not_entered(entry: Entry) -> bool:
+    return entry.kind is Kind.FOLDER and bool(entry.reason)
 
 
 def _text(rows: list[Row], source: str) -> Iterator[str]:
     """The lines for people."""
     discs = [row for row in rows if row.is_disc]
-    others = [row for row in rows if not row.is_disc]
+    found = count((row.own, row.disc_state) for row in rows)
     if discs:
         yield from _table(discs)
         yield ""
         shown = sum(row.plain_size for row in discs)
         stored = sum(row.entry.status.st_size for row in discs)
         saved = f", {size(shown - stored)} saved" if shown > stored else ""
-        yield f"{counted(len(discs), 'disc')}, {size(shown)} shown, {size(stored)} stored{saved}"
+        yield f"{_counted(found)}, {size(shown)} shown, {size(stored)} stored{saved}"
     else:
         yield f"there are no discs in {source}"
     noted = [(row, remark) for row in discs for remark in row.remarks]
@@ -261,11 +269,22 @@ def _text(rows: list[Row], source: str) -> Iterator[str]:
         yield ""
         yield "notes:"
         yield from (f"  {for_people(row.own)}: {printable(remark)}" for row, remark in noted)
-    if others:
+    others = [row for row in rows if not row.is_disc and row.disc_state is not None]
+    yield from _with_reasons(f"not shown as discs: {counted(len(others), 'file')}", others)
+    yield from _with_reasons("not entered:", [row for row in rows if row.disc_state is None])
+
+
+def _counted(found: Count) -> str:
+    kinds = disc_kinds(found.compressed, found.plain)
+    return counted(found.discs, "disc") + (f" ({kinds})" if kinds else "")
+
+
+def _with_reasons(heading: str, rows: Sequence[Row]) -> Iterator[str]:
+    if rows:
         yield ""
-        yield "not shown as discs:"
-        for row in others:
-            yield from _fitted(f"{_INDENT}{for_people(row.own)}: {printable(row.state)}")
+        yield heading
+    for row in rows:
+        yield from _fitted(f"{_INDENT}{for_people(row.own)}: {printable(row.state)}")
 
 
 def _fitted(line: str) -> list[str]:

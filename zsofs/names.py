@@ -112,6 +112,11 @@ def is_plain_image(name: bytes) -> bool:
     return splitext(name)[1].lower() in _PLAIN
 
 
+def is_undecided(name: bytes) -> bool:
+    """Whether a plain image of this name may as well be no disc, such as a memory card."""
+    return is_plain_image(name) and not is_kept_for_discs(name)
+
+
 def is_kept_for_discs(name: bytes) -> bool:
     """Whether only discs are called so: nothing of that name is made or changed through a mount.
 

@@ -3,12 +3,12 @@
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from os.path import splitext
 
-from zsofs.disc import Media, System
+from zsofs.disc import Media
+from zsofs.disc_state import Standing, is_disc, state_of
 from zsofs.entry import Entry, Kind
 from zsofs.names import has_disc_ending, joined
-from zsofs.opl import game_name, title_of, unique_names, why_not_played
+from zsofs.opl import game_name, title_of, unique_names
 from zsofs.opl_given import Given
 from zsofs.titles import normal_id
 from zsofs.traversal import directories_above
@@ -29,7 +29,6 @@ class Layout:
         discs: what lies in DVD and CD, by shown name.
         places: the path it is shown under, by path in the source, of each disc that is.
         left_out: why, by path in the source, of each disc that is not shown.
-        packed_left_out: how many of these are packed.
         shortened: the name it got, by path, of each whose title was too long.
         names: the name each one wants, and the one it is given, by path.
     """
@@ -38,7 +37,6 @@ class Layout:
     discs: Mapping[bytes, Mapping[bytes, Entry]]
     places: Mapping[bytes, bytes]
     left_out: Mapping[bytes, str]
-    packed_left_out: int
     shortened: Mapping[bytes, str]
     names: Mapping[bytes, Given]
 
@@ -66,15 +64,13 @@ def arrange(
     wanted: dict[bytes, dict[bytes, str]] = {folder: {} for folder in DISC_FOLDERS}
     discs: dict[bytes, Entry] = {}
     holders: set[bytes] = set()
-    packed_left_out = 0
     for own in _ignored(folders):
         holders.update(directories_above(own))
     for entry, own in _discs(folders):
         holders.update(directories_above(own))
-        reason = _reason_to_leave_out(entry)
-        if reason:
-            left_out[own] = f"not in the OPL layout: {reason}"
-            packed_left_out += entry.disc is not None
+        state = state_of(entry, opl=True)
+        if state is not None and state.standing is Standing.LEFT_OUT:
+            left_out[own] = state.reason
             continue
         name, was_cut = _name(entry, titles)
         if was_cut:
@@ -100,23 +96,7 @@ def arrange(
     }
     for folder in DISC_FOLDERS:
         root[folder] = _as_folder(folder, folders.get(b"", {}), status)
-    return Layout(root, shown, places, left_out, packed_left_out, shortened, named)
-
-
-def is_disc(entry: Entry) -> bool:
-    """Whether it is a whole disc: in a container, a plain `.iso` file, or a plain image of a game.
-
-    A `.bin` file may be anything, such as a memory card.
-    """
-    if entry.ignored:
-        return False
-    if entry.kind is Kind.DISC:
-        return True
-    if entry.kind is not Kind.FILE or entry.reason or entry.copying_since is not None:
-        return False
-    if entry.right_ending or entry.name.lower().endswith(_PLAIN_ENDING):
-        return True
-    return entry.identity is not None and entry.identity.system is not System.OTHER
+    return Layout(root, shown, places, left_out, shortened, named)
 
 
 def _discs(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> Iterator[tuple[Entry, bytes]]:
@@ -133,16 +113,6 @@ def _ignored(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> Iterator[bytes]:
         for name, entry in entries.items():
             if entry.ignored and has_disc_ending(name):
                 yield joined(folder, name)
-
-
-def _reason_to_leave_out(entry: Entry) -> str:
-    system = entry.identity.system if entry.identity is not None else System.OTHER
-    raw_cd = entry.disc is not None and entry.disc.raw_cd
-    reason = why_not_played(system, entry.content, raw_cd=raw_cd)
-    ending = entry.right_ending.encode() or splitext(entry.name)[1].lower()
-    if not reason and entry.disc is None and ending != _PLAIN_ENDING:
-        return "of plain images OPL reads only .iso files"
-    return reason
 
 
 def _disc_folder(own: bytes, entry: Entry) -> bytes:

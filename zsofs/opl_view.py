@@ -82,16 +82,6 @@ class OplView:
         library.dropped = self._dropped
         follower.changed = self._changed
 
-    @property
-    def left_out(self) -> Mapping[bytes, str]:
-        """Why, by path, of each disc that is not shown, as far as that is known."""
-        return self._layout.left_out if self._layout is not None else {}
-
-    @property
-    def packed_left_out(self) -> int:
-        """How many of these are packed."""
-        return self._layout.packed_left_out if self._layout is not None else 0
-
     async def serve(self) -> None:
         """Look at the whole source, and arrange anew what has changed, until cancelled."""
         async with trio.open_nursery() as nursery:
@@ -189,6 +179,8 @@ class OplView:
         with suppress(Exception):  # the log has it
             await self._follower.up_to_date(source)
         path = source.path
+        if source.error is not None:
+            self._census.give_up(path)
         current = self._sources.get(path)
         if current is source or current is None:
             self._unseen.discard(path)
@@ -230,6 +222,21 @@ class OplView:
     async def _look_again(self, source: SourceFolder) -> None:
         with suppress(Exception):
             await self._follower.up_to_date(source)
+
+    def recount_untold(self) -> None:
+        """Look for changes that were told by no event."""
+        assert self._nursery is not None
+        for source in self._sources.values():
+            if source.is_untold:
+                source.outdate()
+                self._census.doubt(source.path)
+                self._nursery.start_soon(self._recount, source)
+
+    async def _recount(self, source: SourceFolder) -> None:
+        with suppress(Exception):
+            await self._follower.look_unhurriedly(source)
+        if source.error is not None:
+            self._census.give_up(source.path)
 
     async def _arrange(self) -> None:
         async with self._arranging:

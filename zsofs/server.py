@@ -5,8 +5,9 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,17 +22,20 @@ from zsofs.cache import ExtentCache
 from zsofs.catalog import Catalog
 from zsofs.census import Census
 from zsofs.crews import Crews
-from zsofs.errors import UsageError, ZsofsError
+from zsofs.disc_counter import DiscCounter
+from zsofs.disc_state import Count, DiscState, count, state_of_content
+from zsofs.errors import UsageError
 from zsofs.follow import Follower
-from zsofs.fs import Operations, Parts, Reader, View
+from zsofs.fs import Operations, Parts, Reader
 from zsofs.fs_writable import WritableOperations
 from zsofs.invalidation import Invalidations
 from zsofs.library import Library
-from zsofs.names import for_people
+from zsofs.names import for_people, joined
 from zsofs.opl_view import OplView
 from zsofs.reads import Reads
 from zsofs.selection import Selection
 from zsofs.settings import MountSettings
+from zsofs.shown import as_shown
 from zsofs.source import SourceTree
 from zsofs.survey import Surveyor
 from zsofs.titles import load_titles
@@ -68,22 +72,28 @@ class Server:
         self._library = Library(tree, writable=settings.writable)
         self._cache = ExtentCache(settings.cache_size)
         self._invalidations = Invalidations()
-        self._census = Census(catalog.discs())
+        opl = settings.layout == "opl"
+        self._census = Census(_counted_before(catalog, opl=opl))
         admission = Admission()
         workers = Workers(settings.threads, admission)
-        self._reads = Reads(self._cache, Crews(settings.threads), workers)
+        crews = Crews(settings.threads)
+        self._reads = Reads(self._cache, crews, workers)
         selection = Selection(settings.include, settings.exclude)
-        surveyor = Surveyor(tree, catalog, selection, identities=settings.layout == "opl")
+        surveyor = Surveyor(tree, catalog, selection, identities=opl)
         lookers = ElasticWorkers(settings.threads, admission)
-        self._follower = Follower(surveyor, lookers, show_raw=settings.show_raw)
-        looks = self._library, self._follower, self._census, self._invalidations.send
-        self._opl_view: OplView | None = None
-        view: View
-        if settings.layout == "opl":
+        self._follower = Follower(
+            surveyor,
+            lookers,
+            partial(as_shown, show_raw=settings.show_raw, opl=opl),
+            lambda device: crews.is_in_use(device) or admission.is_waited_for(device),
+        )
+        library, follower, differ = self._library, self._follower, self._invalidations.send
+        view: PlainView | OplView
+        if opl:
             titles = load_titles(settings.titles) if settings.titles else {}
-            view = self._opl_view = OplView(*looks, workers, titles, catalog)
+            view = OplView(library, follower, self._census, differ, workers, titles, catalog)
         else:
-            view = PlainView(*looks)
+            view = PlainView(library, follower, DiscCounter(follower, self._census), differ)
         self._view = view
         appearance = Appearance(
             self._library,
@@ -107,20 +117,13 @@ class Server:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             await nursery.start(self._follower.serve)
-            if self._opl_view is not None:
-                nursery.start_soon(self._opl_view.serve)
-            elif not self._library.tree.was_seen:  # else it is looked for when somebody asks
-                nursery.start_soon(in_background, self._look_for_source)
+            nursery.start_soon(in_background, self._view.serve)
             nursery.start_soon(self._invalidations.serve)
             nursery.start_soon(in_background, self._reads.give_back_when_idle)
             nursery.start_soon(in_background, self.operations.shrink_when_unused)
             await self.operations.serve()
             nursery.cancel_scope.cancel()
         self._library.contents.watcher.close()
-
-    async def _look_for_source(self) -> None:
-        with suppress(OSError, ZsofsError):  # the log has it
-            await self._view.up_to_date(self._library.root)
 
     async def drain(self) -> None:
         """Get ready for the end, while requests are still answered: let those under way end."""
@@ -161,6 +164,8 @@ class Server:
         """
         match request.get("command"):
             case "status":
+                if self._census.may_be_old:
+                    self._view.recount_untold()
                 return self.status()
             case "reload":
                 log.info("looking at the source again, as was asked for")
@@ -181,13 +186,8 @@ class Server:
 
     def status(self) -> dict[str, Any]:
         """What the mount says about itself."""
-        settings, count, total = (
-            self._settings,
-            self._census.total(),
-            self._reads.statistics.total(),
-        )
-        opl = self._opl_view
-        left_out = opl.left_out if opl is not None else {}
+        settings, found = self._settings, self._census.total()
+        total = self._reads.statistics.total()
         return {
             "version": __version__,
             "source": os.fsdecode(settings.source),
@@ -203,13 +203,16 @@ class Server:
             "source_state": self._source_state(),
             "source_note": self._follower.away,
             "following": self._follower.following,
-            "discs": max(count.discs - (opl.packed_left_out if opl is not None else 0), 0),
-            "copying": count.copying,
-            "refused": _reported(count.refused),
-            "refused_total": len(count.refused),
+            "discs": found.discs,
+            "compressed_discs": found.compressed,
+            "plain_discs": found.plain,
+            "counting": not self._census.is_complete,
+            "copying": found.copying,
+            "refused": _reported(found.refused),
+            "refused_total": len(found.refused),
             "shown_empty": _reported(self._follower.not_entered.items()),
-            "left_out": _reported(left_out.items()),
-            "left_out_total": len(left_out),
+            "left_out": _reported(found.left_out),
+            "left_out_total": len(found.left_out),
             "readers": _readers(self.operations.readers()),
             "cache": {
                 "bytes": self._cache.used,
@@ -222,6 +225,15 @@ class Server:
             "errors": total.errors,
             "inodes": len(self._library),
         }
+
+
+def _counted_before(catalog: Catalog, *, opl: bool) -> Mapping[bytes, Count]:
+    """What an earlier mount or listing found, by directory."""
+    states: dict[bytes, list[tuple[bytes, DiscState | None]]] = {}
+    for folder, name, finding in catalog.findings():
+        state = state_of_content(name, finding, opl=opl)
+        states.setdefault(folder, []).append((joined(folder, name), state))
+    return {folder: count(found) for folder, found in states.items()}
 
 
 def _reported(files: Iterable[tuple[bytes, str]]) -> list[dict[str, str]]:

@@ -4,13 +4,15 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from zsofs.census import Count, count
+from zsofs.disc_state import Count, count, state_of
 from zsofs.entry import Entry, Kind
-from zsofs.names import MAX_NAME, for_people, shown_names
+from zsofs.names import MAX_NAME, for_people, is_system_directory, joined, shown_names
 
 log = logging.getLogger(__name__)
 
 _TOO_LONG = f"with its new ending the name would be longer than {MAX_NAME} bytes"
+
+_SHOWN_TWICE = "its disc is shown as well"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,20 +23,41 @@ class Shown:
         entries: by shown name.
         count: how many discs there are.
         folders: the paths of folders that lie in this one.
+        searched: the device of each folder in this one whose discs count, by path.
     """
 
     entries: Mapping[bytes, Entry]
     count: Count
     folders: frozenset[bytes]
+    searched: Mapping[bytes, int]
 
 
-def as_shown(entries: Mapping[bytes, Entry], *, show_raw: bool) -> Shown:
-    """Everything that is to be known of a folder; arguments as of :func:`named`."""
-    return Shown(
-        named(entries, show_raw=show_raw),
-        count(entries.values()),
-        folders_in(entries),
+def as_shown(
+    path: bytes, entries: Mapping[bytes, Entry], *, show_raw: bool = False, opl: bool = False
+) -> Shown:
+    """Everything that is to be known of the folder *path*.
+
+    Args:
+        path: of the folder.
+        entries: by name in the source.
+        show_raw: as of :func:`named`.
+        opl: whether the layout is that for OPL.
+    """
+    shown = named(entries, show_raw=show_raw)
+    states = (
+        (joined(path, entry.name), state_of(entry, opl=opl))
+        for entry in (entries if opl else shown).values()
     )
+    return Shown(shown, count(states), folders_in(entries), _searched_in(entries))
+
+
+def _searched_in(entries: Mapping[bytes, Entry]) -> dict[bytes, int]:
+    return {
+        entry.path: entry.status.st_dev
+        for entry in entries.values()
+        if entry.kind is Kind.FOLDER
+        and not (entry.followed or entry.reason or is_system_directory(entry.name))
+    }
 
 
 def folders_in(entries: Mapping[bytes, Entry]) -> frozenset[bytes]:
@@ -55,7 +78,11 @@ def named(entries: Mapping[bytes, Entry], *, show_raw: bool) -> dict[bytes, Entr
     shown = {name: entry for name, entry in entries.items() if name not in discs}
     renamed = shown_names(list(entries if show_raw else shown), discs)
     if show_raw:
-        shown |= {name: as_packed(entries[name]) for name in discs if renamed[name] != name}
+        shown |= {
+            name: replace(as_packed(entries[name]), ignored=_SHOWN_TWICE)
+            for name in discs
+            if renamed[name] != name
+        }
     for name, shown_name in renamed.items():
         if shown_name is None:
             log.warning("%s: shown packed, under its own name: %s", for_people(name), _TOO_LONG)

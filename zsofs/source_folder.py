@@ -2,12 +2,13 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import trio
 
-from zsofs.entry import Entry
+from zsofs.entry import Entry, Kind
+from zsofs.names import may_be_disc
 from zsofs.shown import Shown, folders_in
 from zsofs.survey import QUIET_SECONDS, Before, Found
 
@@ -33,12 +34,32 @@ _MOST_POLL_SECONDS = 30.0
 that nothing had changed."""
 
 
+_GIVE_WAY_SECONDS = 0.25
+"""How long a look that nobody waits for holds before each file while others use the disk: a hard
+disk that is always in use then loses four short reads a second to it, some 5 % of its time."""
+
+_GIVE_WAY_STEP = 0.005
+
+
 class Look:
-    """A look at a folder that is under way, and those who wait for it."""
+    """A look at a folder that is under way, and those who wait for it.
+
+    Attributes:
+        begun: when it began, by trio's clock.
+        done: set at its end.
+        is_awaited: whether somebody waits for what it finds, and not only for a count.
+    """
 
     def __init__(self) -> None:
         self.begun = trio.current_time()
         self.done = trio.Event()
+        self.is_awaited = False
+
+    def give_way(self, is_busy: Callable[[], bool]) -> None:
+        """Hold while others use the disk, unless somebody waits for this look. For its thread."""
+        end = time.monotonic() + _GIVE_WAY_SECONDS
+        while not self.is_awaited and is_busy() and time.monotonic() < end:
+            time.sleep(_GIVE_WAY_STEP)
 
 
 class SourceFolder:
@@ -48,13 +69,15 @@ class SourceFolder:
         path: its path in the source.
         above: source paths of this folder and all above it.
         device: st_dev of its file system.
-        found: what the last look found; None before the first.
+        found: what the last look found; None before the first, and where it was reduced.
+        known: the same, and of a reduced listing what is left of it.
         shown: how that is shown.
         error: why the last look failed, if it did.
         look: the look that is under way.
         watch: number of its watch, if it is watched.
         elsewhere: whether other machines may change it.
         dropped: whether nobody wants it any more.
+        is_listed: whether its listing is wanted, and not the count of its discs alone.
     """
 
     def __init__(self, path: bytes, above: frozenset[bytes], device: int) -> None:
@@ -62,12 +85,14 @@ class SourceFolder:
         self.above = above | {path}
         self.device = device
         self.found: Found | None = None
+        self.known: Found | None = None
         self.shown: Shown | None = None
         self.error: Exception | None = None
         self.look: Look | None = None
         self.watch: int | None = None
         self.elsewhere = False
         self.dropped = False
+        self.is_listed = True
         self._poll_seconds = _POLL_SECONDS
         self._fresh_until = -math.inf
         self._rest_until = -math.inf
@@ -79,8 +104,28 @@ class SourceFolder:
 
     @property
     def entries(self) -> Mapping[bytes, Entry] | None:
-        """What is in it, by name in the source; None before the first look."""
-        return None if self.found is None else self.found.entries
+        """What is known to be in it, by name in the source; None before the first look."""
+        return None if self.known is None else self.known.entries
+
+    @property
+    def is_untold(self) -> bool:
+        """Whether what changes in it may be told by no event."""
+        has_links = self.known is not None and self.known.has_links
+        return self.watch is None or self.elsewhere or has_links or self.error is not None
+
+    def reduce(self) -> None:
+        """Keep no more of the listing than spares the next look work: folders and likely discs.
+
+        Most files of a large source that is no library of discs are neither.
+        """
+        if self.found is not None:
+            entries = {
+                name: entry
+                for name, entry in self.found.entries.items()
+                if entry.kind is Kind.FOLDER or may_be_disc(name)
+            }
+            self.known = replace(self.found, entries=entries)
+        self.found = self.shown = None
 
     @property
     def is_stale(self) -> bool:
@@ -123,7 +168,7 @@ class SourceFolder:
     def _take_own(self) -> None:
         if self.found is None or self.shown is None:
             return
-        self.found = replace(self.found, entries=self.with_own(self.found.entries))
+        self.found = self.known = replace(self.found, entries=self.with_own(self.found.entries))
         self.shown = replace(
             self.shown,
             entries=self.with_own(self.shown.entries),
@@ -149,14 +194,14 @@ class SourceFolder:
 
     def due_by_itself(self) -> float:
         """When to look at it although no change is told, by the monotonic clock."""
-        if self.found is not None and self.found.unsure:
+        if self.known is not None and self.known.unsure:
             return time.monotonic() + QUIET_SECONDS
-        return self._fresh_until if self.elsewhere else math.inf
+        return self._fresh_until if self.elsewhere and self.is_listed else math.inf
 
     def outdate_by_time(self) -> None:
         """Have what is due looked at again."""
-        if self.found is not None:
-            self._stale.update(self.found.unsure)
+        if self.known is not None:
+            self._stale.update(self.known.unsure)
         if self.elsewhere and time.monotonic() >= self._fresh_until:
             self._all_stale = True
 
@@ -169,7 +214,7 @@ class SourceFolder:
             names = frozenset(self._stale.union(self.found.unsure))
         before = Before(
             self.entries,
-            (self.found.status.st_dev, self.found.status.st_ino) if self.found else (0, 0),
+            (self.known.status.st_dev, self.known.status.st_ino) if self.known else (0, 0),
             names,
             frozenset(self._closed),
             frozenset(self._doubted),
@@ -185,6 +230,7 @@ class SourceFolder:
         """Take what a look found, and see how long it may be believed."""
         changed = self.found is None or self.found.entries != found.entries
         self.found, self.shown, self.error = found, shown, None
+        self.known = found
         self._own = {name: did for name, did in self._own.items() if did[1] >= found.begun}
         if self._own:
             self._take_own()

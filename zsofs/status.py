@@ -15,7 +15,7 @@ from zsofs.errors import ControlError
 from zsofs.mountpoint import real_path
 from zsofs.mounts import Mounted
 from zsofs.printing import say
-from zsofs.tables import counted, duration, printable, size, table
+from zsofs.tables import STILL_COUNTING, counted, disc_kinds, duration, printable, size, table
 
 NOTHING = "nothing is mounted"
 
@@ -134,8 +134,7 @@ def _facts(said: _Reply) -> Iterator[tuple[str, str]]:
     following = said.text("following")
     yield "changes", _FOLLOWING.get(following, following)
     yield "layout", said.text("layout") + (", writable" if said.flag("writable") else "")
-    copying = said.number("copying")
-    yield "discs", f"{said.number('discs'):,}" + (f", {copying:,} being copied" if copying else "")
+    yield "discs", _discs(said)
     cache = said.part("cache")
     yield "cache", f"{size(cache.number('bytes'))} of {size(cache.number('limit'))}{_hits(cache)}"
     errors = said.number("errors")
@@ -150,6 +149,16 @@ def _facts(said: _Reply) -> Iterator[tuple[str, str]]:
         f"process {said.number('pid')}, zsofs {said.text('version')}, running"
         f" for {duration(said.number('uptime_seconds'))}",
     )
+
+
+def _discs(said: _Reply) -> str:
+    kinds = disc_kinds(said.number("compressed_discs"), said.number("plain_discs"))
+    parts = [f"{said.number('discs'):,}" + (f" ({kinds})" if kinds else "")]
+    if said.number("copying"):
+        parts.append(f"{said.number('copying'):,} being copied")
+    if said.flag("counting"):
+        parts.append(STILL_COUNTING)
+    return ", ".join(parts)
 
 
 def _hits(cache: _Reply) -> str:

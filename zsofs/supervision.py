@@ -11,7 +11,7 @@ import trio
 
 from zsofs.background import in_background
 from zsofs.notify import Notifier
-from zsofs.tables import counted
+from zsofs.tables import STILL_COUNTING, counted
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +127,8 @@ def state_line(state: Mapping[str, Any]) -> str:
     parts = [counted(state["discs"], "disc")]
     if state["copying"]:
         parts.append(f"{state['copying']:,} being copied")
+    if state["counting"]:
+        parts.append(STILL_COUNTING)
     if state["source_state"] != "there":
         parts.append(f"the source is {state['source_state']}")
     parts.append(counted(len({reader["pid"] for reader in state["readers"]}), "reader"))

@@ -11,16 +11,17 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 
 from zsofs.catalog import Catalog, Finding, Key
+from zsofs.disc_state import why_ignored
 from zsofs.entry import Entry, Kind
 from zsofs.errors import SourceAwayError, ZsofsError, reason
 from zsofs.inside import StillWrittenError, look_inside
 from zsofs.mounts import mount_of
 from zsofs.names import (
-    APPLE_DOUBLE,
     IN_TRASH,
     for_people,
     is_in_trash,
     is_plain_image,
+    is_undecided,
     is_unfinished,
     joined,
     may_be_disc,
@@ -103,7 +104,10 @@ class Surveyor:
         *,
         identities: bool = False,
     ) -> None:
-        """*identities* says whether to find out which disc each one is."""
+        """*identities* says whether to find out which disc each one is.
+
+        Else that is found out only where it decides whether a file is a disc at all.
+        """
         self.tree = tree
         self.catalog = catalog
         self.selection = selection or Selection()
@@ -134,6 +138,7 @@ class Surveyor:
         above: Collection[bytes],
         before: Before,
         watch: Callable[[OpenFolder], None] = lambda folder: None,
+        give_way: Callable[[], None] = lambda: None,
     ) -> Found:
         """List a folder of the source.
 
@@ -143,6 +148,7 @@ class Surveyor:
                 loop.
             before: what is known of it; a file that has not changed since is not opened again.
             watch: called with the open folder before it is listed.
+            give_way: called before each file that is looked into.
 
         Raises:
             SourceAwayError: its file system is no longer there.
@@ -162,7 +168,7 @@ class Surveyor:
             names = folder.names() if before.names is None else before.names
             if before.entries and not names and status.st_dev != before.place[0]:
                 raise SourceAwayError(f"{for_people(path) or 'the source folder'}: unmounted")
-            return _Survey(self, folder, path, above, before).of(names, begun)
+            return _Survey(self, folder, path, above, before, give_way).of(names, begun)
 
 
 @dataclass(slots=True)
@@ -174,6 +180,7 @@ class _Survey:
     path: bytes
     above: Collection[bytes]
     before: Before
+    give_way: Callable[[], None]
     new: list[tuple[bytes, Key, Finding]] = field(default_factory=list)
     gone: list[bytes] = field(default_factory=list)
     unread: list[tuple[Entry, Entry | None]] = field(default_factory=list)
@@ -325,8 +332,9 @@ class _Survey:
         key, finding = self.kept.get(entry.name, (None, None))
         if key != entry.key or finding is None:
             return None
-        wanted = self.surveyor.identities and (
-            finding.disc is not None or finding.right_ending or is_plain_image(entry.name)
+        wanted = is_undecided(entry.name) or (
+            self.surveyor.identities
+            and (finding.disc is not None or finding.right_ending or is_plain_image(entry.name))
         )
         return None if wanted and finding.identity is None else finding
 
@@ -335,6 +343,7 @@ class _Survey:
         ahead: deque[tuple[Entry, Entry | None, OpenSource | Exception]] = deque()
         try:
             for entry, known in self.unread:
+                self.give_way()
                 ahead.append((entry, known, self._opened(entry)))
                 if len(ahead) > _OPENED_AHEAD:
                     yield self._looked_into(*ahead.popleft())
@@ -432,14 +441,8 @@ def _told(entry: Entry, finding: Finding) -> Entry:
         remarks=finding.remarks,
         content=finding.content,
         right_ending=finding.right_ending,
-        ignored=_ignored(entry.name, finding),
+        ignored=why_ignored(entry.name, finding),
     )
-
-
-def _ignored(name: bytes, finding: Finding) -> str:
-    """Why a file is never taken for a disc, going by what is inside; empty if it may be one."""
-    is_apple_double = finding.content == APPLE_DOUBLE and name.startswith(b"._")
-    return APPLE_DOUBLE if is_apple_double else ""
 
 
 def _tell(shown: str, disc: Disc) -> None:

@@ -12,6 +12,9 @@ _GAP = "  "
 _USUAL_COLUMNS = 80
 _SIZES = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _TIMES = (("d", 86_400), ("h", 3_600), ("min", 60))
+STILL_COUNTING = "still counting"
+"""What follows a number of discs that is not the last word."""
+
 _ESCAPE_WIDTH = len(r"\udcff")
 
 
@@ -123,6 +126,11 @@ def duration(seconds: float) -> str:
         parts.append(f"{count} {name}" if count else "")
     first = next(place for place, part in enumerate(parts) if part)
     return " ".join(part for part in parts[first : first + 2] if part)
+
+
+def disc_kinds(compressed: int, plain: int) -> str:
+    """How many discs are of each kind, ``3 compressed, 1 plain``; empty without plain ones."""
+    return f"{compressed:,} compressed, {plain:,} plain" if plain else ""
 
 
 def counted(count: int, thing: str) -> str:

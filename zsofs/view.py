@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from zsofs.census import Census
+from zsofs.disc_counter import DiscCounter
 from zsofs.entry import Entry, Kind
 from zsofs.follow import Follower
 from zsofs.library import Differences, Library
@@ -18,7 +18,7 @@ class PlainView:
         self,
         library: Library,
         follower: Follower,
-        census: Census,
+        counter: DiscCounter,
         differ: Callable[[Differences], None],
     ) -> None:
         """Make the view.
@@ -26,12 +26,12 @@ class PlainView:
         Args:
             library: the nodes.
             follower: looks at the source.
-            census: counts what is found.
+            counter: counts what is found, and follows what nobody lists.
             differ: called with what the kernel must forget.
         """
         self._library = library
         self._follower = follower
-        self._census = census
+        self._counter = counter
         self._differ = differ
         self._sources: dict[int, SourceFolder] = {}
         self._folders: dict[SourceFolder, Folder] = {}
@@ -47,12 +47,22 @@ class PlainView:
         source = self._sources.get(folder.serial)
         if source is None:
             entry = folder.entry
-            source = self._follower.folder(entry.path, folder.above, entry.status.st_dev)
+            source = self._counter.adopt(entry.path, folder.above)
+            if source is None:
+                source = self._follower.folder(entry.path, folder.above, entry.status.st_dev)
             self._sources[folder.serial] = source
             self._folders[source] = folder
         await self._follower.up_to_date(source)
         if folder.children is None:  # what was found could not be taken then
             self._changed(source)
+
+    async def serve(self) -> None:
+        """Count discs until cancelled."""
+        await self._counter.serve(self._library.root.entry.status.st_dev)
+
+    def recount_untold(self) -> None:
+        """Look for changes that were told by no event."""
+        self._counter.recount_untold()
 
     def doubt(self, node: Node) -> None:
         """Have the file looked into anew before *node* is listed again."""
@@ -86,12 +96,11 @@ class PlainView:
             source.did(place.name, entry, at)
 
     def _changed(self, source: SourceFolder) -> None:
+        self._counter.take(source)
         folder = self._folders.get(source)
         found, shown = source.found, source.shown
         if folder is None or found is None or shown is None:
             return
-        if self._library.is_shown(folder):  # else it has gone since this look at it began
-            self._follower.forget(self._census.take(source.path, shown.count, shown.folders))
         if self._library.is_current(folder):
             self._differ(self._library.update(folder, found.status, shown.entries, found.begun))
 
@@ -99,4 +108,4 @@ class PlainView:
         source = self._sources.pop(folder.serial, None)
         if source is not None:
             del self._folders[source]
-            self._follower.drop(source)
+            self._counter.release(source)
