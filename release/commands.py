@@ -29,6 +29,7 @@ _KINDS = {
     "PATH": Kind.FILE,
     "USER": Kind.USER,
     "GROUP": Kind.GROUP,
+    "DIR": Kind.FOLDER,
     "SOURCE": Kind.FOLDER,
     "MOUNTPOINT": Kind.FOLDER,
 }

@@ -43,6 +43,7 @@ layout = "opl"
 titles = "/srv/titles.csv"
 include = ["*.zso", "a/*"]
 exclude = []
+allow-links-to = ["/srv/roms", "~/more"]
 show-raw = true
 cache-size = "256M"
 threads = 8
@@ -63,6 +64,7 @@ log-file = "~/zsofs.log"
     assert parsed.paths == ["/srv/zso", "/srv/iso"]
     assert (parsed.layout, parsed.titles) == ("opl", Path("/srv/titles.csv"))
     assert (parsed.include, parsed.exclude) == (["*.zso", "a/*"], [])
+    assert parsed.allow_links_to == [Path("/srv/roms"), Path("~/more").expanduser()]
     assert (parsed.show_raw, parsed.writable, parsed.allow_other) == (True, True, True)
     assert (parsed.cache_size, parsed.threads, parsed.read_ahead) == (256 << 20, 8, 1 << 20)
     assert (parsed.uid, parsed.gid, parsed.umask, parsed.setuid) == (12, 0, 0o027, 0)

@@ -511,4 +511,6 @@ def test_symlinks_are_listed_under_their_own_names(source: Path, tmp_path: Path)
     assert {name: row["path"] for name, row in found.items()} == {
         "Link.iso": "Link.zso",
         "a/Game.iso": "a/Game.zso",
+        "out.zso": "out.zso",
     }
+    assert found["out.zso"]["is_disc"] is False

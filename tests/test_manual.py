@@ -47,7 +47,7 @@ def said_by_help(*words: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        env={"COLUMNS": "300", "PATH": ""},
+        env={"COLUMNS": "1000", "PATH": ""},
     )
     return done.stdout
 
@@ -113,7 +113,8 @@ def test_every_option_of_help_is_in_the_page_for_fstab(pages: Path) -> None:
 
 def test_every_option_of_help_is_in_the_page_of_configs(pages: Path, tmp_path: Path) -> None:
     shown = as_read(pages / "zsofs.toml.5")
-    values = {"USER": "root", "GROUP": "root", "LAYOUT": "opl", "FILE": "/a", "PATH": "/a"}
+    values = {"USER": "root", "GROUP": "root", "LAYOUT": "opl", "FILE": "/a", "DIR": "/a"}
+    values["PATH"] = "/a"
     lines = ['source = "/a"', 'mountpoint = "/b"']
     for name, (metavar, text) in options_of_mount().items():
         key = rf" ({name} = (?:true|\S+|\[\S+ \.\.\.\])) {re.escape(text)} "

@@ -16,6 +16,7 @@ from tests.mounting import DATA, mounted, names, status_of, wait_until
 from tests.namespaces import run_in_namespace
 from zsofs.mount_cycles import find_cycles
 from zsofs.mounts import Mounted
+from zsofs.roots import Roots
 
 in_namespace = pytest.mark.usefixtures("as_root", "own_mounts")
 
@@ -66,7 +67,7 @@ def test_what_the_table_of_mounts_tells(case: str) -> None:
         Mounted(number, path.encode(), device, kinds.get(source, "fuse.zsofs"), 0, source.encode())
         for number, (device, path, source) in enumerate([OWN, *mounts], 2)
     ]
-    found = find_cycles([root, *table], b"/s", "0:50")
+    found = find_cycles([root, *table], Roots(b"/s"), "0:50")
     assert set(found) == {path.encode() for path in wanted}
     assert all(found.values())
 

@@ -56,7 +56,8 @@ def test_a_folder_into_another(library: Path, tmp_path: Path) -> None:
     said = zsofs("pack", library, "-o", out).stderr
     assert said == (
         "zsofs: left out: 2 folders below; with --recursive they are taken, too\n"
-        "zsofs: left out: 1 file in a trash or system directory, 1 AppleDouble file, 2 symlinks\n"
+        "zsofs: left out: 1 file in a trash or system directory, 1 AppleDouble file, 2 symlinks;"
+        " --allow-links-to DIR follows symlinks whose target is in DIR\n"
     )
     assert files(out) == {"Okami.zso"}
     assert "below" not in zsofs("pack", "--recursive", library, "-o", tmp_path / "else").stderr

@@ -79,7 +79,8 @@ class Appearance:
         if node.parent is None or not self.for_others or self.is_of_its_own:
             return []
         shown = node.parent.above
-        return [path for path in directories_above(node.entry.path) if path not in shown]
+        above = directories_above(node.entry.path)
+        return [path for path in above if path not in shown and self.library.tree.roots.has(path)]
 
     def _mode(self, node: Node, left_out: list[bytes]) -> int:
         if node.entry.kind is Kind.LINK:

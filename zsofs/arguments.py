@@ -9,6 +9,7 @@ from zsofs.command_parser import CommandParser, without_aliases
 from zsofs.errors import UsageError
 from zsofs.options import BY_NAME, OPTIONS, Option, words_for_help
 from zsofs.suggestions import did_you_mean
+from zsofs.values import add_allow_links_to
 
 _DESCRIPTION = """\
 Shows a folder of compressed PS2 and PSP discs (.zso, .cso, .dax) as plain .iso files.
@@ -304,6 +305,7 @@ def _add_list(commands: "argparse._SubParsersAction[CommandParser]") -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     listing.add_argument("path", metavar="SOURCE|MOUNTPOINT", help="a folder with discs")
+    add_allow_links_to(listing, "a source")
     listing.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 

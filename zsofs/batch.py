@@ -50,6 +50,7 @@ class Wish:
         delete_source: delete each input once its copy is there and checked.
         unrecognized: pack also what is not recognized as a disc image.
         measure: only say how long packed files would be.
+        allowed: real paths of directories that symlinks may lead to.
     """
 
     inputs: Sequence[str]
@@ -60,6 +61,7 @@ class Wish:
     delete_source: bool = False
     unrecognized: bool = False
     measure: bool = False
+    allowed: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,7 +378,8 @@ def _is_whole_copy(image: Original, target: str, *, packed: bool) -> bool:
 
 
 def _inputs(wish: Wish) -> _Inputs:
-    ignored = Ignored(has_disc_ending if wish.packing else is_packed_name)
+    wanted = has_disc_ending if wish.packing else is_packed_name
+    ignored = Ignored(wanted, wish.inputs, wish.allowed)
     several = len(wish.inputs) > 1 or any(os.path.isdir(path) for path in wish.inputs)
     output = wish.output
     if output == STANDARD_OUTPUT:
@@ -420,11 +423,10 @@ def _files_in(folder: str, wish: Wish, inputs: _Inputs) -> Iterator[str]:
     def cannot(error: OSError) -> None:
         inputs.unread.append((str(error.filename), f"the folder cannot be read: {reason(error)}"))
 
-    for path, folders, names in os.walk(folder, onerror=cannot):
+    for path, folders, names in inputs.ignored.walk(folder, cannot):
         # What earlier runs have put into a folder of its own is no input.
         output = wish.output or ""
         folders[:] = [name for name in folders if not _is_same(os.path.join(path, name), output)]
-        inputs.ignored.prune(path, folders)
         if not wish.recursive:
             inputs.left_out += len(folders)
             folders.clear()

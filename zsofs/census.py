@@ -5,6 +5,7 @@ import time
 from collections.abc import Collection, Mapping
 
 from zsofs.disc_state import Count, total
+from zsofs.roots import is_outside
 
 _UNTOLD_SECONDS = 30.0
 """How old the count may be of directories whose changes no event reports. A directory on a NAS is
@@ -27,7 +28,8 @@ class Census:
         self._early: dict[bytes, tuple[Count, Collection[bytes]]] = {}
         self._completed = -math.inf
         for path, found in known.items():
-            self._put(path, found)
+            if not is_outside(path):  # this mount may not follow the symlinks that lead there
+                self._put(path, found)
 
     @property
     def is_complete(self) -> bool:
@@ -49,32 +51,42 @@ class Census:
         Args:
             path: the directory.
             found: the count of its files.
-            folders: the paths of all directories in it whose discs count.
+            folders: the paths of all directories in it whose discs count, also of those outside
+                the source that symlinks in it lead to.
 
         Returns:
-            Paths of directories that were below it and are not any more.
+            Paths of directories that nothing leads to any more.
         """
         if path not in self._seen and path not in self._unseen:
             self._early[path] = found, folders
             return []
-        below = self._below.setdefault(path, set())
-        left = list(below.difference(folders))
-        below.intersection_update(folders)
-        below.update(folders)
-        self._unseen.update(below - self._seen)
-        gone = []
-        while left:
-            child = left.pop()
-            gone.append(child)
-            self._counts.pop(child, None)
-            self._early.pop(child, None)
-            self._seen.discard(child)
-            self._unseen.discard(child)
-            left += self._below.pop(child, ())
         self._put(path, found)
+        before, now = self._below.get(path, set()), set(folders)
+        self._below[path] = now
+        self._unseen |= now - self._seen
+        gone = self._dropped() if before - now else []
         self._see(path)
-        for child in self._early.keys() & below:
+        for child in self._early.keys() & now:
             gone += self.take(child, *self._early.pop(child))
+        return gone
+
+    def _dropped(self) -> list[bytes]:
+        """Forget directories that nothing leads to; several symlinks, or a ring, may lead to one."""
+        reached: set[bytes] = set()
+        todo = [b""]
+        while todo:
+            path = todo.pop()
+            if path not in reached:
+                reached.add(path)
+                todo += self._below.get(path, ())
+        known = self._counts.keys() | self._below.keys() | self._seen | self._unseen
+        gone = sorted(known - reached)
+        for path in gone:
+            self._counts.pop(path, None)
+            self._below.pop(path, None)
+            self._early.pop(path, None)
+            self._seen.discard(path)
+            self._unseen.discard(path)
         return gone
 
     def give_up(self, path: bytes) -> None:
@@ -95,7 +107,7 @@ class Census:
 
     def _put(self, path: bytes, found: Count) -> None:
         self._counts[path] = found
-        while path:
+        while path and not is_outside(path):
             above = path.rpartition(b"/")[0]
             beside = self._below.setdefault(above, set())
             if path in beside:

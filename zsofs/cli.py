@@ -91,6 +91,9 @@ def _mount(options: argparse.Namespace) -> int:
     *source_paths, path = options.paths
     with privileges.acting_as(who):
         source = _check_source(source_paths, options)
+        options.allow_links_to = mountpoint.check_link_directories(
+            options.allow_links_to, may_lack=options.nofail
+        )
     mountpoint.check_fuse(options.allow_other)
     log.to_terminal(_level(options), threaded=True)
     with ExitStack() as undo:
@@ -245,6 +248,7 @@ def _settings(options: argparse.Namespace, source: bytes, point: bytes) -> "Moun
         titles=options.titles,
         include=tuple(options.include),
         exclude=tuple(options.exclude),
+        allow_links_to=options.allow_links_to,
         show_raw=options.show_raw,
         remember=not options.demo,
         writable=options.writable,
@@ -340,7 +344,7 @@ def _status(options: argparse.Namespace) -> int:
 def _list(options: argparse.Namespace) -> int:
     from zsofs import listing
 
-    return listing.run(options.path, options.json)
+    return listing.run(options.path, options.json, options.allow_links_to)
 
 
 def _pack(options: argparse.Namespace) -> int:
@@ -357,6 +361,7 @@ def _unpack(options: argparse.Namespace) -> int:
 def _copy(options: argparse.Namespace, how: "Packing | None") -> int:
     """Pack as *how* says, or unpack."""
     from zsofs import batch
+    from zsofs.mountpoint import check_link_directories
     from zsofs.pack import Care
     from zsofs.progress import Reporter
 
@@ -373,6 +378,7 @@ def _copy(options: argparse.Namespace, how: "Packing | None") -> int:
         options.delete_source,
         how is not None and options.any,
         how is not None and options.measure,
+        check_link_directories(options.allow_links_to),
     )
     reporter = Reporter(
         quiet=options.quiet,
@@ -391,6 +397,7 @@ def _info(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     from zsofs import log
     from zsofs.dat import load
+    from zsofs.mountpoint import check_link_directories
     from zsofs.verify import Wish, run
     from zsofs.verify_report import VerifyReporter
 
@@ -400,6 +407,7 @@ def _verify(options: argparse.Namespace) -> int:
         [load(Path(path)) for path in options.dats],
         options.quick,
         not options.no_cache,
+        check_link_directories(options.allow_links_to),
     )
     return run(wish, VerifyReporter(quiet=options.quiet, as_json=options.json))
 

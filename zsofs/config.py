@@ -164,8 +164,12 @@ def _parsed(key: str, value: object) -> object:
     if option.repeated:
         if not isinstance(value, list):
             raise ValueError(f'{_shown(value)} is not a list such as ["one", "another"]')
-        return [option.parse(_text(option, one)) for one in value]
-    return option.parse(_full_path(value) if option.is_path else _text(option, value))
+        return [option.parse(_value(option, one)) for one in value]
+    return option.parse(_value(option, value))
+
+
+def _value(option: Option, value: object) -> str:
+    return _full_path(value) if option.is_path else _text(option, value)
 
 
 def _shown(value: object) -> str:

@@ -16,18 +16,22 @@ _PLAIN_ENDING = b".iso"
 
 
 class Standing(Enum):
-    """What an entry is to somebody who looks for discs."""
+    """What an entry is to somebody who looks for discs.
+
+    A ``LINK`` is a symlink that may lead to discs and is not followed.
+    """
 
     COMPRESSED = "compressed"
     PLAIN = "plain"
     COPYING = "copying"
     REFUSED = "refused"
     LEFT_OUT = "left out"
+    LINK = "symlink"
 
 
 @dataclass(frozen=True, slots=True)
 class DiscState:
-    """The standing of one file.
+    """The standing of one file or symlink.
 
     Attributes:
         standing: what it is.
@@ -53,6 +57,7 @@ class Count:
         copying: files that are still being written.
         refused: path and reason of each file that looks like a disc and is shown as it is.
         left_out: path and reason of each disc that the layout does not show.
+        links: path and reason of each symlink that may lead to discs and is not followed.
     """
 
     compressed: int = 0
@@ -60,6 +65,7 @@ class Count:
     copying: int = 0
     refused: tuple[tuple[bytes, str], ...] = ()
     left_out: tuple[tuple[bytes, str], ...] = ()
+    links: tuple[tuple[bytes, str], ...] = ()
 
     @property
     def discs(self) -> int:
@@ -96,6 +102,8 @@ def state_of(entry: Entry, *, opl: bool) -> DiscState | None:
 
     *opl* says whether the layout is that for OPL, which leaves out what OPL does not read.
     """
+    if entry.kind is Kind.LINK and entry.reason:
+        return DiscState(Standing.LINK, entry.reason)
     if entry.kind not in (Kind.DISC, Kind.FILE) or entry.ignored:
         return None
     if entry.copying_since is not None:
@@ -160,6 +168,7 @@ def count(states: Iterable[tuple[bytes, DiscState | None]]) -> Count:
         len(found[Standing.COPYING]),
         tuple(found[Standing.REFUSED]),
         tuple(found[Standing.LEFT_OUT]),
+        tuple(found[Standing.LINK]),
     )
 
 
@@ -172,4 +181,5 @@ def total(counts: Iterable[Count]) -> Count:
         sum(one.copying for one in counts),
         tuple(row for one in counts for row in one.refused),
         tuple(row for one in counts for row in one.left_out),
+        tuple(row for one in counts for row in one.links),
     )

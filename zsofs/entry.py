@@ -35,7 +35,8 @@ class Entry:
         disc: what is in the container, where kind is DISC.
         target: where a LINK leads to, as it stands in the source.
         followed: whether it is a symlink that is shown as what it leads to.
-        reason: why a file that looks like a disc is shown as it is.
+        reason: why a file that looks like a disc is shown as it is, a directory is shown empty, or
+            a symlink that may lead to discs is not followed.
         identity: which disc it is, where that was wanted and could be told.
         remarks: oddities of the image, packed or plain, beside those of its container.
         content: what the image is, as of :class:`zsofs.catalog.Finding`.

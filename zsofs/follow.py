@@ -35,6 +35,8 @@ _MOST_KEPT = 4096
 _MOST_WATCHED_TO_COUNT = 8192
 """Folders that are watched before those are no more that only the count of discs is wanted of: the
 system has a limit of watches, which this user's other programs need, too."""
+_MOST_LINKS_LOGGED = 10
+"""Symlinks of one directory that the log names; of the others it has the number."""
 
 _AWAY_SECONDS = 2.0
 """How often a source that has gone is looked for."""
@@ -72,7 +74,7 @@ class Follower:
         self._as_shown = as_shown
         self._is_busy = is_busy
         self._watcher = Watcher()
-        self._mounts = MountWatcher(surveyor.tree.path)
+        self._mounts = MountWatcher(surveyor.tree.roots.all)
         self.not_entered: dict[bytes, str] = {}
         self._folders: set[SourceFolder] = set()
         self._watched: dict[int, set[SourceFolder]] = {}
@@ -313,6 +315,7 @@ class Follower:
             if not folder.dropped:
                 self._outdate_replaced(folder, found)
                 is_first = folder.known is None
+                _log_links(folder.entries or {}, found.entries)
                 folder.looked_at(found, shown)
                 self._surveyor.tree.devices[folder.path] = found.status.st_dev
                 self._came_back(folder, is_first=is_first)
@@ -441,6 +444,25 @@ class Follower:
                 log.warning("the source folder is back")
             self.away = ""
             self._outdate_all()
+
+
+def _log_links(before: Mapping[bytes, Entry], now: Mapping[bytes, Entry]) -> None:
+    """Log the symlinks of a directory that were found not to be followed by the last look."""
+    new = [
+        entry
+        for name, entry in now.items()
+        if entry.kind is Kind.LINK
+        and entry.reason
+        and (name not in before or before[name].reason != entry.reason)
+    ]
+    for entry in new[:_MOST_LINKS_LOGGED]:
+        log.warning("%s: %s", for_people(entry.path), entry.reason)
+    if len(new) > _MOST_LINKS_LOGGED:
+        log.warning(
+            "%s: %d more symlinks are not followed; zsofs list names them all",
+            for_people(new[0].path.rpartition(b"/")[0]) or ".",
+            len(new) - _MOST_LINKS_LOGGED,
+        )
 
 
 def _same_folder(one: Entry, other: Entry) -> bool:

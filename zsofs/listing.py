@@ -18,7 +18,7 @@ from zsofs.disc_state import Count, DiscState, count, state_of
 from zsofs.entry import Entry, Kind
 from zsofs.errors import ControlError, SourceError, ZsofsError, reason
 from zsofs.ignored import left_out
-from zsofs.mountpoint import check_source, real_path
+from zsofs.mountpoint import check_link_directories, check_source, real_path
 from zsofs.mounts import FILE_SYSTEM_TYPE, Mounted, mounted_at
 from zsofs.names import for_people, has_disc_ending, joined
 from zsofs.opl_given import Given
@@ -26,7 +26,7 @@ from zsofs.opl_layout import arrange
 from zsofs.printing import complain, say
 from zsofs.privileges import Account, account_of, acting_as
 from zsofs.selection import Selection
-from zsofs.shown import folders_in, named
+from zsofs.shown import folders_in, named, shown_paths
 from zsofs.source import SourceTree
 from zsofs.survey import Before, Found, Surveyor
 from zsofs.tables import (
@@ -49,7 +49,7 @@ _ALIGN = "rrrlll"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One disc, or a file that looks like one.
+    """One disc, a file that looks like one, or a symlink that may lead to discs.
 
     Attributes:
         shown: its path in the mount.
@@ -94,8 +94,10 @@ class Row:
         return self.entry.reason if self.disc_state is None else self.disc_state.reason
 
 
-def run(path: str, as_json: bool) -> int:
+def run(path: str, as_json: bool, allowed: Sequence[Path] = ()) -> int:
     """Print the discs of a source, or of what is mounted at *path*.
+
+    *allowed* are directories that symlinks of a source may lead to; a mount has its own.
 
     Raises:
         SourceError: there is no such folder.
@@ -106,8 +108,10 @@ def run(path: str, as_json: bool) -> int:
     shown = _shown_by(mounted) if mounted is not None else _Shown(path)
     with acting_as(_reader(mounted)):
         source = check_source(shown.source)
+        directories = map(Path, shown.allow_links_to or allowed)
+        roots = check_link_directories(directories, may_lack=mounted is not None)
         ignored: Counter[str] = Counter()
-        rows = sorted(_rows(source, shown, ignored), key=lambda row: row.shown)
+        rows = sorted(_rows(source, roots, shown, ignored), key=lambda row: row.shown)
     if as_json:
         say(json.dumps([_as_object(row) for row in rows], indent=2))
     else:
@@ -127,6 +131,7 @@ class _Shown:
         exclude: patterns of what is not.
         is_opl: whether it has the layout for OPL.
         titles: file with titles, if any.
+        allow_links_to: directories that symlinks may lead to.
     """
 
     source: str
@@ -134,6 +139,7 @@ class _Shown:
     exclude: tuple[str, ...] = ()
     is_opl: bool = False
     titles: str = ""
+    allow_links_to: tuple[str, ...] = ()
 
 
 def _mount_at(path: str) -> Mounted | None:
@@ -150,14 +156,16 @@ def _shown_by(mounted: Mounted) -> _Shown:
     said = ask(mounted.path, "status")
     source, titles = said.get("source"), said.get("titles") or ""
     patterns = [said.get(name, []) for name in ("include", "exclude")]
-    paths = [source, titles] if titles else [source]
-    if not (all(map(_is_path, paths)) and all(map(_are_texts, patterns))):
+    directories = said.get("allow_links_to", [])
+    paths = [source, *([titles] if titles else []), *_items(directories)]
+    if not (all(map(_is_path, paths)) and all(map(_are_texts, [*patterns, directories]))):
         raise ControlError(
             f"the daemon behind {for_people(mounted.path)} does not say what it shows; mount it"
             " again, so that both are of one version"
         )
     include, exclude = map(tuple, patterns)
-    return _Shown(str(source), include, exclude, said.get("layout") == "opl", str(titles))
+    is_opl = said.get("layout") == "opl"
+    return _Shown(str(source), include, exclude, is_opl, str(titles), tuple(directories))
 
 
 def _is_path(found: object) -> bool:
@@ -166,6 +174,10 @@ def _is_path(found: object) -> bool:
         return isinstance(found, str) and os.path.isabs(found) and b"\0" not in os.fsencode(found)
     except UnicodeEncodeError:  # half of a pair of surrogates
         return False
+
+
+def _items(found: object) -> list[object]:
+    return found if isinstance(found, list) else []
 
 
 def _are_texts(found: object) -> bool:
@@ -179,9 +191,11 @@ def _reader(mounted: Mounted | None) -> Account | None:
     return account_of(mounted.user)
 
 
-def _rows(source: bytes, shown: _Shown, ignored: Counter[str]) -> Iterable[Row]:
+def _rows(
+    source: bytes, roots: tuple[bytes, ...], shown: _Shown, ignored: Counter[str]
+) -> Iterable[Row]:
     """What is listed; counts in *ignored* the files that are named like discs and never are."""
-    tree = SourceTree(source)
+    tree = SourceTree(source, roots)
     with closing(Catalog(default_catalog_file(tree.path), tree.path)) as catalog:
         selection = Selection(shown.include, shown.exclude)
         surveyor = Surveyor(tree, catalog, selection, identities=True)
@@ -196,8 +210,9 @@ def _rows(source: bytes, shown: _Shown, ignored: Counter[str]) -> Iterable[Row]:
     if shown.is_opl:
         titles = load_titles(Path(shown.titles), from_file=True) if shown.titles else {}
         return _rows_of_opl(folders, titles, given)
+    places = shown_paths({folder: found.entries for folder, found in folders.items()})
     return [
-        Row(joined(folder, name), joined(folder, entry.name), entry, state)
+        Row(joined(places[folder], name), joined(folder, entry.name), entry, state)
         for folder, found in folders.items()
         for name, entry in named(found.entries, show_raw=False).items()
         if (state := state_of(entry, opl=False)) is not None or _is_not_entered(entry)
@@ -220,6 +235,7 @@ def _rows_of_opl(
 def _walk(surveyor: Surveyor) -> Iterator[tuple[bytes, Found]]:
     """Every folder of the source, by path; those that cannot be read are left out."""
     todo: list[tuple[bytes, frozenset[bytes]]] = [(b"", frozenset((b"",)))]
+    known = {b""}
     files = 0
     try:
         while todo:
@@ -237,7 +253,9 @@ def _walk(surveyor: Surveyor) -> Iterator[tuple[bytes, Found]]:
             yield path, found
             files += len(found.entries)
             _show_progress(f"{counted(files, 'file')} looked at")
-            todo += [(below, above | {below}) for below in folders_in(found.entries)]
+            new = folders_in(found.entries).keys() - known
+            known |= new
+            todo += [(below, above | {below}) for below in new]
     finally:
         _show_progress("")
 
@@ -255,6 +273,7 @@ def _text(rows: list[Row], source: str) -> Iterator[str]:
     """The lines for people."""
     discs = [row for row in rows if row.is_disc]
     found = count((row.own, row.disc_state) for row in rows)
+    links = [row for row in rows if row.entry.kind is Kind.LINK]
     if discs:
         yield from _table(discs)
         yield ""
@@ -269,8 +288,13 @@ def _text(rows: list[Row], source: str) -> Iterator[str]:
         yield ""
         yield "notes:"
         yield from (f"  {for_people(row.own)}: {printable(remark)}" for row, remark in noted)
-    others = [row for row in rows if not row.is_disc and row.disc_state is not None]
+    others = [
+        row
+        for row in rows
+        if not row.is_disc and row.disc_state is not None and row.entry.kind is not Kind.LINK
+    ]
     yield from _with_reasons(f"not shown as discs: {counted(len(others), 'file')}", others)
+    yield from _with_reasons("symlinks that are not followed:", links)
     yield from _with_reasons("not entered:", [row for row in rows if row.disc_state is None])
 
 

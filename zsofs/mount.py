@@ -51,7 +51,7 @@ def serve(
         OSError: the source could not be opened.
     """
     start_helpers()
-    tree = SourceTree(settings.source)
+    tree = SourceTree(settings.source, settings.allow_links_to)
     file = default_catalog_file(tree.path) if settings.remember else None
     with closing(Catalog(file, tree.path)) as catalog:
         server = Server(settings, tree, catalog)

@@ -19,11 +19,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from zsofs.mounts import FILE_SYSTEM_TYPE, Mounted, MountTable
 from zsofs.names import for_people, is_at_or_below
+from zsofs.roots import Roots
 
 QUESTION = b".zsofs-leads-to-"
 """How the name begins that is looked up; a device number and a random text follow."""
 
 _ROOT: Mapping[bytes, str] = {b"": "the mount covers its own source directory"}
+_COVERED = "shown empty: it lies in the mount of this source directory"
 _BY_ANSWER = "shown empty: the mount there leads back to this mount, as its daemon says"
 _ANSWER_SECONDS = 30.0
 """How long a mount that leads back is not asked again."""
@@ -37,7 +39,7 @@ class MountCycles:
     def __init__(self) -> None:
         self._table = MountTable()
         self._device = ""
-        self._known: tuple[Sequence[Mounted], bytes, str] | None = None
+        self._known: tuple[Sequence[Mounted], Roots, str] | None = None
         self._refused: Mapping[bytes, str] = {}
         self._inside: Mapping[bytes, str] = {}
         self._entered: dict[bytes, str] = {}
@@ -57,45 +59,48 @@ class MountCycles:
         """Return the table of mounts."""
         return self._table.current()
 
-    def refused(self, source: bytes) -> Mapping[bytes, str]:
+    def refused(self, roots: Roots) -> Mapping[bytes, str]:
         """Return the directories that must not be entered, with the reason for each.
 
         Args:
-            source: real path of the source directory.
+            roots: the source directory, and others that it leads to.
 
         Returns:
-            Reasons by path in the source; the empty path stands for the whole source.
+            Reasons by path in the tree; the empty path stands for the whole source.
         """
         table = self._table.current()
         with self._lock:
-            self._take_table(table, source)
+            self._take_table(table, roots)
             if not self._led_back:
                 return self._refused
             now = time.monotonic()
             self._led_back = {path: end for path, end in self._led_back.items() if end > now}
             return {**self._refused, **dict.fromkeys(self._led_back, _BY_ANSWER)}
 
-    def _take_table(self, table: Sequence[Mounted], source: bytes) -> None:
+    def _take_table(self, table: Sequence[Mounted], roots: Roots) -> None:
         device = self._device
         known = self._known
-        if known is not None and known[0] is table and known[1:] == (source, device):
+        if known is not None and known[0] is table and known[1:] == (roots, device):
             return
-        self._refused = find_cycles(table, source, device)
+        self._refused = find_cycles(table, roots, device)
         self._inside = {
-            mounted.path[len(source.rstrip(b"/")) + 1 :]: mounted.device
+            path: mounted.device
             for mounted in _zsofs_mounts(table)
-            if _is_below(mounted.path, source)
+            if (path := roots.path_of(mounted.path))
         }
         self._entered = {
             path: number
             for path, number in self._entered.items()
             if self._inside.get(path) == number
         }
-        around = _mount_of_path(table, source)
-        if around is not None and around.kind == FILE_SYSTEM_TYPE:
-            self._entered[b""] = around.device
+        for root in roots.all:
+            around = _mount_of_path(table, root)
+            path = roots.path_of(root) or b""
+            if around is None or around.kind != FILE_SYSTEM_TYPE or path in self._inside:
+                continue
+            self._entered[path] = around.device
         self._led_back.clear()
-        self._known = table, source, device
+        self._known = table, roots, device
 
     def unasked(self, path: bytes) -> bytes | None:
         """Return the mount point of another zsofs mount that *path* lies in and that is new."""
@@ -153,32 +158,32 @@ def _zsofs_mounts(table: Sequence[Mounted]) -> list[Mounted]:
     return [mounted for mounted in topmost.values() if mounted.kind == FILE_SYSTEM_TYPE]
 
 
-def _is_below(path: bytes, source: bytes) -> bool:
-    return path != source and is_at_or_below(path, source.rstrip(b"/"))
-
-
-def find_cycles(table: Sequence[Mounted], source: bytes, device: str) -> dict[bytes, str]:
+def find_cycles(table: Sequence[Mounted], roots: Roots, device: str) -> dict[bytes, str]:
     """Return the directories of a source that lead back to a mount of it.
 
     Args:
         table: all mounts.
-        source: real path of the source directory.
+        roots: the source directory, and others that it leads to.
         device: device number of its mount; empty for all mounts of that source.
 
     Returns:
         Reasons by path in the source; see :meth:`MountCycles.refused`.
     """
     mounts = _zsofs_mounts(table)
-    own = {mounted.device for mounted in mounts if mounted.source == source}
+    own = {mounted.device for mounted in mounts if mounted.source == roots.source}
     own = {device} if device else own
-    if any(mounted.device in own for mounted in _chain(table, source)):
+    if any(mounted.device in own for mounted in _chain(table, roots.source)):
         return dict(_ROOT)
     refused = {}
+    for other in roots.others:
+        if any(mounted.device in own for mounted in _chain(table, other)):
+            refused[other] = _COVERED
     for mounted in mounts:
-        if _is_below(mounted.path, source):
+        path = roots.path_of(mounted.path)
+        if path:
             reason = _reason(table, mounts, mounted, own)
             if reason:
-                refused[mounted.path[len(source.rstrip(b"/")) + 1 :]] = reason
+                refused[path] = reason
     return refused
 
 

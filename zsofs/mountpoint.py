@@ -6,6 +6,7 @@ import shlex
 import shutil
 import signal
 import threading
+from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -88,6 +89,36 @@ def check_source(path: str, *, writable: bool = False, may_lack: bool = False) -
             " or leave --writable away"
         )
     return os.path.realpath(os.fsencode(path))
+
+
+def check_link_directories(paths: Iterable[Path], *, may_lack: bool = False) -> tuple[bytes, ...]:
+    """The real paths of the directories of `--allow-links-to`.
+
+    Args:
+        paths: the directories.
+        may_lack: whether one may be missing for now.
+
+    Raises:
+        SourceError: what is wrong with one.
+    """
+    return tuple(_link_directory(path, may_lack=may_lack) for path in paths)
+
+
+def _link_directory(path: Path, *, may_lack: bool) -> bytes:
+    try:
+        os.scandir(path).close()
+    except OSError as error:
+        if not (may_lack and error.errno == errno.ENOENT):
+            raise SourceError(
+                f"the directory {path} of --allow-links-to cannot be read: {error.strerror}"
+            ) from None
+    real = os.path.realpath(os.fsencode(path))
+    if real == b"/":
+        raise SourceError(
+            f"the directory {path} of --allow-links-to is the root directory; give the directory"
+            " that has the discs"
+        )
+    return real
 
 
 def prepare_mount_point(path: str, source: bytes | None, user: int, undo: ExitStack) -> bytes:

@@ -2,16 +2,15 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from zsofs.disc import Media
 from zsofs.disc_state import Standing, is_disc, state_of
 from zsofs.entry import Entry, Kind
-from zsofs.names import has_disc_ending, joined
+from zsofs.names import has_disc_ending, is_at_or_below, joined
 from zsofs.opl import game_name, title_of, unique_names
 from zsofs.opl_given import Given
 from zsofs.titles import normal_id
-from zsofs.traversal import directories_above
 
 DISC_FOLDERS = {b"DVD": Media.DVD, b"CD": Media.CD}
 
@@ -63,11 +62,8 @@ def arrange(
     shortened: dict[bytes, str] = {}
     wanted: dict[bytes, dict[bytes, str]] = {folder: {} for folder in DISC_FOLDERS}
     discs: dict[bytes, Entry] = {}
-    holders: set[bytes] = set()
-    for own in _ignored(folders):
-        holders.update(directories_above(own))
+    sorted_by_user = disc_sources(folders.get(b"", {}))
     for entry, own in _discs(folders):
-        holders.update(directories_above(own))
         state = state_of(entry, opl=True)
         if state is not None and state.standing is Standing.LEFT_OUT:
             left_out[own] = state.reason
@@ -76,12 +72,13 @@ def arrange(
         if was_cut:
             shortened[own] = name
         discs[own] = entry
-        wanted[_disc_folder(own, entry)][own] = name
+        wanted[_disc_folder(own, entry, sorted_by_user)][own] = name
+    holders = _holders(folders)
     shown: dict[bytes, dict[bytes, Entry]] = {}
     places: dict[bytes, bytes] = {}
     named: dict[bytes, Given] = {}
     for folder, names in wanted.items():
-        shown[folder] = _others(folders, folder)
+        shown[folder] = _others(folders, folder, sorted_by_user)
         for own, unique in unique_names(names, given).items():
             named[own] = names[own], unique
             shown[folder][unique.encode()] = discs[own]
@@ -99,6 +96,21 @@ def arrange(
     return Layout(root, shown, places, left_out, shortened, named)
 
 
+def disc_sources(top: Mapping[bytes, Entry]) -> dict[bytes, bytes]:
+    """Return which of DVD and CD each directory of these names stands for, by its path.
+
+    One that is a symlink has the path of its target. Those in capitals come first.
+
+    Args:
+        top: what is at the top of the source.
+    """
+    return {
+        entry.path: name.upper()
+        for name, entry in sorted(top.items())
+        if entry.kind is Kind.FOLDER and name.upper() in DISC_FOLDERS
+    }
+
+
 def _discs(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> Iterator[tuple[Entry, bytes]]:
     """Every disc and the path it has in the source, a symlink's being its own."""
     for folder, entries in folders.items():
@@ -107,19 +119,30 @@ def _discs(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> Iterator[tuple[Ent
                 yield entry, joined(folder, name)
 
 
-def _ignored(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> Iterator[bytes]:
-    """The path of each file that is named like a disc and never taken for one."""
+def _holders(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> set[bytes]:
+    """The folders that lead to discs, or to files that are named so and never taken for discs."""
+    above: dict[bytes, set[bytes]] = {}
+    todo = []
     for folder, entries in folders.items():
         for name, entry in entries.items():
-            if entry.ignored and has_disc_ending(name):
-                yield joined(folder, name)
+            if entry.kind is Kind.FOLDER:
+                above.setdefault(entry.path, set()).add(folder)
+            elif is_disc(entry) or (entry.ignored and has_disc_ending(name)):
+                todo.append(folder)
+    holders: set[bytes] = set()
+    while todo:
+        folder = todo.pop()
+        if folder not in holders:
+            holders.add(folder)
+            todo += above.get(folder, ())
+    return holders
 
 
-def _disc_folder(own: bytes, entry: Entry) -> bytes:
+def _disc_folder(own: bytes, entry: Entry, sorted_by_user: Mapping[bytes, bytes]) -> bytes:
     """Where a disc goes: a user who has sorted it already knows best."""
-    top = own.partition(b"/")[0].upper()
-    if b"/" in own and top in DISC_FOLDERS:
-        return top
+    for path, folder in sorted_by_user.items():
+        if is_at_or_below(own, path):
+            return folder
     media = entry.identity.media if entry.identity else Media.DVD
     return next((folder for folder, kind in DISC_FOLDERS.items() if kind is media), b"DVD")
 
@@ -131,16 +154,19 @@ def _name(entry: Entry, titles: Mapping[str, str]) -> tuple[str, bool]:
     return game_name(game_id, title_of(entry.name) if title is None else title)
 
 
-def _others(folders: Mapping[bytes, Mapping[bytes, Entry]], folder: bytes) -> dict[bytes, Entry]:
+def _others(
+    folders: Mapping[bytes, Mapping[bytes, Entry]],
+    folder: bytes,
+    sorted_by_user: Mapping[bytes, bytes],
+) -> dict[bytes, Entry]:
     """What else the source has in DVD or CD, such as OPL's `games.bin`.
 
     What is broken, or still being copied, is not there: OPL would list it as a disc.
     """
     return {
         name: entry
-        for path, entries in folders.items()
-        if path.upper() == folder
-        for name, entry in entries.items()
+        for path in reversed([path for path, own in sorted_by_user.items() if own == folder])
+        for name, entry in folders.get(path, {}).items()
         if entry.kind is not Kind.FOLDER
         and not is_disc(entry)
         and not name.lower().endswith(_TAKEN_FOR_DISCS)
@@ -151,5 +177,5 @@ def _as_folder(folder: bytes, top: Mapping[bytes, Entry], status: os.stat_result
     """DVD or CD as a folder at the top: the source's own, if it has it."""
     real = top.get(folder)
     if real is not None and real.kind is Kind.FOLDER:
-        return replace(real, path=folder)
+        return real
     return Entry(folder, Kind.FOLDER, folder, status)

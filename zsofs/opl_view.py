@@ -16,7 +16,7 @@ from zsofs.library import Differences, Library
 from zsofs.names import for_people
 from zsofs.node import Folder, Node
 from zsofs.opl_given import GivenNames, NameStore
-from zsofs.opl_layout import DISC_FOLDERS, Layout, arrange
+from zsofs.opl_layout import DISC_FOLDERS, Layout, arrange, disc_sources
 from zsofs.source import Place
 from zsofs.source_folder import FRESH_SECONDS, GATHER_SECONDS, SourceFolder
 from zsofs.workers import COMPUTING, OPL_NAMES, Workers
@@ -140,11 +140,11 @@ class OplView:
         """
         if folder.shown_path not in DISC_FOLDERS:
             return folder.entry.path
-        return min(self._shown_in(folder), default=folder.shown_path)  # capitals come first
+        return next(iter(self._shown_in(folder)), folder.shown_path)  # capitals come first
 
     def lacks(self, folder: Folder) -> bool:
         """Whether that one has to be made first."""
-        return self.place(folder) not in self._sources and folder.shown_path in DISC_FOLDERS
+        return folder.shown_path in DISC_FOLDERS and not self._shown_in(folder)
 
     def why_not(self, folder: Folder, name: bytes, kind: Kind) -> str:
         """Why nothing of that name and kind can be made in *folder*; empty if it can."""
@@ -311,7 +311,8 @@ class OplView:
         status = found.status if found is not None else folder.entry.status
         paths = self._shown_in(folder)
         for path in paths:  # what no look has seen
-            entries = self._sources[path].with_own(entries)
+            if path in self._sources:
+                entries = self._sources[path].with_own(entries)
         entries = dict(entries)
         for place, entry in self._done_since:  # and what one has seen since the layout was made
             if place.folder not in paths:
@@ -329,7 +330,10 @@ class OplView:
 
     def _shown_in(self, folder: Folder) -> list[bytes]:
         """Folders of the source whose files, beside discs, an arranged one shows."""
-        return [path for path in self._sources if path.upper() == folder.shown_path]
+        if not folder.shown_path:
+            return [b""]
+        top = self._sources[b""].entries or {}
+        return [path for path, shown in disc_sources(top).items() if shown == folder.shown_path]
 
     def _changed(self, source: SourceFolder) -> None:
         found, shown = source.found, source.shown
@@ -340,20 +344,23 @@ class OplView:
             if path in self._sources:
                 self._follower.drop(self._sources.pop(path))
         self._follower.forget(gone)
-        for path in shown.folders:
+        for path, device in shown.folders.items():
             if path not in self._sources:
-                self._follow(path, source.above, source.device)
+                self._follow(path, source.above, device)
         self._outdated.set()
         folder = self._folders.get(source.path)
         if folder is not None and self._library.is_current(folder) and folder.children is not None:
             self._update(folder, source)
 
     def _update(self, folder: Folder, source: SourceFolder) -> None:
-        if source.found is not None and source.shown is not None:
-            found = source.found
-            self._differ(
-                self._library.update(folder, found.status, source.shown.entries, found.begun)
-            )
+        found, shown = source.found, source.shown
+        if found is not None and shown is not None:
+            entries = {
+                name: entry
+                for name, entry in shown.entries.items()
+                if not (entry.followed and entry.path in folder.above)
+            }
+            self._differ(self._library.update(folder, found.status, entries, found.begun))
 
     def _dropped(self, folder: Folder) -> None:
         if self._folders.get(folder.entry.path) is folder:

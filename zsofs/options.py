@@ -30,7 +30,7 @@ class Option:
         repeated: whether it may be said several times, and all count.
         example: its value in the help of ``-o``.
         is_number: whether a config may give the value as a number, too.
-        is_path: whether the value is the path of a file.
+        is_path: whether the value is the path of a file or directory.
         write: makes the text from the value.
         choices: all values that there are, if they can be listed.
         short: a short option that means the same.
@@ -147,6 +147,13 @@ def _path(text: str) -> Path:
     return Path(text).absolute()  # the daemon changes its folder
 
 
+def _link_directory(text: str) -> Path:
+    path = _path(text)
+    if path == Path("/"):
+        raise ValueError("'/' allows links to everything; give the directory that has the discs")
+    return path
+
+
 def _pattern(text: str) -> str:
     if not text.strip("/"):
         raise ValueError(f"{text!r} is a pattern that matches nothing")
@@ -188,6 +195,16 @@ OPTIONS = (
         _pattern,
         repeated=True,
         example="GLOB",
+    ),
+    Option(
+        "allow-links-to",
+        "follow symlinks in SOURCE whose target is in the directory DIR or below it; may be"
+        " repeated",
+        "DIR",
+        _link_directory,
+        repeated=True,
+        is_path=True,
+        example="PATH",
     ),
     Option("show-raw", "show the packed file too, beside its .iso"),
     Option(

@@ -4,7 +4,7 @@ import argparse
 from typing import TypeVar
 
 from zsofs.errors import UsageError
-from zsofs.values import level, path, size
+from zsofs.values import add_allow_links_to, level, path, size
 
 _PACK_DESCRIPTION = """\
 Packs disc images (.iso, .bin, or any container that zsofs reads) into .zso files. What lies under
@@ -123,6 +123,7 @@ def _add_copying(parser: argparse.ArgumentParser) -> None:
         " input); the tree below a folder is kept",
     )
     parser.add_argument("--recursive", action="store_true", help="also the folders below a folder")
+    add_allow_links_to(parser, "a folder")
     parser.add_argument("--force", action="store_true", help="replace files that are there")
     parser.add_argument(
         "--no-verify", action="store_true", help="do not read back what was written"

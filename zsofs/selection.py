@@ -11,7 +11,7 @@ class Selection:
 
     A pattern with a slash, other than at its end, is matched against the path inside the source,
     one without against the name alone; ``*`` also stands for slashes. Case counts, as it does in
-    file names.
+    file names. What lies outside the source, where a symlink leads, has its absolute path.
     """
 
     def __init__(self, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
@@ -44,5 +44,5 @@ class _Pattern:
         self._whole = "/" in text.rstrip("/")  # one in front is for the top of the source
 
     def matches(self, path: str) -> bool:
-        subject = path if self._whole else path.rpartition("/")[2]
+        subject = path.lstrip("/") if self._whole else path.rpartition("/")[2]
         return self._regex.match(subject) is not None

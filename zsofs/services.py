@@ -4,7 +4,7 @@ import argparse
 import os
 import pwd
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from zsofs import config, privileges, status
 from zsofs.cache_files import cache_folder
 from zsofs.catalog import catalog_name
 from zsofs.errors import MountPointError, ServiceError, UnmountError, UsageError, reason
-from zsofs.mountpoint import check_source, real_path, trusted_path, unmount
+from zsofs.mountpoint import check_link_directories, check_source, real_path, trusted_path, unmount
 from zsofs.mounts import Mounted, mount_of, mounted_at
 from zsofs.options import OPTIONS
 from zsofs.printing import say
@@ -56,6 +56,8 @@ def _install(manager: Manager, options: argparse.Namespace) -> int:
         source = check_source(options.source, writable=options.values.get("writable", False))
         unreadable = list(_unreadable(source))
         disk = _mount_around(source)
+        linked = check_link_directories(options.values.get("allow_links_to", ()))
+        linked_disks = [_mount_around(path) for path in linked]
     find = real_path if who is None else trusted_path
     point = os.fsdecode(find(options.mount_point))
     if mounted_at(os.fsencode(point)) is not None:
@@ -64,7 +66,7 @@ def _install(manager: Manager, options: argparse.Namespace) -> int:
         )
     if who is not None:
         _check_way(who, point)
-    units = [] if manager.is_users else list(_units_of(manager, disk, point))
+    units = [] if manager.is_users else list(_units_of(manager, disk, point, linked_disks))
     values = dict(_texts(options.values))
     if who is not None:
         values["setuid"] = who.name
@@ -173,13 +175,16 @@ def _mount_around(path: bytes) -> Mounted | None:
         os.close(fd)
 
 
-def _units_of(manager: Manager, disk: Mounted | None, point: str) -> Iterator[str]:
+def _units_of(
+    manager: Manager, disk: Mounted | None, point: str, linked_disks: Sequence[Mounted | None]
+) -> Iterator[str]:
     """The units of the mounts that a service is started after; none of the system's own disk.
 
     Args:
         manager: that of the system.
         disk: the mount that the source lies on.
         point: real path of the mount point.
+        linked_disks: the mounts that the directories of `--allow-links-to` lie on.
 
     Raises:
         UsageError: the mount point lies on the disk of the source, which may come later.
@@ -187,12 +192,12 @@ def _units_of(manager: Manager, disk: Mounted | None, point: str) -> Iterator[st
     beneath = None
     with suppress(OSError):  # what is wrong with a mount point is said by who mounts
         beneath = _mount_around(os.fsencode(point))
-    mounts = {mounted.number: mounted for mounted in (disk, beneath) if mounted is not None}
+    mounts = {mounted.number: mounted for mounted in (disk, *linked_disks, beneath) if mounted}
     for mounted in mounts.values():
         if mounted.path == b"/":
             continue
         unit, shown = mount_unit(os.fsdecode(mounted.path)), os.fsdecode(mounted.path)
-        if disk == beneath and not manager.is_needed_to_start(unit):
+        if mounted == disk == beneath and not manager.is_needed_to_start(unit):
             raise UsageError(
                 f"the mount point {point} lies on the disk of the source, {shown}, which would hide"
                 " it where the disk is mounted later than the service is started; give one outside"

@@ -19,6 +19,7 @@ class MountSettings:
         titles: a file with titles of games, for the latter.
         include: patterns of the files to show; none for all.
         exclude: patterns of files and folders to leave out.
+        allow_links_to: real paths of directories that symlinks in the source may lead to.
         show_raw: whether a packed file stays visible beside its disc.
         remember: whether what is found is kept for the next mount of this source.
         writable: whether everything that is no disc may be changed through the mount.
@@ -37,6 +38,7 @@ class MountSettings:
     titles: Path | None = None
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    allow_links_to: tuple[bytes, ...] = ()
     show_raw: bool = False
     remember: bool = True
     writable: bool = False

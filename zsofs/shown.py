@@ -1,12 +1,14 @@
 """How one folder of the source is shown: its discs under their new names. For threads."""
 
 import logging
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from zsofs.disc_state import Count, count, state_of
 from zsofs.entry import Entry, Kind
 from zsofs.names import MAX_NAME, for_people, is_system_directory, joined, shown_names
+from zsofs.roots import is_outside
 
 log = logging.getLogger(__name__)
 
@@ -22,13 +24,13 @@ class Shown:
     Attributes:
         entries: by shown name.
         count: how many discs there are.
-        folders: the paths of folders that lie in this one.
+        folders: path and st_dev of the folders that lie in this one; see :func:`folders_in`.
         searched: the device of each folder in this one whose discs count, by path.
     """
 
     entries: Mapping[bytes, Entry]
     count: Count
-    folders: frozenset[bytes]
+    folders: Mapping[bytes, int]
     searched: Mapping[bytes, int]
 
 
@@ -56,15 +58,38 @@ def _searched_in(entries: Mapping[bytes, Entry]) -> dict[bytes, int]:
         entry.path: entry.status.st_dev
         for entry in entries.values()
         if entry.kind is Kind.FOLDER
-        and not (entry.followed or entry.reason or is_system_directory(entry.name))
+        and (not entry.followed or is_outside(entry.path))
+        and not (entry.reason or is_system_directory(entry.name))
     }
 
 
-def folders_in(entries: Mapping[bytes, Entry]) -> frozenset[bytes]:
-    """The paths of the folders among *entries*, without those that symlinks lead to."""
-    return frozenset(
-        entry.path for entry in entries.values() if entry.kind is Kind.FOLDER and not entry.followed
-    )
+def folders_in(entries: Mapping[bytes, Entry]) -> dict[bytes, int]:
+    """The path and st_dev of each folder among *entries* that has to be looked at by this way.
+
+    A symlink to another folder of the source leads to what is found without it.
+    """
+    return {
+        entry.path: entry.status.st_dev
+        for entry in entries.values()
+        if entry.kind is Kind.FOLDER and (not entry.followed or is_outside(entry.path))
+    }
+
+
+def shown_paths(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> dict[bytes, bytes]:
+    """The path in the mount of each folder, by its path in the tree; the shortest of several.
+
+    Args:
+        folders: what is in each folder, by path, then by name.
+    """
+    shown = {path: path for path in folders if not is_outside(path)}
+    todo = deque(sorted(shown, key=lambda path: (path.count(b"/"), path)))
+    while todo:
+        path = todo.popleft()
+        for name, entry in sorted(folders.get(path, {}).items()):
+            if entry.kind is Kind.FOLDER and is_outside(entry.path) and entry.path not in shown:
+                shown[entry.path] = joined(shown[path], name)
+                todo.append(entry.path)
+    return shown
 
 
 def named(entries: Mapping[bytes, Entry], *, show_raw: bool) -> dict[bytes, Entry]:

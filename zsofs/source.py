@@ -1,7 +1,9 @@
 """The source folder, reached by descriptors only and never left.
 
-Every path here is relative to the source folder and free of symlinks: each step is opened without
-following one, so nothing that changes meanwhile can lead outside. All calls may wait for a disk.
+Every path here is relative to the source folder, or absolute and in a directory of
+`--allow-links-to` (see :mod:`zsofs.roots`), and free of symlinks: each step below such a root is
+opened without following one, so nothing that changes meanwhile can lead outside. All calls may wait
+for a disk.
 """
 
 import errno
@@ -17,10 +19,8 @@ from zsofs.errors import SourceAwayError, StaleNodeError
 from zsofs.mount_cycles import MountCycles, leads_there
 from zsofs.names import for_people, is_at_or_below, joined
 from zsofs.probe import OpenSource
+from zsofs.roots import Roots
 from zsofs.traversal import DirectoryPermissions
-
-_MAX_HOPS = 40
-"""Symlinks followed for one path, as many as the kernel does."""
 
 _STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -99,6 +99,8 @@ class SourceTree:
 
     Attributes:
         path: its absolute path without symlinks, as when it was first seen.
+        roots: that path, and those of the directories that symlinks may lead to.
+        identities: st_dev and st_ino of each root that was opened, and its path in the tree.
         was_seen: whether it has been there.
         devices: st_dev of each folder that is followed, by path, as of the last look at it. If it
             is another one, its disk is not there, and what is there is the folder that is mounted
@@ -108,9 +110,13 @@ class SourceTree:
         bounded: looks at mount points that may not answer.
     """
 
-    def __init__(self, path: bytes) -> None:
+    def __init__(self, path: bytes, allowed: tuple[bytes, ...] = ()) -> None:
+        """*allowed* are the real paths of directories that symlinks may lead to."""
         self._given = path
+        self._allowed = allowed
         self.path = os.path.realpath(path)
+        self.roots = Roots.of(self.path, allowed)
+        self.identities: dict[tuple[int, int], bytes] = {}
         self.was_seen = os.path.isdir(self.path)
         self.devices: dict[bytes, int] = {}
         self.permissions = DirectoryPermissions()
@@ -119,8 +125,11 @@ class SourceTree:
 
     @property
     def refused(self) -> Mapping[bytes, str]:
-        """Directories that lead back to the mount of this source, with the reason for each."""
-        return self.cycles.refused(self.path)
+        """Directories that lead back to the mount of this source, with the reason for each.
+
+        The source itself is one, as a directory of another root.
+        """
+        return {**self.cycles.refused(self.roots), **self.roots.repeated}
 
     def refused_in(self, path: bytes) -> dict[bytes, str]:
         """Return the reasons for those directories among them that lie in *path*, by name."""
@@ -133,7 +142,7 @@ class SourceTree:
 
     def served_in(self, path: bytes) -> frozenset[bytes]:
         """Return the names in a directory at which another program or machine serves a mount."""
-        prefix = joined(self.path.rstrip(b"/"), joined(path, b""))
+        prefix = joined(self.roots.real(path).rstrip(b"/"), b"")
         return frozenset(
             mounted.path[len(prefix) :]
             for mounted in self.cycles.mounts()
@@ -200,51 +209,18 @@ class SourceTree:
         with self.step(path) as step:
             return os.fsencode(os.readlink("", dir_fd=step))
 
-    def resolve(self, path: bytes) -> bytes | None:
-        """Where a symlink leads to, as a path in the tree; None if out of it, or nowhere.
+    def _open_root(self, root: bytes) -> int:
+        fd = os.open(root, _STEP | os.O_DIRECTORY) if root else self._open_source()
+        status = os.fstat(fd)
+        self.identities[status.st_dev, status.st_ino] = root
+        return fd
 
-        Nothing outside the tree is touched on the way: a link may lead into our own mount, or to
-        a disk that hangs.
-        """
-        done: list[bytes] = []
-        todo = path.split(b"/")[::-1]
-        hops = 0
-        while todo:
-            part = todo.pop()
-            if part == b"..":
-                if not done:
-                    return None
-                done.pop()
-            elif part not in (b"", b"."):
-                here = b"/".join((*done, part))
-                try:
-                    target = self.readlink(here) if self._is_link(here) else None
-                except (OSError, StaleNodeError):
-                    return None
-                if target is None:
-                    done.append(part)
-                    continue
-                hops += 1
-                if target.startswith(b"/"):
-                    done = []
-                    prefix = self.path.rstrip(b"/") + b"/"
-                    if not (target + b"/").startswith(prefix):
-                        return None
-                    target = target[len(prefix) :]
-                if hops > _MAX_HOPS:
-                    return None
-                todo += target.split(b"/")[::-1]
-        return b"/".join(done)
-
-    def _is_link(self, path: bytes) -> bool:
-        return stat.S_ISLNK(self.stat(path).st_mode)
-
-    def _open_root(self) -> int:
+    def _open_source(self) -> int:
         if self.was_seen:
             return os.open(self.path, _STEP | os.O_DIRECTORY)
         path = os.path.realpath(self._given)  # a symlink in it may lie on a disk that comes later
         fd = os.open(path, _STEP | os.O_DIRECTORY)
-        self.path, self.was_seen = path, True
+        self.path, self.roots, self.was_seen = path, Roots.of(path, self._allowed), True
         return fd
 
     def _refuse_cycle(self, path: bytes) -> None:
@@ -291,15 +267,20 @@ class SourceTree:
         finally:
             os.close(fd)
 
+    def _split(self, path: bytes) -> tuple[bytes, list[bytes]]:
+        """The root that *path* lies in, and the names below it."""
+        with suppress(ValueError):
+            root, parts = self.roots.split(path)
+            if {b"", b".", b".."}.isdisjoint(parts):
+                return root, parts
+        raise StaleNodeError(f"{for_people(path)}: not a path inside the source")
+
     def _reached(self, path: bytes, *, to_change: bool = False) -> int:
         """A descriptor as of :meth:`step`, without asking other mounts whether they lead back."""
-        parts = path.split(b"/") if path else []
-        if not {b"", b".", b".."}.isdisjoint(parts):
-            raise StaleNodeError(f"{for_people(path)}: not a path inside the source")
-        fd = self._open_root()
+        here, parts = self._split(path)
+        fd = self._open_root(here)
         try:
             self._refuse_cycle(path)
-            here = b""
             if to_change:
                 self._refuse_other_disk(here, fd)
             for part in parts:

@@ -167,21 +167,22 @@ def _hits(cache: _Reply) -> str:
 
 
 def _not_discs(said: _Reply) -> list[str]:
-    """Files that look like discs and are not, or are broken; then discs that are not for OPL."""
+    """Files that look like discs and are not; discs that are not for OPL; symlinks to discs."""
     return [
         *_named(said, "refused", "shown as they are, not as discs"),
         *_named(said, "left_out", "not shown"),
+        *_named(said, "links_not_followed", "not followed", "symlink"),
     ]
 
 
-def _named(said: _Reply, field: str, heading: str) -> list[str]:
+def _named(said: _Reply, field: str, heading: str, what: str = "file") -> list[str]:
     """The first files of a list, each with its reason."""
     found, count = said.rows(field, _MAX_REFUSED)
     total = max(said.number(f"{field}_total"), count)
     if not total:
         return []
     rows = [(row.text("path"), row.text("reason")) for row in found]
-    lines = [f"{heading}: {counted(total, 'file')}"]
+    lines = [f"{heading}: {counted(total, what)}"]
     lines += [_INDENT + line for line in table(rows, "ll")]
     if 0 < len(rows) < total:
         lines.append(f"{_INDENT}and {total - len(rows):,} more")

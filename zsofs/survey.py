@@ -15,6 +15,7 @@ from zsofs.disc_state import why_ignored
 from zsofs.entry import Entry, Kind
 from zsofs.errors import SourceAwayError, ZsofsError, reason
 from zsofs.inside import StillWrittenError, look_inside
+from zsofs.links import Links, why_not_followed
 from zsofs.mounts import mount_of
 from zsofs.names import (
     IN_TRASH,
@@ -80,7 +81,7 @@ class Found:
         took: how many seconds the survey took.
         status: what stat says of the folder itself.
         entries: what is in it, by name in the source.
-        has_links: whether symlinks in it were followed, whose targets change unseen.
+        has_links: whether symlinks in it lead to what changes unseen.
         unsure: names to be looked at again before long: of files that are still being written, and
             of what the file system would say nothing of.
     """
@@ -187,10 +188,12 @@ class _Survey:
     silent: list[bytes] = field(default_factory=list)
     kept: dict[bytes, tuple[Key, Finding]] | None = None
     passed: set[bytes] = field(default_factory=set)
+    links: Links = field(init=False)
     in_trash: bool = field(init=False)
     served: frozenset[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.links = Links(self.surveyor.tree)
         self.in_trash = is_in_trash(self.path)
         self.served = self.surveyor.tree.served_in(self.path)
 
@@ -216,12 +219,16 @@ class _Survey:
             time.monotonic() - begun,
             self.folder.status,
             entries,
-            any(entry.followed for entry in entries.values()),
+            any(map(self._may_change_unseen, entries.values())),
             (
                 *(name for name, entry in entries.items() if entry.copying_since is not None),
                 *self.silent,
             ),
         )
+
+    def _may_change_unseen(self, entry: Entry) -> bool:
+        """Whether an entry is a symlink whose target may change, or come to be, unseen."""
+        return entry.followed or (entry.kind is Kind.LINK and bool(self.surveyor.tree.roots.others))
 
     def _looked_at(self, name: bytes, known: Entry | None, refused: str) -> Entry | None:
         if refused:
@@ -289,9 +296,10 @@ class _Survey:
         return None if finding is None else _told(entry, finding)
 
     def _followed(self, entry: Entry) -> Entry:
-        """A symlink as what it leads to, where that is inside the source."""
+        """A symlink as what it leads to, where that is inside the source or another root."""
         tree = self.surveyor.tree
-        path = tree.resolve(entry.path)
+        target = self.links.target(entry.path)
+        path = target.path
         if path is not None and path not in self.above:
             try:
                 status = tree.stat(path)
@@ -302,16 +310,18 @@ class _Survey:
                 kind = _KINDS.get(stat.S_IFMT(status.st_mode))
                 if kind is not None:
                     return replace(entry, kind=kind, path=path, status=status, followed=True)
+        why = "" if self.in_trash else why_not_followed(entry.path, target)
         try:
-            return replace(entry, kind=Kind.LINK, target=tree.readlink(entry.path))
+            shown = tree.readlink(entry.path)
         except (OSError, ZsofsError):  # replaced since by something else
             return entry
+        return replace(entry, kind=Kind.LINK, target=shown, reason=why)
 
     def _record_above(self, path: bytes) -> None:
         """Note who may traverse the directories above the target of a symlink."""
         tree = self.surveyor.tree
         for directory in directories_above(path):
-            if directory not in self.passed:
+            if directory not in self.passed and tree.roots.has(directory):
                 tree.permissions.record(directory, tree.stat(directory))
                 self.passed.add(directory)
 

@@ -20,6 +20,27 @@ def level(text: str) -> int:
     return int(text)
 
 
+def add_allow_links_to(parser: argparse.ArgumentParser, where: str) -> None:
+    """Add the option that has symlinks followed; *where* says which ones, for its help."""
+    option = options.BY_NAME["allow-links-to"]
+
+    def parse(text: str) -> object:
+        try:
+            return option.parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    parser.add_argument(
+        f"--{option.name}",
+        metavar=option.metavar,
+        action="append",
+        type=parse,
+        default=[],
+        help=f"follow symlinks in {where} whose target is in the directory DIR or below it; may be"
+        " repeated",
+    )
+
+
 def path(text: str) -> str:
     """A path as it was given."""
     if not text:

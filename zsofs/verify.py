@@ -45,12 +45,14 @@ class Wish:
         dats: what discs there are.
         quick: do not read the blocks.
         believe: take what an earlier run found in files that have not changed since.
+        allowed: real paths of directories that symlinks may lead to.
     """
 
     paths: Sequence[str]
     dats: Sequence[Dat] = ()
     quick: bool = False
     believe: bool = True
+    allowed: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,10 @@ class Batch:
     reporter: VerifyReporter
     checked: Checked
     unread: list[tuple[str, str]] = field(default_factory=list)
-    ignored: Ignored = field(default_factory=lambda: Ignored(may_be_disc))
+    ignored: Ignored = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ignored = Ignored(may_be_disc, self.wish.paths, self.wish.allowed)
 
     def run(self) -> None:
         """Check each file, whatever becomes of the others."""
@@ -108,8 +113,7 @@ class Batch:
             if not os.path.isdir(path):
                 yield path, False
                 continue
-            for folder, folders, names in os.walk(path, onerror=cannot):
-                self.ignored.prune(folder, folders)
+            for folder, _, names in self.ignored.walk(path, cannot):
                 for name in sorted(names):
                     if self.ignored.takes(folder, name, links=True):
                         yield os.path.join(folder, name), True

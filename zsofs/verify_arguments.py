@@ -4,7 +4,7 @@ import argparse
 from typing import TypeVar
 
 from zsofs.errors import UsageError
-from zsofs.values import path
+from zsofs.values import add_allow_links_to, path
 
 _INFO_DESCRIPTION = """\
 Says what there is to know of disc images without unpacking them: container, sizes, which disc it
@@ -84,6 +84,7 @@ def add_verify(commands: "argparse._SubParsersAction[AnyParser]") -> None:
         metavar="FILE",
         help="a DAT, such as Redump's, perhaps zipped; may be repeated",
     )
+    add_allow_links_to(verify, "a folder")
     verify.add_argument(
         "--quick",
         action="store_true",

@@ -7,7 +7,7 @@ import errno
 import logging
 import os
 import select
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from inotify_simple import INotify, flags
@@ -116,17 +116,17 @@ class Watcher:
 
 
 class MountWatcher:
-    """Tells when a file system is mounted or unmounted on the way to the source or inside it."""
+    """Tells when a file system is mounted or unmounted on the way to a directory or inside it."""
 
-    def __init__(self, source: bytes) -> None:
-        """*source* is a real path."""
-        self._source = source
+    def __init__(self, directories: Sequence[bytes]) -> None:
+        """*directories* are real paths: the source, and others that it leads to."""
+        self._directories = directories
         self._table = table_fd()
         # The table is always readable; only its priority events tell of changes. An epoll of its
         # own turns them into a descriptor that an event loop can wait for.
         self._epoll = select.epoll()
         self._epoll.register(self._table, select.EPOLLPRI | select.EPOLLET)
-        self._mounts = mounts_around(source)
+        self._mounts = self._around()
 
     def fileno(self) -> int:
         """A descriptor that is readable when any mount was made or taken down."""
@@ -140,6 +140,8 @@ class MountWatcher:
     def have_changed(self) -> bool:
         """Whether mounts have changed that matter for the source, since the last call."""
         self._epoll.poll(0)
-        before: list[Mounted] = self._mounts
-        self._mounts = mounts_around(self._source)
+        before, self._mounts = self._mounts, self._around()
         return before != self._mounts
+
+    def _around(self) -> list[list[Mounted]]:
+        return [mounts_around(path) for path in self._directories]
