@@ -23,7 +23,9 @@ from tests.mounting import (
     wait_until,
 )
 from zsofs.census import Census, Count
+from zsofs.errors import StaleNodeError
 from zsofs.roots import Roots
+from zsofs.source import SourceTree
 
 PS2 = DATA / "ps2.iso"
 PACKED = DATA / "ziso-py.zso"
@@ -285,6 +287,21 @@ def test_a_link_swapped_for_one_that_leads_out(
     (source / "DVD").symlink_to(out)
     wait_until((made.path / "DVD").is_symlink, "the new listing")
     assert not made.log_lines("bug")
+
+
+def test_no_step_below_an_allowed_directory_follows_a_symlink(
+    source: Path, roms: Path, tmp_path: Path
+) -> None:
+    tree = SourceTree(os.fsencode(source), (os.fsencode(roms),))
+    path = os.fsencode(roms / "dvd" / "Game.zso")
+    tree.open(path).close()
+    os.rename(roms / "dvd", tmp_path / "out")
+    (roms / "dvd").symlink_to(tmp_path / "out")
+    with pytest.raises(OSError, match="Not a directory"):
+        tree.open(path)
+    for outside in (tmp_path / "out" / "Game.zso", roms / ".." / "out" / "Game.zso"):
+        with pytest.raises(StaleNodeError):
+            tree.open(os.fsencode(outside))
 
 
 # Changes through the mount
