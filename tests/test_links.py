@@ -12,9 +12,20 @@ from typing import Any
 import pytest
 
 from tests.conftest import MountMaker
-from tests.mounting import DATA, ZSOFS, mounted, names, status_of, wait_for, wait_until
+from tests.mounting import (
+    DATA,
+    ZSOFS,
+    mounted,
+    names,
+    opened,
+    status_of,
+    wait_for,
+    wait_until,
+)
 from zsofs.census import Census, Count
+from zsofs.errors import StaleNodeError
 from zsofs.roots import Roots
+from zsofs.source import SourceTree
 
 PS2 = DATA / "ps2.iso"
 PACKED = DATA / "ziso-py.zso"
@@ -260,7 +271,11 @@ def test_a_link_swapped_for_one_that_leads_out(
     try:
         for _ in range(400):
             try:
-                read.add((made.path / "DVD" / "secret.txt").read_text())
+                # While it is not followed, it is a symlink, which this process must not follow.
+                with opened(made.path / "DVD", os.O_DIRECTORY | os.O_NOFOLLOW) as folder:
+                    file = os.open("secret.txt", os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
+                with os.fdopen(file) as text:
+                    read.add(text.read())
             except OSError as error:
                 failed.add(error.errno)
     finally:
@@ -272,6 +287,21 @@ def test_a_link_swapped_for_one_that_leads_out(
     (source / "DVD").symlink_to(out)
     wait_until((made.path / "DVD").is_symlink, "the new listing")
     assert not made.log_lines("bug")
+
+
+def test_no_step_below_an_allowed_directory_follows_a_symlink(
+    source: Path, roms: Path, tmp_path: Path
+) -> None:
+    tree = SourceTree(os.fsencode(source), (os.fsencode(roms),))
+    path = os.fsencode(roms / "dvd" / "Game.zso")
+    tree.open(path).close()
+    os.rename(roms / "dvd", tmp_path / "out")
+    (roms / "dvd").symlink_to(tmp_path / "out")
+    with pytest.raises(OSError, match="Not a directory"):
+        tree.open(path)
+    for outside in (tmp_path / "out" / "Game.zso", roms / ".." / "out" / "Game.zso"):
+        with pytest.raises(StaleNodeError):
+            tree.open(os.fsencode(outside))
 
 
 # Changes through the mount
