@@ -22,7 +22,8 @@ from tests.mounting import (
     wait_for,
     wait_until,
 )
-from zsofs.census import Census, Count
+from zsofs.census import Census
+from zsofs.disc_state import Count
 from zsofs.errors import StaleNodeError
 from zsofs.roots import Roots
 from zsofs.source import SourceTree
@@ -235,7 +236,7 @@ def test_roots_within_each_other() -> None:
 
 
 def test_the_census_of_a_ring() -> None:
-    census = Census({b"old": 1, b"/old": 5})
+    census = Census({b"old": Count(1), b"/old": Count(5)})
     assert census.total().discs == 1
     census.take(b"", Count(), [b"/r"])
     census.take(b"/r", Count(1), [b"/q"])

@@ -71,7 +71,7 @@ class Census:
         return gone
 
     def _dropped(self) -> list[bytes]:
-        """Forget directories that nothing leads to; several symlinks, or a ring, may lead to one."""
+        """Forget directories that nothing leads to; several symlinks may lead to one, or a ring."""
         reached: set[bytes] = set()
         todo = [b""]
         while todo:
