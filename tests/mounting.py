@@ -85,7 +85,7 @@ def mounted(
             daemon.wait(60)
         if daemon.poll() is None:
             daemon.kill()
-            daemon.wait()
+            daemon.wait(60)
             raise AssertionError("the daemon did not end after its mount was taken down")
     assert daemon.returncode == 0, log.read_text(errors="replace")
 
@@ -173,7 +173,7 @@ def all_the_time(act: Callable[[], object]) -> Iterator[None]:
             yield
         finally:
             end.set()
-        repeated.result()
+        repeated.result(300)
 
 
 def drop_pages(path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from tests import writers
 from tests.conftest import MountMaker
+from tests.ends import join
 from tests.mounting import ZSOFS, Mount, wait_until
 from zsofs.asking import ask
 from zsofs.entry import Entry, Kind
@@ -110,7 +111,7 @@ def test_two_thousand_discs_are_read_under_a_limit_of_256_descriptors(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        join(thread)
     assert not problems
     assert max(most) <= idle + 40, "closed discs are kept open"
     # A thread's bell, of which there is one for each disk, may come once and stay.

@@ -694,7 +694,7 @@ def all_at_once(number: int, act: Callable[[], object]) -> None:
     barrier = threading.Barrier(number)
     with ThreadPoolExecutor(number) as pool:
         for future in [pool.submit(lambda: (barrier.wait(), act())) for _ in range(number)]:
-            future.result()
+            future.result(300)
 
 
 def make_catalog(file: Path) -> None:

@@ -25,6 +25,7 @@ import pytest
 
 from tests import writers
 from tests.conftest import MountMaker
+from tests.ends import join
 from tests.mounting import DATA, Mount, drop_pages, mounted
 
 MANIFEST: dict[str, dict[str, str]] = {
@@ -223,7 +224,7 @@ def test_sendfile_to_a_socket(discs: Discs) -> None:
         with sender, discs.shown(name).open("rb") as file:
             while sent := os.sendfile(sender.fileno(), file.fileno(), offset, 300_001):
                 offset += sent
-        thread.join()
+        join(thread)
         receiver.close()
         assert offset == size
         assert received == discs.image[777:], name
@@ -431,7 +432,7 @@ def test_eight_processes_at_once(discs: Discs) -> None:
         )
         for seed in range(8)
     ]
-    said = [reader.communicate()[1] for reader in readers]
+    said = [reader.communicate(timeout=60)[1] for reader in readers]
     assert [reader.returncode for reader in readers] == [0] * 8, said
 
 
@@ -448,7 +449,7 @@ def test_eight_programs_on_one_disc(discs: Discs) -> None:
                 programs.append(subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE))
         expected = hashlib.sha1(discs.image).hexdigest().encode()
         for program in programs:
-            said, _ = program.communicate()
+            said, _ = program.communicate(timeout=60)
             assert said.split()[0] == expected
 
 

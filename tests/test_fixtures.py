@@ -88,7 +88,7 @@ def test_random_reads_of_all_from_eight_threads(tree: Mount) -> None:
             for name in MANIFEST
         ]
         for run in runs:
-            run.result()
+            run.result(300)
 
 
 def test_the_lost_last_byte_is_logged_once(tree: Mount) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ends import spawned
 from tests.mounting import DATA, opened, unmount, wait_until
 from zsofs.mounts import mounted_at
 
@@ -210,7 +211,7 @@ def test_an_end_by_ctrl_c(machine: Machine, library: Path, tmp_path: Path) -> No
     words = [f"{machine.helpers}/mount.zsofs", str(library), str(point)]
     with opened(catalogs) as fd:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        with subprocess.Popen(words, stderr=subprocess.PIPE) as helper:
+        with spawned(words, stderr=subprocess.PIPE) as helper:
             wait_until(lambda: point.exists() or helper.poll() is not None, "the mount point")
             helper.send_signal(signal.SIGINT)
             _, said = helper.communicate(timeout=60)

@@ -79,7 +79,7 @@ class Calls:
 
     def end(self) -> None:
         self.process.kill()
-        self.process.communicate()
+        self.process.communicate(timeout=60)
 
 
 @contextmanager

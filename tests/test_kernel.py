@@ -299,7 +299,7 @@ def test_many_threads_at_once(opened: Open) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         for run in [pool.submit(read_many, seed) for seed in range(8)]:
-            run.result()
+            run.result(300)
 
 
 # Rules and codecs mean what zsofs.formats.geometry says.

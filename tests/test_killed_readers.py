@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MountMaker
+from tests.ends import spawned
 from zsofs.asking import ask
 
 PROGRAMS = 6
@@ -41,7 +42,7 @@ for number in range(rounds):
 def check_killed_programs(made: Path, rounds: int) -> None:
     """The daemon answers on its socket after each round in which programs were killed."""
     command = [sys.executable, "-c", KILLER, str(made), str(rounds), str(PROGRAMS)]
-    with subprocess.Popen(
+    with spawned(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as killer:
         assert killer.stdin is not None

@@ -129,7 +129,7 @@ def test_signals_that_come_while_it_ends_change_nothing(
             assert not point.exists()
         finally:
             daemon.kill()
-            daemon.wait()
+            daemon.wait(60)
             unmount(point)
 
 
@@ -380,7 +380,7 @@ def test_a_start_whose_command_was_killed(disc_source: Path, tmp_path: Path) -> 
         command = subprocess.Popen([*ZSOFS, "mount", "-q", str(disc_source), str(point)])
         time.sleep(pause)
         command.kill()
-        command.wait()
+        command.wait(60)
         wait_until(
             lambda: not daemons_of(point) or mounted_at(os.fsencode(point)), "a mount, or no daemon"
         )

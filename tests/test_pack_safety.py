@@ -16,6 +16,7 @@ import pytest
 
 from tests import writers
 from tests.conftest import MountMaker
+from tests.ends import join
 from tests.mounting import ZSOFS, drop_pages, names, wait_for, wait_until
 from tests.packed import image_of, left_in, reports, zsofs
 from zsofs import cli
@@ -353,7 +354,7 @@ def test_two_runs_at_once(tmp_path: Path) -> None:
     command = [*ZSOFS, "pack", "-q", str(tmp_path)]
     runs = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
     for one in runs:
-        _, said = one.communicate()
+        _, said = one.communicate(timeout=60)
         # Who came second either found the file whole or saw it appear.
         assert one.returncode == 0 or b"has appeared meanwhile" in said, said
     assert names(tmp_path) == sorted(f"{n}.{e}" for n in range(6) for e in ("iso", "zso"))
@@ -435,7 +436,7 @@ def test_a_mount_never_shows_what_is_half_written(
             zsofs("pack", "--level", "12", tmp_path / "Game.iso", "-o", source / f"{name}.zso")
     finally:
         stop.set()
-        looker.join()
+        join(looker)
     wait_for(made.path, "A.iso", "B.iso")
     assert seen <= {"A.iso", "B.iso"}
     assert (made.path / "B.iso").read_bytes() == IMAGE

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.ends import spawned
 from tests.mounting import DATA, ZSOFS, mounted, unmount, wait_until
 from zsofs.control import folders, service_folder, socket_name
 from zsofs.mounts import mounted_at
@@ -321,7 +322,7 @@ def test_no_user_speaks_for_the_mount_of_another(library: Path, tmp_path: Path) 
             place.unlink()
             lie = json.dumps({"ok": True, "mount_point": str(own), "source": "/lie"})
             words = [sys.executable, "-c", LIAR, str(place), lie]
-            with subprocess.Popen(words, user=NOBODY, stdout=subprocess.PIPE) as liar:
+            with spawned(words, user=NOBODY, stdout=subprocess.PIPE) as liar:
                 try:
                     assert liar.stdout is not None
                     assert liar.stdout.readline() == b"\n"
@@ -515,7 +516,7 @@ def test_what_the_service_manager_is_told(
             assert daemon.wait(10) == 0
         finally:
             daemon.kill()
-            daemon.wait()
+            daemon.wait(60)
             unmount(point)
     assert "<6>ending on SIGTERM" in log.read_text().splitlines()
 
@@ -544,5 +545,5 @@ def test_a_loop_that_stands_still_gives_no_sign_of_life(library: Path, tmp_path:
             assert daemon.wait(10) == 0
         finally:
             daemon.kill()
-            daemon.wait()
+            daemon.wait(60)
             unmount(point)

@@ -28,6 +28,7 @@ import pytest
 
 from tests import writers
 from tests.conftest import MountMaker
+from tests.ends import join
 from tests.mounting import ZSOFS, Mount, drop_pages, wait_until
 
 MIB = 1 << 20
@@ -235,7 +236,7 @@ def main(mount: str, images: str, seed: str, process: str, seconds: str) -> int:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join()
+        join(worker)
     problems = [worker.problem for worker in workers if worker.problem]
     for problem in problems:
         print(problem, file=sys.stderr)

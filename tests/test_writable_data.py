@@ -144,7 +144,7 @@ def a_client(folder: Path, notes: Path) -> "Iterator[subprocess.Popen[bytes]]":
         yield client
     finally:
         client.kill()
-        client.communicate()
+        client.communicate(timeout=60)
 
 
 @lengths(4, 40)
@@ -170,7 +170,7 @@ def test_what_was_synced_survives_a_power_cut(
             time.sleep(generator.uniform(0.02, 0.5))
             before = durable.Notes.read(notes)
             clone(disk, copy)
-            assert client.poll() is None, client.communicate()
+            assert client.poll() is None, client.communicate(timeout=60)
             after = durable.Notes.read(notes)
             with disk_mounted(copy, memory / "copy") as left:
                 check = durable.Check(left, before, after).run()

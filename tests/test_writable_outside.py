@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MountMaker
+from tests.ends import join
 from tests.mounting import DATA, Mount, mounted, names, opened, wait_until
 
 SECONDS = 20.0  # about one, and some for a machine that does other things as well
@@ -296,7 +297,7 @@ def test_both_sides_end_alike(source: Path, mount: MountMaker, seconds: int) -> 
     for side in sides:
         side.start()
     for side in sides:
-        side.join()
+        join(side)
         assert side.done > 50
         print(side.done, side.refused)
     # Neither side is told more than that the other has just done something.
