@@ -97,8 +97,8 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def discs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Discs]:
-    base = tmp_path_factory.mktemp("clients")
+def discs(module_path: Path) -> Iterator[Discs]:
+    base = module_path / "discs"
     files, source, plain = base / "files", base / "source", base / "plain.iso"
     (files / "movies" / "deep").mkdir(parents=True)
     source.mkdir()
@@ -534,9 +534,9 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int, int, int, bytes]]:
 
 
 @pytest.fixture(scope="module")
-def writable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
+def writable(module_path: Path) -> Iterator[Mount]:
     """A mount whose source could be written to."""
-    base = tmp_path_factory.mktemp("writes")
+    base = module_path / "writes"
     source = base / "source"
     (source / "folder").mkdir(parents=True)
     shutil.copy(DATA / "ziso-py.zso", source / "disc.zso")

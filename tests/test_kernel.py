@@ -3,7 +3,6 @@
 import errno
 import os
 import random
-import shutil
 import struct
 import subprocess
 import sys
@@ -611,20 +610,11 @@ def test_a_file_that_has_changed_is_refused_as_that(
 # Without waiting.
 
 
-@pytest.fixture(params=["disk", "memory"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+@pytest.fixture(params=["tmp_path", "memory"], ids=["disk", "memory"])
+def place(request: pytest.FixtureRequest) -> Path:
     """A folder on whatever the tests run on, and one on tmpfs."""
-    if request.param == "disk":
-        yield tmp_path
-        return
-    folder = Path("/dev/shm") / f"zsofs-test-{os.getpid()}"
-    if not os.access(folder.parent, os.W_OK):
-        pytest.skip("there is no /dev/shm")
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
+    folder: Path = request.getfixturevalue(request.param)
+    return folder
 
 
 def test_nowait_gives_what_is_in_memory(opened: Open, place: Path) -> None:

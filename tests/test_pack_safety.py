@@ -156,11 +156,10 @@ PACKED: list[bytes] = []
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _packed(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("packed")
-    (folder / "Game.iso").write_bytes(IMAGE)
-    zsofs("pack", "--level", "3", folder / "Game.iso")
-    PACKED.append((folder / "Game.zso").read_bytes())
+def _packed(module_path: Path) -> None:
+    (module_path / "Game.iso").write_bytes(IMAGE)
+    zsofs("pack", "--level", "3", module_path / "Game.iso")
+    PACKED.append((module_path / "Game.zso").read_bytes())
 
 
 def test_killed_at_random_moments(as_root: None, tmp_path: Path) -> None:

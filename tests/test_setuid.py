@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.ends import spawned
-from tests.mounting import DATA, ZSOFS, mounted, unmount, wait_until
+from tests.mounting import DATA, ZSOFS, mounted, open_files, unmount, wait_until
 from zsofs.control import folders, service_folder, socket_name
 from zsofs.mounts import mounted_at
 
@@ -175,10 +175,9 @@ def test_root_lists_it_with_the_rights_of_that_user(library: Path, tmp_path: Pat
 def test_the_descriptors_of_the_keeper(library: Path, tmp_path: Path) -> None:
     """It holds no /dev/fuse: the mount dies with its daemon, at once."""
     with served(library, tmp_path / "mnt") as found:
-        folder = Path(f"/proc/{found['keeper']}/fd")
-        targets = [os.readlink(link) for link in folder.iterdir()]
-        assert not [target for target in targets if target == "/dev/fuse"]
-        assert all(os.readlink(folder / str(fd)) == "/dev/null" for fd in range(3))
+        files = open_files(found["keeper"])
+        assert "/dev/fuse" not in files.values()
+        assert [files[str(fd)] for fd in range(3)] == ["/dev/null"] * 3
 
 
 def test_a_dead_mount_that_root_may_not_look_into_is_cleared(library: Path, tmp_path: Path) -> None:

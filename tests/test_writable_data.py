@@ -11,7 +11,6 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -37,13 +36,6 @@ def lengths(short: int, long: int) -> pytest.MarkDecorator:
             pytest.param(long, id="long", marks=pytest.mark.system),
         ],
     )
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    """A folder in memory, so that syncing costs nothing."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        yield Path(folder)
 
 
 # Random operations

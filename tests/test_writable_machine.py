@@ -270,11 +270,9 @@ class Machine(RuleBasedStateMachine):
 
 
 @pytest.fixture(scope="module", params=["plain", "opl"])
-def writable(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Mount]:
-    base = tmp_path_factory.mktemp("machine")
-    (base / "source").mkdir()
+def writable(module_path: Path, request: pytest.FixtureRequest) -> Iterator[Mount]:
+    base = module_path / request.param
+    (base / "source").mkdir(parents=True)
     with mounted(base / "source", base / "mnt", "--writable", "--layout", request.param) as mount:
         yield mount
         assert not mount.log_lines("bug"), mount.log.read_text()
