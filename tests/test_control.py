@@ -471,7 +471,7 @@ def test_it_answers_while_every_thread_hangs(point: bytes) -> None:
 
     def hang() -> None:
         hanging.release()
-        end.wait()
+        end.wait(300)
 
     async def answer(request: dict[str, Any]) -> dict[str, Any]:
         if request["command"] == "hang":

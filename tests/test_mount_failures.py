@@ -255,7 +255,7 @@ mount -t tmpfs none {memory}
 mknod -m 666 {memory}/fuse c 10 229
 mount --bind {memory}/fuse /dev/fuse
 echo
-exec sleep infinity
+exec sleep 900
 """
 
 
