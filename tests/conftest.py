@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.mounting import ZSOFS, Mount, mounted, unmount
+from tests.mounting import ZSOFS, Mount, is_in_memory, mounted, unmount
 
 settings.register_profile(
     "ci",
@@ -84,6 +84,17 @@ def memory() -> Iterator[Path]:
         pytest.skip("needs a tmpfs at /dev/shm that every user may write to")
     with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
         yield Path(folder)
+
+
+@pytest.fixture
+def on_disk() -> Iterator[Path]:
+    """An empty directory whose files the kernel can drop from memory, unlike those of a tmpfs."""
+    for place in (tempfile.gettempdir(), "/var/tmp"):
+        if not is_in_memory(Path(place)):
+            with tempfile.TemporaryDirectory(dir=place) as folder:
+                yield Path(folder)
+            return
+    pytest.skip("needs a directory on a disk; that for temporary files and /var/tmp are in memory")
 
 
 @pytest.fixture

@@ -186,6 +186,13 @@ def open_files(process: int) -> dict[str, str]:
     return found
 
 
+def is_in_memory(folder: Path) -> bool:
+    """Whether the file system of *folder* has no disk."""
+    words = ["stat", "--file-system", "--format=%T", str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    return done.stdout.strip() in ("tmpfs", "ramfs")
+
+
 def drop_pages(path: Path) -> None:
     """Have the kernel forget its cached pages of a file."""
     fd = os.open(path, os.O_RDONLY)

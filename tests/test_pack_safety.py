@@ -302,15 +302,15 @@ def test_a_disk_that_gives_back_another_seal(tmp_path: Path, key: str) -> None:
     assert names(tmp_path) == ["Game.iso"]
 
 
-def test_what_is_read_back_comes_from_the_disk(tmp_path: Path) -> None:
+def test_what_is_read_back_comes_from_the_disk(on_disk: Path) -> None:
     """The kernel has nothing of the file in memory when the reading back begins."""
-    source = tmp_path / "Game.iso"
+    source = on_disk / "Game.iso"
     source.write_bytes(IMAGE)
     seen: list[str] = []
 
     class Looker(Quiet):
         def check(self) -> None:
-            (unfinished,) = tmp_path.glob(".*.part")
+            (unfinished,) = on_disk.glob(".*.part")
             done = subprocess.run(
                 ["fincore", "-nbo", "pages", str(unfinished)],
                 capture_output=True,
@@ -320,7 +320,7 @@ def test_what_is_read_back_comes_from_the_disk(tmp_path: Path) -> None:
             seen.append(done.stdout.strip())
 
     with original(str(source)) as image:
-        pack(image, str(tmp_path / "Game.zso"), PURPOSES["mount"], Care(), Looker())
+        pack(image, str(on_disk / "Game.zso"), PURPOSES["mount"], Care(), Looker())
     assert seen == ["0"]
 
 
