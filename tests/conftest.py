@@ -74,6 +74,7 @@ def module_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A directory for what the tests of a module share; pytest would keep it until the run ends."""
     folder = tmp_path_factory.mktemp("module")
     yield folder
+    subprocess.run(["chmod", "-R", "u+rwX", folder], check=True)  # which tests may have taken away
     shutil.rmtree(folder)
 
 
