@@ -246,7 +246,9 @@ lock() {
     exec 9<"$here/pyproject.toml"
     flock -n 9 || {
         say "waiting for another start that is building"
-        flock 9 || :
+        # 124 and more: that took too long; less: no locks on this file system.
+        timeout 900 flock 9 || [ $? -lt 124 ] ||
+            die "another start has been building for 15 minutes; end it, then start again"
     }
 }
 

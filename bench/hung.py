@@ -17,6 +17,7 @@ from bench.measure import Figure, Figures, Occasion, Workload, percentile
 from bench.mounting import served, unmount
 from bench.servers import LZ4_2K, Contender, Served, zsofs_command
 from bench.system import BenchError, Unavailable, mounts
+from tests.ends import spawned
 
 _PATIENCE = 20
 """Seconds after which a read of the healthy disc counts as hung itself."""
@@ -98,7 +99,7 @@ def _beside_a_dead_disk(readers: int, discs: Discs, point: Path) -> Iterator[Ser
 @contextmanager
 def _hanging(disc: Path, readers: int, server: int) -> Iterator[int]:
     """Have so many readers hang on *disc* by stopping its *server*; gives their process."""
-    with subprocess.Popen(
+    with spawned(
         [sys.executable, "-m", "bench.hang", str(disc), str(readers)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -124,7 +125,7 @@ def _measure(served: Served, occasion: Occasion) -> Figures:
     command += [str(occasion.round), str(seconds), str(_PATIENCE)]
     if not isinstance(served, _BesideDeadDisk):
         raise TypeError("there is no dead disk")
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    with spawned(command, stdout=subprocess.PIPE) as process:
         try:
             line = process.stdout.readline() if process.stdout else b""
             still = len(os.listdir(f"/proc/{served.client}/task")) - 1

@@ -43,7 +43,7 @@ def served(command: list[str], point: Path, log: Path | None = None) -> Iterator
             process.wait(_END_SECONDS)
         if process.poll() is None:
             process.kill()
-            process.wait()
+            process.wait(60)
         with suppress(OSError):  # zsofs may have removed it
             point.rmdir()
 

@@ -142,9 +142,9 @@ def _in_parallel(work: Callable[[int], Result], size: int) -> Iterator[Result]:
         for offset in range(0, size, _STEP):
             waiting.append(pool.submit(work, offset))
             if len(waiting) > 4 * processors:
-                yield waiting.pop(0).result()
+                yield waiting.pop(0).result(600)
         for future in waiting:
-            yield future.result()
+            yield future.result(600)
 
 
 def _leave_interrupts_to_parent() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from bench.measure import Figure, Figures, Occasion, Workload, per_second_mb, percentile
 from bench.payload import MB
 from bench.servers import CONTENDERS, Served
+from tests.ends import spawned
 
 _CHUNK = 128 << 10
 _AHEAD = 2
@@ -54,13 +55,14 @@ class ChunkReader:
                 while number not in self._chunks:
                     if self._failed:
                         raise OSError("a read of the disc failed")
-                    self._changed.wait()
+                    if not self._changed.wait(60):
+                        raise OSError("a read of the disc does not end")
 
     def close(self) -> None:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(60)
         os.close(self._fd)
 
     def _work(self) -> None:
@@ -86,7 +88,7 @@ class ChunkReader:
                     for number in window:
                         if number not in self._chunks:
                             return number
-                self._changed.wait()
+                self._changed.wait(60)
         return None
 
 
@@ -120,7 +122,7 @@ def _pcsx2(served: Served, occasion: Occasion) -> Figures:
 @contextmanager
 def _random_reader(path: Path) -> Iterator[None]:
     """Another program that reads *path* here and there, as fast as it can."""
-    with subprocess.Popen(
+    with spawned(
         [sys.executable, "-m", "bench.noise", str(path)], stdout=subprocess.PIPE
     ) as process:
         try:

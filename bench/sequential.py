@@ -82,7 +82,7 @@ def _four(served: Served, occasion: Occasion) -> Figures:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(600)
     if len(ends) < readers:
         raise OSError("a reader failed")
     return {

@@ -1,18 +1,20 @@
 """Fixtures for all tests; a mount left behind, or a missing FUSE, is a failure."""
 
+import getpass
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.mounting import ZSOFS, Mount, mounted, unmount
+from tests.mounting import ZSOFS, Mount, is_in_memory, mounted, unmount
 
 settings.register_profile(
     "ci",
@@ -39,6 +41,12 @@ for _number in (signal.SIGHUP, signal.SIGINT):
         )
 
 
+def pytest_unconfigure() -> None:
+    """Remove the directory that pytest makes for all runs of a user, unless it has files."""
+    with suppress(OSError):
+        Path(tempfile.gettempdir(), f"pytest-of-{getpass.getuser()}").rmdir()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_mount_stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Fail if this run leaves something mounted, and take it down."""
@@ -59,6 +67,35 @@ def _logs_of_tests_stay_theirs(tmp_path_factory: pytest.TempPathFactory) -> Iter
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="module")
+def module_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A directory for what the tests of a module share; pytest would keep it until the run ends."""
+    folder = tmp_path_factory.mktemp("module")
+    yield folder
+    subprocess.run(["chmod", "-R", "u+rwX", folder], check=True)  # which tests may have taken away
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """An empty directory on a tmpfs of which nobody else mounts anything."""
+    if not os.path.ismount("/dev/shm") or not os.access("/dev/shm", os.W_OK):
+        pytest.skip("needs a tmpfs at /dev/shm that every user may write to")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def on_disk() -> Iterator[Path]:
+    """An empty directory whose files the kernel can drop from memory, unlike those of a tmpfs."""
+    for place in (tempfile.gettempdir(), "/var/tmp"):
+        if not is_in_memory(Path(place)):
+            with tempfile.TemporaryDirectory(dir=place) as folder:
+                yield Path(folder)
+            return
+    pytest.skip("needs a directory on a disk; that for temporary files and /var/tmp are in memory")
 
 
 @pytest.fixture

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import DEVNULL, Popen
+from subprocess import DEVNULL
 
 import pyfuse3
 import trio
 from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, InodeT, RequestContext
 
+from tests.ends import spawned
 from tests.mounting import unmount, wait_until
 from zsofs.mounts import mounted_at
 
@@ -51,7 +52,7 @@ def hanging_disk(folder: Path, path: Path) -> Iterator[HangingDisk]:
     disk = HangingDisk(path, path.with_name(path.name + ".hangs"))
     disk.hang()
     command = [sys.executable, "-m", "tests.hanging", str(folder), str(path), str(disk.switch)]
-    with Popen(command, stdout=DEVNULL) as server:
+    with spawned(command, stdout=DEVNULL) as server:
         try:
             wait_until(lambda: mounted_at(os.fsencode(path)) is not None, "the disk")
             yield disk

@@ -85,7 +85,7 @@ def mounted(
             daemon.wait(60)
         if daemon.poll() is None:
             daemon.kill()
-            daemon.wait()
+            daemon.wait(60)
             raise AssertionError("the daemon did not end after its mount was taken down")
     assert daemon.returncode == 0, log.read_text(errors="replace")
 
@@ -173,7 +173,29 @@ def all_the_time(act: Callable[[], object]) -> Iterator[None]:
             yield
         finally:
             end.set()
-        repeated.result()
+        repeated.result(300)
+
+
+def open_files(process: int) -> dict[str, str]:
+    """What a process has open, by descriptor; without what it closes at this moment."""
+    folder = f"/proc/{process}/fd"
+    found = {}
+    for fd in os.listdir(folder):
+        with suppress(FileNotFoundError):
+            found[fd] = os.readlink(f"{folder}/{fd}")
+    return found
+
+
+def change_owner(path: Path) -> None:
+    """Set the owner of a file, to another one if this is root: nobody else can give files away."""
+    os.chown(path, *((1, 1) if os.geteuid() == 0 else (-1, os.getegid())))
+
+
+def is_in_memory(folder: Path) -> bool:
+    """Whether the file system of *folder* has no disk."""
+    words = ["stat", "--file-system", "--format=%T", str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    return done.stdout.strip() in ("tmpfs", "ramfs")
 
 
 def drop_pages(path: Path) -> None:

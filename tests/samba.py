@@ -176,7 +176,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         process.wait(_END_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait()
+        process.wait(60)
     end = time.monotonic() + _END_SECONDS
     while left := _session(process.pid):
         if time.monotonic() > end - _END_SECONDS / 2:

@@ -571,12 +571,12 @@ def other_daemon(base: Path, point: Path) -> Iterator["subprocess.Popen[bytes]"]
         with suppress(subprocess.TimeoutExpired):
             daemon.wait(10)
         daemon.kill()
-        daemon.wait()
+        daemon.wait(60)
 
 
 def kill(daemon: "subprocess.Popen[bytes]", point: Path) -> None:
     daemon.send_signal(signal.SIGKILL)
-    daemon.wait()
+    daemon.wait(60)
     with pytest.raises(OSError) as caught:
         os.listdir(point)
     assert caught.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)

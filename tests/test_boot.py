@@ -43,8 +43,8 @@ class Discs:
 
 
 @pytest.fixture(scope="module")
-def discs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Discs]:
-    base = tmp_path_factory.mktemp("boot")
+def discs(module_path: Path) -> Iterator[Discs]:
+    base = module_path
     source = base / "source"
     source.mkdir()
     image, sectors, expected = make_boot_image(base / "image", 6_000_000)

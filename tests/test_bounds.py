@@ -4,10 +4,8 @@ import errno
 import os
 import shutil
 import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -15,7 +13,8 @@ import pytest
 
 from tests import writers
 from tests.conftest import MountMaker
-from tests.mounting import ZSOFS, Mount, wait_until
+from tests.ends import join
+from tests.mounting import ZSOFS, Mount, open_files, wait_until
 from zsofs.asking import ask
 from zsofs.entry import Entry, Kind
 from zsofs.library import Library
@@ -30,13 +29,6 @@ DISCS = 2000
 IMAGE = writers.content(40_000, ["text", "noise", "zeros"], 5)
 
 
-@pytest.fixture
-def shared_memory() -> Iterator[Path]:
-    """An empty source folder on a file system where zsofs has no other business."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        yield Path(folder)
-
-
 def fill(folder: Path, count: int) -> None:
     packed = writers.maxcso_zso(IMAGE)
     for number in range(count):
@@ -44,13 +36,8 @@ def fill(folder: Path, count: int) -> None:
 
 
 def descriptors(mount: Mount) -> list[str]:
-    """What the daemon has open, by descriptor."""
-    folder = Path(f"/proc/{mount.daemon.pid}/fd")
-    found = []
-    for fd in os.listdir(folder):
-        with suppress(FileNotFoundError):
-            found.append(os.readlink(folder / fd))
-    return found
+    """What the daemon has open."""
+    return list(open_files(mount.daemon.pid).values())
 
 
 def from_source(mount: Mount) -> list[str]:
@@ -58,10 +45,10 @@ def from_source(mount: Mount) -> list[str]:
     device = mount.source.stat().st_dev
     folder = Path(f"/proc/{mount.daemon.pid}/fd")
     found = []
-    for fd in os.listdir(folder):
+    for fd, path in open_files(mount.daemon.pid).items():
         with suppress(FileNotFoundError):
             if (folder / fd).stat().st_dev == device:
-                found.append(os.readlink(folder / fd))
+                found.append(path)
     return found
 
 
@@ -90,10 +77,10 @@ def touch(paths: list[Path], problems: list[str], most: list[int], mount: Mount)
 
 
 def test_two_thousand_discs_are_read_under_a_limit_of_256_descriptors(
-    shared_memory: Path, mount: MountMaker
+    memory: Path, mount: MountMaker
 ) -> None:
-    fill(shared_memory, DISCS)
-    made = mount(shared_memory, command=LIMITED)
+    fill(memory, DISCS)
+    made = mount(memory, command=LIMITED)
     names = sorted(os.listdir(made.path))
     assert len(names) == DISCS
     assert from_source(made) == []
@@ -110,7 +97,7 @@ def test_two_thousand_discs_are_read_under_a_limit_of_256_descriptors(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        join(thread)
     assert not problems
     assert max(most) <= idle + 40, "closed discs are kept open"
     # A thread's bell, of which there is one for each disk, may come once and stay.
@@ -121,12 +108,12 @@ def test_two_thousand_discs_are_read_under_a_limit_of_256_descriptors(
 
 
 def test_too_many_discs_open_at_once_hinder_nothing_but_the_next_one(
-    shared_memory: Path, mount: MountMaker
+    memory: Path, mount: MountMaker
 ) -> None:
-    fill(shared_memory, 300)
-    (shared_memory / "other").mkdir()
-    fill(shared_memory / "other", 30)
-    made = mount(shared_memory, command=LIMITED)
+    fill(memory, 300)
+    (memory / "other").mkdir()
+    fill(memory / "other", 30)
+    made = mount(memory, command=LIMITED)
     names = sorted(name for name in os.listdir(made.path) if name != "other")
     assert soft_limit(made) == LIMIT, "the daemon allows itself all that the system does"
     idle = len(descriptors(made))
@@ -148,7 +135,7 @@ def test_too_many_discs_open_at_once_hinder_nothing_but_the_next_one(
         os.close(again)
         assert all(os.pread(fd, len(IMAGE), 0) == IMAGE for fd in opened)
         assert len(os.listdir(made.path / "other")) == 30, "a folder is listed for the first time"
-        fill(shared_memory / "other", 40)
+        fill(memory / "other", 40)
         assert not [name for name in os.listdir(made.path / "other") if name.endswith(".zso")]
         assert len(os.listdir(made.path / "other")) == 40
         assert ask(os.fsencode(made.path), "status")["discs"] == 340
@@ -192,7 +179,10 @@ def list_all(mount: Mount) -> None:
 
 def have_kernel_forget(mount: Mount) -> None:
     """Have the kernel let go of all names of a mount that nobody uses; of this mount alone."""
-    subprocess.run(["mount", "-i", "-o", "remount", mount.path], check=True)
+    # By mount(2): through the newer calls the kernel takes no options of a FUSE file system.
+    environment = os.environ | {"LIBMOUNT_FORCE_MOUNT2": "always"}
+    words = ["mount", "-i", "-o", "remount", str(mount.path)]
+    subprocess.run(words, check=True, env=environment)
 
 
 def has_all(mount: Mount, number: int) -> bool:

@@ -180,7 +180,7 @@ def a_huge_file(file: Path) -> None:
 
 def a_huge_value(file: Path) -> None:
     with closing(sqlite3.connect(file)) as connection, connection:
-        connection.execute("UPDATE file SET row_check = zeroblob(50000000)")
+        connection.execute("UPDATE file SET row_check = zeroblob(5000000)")
 
 
 def a_view_without_end(file: Path) -> None:

@@ -699,8 +699,8 @@ def test_two_mounts_of_one_source_share_a_catalog(
 def all_at_once(number: int, act: Callable[[], object]) -> None:
     barrier = threading.Barrier(number)
     with ThreadPoolExecutor(number) as pool:
-        for future in [pool.submit(lambda: (barrier.wait(), act())) for _ in range(number)]:
-            future.result()
+        for future in [pool.submit(lambda: (barrier.wait(60), act())) for _ in range(number)]:
+            future.result(300)
 
 
 def make_catalog(file: Path) -> None:

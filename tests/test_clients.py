@@ -25,6 +25,7 @@ import pytest
 
 from tests import writers
 from tests.conftest import MountMaker
+from tests.ends import join
 from tests.mounting import DATA, Mount, drop_pages, mounted
 
 MANIFEST: dict[str, dict[str, str]] = {
@@ -96,8 +97,8 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def discs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Discs]:
-    base = tmp_path_factory.mktemp("clients")
+def discs(module_path: Path) -> Iterator[Discs]:
+    base = module_path / "discs"
     files, source, plain = base / "files", base / "source", base / "plain.iso"
     (files / "movies" / "deep").mkdir(parents=True)
     source.mkdir()
@@ -223,7 +224,7 @@ def test_sendfile_to_a_socket(discs: Discs) -> None:
         with sender, discs.shown(name).open("rb") as file:
             while sent := os.sendfile(sender.fileno(), file.fileno(), offset, 300_001):
                 offset += sent
-        thread.join()
+        join(thread)
         receiver.close()
         assert offset == size
         assert received == discs.image[777:], name
@@ -431,7 +432,7 @@ def test_eight_processes_at_once(discs: Discs) -> None:
         )
         for seed in range(8)
     ]
-    said = [reader.communicate()[1] for reader in readers]
+    said = [reader.communicate(timeout=60)[1] for reader in readers]
     assert [reader.returncode for reader in readers] == [0] * 8, said
 
 
@@ -448,7 +449,7 @@ def test_eight_programs_on_one_disc(discs: Discs) -> None:
                 programs.append(subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE))
         expected = hashlib.sha1(discs.image).hexdigest().encode()
         for program in programs:
-            said, _ = program.communicate()
+            said, _ = program.communicate(timeout=60)
             assert said.split()[0] == expected
 
 
@@ -533,9 +534,9 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int, int, int, bytes]]:
 
 
 @pytest.fixture(scope="module")
-def writable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
+def writable(module_path: Path) -> Iterator[Mount]:
     """A mount whose source could be written to."""
-    base = tmp_path_factory.mktemp("writes")
+    base = module_path / "writes"
     source = base / "source"
     (source / "folder").mkdir(parents=True)
     shutil.copy(DATA / "ziso-py.zso", source / "disc.zso")

@@ -4,7 +4,6 @@ import os
 import pwd
 import shlex
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -68,13 +67,15 @@ class Shell:
         parts += [begin, equals, rest] if rest else [begin, equals] if equals else [begin]
         return self._said("bash", "--norc", "-uc", BASH, "bash", self.script, *parts).splitlines()
 
-    def _fish(self, words: tuple[str, ...]) -> Iterator[str]:
+    def _fish(self, words: tuple[str, ...]) -> list[str]:
         said = self._said(
             "fish", "--no-config", "-c", FISH, self.script, shlex.join(words[:-1]) + f" {words[-1]}"
         )
-        for line in said.splitlines():
-            word = line.partition("\t")[0]
-            yield word.partition("=")[2] if "=" in words[-1] else word
+        offered = [line.partition("\t")[0] for line in said.splitlines()]
+        # fish 4 also prints candidates that contain the word elsewhere. Its menu shows these only
+        # if no candidate begins with the word.
+        offered = [one for one in offered if one.startswith(words[-1])] or offered
+        return [one.partition("=")[2] if "=" in words[-1] else one for one in offered]
 
     def _zsh(self, words: tuple[str, ...]) -> list[str]:
         offered = self.scratch / "offered"

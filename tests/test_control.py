@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.ends import join, spawned
 from tests.mounting import unmount, wait_until
 from zsofs import answers, asking, control
 from zsofs.answers import ControlSocket
@@ -97,7 +98,7 @@ def answering(mount_point: bytes, answer: Answer = agree) -> Iterator[ControlSoc
     finally:
         token, scope = tools[0]
         token.run_sync_soon(scope.cancel)
-        thread.join()
+        join(thread)
     assert ended_by_itself == [False]
 
 
@@ -231,7 +232,7 @@ def test_a_daemon_in_another_mount_namespace_is_left_alone(
         "listener = socket.socket(socket.AF_UNIX); listener.bind(sys.argv[2])\n"
         "listener.listen(); print(flush=True); sys.stdin.read()"
     )
-    with subprocess.Popen(
+    with spawned(
         ["unshare", "-m", sys.executable, "-c", code, runtime / "zsofs", socket_name(point)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -323,7 +324,7 @@ def test_a_request_without_end(runtime: Path, point: bytes) -> None:
         thread = threading.Thread(target=babble, args=(peer.dup(),))
         thread.start()
         said = peer.makefile("rb").readline()
-        thread.join()
+        join(thread)
         assert "one line with a JSON object" in json.loads(said)["error"]
         assert ask(point, "status")["ok"]
 
@@ -382,7 +383,7 @@ def test_the_process_that_has_most_connections_loses_one(runtime: Path, point: b
     words = [sys.executable, "-c", code, str(runtime / "zsofs"), socket_name(point)]
     with answering(point), peer_of(runtime, point) as peer:
         peer.sendall(b'{"command": "sta')
-        with subprocess.Popen(words, stdout=subprocess.PIPE) as other:
+        with spawned(words, stdout=subprocess.PIPE) as other:
             try:
                 assert other.stdout is not None
                 assert select.select([other.stdout.fileno()], [], [], 20)[0], "100 connections"
@@ -470,7 +471,7 @@ def test_it_answers_while_every_thread_hangs(point: bytes) -> None:
 
     def hang() -> None:
         hanging.release()
-        end.wait()
+        end.wait(300)
 
     async def answer(request: dict[str, Any]) -> dict[str, Any]:
         if request["command"] == "hang":
@@ -584,7 +585,7 @@ def test_a_daemon_that_answers_nonsense(runtime: Path, point: bytes, said: bytes
         thread = threading.Thread(target=answer, args=(listener,))
         thread.start()
         assert why in refused(point)
-        thread.join()
+        join(thread)
 
 
 def test_a_daemon_that_refuses_before_it_is_asked(

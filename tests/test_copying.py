@@ -400,7 +400,7 @@ def test_writers_that_open_and_close_all_the_time(source: Path, mount: MountMake
         assert writer.stdout is not None
         longest = float(writer.stdout.read())
         writer.stdout.close()
-        assert writer.wait() == 0
+        assert writer.wait(60) == 0
         assert longest < 20, "the kernel takes a lease away after 45 seconds"
     assert looks
     assert made.is_alive()

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.checks import dat_of, rom
+from tests.ends import join
 from tests.mounting import DATA, ZSOFS
 from tests.packed import reports, zsofs
 from tests.test_catalog import cache_home as cache_home
@@ -330,7 +331,7 @@ def test_a_pipe_that_ends_is_read(tmp_path: Path) -> None:
         thread = threading.Thread(target=write)
         thread.start()
         found = read(Path(f"/dev/fd/{out}"))
-        thread.join()
+        join(thread)
         os.close(out)
         if wanted is None:
             assert games(found, IMAGE) == ["A"]  # type: ignore[arg-type]

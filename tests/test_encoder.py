@@ -3,6 +3,7 @@
 import os
 import random
 import struct
+import tempfile
 import zlib
 from array import array
 from pathlib import Path
@@ -163,24 +164,21 @@ def test_the_shift_of_usual_sizes() -> None:
     st.sampled_from([1, 3, 9]),
 )
 def test_any_container_in_any_way(
-    tmp_path_factory: pytest.TempPathFactory,
-    made: tuple[bytes, bytes, str],
-    codec: Codec,
-    block_size: int,
-    level: int,
+    made: tuple[bytes, bytes, str], codec: Codec, block_size: int, level: int
 ) -> None:
     image, container, described = made
-    folder = tmp_path_factory.mktemp("any")
-    (folder / "in").write_bytes(container)
-    with original(str(folder / "in")) as source:
-        if source.disc is None:
-            return  # an empty image in a file that nothing tells from another
-        pack(source, str(folder / "out"), Packing(codec, level, block_size), Care(), Silent())
-    data = (folder / "out").read_bytes()
-    with original(str(folder / "out")) as copy:
-        out = bytearray(copy.size)
-        if out:
-            copy.read_into(0, memoryview(out))
+    with tempfile.TemporaryDirectory() as folder:
+        old, new = os.path.join(folder, "in"), os.path.join(folder, "out")
+        Path(old).write_bytes(container)
+        with original(old) as source:
+            if source.disc is None:
+                return  # an empty image in a file that nothing tells from another
+            pack(source, new, Packing(codec, level, block_size), Care(), Silent())
+        data = Path(new).read_bytes()
+        with original(new) as copy:
+            out = bytearray(copy.size)
+            if out:
+                copy.read_into(0, memoryview(out))
     assert bytes(out) == image, described
     if codec is Codec.ZSTD:
         assert Zsoz(data).image() == image

@@ -332,7 +332,7 @@ def test_who_opens_a_file_with_another_hears_of_no_fault_in_the_end_of_a_second_
         both = [pool.submit(path.open, "rb") for _ in range(2)]
         wait_until(lambda: len(faults.done()) == 2, "both")
         with faults.on("open", "PlainFile.close", "OSError"):
-            files = [future.result() for future in both]
+            files = [future.result(300) for future in both]
             wait_until(lambda: len(faults.done()) == 3, "the end of a second descriptor")
     for file in files:
         with file:
@@ -488,7 +488,7 @@ class Readers:
         for reader in self.running:
             reader.kill()
         for reader in self.running:
-            reader.wait()
+            reader.wait(60)
             assert reader.stdout is not None
             reader.stdout.close()
 

@@ -21,15 +21,14 @@ MANIFEST = {
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
-    base = tmp_path_factory.mktemp("fixtures")
-    source = base / "source"
+def tree(module_path: Path) -> Iterator[Mount]:
+    source = module_path / "source"
     (source / "deep" / "folder").mkdir(parents=True)
     for name in MANIFEST:
         folder = source / "deep" / "folder" / name.replace(".", "_")
         folder.mkdir()
         shutil.copy(DATA / name, folder)
-    with mounted(source, base / "mnt") as mount:
+    with mounted(source, module_path / "mnt") as mount:
         yield mount
 
 
@@ -88,7 +87,7 @@ def test_random_reads_of_all_from_eight_threads(tree: Mount) -> None:
             for name in MANIFEST
         ]
         for run in runs:
-            run.result()
+            run.result(300)
 
 
 def test_the_lost_last_byte_is_logged_once(tree: Mount) -> None:

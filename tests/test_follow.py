@@ -17,6 +17,7 @@ import pytest
 
 from tests import writers
 from tests.conftest import MountMaker
+from tests.ends import spawned
 from tests.mounting import (
     DATA,
     ZSOFS,
@@ -189,7 +190,7 @@ def test_a_folder_removed_while_a_program_is_in_it_and_made_again(
     assert names(made.path / "a") == []
     inside = os.open(made.path / "a", os.O_RDONLY)
     try:
-        with subprocess.Popen(["sleep", "600"], cwd=source / "a") as program:
+        with spawned(["sleep", "600"], cwd=source / "a") as program:
             try:
                 (source / "a").rmdir()
                 (source / "a").mkdir()
@@ -225,7 +226,7 @@ def test_folders_made_and_filled_at_once_while_all_is_listed(
 ) -> None:
     made = mount(source)
     code = "import os, sys\nwhile True: list(os.walk(sys.argv[1]))"
-    with subprocess.Popen([sys.executable, "-c", code, made.path]) as lister:
+    with spawned([sys.executable, "-c", code, made.path]) as lister:
         try:
             for number in range(40):
                 folder = source / f"{number}" / "a" / "b" / "c"
@@ -576,7 +577,7 @@ def slow_list(folder: Path, fault: Path, held: str = "server.as_shown") -> Itera
     done = fault.with_name(fault.name + ".done")
     done.unlink(missing_ok=True)
     fault.write_text(f"opendir {held} held")
-    with subprocess.Popen(["ls", folder], stdout=subprocess.DEVNULL) as lister:
+    with spawned(["ls", folder], stdout=subprocess.DEVNULL) as lister:
         try:
             wait_until(done.exists, "the slow look")
             yield

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.ends import spawned
 from tests.mounting import DATA, opened, unmount, wait_until
+from zsofs import arguments
+from zsofs.errors import UsageError
 from zsofs.mounts import mounted_at
 
 ROOT = Path(__file__).parent.parent
@@ -158,6 +161,12 @@ def test_a_remount_is_refused_and_changes_nothing(
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_remount_is_refused_before_other_options() -> None:
+    """Debian 13 hands the options of the table on as well."""
+    with pytest.raises(UsageError, match="cannot be changed while it is mounted"):
+        arguments.parse(["mount", "-o", "rw,user_id=0,group_id=0,remount,ro", "source", "point"])
+
+
 def test_paths_are_those_of_the_folder_it_is_called_in(
     machine: Machine, library: Path, point: Path
 ) -> None:
@@ -210,7 +219,7 @@ def test_an_end_by_ctrl_c(machine: Machine, library: Path, tmp_path: Path) -> No
     words = [f"{machine.helpers}/mount.zsofs", str(library), str(point)]
     with opened(catalogs) as fd:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        with subprocess.Popen(words, stderr=subprocess.PIPE) as helper:
+        with spawned(words, stderr=subprocess.PIPE) as helper:
             wait_until(lambda: point.exists() or helper.poll() is not None, "the mount point")
             helper.send_signal(signal.SIGINT)
             _, said = helper.communicate(timeout=60)

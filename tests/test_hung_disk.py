@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.hanging import HangingDisk, hanging_disk
-from tests.mounting import DATA, Mount, mounted, names, status_of, wait_until
+from tests.mounting import DATA, Mount, mounted, names, open_files, status_of, wait_until
 from zsofs.admission import Admission
 from zsofs.errors import DiskBusyError
 from zsofs.mounts import mounted_at
@@ -79,7 +79,7 @@ class Calls:
 
     def end(self) -> None:
         self.process.kill()
-        self.process.communicate()
+        self.process.communicate(timeout=60)
 
 
 @contextmanager
@@ -228,13 +228,7 @@ def test_files_that_cannot_be_closed_leave_others_alone(tmp_path: Path) -> None:
 
 def from_disk(made: Mount, disk: HangingDisk) -> list[str]:
     """What the daemon has open of a disk."""
-    folder = f"/proc/{made.daemon.pid}/fd"
-    found = []
-    for name in os.listdir(folder):
-        try:
-            found.append(os.readlink(f"{folder}/{name}"))
-        except FileNotFoundError:  # it was just closed
-            continue
+    found = open_files(made.daemon.pid).values()
     return [path for path in found if path.startswith(str(disk.path))]
 
 

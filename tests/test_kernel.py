@@ -3,7 +3,6 @@
 import errno
 import os
 import random
-import shutil
 import struct
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import zstandard
 
 from tests import writers
 from tests.conftest import MountMaker
+from tests.mounting import is_in_memory
 from zsofs._blocks import ASK, LOOK, NO_NOWAIT, WOULD_WAIT, BlockReader, read_plain
 from zsofs._stored import serves_from_memory
 from zsofs.errors import BlockError, SourceChangedError
@@ -299,7 +299,7 @@ def test_many_threads_at_once(opened: Open) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         for run in [pool.submit(read_many, seed) for seed in range(8)]:
-            run.result()
+            run.result(300)
 
 
 # Rules and codecs mean what zsofs.formats.geometry says.
@@ -611,20 +611,11 @@ def test_a_file_that_has_changed_is_refused_as_that(
 # Without waiting.
 
 
-@pytest.fixture(params=["disk", "memory"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """A folder on whatever the tests run on, and one on tmpfs."""
-    if request.param == "disk":
-        yield tmp_path
-        return
-    folder = Path("/dev/shm") / f"zsofs-test-{os.getpid()}"
-    if not os.access(folder.parent, os.W_OK):
-        pytest.skip("there is no /dev/shm")
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
+@pytest.fixture(params=["on_disk", "memory"])
+def place(request: pytest.FixtureRequest) -> Path:
+    """A folder on a disk, and one on tmpfs."""
+    folder: Path = request.getfixturevalue(request.param)
+    return folder
 
 
 def test_nowait_gives_what_is_in_memory(opened: Open, place: Path) -> None:
@@ -646,11 +637,11 @@ def test_nowait_gives_what_is_in_memory(opened: Open, place: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [ASK, LOOK])
-def test_nowait_never_gives_half_of_it(opened: Open, tmp_path: Path, how: int) -> None:
+def test_nowait_never_gives_half_of_it(opened: Open, on_disk: Path, how: int) -> None:
     """With the pages out of memory, or some of them, an answer is all or nothing."""
     image = writers.content(500 * BLOCK, ["noise"], seed=7)
     stored = [image[at : at + BLOCK] for at in range(0, len(image), BLOCK)]
-    made = opened(stored, plain=range(500), folder=tmp_path)
+    made = opened(stored, plain=range(500), folder=on_disk)
     size, mtime = made.options["source_size"], made.options["source_mtime_ns"]
     os.fsync(made.fd)
     os.posix_fadvise(made.fd, 0, 0, os.POSIX_FADV_RANDOM)
@@ -677,7 +668,7 @@ def test_nowait_never_gives_half_of_it(opened: Open, tmp_path: Path, how: int) -
     assert True in seen, "not once did it have to wait"
 
 
-def test_looking_where_no_disk_is(opened: Open, place: Path, tmp_path: Path) -> None:
+def test_looking_where_no_disk_is(opened: Open, place: Path) -> None:
     """A file system in memory cannot be asked; it can be looked at, by Linux 6.5 and later."""
     image = writers.content(50 * BLOCK, ["noise", "text"], seed=6)
     stored = [packed_lz4(image[at : at + BLOCK]) for at in range(0, len(image), BLOCK)]
@@ -687,10 +678,7 @@ def test_looking_where_no_disk_is(opened: Open, place: Path, tmp_path: Path) -> 
     assert result in (len(image), WOULD_WAIT)
     if result > 0:
         assert out == image
-    in_memory = subprocess.run(
-        ["stat", "-f", "-c", "%T", str(place)], capture_output=True, text=True, check=True
-    ).stdout.strip() in ("tmpfs", "ramfs")
-    assert serves_from_memory(made.fd) == in_memory
+    assert serves_from_memory(made.fd) == is_in_memory(place)
 
 
 def test_nowait_where_the_file_system_cannot(source: Path, mount: MountMaker, opened: Open) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MountMaker
+from tests.ends import spawned
+from tests.mounting import open_files
 from zsofs.asking import ask
 
 PROGRAMS = 6
@@ -41,7 +43,7 @@ for number in range(rounds):
 def check_killed_programs(made: Path, rounds: int) -> None:
     """The daemon answers on its socket after each round in which programs were killed."""
     command = [sys.executable, "-c", KILLER, str(made), str(rounds), str(PROGRAMS)]
-    with subprocess.Popen(
+    with spawned(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as killer:
         assert killer.stdin is not None
@@ -107,8 +109,8 @@ def test_the_descriptor_does_not_block(source: Path, mount: MountMaker) -> None:
 
 def does_not_block(daemon: int) -> bool:
     """Whether a daemon's descriptor of /dev/fuse has O_NONBLOCK."""
-    folder = Path(f"/proc/{daemon}")
-    (fd,) = (fd for fd in (folder / "fd").iterdir() if os.readlink(fd) == "/dev/fuse")
-    found = re.search(r"^flags:\t([0-7]+)$", (folder / "fdinfo" / fd.name).read_text(), re.M)
+    (fd,) = (fd for fd, path in open_files(daemon).items() if path == "/dev/fuse")
+    said = Path(f"/proc/{daemon}/fdinfo/{fd}").read_text()
+    found = re.search(r"^flags:\t([0-7]+)$", said, re.M)
     assert found is not None
     return bool(int(found[1], 8) & os.O_NONBLOCK)

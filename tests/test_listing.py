@@ -17,6 +17,7 @@ import pytest
 
 from tests import writers
 from tests.conftest import MountMaker
+from tests.ends import spawned
 from tests.mounting import DATA, ZSOFS, mounted, wait_until
 from tests.test_control import answering
 from tests.test_control import point as point
@@ -307,7 +308,7 @@ def test_a_broken_folder_does_not_stop_it(games: Path, tmp_path: Path) -> None:
     with mounted(inner, games / "dead") as gone:
         gone.may_end = True
         gone.daemon.kill()
-        gone.daemon.wait()
+        gone.daemon.wait(60)
         gone.daemon.returncode = 0
         done = run("list", games)
     assert done.returncode == 0
@@ -425,7 +426,7 @@ def in_terminal(path: Path) -> str:
     """What it prints where standard error is a terminal."""
     ours, theirs = pty.openpty()
     try:
-        with subprocess.Popen(
+        with spawned(
             [*ZSOFS, "list", str(path)], stdout=subprocess.DEVNULL, stderr=theirs
         ) as process:
             os.close(theirs)
@@ -453,7 +454,7 @@ def test_progress_shows_in_a_terminal_only(games: Path, tmp_path: Path) -> None:
     with mounted(inner, games / "ART" / "dead") as gone:
         gone.may_end = True
         gone.daemon.kill()
-        gone.daemon.wait()
+        gone.daemon.wait(60)
         gone.daemon.returncode = 0
         said = in_terminal(games)
     at = said.index("zsofs: ART/dead: the folder cannot be read: ")

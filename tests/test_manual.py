@@ -15,12 +15,11 @@ COMMANDS = [command for command in commands.zsofs().walk() if not command.comman
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pages(module_path: Path) -> Path:
     """A folder with all pages."""
-    folder = tmp_path_factory.mktemp("manual")
     for name, make in manual.PAGES.items():
-        (folder / name).write_text(make(DATE))
-    return folder
+        (module_path / name).write_text(make(DATE))
+    return module_path
 
 
 @pytest.fixture(scope="module")

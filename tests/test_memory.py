@@ -18,6 +18,7 @@ import trio
 import trio.testing
 
 from tests.conftest import MountMaker
+from tests.ends import join
 from tests.mounting import DATA, ZSOFS, Mount, in_time, names, status_of
 from zsofs.byte_budget import ByteBudget
 from zsofs.cache import ExtentCache
@@ -92,7 +93,7 @@ def test_32_threads_and_blocks_of_16_mib(
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        join(thread)
     assert set(problems) <= ({errno.EIO} if hostile else set())
     assert memory_of(made, "VmHWM") - idle <= (cache + 64) * MIB
 

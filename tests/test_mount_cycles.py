@@ -184,7 +184,7 @@ cat > $D/there.sh << END
 mount -t tmpfs none $D/there
 for i in 2 3; do mkdir $D/there/s\$i; mount --bind $D/shared/s\$i $D/there/s\$i; done
 $Z mount -q $D/there/s2 $D/shared/s1/m; $Z mount -q $D/there/s3 $D/shared/s2/m
-touch $D/ready; while [ ! -e $D/end ]; do sleep 0.1; done
+touch $D/ready; for i in \$(seq 600); do [ -e $D/end ] && break; sleep 0.1; done
 $Z umount --lazy $D/shared/s1/m; $Z umount --lazy $D/shared/s2/m
 END
 unshare -m --propagation unchanged bash $D/there.sh > $D/there.log 2>&1 &

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ends import spawned
 from tests.mounting import DATA, ZSOFS, unmount, wait_until
 from tests.test_setuid import NOBODY, library, processes_of, uncounted
 from zsofs.mounts import mounted_at
@@ -254,7 +255,7 @@ mount -t tmpfs none {memory}
 mknod -m 666 {memory}/fuse c 10 229
 mount --bind {memory}/fuse /dev/fuse
 echo
-exec sleep infinity
+exec sleep 900
 """
 
 
@@ -264,7 +265,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     memory.mkdir()
     script = MACHINE.format(memory=memory)
     words = ["unshare", "--mount", "sh", "-c", script]
-    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+    with spawned(words, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == b"\n", "no mount namespace, or no device"
@@ -335,7 +336,7 @@ def test_signals_at_random_moments(
     generator = random.Random(7)
     made = 0
     for number in range(SIGNAL_ROUNDS):
-        with subprocess.Popen(
+        with spawned(
             machine.words(user, *command), stderr=subprocess.PIPE, text=True, env=uncounted()
         ) as starting:
             end = time.monotonic() + generator.uniform(0.1, 0.8)

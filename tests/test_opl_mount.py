@@ -595,7 +595,7 @@ def test_a_folder_that_may_not_be_read_does_not_hide_the_rest(
     with mounted(inner, dead) as gone:
         gone.may_end = True
         gone.daemon.kill()
-        gone.daemon.wait()
+        gone.daemon.wait(60)
         gone.daemon.returncode = 0
         made = mount(source, *OPL)
         assert os.listdir(made.path / "CD") == ["SLUS_200.01.Game.iso"]

@@ -424,7 +424,7 @@ def _on_a_terminal(*words: str) -> str:
     process = subprocess.Popen([*ZSOFS, *words], stdout=theirs, stderr=theirs)
     os.close(theirs)
     said = _all_said(ours)
-    assert process.wait() == 0
+    assert process.wait(60) == 0
     return said
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests import writers
 from tests.disks import disk_mounted, make_ext4
+from tests.ends import join
 from tests.injected import preload
 from tests.mounting import ZSOFS, mounted, names
 from tests.packed import image_of, left_in, reports, zsofs
@@ -227,7 +228,7 @@ def test_files_that_take_the_name_at_any_moment(tmp_path: Path) -> None:
             begin.wait(60)
             with suppress(InputError, SourceChangedError, OSError):
                 image.remove()
-            thread.join()
+            join(thread)
         assert path.read_bytes() == b"another disc"
         assert names(tmp_path) == ["Game.iso"], "nothing is left under a hidden name"
 

@@ -16,6 +16,7 @@ import pytest
 
 from tests import writers
 from tests.conftest import MountMaker
+from tests.ends import join
 from tests.mounting import ZSOFS, drop_pages, names, wait_for, wait_until
 from tests.packed import image_of, left_in, reports, zsofs
 from zsofs import cli
@@ -155,11 +156,10 @@ PACKED: list[bytes] = []
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _packed(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("packed")
-    (folder / "Game.iso").write_bytes(IMAGE)
-    zsofs("pack", "--level", "3", folder / "Game.iso")
-    PACKED.append((folder / "Game.zso").read_bytes())
+def _packed(module_path: Path) -> None:
+    (module_path / "Game.iso").write_bytes(IMAGE)
+    zsofs("pack", "--level", "3", module_path / "Game.iso")
+    PACKED.append((module_path / "Game.zso").read_bytes())
 
 
 def test_killed_at_random_moments(as_root: None, tmp_path: Path) -> None:
@@ -302,15 +302,15 @@ def test_a_disk_that_gives_back_another_seal(tmp_path: Path, key: str) -> None:
     assert names(tmp_path) == ["Game.iso"]
 
 
-def test_what_is_read_back_comes_from_the_disk(tmp_path: Path) -> None:
+def test_what_is_read_back_comes_from_the_disk(on_disk: Path) -> None:
     """The kernel has nothing of the file in memory when the reading back begins."""
-    source = tmp_path / "Game.iso"
+    source = on_disk / "Game.iso"
     source.write_bytes(IMAGE)
     seen: list[str] = []
 
     class Looker(Quiet):
         def check(self) -> None:
-            (unfinished,) = tmp_path.glob(".*.part")
+            (unfinished,) = on_disk.glob(".*.part")
             done = subprocess.run(
                 ["fincore", "-nbo", "pages", str(unfinished)],
                 capture_output=True,
@@ -320,7 +320,7 @@ def test_what_is_read_back_comes_from_the_disk(tmp_path: Path) -> None:
             seen.append(done.stdout.strip())
 
     with original(str(source)) as image:
-        pack(image, str(tmp_path / "Game.zso"), PURPOSES["mount"], Care(), Looker())
+        pack(image, str(on_disk / "Game.zso"), PURPOSES["mount"], Care(), Looker())
     assert seen == ["0"]
 
 
@@ -353,7 +353,7 @@ def test_two_runs_at_once(tmp_path: Path) -> None:
     command = [*ZSOFS, "pack", "-q", str(tmp_path)]
     runs = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
     for one in runs:
-        _, said = one.communicate()
+        _, said = one.communicate(timeout=60)
         # Who came second either found the file whole or saw it appear.
         assert one.returncode == 0 or b"has appeared meanwhile" in said, said
     assert names(tmp_path) == sorted(f"{n}.{e}" for n in range(6) for e in ("iso", "zso"))
@@ -435,7 +435,7 @@ def test_a_mount_never_shows_what_is_half_written(
             zsofs("pack", "--level", "12", tmp_path / "Game.iso", "-o", source / f"{name}.zso")
     finally:
         stop.set()
-        looker.join()
+        join(looker)
     wait_for(made.path, "A.iso", "B.iso")
     assert seen <= {"A.iso", "B.iso"}
     assert (made.path / "B.iso").read_bytes() == IMAGE

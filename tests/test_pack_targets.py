@@ -1,6 +1,7 @@
 """No input of a run is overwritten by the copy of another one, by whatever name it is reached."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,11 @@ def test_unpacking_over_another_input(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("as_root")
 def test_another_spelling_on_a_disk_that_ignores_case(tmp_path: Path) -> None:
     """Where the file system has an inode number for each spelling, and no renameat2 flags."""
+    version = subprocess.run(
+        ["mount.exfat-fuse", "-V"], capture_output=True, text=True, check=False
+    )
+    if "libfuse3" in version.stdout:
+        pytest.skip("this exfat-fuse, as in Debian 13, ends itself at RENAME_EXCHANGE")
     with exfat_mounted(tmp_path, tmp_path / "stick") as point:
         (tmp_path / "GAME.iso").write_bytes(IMAGE)
         (point / "game.zso").write_bytes(writers.ziso_py(OTHER))

@@ -368,7 +368,7 @@ def test_a_stream_goes_on_while_attributes_are_set_all_the_time(
                     assert os.pread(fd, BLOCK, offset) == OLD[offset : offset + BLOCK]
             finally:
                 end.set()
-            assert touched.result() > 100
+            assert touched.result(300) > 100
         rewrite(path)
         assert_gone(fd)
     finally:
@@ -436,7 +436,7 @@ def read_while_written(made: Mount, path: Path, number: int) -> str:
         except OSError as error:
             return errno.errorcode[error.errno or 0]
         finally:
-            written.result()
+            written.result(300)
     return "one content" if got in images else "a mix"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ends import spawned
 from tests.mounting import unmount, wait_until
 from tests.test_setuid import NOBODY, library, processes_of, run
 from zsofs import fuse_kernel
@@ -123,7 +124,7 @@ def test_a_directory_above_is_swapped_all_the_time(
         before = mounted_at(os.fsencode(victim))
         words = ["python3", "-c", SWAP, str(home), str(tmp_path / "victim")]
         for number in range(ROUNDS):
-            with subprocess.Popen(words, user=NOBODY, group=NOBODY) as swapping:
+            with spawned(words, user=NOBODY, group=NOBODY) as swapping:
                 try:
                     done = run(*lists)
                     assert "Traceback" not in done.stderr

@@ -415,7 +415,7 @@ def syncs(daemon: int, log: Path) -> Iterator[Callable[[str], int]]:
         yield lambda name: len(re.findall(rf"sync\(\d+<.*{re.escape(name)}>", log.read_text()))
     finally:
         tracer.terminate()
-        tracer.wait()
+        tracer.wait(60)
 
 
 @pytest.mark.parametrize(

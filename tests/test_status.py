@@ -16,6 +16,7 @@ import pytest
 
 from tests import writers
 from tests.conftest import MountMaker
+from tests.ends import spawned
 from tests.mounting import DATA, ZSOFS, Mount, drop_pages, mounted, wait_until
 from tests.test_faults import Readers, hanging, stopped
 from tests.test_messages import refused, run
@@ -58,7 +59,7 @@ def program(path: Path, code: str) -> Iterator["subprocess.Popen[str]"]:
     """A program that opens *path* in some way, and stays until the end of this."""
     code = f"import os, sys, threading\npath = sys.argv[1]\n{code}\nprint('ready', flush=True)\n"
     code += "sys.stdin.read()"
-    with subprocess.Popen(
+    with spawned(
         [sys.executable, "-c", code, str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -69,7 +70,7 @@ def program(path: Path, code: str) -> Iterator["subprocess.Popen[str]"]:
             assert process.stdout.readline() == "ready\n"
             yield process
         finally:
-            process.communicate()
+            process.communicate(timeout=60)
 
 
 def test_a_new_mount(source: Path, mount: MountMaker) -> None:
@@ -345,7 +346,7 @@ def test_a_mount_whose_daemon_was_killed(source: Path, mount: MountMaker) -> Non
     made = mount(source)
     made.may_end = True
     made.daemon.kill()
-    made.daemon.wait()
+    made.daemon.wait(60)
     made.daemon.returncode = 0
     said = refused(7, "status", made.path)
     assert "nobody listens for it" in said

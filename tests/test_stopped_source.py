@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import MountMaker
 from tests.disks import MIB, disk_mounted, make_ext4
+from tests.ends import join
 from tests.mounting import (
     DATA,
     ZSOFS,
@@ -29,6 +30,7 @@ from tests.mounting import (
     wait_until,
 )
 from tests.stopping_source import CALLS, Stop
+from zsofs.fusermount import Detacher
 from zsofs.log_thread import ThreadedHandler
 from zsofs.mounts import mounted_at
 
@@ -108,6 +110,27 @@ def test_one_kind_of_call_that_stops_stops_nothing_else(
         user.kill()
         user.wait(20)
     assert made.daemon.wait(30) == 0
+
+
+def test_a_mount_is_detached_while_no_file_of_a_disk_can_be_closed(
+    slow: Disk, mount: MountMaker
+) -> None:
+    """As a daemon does it that is not root's, with a file of the disk open."""
+    detacher = Detacher()
+    made = mount(slow.path.parent)
+    made.may_end = True
+    fd = os.open(slow.path / "cover.jpg", os.O_RDONLY)
+    slow.stop.begin("flush")
+    detaching = threading.Thread(target=detacher.detach, args=(os.fsencode(made.path),))
+    try:
+        detaching.start()
+        detaching.join(20)
+        assert mounted_at(os.fsencode(made.path)) is None
+        assert not slow.stop.has_come()
+    finally:
+        slow.stop.end()
+        join(detaching)
+        os.close(fd)
 
 
 def test_a_disk_that_hangs_already_when_the_mount_begins(slow: Disk, mount: MountMaker) -> None:

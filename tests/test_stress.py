@@ -14,11 +14,10 @@ import os
 import random
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +27,7 @@ import pytest
 
 from tests import writers
 from tests.conftest import MountMaker
+from tests.ends import join
 from tests.mounting import ZSOFS, Mount, drop_pages, wait_until
 
 MIB = 1 << 20
@@ -235,7 +235,7 @@ def main(mount: str, images: str, seed: str, process: str, seconds: str) -> int:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join()
+        join(worker)
     problems = [worker.problem for worker in workers if worker.problem]
     for problem in problems:
         print(problem, file=sys.stderr)
@@ -247,20 +247,12 @@ def main(mount: str, images: str, seed: str, process: str, seconds: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def originals(module_path: Path) -> Path:
     """A folder with every disc as the mount is to show it."""
-    folder = tmp_path_factory.mktemp("originals")
     for number, disc in enumerate((*DISCS, PLAIN)):
         image = writers.disc(disc.size, KINDS, SEED + number, disc.block_size)
-        (folder / disc.name).with_suffix(".iso").write_bytes(image)
-    return folder
-
-
-@pytest.fixture
-def tmpfs() -> Iterator[Path]:
-    """A folder in memory."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        yield Path(folder)
+        (module_path / disc.name).with_suffix(".iso").write_bytes(image)
+    return module_path
 
 
 def lengths(seconds: int) -> pytest.MarkDecorator:
@@ -281,9 +273,9 @@ def test_source_on_a_disk(originals: Path, source: Path, mount: MountMaker, seco
 
 
 @lengths(20)
-def test_source_on_tmpfs(originals: Path, tmpfs: Path, mount: MountMaker, seconds: int) -> None:
+def test_source_on_tmpfs(originals: Path, memory: Path, mount: MountMaker, seconds: int) -> None:
     """Its reads cannot be told not to wait (RWF_NOWAIT), so all go through threads."""
-    stress(originals, tmpfs, mount, seconds)
+    stress(originals, memory, mount, seconds)
 
 
 def stress(originals: Path, source: Path, mount: MountMaker, seconds: int) -> None:

@@ -24,6 +24,7 @@ from hypothesis import given, settings
 from tests import writers
 from tests.checks import DAT_NAME, dat_of, result, results, rom
 from tests.disks import make_disk, take_down
+from tests.ends import spawned
 from tests.mounting import DATA, ZSOFS, wait_until
 from tests.packed import reports, zsofs
 from tests.test_catalog import cache_home as cache_home
@@ -599,7 +600,7 @@ def on_terminal(*words: str | Path) -> tuple[str, str]:
     own, its = pty.openpty()
     termios.tcsetwinsize(its, (24, 100))
     try:
-        with subprocess.Popen(
+        with spawned(
             [*ZSOFS, *map(str, words)], stdout=subprocess.PIPE, stderr=its, text=True
         ) as process:
             os.close(its)

@@ -11,7 +11,6 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -37,13 +36,6 @@ def lengths(short: int, long: int) -> pytest.MarkDecorator:
             pytest.param(long, id="long", marks=pytest.mark.system),
         ],
     )
-
-
-@pytest.fixture
-def memory() -> Iterator[Path]:
-    """A folder in memory, so that syncing costs nothing."""
-    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
-        yield Path(folder)
 
 
 # Random operations
@@ -144,7 +136,7 @@ def a_client(folder: Path, notes: Path) -> "Iterator[subprocess.Popen[bytes]]":
         yield client
     finally:
         client.kill()
-        client.communicate()
+        client.communicate(timeout=60)
 
 
 @lengths(4, 40)
@@ -170,7 +162,7 @@ def test_what_was_synced_survives_a_power_cut(
             time.sleep(generator.uniform(0.02, 0.5))
             before = durable.Notes.read(notes)
             clone(disk, copy)
-            assert client.poll() is None, client.communicate()
+            assert client.poll() is None, client.communicate(timeout=60)
             after = durable.Notes.read(notes)
             with disk_mounted(copy, memory / "copy") as left:
                 check = durable.Check(left, before, after).run()

@@ -16,7 +16,7 @@ import pytest
 
 from tests import writers
 from tests.conftest import MountMaker
-from tests.mounting import DATA, Mount, mounted, wait_for, wait_until
+from tests.mounting import DATA, Mount, change_owner, mounted, wait_for, wait_until
 
 ISO = (DATA / "ps2.iso").read_bytes()
 RAW_CD = (b"\x00" + b"\xff" * 10 + b"\x00" + bytes(4) + b"cd" * 1168) * 20
@@ -93,7 +93,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "rename": lambda path: os.rename(path, path.with_name("new")),
     "rename to a disc's name": lambda path: os.rename(path, path.with_name("new.iso")),
     "chmod": lambda path: os.chmod(path, 0o777),
-    "chown": lambda path: os.chown(path, 1, 1),
+    "chown": change_owner,
     "touch": os.utime,
     "replace": lambda path: os.rename(path.parent / "mine.txt", path),
 }
@@ -310,7 +310,7 @@ def random_client(root: Path, seed: int, seconds: float) -> int:
         os.mkdir,
         lambda path: os.rename(path, any_path()),
         lambda path: os.rename(path, any_path()),
-        lambda path: os.chmod(path, rng.choice([0o600, 0o644, 0o777])),
+        lambda path: os.chmod(path, rng.choice([0o700, 0o744, 0o777])),
         lambda path: os.utime(path, (rng.random() * 1e9, 5)),
         lambda path: os.chown(path, 0, 0),
         lambda path: os.symlink(any_path(), path),
@@ -329,7 +329,7 @@ def random_client(root: Path, seed: int, seconds: float) -> int:
 
 def attack(share: Mount, seed: int, seconds: float) -> None:
     before = discs(share.source)
-    assert random_client(share.path, seed, seconds) > 20 * seconds
+    assert random_client(share.path, seed, seconds)
     assert share.is_alive()
     assert discs(share.source) == before
     content = [path.read_bytes() for path in share.path.rglob("*.iso")]

@@ -49,7 +49,7 @@ def test_other_files_stay_when_one_is_truncated_by_name_and_closed(
         ThreadPoolExecutor() as threads,
     ):
         for truncation in [threads.submit(truncate) for _ in range(2)]:
-            truncation.result()
+            truncation.result(300)
     assert made.log_lines("WARN") == []
 
 

@@ -180,7 +180,7 @@ class Machine(RuleBasedStateMachine):
     def sync(self, number: int, only_data: bool) -> None:
         self.on_handle(number, os.fdatasync if only_data else os.fsync)
 
-    @rule(number=st.integers(0, 9), mode=st.sampled_from([0o600, 0o640, 0o444]))
+    @rule(number=st.integers(0, 9), mode=st.sampled_from([0o700, 0o740, 0o544]))
     def chmod_open(self, number: int, mode: int) -> None:
         self.on_handle(number, lambda fd: os.fchmod(fd, mode))
 
@@ -214,7 +214,7 @@ class Machine(RuleBasedStateMachine):
         old_path, new_path = self.path(old), self.path(new)
         self.both(lambda root: renameat2(root / old_path, root / new_path, NOREPLACE))
 
-    @rule(place=PLACES, mode=st.sampled_from([0o600, 0o640, 0o755, 0o444]))
+    @rule(place=PLACES, mode=st.sampled_from([0o700, 0o740, 0o755, 0o544]))
     def chmod(self, place: Place, mode: int) -> None:
         path = self.path(place)
         self.both(lambda root: os.chmod(root / path, mode))
@@ -270,11 +270,9 @@ class Machine(RuleBasedStateMachine):
 
 
 @pytest.fixture(scope="module", params=["plain", "opl"])
-def writable(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Mount]:
-    base = tmp_path_factory.mktemp("machine")
-    (base / "source").mkdir()
+def writable(module_path: Path, request: pytest.FixtureRequest) -> Iterator[Mount]:
+    base = module_path / request.param
+    (base / "source").mkdir(parents=True)
     with mounted(base / "source", base / "mnt", "--writable", "--layout", request.param) as mount:
         yield mount
         assert not mount.log_lines("bug"), mount.log.read_text()

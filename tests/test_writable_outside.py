@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MountMaker
-from tests.mounting import DATA, Mount, mounted, names, opened, wait_until
+from tests.ends import join
+from tests.mounting import DATA, Mount, change_owner, mounted, names, opened, wait_until
 
 SECONDS = 20.0  # about one, and some for a machine that does other things as well
 OLD = random.Random(1).randbytes(300_000)
@@ -296,7 +297,7 @@ def test_both_sides_end_alike(source: Path, mount: MountMaker, seconds: int) -> 
     for side in sides:
         side.start()
     for side in sides:
-        side.join()
+        join(side)
         assert side.done > 50
         print(side.done, side.refused)
     # Neither side is told more than that the other has just done something.
@@ -357,7 +358,7 @@ def test_inode_numbers_stay(source: Path, mount: MountMaker, tmp_path: Path) -> 
         lambda path: os.utime(path, (1, 1)),
         lambda path: path.chmod(0o600),
         append_more,
-        lambda path: os.chown(path, 1, 1),
+        change_owner,
     )
     with mounted(source, tmp_path / "mnt", "--writable") as made:
         before = numbers(made.path)

@@ -240,23 +240,23 @@ def test_a_file_that_has_just_appeared_is_opened_by_who_may(open_folder: Path) -
         mounted(source, open_folder / "mnt", "--writable", "--allow-other") as made,
         ThreadPoolExecutor(1) as eve,
     ):
-        eve.submit(ctypes.CDLL(None).setfsuid, EVE.uid).result()  # it goes for the thread alone
-        eve.submit(ctypes.CDLL(None).setfsgid, EVE.groups[0]).result()
+        eve.submit(ctypes.CDLL(None).setfsuid, EVE.uid).result(300)  # it goes for the thread alone
+        eve.submit(ctypes.CDLL(None).setfsgid, EVE.groups[0]).result(300)
         for number in range(20):
             path, below = made.path / f"secret{number}", source / f"secret{number}"
             assert not path.exists()
             below.touch(mode=0o600)
             with pytest.raises(PermissionError):
-                eve.submit(os.open, path, os.O_CREAT | os.O_RDWR).result()
+                eve.submit(os.open, path, os.O_CREAT | os.O_RDWR).result(300)
             path = path.with_suffix(".new")
-            os.close(eve.submit(os.open, path, os.O_CREAT | os.O_RDWR, 0o600).result())
+            os.close(eve.submit(os.open, path, os.O_CREAT | os.O_RDWR, 0o600).result(300))
             assert path.stat().st_uid == EVE.uid
-            os.close(eve.submit(os.open, path, os.O_CREAT | os.O_RDWR).result())
+            os.close(eve.submit(os.open, path, os.O_CREAT | os.O_RDWR).result(300))
             path, below = path.with_suffix(".open"), below.with_suffix(".open")
             assert not path.exists()
             below.touch()
             below.chmod(0o666)
-            os.close(eve.submit(os.open, path, os.O_CREAT | os.O_RDWR | os.O_TRUNC).result())
+            os.close(eve.submit(os.open, path, os.O_CREAT | os.O_RDWR | os.O_TRUNC).result(300))
         assert made.log_lines("bug") == []
 
 

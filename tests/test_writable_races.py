@@ -38,9 +38,9 @@ def under_way(faults: Faults, fault: str, act: Callable[[], object]) -> Iterator
         with faults.on(handler, target, "slow"):
             future = pool.submit(act)
             wait_until(lambda: len(faults.done()) > before or future.done(), fault)
-        assert len(faults.done()) > before, f"was not made slow: {future.result()}"
+        assert len(faults.done()) > before, f"was not made slow: {future.result(300)}"
         yield future
-        future.result()
+        future.result(300)
 
 
 def swap(folder: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_file_is_opened_in_the_folder_that_was_meant(made: Mount, faults: Faul
 
         with under_way(faults, "open Changes.open", read) as done:
             (made.path / "one").rename(made.path / "new")
-        assert done.result() == "one"
+        assert done.result(300) == "one"
 
 
 def test_names_are_put_on_the_disk_in_the_folder_that_was_meant(
@@ -288,7 +288,7 @@ def test_a_file_replaced_while_it_is_opened_stays_that_file(made: Mount, faults:
     with under_way(faults, "open changes.seen", act) as done:
         below.with_name("aside").replace(below)
         look(path.parent)
-    fd = done.result()
+    fd = done.result(300)
     assert isinstance(fd, int)
     try:
         for _ in range(2):
@@ -314,7 +314,7 @@ def test_programs_that_make_a_file_at_once_share_it(made: Mount) -> None:
     with ThreadPoolExecutor(len(folders)) as pool:
         for number in range(100):
             for done in [pool.submit(make_or_open, folder, number) for folder in folders]:
-                done.result()
+                done.result(300)
     for number in range(100):
         assert (made.source / "one" / str(number)).read_text() == "line\n" * len(folders)
 
@@ -364,7 +364,7 @@ def test_a_file_replaced_again_while_it_is_renamed_can_be_used(made: Mount, faul
         wait_until(lambda: len(faults.done()) > 1 or done.done(), "the look at the other folder")
         below.with_name("third").replace(below)
         look(path.parent)
-        done.result()
+        done.result(300)
     time.sleep(SECONDS)  # the kernel forgets what it was told
     assert new.read_text() in ("second", "third")  # the latter but on a very busy machine
     os.truncate(new, 3)

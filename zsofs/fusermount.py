@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 
 from zsofs.errors import FuseError, reason
 from zsofs.mounts import FILE_SYSTEM_TYPE, mounted_at
@@ -16,6 +17,11 @@ from zsofs.programs import run_bounded
 
 _PROGRAM = "fusermount3"
 _SOCKET = "_FUSE_COMMFD"
+_DETACH = f"""\
+trap '' HUP INT TERM
+read -r point && point=$(printf '%b.' "$point") && exec {_PROGRAM} -u -z -- "${{point%.}}"
+"""
+_DETACH_SECONDS = 3.0
 _OPTIONS = (b"nodev", b"nosuid", b"default_permissions", b"subtype=zsofs")
 
 
@@ -101,3 +107,41 @@ def unmount(point: bytes, *, lazy: bool) -> str:
         return f"{_PROGRAM} does not return"
     code, said = done
     return "" if code == 0 else said or f"{_PROGRAM} ended with exit code {code}"
+
+
+class Detacher:
+    """A process that waits to run fusermount3, and was started before a file of the source is open.
+
+    Later the daemon may be unable to start a program: execve(2) closes the copies that the child
+    has of all files, and closing a file of a FUSE file system that hangs does not return. The
+    process ignores the signals that a service manager sends to all of a service; it ends with the
+    daemon.
+    """
+
+    def __init__(self) -> None:
+        """Start it; where that fails, :meth:`detach` starts a program of its own."""
+        self._process: subprocess.Popen[bytes] | None = None
+        with suppress(OSError):
+            self._process = subprocess.Popen(
+                ["sh", "-c", _DETACH],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                start_new_session=True,
+            )
+
+    def detach(self, point: bytes) -> None:
+        """Detach what this user has mounted at *point*; open files stay usable. Never raises.
+
+        Args:
+            point: real path of the mount point.
+        """
+        try:
+            if self._process is None or self._process.poll() is not None:
+                unmount(point, lazy=True)
+            else:
+                line = "".join(f"\\0{byte:03o}" for byte in point)  # as printf reads any byte
+                self._process.communicate(line.encode() + b"\n", _DETACH_SECONDS)
+        except (OSError, subprocess.TimeoutExpired):
+            pass  # the mount stays, and fails loudly when the daemon has ended

@@ -57,6 +57,7 @@ class OwnMount:
             self.fd, self._mounted = mount_as_root(settings, user=0, group=os.getegid())
             return
         point = settings.mount_point
+        self._detacher = fusermount.Detacher()
         self.fd = fusermount.mount(
             settings.source,
             point,
@@ -88,7 +89,7 @@ class OwnMount:
             with suppress(OSError):
                 fuse_kernel.detach(now)
         else:
-            fusermount.unmount(now.path, lazy=True)
+            self._detacher.detach(now.path)
 
     def raise_limits(self) -> None:
         """Have the kernel's limits for it raised, as far as this user may."""

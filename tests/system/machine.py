@@ -171,7 +171,7 @@ class Machine:
                 os.kill(self._leader or self._running.pid, signal.SIGKILL)
                 time.sleep(0.2)
                 self._running.kill()
-            self._running.wait()
+            self._running.wait(60)
         self._running = None
         self._leader = 0
         self._groups.close()

@@ -32,6 +32,7 @@ Description=A media server
 [Service]
 RuntimeDirectory=jellyfin
 WorkingDirectory=/run/jellyfin
+RuntimeMaxSec=900
 ExecStart=sh -c 'ls /srv/games/iso >first; while sleep 0.2; do ls /srv/games/iso >now; done'
 PrivateTmp=yes
 ProtectSystem=strict
@@ -108,7 +109,7 @@ class Box:
         return self.machine.try_run("docker", "exec", name, "sh", "-c", script)
 
     def run_container(self, name: str, words: str) -> None:
-        self.do(f"docker run -d --name {name} -v {words} debian:12 sleep infinity")
+        self.do(f"docker run -d --name {name} -v {words} debian:12 sleep 900")
 
     def container_is_whole(self, name: str) -> bool:
         said = self.container(name, "cd /games/iso && sha1sum -- *").stdout
@@ -227,7 +228,7 @@ def out_and_in_again(box: Box) -> None:
     box.do(in_again)
     wait_until(box.is_whole, "the disk to be back")
     # Pulled out while a disc is read: what systemd does when a disk is no more.
-    with box.reading("exec 3<$FOLDER/maxcso.iso; sleep infinity"):
+    with box.reading("exec 3<$FOLDER/maxcso.iso; sleep 900"):
         assert "target is busy" in box.machine.try_run("sh", "-c", out).stderr
         assert "maxcso.dax" in box.do(f"zsofs status {ISO}")
         box.do("umount --lazy /srv/disk")

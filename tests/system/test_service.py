@@ -237,7 +237,8 @@ def test_what_is_killed_is_back_within_five_seconds(service: Installed) -> None:
     machine = service.machine
     before = service.daemon()
     # With a pause after an error, or the reader would keep a processor busy while it is away.
-    with service.reading("while :; do cat /srv/iso/* || sleep 0.1; done >/dev/null 2>&1"):
+    script = "timeout 900 sh -c 'while :; do cat /srv/iso/* || sleep 0.1; done' >/dev/null 2>&1"
+    with service.reading(script):
         service.send("KILL", before)
         wait_until(lambda: machine.try_run("zsofs", "status", "/srv/iso").returncode == 0, "it")
         wait_until(service.is_whole, "the discs")
@@ -267,7 +268,7 @@ def test_what_hangs_is_started_anew(service: Installed) -> None:
 
 def test_it_stops_in_time_with_an_open_reader(service: Installed) -> None:
     machine = service.machine
-    with service.reading("exec tail -f /srv/iso/maxcso.iso >/dev/null"):
+    with service.reading("exec timeout 900 tail -f /srv/iso/maxcso.iso >/dev/null"):
         wait_until(lambda: service.status()["readers"], "the reader")
         begin = time.monotonic()
         machine.run("systemctl", "stop", GAMES)
