@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MountMaker
-from tests.mounting import DATA, ZSOFS, unmount, wait_until
+from tests.mounting import DATA, ZSOFS, open_to_others, unmount, wait_until
 from zsofs import demo
 from zsofs.mounts import mounted_at
 
@@ -112,8 +112,7 @@ def test_signals_that_come_while_it_ends_change_nothing(
     disc_source: Path, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
     """As those of a terminal that is closed, which come twice."""
-    for folder in (disc_source, tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_others(tmp_path, disc_source)
     point = tmp_path / "mnt"
     for first, later in itertools.product(
         (signal.SIGTERM, signal.SIGINT), (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
