@@ -32,7 +32,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-MODULES = ("zsofs", "tests.faulty", "tests.timed")
+MODULES = ("zsofs", "tests.faulty", "tests.timed", "tests.described")
 """What can be forked, where it follows ``python -m``."""
 
 _READ_AT_START = ("PYTHON", "LD_", "LC_", "LANG", "COVERAGE", "MALLOC_", "ZSOFS_COMMAND")
@@ -43,6 +43,7 @@ _MOST_WORDS = 64 << 10
 _MOST_REQUEST = 160 << 10  # less than a socket takes at once
 _LIMITS = [value for name, value in vars(resource).items() if name.startswith("RLIMIT_")]
 _IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}  # in itself; not in what it executes
+_STDERR = 2
 _FAR = 3  # the first descriptor behind the standard streams
 
 _Popen = subprocess.Popen
@@ -83,15 +84,30 @@ def _words(asked: Mapping[str, Any]) -> list[str] | None:
     plain = ("executable", "preexec_fn", "gid", "gids", "uid")
     if any(asked[name] is not None for name in plain) or asked["shell"] or not asked["close_fds"]:
         return None
-    environment = os.environ if asked["env"] is None else asked["env"]
-    if _read_at_start(environment) != _server().environment or sum(map(len, words)) > _MOST_WORDS:
+    if (
+        _read_at_start(_environment(asked["env"])) != _server().environment
+        or sum(map(len, words)) > _MOST_WORDS
+    ):
         return None
     return words
 
 
-def _read_at_start(environment: Mapping[Any, Any]) -> dict[str, str]:
-    found = {os.fsdecode(key): os.fsdecode(value) for key, value in environment.items()}
-    return {key: value for key, value in found.items() if key.startswith(_READ_AT_START)}
+def _environment(given: Mapping[Any, Any] | None) -> dict[str, str]:
+    """Return what a process gets: by default all that C knows, such as COLUMNS of readline."""
+    if given is not None:
+        return {os.fsdecode(key): os.fsdecode(value) for key, value in given.items()}
+    found = {}
+    strings = ctypes.POINTER(ctypes.c_char_p).in_dll(ctypes.CDLL(None), "environ")
+    number = 0
+    while string := strings[number]:
+        key, _, value = os.fsdecode(string).partition("=")
+        found[key] = value
+        number += 1
+    return found
+
+
+def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in environment.items() if key.startswith(_READ_AT_START)}
 
 
 # ---- In the process that runs the tests ----
@@ -104,7 +120,7 @@ class _Server:
         self._lock = threading.Lock()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.owner = os.getpid()
-        self.environment = _read_at_start(os.environ)
+        self.environment = _read_at_start(_environment(None))
         with theirs:
             fd = theirs.fileno()
             # Its own words are written over by those of the commands, which may be longer.
@@ -115,12 +131,11 @@ class _Server:
 
     def start(self, words: list[str], fds: list[int], asked: Mapping[str, Any]) -> int:
         """Fork a process that runs these words; returns its number."""
-        environment = os.environ if asked["env"] is None else asked["env"]
         kept = sorted(map(int, asked["pass_fds"]))
         ignored = {n for n in signal.valid_signals() if signal.getsignal(n) == signal.SIG_IGN}
         request = {
             "words": words[2:],
-            "environment": {os.fsdecode(k): os.fsdecode(v) for k, v in environment.items()},
+            "environment": _environment(asked["env"]),
             "kept": kept,
             "umask": asked["umask"] if asked["umask"] >= 0 else _umask(),
             "limits": [(which, *resource.getrlimit(which)) for which in _LIMITS],
@@ -188,8 +203,11 @@ def _serve(its: socket.socket) -> list[str]:
         read_end, write_end = os.pipe()
         middle = os.fork()
         if middle == 0:
+            middle = os.getpid()
             child = os.fork()
             if child == 0:
+                while os.getppid() == middle:
+                    os.sched_yield()
                 request = json.loads(data)
                 _become(request, fds)
                 return list(request["words"])
@@ -254,14 +272,17 @@ def _set_streams() -> None:
         setattr(sys, f"__{name}__", stream)
 
 
-def _stream(number: int, old: TextIO) -> TextIO:
-    raw = open(number, "wb" if number else "rb", closefd=False)  # noqa: SIM115
+def _stream(number: int, old: io.TextIOWrapper) -> TextIO:
+    is_unbuffered = number > 0 and old.write_through  # PYTHONUNBUFFERED
+    mode = "wb" if number else "rb"
+    raw = open(number, mode, 0 if is_unbuffered else -1, closefd=False)  # noqa: SIM115
     return io.TextIOWrapper(
         raw,
         encoding=old.encoding,
         errors=old.errors,
         newline="\n" if number else None,
-        line_buffering=number == 2 or os.isatty(number),
+        line_buffering=not old.write_through and (number == _STDERR or os.isatty(number)),
+        write_through=old.write_through,
     )
 
 

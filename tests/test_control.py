@@ -356,9 +356,10 @@ def test_slow_peers(runtime: Path, point: bytes, set_timings: TimingsSetter) -> 
 
 @pytest.mark.parametrize("said", [b"", b'{"comm', b'{"command": "long"}\n'], ids=repr)
 def test_connections_that_stay_do_not_keep_others_waiting(
-    runtime: Path, point: bytes, said: bytes
+    runtime: Path, point: bytes, said: bytes, set_timings: TimingsSetter
 ) -> None:
-    """They ask nothing, half of something, or do not take the answer; each its own 4 seconds."""
+    """They ask nothing, half of something, or do not take the answer; and none is given up here."""
+    set_timings(peer=600.0, answer=60.0)
 
     async def answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"text": "x" * 1_000_000 if request["command"] == "long" else ""}
@@ -394,9 +395,10 @@ def test_the_process_that_has_most_connections_loses_one(runtime: Path, point: b
 
 
 def test_connections_by_the_thousand_do_not_keep_others_waiting(
-    runtime: Path, point: bytes
+    runtime: Path, point: bytes, set_timings: TimingsSetter
 ) -> None:
     """The queue of the kernel is full all the time."""
+    set_timings(answer=60.0)
     code = (
         "import os, socket, sys; os.chdir(sys.argv[1])\n"
         "while True:\n"
@@ -442,7 +444,7 @@ def test_answers_that_fail(point: bytes, caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_answers_that_do_not_end(point: bytes, set_timings: TimingsSetter) -> None:
-    set_timings(peer=0.05)
+    set_timings(peer=0.5)
 
     async def wait(_: dict[str, Any]) -> dict[str, Any]:
         await trio.sleep_forever()
@@ -599,7 +601,7 @@ def test_many_mounts_that_do_not_answer_take_no_longer_than_one(
     tmp_path: Path, runtime: Path, set_timings: TimingsSetter
 ) -> None:
     """Of one user's, so many are asked as can be at once, and the others not at all."""
-    set_timings(answer=3.0)
+    set_timings(answer=1.0)
     count = asking._AT_ONCE + 5
     with ExitStack() as stack:
         points = [stack.enter_context(mounted(tmp_path / str(number))) for number in range(count)]

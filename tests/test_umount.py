@@ -96,6 +96,7 @@ def test_several_mounts_and_the_name_of_a_config(
             unmount(point)
 
 
+@pytest.mark.xdist_group("serial")
 @pytest.mark.usefixtures("as_root", "own_mounts")
 def test_the_name_of_a_config_of_the_system(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
