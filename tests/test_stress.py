@@ -31,6 +31,8 @@ from tests.conftest import MountMaker
 from tests.mounting import ZSOFS, Mount, drop_pages, wait_until
 from tests.rounds import rounds
 
+pytestmark = pytest.mark.xdist_group("stress")  # they share what takes long to make
+
 MIB = 1 << 20
 SEED = 20240607
 PROCESSES, THREADS = 4, 4
