@@ -67,6 +67,8 @@ Installs what zsofs needs (once), builds it in .venv beside this file (once), an
   ./bootstrap.sh test [ARGUMENTS]      run the tests; arguments go to pytest
   ./bootstrap.sh test --system         run the tests that need Samba, or boot machines
   ./bootstrap.sh test --coverage       run the tests and count the lines that they reach
+  ./bootstrap.sh test --thorough       run the tests with more rounds and examples, and count
+                                       the branches that they take
   ./bootstrap.sh deb                   make a Debian package in dist/
   ./bootstrap.sh bench [--quick]       measure zsofs beside other file systems
   ./bootstrap.sh --version             and everything else goes to zsofs itself
@@ -344,13 +346,24 @@ run_for_caller() {
 
 # ---- Commands ----------------------------------------------------------------------------------
 
+# Prints how tests are distributed, given the arguments for pytest: to 4 processes, because most of them
+# wait, unless files are named or the arguments say otherwise. System tests share one machine.
+distribution() {
+    case " $marks $* " in
+    ' system '* | *' no:xdist '* | *' tests/'* | *' ./tests'* | *' --pdb '* | *"/tests/"*) ;;
+    *) echo '-n 4 --dist loadgroup' ;;
+    esac
+}
+
 run_tests() {
     marks='not system'
     runner=''
+    more=''
     while :; do
         case ${1-} in
         --system) marks='system' ;;
         --coverage) runner='coverage run -m' ;;
+        --thorough) runner='coverage run --branch -m' more='--thorough' ;;
         *) break ;;
         esac
         shift
@@ -367,8 +380,8 @@ run_tests() {
     fi
     [ -z "$runner" ] || "$venv/bin/python" -m coverage erase
     status=0
-    # shellcheck disable=SC2086 # a list of words
-    "$venv/bin/python" -m $runner pytest -m "$marks" "$@" || status=$?
+    # shellcheck disable=SC2046,SC2086 # lists of words
+    "$venv/bin/python" -m $runner pytest -m "$marks" $more $(distribution "$@") "$@" || status=$?
     [ -z "$runner" ] || "$venv/bin/python" -m coverage combine --quiet
     return "$status"
 }

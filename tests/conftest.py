@@ -9,12 +9,15 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import fork_server, rounds
 from tests.mounting import ZSOFS, Mount, is_in_memory, mounted, unmount
+from zsofs import timings
 
 settings.register_profile(
     "ci",
@@ -32,6 +35,9 @@ if os.geteuid() == 0 and not all(
     os.environ["TMPDIR"] = tempfile.tempdir = "/var/tmp"
 
 MountMaker = Callable[..., Mount]
+TimingsSetter = Callable[..., None]
+
+fork_server.install()
 
 # What nohup, or a shell that runs this in the background, had ignored: programs would inherit it.
 for _number in (signal.SIGHUP, signal.SIGINT):
@@ -39,6 +45,17 @@ for _number in (signal.SIGHUP, signal.SIGINT):
         signal.signal(
             _number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL
         )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--thorough", action="store_true", help="more rounds, more examples: see tests/rounds.py"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose before a test module is imported: decorators and parameters depend on it."""
+    rounds.choose(thorough=config.getoption("--thorough"))
 
 
 def pytest_unconfigure() -> None:
@@ -113,6 +130,14 @@ def mount(tmp_path: Path) -> Iterator[MountMaker]:
             return stack.enter_context(made)
 
         yield make
+
+
+@pytest.fixture
+def set_timings() -> Iterator[TimingsSetter]:
+    """Have other timings in this process for the length of a test: ``set_timings(answer=0.2)``."""
+    before = timings.timings()
+    yield lambda **seconds: timings.use(replace(before, **seconds))
+    timings.use(before)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -18,6 +19,13 @@ from typing import Any
 from zsofs.mounts import mounted_at
 
 ZSOFS = (sys.executable, "-m", "zsofs")
+
+
+def timed(**seconds: float) -> tuple[str, ...]:
+    """What to run for zsofs with other timings, by the names in `zsofs.timings`."""
+    return (sys.executable, "-m", "tests.timed", json.dumps(seconds))
+
+
 DATA = Path(__file__).parent / "data"
 
 
@@ -146,6 +154,13 @@ def status_of(made: Mount) -> dict[str, Any]:
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return found
+
+
+def open_to_others(folder: Path, *others: Path) -> None:
+    """Let other users look into the folder of a test, for which pytest's own must be open, too."""
+    above = (path for path in folder.parents if path.is_relative_to(tempfile.gettempdir()))
+    for path in (folder, *others, *list(above)[:-1]):
+        path.chmod(0o755)
 
 
 @contextmanager

@@ -234,7 +234,8 @@ class Texts:
     """Of which texts a sentence may consist."""
 
     def __init__(self, texts: Iterable[Text]) -> None:
-        every = {text.parts for text in texts if text.has_words} | _FRAMES
+        self.texts = list(texts)
+        every = {text.parts for text in self.texts if text.has_words} | _FRAMES
         self._whole = {parts for parts in every if len(parts) == 1}
         self._with_gaps = [parts for parts in every if len(parts) > 1]
         self._added = [parts for parts in every if parts[0] and not parts[0][0].isalnum()]
@@ -253,9 +254,11 @@ class Texts:
             if (sentence,) in self._whole:
                 used.add((sentence,))
             for parts in self._with_gaps:
-                used |= self._filling(parts, sentence)
+                if sentence.startswith(parts[0]) and sentence.endswith(parts[-1]):
+                    used |= self._filling(parts, sentence)
             for parts in self._added:
-                used |= self._adding(parts, sentence)
+                if sentence.endswith(parts[-1]):
+                    used |= self._adding(parts, sentence)
             self._known[sentence] = frozenset(used) or None
         return self._known[sentence]
 

@@ -6,7 +6,6 @@ import shutil
 import signal
 import stat
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,7 +20,9 @@ from tests.mounting import (
     Mount,
     mounted,
     names,
+    open_to_others,
     status_of,
+    timed,
     unmount,
     wait_for,
     wait_until,
@@ -454,11 +455,7 @@ def test_a_source_for_open_ps2_loader_that_is_made_after_the_mount(
     wait_until(lambda: len(os.listdir(made.path / "CD")) == 1, "the disc")
 
 
-PATIENT = (
-    sys.executable,
-    "-c",
-    "import zsofs.follow\nzsofs.follow._AWAY_SECONDS = 1e9\nimport zsofs.cli\nzsofs.cli.main()",
-)
+PATIENT = timed(look_for_source=1e9)
 """A zsofs that looks for its source when it begins, and after that only when it is told to."""
 
 
@@ -484,8 +481,7 @@ def test_a_source_that_comes_later_below_a_folder_that_the_user_cannot_read(
     """As in the folders of removable disks; what is above a source does not matter."""
     above = tmp_path / "above"
     above.mkdir(mode=0o711)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_others(tmp_path)
     late = above / "disk" / "zso"
     words = ("--nofail", "--allow-other", "--setuid", "nobody")
     with mounted(late, tmp_path / "mnt", *words) as made:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests import writers
-from tests.mounting import ZSOFS, mounted
+from tests.mounting import ZSOFS, mounted, open_to_others
 from tests.test_catalog import FINDINGS, IMAGES, SHOWN, catalog_of, check, names
 from tests.test_catalog import cache_home as cache_home
 from tests.test_catalog import discs as discs
@@ -255,9 +255,7 @@ def test_a_user_goes_on_without_the_cache_that_root_has_made(as_root: None, tmp_
         catalog.keep(b"", [(b"root's", KEY, Finding(None))])
     file.chmod(0o600)
     os.chown(cache, 1234, 1234)
-    for path in (tmp_path, *tmp_path.parents):
-        if path.is_relative_to("/tmp") and path != Path("/tmp"):
-            path.chmod(path.stat().st_mode | 0o555)
+    open_to_others(tmp_path)
     words = ["setpriv", "--reuid=1234", "--regid=1234", "--clear-groups", "--inh-caps=-all"]
     done = subprocess.run(
         [*words, *ZSOFS[:1], "-c", script, str(file)], capture_output=True, text=True, check=False

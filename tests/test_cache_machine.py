@@ -33,6 +33,7 @@ from hypothesis.stateful import (
 )
 
 import zsofs.cache
+from tests.rounds import rounds
 from zsofs.cache import ExtentCache
 
 SIZES = (100, 100, 100, 100, 100, 300, 300, 1000, 5000)
@@ -404,4 +405,4 @@ def buffers_in(thing: object, seen: set[int]) -> Iterator[bytearray]:
 
 
 TestCacheMachine = CacheMachine.TestCase
-TestCacheMachine.settings = settings(max_examples=150, stateful_step_count=40)
+TestCacheMachine.settings = settings(max_examples=rounds(50, 150), stateful_step_count=40)

@@ -28,6 +28,8 @@ from tests.conftest import MountMaker
 from tests.ends import join
 from tests.mounting import DATA, Mount, drop_pages, mounted
 
+pytestmark = pytest.mark.xdist_group("clients")  # they share what takes long to make
+
 MANIFEST: dict[str, dict[str, str]] = {
     name: about
     for name, about in json.loads((DATA / "manifest.json").read_text()).items()

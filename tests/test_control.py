@@ -21,8 +21,9 @@ from typing import Any
 import pytest
 import trio
 
+from tests.conftest import TimingsSetter
 from tests.ends import join, spawned
-from tests.mounting import unmount, wait_until
+from tests.mounting import open_to_others, unmount, wait_until
 from zsofs import answers, asking, control
 from zsofs.answers import ControlSocket
 from zsofs.asking import ask, running
@@ -265,10 +266,10 @@ def test_no_folder_for_the_socket(
 
 
 def test_a_folder_that_went_and_came_back(
-    runtime: Path, point: bytes, monkeypatch: pytest.MonkeyPatch
+    runtime: Path, point: bytes, set_timings: TimingsSetter
 ) -> None:
     """As runtime folders do when a user logs out, and in again."""
-    monkeypatch.setattr(answers, "_LOOK_SECONDS", 0.01)
+    set_timings(socket_check=0.01)
     with answering(point):
         first = place(runtime, point).lstat()
         shutil.rmtree(runtime)
@@ -338,8 +339,8 @@ def test_peers_that_say_nothing(runtime: Path, point: bytes) -> None:
         assert ask(point, "status")["ok"]
 
 
-def test_slow_peers(runtime: Path, point: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "_PEER_SECONDS", 0.3)
+def test_slow_peers(runtime: Path, point: bytes, set_timings: TimingsSetter) -> None:
+    set_timings(peer=0.3)
     with answering(point), ExitStack() as stack:
         peers = [
             stack.enter_context(peer_of(runtime, point)) for _ in range(answers._MAX_PEERS * 3)
@@ -356,9 +357,10 @@ def test_slow_peers(runtime: Path, point: bytes, monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize("said", [b"", b'{"comm', b'{"command": "long"}\n'], ids=repr)
 def test_connections_that_stay_do_not_keep_others_waiting(
-    runtime: Path, point: bytes, said: bytes
+    runtime: Path, point: bytes, said: bytes, set_timings: TimingsSetter
 ) -> None:
-    """They ask nothing, half of something, or do not take the answer; each its own 4 seconds."""
+    """They ask nothing, half of something, or do not take the answer; and none is given up here."""
+    set_timings(peer=600.0, answer=60.0)
 
     async def answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"text": "x" * 1_000_000 if request["command"] == "long" else ""}
@@ -394,9 +396,10 @@ def test_the_process_that_has_most_connections_loses_one(runtime: Path, point: b
 
 
 def test_connections_by_the_thousand_do_not_keep_others_waiting(
-    runtime: Path, point: bytes
+    runtime: Path, point: bytes, set_timings: TimingsSetter
 ) -> None:
     """The queue of the kernel is full all the time."""
+    set_timings(answer=60.0)
     code = (
         "import os, socket, sys; os.chdir(sys.argv[1])\n"
         "while True:\n"
@@ -412,11 +415,9 @@ def test_connections_by_the_thousand_do_not_keep_others_waiting(
             assert ask(point, "status")["ok"]
 
 
-def test_peers_that_do_not_listen(
-    runtime: Path, point: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_peers_that_do_not_listen(runtime: Path, point: bytes, set_timings: TimingsSetter) -> None:
     """A reply that does not fit into the kernel's buffers, and nobody who takes it."""
-    monkeypatch.setattr(answers, "_PEER_SECONDS", 0.3)
+    set_timings(peer=0.3)
 
     async def at_length(request: dict[str, Any]) -> dict[str, Any]:
         return {"text": "x" * 1_000_000 if "long" in request else ""}
@@ -443,8 +444,8 @@ def test_answers_that_fail(point: bytes, caplog: pytest.LogCaptureFixture) -> No
     assert [record.exc_info is not None for record in caplog.records] == [True, True]
 
 
-def test_answers_that_do_not_end(point: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "_PEER_SECONDS", 0.05)
+def test_answers_that_do_not_end(point: bytes, set_timings: TimingsSetter) -> None:
+    set_timings(peer=0.5)
 
     async def wait(_: dict[str, Any]) -> dict[str, Any]:
         await trio.sleep_forever()
@@ -492,8 +493,7 @@ def test_it_answers_while_every_thread_hangs(point: bytes) -> None:
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_another_user_is_refused(tmp_path: Path, runtime: Path, point: bytes) -> None:
     """By the rights of the folder, by who it is if those were wide, and before by the client."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_others(tmp_path)
 
     def attempt() -> str:
         with peer_of(runtime, point) as peer:
@@ -548,9 +548,9 @@ def test_nothing_to_ask(tmp_path: Path, runtime: Path, point: bytes) -> None:
 
 
 def test_a_daemon_that_does_not_answer(
-    runtime: Path, point: bytes, monkeypatch: pytest.MonkeyPatch
+    runtime: Path, point: bytes, set_timings: TimingsSetter
 ) -> None:
-    monkeypatch.setattr(asking, "_ANSWER_SECONDS", 0.2)
+    set_timings(answer=0.2)
     with listening(runtime, point), ExitStack() as stack:
         assert "does not answer within" in refused(point)
         assert point in asked()
@@ -599,10 +599,10 @@ def test_a_daemon_that_refuses_before_it_is_asked(
 
 
 def test_many_mounts_that_do_not_answer_take_no_longer_than_one(
-    tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, runtime: Path, set_timings: TimingsSetter
 ) -> None:
     """Of one user's, so many are asked as can be at once, and the others not at all."""
-    monkeypatch.setattr(asking, "_ANSWER_SECONDS", 3.0)
+    set_timings(answer=1.0)
     count = asking._AT_ONCE + 5
     with ExitStack() as stack:
         points = [stack.enter_context(mounted(tmp_path / str(number))) for number in range(count)]
@@ -722,11 +722,14 @@ def test_names_of_sockets() -> None:
 
 
 def test_a_connection_that_cannot_be_taken(
-    point: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    point: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    set_timings: TimingsSetter,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """For want of descriptors, say: it is tried again."""
     caplog.set_level(logging.WARNING)
-    monkeypatch.setattr(answers, "_PAUSE_SECONDS", 0.01)
+    set_timings(retry_accept=0.01)
     left = [answers._MAX_PEERS + 1]
     with socket.socket(socket.AF_UNIX) as any_socket:
         kind = type(trio.socket.from_stdlib_socket(any_socket))

@@ -24,6 +24,8 @@ from tests.mounting import DATA, Mount, mounted, wait_until
 from tests.test_fixtures import MANIFEST
 from tests.verdict import PAGE
 
+pytestmark = pytest.mark.xdist_group("damage")  # they share what takes long to make
+
 BIT_31 = 0x80000000
 Expected = Literal["raw", "disc", "either"]
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.checks import dat_of, rom
 from tests.ends import join
-from tests.mounting import DATA, ZSOFS
+from tests.mounting import DATA, timed
 from tests.packed import reports, zsofs
 from tests.test_catalog import cache_home as cache_home
 from tests.test_dat import IMAGE, digests, games, loaded
@@ -308,14 +308,14 @@ def test_any_declaration_of_entities_is_refused(tmp_path: Path) -> None:
 def test_a_pipe_that_nobody_writes_to_is_given_up(tmp_path: Path, cache_home: Path) -> None:
     os.mkfifo(tmp_path / "x.dat")
     done = subprocess.run(
-        [*ZSOFS, "verify", "--dat", str(tmp_path / "x.dat"), str(DATA / "ps2.iso")],
+        [*timed(pipe=1.0), "verify", "--dat", str(tmp_path / "x.dat"), str(DATA / "ps2.iso")],
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
     )
     assert done.returncode == 2
-    assert "is a pipe that has not ended within 10 s" in done.stderr
+    assert "is a pipe that has not ended within 1 s" in done.stderr
 
 
 def test_a_pipe_that_ends_is_read(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.mounting import DATA
+from tests.rounds import rounds
 from zsofs.disc import Identity, Media, System, identify
 
 SECTOR = 2048
@@ -453,7 +454,7 @@ def broken_images(draw: st.DrawFn) -> tuple[bytes, bool]:
     return bytes(image), name == "raw"
 
 
-@settings(max_examples=600)
+@settings(max_examples=rounds(150, 600))
 @given(broken=broken_images())
 def test_broken_images_raise_nothing(broken: tuple[bytes, bool]) -> None:
     image, raw_cd = broken

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import writers
+from tests.rounds import rounds
 from tests.zsoz_reader import Zsoz
 from zsofs import output, renames
 from zsofs._files import rename_new, start_writeback, write_sparse
@@ -156,7 +157,7 @@ def test_the_shift_of_usual_sizes() -> None:
         assert Layout.of(Codec.LZ4, size, 2048).shift == shift
 
 
-@settings(max_examples=60)
+@settings(max_examples=rounds(30, 60))
 @given(
     writers.containers(),
     st.sampled_from([Codec.LZ4, Codec.ZSTD]),

@@ -13,6 +13,8 @@ import pytest
 
 from tests.mounting import DATA, Mount, mounted
 
+pytestmark = pytest.mark.xdist_group("fixtures")  # they share what takes long to make
+
 MANIFEST = {
     name: about
     for name, about in json.loads((DATA / "manifest.json").read_text()).items()

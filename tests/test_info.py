@@ -27,6 +27,8 @@ from zsofs.pack import Care, pack
 from zsofs.packing import PURPOSES
 from zsofs.readers import readers
 
+pytestmark = pytest.mark.xdist_group("info")  # they share what takes long to make
+
 MANIFEST = json.loads((DATA / "manifest.json").read_text())
 PROGRAMS = ("OPL", "PCSX2", "PPSSPP", "maxcso", "ziso.py")
 FIXTURES = sorted(name for name in MANIFEST if name != "_")

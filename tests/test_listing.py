@@ -18,7 +18,7 @@ import pytest
 from tests import writers
 from tests.conftest import MountMaker
 from tests.ends import spawned
-from tests.mounting import DATA, ZSOFS, mounted, wait_until
+from tests.mounting import DATA, ZSOFS, mounted, open_to_others, wait_until
 from tests.test_control import answering
 from tests.test_control import point as point
 from tests.test_control import runtime as runtime
@@ -266,8 +266,7 @@ def test_what_cannot_be_listed(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("as_root", "another_user")
 def test_folders_without_the_right_to_read_them(games: Path, tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_others(tmp_path)
     (games / "rpg").chmod(0o700)
     (games / "PSP" / "Patapon.dax").chmod(0o600)
     home = {"user": 65534, "group": 65534, "cwd": ROOT}
@@ -285,8 +284,7 @@ def test_folders_without_the_right_to_read_them(games: Path, tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("as_root", "another_user")
 def test_who_has_no_home_may_list_as_well(games: Path, tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_others(tmp_path)
     done = subprocess.run(
         [*ZSOFS, "list", str(games)],
         capture_output=True,

@@ -10,6 +10,8 @@ import pytest
 from release import commands, manual, readme
 from zsofs import arguments, config
 
+pytestmark = pytest.mark.xdist_group("manual")  # they share what takes long to make
+
 DATE = "2024-05-31"
 COMMANDS = [command for command in commands.zsofs().walk() if not command.commands]
 

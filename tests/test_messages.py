@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MountMaker
-from tests.mounting import DATA, ZSOFS, mounted, unmount
+from tests.mounting import DATA, ZSOFS, mounted, open_to_others, unmount
 from zsofs import __version__, errors
 from zsofs.arguments import parse
 from zsofs.errors import ZsofsError
@@ -174,8 +174,7 @@ def test_a_source_that_may_not_be_written(tmp_path: Path) -> None:
     source.mkdir(mode=0o755)
     home.mkdir()
     os.chown(home, 65534, 65534)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_others(tmp_path)
     words = ("mount", "--writable", source, home / "mnt")
     said = refused(3, *words, user=65534, group=65534, cwd=ROOT)
     assert "cannot be written to" in said
@@ -225,8 +224,7 @@ def test_a_source_that_may_not_be_read(tmp_path: Path) -> None:
     source.mkdir(mode=0o700)
     home.mkdir()
     os.chown(home, 65534, 65534)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_others(tmp_path)
     said = refused(3, "mount", source, home / "mnt", user=65534, group=65534, cwd=ROOT)
     assert "cannot be read: Permission denied" in said
 
@@ -280,8 +278,7 @@ def test_already_mounted(source: Path, mount: MountMaker) -> None:
 @pytest.mark.usefixtures("as_root", "another_user")
 def test_umount_of_somebody_elses(source: Path, mount: MountMaker) -> None:
     made = mount(source, "--allow-other")
-    for folder in made.path.parents[:3]:
-        folder.chmod(0o755)
+    open_to_others(made.path.parent)
     said = refused(6, "umount", made.path, user=65534, group=65534, cwd=ROOT)
     assert "belongs to another user" in said
     assert made.is_alive()
@@ -321,8 +318,7 @@ def test_no_fuse_device_or_no_right_to_it(source: Path, tmp_path: Path) -> None:
         f"mount -t tmpfs none /dev\nmknod -m 600 /dev/fuse c 10 229\n"
         f"setpriv --reuid 65534 --regid 65534 --clear-groups {words}\n"
     )
-    for folder in (source, tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_others(tmp_path, source)
     done = subprocess.run(
         ["unshare", "-m", "sh", str(script)],
         capture_output=True,
@@ -340,8 +336,7 @@ def test_what_users_lack(source: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     os.chown(home, 65534, 65534)
-    for folder in (source, tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_others(tmp_path, source)
     (tmp_path / "fuse.conf").write_text("#user_allow_other\n")
     script = tmp_path / "run.sh"
 

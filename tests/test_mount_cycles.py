@@ -6,13 +6,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.mounting import DATA, mounted, names, status_of, wait_until
+from tests.mounting import DATA, mounted, names, status_of, timed, wait_until
 from tests.namespaces import run_in_namespace
 from zsofs.mount_cycles import find_cycles
 from zsofs.mounts import Mounted
@@ -202,11 +201,7 @@ $Z umount --lazy $D/shared/s3/m; touch $D/end; wait %2
     assert sum("the mount there leads back to this mount" in text for text in told) == 1, told
 
 
-IMPATIENT = (
-    sys.executable,
-    "-c",
-    "import sys; from zsofs import cli, workers; workers.QUEUE_SECONDS = 2.0; sys.exit(cli.main())",
-)
+IMPATIENT = timed(queue=2.0)
 
 
 def test_requests_do_not_queue_forever_for_a_file_system_of_fuse(

@@ -17,6 +17,8 @@ import pytest
 
 from tests.ends import spawned
 from tests.mounting import DATA, ZSOFS, unmount, wait_until
+from tests.namespaces import LET_GO
+from tests.rounds import rounds
 from tests.test_setuid import NOBODY, library, processes_of, uncounted
 from zsofs.mounts import mounted_at
 
@@ -24,7 +26,7 @@ __all__ = ["library"]
 
 pytestmark = pytest.mark.usefixtures("as_root")
 
-SIGNAL_ROUNDS = 30
+SIGNAL_ROUNDS = rounds(8, 30)
 HARMLESS = (signal.SIGCHLD, signal.SIGWINCH, signal.SIGCONT)
 HANDLED = (*HARMLESS, signal.SIGUSR1, signal.SIGHUP)
 
@@ -251,6 +253,7 @@ class Machine:
 MACHINE = """
 set -e
 mount --make-rprivate /
+{let_go}
 mount -t tmpfs none {memory}
 mknod -m 666 {memory}/fuse c 10 229
 mount --bind {memory}/fuse /dev/fuse
@@ -263,7 +266,7 @@ exec sleep 900
 def machine(tmp_path: Path) -> Iterator[Machine]:
     memory = tmp_path / "memory"
     memory.mkdir()
-    script = MACHINE.format(memory=memory)
+    script = MACHINE.format(memory=memory, let_go=LET_GO)
     words = ["unshare", "--mount", "sh", "-c", script]
     with spawned(words, stdout=subprocess.PIPE) as process:
         try:
@@ -326,7 +329,7 @@ def processes(point: Path) -> list[int]:
 def test_signals_at_random_moments(
     library: Path, machine: Machine, tmp_path: Path, user: int, words: tuple[str, ...]
 ) -> None:
-    """In 30 rounds of each kind: afterwards there is a mount that works, or none and no process.
+    """After each round of each kind there is a mount that works, or none and no process.
 
     The signals are those that have a meaning for a daemon, or are harmless; all processes of the
     start get them, the command, the daemon and the process that mounts, but not fusermount3 itself.

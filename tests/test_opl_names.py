@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.rounds import rounds
 from zsofs.opl import game_name, title_of, unique_names
 from zsofs.opl_given import GivenNames
 
@@ -251,7 +252,7 @@ def check_name(name: str) -> None:
     assert name == " ".join(name.split())
 
 
-@settings(max_examples=500)
+@settings(max_examples=rounds(150, 500))
 @given(game_id=game_ids, title=titles)
 def test_every_name_can_be_on_a_share(game_id: str, title: str) -> None:
     name, shortened = game_name(game_id, title)
@@ -281,7 +282,7 @@ few_titles = st.sampled_from(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=rounds(150, 500))
 @given(
     st.dictionaries(
         paths,

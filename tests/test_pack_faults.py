@@ -15,6 +15,7 @@ from tests.ends import join
 from tests.injected import preload
 from tests.mounting import ZSOFS, mounted, names
 from tests.packed import image_of, left_in, reports, zsofs
+from tests.rounds import rounds
 from zsofs import renames
 from zsofs.errors import InputError, ServiceError, SourceChangedError
 from zsofs.names import MAX_NAME, deletion_name, is_unfinished, name_before_deletion
@@ -22,7 +23,7 @@ from zsofs.original import Original, original
 from zsofs.systemd_units import _MARK, write
 
 IMAGE = writers.disc(3 << 20, ["text", "noise"], 2)
-RACES = 300
+RACES = rounds(100, 300)
 
 NO_DIRECTORY_SYNC = """
 int fsync(int fd)

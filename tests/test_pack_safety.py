@@ -19,6 +19,7 @@ from tests.conftest import MountMaker
 from tests.ends import join
 from tests.mounting import ZSOFS, drop_pages, names, wait_for, wait_until
 from tests.packed import image_of, left_in, reports, zsofs
+from tests.rounds import rounds
 from zsofs import cli
 from zsofs.errors import InputError
 from zsofs.names import MAX_NAME, is_unfinished, unfinished_name
@@ -163,7 +164,7 @@ def _packed(module_path: Path) -> None:
 
 
 def test_killed_at_random_moments(as_root: None, tmp_path: Path) -> None:
-    kill_again_and_again(tmp_path, 20, 1)
+    kill_again_and_again(tmp_path, rounds(8, 20), 1)
 
 
 @pytest.mark.system

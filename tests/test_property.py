@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests import reference, verdict
 from tests.conftest import MountMaker
+from tests.rounds import rounds
 from tests.writers import containers
 from zsofs.admission import Admission
 from zsofs.cache import ExtentCache
@@ -59,7 +60,7 @@ def read_blocks(disc: Disc, source: OpenSource) -> list[bytes | None]:
     return blocks
 
 
-@settings(max_examples=400)
+@settings(max_examples=rounds(120, 400))
 @given(generated=containers())
 def test_generated_containers_decode(generated: Generated, tmp_path: Path) -> None:
     image, container, description = generated
@@ -78,7 +79,7 @@ def test_generated_containers_decode(generated: Generated, tmp_path: Path) -> No
     assert reference.decode(container) == image
 
 
-@settings(max_examples=200)
+@settings(max_examples=rounds(60, 200))
 @given(
     generated=containers(),
     capacity=st.sampled_from([0, 5000, 40000, 1 << 20]),
@@ -126,8 +127,8 @@ def collected(count: int) -> list[Generated]:
 
 
 def test_generated_containers_through_a_mount(source: Path, mount: MountMaker) -> None:
-    made = collected(80)
-    assert len(made) >= 60
+    made = collected(rounds(40, 80))
+    assert len(made) >= rounds(30, 60)
     images = {}
     for number, (image, container, _) in enumerate(made):
         (source / f"{number}.zso").write_bytes(container)
@@ -234,7 +235,7 @@ def check_mutated(data: bytes, folder: Path) -> str:
         return "damaged" if None in given else "whole"
 
 
-@settings(max_examples=1000)
+@settings(max_examples=rounds(250, 1000))
 @given(generated=containers(), changes=st.lists(mutations, min_size=1, max_size=4))
 def test_mutated_containers_agree_with_the_reference(
     generated: Generated, changes: list[Mutation], tmp_path: Path

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests import reference, writers
+from tests.rounds import rounds
 
 DATA = Path(__file__).parent / "data"
 MANIFEST: dict[str, Any] = {
@@ -81,7 +82,7 @@ def test_writer(name: str, size: int) -> None:
     assert decoded == (writers.kept(image) if name in writers.DROPS_TAIL else image)
 
 
-@quiet(400)
+@quiet(rounds(120, 400))
 @given(writers.containers(), st.data())
 def test_any_container(made: tuple[bytes, bytes, str], draws: st.DataObject) -> None:
     image, data, _description = made
@@ -102,7 +103,7 @@ def test_bytes_behind_the_end(made: tuple[bytes, bytes, str], extra: bytes) -> N
     assert reference.decode(data + bytes(2048) + extra) == image
 
 
-@quiet(300)
+@quiet(rounds(100, 300))
 @given(writers.containers(), st.data())
 def test_damage_is_told_or_decoded(made: tuple[bytes, bytes, str], draws: st.DataObject) -> None:
     """Whatever is changed, blocks have the right length or are damaged."""

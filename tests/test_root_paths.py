@@ -12,6 +12,7 @@ import pytest
 
 from tests.ends import spawned
 from tests.mounting import unmount, wait_until
+from tests.rounds import rounds
 from tests.test_setuid import NOBODY, library, processes_of, run
 from zsofs import fuse_kernel
 from zsofs.mounts import Mounted, mounted_at
@@ -21,7 +22,7 @@ __all__ = ["library"]
 
 pytestmark = pytest.mark.usefixtures("as_root")
 
-ROUNDS = 25
+ROUNDS = rounds(8, 25)
 
 AS_NOBODY = ("--setuid", "nobody", "--allow-other")
 
@@ -116,7 +117,7 @@ while True:
 def test_a_directory_above_is_swapped_all_the_time(
     library: Path, home: Path, tmp_path: Path
 ) -> None:
-    """In 25 rounds of mounting and unmounting; each may fail, and must not reach the victim."""
+    """In many rounds of mounting and unmounting; each may fail, and must not reach the victim."""
     (home / "a/iso").mkdir()
     lists = ("mount", *AS_NOBODY, "--log-file", "/dev/null", library, home / "a/iso")
     made = 0

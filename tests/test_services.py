@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounting import DATA, ZSOFS
+from tests.mounting import DATA, ZSOFS, open_to_others
 from zsofs.catalog import catalog_name
 
 pytestmark = pytest.mark.usefixtures("as_root", "own_mounts")
@@ -95,8 +95,7 @@ trap 'umount -at fuse.zsofs' EXIT
 
 @pytest.fixture
 def system(tmp_path: Path) -> System:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_others(tmp_path)
     return System(tmp_path)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.ends import spawned
-from tests.mounting import DATA, ZSOFS, mounted, open_files, unmount, wait_until
+from tests.mounting import DATA, ZSOFS, mounted, open_files, open_to_others, unmount, wait_until
 from zsofs.control import folders, service_folder, socket_name
 from zsofs.mounts import mounted_at
 
@@ -52,8 +52,7 @@ def library(tmp_path: Path) -> Path:
     (source / "Game.zso").chmod(0o600)
     for path in (source, source / "Game.zso"):
         os.chown(path, NOBODY, NOBODY)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_others(tmp_path)
     return source
 
 

@@ -17,7 +17,7 @@ import pytest
 from tests import writers
 from tests.conftest import MountMaker
 from tests.ends import spawned
-from tests.mounting import DATA, ZSOFS, Mount, drop_pages, mounted, wait_until
+from tests.mounting import DATA, ZSOFS, Mount, drop_pages, mounted, open_to_others, wait_until
 from tests.test_faults import Readers, hanging, stopped
 from tests.test_messages import refused, run
 from tests.test_opl_mount import OPL, put, put_game
@@ -395,8 +395,7 @@ def test_a_source_that_is_away(tmp_path: Path, mount: MountMaker) -> None:
 @pytest.mark.usefixtures("as_root", "another_user")
 def test_the_mount_of_another_user(source: Path, tmp_path: Path, mount: MountMaker) -> None:
     made = mount(source, "--allow-other")
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_others(tmp_path)
     other = {"user": 65534, "group": 65534, "cwd": ROOT}
     for command in ("status", "reload", "list"):
         said = refused(7, command, made.path, **other)
@@ -408,8 +407,7 @@ def test_the_mount_of_another_user(source: Path, tmp_path: Path, mount: MountMak
 @pytest.mark.usefixtures("as_root", "another_user", "own_mounts")
 def test_root_may_ask_a_mount_of_a_user(source: Path, tmp_path: Path) -> None:
     """In a private mount namespace, where that user may mount and has a runtime folder."""
-    for folder in (source, tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_others(tmp_path, source)
     put_game(source / "Game.zso", 1)
     point = tmp_path / "home" / "mnt"
     point.mkdir(parents=True)
@@ -458,8 +456,7 @@ def test_what_a_user_put_over_a_runtime_folder_does_not_hold_root_up(
     In a private namespace of mounts and processes, which ends with the script. Where root waits for
     the stopped daemon, not even a signal helps until that has gone.
     """
-    for folder in (source, tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_others(tmp_path, source)
     put_game(source / "Game.zso", 1)
     shutil.chown(source / "Game.zso", 65534, 65534)
     home = tmp_path / "home"

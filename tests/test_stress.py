@@ -29,6 +29,9 @@ from tests import writers
 from tests.conftest import MountMaker
 from tests.ends import join
 from tests.mounting import ZSOFS, Mount, drop_pages, wait_until
+from tests.rounds import rounds
+
+pytestmark = pytest.mark.xdist_group("stress")  # they share what takes long to make
 
 MIB = 1 << 20
 SEED = 20240607
@@ -255,27 +258,14 @@ def originals(module_path: Path) -> Path:
     return module_path
 
 
-def lengths(seconds: int) -> pytest.MarkDecorator:
-    """Three seconds in the ordinary run, *seconds* in the one of heavy tests."""
-    return pytest.mark.parametrize(
-        "seconds",
-        [
-            pytest.param(3, id="short"),
-            pytest.param(seconds, id="long", marks=pytest.mark.system),
-        ],
-    )
-
-
-@lengths(60)
-def test_source_on_a_disk(originals: Path, source: Path, mount: MountMaker, seconds: int) -> None:
+def test_source_on_a_disk(originals: Path, source: Path, mount: MountMaker) -> None:
     """Reads are decoded on the loop if the source is in memory, and in threads if it is not."""
-    stress(originals, source, mount, seconds)
+    stress(originals, source, mount, rounds(3, 60))
 
 
-@lengths(20)
-def test_source_on_tmpfs(originals: Path, memory: Path, mount: MountMaker, seconds: int) -> None:
+def test_source_on_tmpfs(originals: Path, memory: Path, mount: MountMaker) -> None:
     """Its reads cannot be told not to wait (RWF_NOWAIT), so all go through threads."""
-    stress(originals, memory, mount, seconds)
+    stress(originals, memory, mount, rounds(3, 20))
 
 
 def stress(originals: Path, source: Path, mount: MountMaker, seconds: int) -> None:

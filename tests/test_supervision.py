@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.conftest import TimingsSetter
 from zsofs.notify import Notifier
 from zsofs.supervision import Supervision
 
@@ -74,10 +75,10 @@ def test_several_reloads_at_a_time_are_one(manager: socket.socket, tmp_path: Pat
 
 
 def test_a_manager_that_had_no_time_is_told_again(
-    manager: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    manager: socket.socket, tmp_path: Path, set_timings: TimingsSetter
 ) -> None:
     """It would wait until it gives up, and end the mount."""
-    monkeypatch.setattr("zsofs.supervision._STATUS_SECONDS", 0.1)
+    set_timings(service_status=0.1)
 
     async def script(supervision: Supervision) -> None:
         await until_ready(supervision)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.rounds import rounds
 from zsofs.errors import FileError, UsageError
 from zsofs.titles import load_titles, normal_id
 
@@ -356,7 +357,7 @@ pieces = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=400)
+@settings(max_examples=rounds(150, 400))
 @given(content=st.binary(max_size=60) | st.lists(pieces, max_size=40).map(" ".join))
 def test_anything_is_read_or_refused(content: str | bytes, tmp_path: Path) -> None:
     try:

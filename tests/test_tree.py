@@ -178,6 +178,7 @@ def test_a_folder_that_may_not_be_read(source: Path, mount: MountMaker) -> None:
     wait_until(lambda: os.listdir(made.path) == [], "the new listing")
 
 
+@pytest.mark.xdist_group("serial")
 def test_numbers_are_forgotten(tmp_path: Path, source: Path) -> None:
     """After all names are dropped the kernel may use them again: nothing breaks."""
     for number in range(300):

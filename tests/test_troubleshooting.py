@@ -17,6 +17,8 @@ import pytest
 
 from tests.printed import ROOT, Parts, Text, Texts, texts
 
+pytestmark = pytest.mark.xdist_group("troubleshooting")  # they share what takes long to make
+
 DOCUMENT = ROOT / "docs" / "troubleshooting.md"
 OF_OTHERS = "What other programs say"
 """The section with messages that are not zsofs's, so that nothing here can tell whether they are
@@ -101,9 +103,15 @@ def entries() -> list[Entry]:
 
 
 @pytest.fixture(scope="module")
-def found() -> list[Text]:
+def made() -> Texts:
+    """All texts of the source, which remembers what can be made of them."""
+    return Texts(texts())
+
+
+@pytest.fixture(scope="module")
+def found(made: Texts) -> list[Text]:
     """All texts of the source."""
-    return texts()
+    return made.texts
 
 
 @pytest.fixture(scope="module")
@@ -123,32 +131,30 @@ def is_message(text: Text) -> bool:
     return text.is_raised or (text.is_sentence and not is_in(text, REPORTS))
 
 
-def lacking(found: Iterable[Text], messages: Iterable[str]) -> list[str]:
+def lacking(made: Texts, messages: Iterable[str]) -> list[str]:
     """Each text that is a message and not among *messages*, with its place."""
-    made = Texts(found)
     used = frozenset[Parts]().union(*(made.making(message) or () for message in messages))
     return [
         f"{text.place}: {text.shown}"
-        for text in found
+        for text in made.texts
         if is_message(text) and text.parts not in used
     ]
 
 
-def stale(found: Iterable[Text], messages: Iterable[str]) -> list[str]:
+def stale(made: Texts, messages: Iterable[str]) -> list[str]:
     """Each of *messages* that is not made from texts of the source."""
-    made = Texts(found)
     return [message for message in messages if not made.making(message)]
 
 
-def test_every_message_has_its_entry(found: list[Text], messages: list[str]) -> None:
-    assert sum(map(is_message, found)) > 300
-    without_entry = lacking(found, messages)
+def test_every_message_has_its_entry(made: Texts, messages: list[str]) -> None:
+    assert sum(map(is_message, made.texts)) > 300
+    without_entry = lacking(made, messages)
     assert without_entry == []
 
 
-def test_no_entry_is_of_a_message_that_is_gone(found: list[Text], messages: list[str]) -> None:
+def test_no_entry_is_of_a_message_that_is_gone(made: Texts, messages: list[str]) -> None:
     assert len(messages) > 300
-    without_message = stale(found, messages)
+    without_message = stale(made, messages)
     assert without_message == []
 
 
@@ -267,17 +273,17 @@ OF_SCRIPT = {
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> list[Text]:
+def small(tmp_path: Path) -> Texts:
     """The texts of a small program."""
     (tmp_path / "zsofs").mkdir()
     (tmp_path / "zsofs" / "reading.py").write_text(MODULE)
     (tmp_path / "zsofs" / "_kernel.pyx").write_text(KERNEL)
     (tmp_path / "bootstrap.sh").write_text(SCRIPT)
-    return texts(tmp_path)
+    return Texts(texts(tmp_path))
 
 
-def test_what_a_message_is(small: list[Text]) -> None:
-    told = {text.shown for text in small if is_message(text)}
+def test_what_a_message_is(small: Texts) -> None:
+    told = {text.shown for text in small.texts if is_message(text)}
     assert told == OF_MODULE | OF_KERNEL | OF_SCRIPT
 
 
@@ -292,7 +298,7 @@ SENTENCES = (
 )
 
 
-def test_sentences_that_are_made_of_several(small: list[Text]) -> None:
+def test_sentences_that_are_made_of_several(small: Texts) -> None:
     assert stale(small, SENTENCES) == []
     assert lacking(small, SENTENCES) == []
 
@@ -314,11 +320,11 @@ def test_sentences_that_are_made_of_several(small: list[Text]) -> None:
         "Fail in this way.",
     ],
 )
-def test_sentences_that_nothing_prints(small: list[Text], sentence: str) -> None:
+def test_sentences_that_nothing_prints(small: Texts, sentence: str) -> None:
     assert stale(small, [sentence]) == [sentence]
 
 
-def test_what_is_lacking_is_named_with_its_place(small: list[Text]) -> None:
+def test_what_is_lacking_is_named_with_its_place(small: Texts) -> None:
     line = MODULE.splitlines().index('    raise InputError(f"{path} cannot be read: {WHAT_TO_DO}")')
     others = [sentence for sentence in SENTENCES if "cannot" not in sentence]
     assert lacking(small, others) == [
@@ -338,7 +344,7 @@ def test_a_new_message_and_one_that_was_changed(tmp_path: Path, messages: list[s
         file.write('\n\ndef new() -> None:\n    raise UsageError(f"{__name__} is new here")\n')
     said = kernel.read_text()
     kernel.write_text(said.replace('"its stored length is 0"', '"its length is none"'))
-    changed = texts(tmp_path)
+    changed = Texts(texts(tmp_path))
     line = said[: said.index('"its stored length is 0"')].count("\n") + 1
     assert {
         f"zsofs/errors.py:{lines + 4}: … is new here",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounting import DATA, names, unmount, wait_until
+from tests.mounting import DATA, names, open_to_others, unmount, wait_until
 from tests.namespaces import run_in_namespace
 from tests.test_lifecycle import daemons_of
 from tests.test_messages import run
@@ -61,8 +61,7 @@ def test_it_returns_when_the_daemon_has_ended(library: Path, tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("as_root", "another_user")
 def test_it_waits_for_the_root_helper_as_well(library: Path, tmp_path: Path) -> None:
-    for folder in (library, tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_others(tmp_path, library)
     point = tmp_path / "mnt"
     for _ in range(3):
         words = ("--setuid", "nobody", "--log-file", "/dev/null")
@@ -97,6 +96,7 @@ def test_several_mounts_and_the_name_of_a_config(
             unmount(point)
 
 
+@pytest.mark.xdist_group("serial")
 @pytest.mark.usefixtures("as_root", "own_mounts")
 def test_the_name_of_a_config_of_the_system(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()

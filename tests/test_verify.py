@@ -27,6 +27,7 @@ from tests.disks import make_disk, take_down
 from tests.ends import spawned
 from tests.mounting import DATA, ZSOFS, wait_until
 from tests.packed import reports, zsofs
+from tests.rounds import rounds
 from tests.test_catalog import cache_home as cache_home
 from tests.test_disc import PSP_FILES, made, raw
 from tests.test_messages import refused
@@ -113,7 +114,7 @@ def test_what_each_writer_makes(tmp_path: Path, name: str, size: int) -> None:
     assert result(path, quick=True).verdict.state == "sound"
 
 
-@settings(max_examples=200)
+@settings(max_examples=rounds(80, 200))
 @given(writers.containers())
 def test_whatever_the_writers_are_asked_for(
     tmp_path_factory: pytest.TempPathFactory, made: tuple[bytes, bytes, str]

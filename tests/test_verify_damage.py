@@ -21,6 +21,7 @@ from tests.checks import Listener, result
 from tests.disks import MIB, disk_mounted, make_ext4
 from tests.mounting import DATA, drop_pages
 from tests.packed import reports, zsofs
+from tests.rounds import rounds
 from tests.test_catalog import cache_home as cache_home
 from tests.test_disc import made
 from tests.test_verify import put
@@ -387,7 +388,7 @@ def shifted(content: bytes, shift: int) -> bytes:
 # Hostile files
 
 
-@settings(max_examples=300)
+@settings(max_examples=rounds(100, 300))
 @given(
     st.sampled_from(sorted(writers.WRITERS)),
     st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), min_size=1, max_size=8),

@@ -23,6 +23,8 @@ from hypothesis.stateful import (
 
 from tests.mounting import Mount, mounted
 
+pytestmark = pytest.mark.xdist_group("writable_machine")  # they share what takes long to make
+
 NAMES = st.sampled_from(["a", "b", "c.bin", "d.cfg", "e"])
 PLACES = st.tuples(st.sampled_from(["there", "there", "new"]), st.integers(0, 99), NAMES)
 """Something that exists, by its number; or a name in a folder that exists, free or not."""

@@ -503,6 +503,7 @@ def check_served_by_a_user(both: Twins) -> None:
 # A disk that knows no owners
 
 
+@pytest.mark.xdist_group("serial")
 def test_a_disk_without_owners_and_rights(open_folder: Path) -> None:
     """exFAT, by its FUSE driver: a file system that takes neither chown nor chmod, and numbers its
     files anew whenever it has forgotten them."""

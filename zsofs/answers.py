@@ -32,6 +32,7 @@ from zsofs.control import (
 from zsofs.errors import ZsofsError, reason
 from zsofs.full_write import checked
 from zsofs.names import for_people
+from zsofs.timings import timings
 
 log = logging.getLogger(__name__)
 
@@ -44,15 +45,6 @@ _QUEUE = 4096
 """Connections that the kernel keeps until they are taken: as many as it allows by default."""
 
 _PART = 4096
-
-_PEER_SECONDS = 4.0
-"""Time for each of: the request, the answer, sending it. The command line waits for 5 seconds."""
-
-_LOOK_SECONDS = 30.0
-"""How often is looked whether the socket is still there: runtime folders go at a user's logout."""
-
-_PAUSE_SECONDS = 0.5
-"""Before the next try, where a connection could not be taken; for want of descriptors, say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +165,7 @@ class ControlSocket:
     async def _keep_bound(self) -> None:
         limiter = trio.CapacityLimiter(1)
         while True:
-            await trio.sleep(_LOOK_SECONDS)
+            await trio.sleep(timings().socket_check)
             try:
                 bound = await trio.to_thread.run_sync(
                     self._bind_again_if_gone, abandon_on_cancel=True, limiter=limiter
@@ -195,7 +187,7 @@ class ControlSocket:
                 stream, _ = await listener.accept()
             except (OSError, MemoryError) as error:
                 log.warning("a request to this mount could not be taken: %s", reason(error))
-                await trio.sleep(_PAUSE_SECONDS)
+                await trio.sleep(timings().retry_accept)
             else:
                 nursery.start_soon(self._serve_peer, self._admitted(stream))
 
@@ -223,7 +215,7 @@ class ControlSocket:
                 with peer.scope:
                     await self._converse(peer)
                 if peer.scope.cancelled_caught and not peer.has_asked:
-                    with trio.move_on_after(_PEER_SECONDS):
+                    with trio.move_on_after(timings().peer):
                         await _send(peer.stream, _failure("too many others are asking; try again"))
         except OSError as error:
             log.info("who asked about this mount has gone: %s", error.strerror)
@@ -240,16 +232,16 @@ class ControlSocket:
             reply = _failure("this mount belongs to another user, who can ask it, as root can")
         if reply is not None:
             peer.has_asked = True
-            with trio.move_on_after(_PEER_SECONDS):
+            with trio.move_on_after(timings().peer):
                 await _send(peer.stream, reply)
 
     async def _reply(self, peer: _Peer) -> bytes | None:
         """The reply to what *peer* asks, or None if it asks nothing."""
         line = None
-        with trio.move_on_after(_PEER_SECONDS) as limit:
+        with trio.move_on_after(timings().peer) as limit:
             line = await _receive_line(peer.stream)
         if limit.cancelled_caught:
-            return _failure(f"the request did not come within {_PEER_SECONDS:.0f} seconds")
+            return _failure(f"the request did not come within {timings().peer:.0f} seconds")
         if not line:
             return None
         request = parse(line)
@@ -264,14 +256,14 @@ class ControlSocket:
     async def _answer_in_time(self, request: dict[str, Any]) -> bytes:
         reply = None
         try:
-            with trio.move_on_after(_PEER_SECONDS):
+            with trio.move_on_after(timings().peer):
                 reply = _encode({"ok": True} | await self._answer(request))
         except (ZsofsError, MemoryError) as error:
             return _failure(reason(error))
         except Exception:
             log.exception("a bug in zsofs: a request to this mount could not be answered")
             return _failure("there is a bug in zsofs; the mount's log says more")
-        return reply or _failure(f"it took longer than {_PEER_SECONDS:.0f} seconds")
+        return reply or _failure(f"it took longer than {timings().peer:.0f} seconds")
 
 
 class _TakenError(Exception):

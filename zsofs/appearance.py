@@ -9,7 +9,7 @@ from pyfuse3 import EntryAttributes, InodeT, ModeT
 from zsofs.entry import Kind
 from zsofs.library import Library
 from zsofs.node import Folder, Node
-from zsofs.source_folder import FRESH_SECONDS
+from zsofs.timings import timings
 from zsofs.traversal import directories_above
 
 _WRITING = 0o222
@@ -53,8 +53,8 @@ class Appearance:
         attributes = EntryAttributes()
         attributes.st_ino = InodeT(node.number)
         attributes.generation = 0
-        attributes.entry_timeout = FRESH_SECONDS
-        attributes.attr_timeout = FRESH_SECONDS
+        attributes.entry_timeout = timings().trust_unwatched
+        attributes.attr_timeout = timings().trust_unwatched
         attributes.st_mode = ModeT(self._mode(node, left_out))
         attributes.st_nlink = _links(node)
         attributes.st_uid = status.st_uid if self.uid is None else self.uid
@@ -105,5 +105,5 @@ def absent() -> EntryAttributes:
     """The answer «no such name», which the kernel may keep as long as a listing is fresh."""
     attributes = EntryAttributes()
     attributes.st_ino = InodeT(0)
-    attributes.entry_timeout = FRESH_SECONDS
+    attributes.entry_timeout = timings().trust_unwatched
     return attributes

@@ -34,6 +34,7 @@ from zsofs.mountpoint import COMMAND
 from zsofs.mounts import FILE_SYSTEM_TYPE, Mounted, mount_table, mounted_at
 from zsofs.names import for_people
 from zsofs.reach import Kinds, answering_kinds, reached
+from zsofs.timings import timings
 
 MAX_TEXT = 4096
 """The longest text of a reply that is shown, in characters: as long as a path can be."""
@@ -47,7 +48,6 @@ _AT_ONCE = 32
 _DEPTH = 8
 """How deep a reply may go; half of that is in use."""
 
-_ANSWER_SECONDS = 5.0
 _PART = 1 << 16
 
 
@@ -122,7 +122,7 @@ def _understood(mounted: Mounted, answer: bytes | OSError) -> dict[str, Any]:
     path = for_people(mounted.path)
     if isinstance(answer, TimeoutError):
         raise ControlError(
-            f"the daemon behind {path} does not answer within {_ANSWER_SECONDS:.0f} seconds; try"
+            f"the daemon behind {path} does not answer within {timings().answer:.0f} seconds; try"
             " again, and look into its log"
         )
     if isinstance(answer, OSError):
@@ -162,7 +162,7 @@ def _reason(reply: dict[str, Any]) -> str:
 def _ask_all(
     mounts: Sequence[Mounted],
     command: str,
-    seconds: float = _ANSWER_SECONDS,
+    seconds: float | None = None,
     processes: dict[bytes, int] | None = None,
 ) -> Iterator[tuple[Mounted, bytes | OSError]]:
     """Ask all of *mounts*, all together for as long as one may take; what came of each, in order.
@@ -171,7 +171,7 @@ def _ask_all(
     and of those whose mounts do not answer only their own others go unasked.
     """
     table = list(mount_table())
-    until = time.monotonic() + seconds
+    until = time.monotonic() + (timings().answer if seconds is None else seconds)
     listening = {} if processes is None else processes
     crews: defaultdict[int | None, _Crew] = defaultdict(
         lambda: _Crew(table, command, until, listening)
@@ -338,7 +338,7 @@ def running() -> list[Mounted]:
     """
     removing = threading.Thread(target=_remove_stale_sockets, daemon=True)
     removing.start()
-    removing.join(_ANSWER_SECONDS)  # a home may hang, and `sudo -E` hand on that of another user
+    removing.join(timings().answer)  # a home may hang, and `sudo -E` hand on that of another user
     first: dict[str, Mounted] = {}
     for mounted in _mounts():
         if os.geteuid() in (0, mounted.user):

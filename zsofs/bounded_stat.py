@@ -4,8 +4,7 @@ import errno
 import os
 import threading
 
-_ANSWER_SECONDS = 2.0
-"""How long the look at a directory waits for the program that serves a mount in it."""
+from zsofs.timings import timings
 
 
 class BoundedStat:
@@ -52,7 +51,7 @@ class BoundedStat:
             with self._lock:
                 self._pending.discard(path)
             raise OSError(errno.EAGAIN, f"no thread to look with: {error}") from None
-        if not done.wait(_ANSWER_SECONDS):
+        if not done.wait(timings().mount_point_stat):
             raise _no_answer()
         if isinstance(found[0], OSError):
             raise found[0]

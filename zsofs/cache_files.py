@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from zsofs.timings import timings
 from zsofs.xdg import base_directory
-
-_TRY_AGAIN_SECONDS = 0.02
 
 _MAX_FILE = 256 << 20
 """Size in bytes above which a store is replaced without reading it; a row has about 300 bytes."""
@@ -43,7 +42,7 @@ def one_at_a_time(folder: Path, seconds: float) -> Iterator[None]:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() < until:
-                    time.sleep(_TRY_AGAIN_SECONDS)
+                    time.sleep(timings().retry_store_lock)
                     continue
             except OSError:  # NFS cannot lock directories
                 pass

@@ -12,6 +12,7 @@ import time
 import trio
 
 from zsofs._blocks import Crew, Job
+from zsofs.timings import timings
 
 log = logging.getLogger(__name__)
 
@@ -21,9 +22,6 @@ that only cannot promise to, such as NFS or FUSE, with the bytes in memory). Goi
 instead costs as much as the read; with this, random 4 and 32 KiB reads through overlayfs took 0.11
 and 0.15 ms in all. A disk that takes longer is not waited for again until it has answered within
 that time."""
-
-_PAUSE_SECONDS = 0.05
-"""How long the listener waits after it failed, before it looks for finished jobs all the same."""
 
 
 _IN_USE_SECONDS = 0.05
@@ -112,7 +110,7 @@ class Crews:
                     os.eventfd_read(self._bell)
                 except Exception:
                     log.exception("a bug in zsofs: finished reads are looked for without a signal")
-                    await trio.sleep(_PAUSE_SECONDS)
+                    await trio.sleep(timings().retry_finished_jobs)
                 for disk in self._disks.values():
                     self._give_back(disk)
         finally:

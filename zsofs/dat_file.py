@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from zsofs.errors import UsageError
+from zsofs.timings import timings
 
 MAX_SIZE = 64 << 20
 """The largest unpacked file, in bytes; the largest DATs of one console have about 20 MB."""
@@ -26,8 +27,6 @@ MAX_SIZE = 64 << 20
 _MAX_DIRECTORY = 1 << 20
 """The largest directory of a ZIP archive, in bytes: zipfile takes 1 KB of memory for 46 of them."""
 
-_PIPE_SECONDS = 10.0
-"""How long a pipe may take to end, such as that of ``--dat <(curl …)`` in a shell."""
 
 _GZIP = b"\x1f\x8b"
 _ZIP = b"PK\3\4"
@@ -128,13 +127,13 @@ def opened(path: Path, where: str, *, regular: bool = False) -> Iterator[Content
 def _drained(fd: int, where: str) -> bytes:
     """All bytes of a pipe or device, which may come late, or never end."""
     found = bytearray()
-    until = time.monotonic() + _PIPE_SECONDS
+    until = time.monotonic() + timings().pipe
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     while len(found) <= MAX_SIZE:
         left = until - time.monotonic()
         if left <= 0 or not poll.poll(1000 * left):
-            raise UsageError(f"{where} is a pipe that has not ended within {_PIPE_SECONDS:.0f} s")
+            raise UsageError(f"{where} is a pipe that has not ended within {timings().pipe:.0f} s")
         try:
             piece = os.read(fd, _READ)
         except BlockingIOError:

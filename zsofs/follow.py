@@ -18,16 +18,14 @@ from zsofs.errors import SourceAbsentError, StaleNodeError, ZsofsError, reason
 from zsofs.names import for_people
 from zsofs.shown import Shown
 from zsofs.source import OpenFolder
-from zsofs.source_folder import GATHER_SECONDS, Look, SourceFolder
+from zsofs.source_folder import Look, SourceFolder
 from zsofs.survey import Before, Found, Surveyor
+from zsofs.timings import timings
 from zsofs.watch import Change, MountWatcher, Watcher
 from zsofs.workers import CATALOG, MOUNT_TABLE, Workers
 
 log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 0.25
-"""How long requests wait, from when a folder began to be looked at again, before the last listing,
-however old, has to do: a disk that hangs must not make `ls` hang where an answer is at hand."""
 
 _MOST_KEPT = 4096
 """Changes, and watches that ended, that are kept for looks under way."""
@@ -37,9 +35,6 @@ _MOST_WATCHED_TO_COUNT = 8192
 system has a limit of watches, which this user's other programs need, too."""
 _MOST_LINKS_LOGGED = 10
 """Symlinks of one directory that the log names; of the others it has the number."""
-
-_AWAY_SECONDS = 2.0
-"""How often a source that has gone is looked for."""
 
 
 class Follower:
@@ -129,7 +124,7 @@ class Follower:
             assert look is not None
             look.is_awaited = True
             if folder.found is not None:
-                limit = min(limit, look.begun + PATIENCE_SECONDS)
+                limit = min(limit, look.begun + timings().stale_listing)
             with self._counted(folder), trio.move_on_at(limit) as waiting:
                 await look.done.wait()
             if waiting.cancelled_caught or folder.error is not None or folder.dropped:
@@ -221,7 +216,7 @@ class Follower:
             await trio.lowlevel.wait_readable(changes)
             with self._nothing_lost():
                 self._take_changes()
-            await trio.sleep(GATHER_SECONDS)  # the kernel merges what is alike meanwhile
+            await trio.sleep(timings().gather_changes)  # the kernel merges what is alike meanwhile
 
     def _take_changes(self) -> None:
         for change in self._watcher.changes():
@@ -434,7 +429,7 @@ class Follower:
                 )
         self.away = why
         folder.outdate()
-        self._set_due(folder, time.monotonic() + _AWAY_SECONDS)
+        self._set_due(folder, time.monotonic() + timings().look_for_source)
 
     def _came_back(self, folder: SourceFolder, *, is_first: bool) -> None:
         if self.away and not folder.path:

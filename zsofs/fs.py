@@ -47,17 +47,10 @@ from zsofs.names import MAX_NAME
 from zsofs.node import Folder, Node
 from zsofs.reads import Reads
 from zsofs.source import Place
+from zsofs.timings import timings
 from zsofs.workers import QUESTIONS, Workers
 
 log = logging.getLogger(__name__)
-
-_SHRINK_SECONDS = 15
-
-_PATIENCE_SECONDS = 0.25
-"""How long `df` waits before the last answer has to do."""
-
-_QUESTION_SECONDS = 2.0
-"""How long other mounts have to answer."""
 
 _NO_ROOM = os.statvfs_result((4096, 4096, 0, 0, 0, 0, 0, 0, 0, MAX_NAME))
 
@@ -175,7 +168,7 @@ class Operations(pyfuse3.Operations):
     async def shrink_when_unused(self) -> None:
         """For as long as the mount lives, drop the listings of which the kernel knows nothing."""
         while True:
-            await trio.sleep(_SHRINK_SECONDS)
+            await trio.sleep(timings().idle_check)
             self._library.shrink({folder for folder, _ in self._listings.values()})
 
     # Names
@@ -200,7 +193,7 @@ class Operations(pyfuse3.Operations):
 
     async def _answer_mount(self, question: bytes) -> None:
         """Tell another zsofs mount, by ELOOP, that this one leads to it; see mount_cycles.py."""
-        with trio.move_on_after(_QUESTION_SECONDS):
+        with trio.move_on_after(timings().other_mounts):
             tree = self._library.tree
             if await self._workers.run(QUESTIONS, tree.leads_to, question):
                 raise FUSEError(errno.ELOOP)
@@ -416,7 +409,7 @@ class Operations(pyfuse3.Operations):
 
         Never an error of the source's: that of a dead daemon would make us look dead ourselves.
         """
-        limit = _PATIENCE_SECONDS if self._room else math.inf
+        limit = timings().stale_free_space if self._room else math.inf
         with trio.move_on_after(limit):
             try:
                 self._room = await self._workers.run_admitted(

@@ -13,12 +13,11 @@ import trio
 from pyfuse3 import InodeT
 
 from zsofs.library import Differences
+from zsofs.timings import timings
 
 log = logging.getLogger(__name__)
 
 _MOST_THREADS = 8
-_END_SECONDS = 2.0
-_DRAIN_SECONDS = 0.01
 
 
 class Invalidations:
@@ -84,9 +83,9 @@ class Invalidations:
         """
         with self._lock:
             self._ended = True
-        with trio.move_on_after(_END_SECONDS):
+        with trio.move_on_after(timings().last_invalidations):
             while self._under_way:  # noqa: ASYNC110 - threads count it
-                await trio.sleep(_DRAIN_SECONDS)
+                await trio.sleep(timings().last_invalidations_check)
 
     def end(self) -> bool:
         """Begin no more calls, for the session is about to end.
@@ -96,4 +95,4 @@ class Invalidations:
         """
         with self._lock:
             self._ended = True
-            return self._lock.wait_for(lambda: not self._under_way, _END_SECONDS)
+            return self._lock.wait_for(lambda: not self._under_way, timings().last_invalidations)

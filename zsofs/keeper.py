@@ -35,6 +35,7 @@ from zsofs.mounts import Mounted
 from zsofs.own_mount import mount_as_root
 from zsofs.privileges import Account
 from zsofs.settings import MountSettings
+from zsofs.timings import timings
 
 _READY = b"r"
 _DETACH = b"d"
@@ -42,16 +43,6 @@ _RAISE = b"l"
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 _END = (signal.SIGTERM, signal.SIGINT)
-_ANSWER_SECONDS = 2.0
-
-_DETACH_SECONDS = 8.0
-"""How long a child that was told to end may leave the mount in its place: one that hangs never asks
-for it to be detached, and the service manager kills both (TimeoutStopSec= in the unit)."""
-
-
-_UNMOUNT_SECONDS = 2.0
-"""How long detaching may take. It does not wait for the mount itself, but a directory above it may
-lie on a file system of the other user's, which need not answer."""
 
 
 class Held:
@@ -65,7 +56,7 @@ class Held:
         self.fd = fd
         self._mounted = mounted
         self._keeper = keeper
-        keeper.settimeout(_ANSWER_SECONDS)
+        keeper.settimeout(timings().keeper_answer)
 
     @property
     def device(self) -> str:
@@ -249,14 +240,14 @@ class _Keeper:
         except RuntimeError:  # the system gives no thread
             detach()
         else:
-            detaching.join(_UNMOUNT_SECONDS)
+            detaching.join(timings().keeper_unmount)
 
     def _pass_on(self, numbers: bytes) -> None:
         for number in numbers:
             if number in _PASSED_ON:
                 if number in _END and not self._is_ending:
                     self._is_ending = True
-                    self._detach_at = time.monotonic() + _DETACH_SECONDS
+                    self._detach_at = time.monotonic() + timings().keeper_detach
                 with suppress(ProcessLookupError):
                     os.kill(self._child, number)
 

@@ -18,6 +18,7 @@ from zsofs.control import runtime_folders, state_folders
 from zsofs.errors import ZsofsError
 from zsofs.log_file import LogFile
 from zsofs.log_thread import ThreadedHandler
+from zsofs.timings import timings
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,6 @@ REPORT = 45
 
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _REMEMBERED = 4096
-_SILENT_SECONDS = 3600.0
 
 
 class _Once(logging.Filter):
@@ -41,7 +41,7 @@ class _Once(logging.Filter):
             return True
         message, now = record.getMessage(), time.monotonic()
         logged = self._logged.get(message)
-        if logged is not None and now < logged + _SILENT_SECONDS:
+        if logged is not None and now < logged + timings().log_again:
             return False
         self._logged[message] = now
         self._logged.move_to_end(message)

@@ -10,12 +10,7 @@ import threading
 import time
 from collections import deque
 
-_PATIENCE_SECONDS = 0.05
-"""How long a message is waited for, so that the log is complete should the process be killed. A log
-that takes longer is not waited for again until it has caught up."""
-
-_END_SECONDS = 1.0
-"""How long the end of the process waits for messages that are not written yet."""
+from zsofs.timings import timings
 
 _MAX_WAITING = 1000
 """Messages kept for a log that does not take them; later ones are counted and dropped."""
@@ -72,7 +67,7 @@ class ThreadedHandler(logging.Handler):
             self._accepted += 1
             self._changed.notify_all()
             if not self._is_late:
-                self._is_late = not self._wait_written(_PATIENCE_SECONDS)
+                self._is_late = not self._wait_written(timings().log_message)
 
     def _has_thread(self) -> bool:
         """Whether there is a thread; it is started by the first message of a process."""
@@ -93,7 +88,7 @@ class ThreadedHandler(logging.Handler):
         if self._process != os.getpid():
             return True
         with self._changed:
-            return self._wait_written(_END_SECONDS)
+            return self._wait_written(timings().last_log_messages)
 
     def close(self) -> None:
         """Write what is left; the file is closed by the end of the process, which may hang."""

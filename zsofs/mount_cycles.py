@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from zsofs.mounts import FILE_SYSTEM_TYPE, Mounted, MountTable
 from zsofs.names import for_people, is_at_or_below
 from zsofs.roots import Roots
+from zsofs.timings import timings
 
 QUESTION = b".zsofs-leads-to-"
 """How the name begins that is looked up; a device number and a random text follow."""
@@ -27,8 +28,6 @@ QUESTION = b".zsofs-leads-to-"
 _ROOT: Mapping[bytes, str] = {b"": "the mount covers its own source directory"}
 _COVERED = "shown empty: it lies in the mount of this source directory"
 _BY_ANSWER = "shown empty: the mount there leads back to this mount, as its daemon says"
-_ANSWER_SECONDS = 30.0
-"""How long a mount that leads back is not asked again."""
 
 _KEPT_QUESTIONS = 1000
 
@@ -126,7 +125,7 @@ class MountCycles:
             return True
         with self._lock:
             self._entered.pop(path, None)
-            self._led_back[path] = time.monotonic() + _ANSWER_SECONDS
+            self._led_back[path] = time.monotonic() + timings().trust_cycle
         return False
 
     def answer(self, question: bytes) -> bool | list[bytes]:

@@ -13,11 +13,10 @@ from pathlib import Path
 
 from zsofs.mounts import Mounted, mount_table, mounts_in
 from zsofs.names import for_people, is_at_or_below
+from zsofs.timings import timings
 
 _PROC = Path("/proc")
 _LOOP_DEVICES = Path("/sys/block")
-_SECONDS = 1.2
-"""How long to look: the tables of a process that hangs may not be readable."""
 
 
 def users_of(point: bytes) -> list[str]:
@@ -52,7 +51,7 @@ def other_namespaces(wanted: Mounted) -> list[str]:
 def _in_time(look: Callable[[], None]) -> None:
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
-    thread.join(_SECONDS)
+    thread.join(timings().find_users)
 
 
 def _users(point: bytes) -> Iterator[str]:

@@ -22,8 +22,8 @@ from zsofs.reach import (
     remove_directory,
     roots_path,
 )
+from zsofs.timings import timings
 
-_ANSWER_SECONDS = 2.0
 _FUSE_DEVICE = "/dev/fuse"
 _FUSE_CONF = Path("/etc/fuse.conf")
 
@@ -375,5 +375,5 @@ def detach(mounted: Mounted, *, lazy: bool) -> str:
     # Dirty pages have to be written first, by a daemon that may hang.
     thread = threading.Thread(target=act, daemon=True)
     thread.start()
-    thread.join(_ANSWER_SECONDS)
+    thread.join(timings().mount_answer)
     return problem[-1]

@@ -11,24 +11,20 @@ import trio
 from zsofs.background import in_background
 from zsofs.census import Census
 from zsofs.entry import Entry, Kind
-from zsofs.follow import PATIENCE_SECONDS, Follower
+from zsofs.follow import Follower
 from zsofs.library import Differences, Library
 from zsofs.names import for_people
 from zsofs.node import Folder, Node
 from zsofs.opl_given import GivenNames, NameStore
 from zsofs.opl_layout import DISC_FOLDERS, Layout, arrange, disc_sources
 from zsofs.source import Place
-from zsofs.source_folder import FRESH_SECONDS, GATHER_SECONDS, SourceFolder
+from zsofs.source_folder import SourceFolder
+from zsofs.timings import timings
 from zsofs.workers import COMPUTING, OPL_NAMES, Workers
 
 log = logging.getLogger(__name__)
 
 _ARRANGED = frozenset((b"", *DISC_FOLDERS))
-
-_FIRST_SECONDS = 20.0
-"""How long the first listing waits for a look at all discs; after that it shows those seen so far,
-and the others as they are seen."""
-
 
 _Done = tuple[Place, Entry | None]
 """What was done through the mount: this place is that now, or nothing."""
@@ -91,7 +87,7 @@ class OplView:
             while True:
                 await self._outdated.wait()
                 await self._seen_enough.wait()
-                await trio.sleep(GATHER_SECONDS)
+                await trio.sleep(timings().gather_changes)
                 try:
                     await self._arrange()
                 except Exception:
@@ -193,13 +189,13 @@ class OplView:
 
     async def _bring_up_to_date(self) -> None:
         if self._layout is None:
-            with trio.move_on_after(_FIRST_SECONDS):
+            with trio.move_on_after(timings().first_opl_listing):
                 await self._seen_enough.wait()
             root = self._sources[b""]
             if root.found is None:
                 await self._follower.up_to_date(root)
         else:
-            with trio.move_on_after(PATIENCE_SECONDS):
+            with trio.move_on_after(timings().stale_listing):
                 await self._check()
         if self._layout is None or self._outdated.is_set():
             await self._arrange()
@@ -208,7 +204,7 @@ class OplView:
         """Look again at what has changed, and once a second at all folders that are not fresh."""
         changed = self._follower.changed_folders()
         if trio.current_time() >= self._check_at:
-            self._check_at = trio.current_time() + FRESH_SECONDS
+            self._check_at = trio.current_time() + timings().trust_unwatched
             # A folder that was never seen is looked at by _see(), however long that takes.
             changed = [
                 source

@@ -8,9 +8,7 @@ from contextlib import suppress
 from typing import TextIO
 
 from zsofs.errors import PrintError
-
-_PATIENCE_SECONDS = 0.5
-"""How long what is mentioned is waited for: a terminal may be stopped with Ctrl-S."""
+from zsofs.timings import timings
 
 _printing: list[threading.Thread] = []
 
@@ -60,7 +58,7 @@ def mention(text: str) -> None:
     with suppress(RuntimeError):  # no thread can be had
         thread.start()
         _printing.append(thread)
-        thread.join(_PATIENCE_SECONDS)
+        thread.join(timings().terminal)
 
 
 def is_stuck() -> bool:

@@ -5,7 +5,7 @@ import pwd
 import subprocess
 from collections.abc import Sequence
 
-_ANSWER_SECONDS = 3.0
+from zsofs.timings import timings
 
 
 def run_bounded(
@@ -39,7 +39,7 @@ def run_bounded(
         start_new_session=True,
     )
     try:
-        _, said = child.communicate(timeout=_ANSWER_SECONDS)
+        _, said = child.communicate(timeout=timings().program)
     except subprocess.TimeoutExpired:
         child.kill()
         return None

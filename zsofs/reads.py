@@ -17,6 +17,7 @@ from zsofs.counters import Counters, Statistics
 from zsofs.crews import Crews
 from zsofs.errors import SourceChangedError, SourceTouchedError
 from zsofs.image import Buffer, Content
+from zsofs.timings import timings
 from zsofs.workers import Workers
 
 _REPLY_SIZE = 128 << 10
@@ -45,10 +46,6 @@ _LARGE_LOADS = 48 << 20
 _STORED_FACTOR = 2
 """Most stored bytes of a block, in lengths of a plain one: a damaged index can ask for so many."""
 
-_PATIENCE_SECONDS = 0.25
-"""How long opening a file that is open already waits for a look at it."""
-
-_CHECK_SECONDS = 15
 _IDLE_CHECKS = 3
 """After 30 to 45 seconds without a read the memory of cache and buffers goes back to the system."""
 
@@ -222,7 +219,7 @@ class Reads:
         check, right = content.check, True
         if check is None or check.gone:
             return check is None
-        with trio.move_on_after(_PATIENCE_SECONDS), suppress(OSError, MemoryError):
+        with trio.move_on_after(timings().look_at_open_file), suppress(OSError, MemoryError):
             try:
                 touched = await self._workers.run(content.device, check.look)
                 right = await self._is_right(content, touched)
@@ -248,7 +245,7 @@ class Reads:
         A media box is idle for most of the day; the discs' bytes that matter are the kernel's.
         """
         while True:
-            await trio.sleep(_CHECK_SECONDS)
+            await trio.sleep(timings().idle_check)
             self._idle_checks += 1
             if self._idle_checks == _IDLE_CHECKS:
                 self.give_back()

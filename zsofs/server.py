@@ -38,6 +38,7 @@ from zsofs.settings import MountSettings
 from zsofs.shown import as_shown
 from zsofs.source import SourceTree
 from zsofs.survey import Surveyor
+from zsofs.timings import timings
 from zsofs.titles import load_titles
 from zsofs.turns import handlers_waiting
 from zsofs.view import PlainView
@@ -47,15 +48,6 @@ log = logging.getLogger(__name__)
 
 _REPORTED_DISCS = 20
 _REPORTED_FILES = 20
-
-_RELOAD_SECONDS = 3.0
-"""How long who asks for a reload is kept waiting for its end."""
-
-
-_LAST_READS_SECONDS = 1.0
-"""How long reads that wait for a disk may hold up the end; others come to their end anyway."""
-
-_LOOK_SECONDS = 0.02
 
 
 class Server:
@@ -128,9 +120,9 @@ class Server:
     async def drain(self) -> None:
         """Get ready for the end, while requests are still answered: let those under way end."""
         await self._invalidations.drain()
-        with trio.move_on_after(_LAST_READS_SECONDS):
+        with trio.move_on_after(timings().last_reads):
             while handlers_waiting():  # noqa: ASYNC110 - counted where an event would cost time
-                await trio.sleep(_LOOK_SECONDS)
+                await trio.sleep(timings().last_reads_check)
 
     def end(self) -> bool:
         """Begin nothing more; whether no thread uses the FUSE session, which is about to end."""
@@ -170,7 +162,7 @@ class Server:
             case "reload":
                 log.info("looking at the source again, as was asked for")
                 done = self.begin_reload()
-                with trio.move_on_after(_RELOAD_SECONDS):
+                with trio.move_on_after(timings().reload):
                     await done.wait()
                 return {"done": done.is_set()}
             case command:

@@ -10,28 +10,13 @@ import trio
 from zsofs.entry import Entry, Kind
 from zsofs.names import may_be_disc
 from zsofs.shown import Shown, folders_in
-from zsofs.survey import QUIET_SECONDS, Before, Found
-
-GATHER_SECONDS = 0.05
-"""Changes come in bursts: so long after the first one the folder is looked at."""
+from zsofs.survey import Before, Found
+from zsofs.timings import timings
 
 _PAUSE_FACTOR = 9
 """A look that took long is followed by a pause of so many times as long, so that a folder in which
 a file grows for an hour costs a tenth of a processor at most; no pause is longer than
 a listing of a watched folder is believed."""
-
-FRESH_SECONDS = 1.0
-"""How long a listing is believed of a folder that cannot be watched, or where symlinks lead to
-others; and how long the kernel may believe what it was told from any."""
-
-_FRESH_WATCHED_SECONDS = 30.0
-"""The same of one that is watched, in case that a change was not told: a file may be changed under
-a name that it has in another folder."""
-
-_POLL_SECONDS = 5.0
-_MOST_POLL_SECONDS = 30.0
-"""How often a folder is looked at whose files other machines may change: twice as seldom each time
-that nothing had changed."""
 
 
 _GIVE_WAY_SECONDS = 0.25
@@ -93,7 +78,7 @@ class SourceFolder:
         self.elsewhere = False
         self.dropped = False
         self.is_listed = True
-        self._poll_seconds = _POLL_SECONDS
+        self._poll_seconds = timings().first_poll
         self._fresh_until = -math.inf
         self._rest_until = -math.inf
         self._all_stale = True
@@ -190,12 +175,12 @@ class SourceFolder:
 
     def due_after_change(self) -> float:
         """When to look at it after a change that was told just now."""
-        return max(time.monotonic() + GATHER_SECONDS, self._rest_until)
+        return max(time.monotonic() + timings().gather_changes, self._rest_until)
 
     def due_by_itself(self) -> float:
         """When to look at it although no change is told, by the monotonic clock."""
         if self.known is not None and self.known.unsure:
-            return time.monotonic() + QUIET_SECONDS
+            return time.monotonic() + timings().quiet_file
         return self._fresh_until if self.elsewhere and self.is_listed else math.inf
 
     def outdate_by_time(self) -> None:
@@ -236,18 +221,18 @@ class SourceFolder:
             self._take_own()
         self.device = found.status.st_dev
         now = time.monotonic()
-        fresh = _FRESH_WATCHED_SECONDS
+        fresh = timings().trust_watched
         if self.elsewhere:
-            self._poll_seconds = min(2 * self._poll_seconds, _MOST_POLL_SECONDS)
+            self._poll_seconds = min(2 * self._poll_seconds, timings().longest_poll)
             if changed:
-                self._poll_seconds = _POLL_SECONDS
+                self._poll_seconds = timings().first_poll
             fresh = self._poll_seconds
         elif self.watch is None or found.has_links:
-            fresh = FRESH_SECONDS
+            fresh = timings().trust_unwatched
         self._fresh_until = now + max(fresh - found.took, 3 * found.took)
-        self._rest_until = now + min(_PAUSE_FACTOR * found.took, _FRESH_WATCHED_SECONDS)
+        self._rest_until = now + min(_PAUSE_FACTOR * found.took, timings().trust_watched)
 
     def failed(self, error: Exception) -> None:
         """Note that a look failed: the last listing has to do for a moment."""
         self.error = error
-        self._fresh_until = time.monotonic() + FRESH_SECONDS
+        self._fresh_until = time.monotonic() + timings().trust_unwatched

@@ -19,15 +19,10 @@ from typing import Any
 
 from zsofs.cache_files import one_at_a_time, set_aside, unfit
 from zsofs.errors import reason
+from zsofs.timings import timings
 
 log = logging.getLogger(__name__)
 
-WAIT_SECONDS = 2.0
-"""How long to wait for a store that another process has locked."""
-
-_REST_SECONDS = 30.0
-"""How long a store is left alone after a failure that is not damage, such as a lock. Each attempt
-may cost :data:`WAIT_SECONDS`, and a mount makes one for each directory that it lists."""
 
 _MAX_VALUE = 1 << 20
 """The longest value, in bytes, that is read from a store."""
@@ -119,7 +114,7 @@ class Store:
     def close(self) -> None:
         """Close the file, but do not wait long for a thread that hangs in a read of it."""
         self._closed = True
-        if self._lock.acquire(timeout=WAIT_SECONDS):
+        if self._lock.acquire(timeout=timings().store_lock):
             _close(self._connection)
             self._lock.release()
 
@@ -156,7 +151,7 @@ class Store:
 
         Neither an error of the store nor a disk that hangs under it disturbs the caller.
         """
-        if not self._lock.acquire(timeout=WAIT_SECONDS):
+        if not self._lock.acquire(timeout=timings().store_lock):
             yield None
             return
         try:
@@ -176,7 +171,7 @@ class Store:
             _close(self._connection)
             self._connection = self._renewed()
         else:
-            self._resting_until = time.monotonic() + _REST_SECONDS
+            self._resting_until = time.monotonic() + timings().store_rest
             log.info("the cache %s cannot be used: %s", self._file, _why(error))
 
     def _renewed(self) -> sqlite3.Connection:
@@ -211,7 +206,7 @@ def open_store(file: Path, design: Design, *, damaged: bool = False) -> sqlite3.
     if file is MEMORY:
         return _opened(file, design)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with one_at_a_time(file.parent, WAIT_SECONDS):
+    with one_at_a_time(file.parent, timings().store_lock):
         why = "damaged" if damaged else unfit(file)
         if not why:
             try:
@@ -237,7 +232,7 @@ def _opened(file: Path, design: Design) -> sqlite3.Connection:
     """
     connection = None
     try:
-        connection = sqlite3.connect(file, timeout=WAIT_SECONDS, check_same_thread=False)
+        connection = sqlite3.connect(file, timeout=timings().store_lock, check_same_thread=False)
         connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE)
         _prepare(connection, design)

@@ -12,11 +12,9 @@ import trio
 from zsofs.background import in_background
 from zsofs.notify import Notifier
 from zsofs.tables import STILL_COUNTING, counted
+from zsofs.timings import timings
 
 log = logging.getLogger(__name__)
-
-_STATUS_SECONDS = 10.0
-_TRY_AGAIN_SECONDS = 0.5
 
 
 class Supervision:
@@ -88,7 +86,7 @@ class Supervision:
                 if error.errno == errno.ENOMEDIUM:
                     return
                 log.warning("the mount is there, but cannot be listed yet: %s", error.strerror)
-                await trio.sleep(_TRY_AGAIN_SECONDS)
+                await trio.sleep(timings().retry_service_manager)
             else:
                 return
 
@@ -101,7 +99,7 @@ class Supervision:
 
     async def _keep_telling_state(self) -> None:
         while True:
-            await trio.sleep(_STATUS_SECONDS)
+            await trio.sleep(timings().service_status)
             if self._reloads:
                 self._tell_state()
             else:  # a manager whose queue was full has not heard it, and would end us

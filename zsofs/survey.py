@@ -30,12 +30,10 @@ from zsofs.names import (
 from zsofs.probe import Disc, OpenSource
 from zsofs.selection import Selection
 from zsofs.source import OpenFolder, SourceTree
+from zsofs.timings import timings
 from zsofs.traversal import directories_above
 
 log = logging.getLogger(__name__)
-
-QUIET_SECONDS = 3.0
-"""A file is taken for whole when it has not changed for so long, where nothing better tells."""
 
 _RACY_NS = 50_000_000
 _RACY_NS_WHOLE_SECONDS = 2_000_000_000
@@ -416,12 +414,12 @@ class _Survey:
         if entry.name in self.before.closed:
             return True
         if known is not None and known.copying_since is not None and known.same_content(entry):
-            return time.monotonic() - known.copying_since >= QUIET_SECONDS
+            return time.monotonic() - known.copying_since >= timings().quiet_file
         # Another machine's clock may be behind ours, so the times count only for what has been
         # there from the first: a file that appears while we look has to be seen quiet.
         if self.before.entries is not None:
             return False
-        return abs(time.time() - max(entry.key[1:]) / 1e9) >= QUIET_SECONDS
+        return abs(time.time() - max(entry.key[1:]) / 1e9) >= timings().quiet_file
 
 
 def _unreadable(entry: Entry, error: Exception) -> Entry:

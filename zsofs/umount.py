@@ -22,14 +22,8 @@ from zsofs.mountpoint import COMMAND, check_ours, detach, is_dead, own_path
 from zsofs.mounts import Mounted, mount_table, mounted_at
 from zsofs.names import for_people
 from zsofs.printing import complain
+from zsofs.timings import timings
 
-SECONDS = 8.0
-"""How long the command waits for everything together, but for finding out what holds a mount."""
-
-_LOOK_SECONDS = 1.5
-"""How long that may take: the command returns within 10 seconds."""
-
-_ANSWER_SECONDS = 3.0
 _SHOWN_USERS = 5
 
 
@@ -43,7 +37,7 @@ def take_down_all(targets: Sequence[str], *, lazy: bool) -> list[ZsofsError]:
     Returns:
         What could not be done, in the order of *targets*.
     """
-    until = time.monotonic() + SECONDS
+    until = time.monotonic() + timings().unmount
     failed: dict[str, ZsofsError] = {}
 
     def take_down(target: str) -> None:
@@ -59,7 +53,7 @@ def take_down_all(targets: Sequence[str], *, lazy: bool) -> list[ZsofsError]:
     for thread in threads:
         thread.start()
     for target, thread in zip(targets, threads, strict=True):
-        thread.join(max(until + _LOOK_SECONDS - time.monotonic(), 0))
+        thread.join(max(until + timings().unmount_users - time.monotonic(), 0))
         if thread.is_alive():
             failed[target] = UnmountError(
                 f"{target} could not be unmounted within 10 seconds; try again, as root if you can"
@@ -105,7 +99,7 @@ class _TakeDown:
             for one in mount_table()
             if one.device == mounted.device and one.number != mounted.number
         }
-        answers, process = daemon_of(mounted, _ANSWER_SECONDS)
+        answers, process = daemon_of(mounted, timings().unmount_answer)
         with ExitStack() as stack:
             daemons = _process_descriptors(process, stack)
             in_use = bool(self.lazy and answers and users_of(point))

@@ -9,26 +9,18 @@ import trio
 
 from zsofs.admission import Admission
 from zsofs.mounts import is_fuse
+from zsofs.timings import timings
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_HUNG_SECONDS = 1.0
-"""A call that takes longer than that hangs, if no other one has ended meanwhile."""
-
 _MAX_HUNG = 64
 """Further threads that may be added for calls that hang, for each source device."""
 
-_PAUSE_SECONDS = 1.0
-"""How long a call that must not be left out waits before it asks for a thread again."""
 
 COMPUTING, CATALOG, MOUNT_TABLE, QUESTIONS, OPL_NAMES = -1, -2, -3, -4, -5
 """What calls count against that wait for no disk of the source, each for something else: a cache
 directory on a disk that hangs must not keep the table of mounts waiting."""
-
-QUEUE_SECONDS = 60.0
-"""How long a call waits for a free thread where all of them wait for a FUSE file system. Such a one
-may show our own mount (bindfs, mergerfs) and wait for this call itself."""
 
 
 class QueueTimeoutError(OSError):
@@ -45,9 +37,9 @@ class _BoundedLimiter:
         """Wait for a free thread.
 
         Raises:
-            QueueTimeoutError: after QUEUE_SECONDS.
+            QueueTimeoutError: after `Timings.queue`.
         """
-        with trio.move_on_after(QUEUE_SECONDS):
+        with trio.move_on_after(timings().queue):
             await self._limiter.acquire_on_behalf_of(borrower)
             return
         raise QueueTimeoutError(
@@ -137,7 +129,7 @@ class Workers:
             try:
                 return await self.run(device, function, *args)
             except (NoThreadError, QueueTimeoutError):
-                await trio.sleep(_PAUSE_SECONDS)
+                await trio.sleep(timings().retry_thread)
 
     async def _limiter(self, device: int) -> trio.CapacityLimiter:
         limiter = self._limiters.get(device)
@@ -191,14 +183,14 @@ class ElasticWorkers(Workers):
             return await super().run(device, timed)
         finally:
             self._finished[device] = self._finished.get(device, 0) + 1
-            if took > _HUNG_SECONDS and limiter.total_tokens > self._threads:
+            if took > timings().call_hangs and limiter.total_tokens > self._threads:
                 limiter.total_tokens -= 1
 
     async def _make_room(self, device: int, limiter: trio.CapacityLimiter) -> None:
         """Let further calls begin while some wait and none of those under way ends."""
         finished = -1
         while True:
-            await trio.sleep(_HUNG_SECONDS)
+            await trio.sleep(timings().call_hangs)
             if not limiter.statistics().tasks_waiting:
                 break
             before, finished = finished, self._finished.get(device, 0)

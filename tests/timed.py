@@ -1,0 +1,14 @@
+"""Runs zsofs with other timings: ``python -m tests.timed '{"quiet_file": 0.5}' mount -f ...``.
+
+It is the real program in all else. `tests.mounting.timed` makes such a command.
+"""
+
+import json
+import sys
+
+from zsofs import cli
+from zsofs.timings import Timings, use
+
+if __name__ == "__main__":
+    use(Timings(**json.loads(sys.argv.pop(1))))
+    sys.exit(cli.main())

@@ -1,0 +1,190 @@
+"""How long zsofs waits, retries and trusts, in seconds: one object that every module reads.
+
+Modules call `timings` when they wait, not when they are imported. `use` replaces the object before
+a command runs. Only the tests do that, from a program of their own, so no option, variable or file
+can change a timing of a real mount. What these values mean for users is in the README.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """All timings, by what they are for."""
+
+    # ---- Following the source directory
+
+    quiet_file: float = 3.0
+    """A file that has not changed for this long is complete, if nothing better tells."""
+
+    gather_changes: float = 0.05
+    """Delay from the first change to the scan of its directory: changes come in bursts."""
+
+    trust_unwatched: float = 1.0
+    """How long a listing is valid if the directory has no watch or has symlinks to others, and how
+    long the kernel may cache names and attributes."""
+
+    trust_watched: float = 30.0
+    """The same with a watch, which cannot report a change made under another name of the file. Also
+    the longest pause after a slow scan."""
+
+    first_poll: float = 5.0
+    """First interval of polling a directory that other machines may change; it doubles as long as
+    nothing changes."""
+
+    longest_poll: float = 30.0
+    """Longest interval of that polling."""
+
+    stale_listing: float = 0.25
+    """How long a request waits for a scan before the last listing is used: a disk that hangs must
+    not block `ls` if an answer is available."""
+
+    look_for_source: float = 2.0
+    """Interval of looking for a source directory that has gone."""
+
+    first_opl_listing: float = 20.0
+    """How long the first listing of the OPL layout waits for a scan of all discs; those scanned
+    later appear later."""
+
+    trust_cycle: float = 30.0
+    """How long a mount that leads back to this one is not asked again."""
+
+    mount_point_stat: float = 2.0
+    """How long lstat of a mount point in the source may take."""
+
+    # ---- Requests and reads
+
+    stale_free_space: float = 0.25
+    """How long `df` waits before the last answer is used."""
+
+    look_at_open_file: float = 0.25
+    """How long opening a file that is already open waits for a check of its content."""
+
+    idle_check: float = 15.0
+    """Interval of the check for idle caches and buffers, and of removing idle tasks."""
+
+    call_hangs: float = 1.0
+    """A blocking call that takes longer hangs, if no other call has ended meanwhile."""
+
+    retry_thread: float = 1.0
+    """Delay before a call that must not be skipped asks for a thread again."""
+
+    queue: float = 60.0
+    """How long a call waits for a free thread if all of them wait for a FUSE file system, which may
+    show this mount (bindfs, mergerfs) and wait for this call."""
+
+    retry_finished_jobs: float = 0.05
+    """Delay before finished jobs are collected again after the listener failed."""
+
+    # ---- The end of a mount
+
+    last_reads: float = 1.0
+    """How long reads that wait for a disk may delay the end."""
+
+    last_reads_check: float = 0.02
+    """Interval of checking whether they have ended."""
+
+    last_invalidations: float = 2.0
+    """How long calls that tell the kernel what to forget may delay the end."""
+
+    last_invalidations_check: float = 0.01
+    """Interval of checking whether they have ended."""
+
+    keeper_answer: float = 2.0
+    """How long the process without root's rights waits for an answer of its keeper."""
+
+    keeper_detach: float = 8.0
+    """How long a process that was told to end may keep the mount: one that hangs never asks for it
+    to be detached, and the service manager kills both (TimeoutStopSec= in the unit)."""
+
+    keeper_unmount: float = 2.0
+    """How long detaching may take: a directory above the mount may be on a file system that does
+    not answer."""
+
+    # ---- The control socket and the commands that use it
+
+    reload: float = 3.0
+    """How long a reload request waits for the reload."""
+
+    other_mounts: float = 2.0
+    """How long a mount may take to find whether its source leads to another mount that asks."""
+
+    peer: float = 4.0
+    """Limit for each of: the request, the answer, sending it. Less than `answer`."""
+
+    socket_check: float = 30.0
+    """Interval of checking that the socket exists: runtime directories go at a user's logout."""
+
+    retry_accept: float = 0.5
+    """Delay before the next connection is accepted after a failure, such as out of descriptors."""
+
+    answer: float = 5.0
+    """How long a command waits for all daemons together."""
+
+    unmount: float = 8.0
+    """How long `umount` waits for everything, except for finding what keeps a mount busy."""
+
+    unmount_answer: float = 3.0
+    """How long it waits for the daemon to tell its process number."""
+
+    unmount_users: float = 1.5
+    """How much longer it may take to find what keeps a mount busy: 10 seconds in all."""
+
+    find_users: float = 1.2
+    """How long to look for that: /proc of a process that hangs may be unreadable."""
+
+    # ---- Programs, terminals, logs, service managers
+
+    mount_answer: float = 2.0
+    """How long a mount point is asked whether its daemon is dead."""
+
+    program: float = 3.0
+    """How long a helper such as fusermount3 may run."""
+
+    pipe: float = 10.0
+    """How long a pipe may take to end, such as that of ``--dat <(curl …)`` in a shell."""
+
+    terminal: float = 0.5
+    """How long a message waits for a terminal, which may be stopped with Ctrl-S."""
+
+    log_message: float = 0.05
+    """How long a message waits until it is written, so that the log is complete if the process is
+    killed. A log that takes longer is not waited for until it has caught up."""
+
+    last_log_messages: float = 1.0
+    """How long unwritten messages may delay the end of the process."""
+
+    log_again: float = 3600.0
+    """How long the same message is not logged again."""
+
+    service_status: float = 10.0
+    """Interval of the status lines for the service manager."""
+
+    retry_service_manager: float = 0.5
+    """Delay before a message to the service manager is sent again."""
+
+    # ---- Stores
+
+    store_lock: float = 2.0
+    """How long to wait for a store that another process has locked."""
+
+    store_rest: float = 30.0
+    """How long a store is not used after a failure that is not damage, such as a lock: each attempt
+    may cost `store_lock`, and a mount makes one for each directory that it lists."""
+
+    retry_store_lock: float = 0.02
+    """Interval of trying to lock the directory of a store."""
+
+
+_timings = Timings()
+
+
+def timings() -> Timings:
+    """Return the timings of this process."""
+    return _timings
+
+
+def use(other: Timings) -> None:
+    """Replace the timings of this process, before anything has begun that reads them."""
+    global _timings  # noqa: PLW0603 - it is the one object
+    _timings = other
