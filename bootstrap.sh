@@ -214,7 +214,12 @@ need_programs() {
 describe_sources() {
     cd -- "$here"
     pwd -P
-    cksum pyproject.toml zsofs/*.pyx zsofs/*.pxd zsofs/*.h
+    cksum pyproject.toml zsofs/*/*.pyx zsofs/*/*.pxd zsofs/*/*.h
+}
+
+# What an earlier build has left, maybe by other names.
+remove_built() {
+    find "$1" \( -name "*.c" -o -name "*.so" \) -type f -exec rm -f {} +
 }
 
 stamped() {
@@ -279,7 +284,7 @@ build() {
             logged "$(find_python)" -I -m venv "$venv" ||
                 die_with_log "the virtual environment could not be made; what happened is above and in $log"
         fi
-        rm -f "$here"/zsofs/_*.c "$here"/zsofs/_*.so
+        remove_built "$here/zsofs"
         pip_install "$venv" --editable "$here" "zsofs could not be built"
         stamp zsofs-built
     fi
@@ -469,8 +474,8 @@ install_zsofs() {
     # From a copy: the build leaves its own files beside the sources.
     mkdir "$new/source"
     cp "$here/pyproject.toml" "$here/README.md" "$here/LICENSE" "$new/source"
-    cp -R "$here/zsofs" "$new/source"
-    rm -f "$new"/source/zsofs/_*.c "$new"/source/zsofs/_*.so
+    cp -RL "$here/zsofs" "$new/source" # -L: zsofs/mount/units is a link to systemd
+    remove_built "$new/source/zsofs"
     pip_install "$new" --no-warn-script-location "$new/source" "zsofs could not be built"
     rm -rf "$new/source"
     logged "$new/bin/python" -I -m pip uninstall -y pip setuptools || :

@@ -12,7 +12,8 @@ from bench.discs import NAMES, Discs
 from bench.packers import Packing
 from bench.servers import Contender, Served
 from bench.system import BenchError
-from zsofs.probe import OpenSource, block_reader, geometry_of, probe
+from zsofs.images.probe import block_reader, geometry_of, probe
+from zsofs.images.source_file import OpenSource
 
 _SPAN = 128 << 10
 """Decoded in one call: what the kernel asks a mount for at most, with its usual read-ahead."""

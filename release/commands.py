@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from zsofs import arguments
+from zsofs.cli import parser
 
 
 class Kind(Enum):
@@ -122,7 +122,7 @@ class Block:
 
 def zsofs() -> Command:
     """The whole command line."""
-    return _command(arguments.parser(), ("zsofs",), "")
+    return _command(parser.parser(), ("zsofs",), "")
 
 
 def _command(parser: argparse.ArgumentParser, words: tuple[str, ...], summary: str) -> Command:

@@ -12,13 +12,13 @@ _SOURCES = ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in", "zsofs")
 # What nothing uses at run time: the sources of the kernel, tests, and what pip notes for itself
 # (with paths of the building machine in it).
 _USELESS = (
-    "zsofs/*.pyx", "zsofs/*.pxd", "zsofs/*.pyi", "zsofs/*.h", "trio/_tests", "attr/*.pyi",
+    "zsofs/*/*.pyx", "zsofs/*/*.pxd", "zsofs/*/*.pyi", "zsofs/*/*.h", "trio/_tests", "attr/*.pyi",
     "attrs/*.pyi", "*.dist-info/RECORD", "*.dist-info/INSTALLER", "*.dist-info/REQUESTED",
     "*.dist-info/direct_url.json", "tqdm/completion.sh", "tqdm/tqdm.1",
 )  # fmt: skip
 _START = """\
 #!{python} -I
-from zsofs.cli import main
+from zsofs.cli.main import main
 
 raise SystemExit(main())
 """
@@ -68,7 +68,7 @@ def _install(packages: Path) -> None:
     for name in _SOURCES:
         origin = ROOT / name
         if origin.is_dir():
-            built = shutil.ignore_patterns("_*.c", "_*.so", "__pycache__")
+            built = shutil.ignore_patterns("*.c", "*.so", "__pycache__")
             shutil.copytree(origin, source / name, ignore=built)
         elif origin.exists():
             shutil.copy(origin, source / name)

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 
 from release import readme, roff
 from release.commands import Block, Command, Option, zsofs
-from zsofs import __version__, options
+from zsofs import __version__
+from zsofs.mount import options
 
 _SOURCE = f"zsofs {__version__}"
 _SECTIONS = (

@@ -5,10 +5,10 @@ import zlib
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
-from zsofs.checked import Checked
-from zsofs.dat import Dat
-from zsofs.verify import Batch, Wish
-from zsofs.verify_report import Result, VerifyReporter
+from zsofs.discs.dat import Dat
+from zsofs.inspection.verify import Batch, Wish
+from zsofs.inspection.verify_cache import Checked
+from zsofs.inspection.verify_report import Result, VerifyReporter
 
 DAT_NAME = "Sony - PlayStation 2"
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.mounting import wait_until
-from zsofs.mounts import mounted_at
+from zsofs.system.mountinfo import mounted_at
 
 MIB = 1 << 20
 

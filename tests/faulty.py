@@ -16,38 +16,23 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-from zsofs import fuse_receive
+from zsofs.fuse import receive
 
-fuse_receive.load()  # before pyfuse3, as the command does
+receive.load()  # before pyfuse3, as the command does
 
 # isort: split
 
 import pyfuse3
 
-from zsofs import (
-    cache,
-    catalog,
-    changes,
-    cli,
-    contents,
-    follow,
-    fs,
-    fs_writable,
-    image,
-    inside,
-    invalidation,
-    library,
-    live,
-    reads,
-    server,
-    shown,
-    source,
-    survey,
-    view,
-    watch,
-    workers,
-)
-from zsofs.appearance import Appearance
+from zsofs.cli import main
+from zsofs.fuse import kernel_cache, operations, write_operations
+from zsofs.fuse.attributes import Appearance
+from zsofs.images import open_image
+from zsofs.mount import server
+from zsofs.reading import extent_cache, reader, worker_threads
+from zsofs.source import inspect_file, live_file, scan, scan_cache, tree, writer
+from zsofs.system import inotify
+from zsofs.vfs import contents, follower, inodes, plain_view, present
 
 HANDLERS = (
     "lookup",
@@ -84,78 +69,78 @@ WRITABLE_HANDLERS = (
 )
 
 BACKGROUND = (
-    (follow.Follower, "_follow_changes"),
-    (follow.Follower, "_follow_mounts"),
-    (follow.Follower, "_keep_time"),
-    (invalidation.Invalidations, "serve"),
+    (follower.Follower, "_follow_changes"),
+    (follower.Follower, "_follow_mounts"),
+    (follower.Follower, "_keep_time"),
+    (kernel_cache.Invalidations, "serve"),
 )
 
 TARGETS: dict[str, tuple[Any, str]] = {
-    "Library.node": (library.Library, "node"),
-    "Library.folder": (library.Library, "folder"),
+    "Library.node": (inodes.Library, "node"),
+    "Library.folder": (inodes.Library, "folder"),
     "Contents.open": (contents.Contents, "open"),
     "Contents.opened": (contents.Contents, "opened"),
-    "Library.update": (library.Library, "update"),
-    "Library.remember": (library.Library, "remember"),
-    "Library.forget": (library.Library, "forget"),
-    "Library.is_current": (library.Library, "is_current"),
-    "SourceTree.folder": (source.SourceTree, "folder"),
-    "OpenFolder.names": (source.OpenFolder, "names"),
-    "OpenFolder.stat": (source.OpenFolder, "stat"),
-    "OpenFolder.step": (source.OpenFolder, "step"),
-    "SourceTree.open": (source.SourceTree, "open"),
-    "SourceTree.statvfs": (source.SourceTree, "statvfs"),
-    "PlainView.up_to_date": (view.PlainView, "up_to_date"),
-    "PlainView.doubt": (view.PlainView, "doubt"),
-    "Follower.up_to_date": (follow.Follower, "up_to_date"),
-    "Follower._take_changes": (follow.Follower, "_take_changes"),
-    "Follower._begin": (follow.Follower, "_begin"),
+    "Library.update": (inodes.Library, "update"),
+    "Library.remember": (inodes.Library, "remember"),
+    "Library.forget": (inodes.Library, "forget"),
+    "Library.is_current": (inodes.Library, "is_current"),
+    "SourceTree.folder": (tree.SourceTree, "folder"),
+    "OpenFolder.names": (tree.OpenFolder, "names"),
+    "OpenFolder.stat": (tree.OpenFolder, "stat"),
+    "OpenFolder.step": (tree.OpenFolder, "step"),
+    "SourceTree.open": (tree.SourceTree, "open"),
+    "SourceTree.statvfs": (tree.SourceTree, "statvfs"),
+    "PlainView.up_to_date": (plain_view.PlainView, "up_to_date"),
+    "PlainView.doubt": (plain_view.PlainView, "doubt"),
+    "Follower.up_to_date": (follower.Follower, "up_to_date"),
+    "Follower._take_changes": (follower.Follower, "_take_changes"),
+    "Follower._begin": (follower.Follower, "_begin"),
     "server.as_shown": (server, "as_shown"),
-    "shown.shown_names": (shown, "shown_names"),
-    "Surveyor.survey": (survey.Surveyor, "survey"),
-    "survey.look_inside": (survey, "look_inside"),
-    "inside.has_writer": (inside, "has_writer"),
-    "survey.mount_of": (survey, "mount_of"),
-    "watch.mounts_around": (watch, "mounts_around"),
-    "Catalog.folder": (catalog.Catalog, "folder"),
-    "Catalog.keep": (catalog.Catalog, "keep"),
-    "Invalidations.send": (invalidation.Invalidations, "send"),
-    "Invalidations._tell": (invalidation.Invalidations, "_tell"),
-    "Watcher.add": (watch.Watcher, "add"),
-    "Watcher.changes": (watch.Watcher, "changes"),
+    "shown.shown_names": (present, "shown_names"),
+    "Surveyor.survey": (scan.Surveyor, "survey"),
+    "survey.look_inside": (scan, "look_inside"),
+    "inside.has_writer": (inspect_file, "has_writer"),
+    "survey.mount_of": (scan, "mount_of"),
+    "watch.mounts_around": (inotify, "mounts_around"),
+    "Catalog.folder": (scan_cache.Catalog, "folder"),
+    "Catalog.keep": (scan_cache.Catalog, "keep"),
+    "Invalidations.send": (kernel_cache.Invalidations, "send"),
+    "Invalidations._tell": (kernel_cache.Invalidations, "_tell"),
+    "Watcher.add": (inotify.Watcher, "add"),
+    "Watcher.changes": (inotify.Watcher, "changes"),
     "Appearance.attributes": (Appearance, "attributes"),
-    "Library.may_change": (library.Library, "may_change"),
-    "Library.take_status": (library.Library, "take_status"),
-    "Library.put": (library.Library, "put"),
-    "Library.remove": (library.Library, "remove"),
-    "Library.move": (library.Library, "move"),
-    "PlainView.did": (view.PlainView, "did"),
-    "PlainView.outdate": (view.PlainView, "outdate"),
-    "PlainView.place": (view.PlainView, "place"),
-    "Changes.open": (changes.Changes, "open"),
-    "Changes.create": (changes.Changes, "create"),
-    "changes.seen": (changes, "seen"),
-    "Changes.make_folder": (changes.Changes, "make_folder"),
-    "Changes.remove_file": (changes.Changes, "remove_file"),
-    "Changes.remove_folder": (changes.Changes, "remove_folder"),
-    "Changes.rename": (changes.Changes, "rename"),
-    "Changes.set_attributes": (changes.Changes, "set_attributes"),
-    "Changes.set_attributes_of_open": (changes.Changes, "set_attributes_of_open"),
-    "Changes.sync_folder": (changes.Changes, "sync_folder"),
-    "LiveFile.read_now": (live.LiveFile, "read_now"),
-    "LiveFile.write": (live.LiveFile, "write"),
-    "LiveFile.sync": (live.LiveFile, "sync"),
-    "LiveFile.flush": (live.LiveFile, "flush"),
-    "LiveFile.close": (live.LiveFile, "close"),
-    "Reads.read": (reads.Reads, "read"),
-    "ExtentCache.get": (cache.ExtentCache, "get"),
-    "ReplyBuffers.take": (reads._ReplyBuffers, "take"),
-    "image.block_reader": (image, "block_reader"),
-    "DiscImage.read_now": (image.DiscImage, "read_now"),
-    "DiscImage.close": (image.DiscImage, "close"),
-    "PlainFile.read_now": (image.PlainFile, "read_now"),
-    "PlainFile.close": (image.PlainFile, "close"),
-    "Workers.run": (workers.Workers, "run"),
+    "Library.may_change": (inodes.Library, "may_change"),
+    "Library.take_status": (inodes.Library, "take_status"),
+    "Library.put": (inodes.Library, "put"),
+    "Library.remove": (inodes.Library, "remove"),
+    "Library.move": (inodes.Library, "move"),
+    "PlainView.did": (plain_view.PlainView, "did"),
+    "PlainView.outdate": (plain_view.PlainView, "outdate"),
+    "PlainView.place": (plain_view.PlainView, "place"),
+    "Changes.open": (writer.Changes, "open"),
+    "Changes.create": (writer.Changes, "create"),
+    "changes.seen": (writer, "seen"),
+    "Changes.make_folder": (writer.Changes, "make_folder"),
+    "Changes.remove_file": (writer.Changes, "remove_file"),
+    "Changes.remove_folder": (writer.Changes, "remove_folder"),
+    "Changes.rename": (writer.Changes, "rename"),
+    "Changes.set_attributes": (writer.Changes, "set_attributes"),
+    "Changes.set_attributes_of_open": (writer.Changes, "set_attributes_of_open"),
+    "Changes.sync_folder": (writer.Changes, "sync_folder"),
+    "LiveFile.read_now": (live_file.LiveFile, "read_now"),
+    "LiveFile.write": (live_file.LiveFile, "write"),
+    "LiveFile.sync": (live_file.LiveFile, "sync"),
+    "LiveFile.flush": (live_file.LiveFile, "flush"),
+    "LiveFile.close": (live_file.LiveFile, "close"),
+    "Reads.read": (reader.Reads, "read"),
+    "ExtentCache.get": (extent_cache.ExtentCache, "get"),
+    "ReplyBuffers.take": (reader._ReplyBuffers, "take"),
+    "image.block_reader": (open_image, "block_reader"),
+    "DiscImage.read_now": (open_image.DiscImage, "read_now"),
+    "DiscImage.close": (open_image.DiscImage, "close"),
+    "PlainFile.read_now": (open_image.PlainFile, "read_now"),
+    "PlainFile.close": (open_image.PlainFile, "close"),
+    "Workers.run": (worker_threads.Workers, "run"),
     "pyfuse3.readdir_reply": (pyfuse3, "readdir_reply"),
     "os.open": (os, "open"),
     "os.fstat": (os, "fstat"),
@@ -266,22 +251,22 @@ def _install() -> None:
     for target, (owner, name) in TARGETS.items():
         setattr(owner, name, _faulty(target, getattr(owner, name)))
     for kind, names in (
-        (fs.Operations, HANDLERS),
-        (fs_writable.WritableOperations, WRITABLE_HANDLERS),
+        (operations.Operations, HANDLERS),
+        (write_operations.WritableOperations, WRITABLE_HANDLERS),
     ):
         for name in names:
             setattr(kind, name, _named(name, getattr(kind, name)))
     for owner, name in BACKGROUND:
         setattr(owner, name, _named("background", getattr(owner, name)))
-    begin = fs.Operations.__init__
+    begin = operations.Operations.__init__
 
-    def begin_with_listings(self: fs.Operations, *args: Any, **kwargs: Any) -> None:
+    def begin_with_listings(self: operations.Operations, *args: Any, **kwargs: Any) -> None:
         begin(self, *args, **kwargs)
         self._listings = _Listings()
 
-    setattr(fs.Operations, "__init__", begin_with_listings)  # noqa: B010 - mypy forbids the other
+    setattr(operations.Operations, "__init__", begin_with_listings)  # noqa: B010 - mypy forbids the other
 
 
 if __name__ == "__main__":
     _install()
-    sys.exit(cli.main())
+    sys.exit(main.main())

@@ -296,9 +296,9 @@ def _set_command_line(words: list[str]) -> None:
 
 
 def _import_everything() -> None:
-    from zsofs import fuse_receive
+    from zsofs.fuse import receive
 
-    fuse_receive.load()  # before pyfuse3, as the command does
+    receive.load()  # before pyfuse3, as the command does
     import zsofs
 
     for found in pkgutil.walk_packages(zsofs.__path__, "zsofs."):

@@ -19,7 +19,7 @@ from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FileNameT, InodeT, R
 
 from tests.ends import spawned
 from tests.mounting import unmount, wait_until
-from zsofs.mounts import mounted_at
+from zsofs.system.mountinfo import mounted_at
 
 _LOOK_SECONDS = 0.02
 _BELIEVED_SECONDS = 3600.0

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zsofs.mounts import mounted_at
+from zsofs.system.mountinfo import mounted_at
 
 ZSOFS = (sys.executable, "-m", "zsofs")
 

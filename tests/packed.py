@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.mounting import ZSOFS
-from zsofs.original import original
+from zsofs.images.input_image import original
 
 
 def zsofs(

@@ -48,7 +48,7 @@ class Text:
     Attributes:
         parts: what stands before, between and behind its gaps.
         place: file and line, for people.
-        owner: module and function, class or constant that has it, as in ``guard.guarded``.
+        owner: what has it, as in ``fuse.error_guard.guarded``: a function, class or constant.
         is_sentence: whether it is for people by its form.
         is_raised: whether it is handed to an exception or to the log.
     """
@@ -73,7 +73,7 @@ def texts(root: Path = ROOT) -> list[Text]:
     found: list[Text] = []
     for path in sorted((root / "zsofs").rglob("*.py")):
         found += _Module(path, root).texts()
-    for path in sorted((root / "zsofs").glob("*.pyx")):
+    for path in sorted((root / "zsofs").rglob("*.pyx")):
         found += _of_cython(path, root)
     found += _of_shell(root / "bootstrap.sh")
     return found
@@ -153,13 +153,18 @@ class _Module:
         return False
 
     def _owner(self, node: ast.AST) -> str:
-        names = [self._path.stem]
+        names = [_module(self._path, self._root)]
         for above, _ in reversed(list(self._ancestors(node))):
             if isinstance(above, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 names.append(above.name)
             elif isinstance(above, ast.Assign) and len(names) == 1:
                 names += [name.id for name in above.targets if isinstance(name, ast.Name)]
         return ".".join(names[:3])
+
+
+def _module(path: Path, root: Path) -> str:
+    """Dotted name of a module, without the package's own."""
+    return ".".join(path.relative_to(root / "zsofs").with_suffix("").parts)
 
 
 def _called(node: ast.AST) -> str:
@@ -203,7 +208,7 @@ def _of_cython(path: Path, root: Path) -> Iterator[Text]:
         yield Text(
             parts,
             f"{path.relative_to(root)}:{line}",
-            path.stem,
+            _module(path, root),
             bool(_SENTENCE.search(_GAP.join(parts))),
             call.endswith("Error"),
         )

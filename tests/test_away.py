@@ -27,7 +27,7 @@ from tests.mounting import (
     wait_for,
     wait_until,
 )
-from zsofs.mounts import mounted_at
+from zsofs.system.mountinfo import mounted_at
 
 PS2, PSP = DATA / "ps2.iso", DATA / "psp.iso"
 PS2_PACKED, PSP_PACKED = DATA / "ziso-py.zso", DATA / "zstd-2048.zso"

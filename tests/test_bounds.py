@@ -15,11 +15,11 @@ from tests import writers
 from tests.conftest import MountMaker
 from tests.ends import join
 from tests.mounting import ZSOFS, Mount, open_files, wait_until
-from zsofs.asking import ask
-from zsofs.entry import Entry, Kind
-from zsofs.library import Library
-from zsofs.node import Folder
-from zsofs.source import SourceTree
+from zsofs.mount.control.client import ask
+from zsofs.source.entry import Entry, Kind
+from zsofs.source.tree import SourceTree
+from zsofs.vfs.inodes import Library
+from zsofs.vfs.node import Folder
 
 LIMIT = 256
 LIMITED = ("prlimit", f"--nofile=100:{LIMIT}", *ZSOFS)

@@ -8,7 +8,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsofs.cache import ExtentCache
+from zsofs.reading.extent_cache import ExtentCache
 
 
 class Source:

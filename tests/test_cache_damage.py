@@ -22,11 +22,12 @@ from tests.mounting import ZSOFS, mounted, open_to_others
 from tests.test_catalog import FINDINGS, IMAGES, SHOWN, catalog_of, check, names
 from tests.test_catalog import cache_home as cache_home
 from tests.test_catalog import discs as discs
-from zsofs.catalog import Catalog, Finding, Key
-from zsofs.checked import Checked, Kept, open_checked
-from zsofs.digests import Digests
-from zsofs.disc import Media, System
-from zsofs.verdict import Whole
+from zsofs.discs.identify import Media, System
+from zsofs.images.checksums import Digests
+from zsofs.images.source_file import Key
+from zsofs.inspection.verdict import Whole
+from zsofs.inspection.verify_cache import Checked, Kept, open_checked
+from zsofs.source.scan_cache import Catalog, Finding
 
 FAILED_BEFORE = [18, *range(3742, 3830, 7), *range(3992, 4096, 7)]
 """The version of the file, of which an unknown one makes it read-only; and offsets in the schema,
@@ -245,7 +246,8 @@ def test_a_user_goes_on_without_the_cache_that_root_has_made(as_root: None, tmp_
     """As `sudo zsofs` leaves it in a home directory."""
     cache = tmp_path / "cache"
     script = (
-        "import sys\nfrom pathlib import Path\nfrom zsofs.catalog import Catalog, Finding\n"
+        "import sys\nfrom pathlib import Path\n"
+        "from zsofs.source.scan_cache import Catalog, Finding\n"
         "catalog = Catalog(Path(sys.argv[1]), b'/source')\n"
         "catalog.keep(b'', [(b'name', (1, 2, 3), Finding(None))])\n"
         "print(len(catalog.folder(b'')))\ncatalog.close()\n"

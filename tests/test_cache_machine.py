@@ -1,6 +1,6 @@
 """The cache of extents under readers that come, wait, fail and are cancelled in any order.
 
-What is held, which is what ``zsofs.cache`` promises:
+What is held, which is what ``zsofs.reading.extent_cache`` promises:
 
 * What a reader gets is right at the moment he gets it, and what the cache keeps is right always.
 * There is one load for each key at a time, and who waits for one is never left waiting.
@@ -32,9 +32,9 @@ from hypothesis.stateful import (
     rule,
 )
 
-import zsofs.cache
+import zsofs.reading.extent_cache
 from tests.rounds import rounds
-from zsofs.cache import ExtentCache
+from zsofs.reading.extent_cache import ExtentCache
 
 SIZES = (100, 100, 100, 100, 100, 300, 300, 1000, 5000)
 """Sizes of the extents that there are; the last one is larger than any of the caches."""
@@ -399,7 +399,7 @@ def buffers_in(thing: object, seen: set[int]) -> Iterator[bytearray]:
     elif isinstance(thing, dict | list | tuple | set | deque):
         for part in [*thing, *thing.values()] if isinstance(thing, dict) else thing:
             yield from buffers_in(part, seen)
-    elif type(thing).__module__ == zsofs.cache.__name__ and id(thing) not in seen:
+    elif type(thing).__module__ == zsofs.reading.extent_cache.__name__ and id(thing) not in seen:
         seen.add(id(thing))
         yield from buffers_in(vars(thing), seen)
 

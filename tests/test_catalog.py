@@ -27,13 +27,13 @@ from inotify_simple import INotify, flags
 from tests import writers
 from tests.conftest import MountMaker
 from tests.mounting import Mount, mounted, wait_until
-from zsofs.catalog import Catalog, Finding, default_catalog_file
-from zsofs.disc import Identity, Media, System
+from zsofs.discs.identify import Identity, Media, System
 from zsofs.formats.geometry import Codec
-from zsofs.probe import Disc
-from zsofs.source import SourceTree
-from zsofs.store import Design, open_store, row_check
-from zsofs.survey import Before, Surveyor, _is_racy
+from zsofs.images.probe import Disc
+from zsofs.source.scan import Before, Surveyor, _is_racy
+from zsofs.source.scan_cache import Catalog, Finding, default_catalog_file
+from zsofs.source.tree import SourceTree
+from zsofs.system.sqlite_store import Design, open_store, row_check
 
 IMAGES = {
     f"{number}": writers.content(100_000 + 2048 * number, ["text", "noise", "zeros"], number)
@@ -627,7 +627,7 @@ def test_a_catalog_that_another_program_keeps_to_itself_is_done_without(
 HANGING = """
 import sys, threading
 from pathlib import Path
-from zsofs.catalog import Catalog, Finding
+from zsofs.source.scan_cache import Catalog, Finding
 
 catalog = Catalog(Path(sys.argv[1]), b"/source")
 print("opened", flush=True)

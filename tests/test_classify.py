@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests import writers
 from tests.mounting import DATA
 from tests.test_disc import PS2_IMAGE, raw
-from zsofs.classify import Classification, ContentKind, classify
+from zsofs.discs.classify import Classification, ContentKind, classify
 
 NOISE = random.Random(1).randbytes(700_000)
 

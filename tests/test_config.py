@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.mounting import DATA, ZSOFS, unmount
-from zsofs import config
-from zsofs.arguments import parse
+from zsofs.cli.parser import parse
 from zsofs.errors import UsageError
-from zsofs.options import OPTIONS
+from zsofs.mount import config
+from zsofs.mount.options import OPTIONS
+from zsofs.system import xdg
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where configs lie, for this process."""
     made = tmp_path / "etc"
     made.mkdir()
-    monkeypatch.setattr(config, "system_folder", lambda: made)
+    monkeypatch.setattr(xdg, "system_folder", lambda: made)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     return made
 
@@ -57,7 +58,7 @@ setuid = "root"
 nofail = true
 verbose = true
 quiet = false
-log-file = "~/zsofs.log"
+log-file = "~/zsofs.console.logging_setup"
 """
     )
     parsed = parse(["mount", "games"])
@@ -69,7 +70,7 @@ log-file = "~/zsofs.log"
     assert (parsed.cache_size, parsed.threads, parsed.read_ahead) == (256 << 20, 8, 1 << 20)
     assert (parsed.uid, parsed.gid, parsed.umask, parsed.setuid) == (12, 0, 0o027, 0)
     assert (parsed.nofail, parsed.verbose, parsed.quiet) == (True, True, False)
-    assert parsed.log_file == Path("~/zsofs.log").expanduser()
+    assert parsed.log_file == Path("~/zsofs.console.logging_setup").expanduser()
     said = (folder / "games.toml").read_text()
     assert all(f"\n{option.name} = " in said for option in OPTIONS), "every option is tried here"
 
@@ -79,13 +80,20 @@ def test_a_service_is_told_where_its_files_lie(
 ) -> None:
     """Whatever folder `service install` was called in."""
     monkeypatch.chdir(tmp_path)
-    words = ["--layout", "opl", "--titles", "titles.csv", "--log-file", "zsofs.log"]
+    words = [
+        "--layout",
+        "opl",
+        "--titles",
+        "titles.csv",
+        "--log-file",
+        "zsofs.console.logging_setup",
+    ]
     options = parse(["service", "install", "games", "zso", "iso", *words])
     values = {name.replace("_", "-"): str(value) for name, value in options.values.items()}
     (folder / "games.toml").write_text(config.text_of("/srv/zso", "/srv/iso", values))
     parsed = parse(["mount", "games"])
     assert parsed.titles == tmp_path / "titles.csv"
-    assert parsed.log_file == tmp_path / "zsofs.log"
+    assert parsed.log_file == tmp_path / "zsofs.console.logging_setup"
 
 
 def test_a_service_is_refused_what_its_mount_would_be() -> None:
@@ -175,9 +183,10 @@ def test_a_hostile_config_ends_the_command_with_exit_code_2(tmp_path: Path) -> N
     os.mkfifo(configs / "pipe.toml")
     (configs / "zero.toml").symlink_to("/dev/zero")
     code = (
-        "import sys; from pathlib import Path; from zsofs import cli, config\n"
-        "config.system_folder = lambda: Path(sys.argv[1])\n"
-        "sys.exit(cli.main(['mount', sys.argv[2]]))"
+        "import sys; from pathlib import Path; from zsofs.system import xdg\n"
+        "from zsofs.cli.main import main\n"
+        "xdg.system_folder = lambda: Path(sys.argv[1])\n"
+        "sys.exit(main(['mount', sys.argv[2]]))"
     )
     for name in ("games", "pipe", "zero"):
         done = subprocess.run(

@@ -24,11 +24,12 @@ import trio
 from tests.conftest import TimingsSetter
 from tests.ends import join, spawned
 from tests.mounting import open_to_others, unmount, wait_until
-from zsofs import answers, asking, control
-from zsofs.answers import ControlSocket
-from zsofs.asking import ask, running
-from zsofs.control import socket_name
 from zsofs.errors import ControlError, SourceError
+from zsofs.mount.control import client, protocol, server
+from zsofs.mount.control.client import ask, running
+from zsofs.mount.control.protocol import socket_name
+from zsofs.mount.control.server import ControlSocket
+from zsofs.system import xdg
 
 NOBODY = 65534
 Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
@@ -110,8 +111,8 @@ def place(runtime: Path, mount_point: bytes) -> Path:
 @contextmanager
 def peer_of(runtime: Path, mount_point: bytes) -> Iterator[socket.socket]:
     """A connection to whoever listens for a mount."""
-    with control.opened(runtime / "zsofs", os.geteuid()) as folder:
-        peer = control.connect(folder, socket_name(mount_point), time.monotonic() + 20)
+    with xdg.opened(runtime / "zsofs", os.geteuid()) as folder:
+        peer = protocol.connect(folder, socket_name(mount_point), time.monotonic() + 20)
     with peer:
         peer.settimeout(20)
         yield peer
@@ -123,8 +124,8 @@ def listening(runtime: Path, mount_point: bytes, queue: int = 8) -> Iterator[soc
     path = place(runtime, mount_point)
     path.parent.mkdir(mode=0o700, exist_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        with control.opened(path.parent, os.geteuid()) as folder:
-            listener.bind(control.socket_address(folder, path.name))
+        with xdg.opened(path.parent, os.geteuid()) as folder:
+            listener.bind(protocol.socket_address(folder, path.name))
         listener.listen(queue)
         yield listener
 
@@ -258,7 +259,7 @@ def test_no_folder_for_the_socket(
 ) -> None:
     """The mount goes on without."""
     (tmp_path / "file").touch()
-    monkeypatch.setattr(answers, "folders", lambda _: [tmp_path / "file" / "zsofs"])
+    monkeypatch.setattr(server, "folders", lambda _: [tmp_path / "file" / "zsofs"])
     with answering(point):
         assert "nobody listens" in refused(point)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
@@ -294,7 +295,7 @@ def test_a_folder_that_went_and_came_back(
 )
 def test_garbage(runtime: Path, point: bytes, said: bytes, why: str) -> None:
     with answering(point):
-        for _ in range(answers._MAX_PEERS + 1):
+        for _ in range(server._MAX_PEERS + 1):
             with peer_of(runtime, point) as peer:
                 threading.Thread(target=send_what_it_takes, args=(peer.dup(), said)).start()
                 reply = json.loads(peer.makefile("rb").readline())
@@ -333,7 +334,7 @@ def test_a_request_without_end(runtime: Path, point: bytes) -> None:
 def test_peers_that_say_nothing(runtime: Path, point: bytes) -> None:
     with answering(point):
         for said in (b"", b"\n"):
-            for _ in range(answers._MAX_PEERS + 1):
+            for _ in range(server._MAX_PEERS + 1):
                 with peer_of(runtime, point) as peer:
                     peer.sendall(said)
         assert ask(point, "status")["ok"]
@@ -342,15 +343,13 @@ def test_peers_that_say_nothing(runtime: Path, point: bytes) -> None:
 def test_slow_peers(runtime: Path, point: bytes, set_timings: TimingsSetter) -> None:
     set_timings(peer=0.3)
     with answering(point), ExitStack() as stack:
-        peers = [
-            stack.enter_context(peer_of(runtime, point)) for _ in range(answers._MAX_PEERS * 3)
-        ]
+        peers = [stack.enter_context(peer_of(runtime, point)) for _ in range(server._MAX_PEERS * 3)]
         for peer in peers:
             with suppress(BrokenPipeError):  # the first of them are dropped already
                 peer.sendall(b'{"command"')
         assert ask(point, "status")["ok"]
         said = [peer.recv(1000) for peer in peers]
-        dropped = len(peers) - answers._MAX_PEERS + 1  # for the one that was answered, too
+        dropped = len(peers) - server._MAX_PEERS + 1  # for the one that was answered, too
         assert all(b"too many others" in one for one in said[:dropped])
         assert all(b"did not come within" in one for one in said[dropped:])
 
@@ -423,7 +422,7 @@ def test_peers_that_do_not_listen(runtime: Path, point: bytes, set_timings: Timi
         return {"text": "x" * 1_000_000 if "long" in request else ""}
 
     with answering(point, at_length), ExitStack() as stack:
-        for _ in range(answers._MAX_PEERS * 3):
+        for _ in range(server._MAX_PEERS * 3):
             stack.enter_context(peer_of(runtime, point)).sendall(b'{"long": 1}\n')
         assert ask(point, "status") == {"ok": True, "text": ""}
 
@@ -452,7 +451,7 @@ def test_answers_that_do_not_end(point: bytes, set_timings: TimingsSetter) -> No
         raise AssertionError
 
     with answering(point, wait):
-        for _ in range(answers._MAX_PEERS + 1):
+        for _ in range(server._MAX_PEERS + 1):
             assert "it took longer than" in refused(point)
 
 
@@ -461,7 +460,7 @@ def test_an_answer_that_is_too_long(point: bytes) -> None:
         return {"text": "x" * int(request["command"])}
 
     with answering(point, at_length):
-        fitting = control.MAX_REPLY - len('{"ok": true, "text": ""}\n')
+        fitting = protocol.MAX_REPLY - len('{"ok": true, "text": ""}\n')
         assert len(ask(point, str(fitting))["text"]) == fitting
         assert "longer than" in refused(point, str(fitting + 1))
 
@@ -508,7 +507,7 @@ def test_another_user_is_refused(tmp_path: Path, runtime: Path, point: bytes) ->
         descriptor = os.open(runtime / "zsofs", os.O_RDONLY)
 
         def attempt_again() -> str:
-            with control.connect(descriptor, socket_name(point), time.monotonic() + 20) as peer:
+            with protocol.connect(descriptor, socket_name(point), time.monotonic() + 20) as peer:
                 return peer.recv(1000).decode()
 
         said = as_nobody(attempt_again)
@@ -566,7 +565,7 @@ def test_a_daemon_that_does_not_answer(
     [
         (b"", "it hung up"),
         (b'{"ok": true', "it hung up"),
-        (b"x" * (control.MAX_REPLY + (1 << 20)), "has no end"),
+        (b"x" * (protocol.MAX_REPLY + (1 << 20)), "has no end"),
         (b"\xff\0\n", "understands"),
         (b"[" * 100_000 + b"\n", "understands"),
         (b"[true]\n", "understands"),
@@ -594,7 +593,7 @@ def test_a_daemon_that_refuses_before_it_is_asked(
     ours, theirs = socket.socketpair()
     with theirs:
         theirs.sendall(b'{"ok": false, "error": "not to you"}\n')
-    monkeypatch.setattr(asking, "_reach", lambda *_: ours)
+    monkeypatch.setattr(client, "_reach", lambda *_: ours)
     assert refused(point).endswith("could not do it: not to you")
 
 
@@ -603,12 +602,12 @@ def test_many_mounts_that_do_not_answer_take_no_longer_than_one(
 ) -> None:
     """Of one user's, so many are asked as can be at once, and the others not at all."""
     set_timings(answer=1.0)
-    count = asking._AT_ONCE + 5
+    count = client._AT_ONCE + 5
     with ExitStack() as stack:
         points = [stack.enter_context(mounted(tmp_path / str(number))) for number in range(count)]
         listeners = [stack.enter_context(listening(runtime, point)) for point in points]
         ours = [one for one in running() if one.path in points]
-        answered = list(asking.ask_statuses(ours))
+        answered = list(client.ask_statuses(ours))
         assert [one.path for one, _ in answered] == points
         assert all("does not answer within" in str(reply) for _, reply in answered)
         connections = 0
@@ -619,7 +618,7 @@ def test_many_mounts_that_do_not_answer_take_no_longer_than_one(
             except BlockingIOError:
                 continue
             connections += 1
-        assert connections == asking._AT_ONCE
+        assert connections == client._AT_ONCE
 
 
 def test_replies_of_one_user_that_are_long_together(
@@ -628,13 +627,13 @@ def test_replies_of_one_user_that_are_long_together(
     async def at_length(_: dict[str, Any]) -> dict[str, Any]:
         return {"text": "x" * 1_000_000}
 
-    monkeypatch.setattr(asking, "_ALL_REPLIES", 2_500_000)
+    monkeypatch.setattr(client, "_ALL_REPLIES", 2_500_000)
     with ExitStack() as stack:
         points = [stack.enter_context(mounted(tmp_path / str(number))) for number in range(5)]
         for point in points:
             stack.enter_context(answering(point, at_length))
         ours = [one for one in running() if one.path in points]
-        replies = [reply for _, reply in asking.ask_statuses(ours)]
+        replies = [reply for _, reply in client.ask_statuses(ours)]
     refusals = [str(reply) for reply in replies if isinstance(reply, ControlError)]
     assert 1 <= len(refusals) <= 5
     assert all("what it says has no end" in said for said in refusals)
@@ -679,18 +678,18 @@ def test_where_sockets_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     me = os.geteuid()
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    assert control.folders(me)[0] == tmp_path / "zsofs"
-    assert control.folders(me)[-1] == Path("/state/zsofs")
+    assert xdg.folders(me)[0] == tmp_path / "zsofs"
+    assert xdg.folders(me)[-1] == Path("/state/zsofs")
     for useless in ("", "relative", str(tmp_path / "missing")):
         monkeypatch.setenv("XDG_RUNTIME_DIR", useless)
-        assert all(folder.is_relative_to("/run") for folder in control.runtime_folders(me))
+        assert all(folder.is_relative_to("/run") for folder in xdg.runtime_folders(me))
     for useless in ("", "relative"):
         monkeypatch.setenv("XDG_STATE_HOME", useless)
         monkeypatch.setenv("HOME", "/home/somebody")
-        assert control.folders(me)[-1] == Path("/home/somebody/.local/state/zsofs")
+        assert xdg.folders(me)[-1] == Path("/home/somebody/.local/state/zsofs")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     another = 3_999_999_999
-    assert control.folders(another) == [
+    assert xdg.folders(another) == [
         Path(f"/run/zsofs-{another}/zsofs"),
         Path(f"/run/user/{another}/zsofs"),
     ]
@@ -701,13 +700,13 @@ def test_somebody_elses_folders_are_not_used(
     tmp_path: Path, runtime: Path, point: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As `sudo -E` hands them on."""
-    assert control.runtime_folders(0) == [runtime / "zsofs", Path("/run/zsofs")]
+    assert xdg.runtime_folders(0) == [runtime / "zsofs", Path("/run/zsofs")]
     os.chown(runtime, NOBODY, NOBODY)
-    assert control.runtime_folders(0) == [Path("/run/zsofs")]
+    assert xdg.runtime_folders(0) == [Path("/run/zsofs")]
     os.chown(runtime, 0, 0)
     (runtime / "zsofs").mkdir()
     os.chown(runtime / "zsofs", NOBODY, NOBODY)
-    with pytest.raises(PermissionError), control.opened(runtime / "zsofs", 0):
+    with pytest.raises(PermissionError), xdg.opened(runtime / "zsofs", 0):
         pass
 
 
@@ -717,7 +716,7 @@ def test_names_of_sockets() -> None:
     assert len(set(names)) == len(names)
     assert all("/" not in name and name.isascii() for name in names)
     longest = socket_name(b"/" + b"a" * 255)
-    address = control.socket_address(9_999_999, longest)
+    address = protocol.socket_address(9_999_999, longest)
     assert len(os.fsencode(address)) <= 107
 
 
@@ -730,7 +729,7 @@ def test_a_connection_that_cannot_be_taken(
     """For want of descriptors, say: it is tried again."""
     caplog.set_level(logging.WARNING)
     set_timings(retry_accept=0.01)
-    left = [answers._MAX_PEERS + 1]
+    left = [server._MAX_PEERS + 1]
     with socket.socket(socket.AF_UNIX) as any_socket:
         kind = type(trio.socket.from_stdlib_socket(any_socket))
     kept = kind.accept

@@ -342,7 +342,7 @@ def test_a_copy_behind_another_file_system_is_shown_packed_until_it_is_quiet(
 
 ASK_AND_OPEN = """
 import fcntl, os, subprocess, sys, time
-from zsofs import inside
+from zsofs.system import file_lease
 
 really, path, writers = fcntl.fcntl, sys.argv[1], []
 
@@ -357,7 +357,7 @@ def call(fd, command, argument=0):
 
 fcntl.fcntl = call
 fd = os.open(path, os.O_RDONLY)
-assert inside.has_writer(fd) is False
+assert file_lease.has_writer(fd) is False
 assert writers[0].wait(20) == 0
 print("went on")
 """

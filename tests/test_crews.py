@@ -1,4 +1,4 @@
-"""Jobs on native threads: what is done in time, what is left to the bell, and who takes part."""
+"""Jobs on native threads: what is done in time, what is detached, and who takes part."""
 
 import errno
 import logging
@@ -14,13 +14,13 @@ import trio
 import zstandard
 
 from tests import writers
-from zsofs._blocks import BlockReader, Crew, Job, plain_job, start_helpers
-from zsofs.crews import Crews
 from zsofs.errors import BlockError, SourceChangedError
 from zsofs.formats.geometry import Codec
-from zsofs.image import DiscImage
-from zsofs.probe import geometry_of, probe
-from zsofs.source import SourceTree
+from zsofs.images.open_image import DiscImage
+from zsofs.images.probe import geometry_of, probe
+from zsofs.native.block_reader import BlockReader, Job, ThreadPool, plain_job, start_helpers
+from zsofs.reading.io_pool import IoPool
+from zsofs.source.tree import SourceTree
 
 BLOCK = 2048
 COUNT = 300
@@ -28,7 +28,7 @@ FOREVER = 10**10
 
 
 @pytest.fixture
-def bell() -> Iterator[int]:
+def eventfd() -> Iterator[int]:
     fd = os.eventfd(0, os.EFD_NONBLOCK)
     yield fd
     os.close(fd)
@@ -95,47 +95,47 @@ def test_shared_decoding_names_the_first_bad_block(tmp_path: Path, codec: Codec)
             packed.reader.read(packed.fd, first, count, bytearray(count * BLOCK))
 
 
-def test_a_job_done_in_time_rings_no_bell(tmp_path: Path, bell: int) -> None:
+def test_a_job_done_in_time_needs_no_eventfd(tmp_path: Path, eventfd: int) -> None:
     packed = Packed(tmp_path / "blocks", Codec.ZSTD, bad=set())
     out = bytearray(7 * BLOCK)
     job = packed.reader.job(packed.fd, 3, 7, out)
-    crew = Crew(2, bell)
-    assert crew.run(job, FOREVER)
+    pool = ThreadPool(2, eventfd)
+    assert pool.run(job, FOREVER)
     job.result()
     assert out == packed.image[3 * BLOCK : 10 * BLOCK]
     assert job.queue_ns > 0
     assert job.decode_ns > 0
-    assert not select.select([bell], [], [], 0)[0]
-    assert crew.finished() == []
+    assert not select.select([eventfd], [], [], 0)[0]
+    assert pool.finished() == []
 
 
-def test_jobs_nobody_waits_for_ring_the_bell(tmp_path: Path, bell: int) -> None:
+def test_jobs_nobody_waits_for_write_to_the_eventfd(tmp_path: Path, eventfd: int) -> None:
     packed = Packed(tmp_path / "blocks", Codec.ZSTD, bad={250})
-    crew = Crew(2, bell)
+    pool = ThreadPool(2, eventfd)
     outs = [bytearray(COUNT * BLOCK) for _ in range(20)]
-    left = []
+    detached = []
     for out in outs:
         job = packed.reader.job(packed.fd, 0, COUNT - 60, out[: (COUNT - 60) * BLOCK])
-        if not crew.run(job, 0):
-            left.append(job)
+        if not pool.run(job, 0):
+            detached.append(job)
             with pytest.raises(RuntimeError, match="not done"):
                 job.result()
-    assert left
+    assert detached
     done: list[Job] = []
-    while len(done) < len(left):
-        assert select.select([bell], [], [], 10)[0]
-        os.eventfd_read(bell)
-        done += crew.finished()
-    assert set(done) == set(left)
+    while len(done) < len(detached):
+        assert select.select([eventfd], [], [], 10)[0]
+        os.eventfd_read(eventfd)
+        done += pool.finished()
+    assert set(done) == set(detached)
     for job in done:
         job.result()
 
 
-def test_a_job_raises_what_a_read_raises(tmp_path: Path, bell: int) -> None:
+def test_a_job_raises_what_a_read_raises(tmp_path: Path, eventfd: int) -> None:
     packed = Packed(tmp_path / "blocks", Codec.ZSTD, bad={9})
-    crew = Crew(1, bell)
+    pool = ThreadPool(1, eventfd)
     job = packed.reader.job(packed.fd, 8, 3, bytearray(3 * BLOCK))
-    assert crew.run(job, FOREVER)
+    assert pool.run(job, FOREVER)
     with pytest.raises(BlockError) as caught:
         job.result()
     assert caught.value.block == 9
@@ -145,11 +145,11 @@ def test_a_job_raises_what_a_read_raises(tmp_path: Path, bell: int) -> None:
     mtime_ns = path.stat().st_mtime_ns
     out = bytearray(50)
     job = plain_job(fd, 50, out, 100, mtime_ns)
-    assert crew.run(job, FOREVER)
+    assert pool.run(job, FOREVER)
     job.result()
     assert out == b"x" * 50
     job = plain_job(fd, 60, bytearray(50), 100, mtime_ns)
-    assert crew.run(job, FOREVER)
+    assert pool.run(job, FOREVER)
     with pytest.raises(SourceChangedError):
         job.result()
     with pytest.raises(ValueError, match="not all inside"):
@@ -169,14 +169,14 @@ def test_many_jobs_at_a_time_on_the_event_loop(tmp_path: Path, threads: int) -> 
     content = DiscImage("disc.zso", 1, source, geometry_of(source, disc))
 
     async def main() -> None:
-        crews = Crews(threads)
+        io_pool = IoPool(threads)
 
         async def one(number: int) -> None:
             for turn in range(20):
                 offset = (number * 37 + turn * 11) % 256 * BLOCK
                 out = bytearray(64 * BLOCK)
                 job = content.job(offset, out)
-                await crews.run(number % 3, job, patient=bool(turn % 2))
+                await io_pool.run(number % 3, job, spin=bool(turn % 2))
                 content.finish(job)
                 assert out == image[offset : offset + len(out)]
 
@@ -193,17 +193,17 @@ def test_a_cancelled_job_is_nobodys_any_more(tmp_path: Path) -> None:
     packed = Packed(tmp_path / "blocks", Codec.ZLIB, bad=set())
 
     async def main() -> None:
-        crews = Crews(1)
+        io_pool = IoPool(1)
         for _ in range(30):
             with trio.CancelScope() as scope:
                 scope.cancel()
                 job = packed.reader.job(packed.fd, 0, COUNT, bytearray(COUNT * BLOCK))
-                await crews.run(1, job, patient=False)
+                await io_pool.run(1, job, spin=False)
             del job
         out = bytearray(BLOCK)
         job = packed.reader.job(packed.fd, 5, 1, out)
         with trio.fail_after(30):
-            await crews.run(1, job, patient=True)
+            await io_pool.run(1, job, spin=True)
         job.result()
         assert out == packed.image[5 * BLOCK : 6 * BLOCK]
 
@@ -219,24 +219,24 @@ def test_a_listener_that_fails_goes_on(
 ) -> None:
     """Once or always; an exception of its own would end the whole daemon."""
     packed = Packed(tmp_path / "blocks", Codec.ZLIB, bad=set())
-    read, left = os.eventfd_read, failures
+    read, failures_left = os.eventfd_read, failures
 
     def fail(fd: int) -> int:
-        nonlocal left
-        if left:
-            left -= 1
+        nonlocal failures_left
+        if failures_left:
+            failures_left -= 1
             raise OSError(errno.EIO, "a fault")
         return read(fd)
 
     monkeypatch.setattr(os, "eventfd_read", fail)
 
     async def main() -> None:
-        crews = Crews(2)
+        io_pool = IoPool(2)
         for _ in range(3):
             out = bytearray(COUNT * BLOCK)
             job = packed.reader.job(packed.fd, 0, COUNT, out)
             with trio.fail_after(60):
-                await crews.run(1, job, patient=False)
+                await io_pool.run(1, job, spin=False)
             job.result()
             assert out == packed.image
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.checks import DAT_NAME, dat_of, rom
-from zsofs.dat import Dat, load
-from zsofs.digests import Digests
+from zsofs.discs.dat import Dat, load
 from zsofs.errors import UsageError
+from zsofs.images.checksums import Digests
 
 IMAGE = b"an image of a disc" * 100
 OTHER = IMAGE[:-1] + b"!"
@@ -163,7 +163,7 @@ def test_memory_does_not_grow_with_what_is_not_kept(tmp_path: Path) -> None:
 
     assert games(load(path), IMAGE) == ["A"]
     code = (
-        "import re, sys; from pathlib import Path; from zsofs.dat import load;"
+        "import re, sys; from pathlib import Path; from zsofs.discs.dat import load;"
         "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]);"
         "before = peak(); load(Path(sys.argv[1])); print(peak() - before)"
     )

@@ -19,9 +19,9 @@ from tests.mounting import DATA, timed
 from tests.packed import reports, zsofs
 from tests.test_catalog import cache_home as cache_home
 from tests.test_dat import IMAGE, digests, games, loaded
-from zsofs.dat import load
+from zsofs.discs.dat import load
 from zsofs.errors import FileError, UsageError
-from zsofs.titles import load_titles
+from zsofs.vfs.opl.titles import load_titles
 
 SUMS = digests(IMAGE)
 LINE = rom("x.iso", IMAGE)
@@ -260,7 +260,7 @@ def test_too_much_of_anything_is_refused_in_time(tmp_path: Path, content: bytes,
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (400 << 20,) * 2)\n"
         "from pathlib import Path; from zsofs.errors import UsageError\n"
-        "from zsofs.dat import load; from zsofs.titles import load_titles\n"
+        "from zsofs.discs.dat import load; from zsofs.vfs.opl.titles import load_titles\n"
         "for read in load, load_titles:\n"
         "    try: read(Path(sys.argv[1]))\n"
         "    except UsageError as error: print(error)\n"

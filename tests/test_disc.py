@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.mounting import DATA
 from tests.rounds import rounds
-from zsofs.disc import Identity, Media, System, identify
+from zsofs.discs.identify import Identity, Media, System, identify
 
 SECTOR = 2048
 MOST_READS = 8

@@ -27,7 +27,7 @@ import pytest
 from tests import writers
 from tests.conftest import MountMaker
 from tests.mounting import Mount, wait_until
-from zsofs.asking import ask
+from zsofs.mount.control.client import ask
 
 SEED = 20250309
 READERS = 4

@@ -17,14 +17,15 @@ from hypothesis import strategies as st
 from tests import writers
 from tests.rounds import rounds
 from tests.zsoz_reader import Zsoz
-from zsofs import output, renames
-from zsofs._files import rename_new, start_writeback, write_sparse
-from zsofs._pack import Encoder, crc32, index_entries
 from zsofs.formats.geometry import MAX_IMAGE_SIZE, Codec
-from zsofs.layout import Layout
-from zsofs.original import original
-from zsofs.pack import Care, pack
-from zsofs.packing import CODECS, Packing
+from zsofs.formats.ziso_writer import Layout
+from zsofs.images.input_image import original
+from zsofs.native.encoder import Encoder, crc32, index_entries
+from zsofs.native.fileio import rename_new, start_writeback, write_sparse
+from zsofs.pack import atomic_file
+from zsofs.pack.packer import Care, pack
+from zsofs.pack.presets import CODECS, Packing
+from zsofs.system import renames
 
 PLAIN = 1 << 31
 
@@ -198,11 +199,11 @@ def test_a_new_name_must_be_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(renames, "rename_new", cannot)
     monkeypatch.setattr(renames, "rename_exchange", cannot)
-    with output.new_file(str(tmp_path / "a")) as file:
+    with atomic_file.new_file(str(tmp_path / "a")) as file:
         file.write(b"whole", 0)
         file.take_name(replace=False)
     assert (tmp_path / "a").read_bytes() == b"whole"
-    with output.new_file(str(tmp_path / "a")) as file:
+    with atomic_file.new_file(str(tmp_path / "a")) as file:
         with pytest.raises(Exception, match="has appeared"):
             file.take_name(replace=False)
         file.take_name(replace=True)

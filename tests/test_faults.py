@@ -21,10 +21,10 @@ from tests import writers
 from tests.conftest import MountMaker
 from tests.faulty import ERRORS, HANDLERS, WRITABLE_HANDLERS
 from tests.mounting import DATA, ZSOFS, Mount, mounted, status_of, wait_for, wait_until
-from zsofs.fs import Operations
-from zsofs.fs_live import LiveOperations
-from zsofs.fs_writable import WritableOperations
-from zsofs.mounts import mounted_at
+from zsofs.fuse.file_operations import LiveOperations
+from zsofs.fuse.operations import Operations
+from zsofs.fuse.write_operations import WritableOperations
+from zsofs.system.mountinfo import mounted_at
 
 ROOT = Path(__file__).parent.parent
 FAULTY = (sys.executable, "-m", "tests.faulty")

@@ -13,13 +13,13 @@ from tests.conftest import MountMaker
 from tests.mounting import DATA, ZSOFS, unmount, wait_until
 from tests.packed import zsofs
 from zsofs.formats.geometry import Codec
-from zsofs.original import original
+from zsofs.images.input_image import original
 
 LISTED = """
 import logging, os, sys
-from zsofs.catalog import Catalog
-from zsofs.source import SourceTree
-from zsofs.survey import Before, Surveyor
+from zsofs.source.scan_cache import Catalog
+from zsofs.source.tree import SourceTree
+from zsofs.source.scan import Before, Surveyor
 source = os.fsencode(sys.argv[1])
 surveyor = Surveyor(SourceTree(source), Catalog(None, source), identities=len(sys.argv) > 2)
 for name, entry in surveyor.survey(b"", [b""], Before()).entries.items():

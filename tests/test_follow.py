@@ -28,7 +28,7 @@ from tests.mounting import (
     wait_for,
     wait_until,
 )
-from zsofs.entry import Entry, Kind
+from zsofs.source.entry import Entry, Kind
 
 ROOT = Path(__file__).parent.parent
 FAULTY = (sys.executable, "-m", "tests.faulty")

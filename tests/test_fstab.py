@@ -14,9 +14,9 @@ import pytest
 
 from tests.ends import spawned
 from tests.mounting import DATA, opened, unmount, wait_until
-from zsofs import arguments
+from zsofs.cli import parser
 from zsofs.errors import UsageError
-from zsofs.mounts import mounted_at
+from zsofs.system.mountinfo import mounted_at
 
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.usefixtures("as_root", "own_mounts")
@@ -164,7 +164,7 @@ def test_a_remount_is_refused_and_changes_nothing(
 def test_a_remount_is_refused_before_other_options() -> None:
     """Debian 13 hands the options of the table on as well."""
     with pytest.raises(UsageError, match="cannot be changed while it is mounted"):
-        arguments.parse(["mount", "-o", "rw,user_id=0,group_id=0,remount,ro", "source", "point"])
+        parser.parse(["mount", "-o", "rw,user_id=0,group_id=0,remount,ro", "source", "point"])
 
 
 def test_paths_are_those_of_the_folder_it_is_called_in(

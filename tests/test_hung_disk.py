@@ -13,9 +13,9 @@ import pytest
 
 from tests.hanging import HangingDisk, hanging_disk
 from tests.mounting import DATA, Mount, mounted, names, open_files, status_of, wait_until
-from zsofs.admission import Admission
 from zsofs.errors import DiskBusyError
-from zsofs.mounts import mounted_at
+from zsofs.reading.admission import Admission
+from zsofs.system.mountinfo import mounted_at
 
 FOLDERS, FILES = 120, 2
 LIMITED = ("sh", "-c", f'ulimit -n 256 && exec "{sys.executable}" -m zsofs "$@"', "sh")

@@ -12,7 +12,7 @@ from tests.packed import zsofs
 from tests.test_disc import PS2_IMAGE, made, raw
 from tests.test_opl_mount import OPL, put, tree
 from tests.test_status import state
-from zsofs.names import is_in_trash, is_system_directory
+from zsofs.formats.file_names import is_in_trash, is_system_directory
 
 PS1_FILES = {"/SYSTEM.CNF": b"BOOT = cdrom:\\SLUS_005.94;1\r\n"}
 APPLE_DOUBLE = b"\0\5\x16\7\0\2\0\0" + bytes(4088)

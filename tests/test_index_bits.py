@@ -12,7 +12,7 @@ import pytest
 
 from tests.mounting import DATA
 from zsofs.errors import ZsofsError
-from zsofs.original import Original, original
+from zsofs.images.input_image import Original, original
 
 MANIFEST = json.loads((DATA / "manifest.json").read_text())
 FLIPS = 250

@@ -20,12 +20,12 @@ from tests.test_disc import PS2_IMAGE, PSP_FILES, made, raw
 from tests.test_encoder import Silent
 from tests.test_shortage import padded
 from zsofs.errors import ZsofsError
-from zsofs.facts import Facts, gather
-from zsofs.makers import maker_of
-from zsofs.original import original
-from zsofs.pack import Care, pack
-from zsofs.packing import PURPOSES
-from zsofs.readers import readers
+from zsofs.images.input_image import original
+from zsofs.inspection.facts import Facts, gather
+from zsofs.inspection.readable_by import readers
+from zsofs.inspection.written_by import maker_of
+from zsofs.pack.packer import Care, pack
+from zsofs.pack.presets import PURPOSES
 
 pytestmark = pytest.mark.xdist_group("info")  # they share what takes long to make
 

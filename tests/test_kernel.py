@@ -20,10 +20,10 @@ import zstandard
 from tests import writers
 from tests.conftest import MountMaker
 from tests.mounting import is_in_memory
-from zsofs._blocks import ASK, LOOK, NO_NOWAIT, WOULD_WAIT, BlockReader, read_plain
-from zsofs._stored import serves_from_memory
 from zsofs.errors import BlockError, SourceChangedError
 from zsofs.formats.geometry import Codec, Rule
+from zsofs.native.block_reader import ASK, LOOK, NO_NOWAIT, WOULD_WAIT, BlockReader, read_plain
+from zsofs.native.fetch import serves_from_memory
 
 BLOCK = 2048
 BIT_31 = 0x80000000
@@ -888,7 +888,7 @@ def test_ciso2_loses_no_byte(opened: Open) -> None:
 
 _LONG_PADDING = """
 import os, sys
-from zsofs._blocks import BlockReader
+from zsofs.native.block_reader import BlockReader
 from zsofs.errors import BlockError
 
 fd = os.open(sys.argv[1], os.O_RDONLY)

@@ -13,7 +13,7 @@ from tests.conftest import MountMaker
 from tests.ends import spawned
 from tests.mounting import open_files
 from tests.rounds import rounds
-from zsofs.asking import ask
+from zsofs.mount.control.client import ask
 
 PROGRAMS = 6
 
@@ -85,8 +85,8 @@ def memory(process: int) -> int:
 @pytest.mark.parametrize(
     "other",
     [
-        "import pyfuse3; from zsofs import cli",  # before the wrappers
-        "from zsofs import cli, fuse_receive; fuse_receive.load()\n"
+        "import pyfuse3; from zsofs.cli import main",  # before the wrappers
+        "from zsofs.cli import main; from zsofs.fuse import receive; receive.load()\n"
         "import pyfuse3; pyfuse3.__version__ = '3.99'",
     ],
     ids=["wrappers not in effect", "unknown version"],
@@ -95,7 +95,7 @@ def test_a_pyfuse3_that_is_not_known_is_used_as_it_is(
     source: Path, mount: MountMaker, other: str
 ) -> None:
     (source / "Picture.jpg").write_bytes(b"picture" * 10000)
-    code = f"{other}\nimport sys; sys.exit(cli.main())"
+    code = f"{other}\nimport sys; sys.exit(main.main())"
     made = mount(source, command=(sys.executable, "-c", code))
     assert (made.path / "Picture.jpg").read_bytes() == b"picture" * 10000
     assert len(made.log_lines("is not one that zsofs knows")) == 1

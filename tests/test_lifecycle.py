@@ -19,8 +19,8 @@ from tests.conftest import MountMaker
 from tests.mounting import DATA, ZSOFS, open_to_others, timed, unmount, wait_until
 from tests.namespaces import LET_GO
 from tests.rounds import rounds
-from zsofs import demo
-from zsofs.mounts import mounted_at
+from zsofs.cli import demo
+from zsofs.system.mountinfo import mounted_at
 
 DISC = "maxcso-16384.zso"
 
@@ -201,7 +201,7 @@ def test_inode_numbers_survive_a_remount_and_agree(disc_source: Path, tmp_path: 
 
 def test_the_log_file_is_written_in_the_background(disc_source: Path, tmp_path: Path) -> None:
     (disc_source / "Bad.zso").write_bytes(b"ZISO" + b"\xff" * 60)
-    point, log = tmp_path / "mnt", tmp_path / "logs" / "zsofs.log"
+    point, log = tmp_path / "mnt", tmp_path / "logs" / "zsofs.console.logging_setup"
     try:
         assert run("mount", "-q", "--log-file", log, disc_source, point).returncode == 0
         os.listdir(point)

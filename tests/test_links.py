@@ -22,11 +22,11 @@ from tests.mounting import (
     wait_for,
     wait_until,
 )
-from zsofs.census import Census
-from zsofs.disc_state import Count
 from zsofs.errors import StaleNodeError
-from zsofs.roots import Roots
-from zsofs.source import SourceTree
+from zsofs.source.disc_state import Count
+from zsofs.source.roots import Roots
+from zsofs.source.tree import SourceTree
+from zsofs.vfs.disc_counts import Census
 
 PS2 = DATA / "ps2.iso"
 PACKED = DATA / "ziso-py.zso"
@@ -407,14 +407,15 @@ def test_ways_to_give_the_option(
         (folder / "games.toml").write_text(
             f'source = "{source}"\nmountpoint = "{point}"\nallow-links-to = ["{roms}", "{other}"]\n'
         )
-        from zsofs import arguments, config
+        from zsofs.cli import parser
+        from zsofs.mount import config
 
         monkeypatch.setattr(config, "system_folder", lambda: folder)
-        assert arguments.parse(["mount", "games"]).allow_links_to == [roms, other]
+        assert parser.parse(["mount", "games"]).allow_links_to == [roms, other]
         return
     words = f"allow_links_to={roms},allow-links-to={other}"
     if way == "fstab":
-        from zsofs import mount_helper
+        from zsofs.cli import mount_helper
 
         found: list[Any] = []
         code = mount_helper.run(

@@ -26,7 +26,7 @@ from tests.test_disc import PSP_FILES, made, raw
 from tests.test_faults import stopped
 from tests.test_messages import refused, run
 from tests.test_opl_mount import OPL, game, opened_below, put, put_game
-from zsofs.tables import size, width
+from zsofs.console.tables import size, width
 
 ROOT = Path(__file__).parent.parent
 FIELDS = {

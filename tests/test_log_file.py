@@ -12,9 +12,9 @@ import pytest
 
 from tests.mounting import ZSOFS, wait_until
 from tests.test_lifecycle import daemons_of
-from zsofs.log_file import LogFile
-from zsofs.log_thread import ThreadedHandler
-from zsofs.xdg import base_directory
+from zsofs.console.log_file import LogFile
+from zsofs.console.log_thread import ThreadedHandler
+from zsofs.system.xdg import base_directory
 
 NOBODY = 65534
 MIB = 1 << 20

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from release import commands, manual, readme
-from zsofs import arguments, config
+from zsofs.cli import parser
+from zsofs.mount import config
 
 pytestmark = pytest.mark.xdist_group("manual")  # they share what takes long to make
 
@@ -109,7 +110,7 @@ def test_every_option_of_help_is_in_the_page_for_fstab(pages: Path) -> None:
         word = f"{name}={metavar}" if metavar else name.replace("-", "_")
         assert f" {word} {text} " in shown
         value = {"": "", "USER": "=root", "GROUP": "=root", "LAYOUT": "=opl"}.get(metavar, "=1")
-        arguments.parse(["mount", "-o", f"layout=opl,{word.partition('=')[0]}{value}", "a", "b"])
+        parser.parse(["mount", "-o", f"layout=opl,{word.partition('=')[0]}{value}", "a", "b"])
 
 
 def test_every_option_of_help_is_in_the_page_of_configs(pages: Path, tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ import trio.testing
 from tests.conftest import MountMaker
 from tests.ends import join
 from tests.mounting import DATA, ZSOFS, Mount, in_time, names, status_of
-from zsofs.byte_budget import ByteBudget
-from zsofs.cache import ExtentCache
-from zsofs.original import original
-from zsofs.stream import chunk_size
+from zsofs.images.input_image import original
+from zsofs.images.pipeline import chunk_size
+from zsofs.reading.byte_budget import ByteBudget
+from zsofs.reading.extent_cache import ExtentCache
 
 MIB = 1 << 20
 BLOCK = 16 * MIB

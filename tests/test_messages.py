@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import MountMaker
 from tests.mounting import DATA, ZSOFS, mounted, open_to_others, unmount
 from zsofs import __version__, errors
-from zsofs.arguments import parse
+from zsofs.cli.parser import parse
 from zsofs.errors import ZsofsError
 
 ROOT = Path(__file__).parent.parent
@@ -36,7 +36,8 @@ def refused(code: int, *arguments: object, **others: object) -> str:
     return lines[0]
 
 
-AS_HELPER = "import sys; from zsofs import cli; sys.argv[0] = 'mount.zsofs'; sys.exit(cli.main())"
+AS_HELPER = """
+import sys; from zsofs.cli.main import main; sys.argv[0] = 'mount.zsofs'; sys.exit(main())"""
 
 
 @pytest.mark.parametrize("words", [[*ZSOFS, "mount", "-f"], [sys.executable, "-c", AS_HELPER]])
@@ -71,8 +72,9 @@ def test_version_and_help() -> None:
 
 
 def test_version_imports_nothing_heavy() -> None:
-    code = "import sys, zsofs.cli\ntry: zsofs.cli.main(['--version'])\nexcept SystemExit: pass\n"
-    code += "print([name for name in ('trio', 'pyfuse3', 'zsofs._blocks') if name in sys.modules])"
+    code = "import sys\nfrom zsofs.cli import main\ntry: main.main(['--version'])\n"
+    code += "except SystemExit: pass\n"
+    code += "print({'trio', 'pyfuse3', 'zsofs.native.block_reader'} & sys.modules.keys() or [])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
@@ -382,8 +384,8 @@ def test_odd_characters_in_the_source_name(tmp_path: Path) -> None:
 
 
 def test_a_log_on_a_full_disk_says_nothing_elsewhere(tmp_path: Path) -> None:
-    code = "import logging, pathlib, sys\nfrom zsofs import log\n"
-    code += "log.to_file(pathlib.Path('/dev/full'), 10)\nlogging.warning('lost')"
+    code = "import logging, pathlib, sys\nfrom zsofs.console import logging_setup\n"
+    code += "logging_setup.to_file(pathlib.Path('/dev/full'), 10)\nlogging.warning('lost')"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )

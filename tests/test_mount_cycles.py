@@ -13,9 +13,9 @@ import pytest
 
 from tests.mounting import DATA, mounted, names, status_of, timed, wait_until
 from tests.namespaces import run_in_namespace
-from zsofs.mount_cycles import find_cycles
-from zsofs.mounts import Mounted
-from zsofs.roots import Roots
+from zsofs.source.mount_cycles import find_cycles
+from zsofs.source.roots import Roots
+from zsofs.system.mountinfo import Mounted
 
 in_namespace = pytest.mark.usefixtures("as_root", "own_mounts")
 

@@ -20,7 +20,7 @@ from tests.mounting import DATA, ZSOFS, unmount, wait_until
 from tests.namespaces import LET_GO
 from tests.rounds import rounds
 from tests.test_setuid import NOBODY, library, processes_of, uncounted
-from zsofs.mounts import mounted_at
+from zsofs.system.mountinfo import mounted_at
 
 __all__ = ["library"]
 
@@ -34,7 +34,7 @@ HANDLED = (*HARMLESS, signal.SIGUSR1, signal.SIGHUP)
 # those of zsofs. What is imported only in the daemon is imported here before.
 FAULTY = """
 import importlib, os, sys
-import zsofs.mount, zsofs.keeper, zsofs.cli
+import zsofs.mount.lifecycle, zsofs.mount.root_helper, zsofs.cli.main
 where, name, fault, *words = sys.argv[1:]
 module, _, kind = where.partition(":")
 owner = importlib.import_module(module)
@@ -51,28 +51,28 @@ def fail(*args, **kwargs):
         fault, ValueError("a fault"))
 
 setattr(owner, name, fail)
-sys.exit(zsofs.cli.main(words))
+sys.exit(zsofs.cli.main.main(words))
 """
 
 PLACES = (
-    ("zsofs.source:SourceTree", "__init__"),
-    ("zsofs.mount", "start_helpers"),
-    ("zsofs.mount", "Catalog"),
-    ("zsofs.mount", "Server"),
-    ("zsofs.mount", "Supervision"),
+    ("zsofs.source.tree:SourceTree", "__init__"),
+    ("zsofs.mount.lifecycle", "start_helpers"),
+    ("zsofs.mount.lifecycle", "Catalog"),
+    ("zsofs.mount.lifecycle", "Server"),
+    ("zsofs.mount.lifecycle", "Supervision"),
     ("trio", "run"),
     ("trio", "open_signal_receiver"),
     ("pyfuse3", "init"),
-    ("zsofs.mount", "ControlSocket"),
-    ("zsofs.answers:ControlSocket", "__enter__"),
-    ("zsofs.daemon", "leave_terminal"),
+    ("zsofs.mount.lifecycle", "ControlSocket"),
+    ("zsofs.mount.control.server:ControlSocket", "__enter__"),
+    ("zsofs.system.daemonize", "leave_terminal"),
 )
 """What is called on the way to a mount that is ready, by all kinds of mounts."""
 
 OF_ROOT = (
-    ("zsofs.keeper", "mount_as_root"),
-    ("zsofs.privileges", "become"),
-    ("zsofs.keeper:Held", "__init__"),
+    ("zsofs.mount.root_helper", "mount_as_root"),
+    ("zsofs.system.privileges", "become"),
+    ("zsofs.mount.root_helper:Held", "__init__"),
 )
 """What is called only where root mounts and another user serves."""
 
@@ -120,7 +120,7 @@ def test_a_start_in_the_background_that_fails(
         done = faulty(place, fault, "mount", *words, "--log-file", "/dev/null", library, point)
         assert done.returncode in (1, 5)
         assert done.stdout == ""
-        if place != ("zsofs.daemon", "leave_terminal"):
+        if place != ("zsofs.system.daemonize", "leave_terminal"):
             assert done.stderr.startswith("zsofs: ")
         assert "a fault" in done.stderr
         assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -167,7 +167,7 @@ def test_a_daemon_that_is_killed_while_it_starts(
     point = tmp_path / "mnt"
     words = (*words, "--log-file", "/dev/null")
     try:
-        done = faulty(("zsofs.mount", name), "killed", "mount", *words, library, point)
+        done = faulty(("zsofs.mount.lifecycle", name), "killed", "mount", *words, library, point)
         assert done.returncode == 5
         assert done.stderr == (
             f"zsofs: the mount at {point} failed: the daemon was ended by SIGKILL while it started;"

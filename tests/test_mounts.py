@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from zsofs import mounts
-from zsofs.mounts import mount_table, mounted_at, mounts_around
+from zsofs.system import mountinfo
+from zsofs.system.mountinfo import mount_table, mounted_at, mounts_around
 
 TABLE = (
     rb"""22 1 0:20 / /proc rw - proc proc rw
@@ -25,7 +25,7 @@ not a line at all
 @pytest.fixture(autouse=True)
 def _table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mountinfo").write_bytes(TABLE)
-    monkeypatch.setattr(mounts, "_TABLE", tmp_path / "mountinfo")
+    monkeypatch.setattr(mountinfo, "_TABLE", tmp_path / "mountinfo")
 
 
 def test_odd_lines_hide_no_other() -> None:

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsofs.names import for_people, may_be_disc, shown_names
+from zsofs.console.text import for_people
+from zsofs.formats.file_names import may_be_disc
+from zsofs.vfs.naming import shown_names
 
 
 @pytest.mark.parametrize(

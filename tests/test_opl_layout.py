@@ -6,11 +6,11 @@ import stat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zsofs.disc import Identity, Media, System
-from zsofs.entry import Entry, Kind
+from zsofs.discs.identify import Identity, Media, System
 from zsofs.formats.geometry import Codec
-from zsofs.opl_layout import Layout, arrange
-from zsofs.probe import Disc
+from zsofs.images.probe import Disc
+from zsofs.source.entry import Entry, Kind
+from zsofs.vfs.opl.layout import Layout, arrange
 
 LONGEST = 159
 SOURCE = os.stat_result((stat.S_IFDIR | 0o755, 1, 1, 1, 0, 0, 4096, 0, 0, 0))

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.rounds import rounds
-from zsofs.opl import game_name, title_of, unique_names
-from zsofs.opl_given import GivenNames
+from zsofs.vfs.opl.given_names import GivenNames
+from zsofs.vfs.opl.names import game_name, title_of, unique_names
 
 LONGEST = 159
 

@@ -19,8 +19,8 @@ from tests.mounting import DATA, ZSOFS, names
 from tests.packed import image_of, reports, zsofs
 from tests.printed import ROOT
 from zsofs.formats.geometry import Codec
-from zsofs.packing import PURPOSES
-from zsofs.progress import Report, Reporter
+from zsofs.pack.presets import PURPOSES
+from zsofs.pack.report import Report, Reporter
 
 IMAGE = writers.disc(100_000, ["text", "noise"], 2)
 LINE = r"([^\r\n\x1b|]+) \|[^\r\n|]*\| +(\d+) % [^\r\n]*, ([^\r\n\x1b]*[^\r\n\x1b ])"

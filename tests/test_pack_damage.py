@@ -13,9 +13,9 @@ from tests.rounds import rounds
 from tests.test_encoder import Silent
 from tests.zsoz_reader import Refused, Zsoz
 from zsofs.errors import ZsofsError
-from zsofs.original import original
-from zsofs.pack import Care, pack
-from zsofs.packing import PURPOSES
+from zsofs.images.input_image import original
+from zsofs.pack.packer import Care, pack
+from zsofs.pack.presets import PURPOSES
 
 
 def packed(folder: Path, image: bytes, *words: str) -> bytearray:

@@ -18,11 +18,11 @@ from tests.rounds import rounds
 from tests.test_encoder import Silent
 from tests.test_pack import sparse
 from zsofs.errors import InputError
-from zsofs.names import is_unfinished
-from zsofs.original import original
-from zsofs.pack import Care, pack
-from zsofs.packing import PURPOSES
-from zsofs.unpack import unpack
+from zsofs.formats.file_names import is_unfinished
+from zsofs.images.input_image import original
+from zsofs.pack.packer import Care, pack
+from zsofs.pack.presets import PURPOSES
+from zsofs.pack.unpacker import unpack
 
 SHUTDOWN = 0x8004587D
 """The call after which a file system does nothing any more, as if its disk had gone."""

@@ -16,11 +16,11 @@ from tests.injected import preload
 from tests.mounting import ZSOFS, mounted, names
 from tests.packed import image_of, left_in, reports, zsofs
 from tests.rounds import rounds
-from zsofs import renames
 from zsofs.errors import InputError, ServiceError, SourceChangedError
-from zsofs.names import MAX_NAME, deletion_name, is_unfinished, name_before_deletion
-from zsofs.original import Original, original
-from zsofs.systemd_units import _MARK, write
+from zsofs.formats.file_names import MAX_NAME, deletion_name, is_unfinished, name_before_deletion
+from zsofs.images.input_image import Original, original
+from zsofs.mount.systemd_units import _MARK, write
+from zsofs.system import renames
 
 IMAGE = writers.disc(3 << 20, ["text", "noise"], 2)
 RACES = rounds(100, 300)

@@ -20,14 +20,14 @@ from tests.ends import join
 from tests.mounting import ZSOFS, drop_pages, names, wait_for, wait_until
 from tests.packed import image_of, left_in, reports, zsofs
 from tests.rounds import rounds
-from zsofs import cli
+from zsofs.cli import main
 from zsofs.errors import InputError
-from zsofs.names import MAX_NAME, is_unfinished, unfinished_name
-from zsofs.original import original
-from zsofs.output import new_file
-from zsofs.pack import Care, Watcher, pack
-from zsofs.packing import PURPOSES
-from zsofs.unpack import unpack
+from zsofs.formats.file_names import MAX_NAME, is_unfinished, unfinished_name
+from zsofs.images.input_image import original
+from zsofs.pack.atomic_file import new_file
+from zsofs.pack.packer import Care, Watcher, pack
+from zsofs.pack.presets import PURPOSES
+from zsofs.pack.unpacker import unpack
 
 IMAGE = writers.disc(5 << 20, ["text", "noise", "mixed"], 2)
 SHA1 = hashlib.sha1(IMAGE).hexdigest()
@@ -64,7 +64,7 @@ def start(words: list[str]) -> int:
         for fd in (0, 1, 2):
             os.dup2(null, fd)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        code = cli.main(words)
+        code = main.main(words)
     except SystemExit as end:
         code = int(end.code or 0)
     except KeyboardInterrupt:  # before the program could have handled it

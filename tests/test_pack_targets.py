@@ -10,10 +10,10 @@ from tests import writers
 from tests.disks import exfat_mounted
 from tests.mounting import names
 from tests.packed import image_of, reports, zsofs
-from zsofs import renames
-from zsofs._files import rename_exchange
 from zsofs.errors import InputError
-from zsofs.output import new_file
+from zsofs.native.fileio import rename_exchange
+from zsofs.pack.atomic_file import new_file
+from zsofs.system import renames
 
 IMAGE = writers.disc(98304, ["text", "noise"], 2)
 OTHER = writers.disc(98304, ["noise", "text"], 3)

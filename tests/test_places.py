@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from tests import writers
 from tests.mounting import DATA, ZSOFS
 from tests.test_disc import made, raw
+from zsofs.discs.file_map import FileMap, files_at
 from zsofs.errors import BlockError
-from zsofs.places import FileMap, files_at
 
 SECTOR = 2048
 FIRST = 18

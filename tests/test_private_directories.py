@@ -14,7 +14,7 @@ from tests import writers
 from tests.mounting import Mount, mounted, opened, wait_for, wait_until
 from tests.test_opl_mount import game, game_id, put
 from tests.test_writable_owners import ADMIN, ALICE, BOB, EVE, User
-from zsofs.traversal import DirectoryPermissions, directories_above
+from zsofs.source.traversal import DirectoryPermissions, directories_above
 
 OPL = ("--layout", "opl")
 

@@ -8,7 +8,8 @@ import pytest
 
 from tests import writers
 from zsofs.formats.geometry import Codec
-from zsofs.probe import Disc, OpenSource, probe
+from zsofs.images.probe import Disc, probe
+from zsofs.images.source_file import OpenSource
 
 
 def probed(tmp_path: Path, data: bytes) -> Disc | None:

@@ -16,14 +16,15 @@ from tests import reference, verdict
 from tests.conftest import MountMaker
 from tests.rounds import rounds
 from tests.writers import containers
-from zsofs.admission import Admission
-from zsofs.cache import ExtentCache
-from zsofs.crews import Crews
 from zsofs.errors import BlockError, FormatError
-from zsofs.image import DiscImage
-from zsofs.probe import Disc, OpenSource, block_reader, geometry_of, probe
-from zsofs.reads import Reads
-from zsofs.workers import Workers
+from zsofs.images.open_image import DiscImage
+from zsofs.images.probe import Disc, block_reader, geometry_of, probe
+from zsofs.images.source_file import OpenSource
+from zsofs.reading.admission import Admission
+from zsofs.reading.extent_cache import ExtentCache
+from zsofs.reading.io_pool import IoPool
+from zsofs.reading.reader import Reads
+from zsofs.reading.worker_threads import Workers
 
 Generated = tuple[bytes, bytes, str]
 
@@ -98,7 +99,7 @@ def test_random_reads_of_generated_containers(
         places = [(offset % (len(image) + 3000), size) for offset, size in pieces]
 
         async def read_all() -> None:
-            reads = Reads(ExtentCache(capacity), Crews(3), Workers(3, Admission()))
+            reads = Reads(ExtentCache(capacity), IoPool(3), Workers(3, Admission()))
 
             async def check(offset: int, size: int) -> None:
                 given = bytes(await reads.read(content, offset, size))

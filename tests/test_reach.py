@@ -10,9 +10,9 @@ import pytest
 
 from tests.test_control import mounted
 from tests.test_control import runtime as runtime
-from zsofs.control import connect_to
-from zsofs.mounts import mount_table
-from zsofs.reach import OthersLinkError, answering_kinds, reached, roots_path
+from zsofs.mount.control.protocol import connect_to
+from zsofs.system.mountinfo import mount_table
+from zsofs.system.nofollow import OthersLinkError, answering_kinds, reached, roots_path
 
 
 def reach(path: Path) -> tuple[int, int]:

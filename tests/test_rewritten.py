@@ -23,8 +23,8 @@ from tests import writers
 from tests.conftest import MountMaker
 from tests.disks import MIB, disk_mounted, exfat_mounted, make_ext4, take_down
 from tests.mounting import Mount, mounted, opened, status_of, wait_until
-from zsofs.file_watch import FileWatch, FileWatcher
-from zsofs.mounts import mounted_at
+from zsofs.system.file_watch import FileWatch, FileWatcher
+from zsofs.system.mountinfo import mounted_at
 
 BLOCK = 16 << 10
 SIZE = 24 * BLOCK

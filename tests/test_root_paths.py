@@ -14,9 +14,9 @@ from tests.ends import spawned
 from tests.mounting import unmount, wait_until
 from tests.rounds import rounds
 from tests.test_setuid import NOBODY, library, processes_of, run
-from zsofs import fuse_kernel
-from zsofs.mounts import Mounted, mounted_at
-from zsofs.reach import make_directory, remove_directory
+from zsofs.system import fuse_mount
+from zsofs.system.mountinfo import Mounted, mounted_at
+from zsofs.system.nofollow import make_directory, remove_directory
 
 __all__ = ["library"]
 
@@ -177,7 +177,7 @@ def pair(tmp_path: Path) -> Iterator[tuple[int, Mounted, Path, Path]]:
 def mount_unserved(path: Path) -> tuple[int, Mounted]:
     place = os.open(path, os.O_PATH)
     try:
-        return fuse_kernel.mount(
+        return fuse_mount.mount(
             b"source", place, user=0, group=0, writable=False, allow_other=False
         )
     finally:
@@ -191,12 +191,12 @@ def test_a_mount_is_taken_down_where_it_is(
     """And without a word to its server, which never answers here."""
     _, mounted, moved, other = pair
     begin = time.monotonic()
-    getattr(fuse_kernel, name)(mounted)
+    getattr(fuse_mount, name)(mounted)
     assert time.monotonic() - begin < 30
     assert mounted_at(os.fsencode(moved)) is None
     assert mounted_at(os.fsencode(other)) is not None
     with pytest.raises(OSError):
-        getattr(fuse_kernel, name)(mounted)
+        getattr(fuse_mount, name)(mounted)
     assert mounted_at(os.fsencode(other)) is not None
 
 
@@ -209,12 +209,12 @@ def test_the_connection_of_a_mount_that_was_moved(pair: tuple[int, Mounted, Path
         for device in (mounted.device, there.device)
     }
     before = limits[there.device].read_text()
-    fuse_kernel.raise_limits(mounted, 256 << 10)
+    fuse_mount.raise_limits(mounted, 256 << 10)
     assert limits[mounted.device].read_text() == "256\n"
     assert limits[there.device].read_text() == before
-    assert fuse_kernel.is_connected(first)
-    fuse_kernel.detach(mounted)
-    wait_until(lambda: not fuse_kernel.is_connected(first), "the end of the connection")
+    assert fuse_mount.is_connected(first)
+    fuse_mount.detach(mounted)
+    wait_until(lambda: not fuse_mount.is_connected(first), "the end of the connection")
 
 
 def test_a_descriptor_of_the_mount_keeps_it_in_use(tmp_path: Path) -> None:
@@ -222,9 +222,9 @@ def test_a_descriptor_of_the_mount_keeps_it_in_use(tmp_path: Path) -> None:
     (tmp_path / "iso").mkdir()
     fd, mounted = mount_unserved(tmp_path / "iso")
     try:
-        with fuse_kernel.opened(mounted), pytest.raises(OSError, match="busy"):
-            fuse_kernel.unmount(mounted)
-        fuse_kernel.unmount(mounted)
+        with fuse_mount.opened(mounted), pytest.raises(OSError, match="busy"):
+            fuse_mount.unmount(mounted)
+        fuse_mount.unmount(mounted)
         assert mounted_at(os.fsencode(tmp_path / "iso")) is None
     finally:
         os.close(fd)
@@ -249,7 +249,7 @@ def test_a_mount_that_is_hidden_is_left_alone(tmp_path: Path) -> None:
     try:
         with tmpfs(tmp_path / "d"), tmpfs(tmp_path / "d/iso") as hiding:
             with pytest.raises(OSError, match="another mount hides it"):
-                fuse_kernel.detach(mounted)
+                fuse_mount.detach(mounted)
             assert mounted_at(os.fsencode(hiding)) is not None
     finally:
         os.close(fd)

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests import writers
-from zsofs import seal
 from zsofs.errors import DamagedError
-from zsofs.formats import identify
-from zsofs.probe import OpenSource
+from zsofs.formats import identify, seal
+from zsofs.images.source_file import OpenSource
 
 IMAGE = bytes(range(256)) * 40 + b"the end"
 

@@ -10,7 +10,7 @@ from tests import writers
 from tests.conftest import MountMaker
 from tests.mounting import DATA, mounted, wait_until
 from tests.test_opl_mount import OPL, game, opened_below, put, put_game, tree
-from zsofs.selection import Selection
+from zsofs.source.filters import Selection
 
 PS2 = DATA / "ps2.iso"
 PACKED = DATA / "ziso-py.zso"

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from tests.mounting import DATA, ZSOFS, open_to_others
-from zsofs.catalog import catalog_name
+from zsofs.source.scan_cache import catalog_name
 
 pytestmark = pytest.mark.usefixtures("as_root", "own_mounts")
 NOBODY = 65534
 
 SYSTEMCTL = """\
 #!/bin/sh
-# The words that systemd_units.py uses.
+# The words that mount/systemd_units.py uses.
 for unit; do :; done
 name=${{unit#zsofs@}}
 name=${{name%.service}}

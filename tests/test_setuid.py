@@ -19,8 +19,9 @@ import pytest
 
 from tests.ends import spawned
 from tests.mounting import DATA, ZSOFS, mounted, open_files, open_to_others, unmount, wait_until
-from zsofs.control import folders, service_folder, socket_name
-from zsofs.mounts import mounted_at
+from zsofs.mount.control.protocol import socket_name
+from zsofs.system.mountinfo import mounted_at
+from zsofs.system.xdg import folders, service_folder
 
 NOBODY = 65534
 pytestmark = pytest.mark.usefixtures("as_root")
@@ -77,7 +78,7 @@ def status_of(pid: int, field: str) -> str:
 @contextmanager
 def served(library: Path, point: Path, *words: str) -> Iterator[dict[str, int]]:
     """The processes of a mount in the background; it is taken down at the end."""
-    log = library.parent / "zsofs.log"
+    log = library.parent / "zsofs.console.logging_setup"
     log.touch()
     os.chown(log, NOBODY, NOBODY)
     try:
@@ -119,7 +120,7 @@ def test_groups_that_are_in_no_list(tmp_path: Path) -> None:
     (tmp_path / "group").write_text("nogroup:x:65534:\ndiscs:x:4711:nobody\n")
     (tmp_path / "nsswitch.conf").write_text("passwd: files\ngroup: db\ninitgroups: files\n")
     code = (
-        "import grp; from zsofs.privileges import account\n"
+        "import grp; from zsofs.system.privileges import account\n"
         f"print(len(grp.getgrall()), account({NOBODY}).groups)"
     )
     script = "".join(
@@ -395,9 +396,9 @@ def test_that_user_does_not_choose_where_root_mounts(library: Path, tmp_path: Pa
 # show lines of this, so the word that tells of success is not there as a whole.
 _KEEP = """
 import sys
-from zsofs.keeper import keep
-from zsofs.privileges import account
-from zsofs.settings import MountSettings
+from zsofs.mount.root_helper import keep
+from zsofs.system.privileges import account
+from zsofs.mount.settings import MountSettings
 
 settings = MountSettings(b"/usr", sys.argv[1].encode(), 0, 1, 0, True)
 keep(account(65534), settings, lambda: sys.exit("ser" "ved"), background=False)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.mounting import DATA
 from tests.test_disc import PS2_IMAGE, made, raw
-from zsofs.shortage import FILLER_SECTORS, Shortage, find_shortage
+from zsofs.discs.shortage import FILLER_SECTORS, Shortage, find_shortage
 
 SECTOR = 2048
 LARGE = made({"/SYSTEM.CNF": b"BOOT2 = cdrom0:\\SLUS_209.63;1", "/A.BIN": b"a" * 900_000})

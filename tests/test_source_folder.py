@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from zsofs.catalog import Catalog
-from zsofs.entry import Entry, Kind
-from zsofs.shown import as_shown
-from zsofs.source import SourceTree
-from zsofs.source_folder import Look as LookUnderWay
-from zsofs.source_folder import SourceFolder
-from zsofs.survey import Surveyor
+from zsofs.source.entry import Entry, Kind
+from zsofs.source.scan import Surveyor
+from zsofs.source.scan_cache import Catalog
+from zsofs.source.tree import SourceTree
+from zsofs.vfs.folder_state import Look as LookUnderWay
+from zsofs.vfs.folder_state import SourceFolder
+from zsofs.vfs.present import as_shown
 
 Look = Callable[[Callable[[], None]], None]
 

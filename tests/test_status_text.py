@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from tests.mounting import ZSOFS
 from tests.test_control import answering, mounted
-from zsofs import asking, cli, status
+from zsofs.cli import main
 from zsofs.errors import SourceError
-from zsofs.mounts import mount_table
+from zsofs.mount.control import client, status
+from zsofs.system.mountinfo import mount_table
 
 REPLY: dict[str, Any] = {
     "ok": True,
@@ -84,7 +85,7 @@ def points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[byt
     """Two mounts; those of others on this machine are not seen."""
     with mounted(tmp_path / "a") as first, mounted(tmp_path / "b") as second:
         ours = [one for one in mount_table() if one.path in (first, second)]
-        monkeypatch.setattr(asking, "mount_table", lambda: iter(ours))
+        monkeypatch.setattr(client, "mount_table", lambda: iter(ours))
         yield [first, second]
 
 
@@ -225,10 +226,10 @@ def test_a_reply_that_was_made_to_be_huge(points: list[bytes], kind: str, option
 def test_nothing_is_mounted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(asking, "mount_table", lambda: iter(()))
-    assert cli.main(["status"]) == 0
+    monkeypatch.setattr(client, "mount_table", lambda: iter(()))
+    assert main.main(["status"]) == 0
     assert capsys.readouterr().out == "nothing is mounted\n"
-    assert cli.main(["status", "--json"]) == 0
+    assert main.main(["status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == []
 
 
@@ -242,9 +243,9 @@ def test_one_mount(points: list[bytes], capsys: pytest.CaptureFixture[str]) -> N
         return REPLY
 
     with answering(points[0], answer):
-        assert cli.main(["status", os.fsdecode(points[0])]) == 0
+        assert main.main(["status", os.fsdecode(points[0])]) == 0
         assert capsys.readouterr().out == block_at(points[0]) + "\n"
-        assert cli.main(["status", "--json", os.fsdecode(points[0])]) == 0
+        assert main.main(["status", "--json", os.fsdecode(points[0])]) == 0
         reply = json.loads(capsys.readouterr().out)
         assert reply == REPLY | {"mount_point": os.fsdecode(points[0])}
 
@@ -258,18 +259,18 @@ def test_all_mounts_with_one_that_does_not_answer(
     first, second = map(os.fsdecode, points)
     with ExitStack() as stack:
         stack.enter_context(answering(points[0], answer))
-        assert cli.main(["status"]) == 7
+        assert main.main(["status"]) == 7
         said = capsys.readouterr()
         assert said.err == ""
         block = block_at(points[0])
         assert said.out.startswith(f"{block}\n\n{second}\n  the daemon behind {second} does not")
-        assert cli.main(["status", "--json"]) == 7
+        assert main.main(["status", "--json"]) == 7
         replies = json.loads(capsys.readouterr().out)
         assert replies[0] == REPLY | {"mount_point": first}
         assert replies[1].keys() == {"ok", "mount_point", "error"}
         assert (replies[1]["ok"], replies[1]["mount_point"]) == (False, second)
         stack.enter_context(answering(points[1], answer))
-        assert cli.main(["status"]) == 0
+        assert main.main(["status"]) == 0
         assert capsys.readouterr().out == f"{block}\n\n{block_at(points[1])}\n"
     assert first != second
 
@@ -279,12 +280,12 @@ def test_one_mount_that_does_not_answer(
 ) -> None:
     path = os.fsdecode(points[0])
     for command in ("status", "reload"):
-        assert cli.main([command, path]) == 7
+        assert main.main([command, path]) == 7
         said = capsys.readouterr()
         assert said.out == ""
         assert said.err.startswith(f"zsofs: the daemon behind {path} does not answer")
         assert len(said.err.splitlines()) == 1
-    assert cli.main(["status", "--json", path]) == 7
+    assert main.main(["status", "--json", path]) == 7
     reply = json.loads(capsys.readouterr().out)
     assert reply["ok"] is False
     assert "does not answer" in reply["error"]
@@ -295,7 +296,7 @@ def test_what_is_not_a_mount(
     tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for path, why in ((tmp_path, "nothing is mounted at"), (Path("/proc"), "not zsofs but proc")):
-        assert cli.main([*options, str(path)]) == 7
+        assert main.main([*options, str(path)]) == 7
         said = capsys.readouterr()
         assert said.out == ""
         assert why in said.err
@@ -312,9 +313,9 @@ def test_reload(points: list[bytes], capsys: pytest.CaptureFixture[str]) -> None
         return {}
 
     with answering(points[0], answer):
-        assert cli.main(["reload", os.fsdecode(points[0])]) == 0
+        assert main.main(["reload", os.fsdecode(points[0])]) == 0
         assert capsys.readouterr() == ("", "")
-        assert cli.main(["reload", os.fsdecode(points[0])]) == 7
+        assert main.main(["reload", os.fsdecode(points[0])]) == 7
         assert capsys.readouterr().err.endswith("could not do it: the source is away\n")
     assert asked == [{"command": "reload"}] * 2
 

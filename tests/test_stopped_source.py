@@ -30,9 +30,9 @@ from tests.mounting import (
     wait_until,
 )
 from tests.stopping_source import CALLS, Stop
-from zsofs.fusermount import Detacher
-from zsofs.log_thread import ThreadedHandler
-from zsofs.mounts import mounted_at
+from zsofs.console.log_thread import ThreadedHandler
+from zsofs.system.fusermount import Detacher
+from zsofs.system.mountinfo import mounted_at
 
 DISC, IMAGE = DATA / "ziso-py.zso", (DATA / "ps2.iso").read_bytes()
 

@@ -1,536 +1,140 @@
-"""Which module may import which. ARCHITECTURE.md draws the same picture."""
+"""The order of the rooms: import-linter's contracts in pyproject.toml, and what it cannot see."""
 
 import ast
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "zsofs"
-
-ALLOWED: dict[str, set[str]] = {
-    "__init__": set(),
-    "__main__": {"cli"},
-    "cli": {
-        "arguments",
-        "asking",
-        "batch",
-        "daemon",
-        "dat",
-        "demo",
-        "errors",
-        "fuse_receive",
-        "info",
-        "keeper",
-        "limits",
-        "listing",
-        "log",
-        "mount",
-        "mount_helper",
-        "mountpoint",
-        "names",
-        "notify",
-        "own_mount",
-        "pack",
-        "packing",
-        "printing",
-        "privileges",
-        "progress",
-        "services",
-        "settings",
-        "status",
-        "umount",
-        "verify",
-        "verify_report",
-    },
-    "arguments": {
-        "__init__",
-        "command_parser",
-        "config",
-        "errors",
-        "options",
-        "pack_arguments",
-        "service_arguments",
-        "suggestions",
-        "values",
-        "verify_arguments",
-    },
-    "command_parser": {"errors", "printing", "suggestions"},
-    "suggestions": set(),
-    "verify_arguments": {"errors", "values"},
-    "pack_arguments": {"errors", "values"},
-    "values": {"options"},
-    "service_arguments": set(),
-    "options": {"suggestions"},
-    "services": {
-        "cache_files",
-        "catalog",
-        "config",
-        "errors",
-        "mountpoint",
-        "mounts",
-        "options",
-        "printing",
-        "privileges",
-        "reach",
-        "status",
-        "systemd_units",
-        "tables",
-    },
-    "systemd_units": {"errors", "full_write", "renames"},
-    "mount_helper": {"arguments", "errors", "log", "mountpoint", "mounts"},
-    "config": {"errors", "options", "suggestions"},
-    "daemon": set(),
-    "limits": {"errors"},
-    "log": {"control", "errors", "log_file", "log_thread", "printing"},
-    "log_file": {"reach"},
-    "log_thread": set(),
-    "byte_budget": set(),
-    "demo": set(),
-    "settings": set(),
-    "timings": set(),
-    "mountpoint": {"control", "errors", "fuse_kernel", "fusermount", "mounts", "programs", "reach"},
-    "mounts": set(),
-    "mount_cycles": {"mounts", "names", "roots"},
-    "roots": {"names"},
-    "links": {"errors", "mounts", "names", "reach", "roots", "source"},
-    "mount_users": {"mounts", "names"},
-    "umount": {
-        "asking",
-        "config",
-        "errors",
-        "fuse_kernel",
-        "mount_users",
-        "mountpoint",
-        "mounts",
-        "names",
-        "printing",
-    },
-    "reach": {"mounts"},
-    "control": {"xdg"},
-    "xdg": set(),
-    "asking": {"control", "errors", "mountpoint", "mounts", "names", "reach"},
-    "status": {"asking", "errors", "mountpoint", "mounts", "printing", "tables"},
-    "printing": {"errors"},
-    "tables": {"names"},
-    "listing": {
-        "asking",
-        "catalog",
-        "disc_state",
-        "entry",
-        "errors",
-        "ignored",
-        "log",
-        "mountpoint",
-        "mounts",
-        "names",
-        "opl_given",
-        "opl_layout",
-        "printing",
-        "privileges",
-        "selection",
-        "shown",
-        "source",
-        "survey",
-        "tables",
-        "titles",
-    },
-    "mount": {
-        "_blocks",
-        "answers",
-        "background",
-        "catalog",
-        "daemon",
-        "errors",
-        "log",
-        "notify",
-        "own_mount",
-        "server",
-        "settings",
-        "source",
-        "supervision",
-    },
-    "own_mount": {"errors", "fuse_kernel", "fusermount", "mounts", "reach", "settings"},
-    "fusermount": {"errors", "mounts", "programs"},
-    "fuse_kernel": {"mounts", "reach"},
-    "privileges": {"control", "errors"},
-    "keeper": {
-        "daemon",
-        "errors",
-        "fuse_kernel",
-        "log",
-        "mountpoint",
-        "mounts",
-        "own_mount",
-        "privileges",
-        "settings",
-    },
-    "notify": set(),
-    "supervision": {"background", "notify", "tables"},
-    "answers": {"control", "errors", "full_write", "names"},
-    "server": {
-        "__init__",
-        "admission",
-        "appearance",
-        "background",
-        "cache",
-        "catalog",
-        "census",
-        "crews",
-        "disc_counter",
-        "disc_state",
-        "errors",
-        "follow",
-        "fs",
-        "fs_writable",
-        "invalidation",
-        "library",
-        "names",
-        "opl_view",
-        "reads",
-        "selection",
-        "settings",
-        "shown",
-        "source",
-        "survey",
-        "titles",
-        "turns",
-        "view",
-        "workers",
-    },
-    "fs": {
-        "appearance",
-        "background",
-        "content_check",
-        "descriptors",
-        "entry",
-        "errors",
-        "guard",
-        "image",
-        "library",
-        "live",
-        "mount_cycles",
-        "names",
-        "node",
-        "reads",
-        "source",
-        "turns",
-        "workers",
-    },
-    "guard": {"errors", "turns"},
-    "fs_live": {
-        "changes",
-        "errors",
-        "fs",
-        "guard",
-        "handles",
-        "live",
-        "node",
-        "paths",
-        "rules",
-        "selection",
-    },
-    "fs_writable": {
-        "attributes",
-        "entry",
-        "errors",
-        "fs",
-        "fs_live",
-        "guard",
-        "handles",
-        "live",
-        "names",
-        "node",
-        "selection",
-        "source",
-    },
-    "handles": {"live", "node"},
-    "paths": {"names"},
-    "rules": {"changes", "entry", "errors", "fs", "library", "names", "node", "selection"},
-    "appearance": {"entry", "library", "node", "source_folder", "traversal"},
-    "changes": {"attributes", "errors", "live", "names", "probe", "renames", "source"},
-    "attributes": set(),
-    "live": {"full_write"},
-    "node": {"entry", "file_watch", "names"},
-    "background": set(),
-    "turns": {"_fuse_receive"},
-    "fuse_receive": set(),
-    "invalidation": {"library"},
-    "view": {"disc_counter", "entry", "follow", "library", "node", "source", "source_folder"},
-    "opl_view": {
-        "background",
-        "census",
-        "entry",
-        "follow",
-        "library",
-        "names",
-        "node",
-        "opl_given",
-        "opl_layout",
-        "source",
-        "source_folder",
-        "workers",
-    },
-    "opl_layout": {"disc", "disc_state", "entry", "names", "opl", "opl_given", "titles"},
-    "opl_given": set(),
-    "opl": {"classify", "disc", "names"},
-    "titles": {"clrmamepro", "dat_file", "dat_game", "dat_games", "errors", "names"},
-    "dat_games": {"clrmamepro", "dat_file", "dat_game", "errors", "logiqx"},
-    "dat_file": {"errors"},
-    "dat_game": {"errors"},
-    "logiqx": {"dat_game"},
-    "clrmamepro": {"dat_game"},
-    "follow": {
-        "background",
-        "entry",
-        "errors",
-        "names",
-        "shown",
-        "source",
-        "source_folder",
-        "survey",
-        "watch",
-        "workers",
-    },
-    "source_folder": {"entry", "names", "shown", "survey"},
-    "watch": {"mounts"},
-    "shown": {"disc_state", "entry", "names", "roots"},
-    "census": {"disc_state", "roots"},
-    "disc_state": {"disc", "entry", "names", "opl", "probe"},
-    "disc_counter": {"background", "census", "follow", "source_folder"},
-    "library": {"contents", "entry", "errors", "names", "node", "source"},
-    "contents": {
-        "content_check",
-        "errors",
-        "file_watch",
-        "image",
-        "inside",
-        "mounts",
-        "node",
-        "probe",
-        "source",
-    },
-    "content_check": {"errors", "file_watch", "inside"},
-    "file_watch": set(),
-    "survey": {
-        "catalog",
-        "disc_state",
-        "entry",
-        "errors",
-        "inside",
-        "links",
-        "mounts",
-        "names",
-        "probe",
-        "selection",
-        "source",
-        "traversal",
-    },
-    "entry": {"catalog", "disc", "probe"},
-    "inside": {"catalog", "classify", "disc", "errors", "iso9660", "names", "probe", "shortage"},
-    "store": {"cache_files", "errors"},
-    "catalog": {"cache_files", "disc", "formats", "probe", "store"},
-    "cache_files": {"xdg"},
-    "disc": {"iso9660"},
-    "classify": {"iso9660", "names", "probe"},
-    "shortage": {"classify", "iso9660", "places"},
-    "iso9660": set(),
-    "selection": set(),
-    "source": {
-        "_stored",
-        "bounded_stat",
-        "errors",
-        "mount_cycles",
-        "names",
-        "probe",
-        "roots",
-        "traversal",
-    },
-    "traversal": set(),
-    "reads": {"_codecs", "byte_budget", "cache", "counters", "crews", "errors", "image", "workers"},
-    "counters": set(),
-    "crews": {"_blocks"},
-    "workers": {"admission", "mounts"},
-    "admission": {"errors"},
-    "descriptors": set(),
-    "cache": set(),
-    "image": {"_blocks", "content_check", "formats", "probe"},
-    "probe": {"_blocks", "errors", "formats"},
-    "names": set(),
-    "ignored": {"names"},
-    "batch": {
-        "checked",
-        "classify",
-        "deletion",
-        "digests",
-        "errors",
-        "ignored",
-        "input_files",
-        "names",
-        "original",
-        "pack",
-        "packing",
-        "progress",
-        "shortage",
-        "unpack",
-    },
-    "progress": {"bars", "digests", "tables"},
-    "bars": {"errors", "printing", "tables"},
-    "verify": {
-        "catalog",
-        "checked",
-        "checking",
-        "classify",
-        "dat",
-        "disc",
-        "disk",
-        "errors",
-        "ignored",
-        "names",
-        "original",
-        "shortage",
-        "tables",
-        "verdict",
-        "verify_report",
-    },
-    "disk": {"mounts"},
-    "verify_report": {"bars", "checking", "digests", "tables", "verdict"},
-    "checked": {"cache_files", "catalog", "digests", "disc", "disk", "store", "verdict"},
-    "verdict": {"dat", "digests", "disc"},
-    "dat": {"dat_file", "dat_game", "dat_games", "digests", "errors", "iso9660", "names"},
-    "checking": {"_index", "digests", "errors", "formats", "original", "places", "stream"},
-    "places": {"errors", "iso9660"},
-    "info": {
-        "classify",
-        "disc",
-        "errors",
-        "facts",
-        "makers",
-        "original",
-        "printing",
-        "readers",
-        "tables",
-    },
-    "makers": {"errors", "facts", "formats", "original"},
-    "readers": {"classify", "disc", "facts", "formats", "layout", "opl"},
-    "facts": {"_index", "classify", "disc", "errors", "formats", "names", "original", "shortage"},
-    "unpack": {"_files", "digests", "errors", "full_write", "original", "output", "pack", "stream"},
-    "pack": {
-        "__init__",
-        "_pack",
-        "digests",
-        "errors",
-        "formats",
-        "layout",
-        "original",
-        "output",
-        "packing",
-        "seal",
-        "stream",
-    },
-    "packing": {"errors", "formats", "layout"},
-    "layout": {"formats"},
-    "stream": {"digests", "original"},
-    "digests": {"_pack"},
-    "original": {"_blocks", "deletion", "errors", "formats", "probe", "seal"},
-    "output": {"_files", "errors", "full_write", "names", "renames"},
-    "deletion": {"errors", "names", "renames"},
-    "renames": {"_files"},
-    "full_write": set(),
-    "input_files": {"errors", "names", "original", "output", "pack"},
-    "formats": {"errors", "seal"},
-    "seal": {"errors"},
-    "errors": set(),
-    "programs": set(),
-    "bounded_stat": set(),
-}
-ANYWHERE = {"timings"}
-KERNEL = {"_blocks", "_codecs", "_files", "_fuse_receive", "_index", "_pack", "_stored"}
+ROOMS = sorted(path.parent for path in PACKAGE.rglob("__init__.py") if path.parent != PACKAGE)
 ONLY_IN = {
-    "pyfuse3": {
-        "appearance",
-        "fs",
-        "fs_live",
-        "fs_writable",
-        "guard",
-        "invalidation",
-        "mount",
-        "turns",
-    },
-    "trio": {
-        "answers",
-        "byte_budget",
-        "cache",
-        "crews",
-        "disc_counter",
-        "follow",
-        "fs",
-        "fs_writable",
-        "handles",
-        "invalidation",
-        "mount",
-        "opl_view",
-        "paths",
-        "reads",
-        "server",
-        "source_folder",
-        "supervision",
-        "turns",
-        "workers",
-    },
-    "inotify_simple": {"file_watch", "watch"},
-    "sqlite3": {"catalog", "store"},
-    "tqdm": {"bars"},
-    "lz4": {"demo"},
-    "zstandard": {"demo"},
-    "pycdlib": {"demo"},
+    "inotify_simple": {"system/file_watch.py", "system/inotify.py"},
+    "tqdm": {"console/progress_bars.py"},
 }
 
 
-def room(path: Path) -> str:
-    return "formats" if path.parent.name == "formats" else path.stem
+def lint(root: Path) -> subprocess.CompletedProcess[str]:
+    """Hold the package in *root* against the contracts."""
+    code = "import sys; from importlinter.cli import lint_imports_command; lint_imports_command()"
+    return subprocess.run(
+        [sys.executable, "-c", code, "--no-cache"],
+        cwd=root,
+        env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
 
 
-def imports(path: Path) -> set[str]:
+def order() -> list[str]:
+    """The rooms, from the lowest, as the contract lists them."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (layers,) = (one["layers"] for one in contracts["contracts"] if one["type"] == "layers")
+    return [name.removeprefix("zsofs.") for name in reversed(layers)]
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package, by its dotted name without `zsofs.`."""
+    paths = [path for path in PACKAGE.rglob("*.py*") if path.suffix in (".py", ".pyx")]
+    return {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+        for path in paths
+        if path.stem != "__init__"
+    }
+
+
+def imported(path: Path) -> set[str]:
+    """The names of modules of zsofs that a module imports, without `zsofs.`."""
+    if path.suffix == ".pyx":
+        return set(re.findall(r"^\s*from zsofs\.([\w.]+) c?import", path.read_text(), re.MULTILINE))
+    known = modules()
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            module = node.module or ""
-            names = {f"zsofs.{alias.name}" for alias in node.names}
-            found |= names if module == "zsofs" else {module}
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("zsofs."):
+            base = (node.module or "").removeprefix("zsofs.")
+            below = {f"{base}.{alias.name}" for alias in node.names} & known.keys()
+            found |= below or {base}
     return found
 
 
-def test_imports_go_one_way() -> None:
-    rooms = {room(path) for path in PACKAGE.rglob("*.py")}
-    assert rooms == set(ALLOWED)
-    for path in PACKAGE.rglob("*.py"):
-        here = room(path)
-        own = {name.split(".")[1] for name in imports(path) if name.startswith("zsofs.")}
-        own = {"__init__" if name == "__version__" else name for name in own} - {here}
-        assert own <= ALLOWED[here] | ANYWHERE, f"{path.name} imports {own - ALLOWED[here]}"
+def test_a_room_imports_only_rooms_below_it() -> None:
+    done = lint(ROOT)
+    assert done.returncode == 0, done.stdout
+    assert "Contracts: 4 kept, 0 broken." in done.stdout
 
 
-def test_the_allowed_imports_have_no_circle() -> None:
-    done: set[str] = set()
-    left = dict(ALLOWED)
-    while left:
-        free = {name for name, uses in left.items() if uses - KERNEL <= done}
-        assert free, f"a circle among {sorted(left)}"
-        done |= free
-        left = {name: uses for name, uses in left.items() if name not in free}
+@pytest.mark.parametrize(
+    ("module", "line", "contract"),
+    [
+        ("formats/ziso.py", "import zsofs.vfs.node", "A room imports only rooms below it"),
+        ("vfs/node.py", "import pyfuse3", "pyfuse3 in fuse/ and mount/lifecycle"),
+        ("source/tree.py", "import trio", "No trio where calls may wait for a disk"),
+        ("cli/demo.py", "import sqlite3", "sqlite3 in the store and the scan cache"),
+    ],
+)
+def test_an_import_against_the_order_is_found(
+    tmp_path: Path, module: str, line: str, contract: str
+) -> None:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(PACKAGE, tmp_path / "zsofs", ignore=shutil.ignore_patterns("*.so", "*.c"))
+    path = tmp_path / "zsofs" / module
+    path.write_text(f"{path.read_text()}\n{line}\n")
+    done = lint(tmp_path)
+    assert done.returncode == 1, done.stdout
+    assert f"{contract} BROKEN" in done.stdout
 
 
-def test_outside_packages_stay_in_their_rooms() -> None:
-    for path in PACKAGE.rglob("*.py"):
-        for name in imports(path):
-            package = name.split(".")[0]
+def test_cython_modules_keep_to_the_order() -> None:
+    """import-linter does not read them."""
+    rooms = order()
+    for name, path in modules().items():
+        if path.suffix == ".pyx":
+            for other in imported(path):
+                assert rooms.index(other.split(".")[0]) <= rooms.index(name.split(".")[0]), name
+
+
+def test_every_room_is_in_the_order() -> None:
+    assert {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()} | {
+        "errors",
+        "timings",
+    } == set(order())
+
+
+def test_architecture_shows_the_rooms_in_their_order() -> None:
+    picture = (ROOT / "ARCHITECTURE.md").read_text().split("```")[1]
+    rooms = [line.split()[0].removesuffix(".py") for line in picture.strip().splitlines()]
+    assert rooms == order()[::-1]
+
+
+def test_rooms_import_only_the_public_face_of_others() -> None:
+    """The face of a room is `__all__` of its `__init__`, and is no larger than what others use."""
+    used: dict[str, set[str]] = {}
+    for name, path in modules().items():
+        for other in imported(path):
+            room, _, module = other.rpartition(".")
+            if room and room != name.rpartition(".")[0]:
+                used.setdefault(room, set()).add(module)
+    for path in ROOMS:
+        tree = ast.parse((path / "__init__.py").read_text())
+        faces = [
+            ast.literal_eval(node.value)
+            for node in tree.body
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        ]
+        room = ".".join(path.relative_to(PACKAGE).parts)
+        assert ast.get_docstring(tree), room
+        assert faces == [sorted(used.get(room, ()))], room
+
+
+def test_some_packages_are_used_in_one_place() -> None:
+    for name, path in modules().items():
+        for package in re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE):
             if package in ONLY_IN:
-                assert room(path) in ONLY_IN[package], f"{path.name} imports {package}"
-
-
-def test_architecture_names_every_module() -> None:
-    text = (ROOT / "ARCHITECTURE.md").read_text()
-    for path in PACKAGE.rglob("*.py*"):
-        if path.suffix in (".py", ".pyx") and not path.stem.startswith("__"):
-            assert path.name in text, path.name
+                assert str(path.relative_to(PACKAGE)) in ONLY_IN[package], name

@@ -1,5 +1,6 @@
 """Words are taken literally, and what is misspelt is answered with what may be meant."""
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,10 @@ from tests.mounting import ZSOFS, names
 from tests.printed import ROOT
 from tests.test_messages import refused, run
 from zsofs import __version__
-from zsofs.arguments import parser
-from zsofs.command_parser import CommandParser
-from zsofs.options import OPTIONS
-from zsofs.suggestions import did_you_mean
+from zsofs.cli.command_parser import CommandParser
+from zsofs.cli.parser import parser
+from zsofs.console.suggestions import did_you_mean
+from zsofs.mount.options import OPTIONS
 
 IMAGE = writers.disc(98304, ["text", "noise"], 2)
 MOUNT = ("mount", "/nowhere", "/nowhere")
@@ -36,7 +37,8 @@ def test_no_parser_takes_abbreviations() -> None:
     assert len(every) == 14
     for one in every:
         assert not one.allow_abbrev
-    for path in (*ROOT.glob("*/*.py"), *ROOT.glob("*.py")):
+    rooms = (ROOT / name for name in ("zsofs", "bench", "release", "tests"))
+    for path in itertools.chain.from_iterable(room.rglob("*.py") for room in rooms):
         for line in path.read_text().splitlines():
             if "argparse.ArgumentParser(" in line and "class " not in line:
                 assert "allow_abbrev=False" in line or path == Path(__file__), path
@@ -97,8 +99,8 @@ def test_what_is_misspelt(words: tuple[str, ...], meant: str) -> None:
 def test_keys_of_a_config(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, meant: str
 ) -> None:
-    from zsofs import config
     from zsofs.errors import UsageError
+    from zsofs.mount import config
 
     file = tmp_path / "games.toml"
     file.write_text(f'source = "/a"\nmountpoint = "/b"\n{line}\n')
@@ -115,7 +117,8 @@ def test_nothing_is_suggested_where_nothing_is_near(tmp_path: Path) -> None:
 
 def test_fstab_words() -> None:
     """Through the helper that mount(8) runs."""
-    code = "import sys; from zsofs import cli; sys.argv[0] = 'mount.zsofs'; sys.exit(cli.main())"
+    code = "import sys\nfrom zsofs.cli.main import main\n"
+    code += "sys.argv[0] = 'mount.zsofs'; sys.exit(main())"
     words = [sys.executable, "-c", code, "/a", "/b", "-o", "ro,writabel"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 1

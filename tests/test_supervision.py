@@ -9,8 +9,8 @@ import pytest
 import trio
 
 from tests.conftest import TimingsSetter
-from zsofs.notify import Notifier
-from zsofs.supervision import Supervision
+from zsofs.mount.readiness import Supervision
+from zsofs.system.sd_notify import Notifier
 
 STATE = {
     "discs": 1,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from zsofs.tables import counted, duration, printable, size, table, width
+from zsofs.console.tables import counted, duration, printable, size, table, width
 
 
 def test_columns() -> None:

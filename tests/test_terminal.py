@@ -13,7 +13,7 @@ import pyte
 import pytest
 
 from tests.mounting import DATA, ZSOFS
-from zsofs.tables import shortened, width, wrapped
+from zsofs.console.tables import shortened, width, wrapped
 
 LINES = 60
 COLUMNS = pytest.mark.parametrize("columns", [40, 80, 200])

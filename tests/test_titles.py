@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.rounds import rounds
 from zsofs.errors import FileError, UsageError
-from zsofs.titles import load_titles, normal_id
+from zsofs.vfs.opl.titles import load_titles, normal_id
 
 LOGIQX = """<?xml version="1.0"?>
 <!DOCTYPE datafile PUBLIC "-//Logiqx//DTD ROM Management Datafile//EN"

@@ -27,55 +27,55 @@ right."""
 MESSAGE = r"^- \*\*(`+)( ?)(.+)\2\1\*\*$"
 
 REPORTS = {
-    "bars.Bars.check": "shown on a bar",
-    "bars._show_share": "shown on a bar",
-    "classify.RAW_CD": "names of kinds of files",
-    "classify._CD_2336": "names of kinds of files",
-    "classify._COMMON_IMAGES": "names of kinds of files",
-    "classify._DESCRIPTOR_IDS": "names of kinds of files",
-    "classify._DISC_SIGNATURES": "names of kinds of files",
-    "classify._SIGNATURES": "names of kinds of files",
-    "classify._TEXTS": "names of kinds of files",
-    "classify._apple": "names of kinds of files",
-    "classify._by_structure": "names of kinds of files",
-    "classify._disc_name": "names of kinds of files",
-    "classify._text": "names of kinds of files",
-    "classify.classify": "names of kinds of files",
-    "cli._mount": "what went well",
-    "cli._mount_in_background": "what went well",
-    "cli._say_mounted": "what went well",
-    "counters.Counters": "the report that SIGUSR1 asks for",
-    "demo": "the sample disc",
-    "follow.Follower.following": "a value of `zsofs status --json`",
-    "ignored._WORDS": "parts of the sentence that ignored.left_out makes",
-    "info._container": "a row of `zsofs info`",
-    "info._disc": "a row of `zsofs info`",
-    "info._rows": "rows of `zsofs info`",
-    "listing._walk": "how many files were looked at so far",
-    "makers": "names of programs",
-    "names.APPLE_DOUBLE": "names of kinds of files",
-    "names.IN_TRASH": "a reason, which ignored.py counts by",
-    "progress._line": "the line of a file that is done",
-    "server.Server._source_state": "a value of `zsofs status --json`",
-    "services._install": "what went well",
-    "services._list": "headings of a table",
-    "services._remove": "what went well",
-    "shown._SHOWN_TWICE": "never shown: the disc beside it is",
-    "status": "the report of `zsofs status`",
-    "supervision.state_line": "a line of `systemctl status`",
-    "tables.STILL_COUNTING": "a part of the report of `zsofs status`",
-    "verify_report._line": "when a file was read",
+    "console.progress_bars.Bars.check": "shown on a bar",
+    "console.progress_bars._show_share": "shown on a bar",
+    "discs.classify.RAW_CD": "names of kinds of files",
+    "discs.classify._CD_2336": "names of kinds of files",
+    "discs.classify._COMMON_IMAGES": "names of kinds of files",
+    "discs.classify._DESCRIPTOR_IDS": "names of kinds of files",
+    "discs.classify._DISC_SIGNATURES": "names of kinds of files",
+    "discs.classify._SIGNATURES": "names of kinds of files",
+    "discs.classify._TEXTS": "names of kinds of files",
+    "discs.classify._apple": "names of kinds of files",
+    "discs.classify._by_structure": "names of kinds of files",
+    "discs.classify._disc_name": "names of kinds of files",
+    "discs.classify._text": "names of kinds of files",
+    "discs.classify.classify": "names of kinds of files",
+    "cli.main._mount": "what went well",
+    "cli.main._mount_in_background": "what went well",
+    "cli.main._say_mounted": "what went well",
+    "reading.stats.Counters": "the report that SIGUSR1 asks for",
+    "cli.demo": "the sample disc",
+    "vfs.follower.Follower.following": "a value of `zsofs status --json`",
+    "source.left_out._WORDS": "parts of the sentence that source/left_out.py makes",
+    "console.tables.STILL_COUNTING": "a part of the report of `zsofs status`",
+    "vfs.present._SHOWN_TWICE": "never shown: the disc beside it is",
+    "inspection.info._container": "a row of `zsofs info`",
+    "inspection.info._disc": "a row of `zsofs info`",
+    "inspection.info._rows": "rows of `zsofs info`",
+    "cli.list_command._walk": "how many files were looked at so far",
+    "inspection.written_by": "names of programs",
+    "formats.file_names.APPLE_DOUBLE": "names of kinds of files",
+    "formats.file_names.IN_TRASH": "a reason, which source/left_out.py counts by",
+    "pack.report._line": "the line of a file that is done",
+    "mount.server.Server._source_state": "a value of `zsofs status --json`",
+    "mount.service._install": "what went well",
+    "mount.service._list": "headings of a table",
+    "mount.service._remove": "what went well",
+    "mount.control.status": "the report of `zsofs status`",
+    "mount.readiness.state_line": "a line of `systemctl status`",
+    "inspection.verify_report._line": "when a file was read",
 }
 """What prints something else than messages, with what that is: a module, a class, a function. What
 is raised or logged there is a message all the same."""
 
 NEVER_SHOWN = {
-    "catalog._disc": "caught within the module",
-    "catalog._text": "caught within the module",
-    "checked._whole": "caught within the module",
-    "fs_writable.WritableOperations._wanted": "an errno that guard.py does not log",
-    "layout.Layout.of": "for images that are longer than any that zsofs opens",
-    "library.Library.folder": "an errno that guard.py does not log",
+    "source.scan_cache._disc": "caught within the module",
+    "source.scan_cache._text": "caught within the module",
+    "inspection.verify_cache._whole": "caught within the module",
+    "fuse.write_operations.WritableOperations._wanted": "an errno that is not logged",
+    "formats.ziso_writer.Layout.of": "for images that are longer than any that zsofs opens",
+    "vfs.inodes.Library.folder": "an errno that fuse/error_guard.py does not log",
 }
 """What raises errors whose words nobody gets to see, with the reason."""
 
@@ -338,7 +338,8 @@ def test_a_new_message_and_one_that_was_changed(tmp_path: Path, messages: list[s
     for name in ("zsofs", "bootstrap.sh"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tmp_path / name)
-    errors, kernel = tmp_path / "zsofs" / "errors.py", tmp_path / "zsofs" / "_blocks.pyx"
+    errors = tmp_path / "zsofs" / "errors.py"
+    kernel = tmp_path / "zsofs" / "native" / "block_reader.pyx"
     lines = len(errors.read_text().splitlines())
     with errors.open("a") as file:
         file.write('\n\ndef new() -> None:\n    raise UsageError(f"{__name__} is new here")\n')
@@ -348,6 +349,6 @@ def test_a_new_message_and_one_that_was_changed(tmp_path: Path, messages: list[s
     line = said[: said.index('"its stored length is 0"')].count("\n") + 1
     assert {
         f"zsofs/errors.py:{lines + 4}: … is new here",
-        f"zsofs/_blocks.pyx:{line}: its length is none",
+        f"zsofs/native/block_reader.pyx:{line}: its length is none",
     } <= set(lacking(changed, messages))
     assert "its stored length is 0" in stale(changed, messages)

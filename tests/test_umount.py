@@ -16,7 +16,7 @@ from tests.mounting import DATA, names, open_to_others, unmount, wait_until
 from tests.namespaces import run_in_namespace
 from tests.test_lifecycle import daemons_of
 from tests.test_messages import run
-from zsofs.mounts import mounted_at
+from zsofs.system.mountinfo import mounted_at
 
 LIMIT = 60.0
 """Seconds that the command may take on a busy machine; by itself it waits for 10 at most."""

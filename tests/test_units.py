@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zsofs.systemd_units import _program, changed_by_others
+from zsofs.mount.systemd_units import _program, changed_by_others
 
 UNITS = Path(__file__).parent.parent / "systemd"
 PATHS = sorted(UNITS.glob("*/*.service"))

@@ -31,13 +31,13 @@ from tests.rounds import rounds
 from tests.test_catalog import cache_home as cache_home
 from tests.test_disc import PSP_FILES, made, raw
 from tests.test_messages import refused
-from zsofs import disk
-from zsofs.checked import open_checked
-from zsofs.dat import Dat, load
-from zsofs.original import original
-from zsofs.store import row_check
-from zsofs.verify import Batch, Wish
-from zsofs.verify_report import VerifyReporter
+from zsofs.discs.dat import Dat, load
+from zsofs.images.input_image import original
+from zsofs.inspection.verify import Batch, Wish
+from zsofs.inspection.verify_cache import open_checked
+from zsofs.inspection.verify_report import VerifyReporter
+from zsofs.system import volume_id
+from zsofs.system.sqlite_store import row_check
 
 MANIFEST = json.loads((DATA / "manifest.json").read_text())
 FIXTURES = sorted(name for name in MANIFEST if name != "_")
@@ -520,7 +520,7 @@ def test_a_backup_disk_at_the_same_place_is_read(
     """With a copy of the same size and dates, which is damaged."""
     links, point = tmp_path / "by-uuid", tmp_path / "point"
     links.mkdir()
-    monkeypatch.setattr(disk, "_BY_UUID", links)
+    monkeypatch.setattr(volume_id, "_BY_UUID", links)
     zsofs("pack", DATA / "ps2.iso", "-o", tmp_path / "Game.zso")
     content = bytearray((tmp_path / "Game.zso").read_bytes())
     images = [make_disk(tmp_path / f"{name}.img", 16 << 20, "mkfs.exfat") for name in "AB"]
@@ -634,7 +634,7 @@ def test_memory_stays_bounded(tmp_path: Path) -> None:
     path = tmp_path / "Game.zso"
     writers.sparse_ziso(path, 1 << 30, writer="maxcso")
     code = (  # ru_maxrss would also count the process that this one was forked from
-        "import re, sys; from zsofs.cli import main; code = main(sys.argv[1:]);"
+        "import re, sys; from zsofs.cli.main import main; code = main(sys.argv[1:]);"
         "print(code, *re.findall(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read()))"
     )
     done = subprocess.run(

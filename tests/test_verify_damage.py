@@ -25,13 +25,13 @@ from tests.rounds import rounds
 from tests.test_catalog import cache_home as cache_home
 from tests.test_disc import made
 from tests.test_verify import put
-from zsofs.checked import Checked
-from zsofs.classify import UNRECOGNIZED
+from zsofs.discs.classify import UNRECOGNIZED
 from zsofs.errors import ZsofsError
-from zsofs.original import original
-from zsofs.seal import HEADER_SIZE, Seal, parse
-from zsofs.verify import Batch, Wish
-from zsofs.verify_report import Result
+from zsofs.formats.seal import HEADER_SIZE, Seal, parse
+from zsofs.images.input_image import original
+from zsofs.inspection.verify import Batch, Wish
+from zsofs.inspection.verify_cache import Checked
+from zsofs.inspection.verify_report import Result
 
 SECTOR = 2048
 PS2 = (DATA / "ps2.iso").read_bytes()

@@ -21,7 +21,7 @@ import pytest
 from tests.disks import MIB, make_disk, take_down
 from tests.mounting import ZSOFS, mounted, names, opened, wait_until
 from tests.test_clients import run
-from zsofs.mounts import mounted_at
+from zsofs.system.mountinfo import mounted_at
 
 ROOT = Path(__file__).parent.parent
 
@@ -560,16 +560,18 @@ def test_a_disk_without_owners_and_rights(open_folder: Path) -> None:
 
 LACKING = """
 import errno, pyfuse3
-from zsofs import cli, fs_writable, server
+from zsofs.cli import main
+from zsofs.fuse import write_operations
+from zsofs.mount import server
 
-class Operations(fs_writable.WritableOperations):
+class Operations(write_operations.WritableOperations):
     async def setattr(self, inode, attr, fields, fh, ctx):
         if (fields.update_mode and {lacks_rights}) or fields.update_uid or fields.update_gid:
             raise pyfuse3.FUSEError(errno.{error})
         return await super().setattr(inode, attr, fields, fh, ctx)
 
 server.WritableOperations = Operations
-cli.main()
+main.main()
 """
 """A file system that cannot set the owner, or nor the rights either."""
 

@@ -6,9 +6,9 @@ It is the real program in all else. `tests.mounting.timed` makes such a command.
 import json
 import sys
 
-from zsofs import cli
+from zsofs.cli import main
 from zsofs.timings import Timings, use
 
 if __name__ == "__main__":
     use(Timings(**json.loads(sys.argv.pop(1))))
-    sys.exit(cli.main())
+    sys.exit(main.main())

@@ -2,6 +2,6 @@
 
 import sys
 
-from zsofs.cli import main
+from zsofs.cli.main import main
 
 sys.exit(main())

@@ -82,7 +82,7 @@ def test_the_wheel_has_all_that_is_used(built: Path) -> None:
     assert len(units) >= 2
     assert units <= names
     assert "zsofs/py.typed" in names
-    for name in ("_blocks", "_codecs", "_stored"):
+    for name in ("native/block_reader", "native/codecs", "fuse/_receive"):
         assert [found for found in names if found.startswith(f"zsofs/{name}.cpython-")]
 
 

@@ -32,3 +32,6 @@ def identify(source: SourceBytes) -> Geometry | None:
 def has_magic(head: bytes) -> bool:
     """Whether a file that begins with *head*, four bytes or more, calls itself a container."""
     return head[:4] in _BY_MAGIC
+
+
+__all__ = ["ciso_header", "dax", "file_names", "geometry", "seal", "ziso", "ziso_writer"]

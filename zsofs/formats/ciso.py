@@ -4,14 +4,8 @@ import struct
 from itertools import pairwise
 
 from zsofs.errors import DamagedError, ForeignError
+from zsofs.formats.ciso_header import INDEX_OFFSET, Header, entry_offset, parse_header, parse_index
 from zsofs.formats.geometry import Codec, Geometry, Rule, SourceBytes
-from zsofs.formats.indexed import (
-    INDEX_OFFSET,
-    Header,
-    entry_offset,
-    parse_header,
-    parse_index,
-)
 
 MAGICS = (b"CISO",)
 

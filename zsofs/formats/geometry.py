@@ -1,6 +1,6 @@
 """What a container's header and index say about an image, in plain numbers.
 
-The numbers of :class:`Rule` and :class:`Codec` are those of the kernel, ``_blocks.pyx``.
+The numbers of :class:`Rule` and :class:`Codec` are those of ``native/block_reader.pyx``.
 """
 
 from dataclasses import dataclass

@@ -5,10 +5,10 @@ in each block exist under the same magic, and nothing in the header tells them a
 version byte says (an earlier ziso.py wrote 2), bit 31 means «stored plain».
 """
 
-from zsofs import seal
 from zsofs.errors import DamagedError
+from zsofs.formats import seal
+from zsofs.formats.ciso_header import INDEX_OFFSET, Index, parse_header, parse_index
 from zsofs.formats.geometry import Codec, Geometry, Rule, SourceBytes
-from zsofs.formats.indexed import INDEX_OFFSET, Index, parse_header, parse_index
 
 MAGICS = (b"ZISO", b"ZSO\x01", b"ZSOZ")
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"

@@ -1,0 +1,3 @@
+"""Command lines, help and exit codes."""
+
+__all__ = ["main"]

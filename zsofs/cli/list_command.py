@@ -1,0 +1,375 @@
+"""What `zsofs list` prints: every disc of a source, as it is or would be shown."""
+
+import json
+import logging
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zsofs.console import logging_setup
+from zsofs.console.stdio import complain, say
+from zsofs.console.tables import (
+    counted,
+    disc_kinds,
+    printable,
+    size,
+    table,
+    terminal_columns,
+    width,
+    wrapped,
+)
+from zsofs.console.text import for_people
+from zsofs.errors import ControlError, SourceError, ZsofsError, reason
+from zsofs.formats.file_names import has_disc_ending
+from zsofs.mount.control.client import ask
+from zsofs.source.disc_state import Count, DiscState, count, state_of
+from zsofs.source.entry import Entry, Kind
+from zsofs.source.filters import Selection
+from zsofs.source.left_out import left_out
+from zsofs.source.relpath import joined
+from zsofs.source.scan import Before, Found, Surveyor
+from zsofs.source.scan_cache import Catalog, default_catalog_file
+from zsofs.source.tree import SourceTree
+from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, Mounted, mounted_at
+from zsofs.system.mountpoint import check_link_directories, check_source, real_path
+from zsofs.system.privileges import Account, account_of, acting_as
+from zsofs.vfs.opl.given_names import Given
+from zsofs.vfs.opl.layout import arrange
+from zsofs.vfs.opl.titles import load_titles
+from zsofs.vfs.present import folders_in, named, shown_paths
+
+_HEADINGS = ("stored", "plain", "ratio", "id", "container", "name")
+_INDENT = "  "
+_ALIGN = "rrrlll"
+"""The name comes last: a long one then breaks no column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One disc, a file that looks like one, or a symlink that may lead to discs.
+
+    Attributes:
+        shown: its path in the mount.
+        own: its path in the source; that of the symlink, where it is one.
+        entry: what was found.
+        disc_state: whether it is shown as a disc; None for a directory that is not entered.
+    """
+
+    shown: bytes
+    own: bytes
+    entry: Entry
+    disc_state: DiscState | None
+
+    @property
+    def is_disc(self) -> bool:
+        """Whether it is shown as a disc."""
+        return self.disc_state is not None and self.disc_state.is_disc
+
+    @property
+    def plain_size(self) -> int:
+        """Bytes of the plain image, or of the file as it is."""
+        disc = self.entry.disc
+        return disc.size if disc is not None else self.entry.status.st_size
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Oddities of the container, and of the image in it."""
+        disc = self.entry.disc
+        return (*(disc.remarks if disc is not None else ()), *self.entry.remarks)
+
+    @property
+    def container(self) -> str:
+        """The container and its codec, in words."""
+        disc = self.entry.disc
+        if disc is not None:
+            return f"{disc.container} {disc.codec.name.lower()} {disc.block_size // 1024 or 1}K"
+        return "plain"
+
+    @property
+    def state(self) -> str:
+        """Why it is not shown as a disc; empty if it is."""
+        return self.entry.reason if self.disc_state is None else self.disc_state.reason
+
+
+def run(path: str, as_json: bool, allowed: Sequence[Path] = ()) -> int:
+    """Print the discs of a source, or of what is mounted at *path*.
+
+    *allowed* are directories that symlinks of a source may lead to; a mount has its own.
+
+    Raises:
+        SourceError: there is no such folder.
+        ZsofsError: a mount does not answer, or its list of titles cannot be read.
+    """
+    logging_setup.to_terminal(logging.CRITICAL)  # the table has all of it
+    mounted = _mount_at(path)
+    shown = _shown_by(mounted) if mounted is not None else _Shown(path)
+    with acting_as(_reader(mounted)):
+        source = check_source(shown.source)
+        directories = map(Path, shown.allow_links_to or allowed)
+        roots = check_link_directories(directories, may_lack=mounted is not None)
+        ignored: Counter[str] = Counter()
+        rows = sorted(_rows(source, roots, shown, ignored), key=lambda row: row.shown)
+    if as_json:
+        say(json.dumps([_as_object(row) for row in rows], indent=2))
+    else:
+        say("\n".join(_text(rows, for_people(source))))
+    if ignored.total():
+        complain(f"zsofs: {left_out(ignored)}")
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What is listed, and in which way.
+
+    Attributes:
+        source: the folder.
+        include: patterns of what is shown, as of `--include`.
+        exclude: patterns of what is not.
+        is_opl: whether it has the layout for OPL.
+        titles: file with titles, if any.
+        allow_links_to: directories that symlinks may lead to.
+    """
+
+    source: str
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    is_opl: bool = False
+    titles: str = ""
+    allow_links_to: tuple[str, ...] = ()
+
+
+def _mount_at(path: str) -> Mounted | None:
+    mounted = mounted_at(real_path(path))
+    return mounted if mounted is not None and mounted.kind == FILE_SYSTEM_TYPE else None
+
+
+def _shown_by(mounted: Mounted) -> _Shown:
+    """What a mount shows, in its own words.
+
+    Raises:
+        ControlError: it does not say so; its daemon may be a stranger's program.
+    """
+    said = ask(mounted.path, "status")
+    source, titles = said.get("source"), said.get("titles") or ""
+    patterns = [said.get(name, []) for name in ("include", "exclude")]
+    directories = said.get("allow_links_to", [])
+    paths = [source, *([titles] if titles else []), *_items(directories)]
+    if not (all(map(_is_path, paths)) and all(map(_are_texts, [*patterns, directories]))):
+        raise ControlError(
+            f"the daemon behind {for_people(mounted.path)} does not say what it shows; mount it"
+            " again, so that both are of one version"
+        )
+    include, exclude = map(tuple, patterns)
+    is_opl = said.get("layout") == "opl"
+    return _Shown(str(source), include, exclude, is_opl, str(titles), tuple(directories))
+
+
+def _is_path(found: object) -> bool:
+    """Whether it can be the path of a file, from wherever it is opened."""
+    try:
+        return isinstance(found, str) and os.path.isabs(found) and b"\0" not in os.fsencode(found)
+    except UnicodeEncodeError:  # half of a pair of surrogates
+        return False
+
+
+def _items(found: object) -> list[object]:
+    return found if isinstance(found, list) else []
+
+
+def _are_texts(found: object) -> bool:
+    return isinstance(found, list) and all(isinstance(one, str) for one in found)
+
+
+def _reader(mounted: Mounted | None) -> Account | None:
+    """Who reads the source of a mount, where that is not we: root trusts no other user's daemon."""
+    if os.geteuid() != 0 or mounted is None or not mounted.user:
+        return None
+    return account_of(mounted.user)
+
+
+def _rows(
+    source: bytes, roots: tuple[bytes, ...], shown: _Shown, ignored: Counter[str]
+) -> Iterable[Row]:
+    """What is listed; counts in *ignored* the files that are named like discs and never are."""
+    tree = SourceTree(source, roots)
+    with closing(Catalog(default_catalog_file(tree.path), tree.path)) as catalog:
+        selection = Selection(shown.include, shown.exclude)
+        surveyor = Surveyor(tree, catalog, selection, identities=True)
+        folders = dict(_walk(surveyor))
+        given = catalog.opl_names() if shown.is_opl else {}
+    ignored.update(
+        entry.ignored
+        for found in folders.values()
+        for entry in found.entries.values()
+        if entry.ignored and has_disc_ending(entry.name)
+    )
+    if shown.is_opl:
+        titles = load_titles(Path(shown.titles), from_file=True) if shown.titles else {}
+        return _rows_of_opl(folders, titles, given)
+    places = shown_paths({folder: found.entries for folder, found in folders.items()})
+    return [
+        Row(joined(places[folder], name), joined(folder, entry.name), entry, state)
+        for folder, found in folders.items()
+        for name, entry in named(found.entries, show_raw=False).items()
+        if (state := state_of(entry, opl=False)) is not None or _is_not_entered(entry)
+    ]
+
+
+def _rows_of_opl(
+    folders: Mapping[bytes, Found], titles: Mapping[str, str], given: Mapping[bytes, Given]
+) -> Iterator[Row]:
+    entries = {folder: found.entries for folder, found in folders.items()}
+    layout = arrange(entries, folders[b""].status, titles, given)
+    for folder, found in folders.items():
+        for name, entry in found.entries.items():
+            state = state_of(entry, opl=True)
+            if state is not None or _is_not_entered(entry):
+                own = joined(folder, name)
+                yield Row(layout.places.get(own, own), own, entry, state)
+
+
+def _walk(surveyor: Surveyor) -> Iterator[tuple[bytes, Found]]:
+    """Every folder of the source, by path; those that cannot be read are left out."""
+    todo: list[tuple[bytes, frozenset[bytes]]] = [(b"", frozenset((b"",)))]
+    known = {b""}
+    files = 0
+    try:
+        while todo:
+            path, above = todo.pop()
+            try:
+                found = surveyor.survey(path, above, Before())
+            except (OSError, ZsofsError) as error:
+                why = reason(error)
+                if not path:
+                    source = for_people(surveyor.tree.path)
+                    raise SourceError(f"the source folder {source} cannot be read: {why}") from None
+                _show_progress("")
+                complain(f"zsofs: {for_people(path)}: the folder cannot be read: {why}")
+                continue
+            yield path, found
+            files += len(found.entries)
+            _show_progress(f"{counted(files, 'file')} looked at")
+            new = folders_in(found.entries).keys() - known
+            known |= new
+            todo += [(below, above | {below}) for below in new]
+    finally:
+        _show_progress("")
+
+
+def _show_progress(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _is_not_entered(entry: Entry) -> bool:
+    return entry.kind is Kind.FOLDER and bool(entry.reason)
+
+
+def _text(rows: list[Row], source: str) -> Iterator[str]:
+    """The lines for people."""
+    discs = [row for row in rows if row.is_disc]
+    found = count((row.own, row.disc_state) for row in rows)
+    links = [row for row in rows if row.entry.kind is Kind.LINK]
+    if discs:
+        yield from _table(discs)
+        yield ""
+        shown = sum(row.plain_size for row in discs)
+        stored = sum(row.entry.status.st_size for row in discs)
+        saved = f", {size(shown - stored)} saved" if shown > stored else ""
+        yield f"{_counted(found)}, {size(shown)} shown, {size(stored)} stored{saved}"
+    else:
+        yield f"there are no discs in {source}"
+    noted = [(row, remark) for row in discs for remark in row.remarks]
+    if noted:
+        yield ""
+        yield "notes:"
+        yield from (f"  {for_people(row.own)}: {printable(remark)}" for row, remark in noted)
+    others = [
+        row
+        for row in rows
+        if not row.is_disc and row.disc_state is not None and row.entry.kind is not Kind.LINK
+    ]
+    yield from _with_reasons(f"not shown as discs: {counted(len(others), 'file')}", others)
+    yield from _with_reasons("symlinks that are not followed:", links)
+    yield from _with_reasons("not entered:", [row for row in rows if row.disc_state is None])
+
+
+def _counted(found: Count) -> str:
+    kinds = disc_kinds(found.compressed, found.plain)
+    return counted(found.discs, "disc") + (f" ({kinds})" if kinds else "")
+
+
+def _with_reasons(heading: str, rows: Sequence[Row]) -> Iterator[str]:
+    if rows:
+        yield ""
+        yield heading
+    for row in rows:
+        yield from _fitted(f"{_INDENT}{for_people(row.own)}: {printable(row.state)}")
+
+
+def _fitted(line: str) -> list[str]:
+    """A line as it fits a terminal; as it is anywhere else."""
+    if not sys.stdout.isatty():
+        return [line]
+    return wrapped(line, terminal_columns(sys.stdout), _INDENT * 2)
+
+
+def _table(discs: Sequence[Row]) -> list[str]:
+    """The discs as a table; on a terminal that it is too wide for, name and figures in turn."""
+    lines = table([_HEADINGS, *map(_cells, discs)], _ALIGN)
+    if not sys.stdout.isatty():
+        return lines
+    columns = terminal_columns(sys.stdout)
+    if max(map(width, lines)) <= columns:
+        return lines
+    lines = []
+    for row in discs:
+        stored, plain, ratio, game_id, container, name = _cells(row)
+        share = f"{stored} of {plain} ({ratio})" if ratio else stored
+        figures = ", ".join(part for part in (share, game_id, container) if part)
+        lines += wrapped(name, columns, _INDENT)
+        lines += _fitted(_INDENT * 2 + figures)
+    return lines
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    identity, stored = row.entry.identity, row.entry.status.st_size
+    name = for_people(row.shown)
+    if not row.shown.startswith(os.path.splitext(row.own)[0]):  # it was moved, or renamed
+        name += f" <- {for_people(row.own)}"
+    return (
+        size(stored),
+        size(row.plain_size),
+        f"{100 * stored / row.plain_size:.0f} %" if row.plain_size else "",
+        identity.game_id if identity else "",
+        row.container,
+        name,
+    )
+
+
+def _as_object(row: Row) -> dict[str, Any]:
+    entry, identity = row.entry, row.entry.identity
+    disc = entry.disc
+    return {
+        "name": os.fsdecode(row.shown),
+        "path": os.fsdecode(row.own),
+        "is_disc": row.is_disc,
+        "state": row.state or "ok",
+        "container": disc.container if disc else None,
+        "codec": disc.codec.name.lower() if disc else None,
+        "block_size": disc.block_size if disc else None,
+        "stored_bytes": entry.status.st_size,
+        "plain_bytes": row.plain_size if row.is_disc else None,
+        "id": identity.game_id if identity else "",
+        "title": identity.title if identity else "",
+        "label": identity.label if identity else "",
+        "system": identity.system.value if identity else "",
+        "media": identity.media.value if identity else "",
+        "remarks": row.remarks,
+    }

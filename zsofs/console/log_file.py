@@ -1,0 +1,103 @@
+"""A log file of bounded size, opened safely where other users may write to its directory.
+
+They could put a symlink, a hard link or a FIFO there, for the daemon to write into a file that is
+not theirs, or to wait for ever. So the path is walked without following a symlink of another user,
+and what lies at its end is looked at before it is opened.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from zsofs.system.nofollow import OthersLinkError, reached, trusted_real_path
+
+_SIZE = 1 << 20
+_OLDER = ".1"
+
+_MODE = 0o666  # less the umask
+_WRITE = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY
+_LOOK = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW
+
+_TAKES_ALL = frozenset(os.makedev(1, minor) for minor in (3, 5, 7))
+"""/dev/null, /dev/zero and /dev/full: devices that do nothing when they are opened."""
+
+_TRIES = 10
+"""How often a file is looked for that comes and goes between two system calls."""
+
+
+class LogFile(RotatingFileHandler):
+    """A log file that is kept under 1 MiB, with one older file beside it."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file; directories above it are made.
+
+        Raises:
+            OSError: the file cannot be written, or is not safe to write to; its strerror says why.
+        """
+        super().__init__(path, maxBytes=_SIZE, backupCount=1, errors="backslashreplace")
+
+    def _open(self) -> TextIOWrapper:
+        with _placed(self.baseFilename) as (directory, name):
+            fd = _opened(directory, name)
+        return os.fdopen(fd, "a", encoding=self.encoding, errors=self.errors)
+
+    def doRollover(self) -> None:
+        """Rename the file to that of the older one, and begin a new one.
+
+        Where it cannot be renamed the file goes on, and grows: a log that ends tells nobody why.
+        """
+        if self.stream is not None:
+            self.stream.close()
+            self.stream = None
+        with suppress(OSError), _placed(self.baseFilename) as (directory, name):
+            os.rename(name, name + _OLDER, src_dir_fd=directory, dst_dir_fd=directory)
+        self.stream = self._open()
+
+
+@contextmanager
+def _placed(path: str) -> Iterator[tuple[int, str]]:
+    """An open directory (O_PATH) and the name in it that a path leads to, made if need be."""
+    try:
+        real = Path(os.fsdecode(trusted_real_path(os.fsencode(path), {0, os.geteuid()})))
+    except OthersLinkError as error:
+        link = os.fsdecode(error.filename)
+        raise OSError(errno.EPERM, f"the symlink {link} belongs to another user") from None
+    with reached(real.parent, None, make=True) as directory:
+        yield directory, real.name
+
+
+def _opened(directory: int, name: str) -> int:
+    """A descriptor for appending to a file, which is made if it is not there."""
+    for _ in range(_TRIES):
+        try:
+            return os.open(name, _WRITE | os.O_CREAT | os.O_EXCL, _MODE, dir_fd=directory)
+        except FileExistsError:
+            pass
+        try:
+            there = os.open(name, _LOOK, dir_fd=directory)
+        except FileNotFoundError:
+            continue
+        try:
+            _check(os.fstat(there), os.fstat(directory))
+            return os.open(f"/proc/self/fd/{there}", _WRITE & ~os.O_NOFOLLOW)
+        finally:
+            os.close(there)
+    raise OSError(errno.ESTALE, "another program keeps replacing it")
+
+
+def _check(file: os.stat_result, directory: os.stat_result) -> None:
+    """Raise OSError if a file that was there already is not safe to append to."""
+    if stat.S_ISCHR(file.st_mode) and file.st_rdev in _TAKES_ALL:
+        return
+    if not stat.S_ISREG(file.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    if file.st_nlink > 1:
+        raise OSError(errno.EMLINK, "it has a second name (hard link)")
+    is_shared = directory.st_mode & stat.S_ISVTX and directory.st_mode & 0o022
+    if is_shared and file.st_uid not in (0, os.geteuid()):
+        raise OSError(errno.EPERM, "it belongs to another user, in a directory that all may use")

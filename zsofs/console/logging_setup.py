@@ -1,0 +1,165 @@
+"""Where messages go, and that each is said once.
+
+A console retries a bad block dozens of times; the log has one line for it.
+"""
+
+import logging
+import os
+import sys
+import time
+import traceback
+import zlib
+from collections import OrderedDict
+from pathlib import Path
+from typing import TextIO
+
+from zsofs.console import stdio
+from zsofs.console.log_file import LogFile
+from zsofs.console.log_thread import ThreadedHandler
+from zsofs.errors import ZsofsError
+from zsofs.system.xdg import runtime_folders, state_folders
+from zsofs.timings import timings
+
+log = logging.getLogger(__name__)
+
+REPORT = 45
+"""Level of what somebody asked for: it is written even by a quiet mount, and as often as asked."""
+
+_PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+_REMEMBERED = 4096
+
+
+class _Once(logging.Filter):
+    """Lets a message pass that was not logged within the last hour."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._logged: OrderedDict[str, float] = OrderedDict()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING or record.levelno == REPORT:
+            return True
+        message, now = record.getMessage(), time.monotonic()
+        logged = self._logged.get(message)
+        if logged is not None and now < logged + timings().log_again:
+            return False
+        self._logged[message] = now
+        self._logged.move_to_end(message)
+        if len(self._logged) > _REMEMBERED:
+            self._logged.popitem(last=False)
+        return True
+
+
+class _JournalFormatter(logging.Formatter):
+    """What the journal takes: each line begins with its priority, as syslog(3) numbers them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = record.levelno
+        priority = next((number for least, number in _PRIORITIES if level >= least), 7)
+        priority = 5 if level == REPORT else priority
+        return "\n".join(f"<{priority}>{line}" for line in super().format(record).split("\n"))
+
+
+def _leads_to_journal(stream: TextIO | None) -> bool:
+    """Whether a stream is the one of which the service manager says so."""
+    said = os.environ.get("JOURNAL_STREAM", "")
+    if stream is None or not said:
+        return False
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return said == f"{found.st_dev}:{found.st_ino}"
+
+
+def complain(error: Exception) -> None:
+    """Print why a command has ended; where that goes to the journal, as an error."""
+    mark = f"<{_PRIORITIES[0][1]}>" if _leads_to_journal(sys.stderr) else ""
+    stdio.complain("\n".join(mark + line for line in f"zsofs: {error}".split("\n")))
+
+
+def finish() -> bool:
+    """Wait a moment for what a slow log has not taken yet.
+
+    Returns:
+        Whether all messages are written. If not, a thread is stuck in a write.
+    """
+    threaded = [one for one in logging.getLogger().handlers if isinstance(one, ThreadedHandler)]
+    return all(handler.finish() for handler in threaded)
+
+
+def complain_of_bug(error: Exception) -> None:
+    """Print in one line that a bug has ended the command; the log has the traceback."""
+    log.error("a bug in zsofs: the mount has ended", exc_info=error)
+    what = "".join(traceback.format_exception_only(error)).strip().replace("\n", " ")
+    complain(
+        ZsofsError(f"a bug in zsofs has ended the mount: {what}; please report it, with its log")
+    )
+
+
+def to_terminal(level: int, *, threaded: bool = False) -> None:
+    """Log to standard error; where that leads to the journal, with the priority of each line.
+
+    Args:
+        level: of the least important messages.
+        threaded: whether a stream that takes nothing must not stop whoever logs.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    if _leads_to_journal(sys.stderr):
+        handler.setFormatter(_JournalFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("zsofs: %(levelname)s: %(message)s"))
+    _install(ThreadedHandler(handler) if threaded else handler, level)
+
+
+def to_file(path: Path, level: int) -> None:
+    """Log to *path*, which is kept under 1 MiB, with one older file beside it.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    _install(ThreadedHandler(_file_handler(path)), level)
+
+
+def to_default_file(mount_point: bytes, level: int) -> None:
+    """Log to a file named after the mount point, in the first folder where there can be one.
+
+    After the user's home come those in memory: who only serves has no home, mostly, and others have
+    it on a disk that comes later. No mount fails for want of a log.
+    """
+    name = os.fsdecode(os.path.basename(mount_point))[:100] or "root"
+    user, problem = os.geteuid(), ""
+    for folder in state_folders(user) + runtime_folders(user):
+        path = folder / f"{name}-{zlib.crc32(mount_point):08x}.log"
+        try:
+            handler = _file_handler(path)
+        except OSError as error:
+            problem = problem or f"{path} cannot be written: {error.strerror}"
+            continue
+        if problem:
+            log.warning("the log of this mount is %s, for %s", path, problem)
+        _install(ThreadedHandler(handler), level)
+        return
+    log.warning(
+        "this mount has no log, for %s; name a file for it with --log-file",
+        problem or "there is no folder for it",
+    )
+
+
+def _file_handler(path: Path) -> logging.Handler:
+    handler = LogFile(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s: %(message)s"))
+    return handler
+
+
+def _install(handler: logging.Handler, level: int) -> None:
+    logging.addLevelName(REPORT, "REPORT")
+    handler.addFilter(_Once())
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+        old.close()
+    root.addHandler(handler)
+    root.setLevel(level)
+    logging.raiseExceptions = False  # a log on a full disk must not fill the terminal instead
+    logging.getLogger("pyfuse3").setLevel(max(level, logging.WARNING))

@@ -1,0 +1,138 @@
+"""Text for people: aligned columns, sizes, times and counts. Pure functions."""
+
+import os
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import TextIO
+
+from zsofs.console.text import for_people
+
+_GAP = "  "
+_USUAL_COLUMNS = 80
+_SIZES = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+_TIMES = (("d", 86_400), ("h", 3_600), ("min", 60))
+STILL_COUNTING = "still counting"
+"""What follows a number of discs that is not the last word."""
+
+_ESCAPE_WIDTH = len(r"\udcff")
+
+
+def table(rows: Sequence[Sequence[str]], align: str) -> list[str]:
+    """Rows as lines with aligned columns.
+
+    Args:
+        rows: each with as many cells as *align* has letters.
+        align: for each column ``l`` or ``r``.
+
+    Returns:
+        One line for each row, without blanks at its end.
+    """
+    widths = [max(map(width, cells)) for cells in zip(*rows, strict=True)]
+    return [
+        _GAP.join(
+            _padded(cell, space, side) for cell, space, side in zip(row, widths, align, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _padded(text: str, columns: int, side: str) -> str:
+    blanks = " " * (columns - width(text))
+    return blanks + text if side == "r" else text + blanks
+
+
+def width(text: str) -> int:
+    """How many columns a text without control characters takes on a terminal."""
+    return sum(map(_width_of_character, text))
+
+
+def _width_of_character(char: str) -> int:
+    if "\udc80" <= char <= "\udcff":  # a byte that is no text, written as an escape
+        return _ESCAPE_WIDTH
+    if unicodedata.category(char) in ("Mn", "Me"):  # set upon the character before it
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def terminal_columns(stream: TextIO) -> int:
+    """Return the width of the terminal that *stream* is; 80 if it does not say, or is none."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL_COLUMNS
+    except (OSError, ValueError):
+        return _USUAL_COLUMNS
+
+
+def shortened(text: str, columns: int) -> str:
+    """Return *text*, cut to so many columns with a ``…`` at its end if it is wider."""
+    if width(text) <= columns:
+        return text
+    cut = ""
+    for char in text:
+        if width(cut + char) > columns - 1:
+            break
+        cut += char
+    return cut + "…"
+
+
+def wrapped(text: str, columns: int, indent: str) -> list[str]:
+    """Return *text* as lines of so many columns at most, broken at blanks where there are some.
+
+    Args:
+        text: one line.
+        columns: of the terminal.
+        indent: what each line but the first begins with.
+    """
+    lines = [""]
+    for word in re.findall(r" *[^ ]+", text):
+        if width(lines[-1] + word) > columns and lines[-1].strip():
+            lines.append(indent)
+        for char in word if lines[-1].strip() or lines == [""] else word.lstrip():
+            if width(lines[-1] + char) > columns and lines[-1].strip():
+                lines.append(indent)
+            lines[-1] += char
+    return lines
+
+
+def printable(text: str) -> str:
+    """A text that somebody else made, as one line: control characters are written as escapes."""
+    try:
+        raw = os.fsencode(text)
+    except UnicodeEncodeError:  # half of a pair of surrogates, which no path has
+        raw = text.encode(errors="backslashreplace")
+    return for_people(raw)
+
+
+def size(count: int) -> str:
+    """Bytes in the units on a disc's box, with three digits: ``4.37 GB``, ``702 GB``."""
+    if count < 1000:
+        return f"{count} B"
+    value, unit = float(count), 0
+    while value >= 999.5 and unit + 1 < len(_SIZES):
+        value /= 1000
+        unit += 1
+    digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+    return f"{value:.{digits}f} {_SIZES[unit]}"
+
+
+def duration(seconds: float) -> str:
+    """A time in its largest units, two at most: ``3 d 4 h``, ``12 min``, ``5 s``."""
+    left = max(int(seconds), 0)
+    if left < 60:
+        return f"{left} s"
+    parts = []
+    for name, unit in _TIMES:
+        count, left = divmod(left, unit)
+        parts.append(f"{count} {name}" if count else "")
+    first = next(place for place, part in enumerate(parts) if part)
+    return " ".join(part for part in parts[first : first + 2] if part)
+
+
+def disc_kinds(compressed: int, plain: int) -> str:
+    """How many discs are of each kind, ``3 compressed, 1 plain``; empty without plain ones."""
+    return f"{compressed:,} compressed, {plain:,} plain" if plain else ""
+
+
+def counted(count: int, thing: str) -> str:
+    """How many there are: ``1 disc``, ``1,234 discs``."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

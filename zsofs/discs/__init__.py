@@ -1,0 +1,18 @@
+"""Which disc an image is: by its bytes, or by a DAT.
+
+No containers.
+"""
+
+__all__ = [
+    "classify",
+    "clrmamepro",
+    "dat",
+    "dat_file",
+    "dat_game",
+    "dat_games",
+    "file_map",
+    "identify",
+    "iso9660",
+    "opl_support",
+    "shortage",
+]

@@ -1,0 +1,19 @@
+"""Whether Open PS2 Loader can play a plain image."""
+
+from zsofs.discs.classify import RAW_CD
+from zsofs.discs.identify import System
+
+
+def why_not_played(system: System, content: str, *, raw_cd: bool) -> str:
+    """Return why OPL cannot play a plain image, as a sentence; empty if it may.
+
+    Args:
+        system: the console that the disc is for. Homebrew is OTHER, and played.
+        content: what the image is, as of :class:`zsofs.source.scan_cache.Finding`.
+        raw_cd: whether it has the 2352-byte sectors of a CD.
+    """
+    if system not in (System.PS2, System.OTHER):
+        return f"it is a {system.value} disc"
+    if raw_cd or content == RAW_CD:
+        return "it has raw CD sectors"
+    return f"it is {content}" if content else ""

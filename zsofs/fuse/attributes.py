@@ -1,0 +1,109 @@
+"""What stat says of files in the mount: whose they are, what may be done with them, how large."""
+
+import stat
+from dataclasses import dataclass
+from typing import cast
+
+from pyfuse3 import EntryAttributes, InodeT, ModeT
+
+from zsofs.source.entry import Kind
+from zsofs.source.traversal import directories_above
+from zsofs.timings import timings
+from zsofs.vfs.inodes import Library
+from zsofs.vfs.node import Folder, Node
+
+_WRITING = 0o222
+_BLOCK_SIZE = 4096
+"""What stat reports as st_blksize. Programs take it for more than it is: hdl_dump for the size of a
+sector, and Python's open() for its buffer, which makes random reads of 2 KiB 3 to 4 times slower
+with 131072 than with 4096; sequential reads are as fast with either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appearance:
+    """How files look.
+
+    Attributes:
+        library: tells which files may be changed.
+        uid: the user all files are shown to belong to; None for their own.
+        gid: the same for the group.
+        umask: the rights taken from all files, as file systems without rights of their own do it;
+            None for their own.
+        for_others: whether other users may use the mount, so that the mode of a file has to keep
+            out those who cannot reach it in the source.
+    """
+
+    library: Library
+    uid: int | None = None
+    gid: int | None = None
+    umask: int | None = None
+    for_others: bool = False
+
+    @property
+    def is_of_its_own(self) -> bool:
+        """Whether files look otherwise than they are, so that a mode says nothing of the owner."""
+        return not (self.uid is self.gid is self.umask is None)
+
+    def attributes(self, node: Node) -> EntryAttributes:
+        """Owner, dates and rights of the source, and the size a reader will find."""
+        if node.attributes is not None:
+            return cast(EntryAttributes, node.attributes)
+        status = node.entry.status
+        left_out = self._left_out(node)
+        attributes = EntryAttributes()
+        attributes.st_ino = InodeT(node.number)
+        attributes.generation = 0
+        attributes.entry_timeout = timings().trust_unwatched
+        attributes.attr_timeout = timings().trust_unwatched
+        attributes.st_mode = ModeT(self._mode(node, left_out))
+        attributes.st_nlink = _links(node)
+        attributes.st_uid = status.st_uid if self.uid is None else self.uid
+        attributes.st_gid = status.st_gid if self.gid is None else self.gid
+        attributes.st_rdev = status.st_rdev
+        attributes.st_size = node.size
+        attributes.st_blksize = _BLOCK_SIZE
+        # Never fewer than the size asks for, or cp takes the file to have holes.
+        attributes.st_blocks = -(-node.size // 512)
+        attributes.st_atime_ns = status.st_atime_ns
+        attributes.st_mtime_ns = status.st_mtime_ns
+        attributes.st_ctime_ns = status.st_ctime_ns
+        if isinstance(node, Folder) and node.changed_ns:
+            attributes.st_mtime_ns = max(status.st_mtime_ns, node.changed_ns)
+            attributes.st_ctime_ns = max(status.st_ctime_ns, node.changed_ns)
+        if not left_out:  # else the mode changes with that of a directory elsewhere
+            node.attributes = attributes
+        return attributes
+
+    def _left_out(self, node: Node) -> list[bytes]:
+        """The directories above the file in the source that are not above it in the mount."""
+        if node.parent is None or not self.for_others or self.is_of_its_own:
+            return []
+        shown = node.parent.above
+        above = directories_above(node.entry.path)
+        return [path for path in above if path not in shown and self.library.tree.roots.has(path)]
+
+    def _mode(self, node: Node, left_out: list[bytes]) -> int:
+        if node.entry.kind is Kind.LINK:
+            return stat.S_IFLNK | 0o777
+        mode = node.entry.status.st_mode
+        if left_out:
+            mode = self.library.tree.permissions.limited(node.entry.status, left_out)
+        if self.umask is not None:
+            usual = 0o777 if isinstance(node, Folder) else 0o666
+            mode = stat.S_IFMT(mode) | (usual & ~self.umask)
+        return mode if self.library.may_change(node) else mode & ~_WRITING
+
+
+def _links(node: Node) -> int:
+    """Hard links: those that a directory has in the source, and one for a file, or none."""
+    if node.removed:
+        return 0
+    return node.entry.status.st_nlink if isinstance(node, Folder) else 1
+
+
+def absent() -> EntryAttributes:
+    """The answer «no such name», which the kernel may keep as long as a listing is fresh."""
+    attributes = EntryAttributes()
+    attributes.st_ino = InodeT(0)
+    attributes.entry_timeout = timings().trust_unwatched
+    return attributes

@@ -1,0 +1,73 @@
+"""Keeps a path of the source as it is for as long as something is done by it.
+
+The kernel lets nothing happen to a name while it is changed, but a folder above it may get another
+name meanwhile, and a file may while it is being opened. Another folder may then have the path, and
+a file of the same name in it.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+from zsofs.source.relpath import is_at_or_below
+
+
+@dataclass(eq=False, slots=True)
+class _Claim:
+    """What one request does by paths.
+
+    Attributes:
+        kept: the paths that must stay.
+        moved: the path that it changes, with all below; None if it changes none.
+        ended: set when the request has done it.
+    """
+
+    kept: tuple[bytes, ...]
+    moved: bytes | None = None
+    ended: trio.Event = field(default_factory=trio.Event)
+
+
+class Paths:
+    """All paths by which something is done just now. For the event loop."""
+
+    def __init__(self) -> None:
+        self._claims: set[_Claim] = set()
+
+    @asynccontextmanager
+    async def kept(self, wanted: Callable[[], tuple[bytes, ...]]) -> AsyncIterator[_Claim]:
+        """Have these paths stay until the context ends.
+
+        *wanted* is asked for them once nobody is about to move any, for they are others then.
+        """
+        await self._wait_until_none(
+            lambda other: other.moved is not None and _is_any_at_or_below(wanted(), other.moved)
+        )
+        claim = _Claim(wanted())
+        self._claims.add(claim)
+        try:
+            yield claim
+        finally:
+            self._claims.remove(claim)
+            claim.ended.set()
+
+    async def move(self, claim: _Claim, path: bytes) -> None:
+        """Let nobody else begin anything by *path* or below, and wait for those who have.
+
+        *claim* is the request's own, which keeps the folders that *path* is moved from and to; it
+        ends the move as well.
+        """
+        claim.moved = path
+        await self._wait_until_none(
+            lambda other: other is not claim and _is_any_at_or_below(other.kept, path)
+        )
+
+    async def _wait_until_none(self, is_in_the_way: Callable[[_Claim], bool]) -> None:
+        """Wait for each claim that is in the way, and no other: thousands may be under way."""
+        while (other := next(filter(is_in_the_way, self._claims), None)) is not None:
+            await other.ended.wait()
+
+
+def _is_any_at_or_below(paths: tuple[bytes, ...], moved: bytes) -> bool:
+    return any(is_at_or_below(path, moved) for path in paths)

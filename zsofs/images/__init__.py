@@ -1,0 +1,14 @@
+"""One open file as plain bytes: by position for a mount, or first to last on all cores.
+
+No directories, no FUSE.
+"""
+
+__all__ = [
+    "checksums",
+    "content_check",
+    "input_image",
+    "open_image",
+    "pipeline",
+    "probe",
+    "source_file",
+]

@@ -1,0 +1,205 @@
+"""A disc image that is read from its first byte to its last, whatever container it lies in."""
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from zsofs.errors import (
+    BlockError,
+    DamagedError,
+    FormatError,
+    InputError,
+    SourceChangedError,
+    UnreadableError,
+    reason,
+)
+from zsofs.formats import seal
+from zsofs.formats.geometry import Geometry, Rule
+from zsofs.images.probe import CD_SYNC, block_reader, geometry_of, probe
+from zsofs.images.source_file import OpenSource
+from zsofs.native.block_reader import BlockReader, read_plain
+from zsofs.system.deletion import delete
+
+
+class Original:
+    """An open image. Threads may read it at the same time; nothing is ever written to it.
+
+    Attributes:
+        path: of its file, for messages.
+        status: what stat said of the file when it was opened.
+        disc: what its container is; None for a plain image.
+        size: of the plain image, in bytes.
+        raw_cd: whether it has the 2352-byte sectors of a CD.
+        seal: what its container says of the image, where it has a seal.
+        seal_error: why that cannot be read, if there is a seal.
+        source: the file.
+        opened_ns: when it was opened, as the time stamps of files are counted.
+        geometry: where its blocks lie; None for a plain image.
+        reader: of these blocks; None for a plain image.
+    """
+
+    def __init__(self, path: str, fd: int, *, as_it_is: bool) -> None:
+        self.path = path
+        self.opened_ns = time.time_ns()
+        self.status = os.fstat(fd)
+        if stat.S_ISDIR(self.status.st_mode):
+            raise InputError("it is a folder; see the discs in it with: zsofs list")
+        if not stat.S_ISREG(self.status.st_mode):
+            raise InputError(
+                "it is no regular file; a disc in a drive has to be read into one first"
+            )
+        self.source = source = OpenSource(
+            fd,
+            self.status.st_size,
+            self.status.st_mtime_ns,
+            self.status.st_ctime_ns,
+            self.status.st_dev,
+        )
+        self.disc = None if as_it_is else probe(source)
+        self.seal: seal.Seal | None = None
+        self.seal_error = ""
+        self.geometry: Geometry | None = None
+        self.reader: BlockReader | None = None
+        if self.disc is None:
+            self.size = source.size
+            self.raw_cd = source.read_at(0, len(CD_SYNC)) == CD_SYNC
+            return
+        geometry = geometry_of(source, self.disc)
+        self.reader = block_reader(geometry, source)
+        self.geometry = geometry
+        self._block_size = geometry.block_size
+        self.size = geometry.size
+        self.raw_cd = self.disc.raw_cd
+        if geometry.rule is Rule.FRAMED:
+            try:
+                self.seal = seal.parse(source.read_at(geometry.data_end, seal.MAX_SIZE))
+            except DamagedError as error:  # the image can be read all the same
+                self.seal_error = str(error)
+
+    @property
+    def ending(self) -> str:
+        """Of the name of the plain image."""
+        return ".bin" if self.raw_cd else ".iso"
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Oddities a person should hear of; all of them once everything was read."""
+        if self.disc is None or self.reader is None:
+            return ()
+        if self.reader.final_byte_missing:
+            return (*self.disc.remarks, "its writer lost the last byte of the image; it reads as 0")
+        return self.disc.remarks
+
+    def read_into(self, offset: int, out: memoryview) -> None:
+        """Fill *out* with the bytes at *offset*; all of them must lie in the image.
+
+        Raises:
+            zsofs.errors.BlockError: a block there is damaged.
+            zsofs.errors.SourceChangedError: the file was written to since it was opened.
+            UnreadableError: the file could not be read.
+        """
+        try:
+            self._read_into(offset, out)
+        except OSError as error:
+            raise UnreadableError(offset, reason(error)) from None
+
+    def read(self, offset: int, size: int) -> bytes:
+        """The *size* bytes at *offset*, fewer at the end of the image; raises as above."""
+        out = bytearray(max(min(size, self.size - offset), 0))
+        if out:
+            self.read_into(offset, memoryview(out))
+        return bytes(out)
+
+    def _read_into(self, offset: int, out: memoryview) -> None:
+        source = self.source
+        if self.reader is None:
+            # Holes are read, too: file systems have reported fresh data as a hole (SEEK_DATA,
+            # st_blocks), and a hole costs memory bandwidth only.
+            read_plain(source.fd, offset, out, source.size, source.mtime_mark)
+            return
+        first, skip = divmod(offset, self._block_size)
+        end = offset + len(out)
+        count = -(-end // self._block_size) - first
+        if not skip and (end % self._block_size == 0 or end == self.size):
+            self.reader.read(source.fd, first, count, out)
+            return
+        blocks = bytearray(count * self._block_size)
+        self.reader.read(source.fd, first, count, blocks)
+        out[:] = memoryview(blocks)[skip : skip + len(out)]
+
+    def check_unchanged(self) -> None:
+        """Check that the file is as it was when it was opened.
+
+        Raises:
+            SourceChangedError: it is not, or that cannot be told.
+        """
+        now = os.fstat(self.source.fd)
+        # The change time as well: there are programs that write and then put the old date back.
+        if (now.st_size, now.st_mtime_ns, now.st_ctime_ns) == self.source.key:
+            return
+        if (now.st_size, now.st_mtime_ns) != self.source.key[:2]:
+            raise SourceChangedError("it was changed while it was read")
+        if now.st_nlink == 0:
+            raise SourceChangedError(
+                "it was deleted or replaced while it was read, perhaps by another run of zsofs"
+            )
+        if now.st_nlink != self.status.st_nlink:
+            raise SourceChangedError(
+                "one of its hard links was made or deleted while it was read, so it is not certain"
+                " that its content is the same; run the command again"
+            )
+        raise SourceChangedError(
+            "it was renamed, given other permissions, or changed while it was read, and only its"
+            " change time (ctime) tells; run the command again"
+        )
+
+    def remove(self) -> None:
+        """Delete the file.
+
+        Raises:
+            InputError: another one has its name now, or it has changed.
+            OSError: it could not be deleted.
+        """
+        folder, name = os.path.split(self.path)
+        fd = os.open(folder or os.curdir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            now = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            if stat.S_ISLNK(now.st_mode):
+                raise InputError("it is a symlink")
+            if (now.st_dev, now.st_ino) != (self.status.st_dev, self.status.st_ino):
+                raise InputError("another file has taken its name")
+            self.check_unchanged()
+            delete(fd, name, self.status)
+        finally:
+            os.close(fd)
+
+
+@contextmanager
+def original(path: str, *, as_it_is: bool = False) -> Iterator[Original]:
+    """The image at *path*, open until the context ends; *as_it_is* even if it is a container.
+
+    Raises:
+        InputError: it cannot be opened, or is no image that zsofs reads; also for what goes wrong
+            with it within the context.
+    """
+    try:
+        # Not to wait for a writer, should this be a FIFO.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise InputError(f"it cannot be opened: {reason(error)}") from None
+    try:
+        yield Original(path, fd, as_it_is=as_it_is)
+    except (BlockError, FormatError, SourceChangedError) as error:
+        raise InputError(str(error)) from error
+    finally:
+        os.close(fd)
+
+
+def size_of(path: str) -> int:
+    """Return the size of a file in bytes; 0 if it cannot be told."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

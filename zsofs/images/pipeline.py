@@ -1,0 +1,188 @@
+"""An image as a stream of chunks: read and worked on by all cores, handed on in order.
+
+Memory is bounded: a chunk is used again once everybody is done with it.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from threading import Event
+from typing import Generic, TypeVar
+
+from zsofs.images.checksums import Digester
+from zsofs.images.input_image import Original
+
+MEMORY = 96 << 20
+"""Bytes that chunks and encoders may take. With Python and its modules (35 MiB) and what the C
+library keeps of freed memory that stays below 200 MiB."""
+
+_CHUNK_SIZE = 1 << 20
+"""Plain bytes of a chunk, about. One takes 1 to 50 ms, so handing it on costs nothing, and the last
+ones do not leave other cores idle for long."""
+
+
+def cores() -> int:
+    """How many threads can run at once."""
+    return len(os.sched_getaffinity(0))
+
+
+def chunk_size(block_size: int, image: Original) -> int:
+    """Plain bytes of a chunk of whole blocks; not more than the image has.
+
+    Where *image* is stored in longer blocks, a chunk is one of those: none is decoded twice.
+    """
+    wanted = _CHUNK_SIZE
+    stored_in = _source_block_size(image)
+    if stored_in > wanted and stored_in % block_size == 0:
+        wanted = stored_in
+    blocks = min(max(wanted // block_size, 1), -(-image.size // block_size))
+    return blocks * block_size
+
+
+def _source_block_size(image: Original) -> int:
+    """Plain bytes of the blocks that an image is stored in; 1 if it is a plain one."""
+    return 1 if image.geometry is None else image.geometry.block_size
+
+
+def _reading_memory(image: Original, size: int) -> int:
+    """Bytes that reading a chunk of *size* bytes takes besides, where the blocks are large.
+
+    Stored bytes, up to twice as many as a block has, and whole blocks where a chunk is not.
+    """
+    block_size = _source_block_size(image)
+    if block_size <= _CHUNK_SIZE:
+        return 0
+    return (2 if size % block_size == 0 or size >= image.size else 4) * block_size
+
+
+class Chunk:
+    """A piece of the image.
+
+    Attributes:
+        offset: of its first byte in the image.
+        plain: its bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.offset = 0
+        self._memory = memoryview(bytearray(size))
+        self.plain = self._memory
+        self._is_read = Event()
+        self._held: list[Future[None]] = []
+
+    def begin(self, offset: int, size: int) -> None:
+        """Become another piece of the image, not read yet."""
+        self.offset = offset
+        self.plain = self._memory[:size]
+        self._is_read.clear()
+        self._held.clear()
+
+    def read(self, image: Original) -> None:
+        """Fetch the bytes from *image*."""
+        try:
+            image.read_into(self.offset, self.plain)
+        finally:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Let nobody wait for the bytes any more."""
+        self._is_read.set()
+
+    def hand_to(self, digester: Digester) -> None:
+        """Have the bytes counted in by *digester* as soon as they are there."""
+        self._held += digester.add(self._when_read)
+
+    def _when_read(self) -> memoryview:
+        self._is_read.wait()
+        return self.plain
+
+    def wait(self) -> None:
+        """Wait until nobody needs the bytes any more."""
+        for holder in self._held:
+            holder.result()
+
+
+AnyChunk = TypeVar("AnyChunk", bound=Chunk)
+
+
+class Stream(Generic[AnyChunk]):
+    """The chunks of an image, one after another."""
+
+    def __init__(
+        self,
+        image: Original,
+        workers: ThreadPoolExecutor,
+        chunks: Sequence[AnyChunk],
+        size: int,
+        work: Callable[[AnyChunk], None] | None,
+        digester: Digester | None,
+    ) -> None:
+        self._image = image
+        self._workers = workers
+        self._free = deque(chunks)
+        self._size = size
+        self._work = work
+        self._digester = digester
+
+    def __iter__(self) -> Iterator[AnyChunk]:
+        """The chunks in order, each good until the next is asked for.
+
+        Raises:
+            zsofs.errors.ZsofsError: the image is damaged, or has changed.
+            OSError: it could not be read.
+        """
+        under_way: deque[tuple[AnyChunk, Future[None]]] = deque()
+        offset = 0
+        while offset < self._image.size or under_way:
+            while self._free and offset < self._image.size:
+                chunk = self._free.popleft()
+                chunk.begin(offset, min(self._size, self._image.size - offset))
+                offset += self._size
+                if self._digester is not None:
+                    chunk.hand_to(self._digester)
+                under_way.append((chunk, self._workers.submit(self._make, chunk)))
+            chunk, done = under_way.popleft()
+            done.result()
+            yield chunk
+            chunk.wait()
+            self._free.append(chunk)
+
+    def _make(self, chunk: AnyChunk) -> None:
+        chunk.read(self._image)
+        if self._work is not None:
+            self._work(chunk)
+
+
+@contextmanager
+def stream(
+    image: Original,
+    make_chunk: Callable[[int], AnyChunk],
+    block_size: int,
+    *,
+    workers: int,
+    chunk_memory: int = 0,
+    work: Callable[[AnyChunk], None] | None = None,
+    digester: Digester | None = None,
+) -> Iterator[Stream[AnyChunk]]:
+    """Read an image in chunks of whole blocks.
+
+    Args:
+        image: what is read.
+        make_chunk: makes a chunk with room for so many plain bytes.
+        block_size: in plain bytes.
+        workers: how many threads.
+        chunk_memory: bytes that a chunk takes besides its plain ones.
+        work: is done to each chunk by one of the threads, after it was read.
+        digester: gets all of the image.
+    """
+    size = chunk_size(block_size, image)
+    room = MEMORY // 2 // max(size + chunk_memory + _reading_memory(image, size), 1)
+    chunks = [make_chunk(size) for _ in range(max(min(2 * workers + 2, room), 2))]
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="chunk")
+    with ExitStack() as stack:
+        stack.callback(pool.shutdown, cancel_futures=True)
+        for chunk in chunks:  # before the threads end: one of the digester may wait for a chunk
+            stack.callback(chunk.give_up)
+        yield Stream(image, pool, chunks, size, work, digester)

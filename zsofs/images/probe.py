@@ -1,0 +1,288 @@
+"""Decides what a header does not say: the codec of the payload, and the kind of disc."""
+
+import os
+import sys
+import threading
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from zsofs.errors import BlockError, DamagedError, ForeignError, FormatError, StaleNodeError
+from zsofs.formats import has_magic, identify
+from zsofs.formats.ciso_header import entry_offset
+from zsofs.formats.geometry import Codec, Geometry
+from zsofs.formats.ziso import ZSTD_MAGIC
+from zsofs.images.source_file import OpenSource
+from zsofs.native.block_reader import BlockReader
+
+_SAMPLE = 8
+"""Packed blocks tried before a codec is chosen where not all of the first blocks decode. Random
+data decodes as LZ4 to just the wanted length about never, but one of them may be damaged."""
+
+FIRST_BYTES = 40 << 10
+"""Plain bytes tried at once: as far as the volume descriptor in sector 16, which every disc has and
+no writer can leave out, also where sectors have 2352 bytes."""
+
+_HEAD_SIZE = 4096
+"""Bytes of a file read at once: header and the first entries of the index, one page."""
+
+_SAMPLED_BYTES = 4 << 20
+_FEWEST_SAMPLES = 3
+"""Plain bytes of these blocks at most, unless they are few: a file can have blocks of 16 MiB that
+take a second each."""
+
+_INDEX_SLICE = 1024
+"""Index entries looked through at a time: 4 KiB, one page. The first slice of any real disc has
+packed blocks; only where it has none are more of them read."""
+
+_FIRST_SLICES = 16
+_MORE_SLICES = 48
+"""How many slices are looked through at most: those at the beginning, and others from all over the
+rest. The index of an image of 64 GiB has 128 MiB."""
+
+_LARGE_READ = 1 << 20
+"""Plain bytes decoded at once from which on a look at a file waits for others on the same disk."""
+
+_PLAIN_FLAG = 1 << 31
+
+_VOLUME_DESCRIPTOR = 32 << 10
+_VOLUME_MARK = b"CD001"
+
+CD_SYNC = b"\x00" + b"\xff" * 10 + b"\x00"
+"""How each raw sector of a CD begins."""
+
+
+@dataclass(slots=True)
+class Disc:
+    """What a listing tells of a container.
+
+    Attributes:
+        container: its usual name, for people.
+        codec: how its packed blocks are coded.
+        size: of the plain image, in bytes.
+        block_size: in plain bytes.
+        raw_cd: whether the image consists of raw 2352-byte sectors.
+        remarks: oddities a person should hear of.
+    """
+
+    container: str
+    codec: Codec
+    size: int
+    block_size: int
+    raw_cd: bool
+    remarks: tuple[str, ...] = ()
+
+
+_large_reads: dict[int, threading.Lock] = {}
+
+
+@contextmanager
+def memory_for(device: int, size: int) -> Iterator[None]:
+    """Wait until *size* bytes may be decoded at once: one large piece at a time from each disk.
+
+    A look at a file would else take up to 64 MiB, and as many threads look as there are.
+    """
+    if size <= _LARGE_READ:
+        yield
+        return
+    with _large_reads.setdefault(device, threading.Lock()):
+        yield
+
+
+class _Head:
+    """A source file whose first page is read once."""
+
+    def __init__(self, source: OpenSource) -> None:
+        self.size = source.size
+        self._source = source
+        self._head = source.read_at(0, _HEAD_SIZE)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        if offset + size <= len(self._head):
+            return self._head[offset : offset + size]
+        return self._source.read_at(offset, size)
+
+
+def probe(source: OpenSource) -> Disc | None:
+    """Recognise a container by what is inside; None if the file is not one; raises as below."""
+    found = probe_image(source)
+    return None if found is None else found[0]
+
+
+def probe_image(source: OpenSource) -> tuple[Disc, bytes | bytearray] | None:
+    """Recognise a container, and give the first bytes of its image as well.
+
+    These are ``FIRST_BYTES`` or more where the image has them and they decode, else fewer. Three
+    places of the file are read: its head, the end of its index, and the first blocks.
+
+    Raises:
+        zsofs.errors.FormatError: it is one, but cut, broken, or not for us.
+        OSError: the file could not be read.
+    """
+    head = _Head(source)
+    geometry = identify(head)
+    if geometry is None:
+        return None
+    codec, first = _decide_codec(source, head, geometry)
+    disc = Disc(
+        geometry.container,
+        codec,
+        geometry.size,
+        geometry.block_size,
+        first.startswith(CD_SYNC),
+        geometry.remarks,
+    )
+    return disc, first
+
+
+def looks_like_disc(fd: int) -> bool:
+    """Whether an open file is a container or a plain image, going by its first marks alone.
+
+    Whole or broken, of ours or another console's: it is somebody's disc. May wait for a disk.
+    """
+    head = os.pread(fd, len(CD_SYNC), 0)
+    if has_magic(head) or head == CD_SYNC:
+        return True
+    return os.pread(fd, len(_VOLUME_MARK), _VOLUME_DESCRIPTOR + 1) == _VOLUME_MARK
+
+
+def geometry_of(source: OpenSource, disc: Disc) -> Geometry:
+    """Where the blocks of a disc lie that was probed before, as the file itself says now.
+
+    Raises:
+        zsofs.errors.StaleNodeError: the file holds another disc, or none.
+        OSError: the file could not be read.
+    """
+    try:
+        geometry = identify(_Head(source))
+    except FormatError:
+        geometry = None
+    if (
+        geometry is None
+        or (geometry.size, geometry.block_size) != (disc.size, disc.block_size)
+        or disc.codec not in geometry.codecs
+    ):
+        raise StaleNodeError("the file does not hold the disc that was listed")
+    return replace(geometry, codecs=(disc.codec,))
+
+
+def block_reader(geometry: Geometry, source: OpenSource, codec: Codec | None = None) -> BlockReader:
+    """The kernel's reader for an image, of *codec* where that is not decided yet."""
+    return BlockReader(
+        rule=geometry.rule,
+        codec=geometry.codecs[0] if codec is None else codec,
+        shift=geometry.shift,
+        size=geometry.size,
+        block_size=geometry.block_size,
+        index_offset=geometry.index_offset,
+        data_start=geometry.data_start,
+        data_end=geometry.data_end,
+        source_size=source.size,
+        source_mtime_ns=source.mtime_mark,
+    )
+
+
+class _Trial:
+    """An image taken to be coded in one codec."""
+
+    def __init__(self, source: OpenSource, geometry: Geometry, codec: Codec) -> None:
+        self.codec = codec
+        self._fd = source.fd
+        self._device = source.device
+        self._block_size = geometry.block_size
+        self._reader = block_reader(geometry, source, codec)
+
+    def decoded(self, first: int, count: int = 1) -> bytearray | None:
+        """What these blocks begin with; None if one of them does not decode."""
+        size = self._block_size * count
+        try:
+            with memory_for(self._device, size):
+                out = bytearray(size)
+                self._reader.read(self._fd, first, count, out)
+                del out[FIRST_BYTES:]
+        except BlockError:
+            return None
+        return out
+
+
+def _decide_codec(
+    source: OpenSource, head: _Head, geometry: Geometry
+) -> tuple[Codec, bytes | bytearray]:
+    """The codec that decodes most of the first packed blocks, never one for each block.
+
+    Returns:
+        The codec, and the plain bytes that the image begins with, as far as they decode.
+    """
+    if not geometry.size:
+        return geometry.codecs[-1], b""
+    count = min(-(-FIRST_BYTES // geometry.block_size), geometry.block_count)
+    if len(geometry.codecs) == 1:
+        only = _Trial(source, geometry, geometry.codecs[0])
+        return only.codec, only.decoded(0, count) or only.decoded(0) or b""
+    packed = [entry for entry in _entries(head, geometry, 0, count) if entry < _PLAIN_FLAG]
+    if packed:
+        # Only the order is decided by one block: an LZ4 block cannot begin like this.
+        begins = head.read_at(entry_offset(packed[0], geometry.shift), len(ZSTD_MAGIC))
+        likely = sorted(
+            geometry.codecs, key=lambda codec: (codec is Codec.ZSTD) is not (begins == ZSTD_MAGIC)
+        )
+        for codec in likely:
+            first = _Trial(source, geometry, codec).decoded(0, count)
+            if first is not None:
+                return codec, first
+    trials = [_Trial(source, geometry, codec) for codec in geometry.codecs]
+    best = _best_trial(head, geometry, trials)
+    return best.codec, best.decoded(0) or b""
+
+
+def _best_trial(head: _Head, geometry: Geometry, trials: list[_Trial]) -> _Trial:
+    blocks = _packed_blocks(head, geometry)
+    blocks = blocks[: max(_SAMPLED_BYTES // geometry.block_size, _FEWEST_SAMPLES)]
+    if not blocks:
+        return next((trial for trial in trials if trial.codec is Codec.LZ4), trials[0])
+    good = dict.fromkeys(trials, 0)
+    for trial in trials:
+        good[trial] = sum(trial.decoded(number) is not None for number in blocks)
+        if good[trial] == len(blocks):
+            return trial
+    best = max(trials, key=good.__getitem__)
+    if good[best]:
+        return best
+    if head.read_at(4, 4) == b"\0\0\0\0":
+        raise ForeignError("an LZO ZISO (as DreamShell writes them), which zsofs does not read")
+    raise DamagedError(
+        f"none of its first {len(blocks)} packed blocks is LZ4, Zstandard or zlib data"
+    )
+
+
+def _entries(head: _Head, geometry: Geometry, first: int, count: int) -> "array[int]":
+    """The index entries of these blocks."""
+    entries = array("I", head.read_at(geometry.index_offset + 4 * first, 4 * count))
+    if sys.byteorder == "big":
+        entries.byteswap()
+    return entries
+
+
+def _packed_blocks(head: _Head, geometry: Geometry) -> list[int]:
+    """Numbers of the first packed blocks, with the volume descriptor's among them."""
+    for first in _slices(geometry.block_count):
+        count = min(geometry.block_count - first, _INDEX_SLICE)
+        entries = _entries(head, geometry, first, count)
+        packed = [first + at for at, entry in enumerate(entries) if entry < _PLAIN_FLAG]
+        if packed:
+            chosen = packed[:_SAMPLE]
+            descriptor = _VOLUME_DESCRIPTOR // geometry.block_size
+            if descriptor in packed and descriptor not in chosen:
+                chosen[-1] = descriptor
+            return chosen
+    return []
+
+
+def _slices(count: int) -> Iterator[int]:
+    """Where the slices begin that are looked through in an index of *count* entries."""
+    slices = -(-count // _INDEX_SLICE)
+    yield from range(0, min(slices, _FIRST_SLICES) * _INDEX_SLICE, _INDEX_SLICE)
+    rest = max(slices - _FIRST_SLICES, 0)
+    for number in range(min(rest, _MORE_SLICES)):
+        yield (_FIRST_SLICES + rest * number // min(rest, _MORE_SLICES)) * _INDEX_SLICE

@@ -1,0 +1,50 @@
+"""An open source file, and the key that stands for its content."""
+
+import os
+from dataclasses import dataclass
+
+Key = tuple[int, int, int]
+"""Size in bytes, modification time and change time in nanoseconds: one content of a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSource:
+    """An open source file: its descriptor and what fstat said of it.
+
+    Attributes:
+        fd: descriptor, open for reading.
+        size: in bytes.
+        mtime_ns: modification time in nanoseconds.
+        ctime_ns: time of the last change of any kind, in nanoseconds.
+        device: st_dev of the file.
+        can_look: whether bytes that are in memory can be read at once although the file system
+            cannot be asked not to wait (zsofs.native.block_reader.LOOK).
+    """
+
+    fd: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    device: int
+    can_look: bool = False
+
+    @property
+    def key(self) -> Key:
+        """What stands for this content of the file."""
+        return self.size, self.mtime_ns, self.ctime_ns
+
+    @property
+    def mtime_mark(self) -> int:
+        """The modification time as the kernel of zsofs compares it: what 64 bits hold of it.
+
+        ext4 has dates up to 2446, nanoseconds in 64 bits end in 2262.
+        """
+        return (self.mtime_ns + (1 << 63)) % (1 << 64) - (1 << 63)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """The *size* bytes at *offset*; fewer at the end of the file."""
+        return os.pread(self.fd, size, offset)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self.fd)

@@ -1,0 +1,151 @@
+"""What `zsofs info` prints: all that there is to know of each file, without unpacking it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from zsofs.console.stdio import complain, say
+from zsofs.console.tables import printable, size
+from zsofs.discs.classify import ContentKind
+from zsofs.discs.identify import System
+from zsofs.errors import InputError, ZsofsError, reason
+from zsofs.images.input_image import Original, original
+from zsofs.inspection.facts import Facts, gather
+from zsofs.inspection.readable_by import readers
+from zsofs.inspection.written_by import maker_of
+
+_WIDTH = 10
+"""Columns of a heading."""
+
+
+def run(paths: Sequence[str], as_json: bool) -> int:
+    """Print what is known of these files; returns the exit code."""
+    objects = []
+    failed = False
+    for number, path in enumerate(paths):
+        try:
+            with original(path) as image:
+                facts = gather(image)
+                if as_json:
+                    objects.append(_as_object(facts, image))
+                    continue
+                text = "\n".join(_lines(facts, image))
+        except (OSError, ZsofsError, MemoryError) as error:
+            failed = True
+            why = reason(error) or "there is not enough memory"
+            complain(f"zsofs: {printable(path)}: {printable(why)}")
+            objects.append({"path": path, "error": why})
+        else:
+            say("\n" * bool(number) + text)
+    if as_json:
+        say(json.dumps(objects, indent=2))
+    return InputError.exit_code if failed else 0
+
+
+def _lines(facts: Facts, image: Original) -> Iterator[str]:
+    yield printable(facts.path)
+    for heading, text in _rows(facts, image):
+        yield f"  {heading:<{_WIDTH}} {printable(text)}".rstrip()
+
+
+def _rows(facts: Facts, image: Original) -> Iterator[tuple[str, str]]:
+    yield "container", _container(facts)
+    share = f" ({100 * facts.stored / facts.plain:.0f} %)" if facts.plain else ""
+    yield "size", f"{size(facts.plain)} plain, {size(facts.stored)} stored{share}"
+    blocks = facts.blocks
+    if blocks is not None and blocks.count:
+        yield (
+            "blocks",
+            f"{blocks.count:,}; {_percent(blocks.scan.plain, blocks.count)} stored plain,"
+            f" about {_percent(blocks.zeros, blocks.count)} zeros",
+        )
+    yield "disc", _disc(facts)
+    if facts.identity is not None and facts.identity.title:
+        yield "title", facts.identity.title
+    maker = maker_of(image, facts)
+    if maker:
+        yield "written by", maker
+    if image.seal is not None:
+        yield "seal", f"SHA-1 {image.seal.sha1}"
+        yield "", f"MD5 {image.seal.md5}, CRC-32 {image.seal.crc32}"
+    heading = "read by"
+    for name, why in readers(facts).items():
+        yield heading, f"{name}: {f'no, {why}' if why else 'yes'}"
+        heading = ""
+    for remark in facts.remarks:
+        yield "note", remark
+
+
+def _container(facts: Facts) -> str:
+    blocks = facts.blocks
+    if blocks is None:
+        content = facts.content
+        is_other = content is not None and content.kind is ContentKind.OTHER
+        return (
+            f"none, {content.name}" if content is not None and is_other else "none, a plain image"
+        )
+    header = blocks.header
+    codec = blocks.codec.name.lower()
+    if blocks.scan.lz4 and blocks.scan.lz4 < blocks.count - blocks.scan.plain:
+        codec += " and lz4"
+    return (
+        f"{facts.container.removesuffix(' v2')} version {header.version}, {codec}, blocks of"
+        f" {header.block_size}, index shift {header.shift}"
+    )
+
+
+def _disc(facts: Facts) -> str:
+    identity = facts.identity
+    if identity is None:
+        return "cannot be told"
+    if identity.system is System.PSP:
+        kind = "PSP"
+    else:
+        kind = f"{identity.system.value} {identity.media.value}".strip()
+        if identity.system is System.OTHER:
+            kind = f"no PlayStation disc, as large as a {kind}"
+    label = f"label {identity.label}" if identity.label else ""
+    return ", ".join(part for part in (kind, identity.game_id, label) if part)
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.0f} %"
+
+
+def _as_object(facts: Facts, image: Original) -> dict[str, Any]:
+    blocks, identity = facts.blocks, facts.identity
+    reasons = readers(facts)
+    return {
+        "path": facts.path,
+        "container": facts.container,
+        "version": blocks.header.version if blocks else None,
+        "codec": blocks.codec.name.lower() if blocks else None,
+        "block_size": blocks.header.block_size if blocks else None,
+        "shift": blocks.header.shift if blocks else None,
+        "stored_bytes": facts.stored,
+        "plain_bytes": facts.plain,
+        "blocks": blocks.count if blocks else None,
+        "plain_blocks": blocks.scan.plain if blocks else None,
+        "lz4_blocks": blocks.scan.lz4 if blocks else None,
+        "zero_blocks": blocks.zeros if blocks else None,
+        "bad_entries": blocks.scan.bad if blocks else None,
+        "raw_cd": facts.raw_cd,
+        "system": identity.system.value if identity else "",
+        "id": identity.game_id if identity else "",
+        "title": identity.title if identity else "",
+        "label": identity.label if identity else "",
+        "media": identity.media.value if identity else "",
+        "written_by": maker_of(image, facts),
+        "seal": _seal(image),
+        "read_by": {name: not why for name, why in reasons.items()},
+        "why_not": {name: why for name, why in reasons.items() if why},
+        "remarks": facts.remarks,
+        "error": None,
+    }
+
+
+def _seal(image: Original) -> dict[str, str] | None:
+    seal = image.seal
+    if seal is None:
+        return None
+    return {"zsofs": seal.version, "crc32": seal.crc32, "md5": seal.md5, "sha1": seal.sha1}

@@ -1,0 +1,281 @@
+"""Whether one image is whole: its header and index, every block, and the seal it may carry."""
+
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import islice
+
+from zsofs.discs.file_map import files_at
+from zsofs.errors import BlockError, InputError, UnreadableError
+from zsofs.formats.ciso_header import entry_offset
+from zsofs.formats.geometry import Rule
+from zsofs.images.checksums import Digests, digester
+from zsofs.images.input_image import Original
+from zsofs.images.pipeline import Chunk, chunk_size, cores, stream
+from zsofs.native.index_scan import scan
+
+_PLAIN_BLOCK = 2048
+"""Of a plain image, which has no blocks; it only decides how much is read at once."""
+
+_PAGE = 4096
+"""Bytes of a file's beginning that tell whether its disk is there."""
+
+_Bad = BlockError | UnreadableError
+"""A block that is bad, or a place of a plain image that cannot be read."""
+
+_SLICE = 1 << 20
+"""Bytes of an index that are read at once for its checksum."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What is wrong with an image.
+
+    Attributes:
+        reason: a sentence; of the first bad block, where there is one.
+        bad: how many blocks are bad; 0 where it is no block that is, as in a plain image.
+        block: number of the first bad one.
+        file_offset: where its stored bytes begin in the file; -1 if that is not known.
+        image_offset: where its plain bytes begin in the image.
+        files: the files of the disc that have bytes in it.
+        map_incomplete: why *files* may lack some; empty if all directories were read.
+    """
+
+    reason: str
+    bad: int = 0
+    block: int = -1
+    file_offset: int = -1
+    image_offset: int = -1
+    files: tuple[str, ...] = ()
+    map_incomplete: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a check found.
+
+    Attributes:
+        damage: None if the image is whole.
+        digests: of the image, if all of it was read.
+        sealed: it was compared with its seal.
+        remarks: what else a person should hear of.
+    """
+
+    damage: Damage | None
+    digests: Digests = field(default_factory=Digests)
+    sealed: bool = False
+    remarks: tuple[str, ...] = ()
+
+
+def check(image: Original, advance: Callable[[int], None], *, quick: bool) -> Outcome:
+    """Check an image.
+
+    Args:
+        image: the open image.
+        advance: is told of plain bytes that have been read.
+        quick: leave the blocks alone, and check only what tells where they lie.
+
+    Raises:
+        zsofs.errors.InputError: the file could not be read.
+        zsofs.errors.SourceChangedError: it was written to meanwhile.
+        OSError: its index could not be read.
+    """
+    found = scan(image.reader, image.source.fd) if image.reader is not None else None
+    index = _damaged_index(image)
+    remarks = [*_stray_end(image)]
+    if quick:
+        damage = _at(image, found.first_bad, found.bad) if found and found.first_bad else index
+        return Outcome(damage or _damaged_seal(image), remarks=(*image.remarks, *remarks))
+    digests, first, bad = _read(image, advance)
+    if found is not None and found.first_bad is not None:
+        if not isinstance(first, BlockError) or found.first_bad.block < first.block:
+            first = found.first_bad
+        bad = max(bad, found.bad)
+    if first is not None:
+        if index is not None:
+            remarks.append(index.reason)
+        return Outcome(_at(image, first, bad), remarks=(*image.remarks, *remarks))
+    damage = index or _damaged_seal(image) or _differing(image, digests)
+    return Outcome(
+        damage, digests, image.seal is not None and damage is None, (*image.remarks, *remarks)
+    )
+
+
+def _read(image: Original, advance: Callable[[int], None]) -> tuple[Digests, _Bad | None, int]:
+    """Read all of an image: its checksums, the first bad block, and how many of them there are.
+
+    What the disk does not give back is as bad as what cannot be decoded.
+    """
+    block_size = image.geometry.block_size if image.geometry else _PLAIN_BLOCK
+    done = 0
+    try:
+        with (
+            digester(every=True) as taker,
+            stream(image, Chunk, block_size, workers=cores(), digester=taker) as chunks,
+        ):
+            for chunk in chunks:
+                done = chunk.offset + len(chunk.plain)
+                advance(len(chunk.plain))
+        return taker.result(), None, 0
+    except (BlockError, UnreadableError):
+        first, bad = _count(image, block_size, done, advance)
+    if first is None:
+        raise InputError(
+            "a block could be decoded at the second try only; this machine's memory or the disk is"
+            " not to be trusted"
+        )
+    return Digests(), first, bad
+
+
+def _count(
+    image: Original, block_size: int, begin: int, advance: Callable[[int], None]
+) -> tuple[_Bad | None, int]:
+    """The first bad block from the offset *begin* on, and how many there are from there on.
+
+    Of a plain image the first place is enough: a disk may try for seconds at each.
+    """
+    size = chunk_size(block_size, image)
+    out = memoryview(bytearray(size))
+    first: _Bad | None = None
+    bad = 0
+    for offset in range(begin, image.size, size):
+        length = min(size, image.size - offset)
+        try:
+            image.read_into(offset, out[:length])
+        except BlockError:
+            errors = list(_bad_blocks(image, block_size, offset, out[:length]))
+        except UnreadableError as error:
+            with _page_by_page(image.source.fd):
+                _check_disk(image, error)
+                found = _bad_blocks(image, block_size, offset, out[:length])
+                errors = list(islice(found, None if image.geometry else 1))
+        else:
+            errors = []
+        first = first or next(iter(errors), None)
+        bad += len(errors)
+        if first is not None and image.geometry is None:
+            break
+        advance(length)
+    return first, bad
+
+
+def _bad_blocks(image: Original, block_size: int, begin: int, out: memoryview) -> Iterator[_Bad]:
+    for at in range(0, len(out), block_size):
+        try:
+            image.read_into(begin + at, out[at : at + block_size])
+        except BlockError as error:
+            yield error
+        except UnreadableError as error:
+            yield _as_block(image, (begin + at) // block_size, error)
+
+
+@contextmanager
+def _page_by_page(fd: int) -> Iterator[None]:
+    """Have the kernel forget a file, and read no more of it than is asked for.
+
+    What it reads at once fails as a whole, and so does each part of it as long as it is remembered.
+    """
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    try:
+        yield
+    finally:
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_NORMAL)
+
+
+def _check_disk(image: Original, error: UnreadableError) -> None:
+    """See whether the disk is there at all: if it has gone, nothing is known of the image.
+
+    Raises:
+        UnreadableError: the file's beginning, which could be read before, cannot be read now.
+    """
+    try:
+        image.source.read_at(0, _PAGE)
+    except OSError:
+        raise error from None
+
+
+def _as_block(image: Original, number: int, error: UnreadableError) -> _Bad:
+    """The error as one of the block with this number, where the image has blocks."""
+    geometry = image.geometry
+    if geometry is None:
+        return error
+    offset = -1
+    with suppress(OSError):  # then it is the index that cannot be read
+        entry = image.source.read_at(geometry.index_offset + 4 * number, 4)
+        offset = entry_offset(int.from_bytes(entry, "little"), geometry.shift)
+    return BlockError(number, offset, f"it cannot be read: {error.why}")
+
+
+def _at(image: Original, error: _Bad, bad: int) -> Damage:
+    """The damage of which *error* is the first bad block."""
+    if isinstance(error, UnreadableError):
+        end = min(error.offset + _PLAIN_BLOCK, image.size)
+        found = files_at(image.read, image.size, error.offset, end, raw_cd=image.raw_cd)
+        return Damage(
+            str(error),
+            file_offset=error.offset,
+            image_offset=error.offset,
+            files=found.files,
+            map_incomplete=found.incomplete,
+        )
+    assert image.geometry is not None
+    begin = error.block * image.geometry.block_size
+    end = min(begin + image.geometry.block_size, image.size)
+    found = files_at(image.read, image.size, begin, end, raw_cd=image.raw_cd)
+    return Damage(str(error), bad, error.block, error.offset, begin, found.files, found.incomplete)
+
+
+def _stray_end(image: Original) -> Iterator[str]:
+    """A word on what stands where a seal would."""
+    geometry = image.geometry
+    if geometry is None or geometry.rule is not Rule.FRAMED:
+        return
+    if image.seal is None and not image.seal_error and geometry.data_end < image.source.size:
+        yield "what follows the last block is no seal"
+
+
+def _damaged_seal(image: Original) -> Damage | None:
+    if not image.seal_error:
+        return None
+    assert image.geometry is not None
+    return Damage(image.seal_error, file_offset=image.geometry.data_end)
+
+
+def _damaged_index(image: Original) -> Damage | None:
+    """Whether the index is another than the one that was sealed."""
+    seal, geometry = image.seal, image.geometry
+    if seal is None or geometry is None:
+        return None
+    found = 0
+    for offset in range(geometry.index_offset, geometry.data_start, _SLICE):
+        length = min(_SLICE, geometry.data_start - offset)
+        found = zlib.crc32(image.source.read_at(offset, length), found)
+    if f"{found:08x}" == seal.index_crc32:
+        return None
+    return Damage(
+        f"the index has CRC-32 {found:08x}, the seal says {seal.index_crc32}: one of them is"
+        " damaged",
+        file_offset=geometry.index_offset,
+    )
+
+
+def _differing(image: Original, digests: Digests) -> Damage | None:
+    """Whether the image is another than the one that was sealed."""
+    seal = image.seal
+    if seal is None:
+        return None
+    for name, found, said in (
+        ("SHA-1", digests.sha1, seal.sha1),
+        ("MD5", digests.md5, seal.md5),
+        ("CRC-32", digests.crc32, seal.crc32),
+    ):
+        if found != said:
+            assert image.geometry is not None
+            return Damage(
+                f"the image has {name} {found}, the seal says {said}: one of them is damaged",
+                file_offset=image.geometry.data_end,
+            )
+    return None

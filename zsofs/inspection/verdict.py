@@ -1,0 +1,149 @@
+"""What a whole image is, by its checksums: a disc of a DAT, another, or one not to be compared."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from zsofs.discs.dat import Dat
+from zsofs.discs.identify import Media, System
+from zsofs.images.checksums import Digests
+
+_MOST_NAMED = 3
+"""How many games a sentence names."""
+
+
+_ODD_END = 32 << 10
+"""Bytes by which programs make images longer or shorter: some read 16 sectors at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """An image that has been read from end to end.
+
+    Attributes:
+        size: in bytes.
+        digests: of it.
+        sealed: it is the one that its container says it is.
+        packed: it lies in a container.
+        raw_cd: it has the 2352-byte sectors of a CD.
+        system: the console it is for.
+        media: what it was pressed on.
+        remarks: oddities a person should hear of.
+        cut: a sentence on what is missing, if the image is shorter than its own descriptors say.
+    """
+
+    size: int
+    digests: Digests
+    sealed: bool
+    packed: bool
+    raw_cd: bool
+    system: System
+    media: Media
+    remarks: tuple[str, ...] = ()
+    cut: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is said of a file.
+
+    Attributes:
+        state: ``verified``, ``sealed``, ``whole``, ``unknown``, ``not comparable``, ``sound``,
+            ``bad`` or ``unreadable``.
+        reason: a sentence, without a full stop.
+        game: of the DAT, where it was found in it.
+        dat: the name of the DAT that has it.
+    """
+
+    state: str
+    reason: str
+    game: str = ""
+    dat: str = ""
+
+
+def judge(whole: Whole, dats: Sequence[Dat], stem: str) -> Verdict:
+    """What a whole image is.
+
+    Args:
+        whole: the image.
+        dats: those that a user gave.
+        stem: the name of its file without the ending: it may be that of a game.
+    """
+    for dat in dats:
+        found = dat.matches(whole.size, whole.digests)
+        if found:
+            games = list(dict.fromkeys(rom.game for rom in found))
+            reason = f"{_quoted(games)} of {dat.name}"
+            if found[0].bad_dump:
+                reason += ", which itself calls it a bad dump"
+            if not (found[0].digests.sha1 or found[0].digests.md5):
+                reason += ", by its CRC-32 alone"
+            return Verdict("verified", reason, games[0], dat.name)
+    own = _without_dat(whole)
+    if not dats or (whole.cut and not any(_cds_of_its_size(whole, dat) for dat in dats)):
+        return own
+    for dat in dats:
+        reason = _why_not_comparable(whole, dat)
+        if reason:
+            return Verdict("not comparable", reason)
+    reason = "no DAT has it"
+    sizes = set[int]().union(*(dat.sizes_of(stem) for dat in dats))
+    if sizes:
+        reason += f": the game of that name has {_otherwise(whole.size, sizes)}"
+    elif whole.sealed:
+        reason += "; it is as it was packed"
+    return replace(own, state="unknown", reason=reason)
+
+
+def _otherwise(size: int, sizes: set[int]) -> str:
+    """How the game of that name, which has one of these sizes, differs from an image."""
+    nearest = min(sizes, key=lambda other: abs(other - size))
+    if 0 < nearest - size <= _ODD_END:
+        return f"{nearest - size} bytes more there, so the end may be missing"
+    if 0 < size - nearest <= _ODD_END:
+        return f"{size - nearest} bytes fewer there, so the end may have been filled up"
+    return "other bytes there, so it may be damaged"
+
+
+def _without_dat(whole: Whole) -> Verdict:
+    if whole.cut:
+        how = "; it was so already when it was packed" if whole.sealed else ""
+        return Verdict("bad", whole.cut + how)
+    if whole.sealed:
+        return Verdict("sealed", "it is as it was packed")
+    if whole.packed:
+        return Verdict("whole", "every block can be decoded; nothing says which bytes are right")
+    return Verdict("whole", "it can be read to its end; nothing says which bytes are right")
+
+
+def _why_not_comparable(whole: Whole, dat: Dat) -> str:
+    """Why a CD cannot be in a DAT of CDs, whatever its bytes; empty if that is not so."""
+    games = _cds_of_its_size(whole, dat)
+    if whole.raw_cd:
+        if games:
+            return (
+                "all tracks of a CD in one image, of which the DAT has each by itself; by its size"
+                f" it may be {_quoted(games)}"
+            )
+        return ""
+    if not games and not (_is_playstation_cd(whole) and dat.tracks):
+        return ""
+    reason = "a CD with sectors of 2048 bytes, of which the DAT has the raw 2352 (.bin)"
+    return reason + (f"; by its size it may be {_quoted(games)}" if games else "")
+
+
+def _cds_of_its_size(whole: Whole, dat: Dat) -> list[str]:
+    """The CDs in a DAT that have as many sectors as an image that may be a CD."""
+    if whole.raw_cd:
+        return dat.cds_of_tracks(whole.size)
+    if _is_playstation_cd(whole) or whole.system is System.OTHER:
+        return dat.cds_as_long(whole.size)
+    return []
+
+
+def _is_playstation_cd(whole: Whole) -> bool:
+    return whole.media is Media.CD and whole.system in (System.PS1, System.PS2)
+
+
+def _quoted(games: list[str]) -> str:
+    more = f" or {len(games) - _MOST_NAMED} more" if len(games) > _MOST_NAMED else ""
+    return " or ".join(f"“{game}”" for game in games[:_MOST_NAMED]) + more

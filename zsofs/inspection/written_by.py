@@ -1,0 +1,111 @@
+"""Which program wrote a container, as far as its habits tell."""
+
+import zlib
+from collections.abc import Iterator
+
+from zsofs.errors import BlockError
+from zsofs.formats.geometry import CD_SECTOR, Codec
+from zsofs.images.input_image import Original
+from zsofs.inspection.facts import Blocks, Facts
+
+_SAMPLE = 64
+"""Blocks whose last byte is looked at for padding."""
+
+_X = ord("X")
+
+_ZISO_PY = "ziso.py (Open PS2 Loader, ARK-4)"
+_ZISO_PY_PERCENT = 95
+"""From here on ziso.py stores a block plain."""
+
+
+def maker_of(image: Original, facts: Facts) -> str:
+    """The program, or those that it may have been; empty where nothing tells."""
+    return next(_guesses(image, facts.blocks), "") if facts.blocks is not None else ""
+
+
+def _guesses(image: Original, blocks: Blocks) -> Iterator[str]:
+    magic = blocks.header.magic
+    if image.seal is not None:
+        yield f"zsofs {image.seal.version}"
+    if magic == b"ZSOZ":
+        yield "zsofs"
+    if magic == b"DAX\0":
+        yield "maxcso or an older DAX tool"
+    if magic == b"CISO":
+        yield _maker_of_cso(image, blocks)
+    if blocks.codec is Codec.ZSTD:
+        yield "a converter that takes ZSO for Zstandard, such as DuckShrink"
+    if blocks.codec is Codec.ZLIB:
+        yield "a converter for Android that takes ZSO for zlib (DiscConverter)"
+    yield from _guesses_of_zso(image, blocks)
+
+
+def _guesses_of_zso(image: Original, blocks: Blocks) -> Iterator[str]:
+    header = blocks.header
+    if blocks.fills_sector:
+        yield from _guesses_of_filled(image, blocks)
+    if header.version == 2:
+        yield "an earlier ziso.py of ARK-4"
+    if blocks.dropped:
+        yield _ZISO_PY
+    if header.block_size == CD_SECTOR or header.size % 2048:
+        yield "ziso_compressor"  # the others take neither
+    if image.reader is not None and image.reader.final_byte_missing:
+        yield "ziso_compressor 0.7.0"
+    if header.shift and _pads_with_x(image, blocks):
+        yield _ZISO_PY
+    if blocks.last_plain and blocks.last_room < header.block_size:
+        yield "ziso_compressor"  # maxcso fills it up
+    if header.shift or 100 * blocks.scan.longest >= _ZISO_PY_PERCENT * header.block_size:
+        yield "maxcso or ziso_compressor"
+    yield f"{_ZISO_PY}, maxcso or ziso_compressor"
+
+
+def _guesses_of_filled(image: Original, blocks: Blocks) -> Iterator[str]:
+    """Who fills a file up to a whole sector; the others end with the last block."""
+    if blocks.last_plain or not blocks.count:
+        yield "zsofs or ziso_compressor"  # either with zeros
+    begin = image.source.size - blocks.ends_early
+    last, *filling = image.source.read_at(begin - 1, blocks.ends_early + 1)
+    if set(filling) == {_X} or (set(filling) == {0} and last == _X):
+        yield "zsofs"
+    if image.reader is not None and not image.reader.final_byte_missing:
+        yield "ziso_compressor"  # with --hdl-fix
+
+
+def _pads_with_x(image: Original, blocks: Blocks) -> bool:
+    """Whether letters X stand before the blocks much more often than they would by chance."""
+    count = min(blocks.count, _SAMPLE)
+    raw = image.source.read_at(24, 4 * (count + 1))
+    entries = [int.from_bytes(raw[at : at + 4], "little") for at in range(0, len(raw), 4)]
+    places = [(entry & 0x7FFFFFFF) << blocks.header.shift for entry in entries[1:]]
+    before = [image.source.read_at(place - 1, 1) for place in places if place]
+    return 5 * before.count(b"X") > len(before)
+
+
+def _maker_of_cso(image: Original, blocks: Blocks) -> str:
+    if blocks.header.version == 2:
+        return "maxcso"
+    if _has_adler(image, blocks):
+        return "ciso.py or a tool like it"
+    if blocks.header.header_size == 24 and blocks.header.version == 1:
+        return "maxcso"
+    return "ciso or a tool like it"
+
+
+def _has_adler(image: Original, blocks: Blocks) -> bool:
+    """Whether what zlib wraps a stream in still stands behind one of the first deflate streams."""
+    size, shift = blocks.header.block_size, blocks.header.shift
+    raw = image.source.read_at(24, 4 * (min(blocks.count, _SAMPLE) + 1))
+    for number in range(len(raw) // 4 - 1):
+        entry = int.from_bytes(raw[4 * number :][:4], "little")
+        if entry >> 31:
+            continue
+        stream = zlib.decompressobj(-15)
+        try:
+            plain = image.read(number * size, size)
+            stream.decompress(image.source.read_at(entry << shift, 2 * size + 64), 2 * size)
+        except (BlockError, zlib.error):
+            continue
+        return stream.unused_data.startswith(zlib.adler32(plain).to_bytes(4, "big"))
+    return False

@@ -1,0 +1,221 @@
+"""Configs: a mount under a name, in a file whose keys are the words of the command line."""
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from zsofs.console.suggestions import did_you_mean
+from zsofs.errors import UsageError, reason
+from zsofs.mount.options import BY_NAME, Option
+from zsofs.system import xdg
+
+ENDING = ".toml"
+
+_FOLDERS = ("source", "mountpoint")
+
+_MAX_SIZE = 64 << 10
+"""The largest config, in bytes; one with every option has about 2,000."""
+
+_LARGEST = 1 << 63
+
+_MAX_SHOWN = 100
+"""Characters of a value that a message shows."""
+
+_MAX_PARTS = 100
+_LONG_KEY = re.compile(rf"""(?<![\w"'-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){{{_MAX_PARTS}}}""", re.ASCII)
+"""A dotted key that no config has: tomllib takes memory for the square of its parts."""
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def check_name(name: str) -> str:
+    """*name*, if a config, and a service, can be called so.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if _NAME.fullmatch(name) is None:
+        raise UsageError(
+            f"{name!r} cannot be the name of a config; take letters, digits, and _ . - between them"
+        )
+    return name
+
+
+def find(name: str) -> Path:
+    """The config of that name: a user's own before the system's; root has only the latter.
+
+    Raises:
+        UsageError: there is none.
+    """
+    check_name(name)
+    folders = [xdg.system_folder()]
+    if os.geteuid() != 0:
+        folders.insert(0, xdg.user_folder())
+    paths = [folder / (name + ENDING) for folder in folders]
+    for is_there in (os.path.exists, _is_hidden):
+        for path in paths:
+            if is_there(path):
+                return path
+    raise UsageError(
+        f"there is no config {' or '.join(map(str, paths))}; to mount a folder, say which, and"
+        " where to: zsofs mount SOURCE MOUNTPOINT"
+    )
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether a file may be there, but in a folder that this user may not enter."""
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def load(path: Path) -> dict[str, object]:
+    """What a config says.
+
+    Returns:
+        ``source`` and ``mountpoint``, which are paths, and the value of each option it has, by
+        field.
+
+    Raises:
+        UsageError: it cannot be read, or a key or value in it is wrong; names file and line.
+    """
+    import tomllib
+
+    try:
+        text = _read(path)
+    except (OSError, UnicodeError) as error:
+        raise UsageError(f"the config {path} cannot be read: {reason(error)}") from None
+    if _LONG_KEY.search(text) is not None:
+        raise UsageError(f"the config {path} has a key with more than {_MAX_PARTS} dots")
+    try:
+        said = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"the config {path} is not TOML: {error}") from None
+    except ValueError:  # Python reads no decimal numbers of more than 4300 digits
+        raise UsageError(f"the config {path} has a number with too many digits") from None
+    except RecursionError:
+        raise UsageError(f"the config {path} has too many brackets within each other") from None
+    found: dict[str, object] = {}
+    for key, value in said.items():
+        try:
+            found[key.replace("-", "_")] = _parsed(key, value)
+        except ValueError as error:
+            raise UsageError(f"{path}, line {_line_of(key, text)}: {key}: {error}") from None
+    for key in _FOLDERS:
+        if key not in found:
+            raise UsageError(f'the config {path} lacks a line: {key} = "/a/folder"')
+    return found
+
+
+def _read(path: Path) -> str:
+    """The text of a config, which may be any file that has its name.
+
+    Raises:
+        OSError: it cannot be read, or is no config by its kind or size.
+        UnicodeError: it is not UTF-8.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(0, "it is no regular file")
+        data = file.read(_MAX_SIZE + 1)
+    if len(data) > _MAX_SIZE:
+        raise OSError(0, f"it has more than {_MAX_SIZE >> 10} KiB")
+    return data.decode("utf-8")
+
+
+def _parsed(key: str, value: object) -> object:
+    if key in _FOLDERS:
+        return _full_path(value)
+    option = BY_NAME.get(key)
+    if option is None:
+        meant = key.replace("_", "-")
+        if meant in BY_NAME:
+            raise ValueError(f"this option is called {meant} here")
+        hint = did_you_mean(key, [*_FOLDERS, *BY_NAME])
+        raise ValueError(f"there is no such option{hint}; see: zsofs mount --help")
+    if option.is_flag:
+        if not isinstance(value, bool):
+            raise ValueError(f"{_shown(value)} is not true or false")
+        return value
+    if option.repeated:
+        if not isinstance(value, list):
+            raise ValueError(f'{_shown(value)} is not a list such as ["one", "another"]')
+        return [option.parse(_value(option, one)) for one in value]
+    return option.parse(_value(option, value))
+
+
+def _value(option: Option, value: object) -> str:
+    return _full_path(value) if option.is_path else _text(option, value)
+
+
+def _shown(value: object) -> str:
+    """A value for a message."""
+    try:
+        text = repr(value)
+    except ValueError:  # a number of more than 4300 digits
+        return "0x…"
+    return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
+
+
+def _text(option: Option, value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if option.is_number and isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) >= _LARGEST:
+            raise ValueError(f"{_shown(value)} is too large")
+        return str(value)
+    raise ValueError(f'{_shown(value)} is not text such as "{option.example or "text"}"')
+
+
+def _full_path(value: object) -> str:
+    """A path that means the same wherever this process was started."""
+    path = os.path.expanduser(value) if isinstance(value, str) else ""
+    if not os.path.isabs(path) or "\0" in path:
+        raise ValueError(f"{_shown(value)} is not a full path, one that begins with / or ~")
+    return path
+
+
+def _line_of(key: str, text: str) -> int:
+    """Number of the line that has a key at its beginning, or is the head of its table."""
+    found = re.search(rf"""^[ \t]*\[*[ \t]*["']?{re.escape(key)}(?![\w-])""", text, re.MULTILINE)
+    return text.count("\n", 0, found.start()) + 1 if found else 1
+
+
+def text_of(source: str, mount_point: str, values: Mapping[str, object]) -> str:
+    """A config as text.
+
+    Args:
+        source: full path of the folder with the discs.
+        mount_point: full path of where they are shown.
+        values: by the name of each option what was said: True, text, or a list of texts.
+    """
+    lines = [f"source = {_quoted(source)}", f"mountpoint = {_quoted(mount_point)}"]
+    for name, value in values.items():
+        if value is True:
+            lines.append(f"{name} = true")
+        elif isinstance(value, list):
+            lines.append(f"{name} = [{', '.join(_quoted(str(one)) for one in value)}]")
+        else:
+            lines.append(f"{name} = {_quoted(str(value))}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A text as TOML writes it.
+
+    Raises:
+        UsageError: it has bytes that are no text, which TOML cannot hold.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{text!r} is no text in UTF-8, as a config needs it") from None
+    plain = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda one: f"\\u{ord(one[0]):04x}", plain) + '"'

@@ -1,0 +1,3 @@
+"""The control socket of a mount: protocol, server, client, and `status`."""
+
+__all__ = ["client", "server", "status"]

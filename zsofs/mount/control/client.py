@@ -1,0 +1,370 @@
+"""Asking running mounts, none of which may keep who asks waiting: they may be other users'.
+
+A user has 5 seconds for all mounts together, and whatever a daemon says is taken for text of a
+stranger's.
+"""
+
+import json
+import os
+import socket
+import stat
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from zsofs.console.text import for_people
+from zsofs.errors import ControlError
+from zsofs.mount.control.protocol import (
+    ENDING,
+    MAX_REPLY,
+    connect,
+    connect_to,
+    credentials,
+    left,
+    parse,
+    socket_address,
+    socket_name,
+)
+from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, Mounted, mount_table, mounted_at
+from zsofs.system.mountpoint import COMMAND
+from zsofs.system.nofollow import Kinds, answering_kinds, reached
+from zsofs.system.xdg import folders, opened
+from zsofs.timings import timings
+
+MAX_TEXT = 4096
+"""The longest text of a reply that is shown, in characters: as long as a path can be."""
+
+_ALL_REPLIES = 16 << 20
+"""How long the replies of one user's mounts may be together, in bytes."""
+
+_AT_ONCE = 32
+"""Mounts of one user that are asked at the same time."""
+
+_DEPTH = 8
+"""How deep a reply may go; half of that is in use."""
+
+_PART = 1 << 16
+
+
+def check_mount(mount_point: bytes) -> Mounted:
+    """The mount of ours at a real path.
+
+    Raises:
+        ControlError: there is none, or this user may not ask it.
+    """
+    path = for_people(mount_point)
+    mounted = mounted_at(mount_point)
+    if mounted is None:
+        raise ControlError(f"nothing is mounted at {path}; see what is with: {COMMAND} status")
+    if mounted.kind != FILE_SYSTEM_TYPE:
+        raise ControlError(
+            f"what is mounted at {path} is not zsofs but {mounted.kind}; see what is with:"
+            f" {COMMAND} status"
+        )
+    if os.geteuid() not in (0, mounted.user):
+        raise ControlError(
+            f"the mount at {path} belongs to another user (number {mounted.user}), who can ask it,"
+            " as root can"
+        )
+    return mounted
+
+
+def ask(mount_point: bytes, command: str) -> dict[str, Any]:
+    """Have a running mount do something.
+
+    Args:
+        mount_point: its real path.
+        command: ``status`` or ``reload``.
+
+    Returns:
+        The daemon's reply, of whatever version that is: its fields may be missing, and of any
+        type.
+
+    Raises:
+        ControlError: nothing of ours is mounted there, the daemon does not answer, or it says why
+            it could not do it.
+    """
+    mounted = check_mount(mount_point)
+    ((_, answer),) = _ask_all([mounted], command)
+    return _understood(mounted, answer)
+
+
+def daemon_of(mounted: Mounted, seconds: float) -> tuple[bool | None, int]:
+    """Return whether the daemon of a mount answers, and its process.
+
+    Args:
+        mounted: the mount.
+        seconds: how long it has for an answer.
+
+    Returns:
+        True if it answers, False if it listens and does not answer, None if nobody listens; and
+        the number of its process, 0 if that cannot be told.
+    """
+    processes: dict[bytes, int] = {}
+    ((_, answer),) = _ask_all([mounted], "status", seconds, processes)
+    process = processes.get(mounted.path, 0)
+    if isinstance(answer, bytes):
+        return True, process
+    return (False if isinstance(answer, TimeoutError) or process else None), process
+
+
+def _understood(mounted: Mounted, answer: bytes | OSError) -> dict[str, Any]:
+    """The reply in what came of a question.
+
+    Raises:
+        ControlError: there is none, or the daemon says why it could not do it.
+    """
+    path = for_people(mounted.path)
+    if isinstance(answer, TimeoutError):
+        raise ControlError(
+            f"the daemon behind {path} does not answer within {timings().answer:.0f} seconds; try"
+            " again, and look into its log"
+        )
+    if isinstance(answer, OSError):
+        raise ControlError(
+            f"the daemon behind {path} does not answer: {answer.strerror}; if {path} cannot be"
+            f" read either, take it down with: {COMMAND} umount {path}"
+        )
+    reply = _shallow(parse(answer) or {})
+    if not isinstance(reply.get("ok"), bool):
+        raise ControlError(
+            f"the daemon behind {path} does not answer in a way that this zsofs understands; mount"
+            " it again, so that both are of one version"
+        )
+    if not reply["ok"]:
+        raise ControlError(f"the daemon behind {path} could not do it: {_reason(reply)}")
+    return reply
+
+
+def _shallow(fields: dict[str, Any], depth: int = _DEPTH) -> dict[str, Any]:
+    """A reply without what lies deeper than any reply goes, which could not be printed."""
+
+    def inner(value: object, depth: int) -> object:
+        if isinstance(value, dict):
+            return _shallow(value, depth)
+        if isinstance(value, list):
+            return [inner(one, depth - 1) for one in value] if depth else []
+        return value
+
+    return {name: inner(value, depth - 1) for name, value in fields.items()} if depth else {}
+
+
+def _reason(reply: dict[str, Any]) -> str:
+    said = str(reply.get("error") or "it does not say why")[:MAX_TEXT]
+    return for_people(said.encode(errors="backslashreplace"))
+
+
+def _ask_all(
+    mounts: Sequence[Mounted],
+    command: str,
+    seconds: float | None = None,
+    processes: dict[bytes, int] | None = None,
+) -> Iterator[tuple[Mounted, bytes | OSError]]:
+    """Ask all of *mounts*, all together for as long as one may take; what came of each, in order.
+
+    What hangs although nothing should is left behind in its thread, so that this ends in any case;
+    and of those whose mounts do not answer only their own others go unasked.
+    """
+    table = list(mount_table())
+    until = time.monotonic() + (timings().answer if seconds is None else seconds)
+    listening = {} if processes is None else processes
+    crews: defaultdict[int | None, _Crew] = defaultdict(
+        lambda: _Crew(table, command, until, listening)
+    )
+    for mounted in mounts:
+        crews[mounted.user].mounts.append(mounted)
+    threads = [
+        threading.Thread(target=crew.work, daemon=True)
+        for crew in crews.values()
+        for _ in crew.mounts[:_AT_ONCE]
+    ]
+    for thread in threads:
+        with suppress(RuntimeError):  # there are as many as the system lets us have
+            thread.start()
+    for thread in threads:
+        if thread.ident is not None:
+            thread.join(left(until))
+    for mounted in mounts:
+        yield mounted, crews[mounted.user].answers.pop(mounted.path, TimeoutError())
+
+
+class _Crew:
+    """Threads that ask the mounts of one user.
+
+    Attributes:
+        mounts: those to be asked, all before the work begins.
+        answers: what came of each that was asked, by its path.
+    """
+
+    def __init__(
+        self, table: Sequence[Mounted], command: str, until: float, processes: dict[bytes, int]
+    ) -> None:
+        """Prepare; *processes* receives the process of each daemon that listens, by path."""
+        self.mounts: list[Mounted] = []
+        self.answers: dict[bytes, bytes | OSError] = {}
+        self._table = table
+        self._kinds = answering_kinds(table)
+        self._request = json.dumps({"command": command}).encode() + b"\n"
+        self._until = until
+        self._processes = processes
+        self._left_to_take = _ALL_REPLIES
+        self._asked = 0
+        self._lock = threading.Lock()
+
+    def work(self) -> None:
+        """Ask one after the other; to be run by several threads."""
+        while time.monotonic() < self._until:
+            with self._lock:
+                number, self._asked = self._asked, self._asked + 1
+            if number >= len(self.mounts):
+                return
+            mounted = self.mounts[number]
+            try:
+                answer: bytes | OSError = self._exchange(mounted)
+            except OSError as error:
+                answer = error
+            self.answers[mounted.path] = answer
+
+    def _exchange(self, mounted: Mounted) -> bytes:
+        """Send the request to the daemon of a mount; its answer, without the end of line.
+
+        Raises:
+            OSError: why there is none; its strerror is for people.
+        """
+        names = [socket_name(path) for path in _places(mounted, self._table)]
+        with _reach(mounted, names, self._kinds, self._until) as peer:
+            self._processes[mounted.path] = credentials(peer)[0]
+            peer.settimeout(left(self._until))
+            with suppress(BrokenPipeError):  # it may have said why before it hung up
+                peer.sendall(self._request)
+            line = bytearray()
+            while b"\n" not in line[-_PART:]:
+                if len(line) > MAX_REPLY or self._left_to_take < 0:
+                    raise OSError(0, "what it says has no end")
+                if time.monotonic() > self._until:
+                    raise TimeoutError
+                peer.settimeout(left(self._until))
+                part = peer.recv(_PART)
+                if not part:
+                    raise OSError(0, "it hung up")
+                line += part
+                with self._lock:
+                    self._left_to_take -= len(part)
+            return bytes(line.partition(b"\n")[0])
+
+
+def _reach(mounted: Mounted, names: Sequence[str], kinds: Kinds, until: float) -> socket.socket:
+    """A connection to the daemon of a mount, whose socket has one of *names*."""
+    user = os.geteuid() if mounted.user is None else mounted.user
+    for name in names:
+        for folder in folders(user):
+            try:
+                peer = _peer_in(folder, name, user, kinds, until)
+            except TimeoutError:
+                raise
+            except OSError:
+                continue
+            # A link in a user's folder would lead root to whoever listens elsewhere.
+            if credentials(peer)[1] == user:
+                return peer
+            peer.close()
+    raise OSError(0, "nobody listens for it")
+
+
+def _peer_in(folder: Path, name: str, user: int, kinds: Kinds, until: float) -> socket.socket:
+    if user == os.geteuid():
+        with opened(folder, user) as fd:
+            return connect(fd, name, until)
+    with reached(folder / name, kinds) as fd:
+        return connect_to(f"/proc/self/fd/{fd}", until)
+
+
+def _places(mounted: Mounted, table: Sequence[Mounted]) -> list[bytes]:
+    """The paths of a mount: that one first, then those where ``mount --bind`` shows it, too."""
+    topmost = {other.path: other for other in table}.values()
+    others = [other.path for other in topmost if other.device == mounted.device]
+    return list(dict.fromkeys((mounted.path, *others)))
+
+
+def ask_status(mount_point: bytes) -> dict[str, Any]:
+    """What a running mount says about itself.
+
+    Raises:
+        ControlError: as of :func:`ask`.
+    """
+    ((_, reply),) = ask_statuses([check_mount(mount_point)])
+    if isinstance(reply, ControlError):
+        raise reply
+    return reply
+
+
+def ask_statuses(
+    mounts: Sequence[Mounted],
+) -> Iterator[tuple[Mounted, dict[str, Any] | ControlError]]:
+    """What several mounts say about themselves, or why they say nothing; they are asked together.
+
+    Where one is mounted, the kernel has the last word: of another user's mount a daemon of that
+    user's speaks, which must not pass for another one.
+    """
+    table = list(mount_table())
+    for mounted, answer in _ask_all(mounts, "status"):
+        try:
+            reply = _understood(mounted, answer)
+        except ControlError as error:
+            yield mounted, error
+            continue
+        places = list(map(os.fsdecode, _places(mounted, table)))
+        if reply.get("mount_point") not in places:
+            reply["mount_point"] = places[0]
+        yield mounted, reply
+
+
+def _mounts() -> list[Mounted]:
+    """Every zsofs mount that can be reached, in the kernel's order."""
+    topmost = {mounted.path: mounted for mounted in mount_table()}
+    return [mounted for mounted in topmost.values() if mounted.kind == FILE_SYSTEM_TYPE]
+
+
+def running() -> list[Mounted]:
+    """The mounts that this user may ask, whether or not their daemons answer.
+
+    Those are the user's own; for root all. Sockets that this user's daemons left behind when they
+    were killed are removed on the way.
+    """
+    removing = threading.Thread(target=_remove_stale_sockets, daemon=True)
+    removing.start()
+    removing.join(timings().answer)  # a home may hang, and `sudo -E` hand on that of another user
+    first: dict[str, Mounted] = {}
+    for mounted in _mounts():
+        if os.geteuid() in (0, mounted.user):
+            first.setdefault(mounted.device, mounted)
+    return list(first.values())
+
+
+def _remove_stale_sockets() -> None:
+    user = os.geteuid()
+    for folder in folders(user):
+        with suppress(OSError), opened(folder, user) as fd:
+            names = [name for name in os.listdir(fd) if name.endswith(ENDING)]
+            mounted = {socket_name(mounted.path) for mounted in _mounts()}
+            for name in names:
+                if name not in mounted:
+                    _remove_if_stale(fd, name)
+
+
+def _remove_if_stale(folder: int, name: str) -> None:
+    """Remove a socket on which nobody listens."""
+    with suppress(OSError):
+        before = os.lstat(socket_address(folder, name))
+        if not stat.S_ISSOCK(before.st_mode):
+            return
+        try:
+            connect(folder, name, time.monotonic()).close()
+        except ConnectionRefusedError:
+            # A daemon that starts just now may have put its own in this place.
+            if os.path.samestat(before, os.lstat(socket_address(folder, name))):
+                os.unlink(name, dir_fd=folder)

@@ -1,0 +1,354 @@
+"""The daemon's side of the control socket: it answers `zsofs status` and `zsofs reload`.
+
+Nothing here needs a thread, nor a disk after the start: it answers while every disk hangs.
+"""
+
+import json
+import logging
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import trio
+
+from zsofs.console.text import for_people
+from zsofs.errors import ZsofsError, reason
+from zsofs.mount.control.protocol import (
+    MAX_REPLY,
+    MAX_REQUEST,
+    connect,
+    credentials,
+    parse,
+    socket_address,
+    socket_name,
+)
+from zsofs.system.full_write import checked
+from zsofs.system.xdg import folders, opened, runtime_folders
+from zsofs.timings import timings
+
+log = logging.getLogger(__name__)
+
+Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+_MAX_PEERS = 32
+"""Connections kept at a time; each takes a descriptor, and up to 1 MiB for a reply."""
+
+_QUEUE = 4096
+"""Connections that the kernel keeps until they are taken: as many as it allows by default."""
+
+_PART = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """A socket that listens, and where: its directory, and what lstat says of it there."""
+
+    listener: socket.socket
+    folder: Path
+    status: os.stat_result
+
+
+@dataclass(eq=False, slots=True)
+class _Peer:
+    """One connection.
+
+    Attributes:
+        stream: the connection.
+        process: number of the process at its other end.
+        may_ask: whether it is the owner's, or root's.
+        scope: ends it.
+        has_asked: whether its request has come.
+        is_answered: whether its answer is being made, so that others are dropped first.
+    """
+
+    stream: trio.socket.SocketType
+    process: int
+    may_ask: bool
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    has_asked: bool = False
+    is_answered: bool = False
+
+
+class ControlSocket:
+    """The socket of one mount, there for as long as this is entered; to be served by a task.
+
+    A mount must never fail because of it: what goes wrong is logged, and the mount is without.
+    """
+
+    def __init__(self, mount_point: bytes, answer: Answer) -> None:
+        """Prepare, without touching anything.
+
+        Args:
+            mount_point: real path of the mount, which exists by the time this is entered.
+            answer: gets a request, a JSON object of any content, and returns the reply's fields;
+                what it raises becomes ``{"ok": false}``. Cancelled if it takes seconds.
+        """
+        self._mount_point = mount_point
+        self._name = socket_name(mount_point)
+        self._answer = answer
+        self._peers: list[_Peer] = []
+        self._bound: _Bound | None = None
+        self._taking = trio.CancelScope()
+
+    def __enter__(self) -> Self:
+        """Bind the socket."""
+        self._bound = self._bind(folders(os.geteuid()))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the socket, unless a later mount has put its own in that place."""
+        if self._bound is None:
+            return
+        self._bound.listener.close()
+        with suppress(OSError), opened(self._bound.folder, os.geteuid()) as folder:
+            if self._is_there(self._bound):
+                os.unlink(self._name, dir_fd=folder)
+
+    def _bind(self, candidates: Iterable[Path]) -> _Bound | None:
+        """Bind in the first folder where that works. May wait for a disk."""
+        problem: OSError | None = None
+        for folder in candidates:
+            try:
+                return _listen(folder, self._name)
+            except _TakenError:
+                log.warning(
+                    "another daemon, which this one cannot see, answers for %s: `zsofs status` and"
+                    " `zsofs reload` will go to that one",
+                    for_people(self._mount_point),
+                )
+                return None
+            except OSError as error:
+                problem = error
+        if self._bound is None:
+            log.warning(
+                "`zsofs status` and `zsofs reload` cannot reach this mount, for no socket can be"
+                " made: %s",
+                problem or "there is no folder for it",
+            )
+        return None
+
+    def _is_there(self, bound: _Bound) -> bool:
+        """Whether the socket can still be found; False also if a later mount took its place."""
+        try:
+            return os.path.samestat(bound.status, os.lstat(bound.folder / self._name))
+        except OSError:
+            return False
+
+    def _bind_again_if_gone(self) -> _Bound | None:
+        """Bind anew if the folder was removed, at the user's logout, and is there again.
+
+        For a thread: the environment may name a folder on a disk.
+        """
+        candidates = runtime_folders(os.geteuid())
+        if self._bound is None or self._bound.folder not in candidates:
+            return None  # a folder on a disk stays
+        if os.path.lexists(self._bound.folder / self._name):
+            return None
+        return self._bind(candidates)
+
+    async def serve(self) -> None:
+        """Answer requests until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_bound)
+            while True:
+                with trio.CancelScope() as self._taking:
+                    await self._take_peers(nursery)
+
+    async def _keep_bound(self) -> None:
+        limiter = trio.CapacityLimiter(1)
+        while True:
+            await trio.sleep(timings().socket_check)
+            try:
+                bound = await trio.to_thread.run_sync(
+                    self._bind_again_if_gone, abandon_on_cancel=True, limiter=limiter
+                )
+            except RuntimeError:  # the system gives no thread now
+                continue
+            if bound is not None:
+                if self._bound is not None:
+                    self._bound.listener.close()
+                self._bound = bound
+                self._taking.cancel()
+
+    async def _take_peers(self, nursery: trio.Nursery) -> None:
+        if self._bound is None:
+            await trio.sleep_forever()
+        listener = trio.socket.from_stdlib_socket(self._bound.listener)
+        while True:
+            try:
+                stream, _ = await listener.accept()
+            except (OSError, MemoryError) as error:
+                log.warning("a request to this mount could not be taken: %s", reason(error))
+                await trio.sleep(timings().retry_accept)
+            else:
+                nursery.start_soon(self._serve_peer, self._admitted(stream))
+
+    def _admitted(self, stream: trio.socket.SocketType) -> _Peer:
+        """A new connection, for which one may have to go; those that may not ask do not count."""
+        process, user, _ = credentials(stream)
+        peer = _Peer(stream, process, may_ask=user in (0, os.geteuid()))
+        if peer.may_ask:
+            if len(self._peers) >= _MAX_PEERS:
+                self._drop_one()
+            self._peers.append(peer)
+        return peer
+
+    def _drop_one(self) -> None:
+        """Drop a connection of the process that has most, one that has not asked, the oldest."""
+        counts = Counter(peer.process for peer in self._peers)
+        dropped = max(self._peers, key=lambda one: (counts[one.process], not one.is_answered))
+        self._peers.remove(dropped)
+        dropped.scope.cancel()
+
+    async def _serve_peer(self, peer: _Peer) -> None:
+        """One connection, which ends with it whatever happens; nothing is raised."""
+        try:
+            with peer.stream:
+                with peer.scope:
+                    await self._converse(peer)
+                if peer.scope.cancelled_caught and not peer.has_asked:
+                    with trio.move_on_after(timings().peer):
+                        await _send(peer.stream, _failure("too many others are asking; try again"))
+        except OSError as error:
+            log.info("who asked about this mount has gone: %s", error.strerror)
+        except Exception:
+            log.exception("a bug in zsofs: somebody who asked about this mount got no answer")
+        finally:
+            if peer in self._peers:
+                self._peers.remove(peer)
+
+    async def _converse(self, peer: _Peer) -> None:
+        if peer.may_ask:
+            reply = await self._reply(peer)
+        else:
+            reply = _failure("this mount belongs to another user, who can ask it, as root can")
+        if reply is not None:
+            peer.has_asked = True
+            with trio.move_on_after(timings().peer):
+                await _send(peer.stream, reply)
+
+    async def _reply(self, peer: _Peer) -> bytes | None:
+        """The reply to what *peer* asks, or None if it asks nothing."""
+        line = None
+        with trio.move_on_after(timings().peer) as limit:
+            line = await _receive_line(peer.stream)
+        if limit.cancelled_caught:
+            return _failure(f"the request did not come within {timings().peer:.0f} seconds")
+        if not line:
+            return None
+        request = parse(line)
+        if request is None:
+            return _failure("the request is not one line with a JSON object")
+        peer.has_asked = peer.is_answered = True
+        try:
+            return await self._answer_in_time(request)
+        finally:
+            peer.is_answered = False
+
+    async def _answer_in_time(self, request: dict[str, Any]) -> bytes:
+        reply = None
+        try:
+            with trio.move_on_after(timings().peer):
+                reply = _encode({"ok": True} | await self._answer(request))
+        except (ZsofsError, MemoryError) as error:
+            return _failure(reason(error))
+        except Exception:
+            log.exception("a bug in zsofs: a request to this mount could not be answered")
+            return _failure("there is a bug in zsofs; the mount's log says more")
+        return reply or _failure(f"it took longer than {timings().peer:.0f} seconds")
+
+
+class _TakenError(Exception):
+    """A living daemon listens on the socket that was to be ours."""
+
+
+def _listen(folder: Path, name: str) -> _Bound:
+    """A socket that listens as *name* in *folder*, which is made if need be.
+
+    Raises:
+        _TakenError: another daemon, in another view of the file system, has that name.
+        OSError: the folder cannot be used.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    with opened(folder, os.geteuid()) as fd:
+        os.chmod(fd, 0o700)  # logs may lie there too, in a folder that others could read
+        if _is_taken(fd, name):
+            raise _TakenError
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            return _Bound(listener, folder, _put(listener, fd, name))
+        except BaseException:
+            listener.close()
+            raise
+
+
+def _put(listener: socket.socket, folder: int, name: str) -> os.stat_result:
+    """Give *listener* its name, in place of what may be there; returns what is there then.
+
+    Until it listens it has another name, so that nobody finds it deaf and takes it for stale.
+    """
+    unfinished = f"{os.getpid()}.new"
+    with suppress(FileNotFoundError):
+        os.unlink(unfinished, dir_fd=folder)
+    os.fchmod(listener.fileno(), 0o600)  # before it has a name, so that it never has more
+    listener.bind(socket_address(folder, unfinished))
+    listener.listen(_QUEUE)
+    os.rename(unfinished, name, src_dir_fd=folder, dst_dir_fd=folder)
+    return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+
+def _is_taken(folder: int, name: str) -> bool:
+    """Whether a daemon listens there that is not merely an earlier one of this mount point.
+
+    An earlier one lives on where its mount was detached while in use. Its socket is replaced: the
+    name stands for what is mounted there now. In another mount namespace, as of a container, the
+    same path may be another place.
+    """
+    try:
+        other = connect(folder, name, time.monotonic())
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
+    with other:
+        pid, _, _ = credentials(other)
+    try:
+        return not os.path.samestat(os.stat(f"/proc/{pid}/ns/mnt"), os.stat("/proc/self/ns/mnt"))
+    except OSError:
+        return True
+
+
+async def _receive_line(peer: trio.socket.SocketType) -> bytes:
+    """What *peer* sends up to the first end of line, its own end, or a little past the limit."""
+    line = bytearray()
+    while len(line) <= MAX_REQUEST:
+        part = await peer.recv(_PART)
+        line += part
+        if not part or b"\n" in part:
+            break
+    return bytes(line.partition(b"\n")[0])
+
+
+async def _send(peer: trio.socket.SocketType, reply: bytes) -> None:
+    left = memoryview(reply)
+    while left:
+        left = left[checked(await peer.send(left)) :]
+
+
+def _encode(reply: dict[str, Any]) -> bytes:
+    line = json.dumps(reply).encode() + b"\n"
+    if len(line) > MAX_REPLY:
+        return _failure(f"the answer is longer than {MAX_REPLY:,} bytes")
+    return line
+
+
+def _failure(why: str) -> bytes:
+    return json.dumps({"ok": False, "error": why}).encode() + b"\n"

@@ -1,0 +1,179 @@
+"""The life of one mount: mount, ready, signals, unmount."""
+
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
+
+import pyfuse3
+import trio
+
+from zsofs.console.logging_setup import REPORT
+from zsofs.errors import FuseError
+from zsofs.mount.control.server import ControlSocket
+from zsofs.mount.own_mount import OwnMount, ServedMount
+from zsofs.mount.readiness import Supervision
+from zsofs.mount.server import Server
+from zsofs.mount.settings import MountSettings
+from zsofs.native.block_reader import start_helpers
+from zsofs.reading.tasks import in_background
+from zsofs.source.scan_cache import Catalog, default_catalog_file
+from zsofs.source.tree import SourceTree
+from zsofs.system.daemonize import end_undisturbed
+from zsofs.system.sd_notify import Notifier
+
+log = logging.getLogger(__name__)
+
+_END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_REPORT_SIGNAL = signal.SIGUSR1
+_RELOAD_SIGNAL = signal.SIGHUP
+_SIGNALS = (*_END_SIGNALS, _REPORT_SIGNAL, _RELOAD_SIGNAL)
+
+
+def serve(
+    settings: MountSettings,
+    ready: Callable[[], None],
+    notifier: Notifier,
+    held: ServedMount | None = None,
+) -> None:
+    """Mount and answer requests until unmounted or told to end by SIGTERM or SIGINT.
+
+    Args:
+        settings: what to mount.
+        ready: called once, when the mount exists and is about to be served.
+        notifier: the service manager, if one started us.
+        held: the mount, where root made it and serves no more; else it is made here.
+
+    Raises:
+        FuseError: the mount could not be made.
+        OSError: the source could not be opened.
+    """
+    start_helpers()
+    tree = SourceTree(settings.source, settings.allow_links_to)
+    file = default_catalog_file(tree.path) if settings.remember else None
+    with closing(Catalog(file, tree.path)) as catalog:
+        server = Server(settings, tree, catalog)
+        supervision = Supervision(notifier, settings.mount_point, server.status)
+        server.around_reload = supervision.reload
+        try:
+            trio.run(_run, server, settings, ready, supervision, held)
+        finally:
+            end_undisturbed(_SIGNALS)
+        server.report(logging.INFO)
+
+
+async def _run(
+    server: Server,
+    settings: MountSettings,
+    ready: Callable[[], None],
+    supervision: Supervision,
+    held: ServedMount | None,
+) -> None:
+    # From before the mount exists, a signal asks for an orderly end; those that come when it is
+    # under way already change nothing.
+    early: list[int] = []
+    for number in _SIGNALS:
+        signal.signal(number, lambda number, _: early.append(number))
+    with trio.open_signal_receiver(*_SIGNALS) as received:
+        for missed in early:
+            signal.raise_signal(missed)
+        mount = held or OwnMount(settings)
+        with ExitStack() as stack:
+            try:
+                _attach(server, mount)
+                control = ControlSocket(settings.mount_point, server.answer)
+                stack.enter_context(control)
+                ready()
+                mount.ready()
+            except BaseException:
+                mount.detach()
+                raise
+            await _serve(_Life(server, settings, supervision, mount), control, received)
+
+
+def _attach(server: Server, mount: ServedMount) -> None:
+    """Have pyfuse3 serve a mount that was made already."""
+    try:
+        pyfuse3.init(server.operations, f"/dev/fd/{mount.fd}", set())
+    except RuntimeError as error:
+        raise FuseError(f"libfuse cannot serve the mount: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """What the tasks of a mount share."""
+
+    server: Server
+    settings: MountSettings
+    supervision: Supervision
+    mount: ServedMount
+
+
+async def _serve(life: _Life, control: ControlSocket, signals: AsyncIterator[int]) -> None:
+    server = life.server
+    had_terminal = _has_terminal()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_obey_signals, signals, life, nursery, had_terminal)
+            nursery.start_soon(in_background, _raise_limits, life)
+            nursery.start_soon(in_background, control.serve)
+            nursery.start_soon(in_background, life.supervision.serve)
+            await server.serve(life.mount.device)
+            log.info("unmounted")
+            nursery.cancel_scope.cancel()
+    except BaseException:
+        # After a crash the mount stays and fails loudly: an empty folder in its place could make a
+        # mirror job delete its copies.
+        if server.end():
+            pyfuse3.close(unmount=False)
+        raise
+    is_free = server.end()
+    life.mount.detach()
+    if is_free:
+        pyfuse3.close()
+    else:  # a thread is in the kernel with the session in its hands, waiting for an answer of ours
+        life.mount.abort()
+
+
+async def _obey_signals(
+    signals: AsyncIterator[int], life: _Life, nursery: trio.Nursery, had_terminal: bool
+) -> None:
+    server = life.server
+    async for number in signals:
+        if number == _REPORT_SIGNAL:
+            server.report(REPORT)
+        elif number == _RELOAD_SIGNAL and not (had_terminal and not _has_terminal()):
+            log.info("looking at the source again on SIGHUP")
+            server.begin_reload()
+        else:
+            log.info("ending on %s", signal.Signals(number).name)
+            life.supervision.stop()
+            # No new reader comes in, and those that are in may finish a read.
+            await _detach(life.mount)
+            await server.drain()
+            nursery.cancel_scope.cancel()
+
+
+async def _detach(mount: ServedMount) -> None:
+    try:
+        await trio.to_thread.run_sync(mount.detach)
+    except RuntimeError:  # the system gives no thread
+        mount.detach()
+
+
+def _has_terminal() -> bool:
+    """Whether we run in a terminal; closing it sends SIGHUP, too, which then means the end."""
+    try:
+        return os.isatty(0)
+    except OSError:
+        return False
+
+
+async def _raise_limits(life: _Life) -> None:
+    """Have the kernel's limits raised, as far as we may, once it has set its own."""
+    point = life.settings.mount_point
+    with suppress(OSError):
+        await trio.to_thread.run_sync(os.stat, point, abandon_on_cancel=True)
+    await trio.to_thread.run_sync(life.mount.raise_limits, abandon_on_cancel=True)

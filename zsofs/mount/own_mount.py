@@ -1,0 +1,126 @@
+"""A FUSE mount that its own daemon makes and takes away, as root or by fusermount3.
+
+Where another user's daemon serves what root mounts, root_helper.py has the other half of this.
+"""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from zsofs.errors import FuseError, reason
+from zsofs.mount.settings import MountSettings
+from zsofs.system import fuse_mount, fusermount
+from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, Mounted, mounted_at
+from zsofs.system.nofollow import reached
+
+
+class ServedMount(Protocol):
+    """A mount as its daemon sees it.
+
+    Attributes:
+        fd: of /dev/fuse.
+        device: device number of the mount, as in ``0:52``.
+    """
+
+    fd: int
+
+    @property
+    def device(self) -> str:
+        """See above."""
+
+    def ready(self) -> None:
+        """Tell whoever made the mount that it is served, and in use from now on."""
+
+    def detach(self) -> None:
+        """Take the mount from its place, if it is there; open files stay usable. Never raises."""
+
+    def raise_limits(self) -> None:
+        """Have the kernel's limits for it raised, as far as this user may."""
+
+    def abort(self) -> None:
+        """Have the kernel fail all requests that wait for an answer."""
+
+
+class OwnMount:
+    """A mount of this process's own; see :class:`ServedMount`."""
+
+    def __init__(self, settings: MountSettings) -> None:
+        """Mount.
+
+        Raises:
+            FuseError: it cannot be mounted; then nothing is.
+        """
+        self._read_ahead = settings.read_ahead
+        self._is_roots = os.geteuid() == 0
+        if self._is_roots:
+            self.fd, self._mounted = mount_as_root(settings, user=0, group=os.getegid())
+            return
+        point = settings.mount_point
+        self._detacher = fusermount.Detacher()
+        self.fd = fusermount.mount(
+            settings.source,
+            point,
+            writable=settings.writable,
+            allow_other=settings.allow_other,
+        )
+        mounted = mounted_at(point)
+        if mounted is None or (mounted.kind, mounted.user) != (FILE_SYSTEM_TYPE, os.geteuid()):
+            os.close(self.fd)
+            raise FuseError(f"the mount at {os.fsdecode(point)} failed: it was moved or taken down")
+        self._mounted = mounted
+
+    @property
+    def device(self) -> str:
+        """Device number of the mount, as in ``0:52``."""
+        return self._mounted.device
+
+    def ready(self) -> None:
+        """Nobody waits for that."""
+
+    def detach(self) -> None:
+        """Take the mount from its place, if it is there; open files stay usable. Never raises."""
+        if not fuse_mount.is_connected(self.fd):
+            return  # taken down already, and another mount may have its number by now
+        now = fuse_mount.located(self._mounted)
+        if now is None:
+            return
+        if self._is_roots:
+            with suppress(OSError):
+                fuse_mount.detach(now)
+        else:
+            self._detacher.detach(now.path)
+
+    def raise_limits(self) -> None:
+        """Have the kernel's limits for it raised, as far as this user may."""
+        fuse_mount.raise_limits(self._mounted, self._read_ahead)
+
+    def abort(self) -> None:
+        """Have the kernel fail all requests that wait for an answer."""
+        if fuse_mount.is_connected(self.fd):
+            fuse_mount.abort(self._mounted)
+
+
+def mount_as_root(settings: MountSettings, *, user: int, group: int) -> tuple[int, Mounted]:
+    """Mount what *user* is going to serve.
+
+    Returns:
+        A descriptor of /dev/fuse, and the mount.
+
+    Raises:
+        FuseError: it cannot be mounted; then nothing is.
+    """
+    point = os.fsdecode(settings.mount_point)
+    try:
+        # By a descriptor: another user may own a directory above, and change what has this path.
+        with reached(Path(point), None) as place:
+            return fuse_mount.mount(
+                settings.source,
+                place,
+                user=user,
+                group=group,
+                writable=settings.writable,
+                allow_other=settings.allow_other,
+            )
+    except OSError as error:
+        raise FuseError(f"the mount at {point} failed: {reason(error)}") from None

@@ -1,0 +1,295 @@
+"""`zsofs service`: mounts that systemd keeps, installed, listed and removed."""
+
+import argparse
+import os
+import pwd
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from zsofs.console.stdio import say
+from zsofs.console.tables import counted, printable, table
+from zsofs.errors import MountPointError, ServiceError, UnmountError, UsageError, reason
+from zsofs.mount import config
+from zsofs.mount.control import status
+from zsofs.mount.options import OPTIONS
+from zsofs.mount.systemd_units import Manager, changed_by_others, mount_unit, write
+from zsofs.source.scan_cache import catalog_name
+from zsofs.system import privileges, xdg
+from zsofs.system.mountinfo import Mounted, mount_of, mounted_at
+from zsofs.system.mountpoint import (
+    check_link_directories,
+    check_source,
+    real_path,
+    trusted_path,
+    unmount,
+)
+from zsofs.system.nofollow import remove_directory
+from zsofs.system.privileges import Account
+from zsofs.system.xdg import cache_folder
+
+_NAMED = 3
+_MADE = "# The mount point was not there before; it goes with the service.\n"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the command line asks for; returns the exit code."""
+    if not options.user and os.geteuid() != 0 and options.action != "list":
+        raise UsageError(
+            "only root can change services of the system; use sudo, or --user for one of your own"
+        )
+    if not options.user:
+        os.umask(0o022)  # what is written for the system everybody may read
+    manager = Manager(options.user)
+    manager.check()
+    actions = {"install": _install, "list": _list, "remove": _remove}
+    return actions[options.action](manager, options)
+
+
+def _folder(manager: Manager) -> Path:
+    return xdg.user_folder() if manager.is_users else xdg.system_folder()
+
+
+def _install(manager: Manager, options: argparse.Namespace) -> int:
+    name = config.check_name(options.name)
+    file = _folder(manager) / (name + config.ENDING)
+    if os.path.exists(file):
+        raise UsageError(
+            f"there is a config {file} already; take another name, or remove it with:"
+            f" zsofs service remove {name}{' --user' if manager.is_users else ''}"
+        )
+    who = None if manager.is_users else _service_user(options)
+    with privileges.acting_as(who):
+        source = check_source(options.source, writable=options.values.get("writable", False))
+        unreadable = list(_unreadable(source))
+        disk = _mount_around(source)
+        linked = check_link_directories(options.values.get("allow_links_to", ()))
+        linked_disks = [_mount_around(path) for path in linked]
+    find = real_path if who is None else trusted_path
+    point = os.fsdecode(find(options.mount_point))
+    if mounted_at(os.fsencode(point)) is not None:
+        raise UsageError(
+            f"something is already mounted at {point}; unmount it first with: umount {point}"
+        )
+    if who is not None:
+        _check_way(who, point)
+    units = [] if manager.is_users else list(_units_of(manager, disk, point, linked_disks))
+    values = dict(_texts(options.values))
+    if who is not None:
+        values["setuid"] = who.name
+    made = "" if os.path.exists(point) else _MADE
+    write(file, made + config.text_of(os.fsdecode(source), point, values))
+    _tell(manager, who, unreadable, options)
+    manager.add(name, units)
+    manager.start(name)
+    print(f"the service {name} is installed and runs; its config is {file}")
+    return status.run(point, as_json=False)
+
+
+def _service_user(options: argparse.Namespace) -> Account | None:
+    """Who serves: as said, else the owner of the source; None for root."""
+    user = options.values.get("setuid")
+    if user is None:
+        try:
+            user = os.stat(options.source).st_uid
+            pwd.getpwuid(user)
+        except (OSError, KeyError):
+            return None  # what is wrong with a source is said by who reads it
+    return privileges.account(user) if user else None
+
+
+def _texts(values: dict[str, object]) -> Iterator[tuple[str, object]]:
+    """What was said on the command line, as a config says it."""
+    for option in OPTIONS:
+        value = values.get(option.field)
+        if option.field not in values or value is False:
+            continue
+        if option.is_flag:
+            yield option.name, True
+        elif isinstance(value, list):
+            yield option.name, [option.write(one) for one in value]
+        else:
+            yield option.name, option.write(value)
+
+
+def _unreadable(source: bytes) -> Iterator[bytes]:
+    """Paths in the source that this process may not read."""
+    failed: list[OSError] = []
+    for folder, _, files in os.walk(source, onerror=failed.append):
+        yield from (error.filename for error in failed)
+        failed.clear()
+        for name in files:
+            path = os.path.join(folder, name)
+            if not os.path.islink(path) and not os.access(path, os.R_OK, effective_ids=True):
+                yield path
+    yield from (error.filename for error in failed)
+
+
+def _tell(
+    manager: Manager, who: Account | None, unreadable: list[bytes], options: argparse.Namespace
+) -> None:
+    """Say what may surprise."""
+    user = who.name if who is not None else pwd.getpwuid(os.geteuid()).pw_name
+    print(f"it is served as the user {user}")
+    if unreadable:
+        named = ", ".join(printable(os.fsdecode(path)) for path in unreadable[:_NAMED])
+        more = f" and {len(unreadable) - _NAMED:,} more" if len(unreadable) > _NAMED else ""
+        print(f"{user} cannot read {counted(len(unreadable), 'file')}: {named}{more}")
+    changed = None if manager.is_users else changed_by_others()
+    if changed is not None:
+        path, owner = changed
+        print(
+            f"root runs {printable(path)}, which user {owner} can change; install zsofs for"
+            " everyone, as root, with: ./bootstrap.sh install"
+        )
+    if not options.values.get("allow_other"):
+        print(f"only {user} can use the mount; --allow-other lets others, such as a Samba server's")
+    if manager.is_users and not Path(f"/var/lib/systemd/linger/{user}").exists():
+        print(f"it ends when you log out; to have it always: sudo loginctl enable-linger {user}")
+
+
+def _check_way(who: Account, point: str) -> None:
+    """Make sure that *who* can enter the folders above a mount point: the mount is listed by them.
+
+    Raises:
+        UsageError: which one is closed.
+    """
+    for folder in reversed(Path(point).parents):
+        try:
+            with privileges.acting_as(who):
+                os.stat(os.path.join(folder, "."))
+        except PermissionError:
+            raise UsageError(
+                f"{who.name} cannot enter {folder}, in which the mount point {point} lies; let this"
+                f" user in with: chmod o+x {shlex.quote(str(folder))}, or give another mount point"
+            ) from None
+        except OSError:
+            return  # what is wrong with a mount point is said by who mounts
+
+
+def _mount_around(path: bytes) -> Mounted | None:
+    """The mount that a path, or the nearest folder above it that is there, lies on.
+
+    Raises:
+        OSError: it cannot be reached.
+    """
+    while not os.path.exists(path) and path != b"/":
+        path = os.path.dirname(path)
+    fd = os.open(path, os.O_PATH)
+    try:
+        return mount_of(fd)
+    finally:
+        os.close(fd)
+
+
+def _units_of(
+    manager: Manager, disk: Mounted | None, point: str, linked_disks: Sequence[Mounted | None]
+) -> Iterator[str]:
+    """The units of the mounts that a service is started after; none of the system's own disk.
+
+    Args:
+        manager: that of the system.
+        disk: the mount that the source lies on.
+        point: real path of the mount point.
+        linked_disks: the mounts that the directories of `--allow-links-to` lie on.
+
+    Raises:
+        UsageError: the mount point lies on the disk of the source, which may come later.
+    """
+    beneath = None
+    with suppress(OSError):  # what is wrong with a mount point is said by who mounts
+        beneath = _mount_around(os.fsencode(point))
+    mounts = {mounted.number: mounted for mounted in (disk, *linked_disks, beneath) if mounted}
+    for mounted in mounts.values():
+        if mounted.path == b"/":
+            continue
+        unit, shown = mount_unit(os.fsdecode(mounted.path)), os.fsdecode(mounted.path)
+        if mounted == disk == beneath and not manager.is_needed_to_start(unit):
+            raise UsageError(
+                f"the mount point {point} lies on the disk of the source, {shown}, which would hide"
+                " it where the disk is mounted later than the service is started; give one outside"
+                f" of {shown}"
+            )
+        yield unit
+
+
+def _installed(manager: Manager) -> Iterator[tuple[str, str, str]]:
+    """Each config that has a service: its name, state, and whether it is enabled."""
+    for file in sorted(_folder(manager).glob("*" + config.ENDING)):
+        state, enabled = manager.state(file.stem)
+        if enabled == "enabled" or state in ("active", "activating", "failed"):
+            yield file.stem, state, enabled
+
+
+def _list(manager: Manager, _: argparse.Namespace) -> int:
+    rows: list[tuple[str, ...]] = [("name", "state", "at start", "source", "mount point")]
+    for name, state, enabled in _installed(manager):
+        try:
+            values = config.load(_folder(manager) / (name + config.ENDING))
+            places = str(values["source"]), str(values["mountpoint"])
+        except UsageError as error:
+            places = str(error), ""
+        rows.append((name, state, enabled, *map(printable, places)))
+    say("\n".join(table(rows, "lllll")) if len(rows) > 1 else "there is no service of zsofs")
+    return 0
+
+
+def _remove(manager: Manager, options: argparse.Namespace) -> int:
+    name = config.check_name(options.name)
+    file = _folder(manager) / (name + config.ENDING)
+    installed = [found for found, _, _ in _installed(manager)]
+    if not os.path.exists(file) and not manager.knows(name):
+        raise ServiceError(
+            f"there is no service {name}; see which there are with: zsofs service list"
+            f"{' --user' if manager.is_users else ''}"
+        )
+    try:
+        values = config.load(file)
+    except UsageError as error:
+        print(f"{error}; it is removed all the same")
+        values = {}
+    manager.remove(name, [other for other in installed if other != name])
+    if "mountpoint" in values:
+        point = str(values["mountpoint"])
+        with suppress(UnmountError, MountPointError):  # mostly there is none any more
+            unmount(point, lazy=True)
+        if file.read_text().startswith(_MADE):
+            with suppress(OSError):  # gone already, unless the power was cut once
+                remove_directory(os.fsencode(point))
+    _remove_findings(manager, values)
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise ServiceError(f"the config {file} cannot be removed: {reason(error)}") from None
+    with suppress(OSError):
+        file.parent.rmdir()
+    say(f"the service {name} is removed")
+    return 0
+
+
+def _remove_findings(manager: Manager, values: dict[str, object]) -> None:
+    """Remove what was kept about the discs of a source, and folders in which nothing is left."""
+    if "source" not in values:
+        return
+    user = values.get("setuid")
+    folder: Path | None
+    if manager.is_users:
+        folder = cache_folder()
+    elif isinstance(user, int) and user:
+        folder = privileges.cache_folder(user) / "zsofs"
+    else:  # whatever sudo says of home folders
+        folder = Path(pwd.getpwuid(0).pw_dir) / ".cache" / "zsofs"
+    if folder is None:
+        return
+    source = os.path.realpath(os.fsencode(str(values["source"])))
+    other = user if isinstance(user, int) and not manager.is_users else 0
+    # That user may have put a symlink in the place of the directory.
+    with privileges.acting_as(privileges.account_of(other) if other else None):
+        for path in folder.glob(f"{catalog_name(source)}*"):
+            with suppress(OSError):
+                path.unlink()
+        with suppress(OSError):
+            folder.rmdir()
+    if other:
+        privileges.remove_folders(other)

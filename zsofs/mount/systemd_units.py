@@ -1,0 +1,296 @@
+"""Units of systemd: where ours lie, what they say, and having systemd do something with them."""
+
+import os
+import re
+import secrets
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from zsofs.errors import ServiceError, reason
+from zsofs.system.full_write import write_all
+from zsofs.system.renames import rename_to_free_name
+
+_BOOTED = Path("/run/systemd/system")
+"""It is there where systemd runs (sd_booted(3)); elsewhere systemctl may seem to succeed."""
+
+_SHIPPED = Path(__file__).parent / "units"
+_TEMPLATE = "zsofs@.service"
+_MARK = "# Written by `zsofs service install`, which `zsofs service remove` takes away again.\n"
+_LOG_LINES = "5"
+_DROP_IN = """\
+# The disks of the source and of the mount point. RequiresMountsFor= would stop the service when one
+# goes, and not start it when it returns; the mount itself waits for its source.
+[Unit]
+Wants={units}
+After={units}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Manager:
+    """One service manager: that of the system, or that of this user's sessions.
+
+    Attributes:
+        is_users: whether it is the latter.
+    """
+
+    is_users: bool
+
+    @property
+    def _folder(self) -> Path:
+        """Where units lie that belong to this machine, not to a package."""
+        if not self.is_users:
+            return Path("/etc/systemd/system")
+        given = os.environ.get("XDG_CONFIG_HOME", "")
+        return (Path(given) if os.path.isabs(given) else Path.home() / ".config") / "systemd/user"
+
+    @property
+    def _template(self) -> Path:
+        return self._folder / _TEMPLATE
+
+    def _is_packaged(self) -> bool:
+        kind = "user" if self.is_users else "system"
+        folders = ("/usr/lib/systemd", "/lib/systemd", "/usr/local/lib/systemd")
+        return any((Path(folder) / kind / _TEMPLATE).exists() for folder in folders)
+
+    def call(self, *words: str) -> str:
+        """What systemctl says.
+
+        Raises:
+            ServiceError: it failed, or is not there.
+        """
+        command = ["systemctl", *(["--user"] if self.is_users else []), *words]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise ServiceError(f"systemctl cannot be run: {error.strerror}") from None
+        if done.returncode:
+            said = " ".join(done.stderr.split()) or "it does not say why"
+            if self.is_users and "connect" in said and " bus" in said:
+                raise ServiceError(
+                    "you have no session here that services of your own could run in; log in as"
+                    " yourself (su and sudo are no logins), or let them run without one, with:"
+                    " sudo loginctl enable-linger $USER"
+                )
+            raise ServiceError(f"`{' '.join(command)}` failed: {said}")
+        return done.stdout
+
+    def check(self) -> None:
+        """Make sure that this manager is there.
+
+        Raises:
+            ServiceError: it is not.
+        """
+        if not _BOOTED.is_dir():
+            raise ServiceError(
+                "this system does not run systemd; mount by fstab, or with: zsofs mount"
+            )
+        self.call("show", "--property=Version")
+
+    def add(self, name: str, wanted: Sequence[str]) -> None:
+        """Write what the service *name* needs, and make it known.
+
+        Args:
+            name: of a config.
+            wanted: units that it is started after, and starts.
+        """
+        if not self._is_packaged():
+            shipped = _SHIPPED / ("user" if self.is_users else "system") / _TEMPLATE
+            start = f"ExecStart={_program()} "
+            text = re.sub(
+                r"^ExecStart=zsofs ", lambda _: start, shipped.read_text(), flags=re.MULTILINE
+            )
+            write(self._template, _MARK + text)
+        if wanted:
+            write(
+                self._drop_in(name) / "zsofs.conf", _MARK + _DROP_IN.format(units=" ".join(wanted))
+            )
+        self.call("daemon-reload")
+
+    def start(self, name: str) -> None:
+        """Have it started now and at each start of the system; returns when it is ready.
+
+        Raises:
+            ServiceError: it does not start; says what it said.
+        """
+        self.call("enable", unit(name))
+        try:
+            self.call("start", unit(name))
+        except ServiceError as error:
+            why = self._last_words(name) or error
+            raise ServiceError(
+                f"the service {name} is installed but does not start: {why}; take it away with:"
+                f" zsofs service remove {name}{' --user' if self.is_users else ''}"
+            ) from None
+
+    def _last_words(self, name: str) -> str:
+        """The last line that the service itself has logged, or nothing."""
+        field = "_SYSTEMD_USER_UNIT" if self.is_users else "_SYSTEMD_UNIT"
+        command = ["journalctl", "-q", "-o", "cat", "-n", _LOG_LINES, f"{field}={unit(name)}"]
+        try:
+            if not self.is_users:  # what was said a moment ago may not be in the journal yet
+                subprocess.run(["journalctl", "--sync"], capture_output=True, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError:
+            return ""
+        lines = [line for line in done.stdout.splitlines() if line]
+        return lines[-1].removeprefix("zsofs: ") if lines else ""
+
+    def remove(self, name: str, others: Sequence[str]) -> None:
+        """Stop the service and take away what :meth:`add` wrote.
+
+        Args:
+            name: of its config.
+            others: names of the services that stay.
+
+        Raises:
+            ServiceError: systemd could not do it, or a file cannot be removed.
+        """
+        if self._is_packaged() or self._template.exists():
+            self.call("disable", "--now", unit(name))
+        elif self.state(name)[0] not in ("inactive", "failed"):
+            self.call("stop", unit(name))
+        try:
+            self._remove_files(name, with_template=not others)
+        except OSError as error:
+            raise ServiceError(
+                f"the service's file {error.filename} cannot be removed: {reason(error)}"
+            ) from None
+        self.call("daemon-reload")
+        if self.state(name)[0] == "failed":
+            self.call("reset-failed", unit(name))
+
+    def _remove_files(self, name: str, *, with_template: bool) -> None:
+        for link in self._links(name):  # only where systemctl had no unit to disable
+            link.unlink()
+        drop_in = self._drop_in(name)
+        if _is_ours(drop_in / "zsofs.conf"):
+            (drop_in / "zsofs.conf").unlink()
+        if drop_in.is_dir() and not any(drop_in.iterdir()):
+            drop_in.rmdir()
+        template = self._template
+        if with_template and _is_ours(template):
+            template.unlink()
+
+    def knows(self, name: str) -> bool:
+        """Whether anything of the service *name* is left, whatever became of its config."""
+        return bool(self._links(name)) or (self._drop_in(name) / "zsofs.conf").exists()
+
+    def _links(self, name: str) -> list[Path]:
+        """What has it started with the system; where its unit is gone they lead nowhere."""
+        links = [wants / unit(name) for wants in self._folder.glob("*.wants")]
+        return [link for link in links if link.is_symlink()]
+
+    def state(self, name: str) -> tuple[str, str]:
+        """What systemd says of it: its state, such as active, and whether it is enabled."""
+        said = self.call("show", "--property=ActiveState,UnitFileState", unit(name))
+        fields = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+        return fields.get("ActiveState", ""), fields.get("UnitFileState", "")
+
+    def is_needed_to_start(self, mount: str) -> bool:
+        """Whether the system does not start without a mount: an fstab without `nofail` says so."""
+        said = self.call("show", "--value", "--property=RequiredBy", mount)
+        return "local-fs.target" in said.split()
+
+    def _drop_in(self, name: str) -> Path:
+        return self._folder / (unit(name) + ".d")
+
+
+def unit(name: str) -> str:
+    """The unit that mounts the config *name*."""
+    return f"zsofs@{name}.service"
+
+
+def mount_unit(mount_point: str) -> str:
+    """The unit of a mount.
+
+    Raises:
+        ServiceError: systemd is not there.
+    """
+    command = ["systemd-escape", "--path", "--suffix=mount", "--", mount_point]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        raise ServiceError(
+            "systemd-escape cannot be run; services need a system that runs systemd"
+        ) from None
+
+
+def _program() -> str:
+    """How a unit starts this program, of which systemd takes no path with quotes or backslashes."""
+    here = os.path.abspath(sys.argv[0])
+    words = [here] if os.path.basename(here) == "zsofs" else [sys.executable, "-m", "zsofs"]
+    words = [word.replace("%", "%%") for word in words]
+    return " ".join(f'"{word}"' if " " in word else word for word in words)
+
+
+def changed_by_others() -> tuple[str, int] | None:
+    """Whether somebody else than root can change the program that units of the system start.
+
+    Returns:
+        A path that leads to the program, and the number of the user whom it belongs to; None if
+        all of it is root's.
+    """
+    for program in {os.path.abspath(sys.argv[0]), os.path.realpath(sys.argv[0]), sys.executable}:
+        path = program
+        while True:
+            with suppress(OSError):
+                status = os.lstat(path)
+                if status.st_uid != 0:
+                    return path, status.st_uid
+            if path == "/":
+                break
+            path = os.path.dirname(path)
+    return None
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file, in a directory that is made if need be, so that nobody ever sees half of it.
+
+    Only a file that zsofs has written itself is replaced.
+
+    Raises:
+        ServiceError: it cannot be written, or there is a file of somebody else.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        is_ours = _is_ours(path)
+        if is_ours is False:
+            raise ServiceError(
+                f"the service's file {path} is not written: there is one already, which zsofs has"
+                " not made; rename or remove it"
+            )
+        _write_new(path, text, replace=is_ours is True)
+    except OSError as error:
+        raise ServiceError(
+            f"the service's file {path} cannot be written: {reason(error)}"
+        ) from None
+
+
+def _is_ours(path: Path) -> bool | None:
+    """Whether a file is one that zsofs has written; None if there is none."""
+    try:
+        return path.read_bytes().startswith(_MARK.encode())
+    except FileNotFoundError:
+        return None
+
+
+def _write_new(path: Path, text: str, *, replace: bool) -> None:
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+    fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        write_all(fd, text.encode())
+        os.fsync(fd)
+        if replace:
+            unfinished.rename(path)
+        else:
+            rename_to_free_name(str(unfinished), str(path))
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(fd)

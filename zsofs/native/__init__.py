@@ -1,0 +1,6 @@
+"""Stored blocks to bytes and back, without the GIL; file calls that Python lacks.
+
+No file names, no caches, no headers of containers.
+"""
+
+__all__ = ["block_reader", "codecs", "encoder", "fetch", "fileio", "index_scan"]

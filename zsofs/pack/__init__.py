@@ -1,0 +1,6 @@
+"""Discs to files that are whole or not there.
+
+No FUSE, no trio.
+"""
+
+__all__ = ["batch", "packer", "presets", "report"]

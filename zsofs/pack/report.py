@@ -1,0 +1,165 @@
+"""What packing and unpacking say: bars on a terminal, lines or JSON for each file, a summary."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from zsofs.console.progress_bars import Bars
+from zsofs.console.tables import counted, printable, size
+from zsofs.images.checksums import Digests
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of one input.
+
+    Attributes:
+        path: of the input.
+        target: path of its copy.
+        state: ``packed``, ``unpacked``, ``measured``, ``skipped`` or ``failed``.
+        plain: bytes of the image.
+        stored: bytes of the packed file.
+        before: bytes of the input's file.
+        seconds: how long it took.
+        digests: of the image.
+        remarks: oddities of the input.
+        error: why it was skipped or failed, or could not be deleted once its copy was there.
+        source_deleted: whether the input was deleted, as asked for with ``--delete-source``.
+    """
+
+    path: str
+    target: str = ""
+    state: str = "failed"
+    plain: int = 0
+    stored: int = 0
+    before: int = 0
+    seconds: float = 0.0
+    digests: Digests = field(default_factory=Digests)
+    remarks: tuple[str, ...] = ()
+    error: str = ""
+    source_deleted: bool = False
+
+    @property
+    def is_good(self) -> bool:
+        """Whether all that was asked for was done, or need not be."""
+        return not self.error or self.state == "skipped"
+
+
+class Reporter(Bars):
+    """Says how a batch goes. It is a :class:`zsofs.pack.packer.Watcher`.
+
+    Attributes:
+        failed: how many inputs failed, or could not be deleted.
+        left_out: how many folders lay in those named, and were not looked into.
+        ignored: which other files were left out, as a sentence; empty if none were.
+    """
+
+    def __init__(self, *, quiet: bool, as_json: bool, to_stdout: bool = True) -> None:
+        """*to_stdout* is false where standard output takes the image itself."""
+        super().__init__(quiet=quiet)
+        self.failed = 0
+        self.left_out = 0
+        self.ignored = ""
+        self._json = as_json
+        self._lines = sys.stdout if to_stdout else sys.stderr
+        self._done: list[Report] = []
+
+    def tell(self, report: Report) -> None:
+        """A file is done with."""
+        self._close_file_bar()
+        self._done.append(report)
+        self.failed += not report.is_good
+        if not report.is_good:
+            self._print(f"zsofs: {printable(report.path)}: {printable(report.error)}", sys.stderr)
+        for remark in () if self._quiet else report.remarks:
+            self._print(f"zsofs: {printable(report.path)}: {printable(remark)}", sys.stderr)
+        if self._json:
+            self._print(json.dumps(_as_object(report)), self._lines)
+        elif not self._quiet and report.state != "failed":
+            self._print(_line(report), self._lines)
+        self._finish(report.path)
+
+    def note(self, text: str) -> None:
+        """Print what concerns no input of this run."""
+        if not self._quiet:
+            self._print(f"zsofs: {printable(text)}", sys.stderr)
+
+    def _sum_up(self) -> None:
+        if self._quiet:
+            return
+        if len(self._done) > 1 and not self._json:
+            self._print(_summary(self._done), self._lines)
+        if not self._done:
+            self._print("zsofs: there are no discs here", sys.stderr)
+        if self.left_out:
+            folders = counted(self.left_out, "folder")
+            self._print(
+                f"zsofs: left out: {folders} below; with --recursive they are taken, too",
+                sys.stderr,
+            )
+        if self.ignored:
+            self._print(f"zsofs: {self.ignored}", sys.stderr)
+
+
+def _line(report: Report) -> str:
+    path, target = printable(report.path), printable(report.target)
+    if report.state == "skipped":
+        return f"{path}: skipped, {printable(report.error)}"
+    sizes = f"{size(report.plain)} to {size(report.stored)}"
+    share = f" ({100 * report.stored / report.plain:.0f} %)" if report.plain else ""
+    share += _before(report.before, report.plain)
+    speed = f", {report.plain / 1e6 / report.seconds:.0f} MB/s" if report.seconds else ""
+    deleted = "; source deleted" if report.source_deleted else ""
+    if report.state == "unpacked":
+        return f"{path} -> {target}: {size(report.stored)} to {size(report.plain)}{speed}{deleted}"
+    if report.state == "measured":
+        return f"{path}: {sizes}{share}{speed}"
+    return f"{path} -> {target}: {sizes}{share}{speed}{deleted}"
+
+
+def _summary(reports: Sequence[Report]) -> str:
+    parts = []
+    for state in ("packed", "unpacked", "measured", "skipped", "failed"):
+        some = [report for report in reports if report.state == state]
+        if some and state in ("skipped", "failed"):
+            parts.append(f"{len(some)} {state}")
+        elif some:
+            plain, stored, before = (
+                sum(getattr(report, name) for report in some)
+                for name in ("plain", "stored", "before")
+            )
+            parts.append(
+                f"{counted(len(some), 'file')} {state}, {size(plain)} plain, {size(stored)} packed"
+                + (_before(before, plain) if state != "unpacked" else "")
+            )
+    lines = ["; ".join(parts)]
+    for report in reports:
+        if not report.is_good:
+            what = "failed" if report.state == "failed" else "kept"
+            lines.append(f"  {what}: {printable(report.path)}")
+    return "\n".join(lines)
+
+
+def _before(before: int, plain: int) -> str:
+    """What inputs had, where that is not what their images have: they were packed already."""
+    return f", {size(before)} before" if before != plain else ""
+
+
+def _as_object(report: Report) -> dict[str, Any]:
+    return {
+        "input": report.path,
+        "output": report.target,
+        "state": report.state,
+        "plain_bytes": report.plain,
+        "stored_bytes": report.stored,
+        "input_bytes": report.before,
+        "seconds": round(report.seconds, 3),
+        "crc32": report.digests.crc32,
+        "md5": report.digests.md5,
+        "sha1": report.digests.sha1,
+        "remarks": report.remarks,
+        "error": report.error,
+        "source_deleted": report.source_deleted,
+    }

@@ -1,0 +1,79 @@
+"""Unpacking one disc: back to the plain image."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from zsofs.errors import InputError, reason
+from zsofs.images.checksums import Digester, digester
+from zsofs.images.input_image import Original, original
+from zsofs.images.pipeline import Chunk, Stream, cores, stream
+from zsofs.native.fileio import write_sparse
+from zsofs.pack.atomic_file import new_file
+from zsofs.pack.packer import Care, Outcome, Watcher, check_seal, reading_back, sha1_of
+from zsofs.system.full_write import write_all
+
+_BLOCK_SIZE = 64 << 10
+"""Unit of reading a plain image, in bytes; any will do."""
+
+
+def unpack(image: Original, target: str, care: Care, watcher: Watcher) -> Outcome:
+    """Write the plain image to the new file *target*, with holes where it is zero.
+
+    It gets that name when all of it is on the disk, was read back from there, and the packed file
+    is still as it was.
+
+    Raises:
+        InputError: it could not be done; there is nothing under that name then.
+    """
+    with new_file(target) as file:
+        try:
+            with _chunks(image) as (chunks, taker):
+                for chunk in chunks:
+                    write_sparse(file.fd, chunk.plain, chunk.offset)
+                    file.is_written_to(chunk.offset + len(chunk.plain))
+                    watcher.advance(len(chunk.plain), 0)
+                digests = taker.result()
+            os.ftruncate(file.fd, image.size)
+            check_seal(image, digests)
+            file.settle(image.status)
+            if care.verify:
+                watcher.check()
+                with reading_back(), original(file.path, as_it_is=True) as copy:
+                    sha1 = sha1_of(copy, _BLOCK_SIZE, watcher)
+                    if (copy.size, sha1) != (image.size, digests.sha1):
+                        raise InputError(
+                            f"its SHA-1 is {sha1}, that of what was read is {digests.sha1}"
+                        )
+            image.check_unchanged()
+            file.take_name(replace=care.replace)
+        except OSError as error:
+            raise InputError(f"{target} cannot be written: {reason(error)}") from error
+    return Outcome(image.size, digests, file.remarks, file.error)
+
+
+def pour(image: Original, fd: int, watcher: Watcher) -> Outcome:
+    """Write the plain image to *fd*, a pipe perhaps.
+
+    Raises:
+        BrokenPipeError: nobody reads it any more.
+        InputError: it could not be done; a part has been written then.
+    """
+    with _chunks(image) as (chunks, taker):
+        for chunk in chunks:
+            write_all(fd, chunk.plain)
+            watcher.advance(len(chunk.plain), 0)
+        digests = taker.result()
+    check_seal(image, digests)
+    image.check_unchanged()
+    return Outcome(image.size, digests)
+
+
+@contextmanager
+def _chunks(image: Original) -> Iterator[tuple[Stream[Chunk], Digester]]:
+    block_size = _BLOCK_SIZE if image.disc is None else image.disc.block_size
+    with (
+        digester(every=False) as taker,
+        stream(image, Chunk, block_size, workers=cores(), digester=taker) as chunks,
+    ):
+        yield chunks, taker

@@ -1,0 +1,267 @@
+"""How one read is answered: which bytes come from the cache, which are decoded, and where.
+
+The kernel's page cache keeps whatever the kernel asked for. So extents that a request covers whole
+are decoded straight into the reply and kept nowhere else; only those that it covers in part go
+through our own cache, for the rest of them is likely to be asked for next.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import trio
+
+from zsofs.errors import SourceChangedError, SourceTouchedError
+from zsofs.images.open_image import Buffer, Content
+from zsofs.native.codecs import release_at_once, trim
+from zsofs.reading.byte_budget import ByteBudget
+from zsofs.reading.extent_cache import ExtentCache
+from zsofs.reading.io_pool import IoPool
+from zsofs.reading.stats import Counters, Statistics
+from zsofs.reading.worker_threads import Workers
+from zsofs.timings import timings
+
+_REPLY_SIZE = 128 << 10
+"""Bytes of a fresh reply buffer; the kernel's usual read-ahead asks for as much."""
+
+_KEPT_REPLIES = 4 << 20
+"""Bytes of reply buffers kept to be used again: 32 of the usual size."""
+
+_REPLIES = 16 << 20
+"""Bytes of replies being made at a time from one disk. A program that reads with many threads, from
+a disk that is slow, would else have up to 1 MiB waiting for each of its reads."""
+
+_INLINE_SIZE = 1 << 20
+"""Bytes decoded on the loop at most: the longest request the kernel sends, which takes 0.3 ms
+of LZ4 and 2 ms of deflate. Handing requests of 512 KiB to a thread instead made a disc in order
+slower (LZ4 2 KiB 1.6 for 2.2 GB/s, zstd 32 KiB 1.5 for 1.8)."""
+
+_INLINE_EXTENT = 256 << 10
+"""Extents longer than that always go to a thread: a block of 16 MiB made to be slow took 1.7 s
+(tried), in which nobody else was served."""
+
+_LARGE_LOADS = 48 << 20
+"""Bytes for extents longer than that being loaded at a time from one disk: as many as one block of
+16 MiB needs. Others wait before they have a buffer."""
+
+_STORED_FACTOR = 2
+"""Most stored bytes of a block, in lengths of a plain one: a damaged index can ask for so many."""
+
+_IDLE_CHECKS = 3
+"""After 30 to 45 seconds without a read the memory of cache and buffers goes back to the system."""
+
+
+class _ReplyBuffers:
+    """Memory for replies, used again.
+
+    pyfuse3 sends a reply as soon as the handler has returned, before any other task runs. So what
+    a handler returned is free once the loop starts the next read.
+    """
+
+    def __init__(self) -> None:
+        self._idle: list[bytearray] = []
+        self._idle_bytes = 0
+        self._sent: list[bytearray] = []
+
+    def take(self, size: int) -> bytearray:
+        while self._sent:
+            buffer = self._sent.pop()
+            if self._idle_bytes + len(buffer) <= _KEPT_REPLIES:
+                self._idle.append(buffer)
+                self._idle_bytes += len(buffer)
+        if self._idle:
+            buffer = self._idle.pop()
+            self._idle_bytes -= len(buffer)
+            if len(buffer) >= size:
+                return buffer
+        return bytearray(max(size, _REPLY_SIZE))
+
+    def free_after_reply(self, buffer: bytearray) -> None:
+        self._sent.append(buffer)
+
+    def clear(self) -> None:
+        self._idle.clear()
+        self._idle_bytes = 0
+        self._sent.clear()
+
+
+class Reads:
+    """Answers reads of all open files through one cache.
+
+    Attributes:
+        statistics: what they cost.
+    """
+
+    def __init__(self, cache: ExtentCache, io_pool: IoPool, workers: Workers) -> None:
+        self.statistics = Statistics()
+        self._cache = cache
+        self._idle_checks = 0
+        self._io_pool = io_pool
+        self._workers = workers
+        self._replies = _ReplyBuffers()
+        self._making: dict[int, ByteBudget] = {}
+        self._loading: dict[int, ByteBudget] = {}
+        release_at_once()
+
+    async def read(self, content: Content, offset: int, size: int) -> bytes | memoryview:
+        """The *size* bytes at *offset*, fewer at the end; valid until the caller next awaits.
+
+        Raises:
+            zsofs.errors.ZsofsError: those bytes cannot be had.
+            OSError: the source could not be read.
+        """
+        counters = self.statistics.of(content.name)
+        counters.requests += 1
+        self._idle_checks = 0
+        end = min(offset + size, content.size)
+        if end <= offset:
+            return b""
+        counters.bytes += end - offset
+        extent_size = content.extent_size
+        first, head = divmod(offset, extent_size)
+        if head and end <= (first + 1) * extent_size:
+            extent = await self._extent(content, counters, first)
+            return memoryview(extent)[head : head + end - offset]
+        whole_end = end if end == content.size else end - end % extent_size
+        if whole_end <= offset:
+            extent = await self._extent(content, counters, first)
+            return memoryview(extent)[: end - offset]
+        return await self._assemble(content, counters, offset, end, whole_end)
+
+    async def _assemble(
+        self, content: Content, counters: Counters, offset: int, end: int, whole_end: int
+    ) -> memoryview:
+        """A read of whole extents up to *whole_end*, with a part of one before or after."""
+        size = end - offset
+        budget = self._making.get(content.device)
+        if budget is None:
+            budget = self._making[content.device] = ByteBudget(_REPLIES)
+        if not budget.take_now(size):
+            await budget.take(size)
+        try:
+            buffer = self._replies.take(size)
+            reply = memoryview(buffer)[:size]
+            extent_size = content.extent_size
+            begin = offset
+            first, head = divmod(offset, extent_size)
+            if head:
+                extent = await self._extent(content, counters, first)
+                begin = (first + 1) * extent_size
+                reply[: begin - offset] = memoryview(extent)[head:]
+            if whole_end > begin:
+                out = reply[begin - offset : whole_end - offset]
+                await self._fill(content, counters, begin, out)
+            if end > whole_end:
+                extent = await self._extent(content, counters, whole_end // extent_size)
+                reply[whole_end - offset :] = memoryview(extent)[: end - whole_end]
+            self._replies.free_after_reply(buffer)
+            return reply
+        finally:
+            budget.give(size)
+
+    async def _extent(self, content: Content, counters: Counters, number: int) -> bytearray:
+        offset = number * content.extent_size
+        size = min(content.extent_size, content.size - offset)
+
+        async def load(buffer: bytearray) -> None:
+            counters.loads += 1
+            await self._fill(content, counters, offset, buffer)
+
+        counters.lookups += 1
+        key = content.serial, number
+        if size <= _INLINE_EXTENT:
+            return await self._cache.get(key, size, load)
+        return await self._large_extent(content, key, size, load)
+
+    async def _large_extent(
+        self,
+        content: Content,
+        key: tuple[int, int],
+        size: int,
+        load: Callable[[bytearray], Awaitable[None]],
+    ) -> bytearray:
+        budget = self._loading.setdefault(content.device, ByteBudget(_LARGE_LOADS))
+        cost = size + _STORED_FACTOR * content.extent_size
+        is_admitted = False
+
+        async def admit() -> None:
+            nonlocal is_admitted
+            await budget.take(cost)
+            is_admitted = True
+
+        try:
+            return await self._cache.get(key, size, load, admit)
+        finally:
+            if is_admitted:
+                budget.give(cost)
+
+    async def _fill(self, content: Content, counters: Counters, offset: int, out: Buffer) -> None:
+        if content.extent_size > 1:
+            counters.blocks += -(-len(out) // content.extent_size)
+        inline = len(out) <= _INLINE_SIZE and content.extent_size <= _INLINE_EXTENT
+        try:
+            if inline and content.read_now(offset, out):
+                counters.inline += 1
+                return
+            job = content.job(offset, out)
+            await self._io_pool.run(content.device, job, spin=inline and not content.can_ask)
+            counters.count_thread(job.queue_ns, job.source_ns, job.decode_ns)
+            content.finish(job)
+        except SourceTouchedError as touched:
+            if not await self._is_right(content, touched):
+                raise _give_up(content, written=False) from None
+            if touched.error is not None:
+                raise touched.error from None
+        except SourceChangedError:
+            raise _give_up(content, written=True) from None
+
+    async def is_as_opened(self, content: Content) -> bool:
+        """Whether an open file still has its content; yes if its disk does not answer soon."""
+        check, right = content.check, True
+        if check is None or check.gone:
+            return check is None
+        with trio.move_on_after(timings().look_at_open_file), suppress(OSError, MemoryError):
+            try:
+                touched = await self._workers.run(content.device, check.look)
+                right = await self._is_right(content, touched)
+            except SourceChangedError:
+                right = False
+        if not right:
+            _give_up(content, written=False)
+        return right
+
+    async def _is_right(self, content: Content, touched: SourceTouchedError) -> bool:
+        """Whether a file is as it was opened although its change time is another one."""
+        check = content.check
+        assert check is not None
+        verdict = check.verdict(touched)
+        if verdict is None:
+            verdict = await self._workers.run(content.device, check.is_explained, touched)
+        content.expect_checked()
+        return verdict
+
+    async def give_back_when_idle(self) -> None:
+        """For as long as the mount lives, free what only readers need when there are none.
+
+        A media box is idle for most of the day; the discs' bytes that matter are the kernel's.
+        """
+        while True:
+            await trio.sleep(timings().idle_check)
+            self._idle_checks += 1
+            if self._idle_checks == _IDLE_CHECKS:
+                self.give_back()
+
+    def give_back(self) -> None:
+        """Free all memory that is only kept in case it is needed again."""
+        self._cache.clear()
+        self._replies.clear()
+        trim()
+
+
+def _give_up(content: Content, *, written: bool) -> SourceChangedError:
+    """Refuse all reads from now on, also if the old date is put back; why, as an error."""
+    check = content.check
+    if check is None:
+        return SourceChangedError("the file was written to or cut after it had been opened")
+    error = check.give_up(written=written)
+    content.expect_checked()
+    return error

@@ -1,0 +1,199 @@
+"""Threads for what may wait for a disk, so that the event loop never does."""
+
+import errno
+import time
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar, cast
+
+import trio
+
+from zsofs.reading.admission import Admission
+from zsofs.system.mountinfo import is_fuse
+from zsofs.timings import timings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_MAX_HUNG = 64
+"""Further threads that may be added for calls that hang, for each source device."""
+
+
+COMPUTING, CATALOG, MOUNT_TABLE, QUESTIONS, OPL_NAMES = -1, -2, -3, -4, -5
+"""What calls count against that wait for no disk of the source, each for something else: a cache
+directory on a disk that hangs must not keep the table of mounts waiting."""
+
+
+class QueueTimeoutError(OSError):
+    """No thread became free in time."""
+
+
+class _BoundedLimiter:
+    """A capacity limiter whose borrowers do not wait forever."""
+
+    def __init__(self, threads: int) -> None:
+        self._limiter = trio.CapacityLimiter(threads)
+
+    async def acquire_on_behalf_of(self, borrower: object) -> None:
+        """Wait for a free thread.
+
+        Raises:
+            QueueTimeoutError: after `Timings.queue`.
+        """
+        with trio.move_on_after(timings().queue):
+            await self._limiter.acquire_on_behalf_of(borrower)
+            return
+        raise QueueTimeoutError(
+            errno.ETIMEDOUT, "all threads of this mount wait for that file system"
+        )
+
+    def release_on_behalf_of(self, borrower: object) -> None:
+        """Give the thread back."""
+        self._limiter.release_on_behalf_of(borrower)
+
+    def statistics(self) -> trio.CapacityLimiterStatistics:
+        """See :class:`trio.CapacityLimiter`."""
+        return self._limiter.statistics()
+
+    @property
+    def available_tokens(self) -> float:
+        """See :class:`trio.CapacityLimiter`."""
+        return self._limiter.available_tokens
+
+    @property
+    def total_tokens(self) -> float:
+        """See :class:`trio.CapacityLimiter`."""
+        return self._limiter.total_tokens
+
+    @total_tokens.setter
+    def total_tokens(self, number: float) -> None:
+        self._limiter.total_tokens = number
+
+
+class NoThreadError(MemoryError):
+    """The system gives no thread, mostly for want of address space."""
+
+
+class Workers:
+    """At most *threads* calls at a time for each source device: a dead disk stops only itself.
+
+    Attributes:
+        admission: how many requests may wait for that.
+    """
+
+    def __init__(self, threads: int, admission: Admission) -> None:
+        self.admission = admission
+        self._threads = threads
+        self._limiters: dict[int, trio.CapacityLimiter] = {}
+        self._looks = trio.CapacityLimiter(threads)
+
+    async def run_admitted(self, device: int, function: Callable[..., R], *args: object) -> R:
+        """Call *function* as :meth:`run` does, for a request.
+
+        Raises:
+            DiskBusyError: too many requests wait for *device* already.
+        """
+        with self.admission.waiting(device):
+            return await self.run(device, function, *args)
+
+    async def run(self, device: int, function: Callable[..., R], *args: object) -> R:
+        """Call *function* in a thread that counts against *device*.
+
+        Cancelling abandons the thread: what hangs in the kernel cannot be called back, and a
+        daemon that is told to end must not wait for it.
+
+        Raises:
+            NoThreadError: the system gives no thread; *function* was not called.
+            Exception: what *function* raises.
+        """
+        limiter = await self._limiter(device)
+        begun = False
+
+        def call() -> R:
+            nonlocal begun
+            begun = True
+            return function(*args)
+
+        try:
+            return await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=limiter)
+        except RuntimeError as error:
+            if begun:
+                raise
+            raise NoThreadError(f"no thread to work with: {error}") from None
+
+    async def run_surely(self, device: int, function: Callable[..., R], *args: object) -> R:
+        """Call *function* as :meth:`run` does, but wait for a thread as long as there is none.
+
+        For what must not be left out, such as closing a file.
+        """
+        while True:
+            try:
+                return await self.run(device, function, *args)
+            except (NoThreadError, QueueTimeoutError):
+                await trio.sleep(timings().retry_thread)
+
+    async def _limiter(self, device: int) -> trio.CapacityLimiter:
+        limiter = self._limiters.get(device)
+        if limiter is None:
+            on_fuse = device >= 0 and await self._is_fuse(device)
+            # trio takes any object with the methods of one, but does not say so in its types.
+            kind = _BoundedLimiter if on_fuse else trio.CapacityLimiter
+            made = cast(trio.CapacityLimiter, kind(self._threads))
+            limiter = self._limiters.setdefault(device, made)
+        return limiter
+
+    async def _is_fuse(self, device: int) -> bool:
+        """In a thread, for the table of mounts can be held while a disk is waited for."""
+        try:
+            return await trio.to_thread.run_sync(
+                is_fuse, device, abandon_on_cancel=True, limiter=self._looks
+            )
+        except RuntimeError as error:
+            raise NoThreadError(f"no thread to work with: {error}") from None
+
+
+class ElasticWorkers(Workers):
+    """Workers for calls that can hang because of another device than the one they count against.
+
+    A look at a directory does, at a mount point or symlink in it that leads to a dead disk. When
+    all calls that count against a device hang, others may begin.
+    """
+
+    def __init__(self, threads: int, admission: Admission) -> None:
+        super().__init__(threads, admission)
+        self._finished: dict[int, int] = {}
+        self._watched: set[int] = set()
+
+    async def run(self, device: int, function: Callable[..., R], *args: object) -> R:
+        """See :class:`Workers`."""
+        limiter = await self._limiter(device)
+        if limiter.available_tokens <= 0 and device not in self._watched:
+            self._watched.add(device)
+            trio.lowlevel.spawn_system_task(self._make_room, device, limiter)
+        took = 0.0
+
+        def timed() -> R:
+            nonlocal took
+            begun = time.monotonic()
+            try:
+                return function(*args)
+            finally:
+                took = time.monotonic() - begun
+
+        try:
+            return await super().run(device, timed)
+        finally:
+            self._finished[device] = self._finished.get(device, 0) + 1
+            if took > timings().call_hangs and limiter.total_tokens > self._threads:
+                limiter.total_tokens -= 1
+
+    async def _make_room(self, device: int, limiter: trio.CapacityLimiter) -> None:
+        """Let further calls begin while some wait and none of those under way ends."""
+        finished = -1
+        while True:
+            await trio.sleep(timings().call_hangs)
+            if not limiter.statistics().tasks_waiting:
+                break
+            before, finished = finished, self._finished.get(device, 0)
+            if finished == before and limiter.total_tokens < self._threads + _MAX_HUNG:
+                limiter.total_tokens += self._threads
+        self._watched.discard(device)

@@ -1,0 +1,21 @@
+"""The source directory. Every call may wait for a disk, so this room is synchronous.
+
+No trio, no pyfuse3.
+"""
+
+__all__ = [
+    "disc_state",
+    "entry",
+    "filters",
+    "left_out",
+    "live_file",
+    "mount_cycles",
+    "ownership",
+    "relpath",
+    "roots",
+    "scan",
+    "scan_cache",
+    "traversal",
+    "tree",
+    "writer",
+]

@@ -1,0 +1,185 @@
+"""What is a disc: the one rule of `list`, `status` and both layouts. Pure functions of entries."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from os.path import splitext
+from typing import Protocol
+
+from zsofs.discs.identify import Identity, System
+from zsofs.discs.opl_support import why_not_played
+from zsofs.formats.file_names import APPLE_DOUBLE
+from zsofs.images.probe import Disc
+from zsofs.source.entry import Entry, Kind
+
+_PLAIN_ENDING = b".iso"
+
+
+class Standing(Enum):
+    """What an entry is to somebody who looks for discs.
+
+    A ``LINK`` is a symlink that may lead to discs and is not followed.
+    """
+
+    COMPRESSED = "compressed"
+    PLAIN = "plain"
+    COPYING = "copying"
+    REFUSED = "refused"
+    LEFT_OUT = "left out"
+    LINK = "symlink"
+
+
+@dataclass(frozen=True, slots=True)
+class DiscState:
+    """The standing of one file or symlink.
+
+    Attributes:
+        standing: what it is.
+        reason: why it is not shown as a disc; empty if it is.
+    """
+
+    standing: Standing
+    reason: str = ""
+
+    @property
+    def is_disc(self) -> bool:
+        """Whether it is shown as a disc."""
+        return self.standing in (Standing.COMPRESSED, Standing.PLAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """The discs of one directory, or of several.
+
+    Attributes:
+        compressed: discs in containers.
+        plain: disc images as they are.
+        copying: files that are still being written.
+        refused: path and reason of each file that looks like a disc and is shown as it is.
+        left_out: path and reason of each disc that the layout does not show.
+        links: path and reason of each symlink that may lead to discs and is not followed.
+    """
+
+    compressed: int = 0
+    plain: int = 0
+    copying: int = 0
+    refused: tuple[tuple[bytes, str], ...] = ()
+    left_out: tuple[tuple[bytes, str], ...] = ()
+    links: tuple[tuple[bytes, str], ...] = ()
+
+    @property
+    def discs(self) -> int:
+        """How many discs are shown."""
+        return self.compressed + self.plain
+
+
+class Content(Protocol):
+    """What was found inside a file: an :class:`Entry`, or a finding of the catalog."""
+
+    @property
+    def disc(self) -> Disc | None:
+        """What is in the container, if it is one."""
+
+    @property
+    def reason(self) -> str:
+        """Why it is not shown as a disc, if it looks like one."""
+
+    @property
+    def identity(self) -> Identity | None:
+        """Which disc it is, as far as that was wanted."""
+
+    @property
+    def content(self) -> str:
+        """What the image is, where that is not ISO 9660 or UDF."""
+
+    @property
+    def right_ending(self) -> str:
+        """The ending that a plain image should have; empty if it has it."""
+
+
+def state_of(entry: Entry, *, opl: bool) -> DiscState | None:
+    """Return the standing of an entry; None if it does not look like a disc.
+
+    *opl* says whether the layout is that for OPL, which leaves out what OPL does not read.
+    """
+    if entry.kind is Kind.LINK and entry.reason:
+        return DiscState(Standing.LINK, entry.reason)
+    if entry.kind not in (Kind.DISC, Kind.FILE) or entry.ignored:
+        return None
+    if entry.copying_since is not None:
+        return DiscState(Standing.COPYING, "still being copied")
+    return state_of_content(entry.name, entry, opl=opl)
+
+
+def state_of_content(name: bytes, found: Content, *, opl: bool) -> DiscState | None:
+    """Return the same of a whole file, by its name and what was found in it."""
+    if found.reason:
+        return DiscState(Standing.REFUSED, found.reason)
+    if why_ignored(name, found) or not _is_disc(name, found):
+        return None
+    why = why_left_out(name, found) if opl else ""
+    if why:
+        return DiscState(Standing.LEFT_OUT, f"not in the OPL layout: {why}")
+    return DiscState(Standing.PLAIN if found.disc is None else Standing.COMPRESSED)
+
+
+def is_disc(entry: Entry) -> bool:
+    """Whether an entry is a whole disc, whatever the layout makes of it."""
+    state = state_of(entry, opl=False)
+    return state is not None and state.is_disc
+
+
+def _is_disc(name: bytes, found: Content) -> bool:
+    """Whether it is a container, a plain `.iso` file, or a plain image of a game.
+
+    A `.bin` file may be anything, such as a memory card.
+    """
+    if found.disc is not None or found.right_ending or name.lower().endswith(_PLAIN_ENDING):
+        return True
+    return found.identity is not None and found.identity.system is not System.OTHER
+
+
+def why_ignored(name: bytes, found: Content) -> str:
+    """Why a file is never taken for a disc, by what is inside; empty if it may be one."""
+    is_apple_double = found.content == APPLE_DOUBLE and name.startswith(b"._")
+    return APPLE_DOUBLE if is_apple_double else ""
+
+
+def why_left_out(name: bytes, found: Content) -> str:
+    """Why the layout for OPL leaves out a disc; empty if it does not."""
+    system = found.identity.system if found.identity is not None else System.OTHER
+    raw_cd = found.disc is not None and found.disc.raw_cd
+    why = why_not_played(system, found.content, raw_cd=raw_cd)
+    ending = found.right_ending.encode() or splitext(name)[1].lower()
+    if not why and found.disc is None and ending != _PLAIN_ENDING:
+        return "of plain images OPL reads only .iso files"
+    return why
+
+
+def count(states: Iterable[tuple[bytes, DiscState | None]]) -> Count:
+    """Count files by standing; each comes with its path in the source."""
+    found: dict[Standing, list[tuple[bytes, str]]] = {standing: [] for standing in Standing}
+    for path, state in states:
+        if state is not None:
+            found[state.standing].append((path, state.reason))
+    return Count(
+        len(found[Standing.COMPRESSED]),
+        len(found[Standing.PLAIN]),
+        len(found[Standing.COPYING]),
+        tuple(found[Standing.REFUSED]),
+        tuple(found[Standing.LEFT_OUT]),
+        tuple(found[Standing.LINK]),
+    )
+
+
+def total(counts: Iterable[Count]) -> Count:
+    """Return the sum of counts."""
+    counts = list(counts)
+    return Count(
+        sum(one.compressed for one in counts),
+        sum(one.plain for one in counts),
+        sum(one.copying for one in counts),
+        tuple(row for one in counts for row in one.refused),
+        tuple(row for one in counts for row in one.left_out),
+        tuple(row for one in counts for row in one.links),
+    )

@@ -1,0 +1,193 @@
+"""What is inside one file of the source: a disc or none, which one, and whether it is whole."""
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from zsofs.discs.classify import Classification, ContentKind, classify
+from zsofs.discs.identify import Identity, identify
+from zsofs.discs.iso9660 import Image
+from zsofs.discs.shortage import declared_size, find_shortage
+from zsofs.errors import BlockError, FormatError, StaleNodeError
+from zsofs.formats.file_names import (
+    APPLE_DOUBLE,
+    NOT_PACKED,
+    is_apple_double,
+    is_kept_for_discs,
+    is_packed_name,
+    is_plain_image,
+    is_undecided,
+    misnamed,
+)
+from zsofs.images.probe import (
+    CD_SYNC,
+    FIRST_BYTES,
+    Disc,
+    block_reader,
+    geometry_of,
+    looks_like_disc,
+    memory_for,
+    probe_image,
+)
+from zsofs.images.source_file import OpenSource
+from zsofs.source.scan_cache import Finding
+from zsofs.system.file_lease import has_writer
+
+_KEPT_READS = 8
+"""Reads of an image that are kept while it is looked at: several looks begin at its descriptors."""
+
+
+class StillWrittenError(Exception):
+    """A program has the file open for writing, or may have: what is in it may yet change."""
+
+
+def look_inside(
+    source: OpenSource, name: bytes, *, tells_writers: bool, quiet: bool, identities: bool
+) -> Finding:
+    """What is in a file, which some program may be writing at the moment.
+
+    Args:
+        source: the file.
+        name: its name, whose ending tells what it should be.
+        tells_writers: whether the file system may be asked if some program has it open for
+            writing: one that others change as well does not know (FUSE then says no to everyone,
+            NFS yes).
+        quiet: whether it is to be taken for whole where that cannot be told.
+        identities: whether to find out which disc it is, also where its name and container tell
+            that it is one.
+
+    Raises:
+        StillWrittenError: that is so.
+        OSError: the file could not be read.
+    """
+    if is_apple_double(name, source.read_at(0, 4) if name.startswith(b"._") else b""):
+        return Finding(None, content=APPLE_DOUBLE)
+    # Before the look: who closes it during that was seen here, and the look is not believed.
+    written = has_writer(source.fd) if tells_writers else None
+    reason = ""
+    disc: Disc | None = None
+    head = b""
+    try:
+        found = probe_image(source)
+        if found is not None:
+            disc, head = found[0], bytes(memoryview(found[1])[:FIRST_BYTES])
+    except FormatError as error:
+        reason = str(error)
+    if disc is None and not reason and is_packed_name(name):
+        reason = NOT_PACKED
+    if written or (written is None and not quiet):
+        if disc is not None or reason or _may_be_plain_disc(source, name):
+            raise StillWrittenError
+        return Finding(None)
+    right_ending = ""
+    if reason == NOT_PACKED:
+        reason, right_ending = _under_packed_name(source)
+    if disc is None and not (right_ending or is_plain_image(name)):
+        return Finding(None, reason)
+    if disc is None:
+        head = source.read_at(0, FIRST_BYTES)
+    remarks = (misnamed(right_ending),) if right_ending else ()
+    finding = Finding(disc, reason, remarks=remarks, right_ending=right_ending)
+    _complete(finding, source, name, head, identities=identities or is_undecided(name))
+    return finding
+
+
+def _under_packed_name(source: OpenSource) -> tuple[str, str]:
+    """Why what has the name of a container is none, or the right ending of a plain image."""
+    content = classify(source.read_at, source.size)
+    return content.not_packed, "" if content.not_packed else content.ending
+
+
+def _complete(
+    finding: Finding, source: OpenSource, name: bytes, head: bytes, *, identities: bool
+) -> None:
+    """Add what is to be told of the image in a file, whose first bytes are *head*."""
+    disc = finding.disc
+    is_doubtful = not finding.reason and _is_doubtful(source, disc, head)
+    image = _image(source, disc, head) if identities or is_doubtful else None
+    if image is None:
+        return
+    if identities:
+        finding.identity = _identity(image)
+    if finding.reason:
+        return
+    shortage = _shortage(image)
+    content = _content(image)
+    has_to_be_disc = disc is not None or is_kept_for_discs(name)
+    if shortage:
+        finding.remarks += (shortage,)
+    elif content is not None and content.kind is ContentKind.OTHER and has_to_be_disc:
+        finding.remarks += (content.remark,)
+    finding.content = content.peculiarity if content is not None else ""
+
+
+def _may_be_plain_disc(source: OpenSource, name: bytes) -> bool:
+    """Whether a file that is no container is a disc in the making, and no memory card in use."""
+    return is_kept_for_discs(name) or (is_plain_image(name) and looks_like_disc(source.fd))
+
+
+def _is_doubtful(source: OpenSource, disc: Disc | None, head: bytes) -> bool:
+    """Whether the first bytes of an image, which have been read anyway, ask for a closer look."""
+    if not head:
+        return disc is None
+    size = source.size if disc is None else disc.size
+    declared = declared_size(head, raw_cd=head.startswith(CD_SYNC))
+    if declared is not None:
+        return declared > size
+    content = classify(lambda offset, count: head[offset : offset + count], len(head))
+    return content.kind is ContentKind.OTHER
+
+
+def _image(source: OpenSource, disc: Disc | None, head: bytes) -> Image | None:
+    """The plain image in a file; None if the file has changed meanwhile."""
+    if disc is None:
+        return Image(lru_cache(_KEPT_READS)(source.read_at), source.size, head.startswith(CD_SYNC))
+    try:
+        read = _plain_bytes(source, disc)
+    except StaleNodeError:
+        return None
+    return Image(lru_cache(_KEPT_READS)(read), disc.size, disc.raw_cd)
+
+
+def _identity(image: Image) -> Identity | None:
+    """Which disc it is; None if its first blocks cannot be read."""
+    try:
+        return identify(image.read, image.size, raw_cd=image.raw_cd)
+    except BlockError:
+        return None
+
+
+def _content(image: Image) -> Classification | None:
+    """What an image is; None if blocks that tell it cannot be read."""
+    try:
+        return classify(image.read, image.size)
+    except BlockError:
+        return None
+
+
+def _shortage(image: Image) -> str:
+    """A sentence on an image that is cut; empty if it is whole, or that cannot be told."""
+    try:
+        shortage = find_shortage(image.read, image.size, raw_cd=image.raw_cd)
+    except BlockError:
+        return ""
+    return shortage.sentence if shortage is not None else ""
+
+
+def _plain_bytes(source: OpenSource, disc: Disc) -> Callable[[int, int], bytes]:
+    """A function that gives the plain bytes of a disc at an offset, fewer at its end."""
+    geometry = geometry_of(source, disc)
+    reader = block_reader(geometry, source)
+
+    def read(offset: int, size: int) -> bytes:
+        end = min(offset + size, geometry.size)
+        if end <= offset:
+            return b""
+        first = offset // geometry.block_size
+        count = -(-end // geometry.block_size) - first
+        begin = offset - first * geometry.block_size
+        with memory_for(source.device, count * geometry.block_size):
+            out = bytearray(count * geometry.block_size)
+            reader.read(source.fd, first, count, out)
+            return bytes(memoryview(out)[begin : begin + end - offset])
+
+    return read

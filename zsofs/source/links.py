@@ -1,0 +1,199 @@
+"""Where a symlink of the source leads, and why it is not followed.
+
+The target is resolved name by name. Inside the source and the directories of `--allow-links-to`
+each step is taken below an open descriptor of that directory. Outside of them only local file
+systems are looked at, because a symlink may lead into our own mount or to a server that does not
+answer. What is found outside is never opened, only named.
+"""
+
+import errno
+import os
+import shlex
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os.path import basename, dirname, splitext
+
+from zsofs.console.text import for_people
+from zsofs.errors import ZsofsError
+from zsofs.formats.file_names import has_disc_ending
+from zsofs.source.roots import is_outside
+from zsofs.source.tree import SourceTree
+from zsofs.system.mountinfo import FILE_SYSTEM_TYPE
+from zsofs.system.nofollow import answering_kinds
+
+_MAX_HOPS = 40
+"""Symlinks followed for one path, as many as the kernel does."""
+
+_STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_LOOP = "the symlink is not followed: {} is a directory that contains it"
+_OUTSIDE = (
+    "the symlink is not followed: {} is outside the source; to follow it, use --allow-links-to {}"
+)
+_UNSEEN = (
+    "the symlink is not followed: {} is on a network or FUSE file system outside the source; to"
+    " follow it, use --allow-links-to {}"
+)
+_DANGLING = "the symlink is dangling: {} does not exist"
+_HOPS = "the symlink is not followed: too many symlinks in a row, the last one {}"
+_IN_MOUNT = "the symlink is not followed: {} is in a zsofs mount"
+_FAILED = "the symlink is not followed: {}: {}"
+_WHY = {
+    0: _OUTSIDE,
+    errno.ENOENT: _DANGLING,
+    errno.ENOTDIR: _DANGLING,
+    errno.ELOOP: _HOPS,
+    errno.EXDEV: _UNSEEN,
+    errno.EDEADLK: _IN_MOUNT,
+}
+"""Text for each error of a target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a symlink leads.
+
+    Attributes:
+        real: absolute path without symlinks, as far as it could be resolved.
+        path: the same as a path in the tree; None if it lies in no root, or nothing is there.
+        is_directory: whether it is a directory; None if that is not known.
+        error: errno of the failure to resolve it; 0 if it was resolved. EXDEV stands for a file
+            system that is not looked at, EDEADLK for a zsofs mount.
+    """
+
+    real: bytes
+    path: bytes | None = None
+    is_directory: bool | None = None
+    error: int = 0
+
+
+class Links:
+    """Resolves symlinks of one tree. All calls may wait for a disk."""
+
+    def __init__(self, tree: SourceTree) -> None:
+        self._tree = tree
+        self._barred = self._find_barred()
+
+    def _find_barred(self) -> Mapping[bytes, int]:
+        """Mount points of file systems that are not looked at, with the errno for each.
+
+        A server that has one of our roots is asked anyway.
+        """
+        table = self._tree.cycles.mounts()
+        answering = answering_kinds(table)
+        roots = self._tree.roots
+        return {
+            mounted.path: errno.EDEADLK if mounted.kind == FILE_SYSTEM_TYPE else errno.EXDEV
+            for mounted in {mounted.path: mounted for mounted in table}.values()
+            if mounted.number not in answering
+            and (mounted.kind == FILE_SYSTEM_TYPE or not roots.is_above(mounted.path))
+        }
+
+    def target(self, path: bytes) -> Target:
+        """Return where the symlink *path*, a path in the tree, leads."""
+        here = dirname(self._tree.roots.real(path))
+        todo = [basename(path)]
+        is_directory: bool | None = True
+        hops = 0
+        while todo:
+            name = todo.pop()
+            if name in (b"", b"."):
+                continue
+            if name == b"..":
+                here, is_directory = dirname(here), True
+                continue
+            below = here.rstrip(b"/") + b"/" + name
+            try:
+                link, found, is_directory = self._look(below)
+            except (OSError, ZsofsError) as error:
+                rest = b"/".join((below, *(part for part in todo[::-1] if part)))
+                number = error.errno if isinstance(error, OSError) else errno.ESTALE
+                return Target(os.path.normpath(rest), error=number or errno.EIO)
+            if link is None:
+                here = found
+                continue
+            hops += 1
+            if hops > _MAX_HOPS:
+                return Target(below, error=errno.ELOOP)
+            if link.startswith(b"/"):
+                here, is_directory = b"/", True
+            todo += link.split(b"/")[::-1]
+        return Target(here, self._tree.roots.path_of(here), is_directory)
+
+    def _look(self, real: bytes) -> tuple[bytes | None, bytes, bool | None]:
+        """Look at one step.
+
+        Returns:
+            The target of a symlink, else None; the path, in which a root that was reached by
+            another name (bind mount) has its own; and whether it is a directory.
+        """
+        tree = self._tree
+        path = tree.roots.path_of(real)
+        if path is not None:
+            with tree.step(path) as step:
+                return _target(step), real, stat.S_ISDIR(os.fstat(step).st_mode)
+        if tree.roots.is_above(real):
+            return None, real, True
+        if real in self._barred:
+            raise OSError(self._barred[real], os.strerror(self._barred[real]))
+        fd = _opened(real)
+        try:
+            status = os.fstat(fd)
+            root = tree.identities.get((status.st_dev, status.st_ino))
+            found = real if root is None else tree.roots.real(root)
+            return _target(fd), found, stat.S_ISDIR(status.st_mode)
+        finally:
+            os.close(fd)
+
+
+def _opened(real: bytes) -> int:
+    """A descriptor (O_PATH) of an absolute path, reached without following a symlink."""
+    fd = os.open(b"/", _STEP)
+    try:
+        for name in real.split(b"/")[1:]:
+            above, fd = fd, os.open(name, _STEP, dir_fd=fd)
+            os.close(above)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _target(step: int) -> bytes | None:
+    """Target of the symlink that an O_PATH descriptor stands for; None if it is something else."""
+    if not stat.S_ISLNK(os.fstat(step).st_mode):
+        return None
+    return os.fsencode(os.readlink("", dir_fd=step))
+
+
+def why_not_followed(path: bytes, target: Target) -> str:
+    """Return why the symlink *path* is not followed; empty if nobody would miss it.
+
+    Nobody misses what is neither a directory nor has the name of a disc, nor a directory of the
+    source that contains the symlink. A missing target may be a directory if the name of the
+    symlink has no ending.
+    """
+    name = basename(path)
+    names = name, basename(target.real)
+    is_named_so = any(map(has_disc_ending, names))
+    may_be_directory = target.is_directory or (
+        target.is_directory is None and not name.startswith(b".") and not splitext(name)[1]
+    )
+    if not (is_named_so or may_be_directory):
+        return ""
+    shown = for_people(target.real)
+    if target.path is not None:
+        is_named = target.is_directory and (is_outside(path) or is_outside(target.path))
+        return _LOOP.format(shown) if is_named else ""
+    text = _WHY.get(target.error, _FAILED)
+    return text.format(shown, os.strerror(target.error) if text is _FAILED else _suggestion(target))
+
+
+def _suggestion(target: Target) -> str:
+    """The directory to allow: the target, or the one that has it."""
+    is_file = not target.is_directory and (
+        target.is_directory is not None or has_disc_ending(target.real)
+    )
+    directory = dirname(target.real) if is_file else target.real
+    return shlex.quote(for_people(directory))

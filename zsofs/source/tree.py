@@ -1,0 +1,331 @@
+"""The source folder, reached by descriptors only and never left.
+
+Every path here is relative to the source folder, or absolute and in a directory of
+`--allow-links-to` (see roots.py), and free of symlinks: each step below such a root is opened
+without following one, so nothing that changes meanwhile can lead outside. All calls may wait for a
+disk.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from zsofs.console.text import for_people
+from zsofs.errors import SourceAwayError, StaleNodeError
+from zsofs.images.source_file import OpenSource
+from zsofs.native.fetch import serves_from_memory
+from zsofs.source.mount_cycles import MountCycles, leads_there
+from zsofs.source.relpath import is_at_or_below, joined
+from zsofs.source.roots import Roots
+from zsofs.source.traversal import DirectoryPermissions
+from zsofs.system.bounded_stat import BoundedStat
+
+_STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A name in a folder of the source.
+
+    Attributes:
+        folder: the folder's path in the source.
+        name: the name.
+    """
+
+    folder: bytes
+    name: bytes
+
+    @property
+    def path(self) -> bytes:
+        """Path in the source."""
+        return joined(self.folder, self.name)
+
+
+class OpenFolder:
+    """A folder of the source, open: what lies in it, one step away.
+
+    Attributes:
+        fd: descriptor, open for reading.
+        status: what stat said of it when it was opened.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.status = os.fstat(fd)
+
+    def names(self) -> list[bytes]:
+        """The names of everything in it."""
+        return [os.fsencode(name) for name in os.listdir(self.fd)]
+
+    def stat(self, name: bytes) -> os.stat_result | None:
+        """What lstat says of *name*; None if there is no such thing, or no longer."""
+        try:
+            return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def open(self, name: bytes) -> OpenSource:
+        """Open a regular file to look into it; anything else (FIFO, device) is never opened.
+
+        The date of the last read stays, where we may say so: nobody has read the file, and a disk
+        that sleeps need not write.
+
+        Raises:
+            StaleNodeError: *name* is no regular file now.
+            OSError: it cannot be opened.
+        """
+        with self.step(name) as step:
+            try:
+                return _open_step(step, name, os.O_NOATIME)
+            except PermissionError:  # it is another user's
+                return _open_step(step, name)
+
+    @contextmanager
+    def step(self, name: bytes) -> Iterator[int]:
+        """An O_PATH descriptor of *name*, of a symlink itself."""
+        fd = os.open(name, _STEP, dir_fd=self.fd)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+
+class SourceTree:
+    """The source folder.
+
+    No descriptor of it is kept, so that its file system can be unmounted while nobody reads.
+
+    Attributes:
+        path: its absolute path without symlinks, as when it was first seen.
+        roots: that path, and those of the directories that symlinks may lead to.
+        identities: st_dev and st_ino of each root that was opened, and its path in the tree.
+        was_seen: whether it has been there.
+        devices: st_dev of each folder that is followed, by path, as of the last look at it. If it
+            is another one, its disk is not there, and what is there is the folder that is mounted
+            upon.
+        permissions: who may traverse each directory.
+        cycles: which mounts inside the source must not be entered.
+        bounded: looks at mount points that may not answer.
+    """
+
+    def __init__(self, path: bytes, allowed: tuple[bytes, ...] = ()) -> None:
+        """*allowed* are the real paths of directories that symlinks may lead to."""
+        self._given = path
+        self._allowed = allowed
+        self.path = os.path.realpath(path)
+        self.roots = Roots.of(self.path, allowed)
+        self.identities: dict[tuple[int, int], bytes] = {}
+        self.was_seen = os.path.isdir(self.path)
+        self.devices: dict[bytes, int] = {}
+        self.permissions = DirectoryPermissions()
+        self.cycles = MountCycles()
+        self.bounded = BoundedStat()
+
+    @property
+    def refused(self) -> Mapping[bytes, str]:
+        """Directories that lead back to the mount of this source, with the reason for each.
+
+        The source itself is one, as a directory of another root.
+        """
+        return {**self.cycles.refused(self.roots), **self.roots.repeated}
+
+    def refused_in(self, path: bytes) -> dict[bytes, str]:
+        """Return the reasons for those directories among them that lie in *path*, by name."""
+        prefix = joined(path, b"")
+        return {
+            found[len(prefix) :]: why
+            for found, why in self.refused.items()
+            if found.startswith(prefix) and b"/" not in found[len(prefix) :]
+        }
+
+    def served_in(self, path: bytes) -> frozenset[bytes]:
+        """Return the names in a directory at which another program or machine serves a mount."""
+        prefix = joined(self.roots.real(path).rstrip(b"/"), b"")
+        return frozenset(
+            mounted.path[len(prefix) :]
+            for mounted in self.cycles.mounts()
+            if mounted.path.startswith(prefix)
+            and b"/" not in mounted.path[len(prefix) :]
+            and mounted.changes_elsewhere
+        )
+
+    def may_enter(self, path: bytes) -> bool:
+        """Return whether a directory does not lead back to the mount of this source."""
+        if path in self.refused:
+            return False
+        point = self.cycles.unasked(path)
+        if point is None:
+            return True
+        fd = self._reached(point)
+        try:
+            return self.cycles.may_enter(point, fd)
+        finally:
+            os.close(fd)
+
+    def leads_to(self, question: bytes) -> bool:
+        """Return the answer to a question of another mount, see mount_cycles.py."""
+        answer = self.cycles.answer(question)
+        if isinstance(answer, bool):
+            return answer
+        for path in answer:
+            with suppress(OSError), self.step(path) as fd:
+                if leads_there(fd, question):
+                    return True
+        return False
+
+    def stat(self, path: bytes) -> os.stat_result:
+        """What lstat says of *path*."""
+        with self.step(path) as fd:
+            return os.fstat(fd)
+
+    def statvfs(self) -> os.statvfs_result:
+        """Room on the file system of the source folder."""
+        return os.statvfs(self.path)
+
+    @contextmanager
+    def folder(self, path: bytes, *, to_change: bool = False) -> Iterator[OpenFolder]:
+        """The folder *path*, open for as long as the context lasts; see also :meth:`step`."""
+        with self.step(path, to_change=to_change) as step:
+            fd = os.open(f"/proc/self/fd/{step}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield OpenFolder(fd)
+        finally:
+            os.close(fd)
+
+    def open(self, path: bytes) -> OpenSource:
+        """Open a regular file for reading; anything else (FIFO, device) is never opened.
+
+        Raises:
+            StaleNodeError: *path* is no regular file now.
+            OSError: it cannot be opened.
+        """
+        with self.step(path) as step:
+            return _open_step(step, path)
+
+    def readlink(self, path: bytes) -> bytes:
+        """Target of the symlink *path*, as it stands there."""
+        with self.step(path) as step:
+            return os.fsencode(os.readlink("", dir_fd=step))
+
+    def _open_root(self, root: bytes) -> int:
+        fd = os.open(root, _STEP | os.O_DIRECTORY) if root else self._open_source()
+        status = os.fstat(fd)
+        self.identities[status.st_dev, status.st_ino] = root
+        return fd
+
+    def _open_source(self) -> int:
+        if self.was_seen:
+            return os.open(self.path, _STEP | os.O_DIRECTORY)
+        path = os.path.realpath(self._given)  # a symlink in it may lie on a disk that comes later
+        fd = os.open(path, _STEP | os.O_DIRECTORY)
+        self.path, self.roots, self.was_seen = path, Roots.of(path, self._allowed), True
+        return fd
+
+    def _refuse_cycle(self, path: bytes) -> None:
+        for point, why in self.refused.items():
+            if not point or is_at_or_below(path, point):
+                raise OSError(errno.ELOOP, why)
+
+    def _refuse_other_disk(self, path: bytes, fd: int) -> None:
+        device = self.devices.get(path)
+        if device is not None and os.fstat(fd).st_dev != device:
+            raise SourceAwayError(f"{for_people(path) or 'the source folder'}: unmounted")
+
+    def refuse_mount_points(self, path: bytes) -> None:
+        """Stop the removal, renaming or replacing of an empty directory whose disk is away.
+
+        The same applies to each directory that contains one: the disk could not be mounted in its
+        place again.
+
+        Raises:
+            SourceAwayError: *path* or a known directory below it is such a mount point.
+            OSError: there is nothing at *path*, or it cannot be reached.
+        """
+        with self.step(path, to_change=True):
+            pass
+        for known in [known for known in list(self.devices) if is_at_or_below(known, path)]:
+            with suppress(FileNotFoundError, NotADirectoryError), self.step(known, to_change=True):
+                pass
+
+    @contextmanager
+    def step(self, path: bytes, *, to_change: bool = False) -> Iterator[int]:
+        """An O_PATH descriptor of *path*, reached step by step.
+
+        Raises:
+            SourceAwayError: it is *to_change*, and not on the disk that was listed.
+            StaleNodeError: that is no path of ours.
+            OSError: there is no such thing, or it cannot be reached; ELOOP if it leads back to the
+                mount of this source.
+        """
+        if self.cycles.unasked(path) is not None and not self.may_enter(path):
+            raise OSError(errno.ELOOP, "a mount on the way leads back to this mount")
+        fd = self._reached(path, to_change=to_change)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _split(self, path: bytes) -> tuple[bytes, list[bytes]]:
+        """The root that *path* lies in, and the names below it."""
+        with suppress(ValueError):
+            root, parts = self.roots.split(path)
+            if {b"", b".", b".."}.isdisjoint(parts):
+                return root, parts
+        raise StaleNodeError(f"{for_people(path)}: not a path inside the source")
+
+    def _reached(self, path: bytes, *, to_change: bool = False) -> int:
+        """A descriptor as of :meth:`step`, without asking other mounts whether they lead back."""
+        here, parts = self._split(path)
+        fd = self._open_root(here)
+        try:
+            self._refuse_cycle(path)
+            if to_change:
+                self._refuse_other_disk(here, fd)
+            for part in parts:
+                above, fd = fd, os.open(part, _STEP, dir_fd=fd)
+                os.close(above)
+                here = joined(here, part)
+                if to_change:
+                    self._refuse_other_disk(here, fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+
+def _open_step(step: int, path: bytes, flags: int = 0) -> OpenSource:
+    """The regular file that the O_PATH descriptor *step* stands for, open for reading."""
+    found = os.fstat(step)
+    if not stat.S_ISREG(found.st_mode):
+        raise StaleNodeError(f"{for_people(path)}: no longer a regular file")
+    fd = os.open(f"/proc/self/fd/{step}", os.O_RDONLY | os.O_CLOEXEC | flags)
+    return OpenSource(
+        fd,
+        found.st_size,
+        found.st_mtime_ns,
+        found.st_ctime_ns,
+        found.st_dev,
+        serves_from_memory(fd),
+    )
+
+
+def is_same_file(one: os.stat_result, other: os.stat_result) -> bool:
+    """Whether two answers of stat, of one path, are of the same file.
+
+    Numbers are given again, to files of another kind, too. And those of file systems that have none
+    (FAT, exFAT) are made up anew whenever the kernel has forgotten a file, which then has the same
+    size, dates and rights still. Another file that gets the path has another ctime: those that
+    set none then are just these file systems, on which all rights are alike.
+    """
+    if stat.S_IFMT(one.st_mode) != stat.S_IFMT(other.st_mode):
+        return False
+    return os.path.samestat(one, other) or _without_number(one) == _without_number(other)
+
+
+def _without_number(status: os.stat_result) -> tuple[int, ...]:
+    dates = status.st_mtime_ns, status.st_ctime_ns
+    rights = status.st_mode, status.st_uid, status.st_gid
+    return status.st_dev, status.st_size, *dates, *rights

@@ -1,0 +1,322 @@
+"""What may be changed in the source through the mount, and how: everything but discs.
+
+Each change is made beneath an open folder, by one name, so that nothing that changes meanwhile can
+lead outside of the source. Whatever the listing says, a disc is told by the file itself at that
+moment: by its name, or by what it begins with. All calls may wait for a disk.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from zsofs.console.text import for_people
+from zsofs.errors import RefusedError, StaleNodeError
+from zsofs.formats.file_names import is_kept_for_discs, may_be_disc
+from zsofs.images.probe import looks_like_disc
+from zsofs.source.live_file import LiveFile, Seen, seen
+from zsofs.source.ownership import (
+    SET_IDS,
+    Maker,
+    Wanted,
+    hand_over,
+    link_to,
+    set_others,
+    take_set_ids,
+)
+from zsofs.source.relpath import joined
+from zsofs.source.tree import OpenFolder, Place, SourceTree, is_same_file
+from zsofs.system.renames import rename_to_free_name
+
+_PASSED_ON = os.O_ACCMODE | os.O_TRUNC | os.O_SYNC | os.O_DSYNC
+"""Flags of an open that mean something to the source. O_APPEND is LiveFile's own matter; O_DIRECT
+would ask for aligned memory."""
+
+WHAT_TO_DO = "discs are changed in the source folder only"
+
+
+class Changes:
+    """Changes of one source."""
+
+    def __init__(self, tree: SourceTree, *, takes_set_ids: bool = False) -> None:
+        """Make them.
+
+        Args:
+            tree: the source.
+            takes_set_ids: whether a file that can be written to loses :data:`SET_IDS` at once. The
+                kernel sees to that itself, but not where it is told of other owners and rights
+                than those of the source.
+        """
+        self._tree = tree
+        self._takes_set_ids = takes_set_ids
+
+    def open(self, path: bytes, flags: int, known: os.stat_result) -> tuple[LiveFile, Seen]:
+        """Open the file *path*.
+
+        Args:
+            path: in the source.
+            flags: as of open(2).
+            known: what the file is taken to be.
+
+        Raises:
+            RefusedError: it is to be written, and is a disc.
+            StaleNodeError: another file has that name now.
+            OSError: the source does not let us.
+        """
+        with self._tree.step(path, to_change=True) as step:
+            found = os.fstat(step)
+            if not stat.S_ISREG(found.st_mode) or not is_same_file(found, known):
+                raise _is_another(path)
+            writable = flags & os.O_ACCMODE != os.O_RDONLY
+            if writable or flags & os.O_TRUNC:
+                _refuse_disc_bytes(step, path)
+            fd = os.open(link_to(step), flags & _PASSED_ON | os.O_CLOEXEC)
+        with _closed_on_failure(fd):
+            if writable or flags & os.O_TRUNC:
+                self._take_set_ids(fd)
+            return _live(fd, flags)
+
+    def create(self, place: Place, flags: int, mode: int, maker: Maker) -> tuple[LiveFile, Seen]:
+        """Make the file *place* and open it.
+
+        It gets :data:`SET_IDS` only where it belongs to who asks for that.
+
+        Raises:
+            FileExistsError: there is something of that name.
+            OSError: the source does not let us.
+        """
+        flags |= os.O_CREAT | os.O_EXCL
+        if self._takes_set_ids or maker.uid is None:
+            mode &= ~SET_IDS
+        kept = _PASSED_ON | os.O_CREAT | os.O_EXCL
+        with self._tree.folder(place.folder, to_change=True) as folder:
+            fd = os.open(
+                place.name,
+                flags & kept | os.O_NOFOLLOW | os.O_CLOEXEC,
+                mode & 0o777,
+                dir_fd=folder.fd,
+            )
+        with _closed_on_failure(fd):
+            hand_over(fd, mode, maker, folder.status)
+            return _live(fd, flags)
+
+    def make_folder(self, place: Place, mode: int, maker: Maker) -> Seen:
+        """Make the folder *place*.
+
+        Raises:
+            StaleNodeError: somebody has put something else in its place at once.
+            OSError: the source does not let us.
+        """
+        with self._tree.folder(place.folder, to_change=True) as folder:
+            # Whatever its rights are to be, we look into it first.
+            os.mkdir(place.name, mode | stat.S_IRWXU, dir_fd=folder.fd)
+            with folder.step(place.name) as step:
+                _refuse_other_than_new(step, place)
+                hand_over(step, mode, maker, folder.status)
+                return seen(step)
+
+    def remove_file(self, place: Place) -> None:
+        """Delete a file, or a symlink itself.
+
+        Raises:
+            RefusedError: it is a disc.
+            OSError: the source does not let us.
+        """
+        with self._tree.folder(place.folder, to_change=True) as folder:
+            _refuse_disc(folder, place)
+            os.unlink(place.name, dir_fd=folder.fd)
+
+    def remove_folder(self, place: Place) -> None:
+        """Delete an empty folder; not one that only its disk has left empty."""
+        with self._tree.folder(place.folder, to_change=True) as folder:
+            self._tree.refuse_mount_points(place.path)
+            os.rmdir(place.name, dir_fd=folder.fd)
+
+    def rename(self, old: Place, new: Place, *, replaces: bool) -> Seen:
+        """Rename a file, or a folder that holds no discs.
+
+        Args:
+            old: what it is called.
+            new: what it is to be called.
+            replaces: whether a file of that name is replaced.
+
+        Raises:
+            RefusedError: a disc would be renamed, moved or replaced.
+            SourceAwayError: one of both is, or contains, the mount point of a disk that is away.
+            FileExistsError: there is something of the new name that is not to be replaced.
+            OSError: the source does not let us.
+        """
+        with ExitStack() as stack:
+            folder = stack.enter_context(self._tree.folder(old.folder, to_change=True))
+            new_folder = stack.enter_context(self._tree.folder(new.folder, to_change=True))
+            self._tree.refuse_mount_points(old.path)
+            _refuse_disc(folder, old)
+            _refuse_holder(folder, old)
+            if replaces:
+                self._tree.refuse_mount_points(new.path)
+                _refuse_disc(new_folder, new)
+                os.rename(old.name, new.name, src_dir_fd=folder.fd, dst_dir_fd=new_folder.fd)
+            else:
+                # Something of that name may be there that the mount does not show.
+                rename_to_free_name(
+                    old.name, new.name, src_dir_fd=folder.fd, dst_dir_fd=new_folder.fd
+                )
+            with new_folder.step(new.name) as step:
+                return seen(step)
+
+    def set_attributes(self, path: bytes, wanted: Wanted, known: os.stat_result) -> Seen:
+        """Set attributes of the file or folder *path*; see :meth:`open` for the rest."""
+        with self._tree.step(path, to_change=True) as step:
+            found = os.fstat(step)
+            # A folder is what has its path, which may have been made a moment ago.
+            are_folders = stat.S_ISDIR(found.st_mode) and stat.S_ISDIR(known.st_mode)
+            if not (are_folders or is_same_file(found, known)):
+                raise _is_another(path)
+            if stat.S_ISREG(found.st_mode):
+                _refuse_disc_bytes(step, path, stay_as_they_are=wanted.size is None)
+            if wanted.size is not None:
+                fd = os.open(link_to(step), os.O_WRONLY | os.O_CLOEXEC)
+                try:
+                    self._take_set_ids(fd)
+                    os.ftruncate(fd, wanted.size)
+                finally:
+                    os.close(fd)
+            set_others(step, wanted)
+            return seen(link_to(step))
+
+    def set_attributes_of_open(self, file: LiveFile, path: bytes, wanted: Wanted) -> Seen:
+        """Set attributes of an open file, which may have no name any more.
+
+        Who has it open for writing may be making a disc of it, and goes on until it is closed.
+
+        Raises:
+            RefusedError: it is a disc.
+            OSError: the source does not let us.
+        """
+        if not file.writable and looks_like_disc(file.fd):
+            raise _refused_to_change(path)
+        if wanted.size is not None:
+            os.ftruncate(file.fd, wanted.size)
+        set_others(file.fd, wanted)
+        return seen(file.fd)
+
+    def _take_set_ids(self, fd: int) -> None:
+        if self._takes_set_ids:
+            take_set_ids(fd)
+
+    def sync_folder(self, path: bytes) -> None:
+        """Return when the names in the folder *path* are on the disk."""
+        with self._tree.folder(path, to_change=True) as folder:
+            os.fsync(folder.fd)
+
+
+@contextmanager
+def _closed_on_failure(fd: int) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        os.close(fd)
+        raise
+
+
+def _live(fd: int, flags: int) -> tuple[LiveFile, Seen]:
+    now = seen(fd)
+    file = LiveFile(
+        fd,
+        now.status.st_dev,
+        writable=flags & os.O_ACCMODE != os.O_RDONLY,
+        readable=flags & os.O_ACCMODE != os.O_WRONLY,
+        appends=bool(flags & os.O_APPEND),
+    )
+    return file, now
+
+
+def _is_another(path: bytes) -> StaleNodeError:
+    return StaleNodeError(f"{for_people(path)}: another file now")
+
+
+def _refuse_other_than_new(step: int, place: Place) -> None:
+    """Stop if *step* is not the folder that was just made, for it would be given away.
+
+    Who may write to the folder above can put another's file or folder there. An empty folder is as
+    good as the new one.
+    """
+    if not stat.S_ISDIR(os.fstat(step).st_mode) or os.listdir(link_to(step)):
+        raise _is_another(place.path)
+
+
+def _refused_to_change(path: bytes) -> RefusedError:
+    return RefusedError(f"{for_people(path)}: refused to change it: {WHAT_TO_DO}")
+
+
+def _refuse_disc_bytes(step: int, path: bytes, *, stay_as_they_are: bool = False) -> None:
+    """Stop a change of the file that the O_PATH descriptor *step* stands for if it is a disc.
+
+    *stay_as_they_are* says that the change is of something else than its bytes. Of a file that we
+    may not read that is let through, for it may be what lets us read it; its bytes can be changed
+    only if nobody would look for a disc under its name.
+    """
+    if is_kept_for_discs(path):
+        raise _refused_to_change(path)
+    try:
+        fd = os.open(link_to(step), os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        if stay_as_they_are or not may_be_disc(path):
+            return
+        raise
+    try:
+        if looks_like_disc(fd):
+            raise _refused_to_change(path)
+    finally:
+        os.close(fd)
+
+
+def _refuse_disc(folder: OpenFolder, place: Place) -> None:
+    """Stop a change of what a name stands for if that is a disc."""
+    status = folder.stat(place.name)
+    if status is not None and stat.S_ISREG(status.st_mode) and _is_disc(folder.fd, place.name):
+        raise RefusedError(
+            f"{for_people(place.path)}: refused to rename, replace or delete it: {WHAT_TO_DO}"
+        )
+
+
+def _refuse_holder(folder: OpenFolder, place: Place) -> None:
+    """Stop a change of the path of discs that lie in the folder *place*, at any depth."""
+    status = folder.stat(place.name)
+    if status is None or not stat.S_ISDIR(status.st_mode):
+        return
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for above, _, names, fd in os.fwalk(place.name, dir_fd=folder.fd, onerror=fail):
+        for name in names:
+            if _is_disc(fd, name):
+                disc = for_people(joined(above, name))
+                raise RefusedError(
+                    f"{for_people(place.path)}: refused to move it, for it holds the disc {disc}:"
+                    f" {WHAT_TO_DO}"
+                )
+
+
+def _is_disc(folder: int, name: bytes) -> bool:
+    """Whether the file *name* is a disc; the name alone tells, but for those it may be."""
+    if is_kept_for_discs(name):
+        return True
+    if not may_be_disc(name):
+        return False
+    try:
+        fd = os.open(
+            name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a symlink, a socket
+            return False
+        raise
+    try:
+        return stat.S_ISREG(os.fstat(fd).st_mode) and looks_like_disc(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,26 @@
+"""What Linux offers and Python does not wrap: mounts, inotify, privileges, XDG directories.
+
+Nothing here knows what a disc is.
+"""
+
+__all__ = [
+    "bounded_stat",
+    "daemonize",
+    "deletion",
+    "file_lease",
+    "file_watch",
+    "full_write",
+    "fuse_mount",
+    "fusermount",
+    "inotify",
+    "limits",
+    "mountinfo",
+    "mountpoint",
+    "nofollow",
+    "privileges",
+    "renames",
+    "sd_notify",
+    "sqlite_store",
+    "volume_id",
+    "xdg",
+]

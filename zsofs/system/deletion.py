@@ -1,0 +1,89 @@
+"""Deletion of one file by its identity: a file that has taken its name meanwhile is not deleted.
+
+Linux cannot unlink "this inode". So the file is first renamed to a hidden name in its directory
+that nobody else uses, checked there, and then unlinked. A run that is killed between these steps
+leaves the file under the hidden name, from which :func:`restore` gives it back its own.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+
+from zsofs.errors import InputError, reason
+from zsofs.formats.file_names import deletion_name, name_before_deletion
+from zsofs.system.renames import identity, rename_to_free_name
+
+
+def delete(folder: int, name: str, expected: os.stat_result) -> None:
+    """Delete the file *name* if it is the expected one.
+
+    Args:
+        folder: descriptor of its directory.
+        name: of the file.
+        expected: what fstat says of it.
+
+    Raises:
+        InputError: another file has the name, which keeps it, or the file was changed.
+        OSError: the file could not be deleted; it keeps its name.
+    """
+    hidden = os.fsdecode(deletion_name(os.fsencode(name), secrets.token_hex(4)))
+    try:
+        rename_to_free_name(name, hidden, src_dir_fd=folder, dst_dir_fd=folder)
+        _check(os.stat(hidden, dir_fd=folder, follow_symlinks=False), expected)
+        os.unlink(hidden, dir_fd=folder)
+    except BaseException:
+        _put_back(folder, hidden, name)
+        raise
+
+
+def _check(caught: os.stat_result, expected: os.stat_result) -> None:
+    if not os.path.samestat(caught, expected):
+        raise InputError("another file has taken its name")
+    if identity(caught) != identity(expected):
+        raise InputError("it was changed while it was read")
+
+
+def _put_back(folder: int, hidden: str, name: str) -> None:
+    try:
+        # On a read-only file system a rename fails before it finds that there is nothing.
+        os.stat(hidden, dir_fd=folder, follow_symlinks=False)
+        rename_to_free_name(hidden, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except FileNotFoundError:
+        pass  # it was not renamed, or is deleted
+    except OSError as error:
+        raise InputError(
+            f"the file that had its name is now called {hidden} and cannot be renamed back:"
+            f" {reason(error)}"
+        ) from error
+
+
+def restore(folder: str) -> Iterator[str]:
+    """Give files their names back that an interrupted run was deleting.
+
+    Args:
+        folder: path of the directory.
+
+    Yields:
+        A message for each such file.
+    """
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:  # whoever reads the directory for its files reports it
+        return
+    for hidden in names:
+        name = name_before_deletion(os.fsencode(hidden))
+        if name is None:
+            continue
+        old = os.path.join(folder, hidden)
+        new = os.path.join(folder, os.fsdecode(name))
+        try:
+            rename_to_free_name(old, new)
+        except FileNotFoundError:
+            continue  # another run is deleting it, or has put it back
+        except OSError as error:
+            yield (
+                f"{old}: an interrupted run was deleting this file, and its name {new} cannot be"
+                f" given back: {reason(error)}; delete it, or rename it yourself"
+            )
+        else:
+            yield f"{new}: restored; an interrupted run was deleting this file"

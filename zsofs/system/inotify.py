@@ -1,0 +1,147 @@
+"""Word from the kernel that something in the source has changed.
+
+inotify tells of changes in folders; the table of mounts, of disks that come and go.
+"""
+
+import errno
+import logging
+import os
+import select
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from inotify_simple import INotify, flags
+
+from zsofs.system.mountinfo import Mounted, mounts_around, table_fd
+
+log = logging.getLogger(__name__)
+
+_WANTED = (
+    flags.CREATE
+    | flags.DELETE
+    | flags.MOVED_FROM
+    | flags.MOVED_TO
+    | flags.MODIFY
+    | flags.CLOSE_WRITE
+    | flags.ATTRIB
+    | flags.DELETE_SELF
+    | flags.MOVE_SELF
+    | flags.ONLYDIR
+    | flags.EXCL_UNLINK
+)
+_ENDED = flags.IGNORED | flags.UNMOUNT | flags.DELETE_SELF | flags.MOVE_SELF
+_WHOLE = flags.CLOSE_WRITE | flags.MOVED_TO
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change in a watched folder.
+
+    Attributes:
+        watch: the watch's number; None where changes were lost, and any folder may have changed.
+        name: of the entry that changed; empty for the folder itself.
+        ended: whether the folder moved or went, so that the watch tells no more of this path.
+        whole: whether a writer closed the file, or it was renamed to this name.
+    """
+
+    watch: int | None
+    name: bytes = b""
+    ended: bool = False
+    whole: bool = False
+
+
+class Watcher:
+    """Watches folders. :meth:`add` is for threads, the rest for the event loop, and never waits."""
+
+    def __init__(self) -> None:
+        self._inotify: INotify | None = None
+        self._told_full = False
+        try:
+            self._inotify = INotify(nonblocking=True)
+        except OSError as error:
+            log.warning(
+                "changes show a second or two later, for the system does not report them (%s);"
+                " allow more programs to be told with: sudo sysctl"
+                " fs.inotify.max_user_instances=1024",
+                error.strerror,
+            )
+
+    def fileno(self) -> int | None:
+        """A descriptor that is readable when there are changes; None where none are told."""
+        return None if self._inotify is None else int(self._inotify.fileno())
+
+    def close(self) -> None:
+        """End all watches."""
+        if self._inotify is not None:
+            self._inotify.close()
+
+    def add(self, fd: int) -> int | None:
+        """Watch an open folder; its changes from now on are told. May wait for a disk.
+
+        Returns:
+            The watch's number, the same for every descriptor of one folder and never used again;
+            None if this folder cannot be watched.
+        """
+        if self._inotify is None:
+            return None
+        try:
+            return int(self._inotify.add_watch(f"/proc/self/fd/{fd}", _WANTED))
+        except OSError as error:
+            if error.errno == errno.ENOSPC and not self._told_full:
+                self._told_full = True
+                log.warning(
+                    "the system's limit of watched folders is reached, so changes in the others"
+                    " show a second or two later; raise it with: sudo sysctl"
+                    " fs.inotify.max_user_watches=524288"
+                )
+            return None
+
+    def remove(self, watch: int) -> None:
+        """End a watch, if it has not ended by itself."""
+        if self._inotify is None:
+            return
+        try:
+            self._inotify.rm_watch(watch)
+        except OSError:  # the folder has gone
+            return
+
+    def changes(self) -> Iterator[Change]:
+        """What has happened since the last call."""
+        events = [] if self._inotify is None else self._inotify.read(timeout=0)
+        for watch, mask, _, name in events:
+            if mask & flags.Q_OVERFLOW:
+                yield Change(None)
+            else:
+                yield Change(watch, os.fsencode(name), bool(mask & _ENDED), bool(mask & _WHOLE))
+
+
+class MountWatcher:
+    """Tells when a file system is mounted or unmounted on the way to a directory or inside it."""
+
+    def __init__(self, directories: Sequence[bytes]) -> None:
+        """*directories* are real paths: the source, and others that it leads to."""
+        self._directories = directories
+        self._table = table_fd()
+        # The table is always readable; only its priority events tell of changes. An epoll of its
+        # own turns them into a descriptor that an event loop can wait for.
+        self._epoll = select.epoll()
+        self._epoll.register(self._table, select.EPOLLPRI | select.EPOLLET)
+        self._mounts = self._around()
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when any mount was made or taken down."""
+        return self._epoll.fileno()
+
+    def close(self) -> None:
+        """Close the descriptors."""
+        self._epoll.close()
+        os.close(self._table)
+
+    def have_changed(self) -> bool:
+        """Whether mounts have changed that matter for the source, since the last call."""
+        self._epoll.poll(0)
+        before, self._mounts = self._mounts, self._around()
+        return before != self._mounts
+
+    def _around(self) -> list[list[Mounted]]:
+        return [mounts_around(path) for path in self._directories]

@@ -1,0 +1,379 @@
+"""The mount point before and after: what the kernel says is mounted, what stands in the way."""
+
+import errno
+import os
+import shlex
+import shutil
+import signal
+import threading
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from zsofs.errors import FuseError, MountPointError, SourceError, UnmountError, reason
+from zsofs.system import fuse_mount, fusermount, xdg
+from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, Mounted, mounted_at
+from zsofs.system.nofollow import (
+    Identity,
+    OthersLinkError,
+    make_directory,
+    reached,
+    remove_directory,
+    roots_path,
+)
+from zsofs.system.programs import run_bounded
+from zsofs.timings import timings
+
+_FUSE_DEVICE = "/dev/fuse"
+_FUSE_CONF = Path("/etc/fuse.conf")
+
+COMMAND = os.environ.get("ZSOFS_COMMAND", "zsofs")
+"""How this program was called, for hints: ``./bootstrap.sh`` where it is not on the PATH."""
+
+
+def real_path(path: str) -> bytes:
+    """Absolute path without symlinks, got without touching what is mounted there."""
+    here = os.fsencode(os.path.abspath(path))
+    here = os.path.join(os.path.realpath(os.path.dirname(here)), os.path.basename(here))
+    if mounted_at(here) is not None:
+        return here
+    return os.path.realpath(here)
+
+
+def trusted_path(path: str) -> bytes:
+    """The same for what root mounts or unmounts where another user must not choose what that is.
+
+    Raises:
+        MountPointError: a symlink on the way is another user's, or it leads nowhere.
+    """
+    try:
+        return roots_path(os.fsencode(os.path.abspath(path)))
+    except OthersLinkError as error:
+        raise MountPointError(
+            f"the mount point {path} is reached by the symlink {os.fsdecode(error.filename)}, which"
+            " does not belong to root; give the path that it leads to"
+        ) from None
+    except OSError as error:
+        raise MountPointError(f"the mount point {path} cannot be used: {error.strerror}") from None
+
+
+def check_source(path: str, *, writable: bool = False, may_lack: bool = False) -> bytes:
+    """The real path of a source folder that can be read, and written to if it is to be *writable*.
+
+    Args:
+        path: the folder.
+        writable: whether it is to be written to.
+        may_lack: whether it may be missing for now, as where its disk is not there yet.
+
+    Raises:
+        SourceError: what is wrong with it.
+    """
+    try:
+        os.scandir(path).close()
+    except NotADirectoryError:
+        raise SourceError(
+            f"the source {path} is not a folder; give the folder that holds the discs"
+        ) from None
+    except OSError as error:
+        if may_lack and error.errno not in (errno.EACCES, errno.EPERM, errno.ELOOP):
+            return os.path.realpath(os.fsencode(path))
+        if error.errno == errno.ENOENT:
+            raise SourceError(f"the source folder {path} does not exist") from None
+        raise SourceError(
+            f"the source folder {path} cannot be read: {error.strerror};"
+            " run zsofs as the user who owns it"
+        ) from None
+    if writable and not os.access(path, os.W_OK):
+        raise SourceError(
+            f"the source folder {path} cannot be written to; run zsofs as the user who owns it,"
+            " or leave --writable away"
+        )
+    return os.path.realpath(os.fsencode(path))
+
+
+def check_link_directories(paths: Iterable[Path], *, may_lack: bool = False) -> tuple[bytes, ...]:
+    """The real paths of the directories of `--allow-links-to`.
+
+    Args:
+        paths: the directories.
+        may_lack: whether one may be missing for now.
+
+    Raises:
+        SourceError: what is wrong with one.
+    """
+    return tuple(_link_directory(path, may_lack=may_lack) for path in paths)
+
+
+def _link_directory(path: Path, *, may_lack: bool) -> bytes:
+    try:
+        os.scandir(path).close()
+    except OSError as error:
+        if not (may_lack and error.errno == errno.ENOENT):
+            raise SourceError(
+                f"the directory {path} of --allow-links-to cannot be read: {error.strerror}"
+            ) from None
+    real = os.path.realpath(os.fsencode(path))
+    if real == b"/":
+        raise SourceError(
+            f"the directory {path} of --allow-links-to is the root directory; give the directory"
+            " that has the discs"
+        )
+    return real
+
+
+def prepare_mount_point(path: str, source: bytes | None, user: int, undo: ExitStack) -> bytes:
+    """Make sure that a mount can go to *path*; a dead zsofs mount there is cleaned up.
+
+    Args:
+        path: where the mount is to go.
+        source: the source folder, if there is one.
+        user: who serves the mount.
+        undo: removes the directory at its end if it had to be made.
+
+    Returns:
+        Its real path.
+
+    Raises:
+        MountPointError: what stands in the way.
+    """
+    point = trusted_path(path) if os.geteuid() == 0 else real_path(path)
+    clear_dead_mount(path, point)
+    if source is not None:
+        _check_apart(path, point, source)
+    _check_free_of_sockets(path, point, user)
+    # By descriptors: another user may own a directory above it, and change what has this path.
+    try:
+        _make(point, undo)
+    except FileExistsError:
+        _check_usable(path, point)
+    except OSError as error:
+        raise MountPointError(
+            f"the mount point {path} does not exist and cannot be made: {error.strerror}"
+        ) from None
+    return point
+
+
+def _check_usable(path: str, point: bytes) -> None:
+    """Make sure that what is at a mount point is an empty directory of this user's.
+
+    Raises:
+        MountPointError: it is not.
+    """
+    try:
+        with reached(Path(os.fsdecode(point)), None) as place:
+            names = os.listdir(f"/proc/self/fd/{place}/.")
+    except NotADirectoryError:
+        raise MountPointError(
+            f"the mount point {path} is not a folder; give an empty folder, or one that does not"
+            " exist yet"
+        ) from None
+    except OSError as error:
+        raise MountPointError(f"the mount point {path} cannot be used: {error.strerror}") from None
+    if names:
+        raise MountPointError(
+            f"the mount point {path} is not empty; give an empty folder, or one that does not"
+            " exist yet"
+        )
+    if os.geteuid() != 0 and not os.access(point, os.W_OK):  # root's may be on a read-only disk
+        raise MountPointError(
+            f"the mount point {path} is not yours to write to; give a folder that you own"
+        )
+
+
+def _make(point: bytes, undo: ExitStack) -> None:
+    """Make a directory that *undo* removes, also if Ctrl-C is pressed in between."""
+
+    def remove(made: Identity) -> None:
+        with suppress(OSError):
+            remove_directory(point, made)
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        undo.callback(remove, make_directory(point))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def clear_dead_mount(path: str, point: bytes) -> None:
+    """Take down a dead zsofs mount at a real path, which is called *path* in messages.
+
+    Raises:
+        MountPointError: another FUSE file system is mounted there, or a daemon serves it.
+        UnmountError: it cannot be taken down.
+    """
+    mounted = mounted_at(point)
+    if mounted is None or not mounted.kind.startswith("fuse"):
+        return  # an empty disk, or a container's volume, is as good as an empty folder
+    ours = mounted.kind == FILE_SYSTEM_TYPE
+    if not is_dead(mounted):
+        command = f"{COMMAND} umount" if ours else "fusermount3 -u"
+        raise MountPointError(
+            f"{'zsofs' if ours else mounted.kind} is already mounted at {path}; unmount it first"
+            f" with: {command} {shlex.quote(path)}"
+        )
+    if not ours:
+        raise MountPointError(
+            f"a dead mount of another kind ({mounted.kind}) is in the way at {path};"
+            f" remove it with: fusermount3 -uz {path}"
+        )
+    problem = detach(mounted, lazy=True)
+    if problem:
+        raise UnmountError(f"{path} could not be unmounted: {problem}")
+
+
+def is_dead(mounted: Mounted) -> bool:
+    """Whether the daemon behind a mount has gone; one that does not answer in time has not.
+
+    A mount that is gone itself is not dead. A child asks, for it may hang beyond SIGKILL: as the
+    user whom it was mounted for, since root gets no answer without --allow-other. Root has opened
+    the mount for that user, who need not be able to enter the folder above it.
+    """
+    user = mounted.user if os.geteuid() == 0 and mounted.user else None
+    try:
+        with fuse_mount.opened(mounted) as fd:
+            # statfs is never answered from the kernel's memory, as stat may be.
+            command = ["stat", "--file-system", "--", f"/proc/self/fd/{fd}"]
+            done = run_bounded(command, fds=(fd,), user=user)
+    except (KeyError, OSError):
+        return False
+    if done is None:
+        return False
+    return any(os.strerror(code) in done[1] for code in (errno.ENOTCONN, errno.ECONNABORTED))
+
+
+def _check_apart(path: str, point: bytes, source: bytes) -> None:
+    if point == source:
+        raise MountPointError(
+            f"the mount point {path} is the source folder itself; give another, empty folder"
+        )
+    if point.startswith(source.rstrip(b"/") + b"/"):
+        raise MountPointError(
+            f"the mount point {path} lies inside the source folder; give one outside of it"
+        )
+    if source.startswith(point.rstrip(b"/") + b"/"):
+        raise MountPointError(
+            f"the source folder lies inside the mount point {path}; give one outside of it"
+        )
+
+
+def _check_free_of_sockets(path: str, point: bytes, user: int) -> None:
+    """Make sure that the daemon does not reach for its own socket through its own mount."""
+    for folder in xdg.runtime_folders(user) or xdg.folders(user):
+        if os.path.commonpath((os.path.realpath(os.fsencode(folder)), point)) == point:
+            raise MountPointError(
+                f"the mount point {path} lies over {folder}, where running mounts are reached; give"
+                " another, empty folder"
+            )
+
+
+def check_fuse(allow_other: bool) -> None:
+    """Make sure that this user may mount.
+
+    Raises:
+        FuseError: what is missing, and what to do.
+    """
+    try:
+        os.close(os.open(_FUSE_DEVICE, os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError:
+        raise FuseError(
+            f"{_FUSE_DEVICE} does not exist; load the kernel's FUSE with: sudo modprobe fuse"
+            " (in a container, start it with --device /dev/fuse)"
+        ) from None
+    except PermissionError:
+        raise FuseError(
+            f"you have no right to open {_FUSE_DEVICE}; allow it with:"
+            f" sudo chmod 666 {_FUSE_DEVICE}"
+        ) from None
+    except OSError as error:
+        raise FuseError(
+            f"{_FUSE_DEVICE} cannot be opened: {error.strerror}; load the kernel's FUSE with:"
+            " sudo modprobe fuse"
+        ) from None
+    if os.geteuid() == 0:
+        return
+    if shutil.which("fusermount3") is None:
+        raise FuseError(
+            "the program fusermount3, which lets users mount, is missing; install it with:"
+            " sudo apt install fuse3"
+        )
+    if allow_other and not _others_may_be_allowed():
+        raise FuseError(
+            f"--allow-other is not permitted to users here; add the line user_allow_other"
+            f" to {_FUSE_CONF}"
+        )
+
+
+def _others_may_be_allowed() -> bool:
+    try:
+        lines = _FUSE_CONF.read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    return any(line.strip() == "user_allow_other" for line in lines)
+
+
+def check_ours(path: str, point: bytes) -> Mounted:
+    """Return the zsofs mount at a real path, which this user may take down.
+
+    Raises:
+        UnmountError: there is none, or it is another user's.
+    """
+    mounted = mounted_at(point)
+    if mounted is None:
+        raise UnmountError(f"nothing is mounted at {path}; see what is with: {COMMAND} status")
+    if mounted.kind != FILE_SYSTEM_TYPE:
+        raise UnmountError(
+            f"what is mounted at {path} is not zsofs but {mounted.kind}; use umount for it"
+        )
+    if os.geteuid() not in (0, mounted.user):
+        raise UnmountError(
+            f"the mount at {path} belongs to another user (number {mounted.user}), who can unmount"
+            " it, as root can"
+        )
+    return mounted
+
+
+def unmount(path: str, *, lazy: bool = False) -> None:
+    """Take down the mount at *path*, without waiting for its daemon.
+
+    Args:
+        path: the mount point.
+        lazy: detach it at once even if it is in use.
+
+    Raises:
+        MountPointError: as root, a symlink of another user is on the way.
+        UnmountError: nothing of ours is there, or it is in use.
+    """
+    mounted = check_ours(path, own_path(path))
+    problem = detach(mounted, lazy=lazy)
+    if problem:
+        raise UnmountError(f"{path} could not be unmounted: {problem}")
+
+
+def own_path(path: str) -> bytes:
+    """Return the real path of a mount point to unmount: another user must not choose it for root.
+
+    Raises:
+        MountPointError: as root, a symlink of another user is on the way.
+    """
+    return trusted_path(path) if os.geteuid() == 0 else real_path(path)
+
+
+def detach(mounted: Mounted, *, lazy: bool) -> str:
+    """Unmount just this mount; returns why that failed, empty if it did not."""
+    if os.geteuid() != 0:
+        return fusermount.unmount(mounted.path, lazy=lazy)
+    problem = ["the kernel does not return"]
+
+    def act() -> None:
+        try:
+            (fuse_mount.detach if lazy else fuse_mount.unmount)(mounted)
+        except OSError as error:
+            problem.append(reason(error))
+        else:
+            problem.append("")
+
+    # Dirty pages have to be written first, by a daemon that may hang.
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    thread.join(timings().mount_answer)
+    return problem[-1]

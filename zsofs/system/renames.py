@@ -1,0 +1,93 @@
+"""Renames that never replace a file unseen, on file systems with and without renameat2(2)."""
+
+import errno
+import os
+import stat
+from contextlib import suppress
+
+from zsofs.native.fileio import rename_exchange, rename_new
+
+_UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What a kernel or file system without a flag of renameat2(2) returns, such as NFS or FUSE."""
+
+Identity = tuple[int, int, int, int, int]
+
+
+def identity(status: os.stat_result) -> Identity:
+    """Return what tells one file, with one content, from another that has its name.
+
+    The change time is not part of it: a rename changes that.
+    """
+    kind = stat.S_IFMT(status.st_mode)
+    return status.st_dev, status.st_ino, kind, status.st_size, status.st_mtime_ns
+
+
+def rename_to_free_name(
+    old: str | bytes,
+    new: str | bytes,
+    *,
+    src_dir_fd: int | None = None,
+    dst_dir_fd: int | None = None,
+) -> None:
+    """Rename a file to a name that must be free.
+
+    Args:
+        old: the name, or path.
+        new: the new one.
+        src_dir_fd: the directory that *old* is relative to; None for the current one.
+        dst_dir_fd: the same for *new*.
+
+    Raises:
+        FileExistsError: the name is taken.
+        OSError: the rename failed.
+    """
+    try:
+        rename_new(old, new, src_dir_fd, dst_dir_fd)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        # The check and the rename are two steps here; nothing better is left.
+        if _exists(new, dst_dir_fd):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new) from None
+        os.rename(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+
+def replace_seen(new: str, target: str, seen: os.stat_result) -> bool:
+    """Rename *new* to *target*, in place of the file that was seen there and of no other.
+
+    The two files exchange their names in one step, so that a file that has taken the name
+    meanwhile is noticed after the fact and put back. Without RENAME_EXCHANGE the file is checked
+    just before it is replaced.
+
+    Returns:
+        Whether *target* was replaced; False if another file has that name.
+
+    Raises:
+        OSError: the rename failed.
+    """
+    try:
+        if identity(os.lstat(target)) != identity(seen):
+            return False
+        rename_exchange(new, target)
+    except FileNotFoundError:
+        rename_to_free_name(new, target)
+        return True
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        os.rename(new, target)
+        return True
+    if identity(os.lstat(new)) != identity(seen):
+        rename_exchange(new, target)
+        return False
+    with suppress(OSError):  # the next run removes it
+        os.unlink(new)
+    return True
+
+
+def _exists(name: str | bytes, folder: int | None) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True

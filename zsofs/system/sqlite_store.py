@@ -1,0 +1,320 @@
+"""SQLite files that zsofs can do without: created if missing, replaced if damaged.
+
+Any failure of such a file (damage, a lock, a full disk, another kind of file in its place) costs
+what it held and nothing else. A damaged file is renamed to ``NAME.broken`` and a new one is made.
+"""
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from zsofs.errors import reason
+from zsofs.system.cache_files import one_at_a_time, set_aside, unfit
+from zsofs.timings import timings
+
+log = logging.getLogger(__name__)
+
+
+_MAX_VALUE = 1 << 20
+"""The longest value, in bytes, that is read from a store."""
+
+_MAX_INTEGER = 1 << 63
+
+MEMORY = Path(":memory:")
+"""SQLite's name for a store that is in no file."""
+_OTHER_VERSION = "another version of zsofs wrote it"
+
+_NOT_DAMAGE = frozenset(
+    (
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOLFS,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    )
+)
+"""Primary result codes that say nothing about the content of the file."""
+
+Statement = tuple[str, list[tuple[object, ...]]]
+"""An SQL statement and the values of each of its executions."""
+
+
+class UnusableStoreError(Exception):
+    """A store cannot be used now, for a reason that is not damage. The message is the reason."""
+
+
+class DamagedStoreError(Exception):
+    """The content of a store is not what it should be. The message is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """What a store has to be.
+
+    Attributes:
+        application: SQLite's application_id.
+        version: its user_version; a store with another one is replaced.
+        schema: the statements that make the tables. A store with another schema is replaced.
+        is_ours: whether the content of a store with this schema is acceptable.
+        fill: called with the connection of a new store.
+    """
+
+    application: int
+    version: int
+    schema: tuple[str, ...]
+    is_ours: Callable[[sqlite3.Connection], bool] = lambda connection: True
+    fill: Callable[[sqlite3.Connection], object] = lambda connection: None
+
+
+def row_check(values: Iterable[object]) -> int:
+    """Return the checksum of a row's values, as SQLite returns them, that it is stored with.
+
+    SQLite checks the structure of its pages, not the values in them.
+    """
+    return zlib.crc32(repr(tuple(values)).encode("utf-8", "surrogatepass"))
+
+
+def can_hold(key: Iterable[int]) -> bool:
+    """Whether SQLite can hold these integers; a file may have a date beyond."""
+    return all(abs(part) < _MAX_INTEGER for part in key)
+
+
+class Store:
+    """A store that never fails: what goes wrong with it is logged, and it is replaced if damaged.
+
+    Any thread may use it. All calls may wait for a disk.
+    """
+
+    def __init__(self, file: Path | None, design: Design) -> None:
+        """Open the store in *file*; None keeps it in memory."""
+        self._file = file
+        self._design = design
+        self._lock = threading.Lock()
+        self._closed = False
+        self._replaced = False
+        self._inode = 0
+        self._resting_until = 0.0
+        self._connection = self._open()
+
+    def close(self) -> None:
+        """Close the file, but do not wait long for a thread that hangs in a read of it."""
+        self._closed = True
+        if self._lock.acquire(timeout=timings().store_lock):
+            _close(self._connection)
+            self._lock.release()
+
+    def read(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Return the rows of a query; none if the store cannot be used."""
+        found: list[tuple[Any, ...]] = []
+        with self._held() as connection:
+            if connection is not None:
+                found = connection.execute(query, values).fetchall()
+        return found
+
+    def write(self, *statements: Statement) -> None:
+        """Execute statements in one transaction; nothing happens if the store cannot be used."""
+        for _attempt in range(2):  # the second one is for a store that has just been replaced
+            done = False
+            with self._held() as connection:
+                if connection is not None:
+                    with connection:
+                        for statement, rows in statements:
+                            connection.executemany(statement, rows)
+                done = True
+            if done:
+                return
+
+    def replace_damaged(self) -> None:
+        """Set the store aside and make a new one, because a row in it is damaged."""
+        with self._held() as connection:
+            if connection is not None:
+                raise DamagedStoreError("a row of it is damaged")
+
+    @contextmanager
+    def _held(self) -> Iterator[sqlite3.Connection | None]:
+        """The connection, for one thread at a time; None if it cannot be used now.
+
+        Neither an error of the store nor a disk that hangs under it disturbs the caller.
+        """
+        if not self._lock.acquire(timeout=timings().store_lock):
+            yield None
+            return
+        try:
+            resting = self._closed or time.monotonic() < self._resting_until
+            yield None if resting else self._connection
+        except Exception as error:  # noqa: BLE001 - sqlite3 raises others than its own for damage
+            self._recover(error)
+        finally:
+            self._lock.release()
+
+    def _recover(self, error: Exception) -> None:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_DBMOVED:
+            _close(self._connection)  # another mount has replaced the file
+            self._connection = self._open()
+        elif _is_damage(error, self._file):
+            log.warning("the cache %s is damaged and is made anew: %s", self._file, _why(error))
+            _close(self._connection)
+            self._connection = self._renewed()
+        else:
+            self._resting_until = time.monotonic() + timings().store_rest
+            log.info("the cache %s cannot be used: %s", self._file, _why(error))
+
+    def _renewed(self) -> sqlite3.Connection:
+        """A new store in the place of a damaged one; in memory if that was damaged as well."""
+        if self._file is None or self._replaced:
+            return open_store(MEMORY, self._design)
+        self._replaced = True
+        # Unless another mount has replaced it already.
+        return self._open(damaged=_inode(self._file) == self._inode)
+
+    def _open(self, *, damaged: bool = False) -> sqlite3.Connection:
+        if self._file is not None:
+            try:
+                connection = open_store(self._file, self._design, damaged=damaged)
+            except Exception as error:  # noqa: BLE001 - a cache is never worth an exit
+                log.warning("the cache %s cannot be used: %s", self._file, _why(error))
+            else:
+                self._inode = _inode(self._file)
+                return connection
+        return open_store(MEMORY, self._design)
+
+
+def open_store(file: Path, design: Design, *, damaged: bool = False) -> sqlite3.Connection:
+    """Return a connection to the store in *file*, for one thread at a time.
+
+    A file that does not fit the design is set aside; with *damaged* it is in any case.
+
+    Raises:
+        UnusableStoreError: it is locked, or its disk is full or read-only.
+        OSError: its directory cannot be made, or what is in its place cannot be set aside.
+    """
+    if file is MEMORY:
+        return _opened(file, design)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with one_at_a_time(file.parent, timings().store_lock):
+        why = "damaged" if damaged else unfit(file)
+        if not why:
+            try:
+                return _opened(file, design)
+            except DamagedStoreError as error:
+                why = str(error)
+        if not damaged:
+            level = logging.INFO if why == _OTHER_VERSION else logging.WARNING
+            log.log(level, "the cache %s is damaged and is made anew: %s", file, why)
+        set_aside(file)
+        try:
+            return _opened(file, design)
+        except DamagedStoreError as error:
+            raise UnusableStoreError(f"a new one is damaged as well: {error}") from error
+
+
+def _opened(file: Path, design: Design) -> sqlite3.Connection:
+    """Return a connection to a store.
+
+    Raises:
+        UnusableStoreError: it cannot be used now.
+        DamagedStoreError: it is damaged, or of another kind.
+    """
+    connection = None
+    try:
+        connection = sqlite3.connect(file, timeout=timings().store_lock, check_same_thread=False)
+        connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE)
+        _prepare(connection, design)
+    except BaseException as error:
+        if connection is not None:
+            _close(connection)
+        if not isinstance(error, Exception) or isinstance(error, DamagedStoreError):
+            raise
+        kind = DamagedStoreError if _is_damage(error, file) else UnusableStoreError
+        raise kind(_why(error)) from error
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, design: Design) -> None:
+    """Make the tables of a new store; check an old one.
+
+    Raises:
+        DamagedStoreError: it is damaged, or of another kind.
+        Exception: whatever sqlite3 raises for a damaged file, which may be a UnicodeDecodeError of
+            its message.
+    """
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA trusted_schema = OFF")
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            connection.execute(f"PRAGMA application_id = {design.application}")
+            connection.execute(f"PRAGMA user_version = {design.version}")
+            for statement in design.schema:
+                connection.execute(statement)
+            design.fill(connection)
+    schema = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    for why, found, wanted in (
+        (_OTHER_VERSION, _one(connection, "PRAGMA user_version"), design.version),
+        (
+            "its application is another one",
+            _one(connection, "PRAGMA application_id"),
+            design.application,
+        ),
+        # Compared as a whole, so that no view or trigger of a hostile file ever runs.
+        ("its tables are other ones", sorted(sql for (sql,) in schema), sorted(design.schema)),
+        ("its structure is damaged", _one(connection, "PRAGMA quick_check(1)"), "ok"),
+        ("its content is that of another source", design.is_ours(connection), True),
+    ):
+        if found != wanted:
+            raise DamagedStoreError(why)
+
+
+def _one(connection: sqlite3.Connection, query: str) -> object:
+    row = connection.execute(query).fetchone()
+    return row[0] if row else None
+
+
+def _is_damage(error: Exception, file: Path | None) -> bool:
+    """Whether an error is due to the content of the file.
+
+    A file with an unknown write version in its header is read-only to SQLite, although its disk and
+    its mode are not.
+
+    sqlite3 raises what has no code, too: a UnicodeDecodeError if the message quotes the damaged
+    bytes, for example.
+    """
+    if isinstance(error, (UnusableStoreError, OSError, MemoryError)):
+        return False
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is not None and code & 0xFF == sqlite3.SQLITE_READONLY and file is not None:
+        return os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)
+    return code is None or code & 0xFF not in _NOT_DAMAGE
+
+
+def _inode(file: Path) -> int:
+    with suppress(OSError):
+        return os.stat(file).st_ino
+    return 0
+
+
+def _why(error: Exception) -> str:
+    """The reason for a message, on one line."""
+    return " ".join(reason(error).split()) or type(error).__name__
+
+
+def _close(connection: sqlite3.Connection) -> None:
+    with suppress(Exception):
+        connection.close()

@@ -1,0 +1,17 @@
+"""The shown tree: nodes, views, and what follows changes. For the event loop only.
+
+No pyfuse3, no containers.
+"""
+
+__all__ = [
+    "disc_counter",
+    "disc_counts",
+    "folder_state",
+    "follower",
+    "inodes",
+    "node",
+    "plain_view",
+    "present",
+    "view",
+    "write_policy",
+]

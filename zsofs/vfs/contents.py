@@ -1,0 +1,113 @@
+"""Opens the content of nodes, and watches it for as long as anybody has bytes of it."""
+
+import os
+from contextlib import ExitStack, suppress
+
+from zsofs.errors import StaleNodeError
+from zsofs.images.content_check import ContentCheck, ctime_mark, seconds_until_settled
+from zsofs.images.open_image import Content, DiscImage, PlainFile
+from zsofs.images.probe import geometry_of
+from zsofs.images.source_file import OpenSource
+from zsofs.source.tree import SourceTree
+from zsofs.system.file_lease import has_writer
+from zsofs.system.file_watch import FileWatch, FileWatcher
+from zsofs.system.mountinfo import mount_of
+from zsofs.vfs.node import Node
+
+
+class Contents:
+    """The content of all nodes. For the event loop but for :meth:`open`.
+
+    Attributes:
+        watcher: watches the files that were opened.
+    """
+
+    def __init__(self, tree: SourceTree) -> None:
+        self.watcher = FileWatcher()
+        self._tree = tree
+
+    def open(self, node: Node) -> Content:
+        """Open a disc or file; for a thread, since it may wait for a disk.
+
+        Raises:
+            StaleNodeError: the source has other content under that name now.
+            OSError: the source does not let us.
+        """
+        entry = node.entry
+        with ExitStack() as undo:
+            source = self._tree.open(entry.path)
+            undo.callback(source.close)
+            watch = node.watch or self._watch(source)
+            being_written = watch.alone and bool(has_writer(source.fd))
+            if being_written:
+                _wait_for_write(source.fd)
+            status = os.fstat(source.fd)  # what is written after that is seen by the watch
+            if (
+                source.key != entry.key
+                or status.st_ctime_ns != source.ctime_ns
+                or seconds_until_settled(source.ctime_ns)
+            ):
+                raise StaleNodeError(f"{node.name}: changed since it was listed")
+            if being_written and watch.ctime_ns != ctime_mark(source.ctime_ns):
+                watch.written = True  # or may be, by way of a mapping, which is not told
+                raise StaleNodeError(f"{node.name}: may have been written to since it was read")
+            check = ContentCheck(
+                source.fd, status, watch, self.watcher.take, asks_always=being_written
+            )
+            content: Content
+            if entry.disc is None:
+                content = PlainFile(node.name, node.serial, source, check)
+            else:
+                geometry = geometry_of(source, entry.disc)
+                content = DiscImage(node.name, node.serial, source, geometry, check)
+            undo.pop_all()
+            return content
+
+    def _watch(self, source: OpenSource) -> FileWatch:
+        mounted = mount_of(source.fd)
+        return FileWatch(
+            ctime_mark(source.ctime_ns),
+            self.watcher.add(source.fd),
+            alone=mounted is None or not mounted.changes_elsewhere,
+            dated=mounted is None or mounted.has_change_times,
+        )
+
+    def opened(self, node: Node, content: Content) -> None:
+        """Take what :meth:`open` gave; within :meth:`FileWatcher.adding`, begun before that.
+
+        Raises:
+            StaleNodeError: the node stands for what the file was before; *content* is not for it.
+        """
+        check = content.check
+        assert check is not None
+        if node.watch is None:
+            node.watch = check.watch
+            self.watcher.claim(node.watch)
+        else:
+            check.watch = node.watch  # the same file, opened twice at a time
+            self.watcher.take()
+        if node.is_written:
+            raise StaleNodeError(f"{node.name}: written to since it was read")
+        node.watch.ctime_ns = check.ctime_ns
+
+    def forgotten(self, node: Node) -> None:
+        """The kernel has no byte of *node* any more; our cache may."""
+        if self.watcher.is_crowded:
+            self.release(node)
+
+    def release(self, node: Node) -> None:
+        """Nobody needs a byte of *node* any more."""
+        if node.watch is not None:
+            self.watcher.release(node.watch)
+            node.renew()
+
+
+def _wait_for_write(fd: int) -> None:
+    """Return when a write that is under way is done.
+
+    It sets the file's times when it begins, so that they do not tell the bytes before it from those
+    after it. ext4, btrfs, tmpfs and others look for data under the lock that a write holds for all
+    of its time; on XFS a read itself waits for it.
+    """
+    with suppress(OSError):  # there is no data at all
+        os.lseek(fd, 0, os.SEEK_DATA)

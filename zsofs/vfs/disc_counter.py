@@ -1,0 +1,114 @@
+"""Counts the discs of a source from the start of its mount, whether or not anybody lists it."""
+
+from collections import deque
+
+import trio
+
+from zsofs.reading.tasks import in_background
+from zsofs.vfs.disc_counts import Census
+from zsofs.vfs.folder_state import SourceFolder
+from zsofs.vfs.follower import Follower
+
+
+class DiscCounter:
+    """Follows every directory of the source for its discs. For the event loop.
+
+    It looks at one directory at a time on each device. A listing that is wanted for the mount as
+    well is shared with the view; of others, only what the next look needs is kept.
+    """
+
+    def __init__(self, follower: Follower, census: Census) -> None:
+        """Make one that looks by *follower* and tells *census* what it finds."""
+        self._follower = follower
+        self._census = census
+        self._folders: dict[bytes, SourceFolder] = {}
+        self._queues: dict[int, deque[SourceFolder]] = {}
+        self._queued: set[SourceFolder] = set()
+        self._nursery: trio.Nursery | None = None
+        follower.defer = self._queue
+
+    async def serve(self, device: int) -> None:
+        """Count until cancelled; *device* is that of the source directory, as far as known."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            self._follow(b"", frozenset(), device)
+            await trio.sleep_forever()
+
+    def adopt(self, path: bytes, above: frozenset[bytes]) -> SourceFolder | None:
+        """Return the directory *path* to the view that lists it; None if it needs one of its own.
+
+        *above* are the paths of this directory and all above it: by way of a symlink they are
+        others, and other symlinks are loops.
+        """
+        folder = self._folders.get(path)
+        if folder is None or folder.is_listed or folder.above != above:
+            return None
+        folder.is_listed = True
+        return folder
+
+    def release(self, folder: SourceFolder) -> None:
+        """Nobody lists *folder* any more."""
+        if self._folders.get(folder.path) is folder:
+            folder.is_listed = False
+            folder.reduce()
+        else:
+            self._follower.drop(folder)
+
+    def take(self, folder: SourceFolder) -> None:
+        """Count what a look at *folder* has found."""
+        if self._folders.get(folder.path) is not folder or folder.shown is None:
+            return
+        shown = folder.shown
+        gone = self._census.take(folder.path, shown.count, shown.searched.keys())
+        for path in gone:
+            self._forget(path)
+        self._follower.forget(gone)
+        for path, device in shown.searched.items():
+            child = self._folders.get(path)
+            if child is None:
+                self._follow(path, folder.above, device)
+            elif child.known is None and child.error is not None:  # as one that was not readable
+                child.outdate()
+                self._queue(child)
+        if not folder.is_listed:
+            folder.reduce()
+
+    def recount_untold(self) -> None:
+        """Look again where changes may have been told by no event."""
+        for folder in list(self._folders.values()):
+            if folder.is_untold:
+                folder.outdate()
+                self._census.doubt(folder.path)
+                self._queue(folder)
+
+    def _follow(self, path: bytes, above: frozenset[bytes], device: int) -> None:
+        folder = self._folders[path] = self._follower.folder(path, above, device)
+        folder.is_listed = False
+        self._queue(folder)
+
+    def _forget(self, path: bytes) -> None:
+        folder = self._folders.pop(path, None)
+        if folder is not None and not folder.is_listed:
+            self._follower.drop(folder)
+
+    def _queue(self, folder: SourceFolder) -> None:
+        if folder in self._queued or self._nursery is None:
+            return
+        self._queued.add(folder)
+        queue = self._queues.get(folder.device)
+        if queue is None:
+            queue = self._queues[folder.device] = deque()
+            self._nursery.start_soon(self._work_off, folder.device, queue)
+        queue.append(folder)
+
+    async def _work_off(self, device: int, queue: deque[SourceFolder]) -> None:
+        while queue:
+            folder = queue.popleft()
+            self._queued.discard(folder)
+            await in_background(self._look, folder)
+        del self._queues[device]
+
+    async def _look(self, folder: SourceFolder) -> None:
+        await self._follower.look_unhurriedly(folder)
+        if folder.error is not None:
+            self._census.give_up(folder.path)

@@ -1,0 +1,116 @@
+"""The count of all discs of a source, directory by directory, and whether it is complete."""
+
+import math
+import time
+from collections.abc import Collection, Mapping
+
+from zsofs.source.disc_state import Count, total
+from zsofs.source.roots import is_outside
+
+_UNTOLD_SECONDS = 30.0
+"""How old the count may be of directories whose changes no event reports. A directory on a NAS is
+looked at for its count only when somebody asks, so that the disks of the NAS can sleep."""
+
+
+class Census:
+    """Counts by path of the directory. For the event loop.
+
+    Only directories that another one is known to contain are counted, starting at the top: one
+    that is shown because of a symlink alone is not there twice.
+    """
+
+    def __init__(self, known: Mapping[bytes, Count]) -> None:
+        """*known* is what an earlier mount counted; it holds until a directory is looked at."""
+        self._counts: dict[bytes, Count] = {}
+        self._below: dict[bytes, set[bytes]] = {}
+        self._unseen = {b""}
+        self._seen: set[bytes] = set()
+        self._early: dict[bytes, tuple[Count, Collection[bytes]]] = {}
+        self._completed = -math.inf
+        for path, found in known.items():
+            if not is_outside(path):  # this mount may not follow the symlinks that lead there
+                self._put(path, found)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every directory that is known has been looked at."""
+        return not self._unseen
+
+    @property
+    def may_be_old(self) -> bool:
+        """Whether changes that no event reports should be looked for before the count is told."""
+        return self.is_complete and time.monotonic() - self._completed > _UNTOLD_SECONDS
+
+    def total(self) -> Count:
+        """Return the count of all directories."""
+        return total(self._counts.values())
+
+    def take(self, path: bytes, found: Count, folders: Collection[bytes]) -> list[bytes]:
+        """Note what the directory *path* contains now.
+
+        Args:
+            path: the directory.
+            found: the count of its files.
+            folders: the paths of all directories in it whose discs count, also of those outside
+                the source that symlinks in it lead to.
+
+        Returns:
+            Paths of directories that nothing leads to any more.
+        """
+        if path not in self._seen and path not in self._unseen:
+            self._early[path] = found, folders
+            return []
+        self._put(path, found)
+        before, now = self._below.get(path, set()), set(folders)
+        self._below[path] = now
+        self._unseen |= now - self._seen
+        gone = self._dropped() if before - now else []
+        self._see(path)
+        for child in self._early.keys() & now:
+            gone += self.take(child, *self._early.pop(child))
+        return gone
+
+    def _dropped(self) -> list[bytes]:
+        """Forget directories that nothing leads to; several symlinks may lead to one, or a ring."""
+        reached: set[bytes] = set()
+        todo = [b""]
+        while todo:
+            path = todo.pop()
+            if path not in reached:
+                reached.add(path)
+                todo += self._below.get(path, ())
+        known = self._counts.keys() | self._below.keys() | self._seen | self._unseen
+        gone = sorted(known - reached)
+        for path in gone:
+            self._counts.pop(path, None)
+            self._below.pop(path, None)
+            self._early.pop(path, None)
+            self._seen.discard(path)
+            self._unseen.discard(path)
+        return gone
+
+    def give_up(self, path: bytes) -> None:
+        """The directory *path* cannot be looked at now: what is known of it has to do."""
+        if path in self._unseen:
+            self._see(path)
+
+    def doubt(self, path: bytes) -> None:
+        """The directory *path* is about to be looked at again, as it may have changed."""
+        if path in self._seen:
+            self._unseen.add(path)
+
+    def _see(self, path: bytes) -> None:
+        self._seen.add(path)
+        self._unseen.discard(path)
+        if not self._unseen:
+            self._completed = time.monotonic()
+
+    def _put(self, path: bytes, found: Count) -> None:
+        self._counts[path] = found
+        while path and not is_outside(path):
+            above = path.rpartition(b"/")[0]
+            beside = self._below.setdefault(above, set())
+            if path in beside:
+                break
+            beside.add(path)
+            path = above

@@ -1,0 +1,155 @@
+"""Which name each disc gets on a share for Open PS2 Loader (OPL). Pure functions of text."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from os.path import splitext
+
+from zsofs.formats.file_names import may_be_disc
+
+MAX_NAME_BYTES = 159
+"""The longest name that OPL opens over SMB, in bytes of UTF-8 with its ending: it has a buffer of
+160 with a zero byte at the end, and cuts what is longer without a word."""
+
+ENDING = ".iso"
+
+_UNNAMED = "Disc"
+"""The title of a disc of which nothing at all is known."""
+
+_ID = re.compile(r"[A-Z]{4}_\d{3}\.\d{2}", re.ASCII)
+"""An id that OPL takes from the name, so that it need not open the disc to list it."""
+
+_LEADING_ID = re.compile(r"\A" + _ID.pattern + r"\.", re.ASCII | re.IGNORECASE)
+
+_NUMBER = re.compile(r" \((\d{1,9})\)" + re.escape(ENDING) + r"\Z", re.ASCII)
+"""What a name ends with that another disc had first."""
+
+_FORBIDDEN = frozenset('\\/:*?"<>|')
+"""What names on an SMB share cannot have."""
+
+_MAX_STEP_BACK = 16
+"""How many characters a cut moves back at most, to keep marks, such as accents, with their letter,
+and again to end without dots and spaces. What has more of them is no title."""
+
+_ZERO_WIDTH_JOINER = "\u200d"
+
+
+def game_name(game_id: str, title: str) -> tuple[str, bool]:
+    """The name for a disc: ``SLUS_209.63.Title.iso``, or ``Title.iso`` without an id.
+
+    An id that OPL does not take from a name, such as a PSP's, is left out. Where there is no title,
+    the id stands in for it: OPL wants something after the id.
+
+    Returns:
+        The name, and whether the title had to be shortened for it.
+    """
+    prefix = f"{game_id}." if _ID.fullmatch(game_id) else ""
+    whole = _clean(title) or _clean(game_id) or _UNNAMED
+    cut = _cut(whole, MAX_NAME_BYTES - len(prefix) - len(ENDING))
+    return f"{prefix}{cut}{ENDING}", cut != whole
+
+
+def title_of(file_name: bytes) -> str:
+    """The title in the name of a packed disc: without its endings and a leading ``SLUS_209.63.``.
+
+    Bytes that are not UTF-8 become ``_``.
+    """
+    stem, ending = splitext(file_name)
+    while ending and may_be_disc(file_name):
+        file_name = stem
+        stem, ending = splitext(file_name)
+    return _LEADING_ID.sub("", _without_surrogates(file_name.decode("utf-8", "surrogateescape")), 1)
+
+
+def unique_names(
+    wanted: Mapping[bytes, str], given: Mapping[bytes, tuple[str, str]] | None = None
+) -> dict[bytes, str]:
+    """A name of its own for each disc, whatever the order of the mapping.
+
+    Names that differ only in case are the same to an SMB client. A disc keeps the name that it was
+    given for the one that it wants. Of the others, the disc whose source path sorts first gets the
+    name; the rest get ``(2)``, ``(3)`` and so on before the ending, and none that another disc
+    wants.
+
+    Args:
+        wanted: the name that each disc should get, as :func:`game_name` gives it, by source path.
+        given: the name that a disc wanted before and the one that it got, by source path.
+
+    Returns:
+        The name that it gets, by source path.
+    """
+    final: dict[bytes, str] = {}
+    taken: set[str] = set()
+    kept = {
+        path: name
+        for path, (before, name) in (given or {}).items()
+        if wanted.get(path) == before and _is_one_of(name, before)
+    }
+    for names in (kept, wanted):
+        for path in sorted(names.keys() - final.keys()):
+            if names[path].casefold() not in taken:
+                final[path] = names[path]
+                taken.add(names[path].casefold())
+    next_number: dict[str, int] = {}
+    for path in sorted(wanted.keys() - final.keys()):
+        key = wanted[path].casefold()
+        number = next_number.get(key, 2)
+        while (name := _numbered(wanted[path], number)).casefold() in taken:
+            number += 1
+        next_number[key] = number + 1
+        final[path] = name
+        taken.add(name.casefold())
+    return final
+
+
+def _is_one_of(name: str, wanted: str) -> bool:
+    """Whether *name* is *wanted*, or that with a number: what is kept on a disk may be damaged."""
+    numbered = _NUMBER.search(name)
+    return name == wanted or bool(numbered and name == _numbered(wanted, int(numbered[1])))
+
+
+def _numbered(name: str, number: int) -> str:
+    stem, ending = splitext(name)
+    mark = f" ({number})"
+    return _cut(stem, MAX_NAME_BYTES - len((mark + ending).encode())) + mark + ending
+
+
+def _clean(title: str) -> str:
+    """A title that every SMB client can show: white space of any kind becomes single spaces."""
+    kept = "".join(
+        char
+        for char in _without_surrogates(title)
+        if char.isspace() or (char not in _FORBIDDEN and unicodedata.category(char) != "Cc")
+    )
+    return _trimmed(" ".join(kept.split()))
+
+
+def _without_surrogates(text: str) -> str:
+    """*text* as what can be encoded: bytes that were none of UTF-8 become ``_``."""
+    return "".join("_" if "\ud800" <= char <= "\udfff" else char for char in text)
+
+
+def _trimmed(text: str) -> str:
+    """*text* without the dots and spaces at its end, which Windows drops from names."""
+    return text.rstrip(". ")
+
+
+def _cut(text: str, size: int) -> str:
+    """As much of *text* as fits *size* bytes of UTF-8, ending with a whole letter."""
+    data = text.encode()
+    if len(data) <= size:
+        return text
+    most = len(data[:size].decode(errors="ignore"))
+    ends = range(most, max(most - _MAX_STEP_BACK, 0), -1)
+    cut = text[: next((end for end in ends if not _belongs_together(text, end)), most)]
+    trimmed = _trimmed(cut)
+    return trimmed if len(cut) - len(trimmed) <= _MAX_STEP_BACK else cut
+
+
+def _belongs_together(text: str, at: int) -> bool:
+    """Whether a cut before ``text[at]`` would part a letter from a mark on it."""
+    return (
+        unicodedata.category(text[at]).startswith("M")
+        or text[at] == _ZERO_WIDTH_JOINER
+        or text[at - 1] == _ZERO_WIDTH_JOINER
+    )

@@ -1,0 +1,111 @@
+"""What the mount shows of the source: every folder as it is, with its discs under new names."""
+
+from collections.abc import Callable
+
+from zsofs.source.entry import Entry, Kind
+from zsofs.source.tree import Place
+from zsofs.vfs.disc_counter import DiscCounter
+from zsofs.vfs.folder_state import SourceFolder
+from zsofs.vfs.follower import Follower
+from zsofs.vfs.inodes import Differences, Library
+from zsofs.vfs.node import Folder, Node
+
+
+class PlainView:
+    """Each folder of the source as a folder of the mount. For the event loop."""
+
+    def __init__(
+        self,
+        library: Library,
+        follower: Follower,
+        counter: DiscCounter,
+        differ: Callable[[Differences], None],
+    ) -> None:
+        """Make the view.
+
+        Args:
+            library: the nodes.
+            follower: looks at the source.
+            counter: counts what is found, and follows what nobody lists.
+            differ: called with what the kernel must forget.
+        """
+        self._library = library
+        self._follower = follower
+        self._counter = counter
+        self._differ = differ
+        self._sources: dict[int, SourceFolder] = {}
+        self._folders: dict[SourceFolder, Folder] = {}
+        library.dropped = self._dropped
+        follower.changed = self._changed
+
+    async def up_to_date(self, folder: Folder) -> None:
+        """Make sure that *folder* has a listing, as new as can be had without a long wait.
+
+        Raises:
+            OSError or ZsofsError: none can be had.
+        """
+        source = self._sources.get(folder.serial)
+        if source is None:
+            entry = folder.entry
+            source = self._counter.adopt(entry.path, folder.above)
+            if source is None:
+                source = self._follower.folder(entry.path, folder.above, entry.status.st_dev)
+            self._sources[folder.serial] = source
+            self._folders[source] = folder
+        await self._follower.up_to_date(source)
+        if folder.children is None:  # what was found could not be taken then
+            self._changed(source)
+
+    async def serve(self) -> None:
+        """Count discs until cancelled."""
+        await self._counter.serve(self._library.root.entry.status.st_dev)
+
+    def recount_untold(self) -> None:
+        """Look for changes that were told by no event."""
+        self._counter.recount_untold()
+
+    def doubt(self, node: Node) -> None:
+        """Have the file looked into anew before *node* is listed again."""
+        if node.parent is not None:
+            source = self._sources.get(node.parent.serial)
+            if source is not None:
+                source.doubt(node.entry.name)
+
+    def outdate(self, folder: Folder, name: bytes) -> None:
+        """Have the file *name* of the source looked at anew before *folder* is listed again."""
+        source = self._sources.get(folder.serial)
+        if source is not None:
+            source.outdate(name)
+
+    def place(self, folder: Folder) -> bytes:
+        """The folder of the source in which lies what is made in *folder*."""
+        return folder.entry.path
+
+    def lacks(self, folder: Folder) -> bool:
+        """Whether that one has to be made first."""
+        return False
+
+    def why_not(self, folder: Folder, name: bytes, kind: Kind) -> str:
+        """Why nothing of that name and kind can be made in *folder*; empty if it can."""
+        return ""
+
+    def did(self, folder: Folder, place: Place, entry: Entry | None, at: float) -> None:
+        """What *folder* shows of *place* is *entry* since the time *at*, or is deleted."""
+        source = self._sources.get(folder.serial)
+        if source is not None:
+            source.did(place.name, entry, at)
+
+    def _changed(self, source: SourceFolder) -> None:
+        self._counter.take(source)
+        folder = self._folders.get(source)
+        found, shown = source.found, source.shown
+        if folder is None or found is None or shown is None:
+            return
+        if self._library.is_current(folder):
+            self._differ(self._library.update(folder, found.status, shown.entries, found.begun))
+
+    def _dropped(self, folder: Folder) -> None:
+        source = self._sources.pop(folder.serial, None)
+        if source is not None:
+            del self._folders[source]
+            self._counter.release(source)

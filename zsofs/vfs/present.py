@@ -1,0 +1,132 @@
+"""How one folder of the source is shown: its discs under their new names. For threads."""
+
+import logging
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from zsofs.console.text import for_people
+from zsofs.formats.file_names import MAX_NAME, is_system_directory
+from zsofs.source.disc_state import Count, count, state_of
+from zsofs.source.entry import Entry, Kind
+from zsofs.source.relpath import joined
+from zsofs.source.roots import is_outside
+from zsofs.vfs.naming import shown_names
+
+log = logging.getLogger(__name__)
+
+_TOO_LONG = f"with its new ending the name would be longer than {MAX_NAME} bytes"
+
+_SHOWN_TWICE = "its disc is shown as well"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the mount makes of a folder.
+
+    Attributes:
+        entries: by shown name.
+        count: how many discs there are.
+        folders: path and st_dev of the folders that lie in this one; see :func:`folders_in`.
+        searched: the device of each folder in this one whose discs count, by path.
+    """
+
+    entries: Mapping[bytes, Entry]
+    count: Count
+    folders: Mapping[bytes, int]
+    searched: Mapping[bytes, int]
+
+
+def as_shown(
+    path: bytes, entries: Mapping[bytes, Entry], *, show_raw: bool = False, opl: bool = False
+) -> Shown:
+    """Everything that is to be known of the folder *path*.
+
+    Args:
+        path: of the folder.
+        entries: by name in the source.
+        show_raw: as of :func:`named`.
+        opl: whether the layout is that for OPL.
+    """
+    shown = named(entries, show_raw=show_raw)
+    states = (
+        (joined(path, entry.name), state_of(entry, opl=opl))
+        for entry in (entries if opl else shown).values()
+    )
+    return Shown(shown, count(states), folders_in(entries), _searched_in(entries))
+
+
+def _searched_in(entries: Mapping[bytes, Entry]) -> dict[bytes, int]:
+    return {
+        entry.path: entry.status.st_dev
+        for entry in entries.values()
+        if entry.kind is Kind.FOLDER
+        and (not entry.followed or is_outside(entry.path))
+        and not (entry.reason or is_system_directory(entry.name))
+    }
+
+
+def folders_in(entries: Mapping[bytes, Entry]) -> dict[bytes, int]:
+    """The path and st_dev of each folder among *entries* that has to be looked at by this way.
+
+    A symlink to another folder of the source leads to what is found without it.
+    """
+    return {
+        entry.path: entry.status.st_dev
+        for entry in entries.values()
+        if entry.kind is Kind.FOLDER and (not entry.followed or is_outside(entry.path))
+    }
+
+
+def shown_paths(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> dict[bytes, bytes]:
+    """The path in the mount of each folder, by its path in the tree; the shortest of several.
+
+    Args:
+        folders: what is in each folder, by path, then by name.
+    """
+    shown = {path: path for path in folders if not is_outside(path)}
+    todo = deque(sorted(shown, key=lambda path: (path.count(b"/"), path)))
+    while todo:
+        path = todo.popleft()
+        for name, entry in sorted(folders.get(path, {}).items()):
+            if entry.kind is Kind.FOLDER and is_outside(entry.path) and entry.path not in shown:
+                shown[entry.path] = joined(shown[path], name)
+                todo.append(entry.path)
+    return shown
+
+
+def named(entries: Mapping[bytes, Entry], *, show_raw: bool) -> dict[bytes, Entry]:
+    """What is in a folder by the name it is shown under.
+
+    Args:
+        entries: by name in the source.
+        show_raw: whether a packed file stays visible beside its disc.
+    """
+    discs = {name: ending for name, entry in entries.items() if (ending := _ending(entry))}
+    shown = {name: entry for name, entry in entries.items() if name not in discs}
+    renamed = shown_names(list(entries if show_raw else shown), discs)
+    if show_raw:
+        shown |= {
+            name: replace(as_packed(entries[name]), ignored=_SHOWN_TWICE)
+            for name in discs
+            if renamed[name] != name
+        }
+    for name, shown_name in renamed.items():
+        if shown_name is None:
+            log.warning("%s: shown packed, under its own name: %s", for_people(name), _TOO_LONG)
+            shown[name] = replace(as_packed(entries[name]), reason=_TOO_LONG)
+        else:
+            shown[shown_name] = entries[name]
+    return shown
+
+
+def _ending(entry: Entry) -> bytes:
+    """The ending that a disc is shown with; empty for what is shown under its own name."""
+    if entry.disc is not None:
+        return b".bin" if entry.disc.raw_cd else b".iso"
+    return entry.right_ending.encode()
+
+
+def as_packed(entry: Entry) -> Entry:
+    """A disc as the packed file that it is in the source."""
+    return replace(entry, kind=Kind.FILE, disc=None)

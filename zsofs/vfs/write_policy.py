@@ -1,0 +1,78 @@
+"""What may not be changed in a writable mount, as far as the listing tells.
+
+The last word is with zsofs.source.writer, which looks at the files themselves.
+"""
+
+import errno
+import os
+from dataclasses import dataclass
+
+from zsofs.console.text import for_people
+from zsofs.errors import RefusedError
+from zsofs.formats.file_names import is_kept_for_discs
+from zsofs.source.entry import Kind
+from zsofs.source.filters import Selection
+from zsofs.source.relpath import joined
+from zsofs.source.writer import WHAT_TO_DO
+from zsofs.vfs.inodes import Library
+from zsofs.vfs.node import Folder, Node
+from zsofs.vfs.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is refused. Each refusal is an exception, whose sentence the log gets.
+
+    Attributes:
+        library: the nodes.
+        view: how the source is shown.
+        selection: what is shown at all.
+    """
+
+    library: Library
+    view: View
+    selection: Selection
+
+    def refuse_name(self, folder: Folder, name: bytes, kind: Kind) -> None:
+        """Stop the making of what would pass for a disc, or would not be shown.
+
+        Raises:
+            RefusedError: nothing of that *name* and *kind* can be made in *folder*.
+        """
+        path = joined(self.view.place(folder), name)
+        reason = self.view.why_not(folder, name, kind)
+        if is_kept_for_discs(name):
+            reason = f"only discs are called so, and {WHAT_TO_DO}"
+        elif not self.selection.takes(path, is_folder=kind is Kind.FOLDER):
+            reason = "--include and --exclude leave it out"
+        if reason:
+            raise RefusedError(f"{for_people(path)}: refused to make it: {reason}")
+
+    def refuse_disc(self, folder: Folder, name: bytes, node: Node) -> None:
+        """Stop the renaming, replacing or deleting of a disc, or of a folder that shows them.
+
+        What merely leads to a disc, under another name, may go.
+
+        Raises:
+            RefusedError: *node*, called *name* in *folder*, has to stay.
+        """
+        entry = node.entry
+        reason = self.view.why_not(folder, name, entry.kind)
+        is_called_so = entry.kind is Kind.FILE and is_kept_for_discs(entry.name)
+        if entry.kind is Kind.DISC or is_called_so:
+            reason = WHAT_TO_DO
+        if reason:
+            raise RefusedError(f"{node.name}: refused to rename, replace or delete it: {reason}")
+
+    def refuse_unchangeable(self, node: Node) -> None:
+        """Stop a change of the bytes or attributes of a disc, or of what is no file.
+
+        Raises:
+            RefusedError: *node* is a disc.
+            PermissionError: it is a link or a device.
+        """
+        if self.library.may_change(node):
+            return
+        if node.entry.kind in (Kind.DISC, Kind.FILE):
+            raise RefusedError(f"{node.name}: refused to change it: {WHAT_TO_DO}")
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
