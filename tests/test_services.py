@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounting import DATA, ZSOFS, open_to_others
+from tests.mounting import DATA, ZSOFS
 from zsofs.source.scan_cache import catalog_name
 
 pytestmark = pytest.mark.usefixtures("as_root", "own_mounts")
@@ -94,9 +94,10 @@ trap 'umount -at fuse.zsofs' EXIT
 
 
 @pytest.fixture
-def system(tmp_path: Path) -> System:
-    open_to_others(tmp_path)
-    return System(tmp_path)
+def system(on_disk: Path) -> System:
+    """Not in a /tmp in memory: a mount point on the disk of the source is refused."""
+    on_disk.chmod(0o755)
+    return System(on_disk)
 
 
 @pytest.fixture
