@@ -100,7 +100,10 @@ def licences(packages: Path) -> list[tuple[str, str, list[str]]]:
         if package.name == "zsofs":
             continue
         data = package.metadata.json
-        licence = str(data.get("license_expression") or data.get("license") or "see below")
+        kinds = [
+            line.rpartition(" :: ")[2] for line in data.get("classifier", ()) if "License" in line
+        ]
+        licence = data.get("license_expression") or data.get("license") or ", ".join(kinds)
         name = package.name.replace("-", "_")
         (information,) = packages.glob(f"{name}-{package.version}.dist-info")
         texts = [
@@ -108,5 +111,11 @@ def licences(packages: Path) -> list[tuple[str, str, list[str]]]:
             for path in sorted(information.rglob("*"))
             if path.is_file() and path.name.upper().startswith(("LICEN", "COPYING"))
         ]
-        found.append((f"{package.name} {package.version}", licence.splitlines()[0], texts))
+        found.append(
+            (
+                f"{package.name} {package.version}",
+                str(licence or "see below").partition("\n")[0],
+                texts,
+            )
+        )
     return sorted(found)

@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from tests.checks import dat_of, rom
 from tests.ends import join
@@ -26,6 +27,7 @@ from zsofs.vfs.opl.titles import load_titles
 SUMS = digests(IMAGE)
 LINE = rom("x.iso", IMAGE)
 XML = dat_of({"A": [LINE]})
+BODY = XML[XML.index("<datafile>") :]
 SERIALS = '<datafile><game name="Okami" serial="SLUS-21134"/></datafile>'
 TITLES = {"SLUS21134": "Okami"}
 
@@ -185,6 +187,20 @@ def test_a_dat_in_gzip(tmp_path: Path) -> None:
     assert load_titles(path) == TITLES
 
 
+def test_a_dat_in_zstandard(tmp_path: Path) -> None:
+    path = tmp_path / "a.dat.zst"
+    skippable = b"\x50\x2a\x4d\x18" + (3).to_bytes(4, "little") + b"abc"
+    path.write_bytes(
+        zstandard.compress(XML[:100].encode()) + skippable + zstandard.compress(XML[100:].encode())
+    )
+    assert games(load(path), IMAGE) == ["A"]
+    path.write_bytes(zstandard.compress(SERIALS.encode(), 19))
+    assert load_titles(path) == TITLES
+    text = "".join(f"SLUS-{10000 + number},Game {number}\n" for number in range(20_000))
+    path.write_bytes(zstandard.compress(text.encode()))
+    assert len(load_titles(path)) == 20_000
+
+
 def test_archives_that_cannot_be_used(tmp_path: Path) -> None:
     path = tmp_path / "x.zip"
     good = packed_in_zip(path, XML).read_bytes()
@@ -198,6 +214,9 @@ def test_archives_that_cannot_be_used(tmp_path: Path) -> None:
         (good.replace(b"folder/0.dat", b"folder/1.dat", 1), "is a ZIP archive that cannot be read"),
         (gzip.compress(XML.encode())[:-9], "is a damaged archive"),
         (b"\x1f\x8b" + b"x" * 100, "is a damaged archive"),
+        (zstandard.compress(XML.encode())[:-1], "is a damaged archive: it ends within a Zstandard"),
+        (zstandard.compress(XML.encode()) + b"more", "is a damaged archive: zstd decompress"),
+        (zstandard.compress(b"")[:4] + b"x" * 100, "is a damaged archive: zstd decompress"),
         (lzma.compress(XML.encode()), "is no DAT"),
     ):
         path.write_bytes(content)
@@ -213,7 +232,8 @@ def test_archives_that_cannot_be_used(tmp_path: Path) -> None:
 def test_no_byte_of_an_archive_does_harm(tmp_path: Path) -> None:
     zipped = packed_in_zip(tmp_path / "a.zip", XML).read_bytes()
     path = tmp_path / "x.dat"
-    for good in (zipped, gzip.compress(XML.encode())):
+    checked = zstandard.ZstdCompressor(write_checksum=True).compress(XML.encode())
+    for good in (zipped, gzip.compress(XML.encode()), checked):
         for at in range(len(good)):
             content = bytearray(good)
             content[at] ^= 0xFF
@@ -257,6 +277,21 @@ def test_too_much_of_anything_is_refused_in_time(tmp_path: Path, content: bytes,
         begin = b'<datafile><game name="x">'
     path = bomb(tmp_path / "x.dat.gz", content, 80 << 20)
     path.write_bytes(gzip.compress(begin) + path.read_bytes())
+    said = refused_in_little_memory(path)
+    assert all(why in line for line in said), said
+
+
+def test_zstandard_that_grows_is_refused_in_time(tmp_path: Path) -> None:
+    path = tmp_path / "x.dat.zst"
+    head, rest = zstandard.compress(b"<datafile>"), zstandard.compress(b"\n" * (16 << 20))
+    path.write_bytes(head + rest * 64)
+    assert path.stat().st_size < 64 << 10
+    said = refused_in_little_memory(path)
+    assert all("has more than 64 MiB" in line for line in said), said
+
+
+def refused_in_little_memory(path: Path) -> list[str]:
+    """What a process says that may take 400 MiB and reads it as a DAT and as a list of titles."""
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (400 << 20,) * 2)\n"
         "from pathlib import Path; from zsofs.errors import UsageError\n"
@@ -275,12 +310,16 @@ def test_too_much_of_anything_is_refused_in_time(tmp_path: Path, content: bytes,
     assert done.stderr == ""
     said = done.stdout.splitlines()
     assert len(said) == 2
-    assert all(why in line for line in said), said
+    return said
 
 
-def test_a_plain_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "begin", [b"", gzip.compress(XML.encode()), zstandard.compress(XML.encode()), b"PK\3\4"]
+)
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, begin: bytes) -> None:
+    """Zeros behind an archive, too: they would be read for hours."""
     path = tmp_path / "x.dat"
-    path.touch()
+    path.write_bytes(begin)
     os.truncate(path, 1 << 40)
     for read in (load, load_titles):
         with pytest.raises(UsageError, match="has more than 64 MiB"):
@@ -297,12 +336,36 @@ def test_a_list_of_titles_without_end_is_refused(tmp_path: Path) -> None:
         load_titles(path)
 
 
-def test_any_declaration_of_entities_is_refused(tmp_path: Path) -> None:
-    text = f'<!DOCTYPE d [<!ENTITY a "b">]><datafile><game name="A">{LINE}</game></datafile>'
+@pytest.mark.parametrize(
+    "entity",
+    ['a "b"', '% a "b"', 'a SYSTEM "file:///etc/passwd"', 'a SYSTEM "file:///x" NDATA n'],
+)
+def test_any_declaration_of_entities_is_refused(tmp_path: Path, entity: str) -> None:
+    text = f'<!DOCTYPE d [<!ENTITY {entity}>]><datafile><game name="A">{LINE}</game></datafile>'
     with pytest.raises(UsageError, match="found a declaration of entities, which no DAT has"):
         loaded(tmp_path, text)
     with pytest.raises(UsageError, match="found a declaration of entities, which no DAT has"):
         load_titles(tmp_path / "list.dat")
+
+
+def test_a_document_type_with_default_values_grows_nothing(tmp_path: Path) -> None:
+    """Each element would get them: with values of 1 MiB, 10,000 elements have 10 GB."""
+    attributes = f'rom size CDATA "1" status CDATA "baddump" junk CDATA "{"x" * (1 << 20)}"'
+    text = f"<!DOCTYPE datafile [<!ATTLIST {attributes}>]>{BODY}"
+    dat = loaded(tmp_path, text.replace("</game>", "<rom/>" * 9_000 + "</game>"))
+    assert games(dat, IMAGE) == ["A"]
+    assert (sum(map(len, dat.roms.values())), dat.skipped) == (1, 9_000)
+
+
+@pytest.mark.parametrize("count", [500, 501])
+def test_a_document_type_with_very_many_attributes_is_refused(tmp_path: Path, count: int) -> None:
+    attributes = " ".join(f'a{number} CDATA ""' for number in range(count))
+    text = f"<!DOCTYPE datafile [<!ATTLIST rom {attributes}>]>{BODY}"
+    if count > 500:
+        with pytest.raises(UsageError, match="more than 500 declarations of attributes"):
+            loaded(tmp_path, text)
+    else:
+        assert games(loaded(tmp_path, text), IMAGE) == ["A"]
 
 
 def test_a_pipe_that_nobody_writes_to_is_given_up(tmp_path: Path, cache_home: Path) -> None:

@@ -39,6 +39,9 @@ def test_rows_must_fit_the_columns() -> None:
         ("e\N{COMBINING ACUTE ACCENT}", 1),
         ("\N{LATIN SMALL LETTER E WITH ACUTE}", 1),
         ("\udcff", len(r"\udcff")),
+        ("\udcff\N{CJK UNIFIED IDEOGRAPH-5927}", len(r"\udcff") + 2),
+        ("\N{HANGUL CHOSEONG HIEUH}\N{HANGUL JUNGSEONG A}\N{HANGUL JONGSEONG NIEUN}", 2),
+        ("\N{HEAVY BLACK HEART}\N{VARIATION SELECTOR-16}", 2),
     ],
 )
 def test_width_on_a_terminal(text: str, columns: int) -> None:

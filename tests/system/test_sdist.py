@@ -1,6 +1,8 @@
 """What pipx installs: the source distribution and the wheel."""
 
+import glob
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounting import DATA, mounted
+from tests.mounting import DATA, mounted, unmount
 from tests.system.conftest import ROOT
 from zsofs import __version__
 
@@ -22,11 +24,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("built")
     clean = tmp_path_factory.mktemp("clean") / "zsofs"
     said = subprocess.run(
-        ["git", "-C", ROOT, "ls-files"], capture_output=True, text=True, check=True
+        ["git", "-C", ROOT, "ls-files", "-z"], capture_output=True, text=True, check=True
     )
-    for name in filter(lambda name: (ROOT / name).is_file(), said.stdout.splitlines()):
+    for name in filter(lambda name: os.path.lexists(ROOT / name), said.stdout.split("\0")[:-1]):
         (clean / name).parent.mkdir(parents=True, exist_ok=True)
-        (clean / name).write_bytes((ROOT / name).read_bytes())
+        shutil.copy(ROOT / name, clean / name, follow_symlinks=False)
     run(sys.executable, "-m", "build", "--outdir", folder, clean)
     return folder
 
@@ -56,14 +58,17 @@ def installed(
 
 def wanted(*endings: str) -> set[str]:
     """The files of the project with one of these endings, from its root."""
-    paths = (path for path in (ROOT / "zsofs").rglob("*") if path.suffix in endings)
-    return {str(path.relative_to(ROOT)) for path in paths}
+    return {
+        name
+        for ending in endings
+        for name in glob.glob(f"zsofs/**/*{ending}", root_dir=ROOT, recursive=True)
+    }
 
 
 def test_the_sdist_has_what_it_is_built_from(built: Path) -> None:
     with tarfile.open(built / f"zsofs-{__version__}.tar.gz") as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
-    sources = wanted(".py", ".pyx", ".pxd", ".h", ".pyi", ".service")
+    sources = wanted(".py", ".pyx", ".pxd", ".h", ".pyi", ".service", ".zso", ".cso")
     assert len(sources) > 70
     assert sources <= names
     assert {"pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"} <= names
@@ -78,9 +83,10 @@ def test_the_wheel_has_all_that_is_used(built: Path) -> None:
     (path,) = built.glob("*.whl")
     names = set(zipfile.ZipFile(path).namelist())
     assert wanted(".py", ".pyx", ".pxd", ".h", ".pyi") <= names
-    units = wanted(".service")
-    assert len(units) >= 2
-    assert units <= names
+    for endings in ((".service",), (".zso", ".cso")):
+        data = wanted(*endings)
+        assert len(data) >= 2
+        assert data <= names
     assert "zsofs/py.typed" in names
     for name in ("native/block_reader", "native/codecs", "fuse/_receive"):
         assert [found for found in names if found.startswith(f"zsofs/{name}.cpython-")]
@@ -89,6 +95,15 @@ def test_the_wheel_has_all_that_is_used(built: Path) -> None:
 def test_what_was_installed_runs(installed: Path) -> None:
     assert run(installed, "--version") == f"zsofs {__version__}\n"
     assert "zsofs mount" in run(installed, "mount", "--help")
+
+
+def test_what_was_installed_has_the_sample_disc(installed: Path, tmp_path: Path) -> None:
+    point = tmp_path / "mnt"
+    try:
+        assert "mounted at" in run(installed, "mount", "--demo", point)
+        assert len(list(point.iterdir())) == 3
+    finally:
+        unmount(point)
 
 
 def test_what_was_installed_mounts(installed: Path, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def add_verify(commands: "argparse._SubParsersAction[AnyParser]") -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a DAT, such as Redump's, perhaps zipped; may be repeated",
+        help="a DAT, such as Redump's, perhaps compressed; may be repeated",
     )
     add_allow_links_to(verify, "a folder")
     verify.add_argument(

@@ -2,7 +2,6 @@
 
 import os
 import re
-import unicodedata
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -12,6 +11,8 @@ _GAP = "  "
 _USUAL_COLUMNS = 80
 _SIZES = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _TIMES = (("d", 86_400), ("h", 3_600), ("min", 60))
+_BYTE = re.compile("[\udc80-\udcff]")
+"""A byte that is no text; it is printed as an escape."""
 STILL_COUNTING = "still counting"
 """What follows a number of discs that is not the last word."""
 
@@ -44,15 +45,11 @@ def _padded(text: str, columns: int, side: str) -> str:
 
 def width(text: str) -> int:
     """How many columns a text without control characters takes on a terminal."""
-    return sum(map(_width_of_character, text))
+    if text.isascii():  # as most names are; loading wcwidth takes longer than a table
+        return len(text)
+    from wcwidth import wcswidth
 
-
-def _width_of_character(char: str) -> int:
-    if "\udc80" <= char <= "\udcff":  # a byte that is no text, written as an escape
-        return _ESCAPE_WIDTH
-    if unicodedata.category(char) in ("Mn", "Me"):  # set upon the character before it
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+    return wcswidth(_BYTE.sub("_" * _ESCAPE_WIDTH, text))
 
 
 def terminal_columns(stream: TextIO) -> int:

@@ -1,4 +1,4 @@
-"""DAT files and lists of titles as streams of bytes: plain, in gzip or in a ZIP archive, bounded.
+"""DAT files and lists of titles as bytes: plain, or in gzip, Zstandard or a ZIP archive, bounded.
 
 A user may name any file by mistake, or one from the net: a device, a pipe that never ends, an
 archive that unpacks to terabytes. Each ends in one sentence after bounded time and memory.
@@ -29,6 +29,7 @@ _MAX_DIRECTORY = 1 << 20
 
 
 _GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
 _ZIP = b"PK\3\4"
 _ZIP_END = b"PK\5\6"
 _ZIP64_LOCATOR = b"PK\6\7"
@@ -37,9 +38,16 @@ _ZIP_TAIL = 65557
 
 _READ = 64 << 10
 
+_ZSTD_READ = 256
+"""Bytes of Zstandard that are unpacked at a time; 4 of them can be a block of 128 KiB."""
+
 
 class _Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
+
+
+class _DamagedError(Exception):
+    """A stream of Zstandard is damaged; the message says how."""
 
 
 @dataclass(slots=True)
@@ -82,7 +90,13 @@ class Content:
     def _more(self, size: int) -> bytes:
         try:
             found = self.source.read(size)
-        except (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except (
+            gzip.BadGzipFile,
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            _DamagedError,
+        ) as error:
             raise UsageError(f"{self.where} is a damaged archive: {error}") from None
         self._taken += len(found)
         _check_size(self._taken, self.where)
@@ -145,15 +159,64 @@ def _drained(fd: int, where: str) -> bytes:
 
 
 def _unpacked(file: BinaryIO, where: str, stack: ExitStack) -> Content:
+    _check_size(file.seek(0, os.SEEK_END), where)  # packed as well, or it could go on for hours
+    file.seek(0)
     magic = file.read(len(_ZIP))
     file.seek(0)
     if magic.startswith(_GZIP):
         return Content(where, stack.enter_context(gzip.GzipFile(fileobj=file)))
+    if magic == _ZSTD:
+        return Content(where, _ZstdFrames(file))
     if magic == _ZIP:
         return _zipped(file, where, stack)
-    _check_size(file.seek(0, os.SEEK_END), where)
-    file.seek(0)
     return Content(where, file)
+
+
+class _ZstdFrames:
+    """The content of Zstandard frames that follow one another (RFC 8878, section 3.1).
+
+    ``ZstdDecompressor.stream_reader`` is not used: it takes a file that was cut for a whole one.
+    Windows may have 128 MiB, the limit of libzstd and of the program zstd.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        from zstandard import ZstdDecompressor
+
+        self._file = file
+        self._stored = b""
+        self._plain = io.BytesIO()
+        self._decompressor = ZstdDecompressor()
+        self._frame = self._decompressor.decompressobj()
+        self._is_within = False
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to *size* bytes; none at the end.
+
+        Raises:
+            _DamagedError: the stream is damaged, or ends within a frame.
+            OSError: the file cannot be read.
+        """
+        while not (found := self._plain.read(size)):
+            self._stored = self._stored or self._file.read(_ZSTD_READ)
+            if not self._stored:
+                if self._is_within:
+                    raise _DamagedError("it ends within a Zstandard frame")
+                break
+            self._unpack()
+        return found
+
+    def _unpack(self) -> None:
+        """Unpack what is stored, as far as the frame goes."""
+        from zstandard import ZstdError
+
+        try:
+            self._plain = io.BytesIO(self._frame.decompress(self._stored))
+        except ZstdError as error:
+            raise _DamagedError(str(error)) from None
+        self._stored = self._frame.unused_data
+        self._is_within = not self._frame.eof
+        if self._frame.eof:
+            self._frame = self._decompressor.decompressobj()
 
 
 def _zipped(file: BinaryIO, where: str, stack: ExitStack) -> Content:

@@ -1,7 +1,7 @@
 """The sectors and folders of an ISO 9660 image. It may be hostile: no claim of it is believed.
 
-pycdlib, which makes the demo disc, is not used: opening a disc with it reads every folder, and one
-that contradicts itself is refused whole.
+pycdlib is not used: opening a disc with it reads every folder, and one that contradicts itself is
+refused whole.
 """
 
 import struct

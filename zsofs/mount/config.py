@@ -195,27 +195,16 @@ def text_of(source: str, mount_point: str, values: Mapping[str, object]) -> str:
         source: full path of the folder with the discs.
         mount_point: full path of where they are shown.
         values: by the name of each option what was said: True, text, or a list of texts.
-    """
-    lines = [f"source = {_quoted(source)}", f"mountpoint = {_quoted(mount_point)}"]
-    for name, value in values.items():
-        if value is True:
-            lines.append(f"{name} = true")
-        elif isinstance(value, list):
-            lines.append(f"{name} = [{', '.join(_quoted(str(one)) for one in value)}]")
-        else:
-            lines.append(f"{name} = {_quoted(str(value))}")
-    return "\n".join(lines) + "\n"
-
-
-def _quoted(text: str) -> str:
-    """A text as TOML writes it.
 
     Raises:
-        UsageError: it has bytes that are no text, which TOML cannot hold.
+        UsageError: a text has bytes that are not UTF-8, which TOML cannot hold.
     """
+    import tomli_w
+
+    text = tomli_w.dumps({"source": source, "mountpoint": mount_point, **values})
     try:
         text.encode()
-    except UnicodeEncodeError:
-        raise UsageError(f"{text!r} is no text in UTF-8, as a config needs it") from None
-    plain = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + re.sub(r"[\x00-\x1f\x7f]", lambda one: f"\\u{ord(one[0]):04x}", plain) + '"'
+    except UnicodeEncodeError as error:
+        line = text.split("\n")[text.count("\n", 0, error.start)]
+        raise UsageError(f"{line!r} is no text in UTF-8, as a config needs it") from None
+    return text
