@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests import writers
 from tests.mounting import DATA
 from tests.test_disc import PS2_IMAGE, raw
-from zsofs.discs.classify import Classification, ContentKind, classify
+from zsofs.discs.classify import Classification, ContentKind, classify, looks_like_disc
 
 NOISE = random.Random(1).randbytes(700_000)
 
@@ -203,3 +203,32 @@ def test_errors_of_reading_are_passed_on() -> None:
 
     with pytest.raises(OSError, match="Input/output"):
         classify(read, 100)
+
+
+MARKED = {
+    "a ZSO": (b"ZISO" + bytes(20), True),
+    "a broken ZSO": (b"ZISO", True),
+    "a ZSOZ": (b"ZSOZ" + bytes(99), True),
+    "a CSO": (b"CISO" + bytes(99), True),
+    "a DAX": (b"DAX\0" + bytes(99), True),
+    "a raw CD": (raw(PS2_IMAGE, 2), True),
+    "the sync of a raw CD alone": (b"\0" + b"\xff" * 10 + b"\0", True),
+    "an ISO 9660 image": (PS2_IMAGE, True),
+    "one that is cut behind its mark": (PS2_IMAGE[:32774], True),
+    "one that is cut in its mark": (PS2_IMAGE[:32773], False),
+    "an empty file": (b"", False),
+    "one byte": (b"Z", False),
+    "a memory card": (b"Sony PS2 Memory Card Format " + bytes(65536), False),
+    "noise": (NOISE, False),
+}
+
+
+@pytest.mark.parametrize("what", MARKED)
+def test_the_marks_of_a_disc_alone(tmp_path: Path, what: str) -> None:
+    data, is_disc = MARKED[what]
+    (tmp_path / "file").write_bytes(data)
+    fd = os.open(tmp_path / "file", os.O_RDONLY)
+    try:
+        assert looks_like_disc(fd) is is_disc
+    finally:
+        os.close(fd)

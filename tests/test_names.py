@@ -7,22 +7,52 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zsofs.console.text import for_people
-from zsofs.formats.file_names import may_be_disc
+from zsofs.formats.file_names import (
+    has_disc_ending,
+    is_kept_for_discs,
+    is_packed_name,
+    is_plain_image,
+    may_be_disc,
+)
 from zsofs.vfs.naming import shown_names
+
+CLASSES = {
+    # packed, plain, kept for discs, ends like a disc, looked into
+    b".zso .ziso .cso .ciso .dax": (True, False, True, True, True),
+    b".iso": (False, True, True, True, True),
+    b".img .bin": (False, True, False, True, True),
+    b"": (False, False, False, False, True),
+    b".txt .part .cue .jpg .zso2 .is .gz .chd": (False, False, False, False, False),
+}
 
 
 @pytest.mark.parametrize(
-    "name",
-    [b"Game.zso", b"GAME.ZSO", b"a.ziso", b"a.Cso", b"a.ciso", b"a.dax", b"a.iso", b"a.img",
-     b"a.bin", b"no extension", b".hidden"],
-)  # fmt: skip
-def test_looked_into(name: bytes) -> None:
+    ("ending", "classes"),
+    [(ending, classes) for endings, classes in CLASSES.items() for ending in endings.split(b" ")],
+)
+def test_each_name_is_in_its_classes(ending: bytes, classes: tuple[bool, ...]) -> None:
+    for stem in (b"Game", b"a.zso", b"a.iso", b"/the.iso/file", b"\xff \n", b".hidden"):
+        if b"." in stem[1:] and not ending:
+            continue
+        for name in (stem + ending, stem + ending.upper(), stem + ending.title()):
+            assert (
+                is_packed_name(name),
+                is_plain_image(name),
+                is_kept_for_discs(name),
+                has_disc_ending(name),
+                may_be_disc(name),
+            ) == classes, name
+
+
+@pytest.mark.parametrize("name", [b".iso", b".zso", b"no ending", b"/the.iso/name", b"..."])
+def test_a_name_that_is_all_ending_has_none(name: bytes) -> None:
     assert may_be_disc(name)
+    assert not has_disc_ending(name)
+    assert not is_kept_for_discs(name)
 
 
-@pytest.mark.parametrize("name", [b"a.txt", b"a.zso.part", b"a.cue", b"a.jpg", b"Vol. 2"])
-def test_not_looked_into(name: bytes) -> None:
-    assert not may_be_disc(name)
+def test_an_ending_of_blanks_is_one() -> None:
+    assert not may_be_disc(b"Vol. 2")
 
 
 def test_a_packed_disc_alone() -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from tests import writers
 from zsofs.errors import DamagedError
-from zsofs.formats import identify, seal
+from zsofs.formats import seal
+from zsofs.formats.containers import identify
 from zsofs.images.source_file import OpenSource
 
 IMAGE = bytes(range(256)) * 40 + b"the end"

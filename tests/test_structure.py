@@ -18,6 +18,17 @@ ONLY_IN = {
     "tqdm": {"console/progress_bars.py"},
 }
 
+ONLY_THERE = {
+    r'b"CD001"|\\x01CD001': {"discs/iso9660.py"},
+    r"<4sIQIBB": {"formats/ciso_header.py", "cli/demo.py"},
+    r"& 0x7FFFFFFF|& ~_FLAG": {"formats/ciso_header.py", "native/encoder.pyx", "native/fetch.pyx"},
+    r"SYS_renameat2": {"native/fileio.pyx"},
+    r'\\xff" \* 10': {"images/probe.py"},
+    r"path\.samefile\(": {"system/same_file.py", "pack/input_files.py"},
+}
+"""What is written once: a pattern, and the modules that may have it. Native code repeats what the
+index entries mean, because it decodes them without the GIL."""
+
 
 def lint(root: Path) -> subprocess.CompletedProcess[str]:
     """Hold the package in *root* against the contracts."""
@@ -138,3 +149,10 @@ def test_some_packages_are_used_in_one_place() -> None:
         for package in re.findall(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE):
             if package in ONLY_IN:
                 assert str(path.relative_to(PACKAGE)) in ONLY_IN[package], name
+
+
+def test_some_facts_are_written_in_one_place() -> None:
+    for path in modules().values():
+        for pattern, places in ONLY_THERE.items():
+            if re.search(pattern, path.read_text()):
+                assert str(path.relative_to(PACKAGE)) in places, (path, pattern)

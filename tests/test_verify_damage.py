@@ -27,7 +27,8 @@ from tests.test_disc import made
 from tests.test_verify import put
 from zsofs.discs.classify import UNRECOGNIZED
 from zsofs.errors import ZsofsError
-from zsofs.formats.seal import HEADER_SIZE, Seal, parse
+from zsofs.formats.ciso_header import HEADER_SIZE
+from zsofs.formats.seal import Seal, parse
 from zsofs.images.input_image import original
 from zsofs.inspection.verify import Batch, Wish
 from zsofs.inspection.verify_cache import Checked

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn, TypeAlias
 
 from zsofs.console.stdio import say
 from zsofs.console.suggestions import did_you_mean
@@ -81,7 +81,7 @@ class CommandParser(argparse.ArgumentParser):
         width = max((len(one.dest) for one in found), default=0)
         return "\n".join(f"  {one.dest:{width}}  {one.help or ''}" for one in found)
 
-    def _commands(self) -> "argparse._SubParsersAction[Any] | None":
+    def _commands(self) -> "Commands | None":
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
                 return action
@@ -126,6 +126,39 @@ class CommandParser(argparse.ArgumentParser):
             f"invalid choice: {value!r} (choose from {', '.join(choices)})"
             + did_you_mean(str(value), choices, others),
         )
+
+
+Commands: TypeAlias = "argparse._SubParsersAction[CommandParser]"
+"""What a command is added to."""
+
+
+def add_command(
+    commands: Commands,
+    name: str,
+    summary: str,
+    description: str,
+    examples: str,
+    *,
+    usage: str | None = None,
+) -> CommandParser:
+    """Add a command; return its parser.
+
+    Args:
+        commands: what it is added to.
+        name: of the command.
+        summary: what it does, in a few words, for the list of all commands.
+        description: what it does, for its own help.
+        examples: what stands below the options in its help.
+        usage: how it is called; None to have that made from its arguments.
+    """
+    return commands.add_parser(
+        name,
+        help=summary,
+        usage=usage,
+        description=description,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def without_aliases(words: list[str]) -> list[str]:

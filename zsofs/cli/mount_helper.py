@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from zsofs.cli import parser
+from zsofs.cli import mount_args, parser
 from zsofs.errors import UsageError, ZsofsError
 from zsofs.system.mountinfo import unescape
 from zsofs.system.mountpoint import real_path
@@ -72,7 +72,7 @@ def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, bool]:
     if "-r" in said:
         options.append("ro")
     if "-s" in said:
-        options = [word for word in options if parser.is_known(word)]
+        options = [word for word in options if mount_args.is_known(word)]
     # A name without a slash is a folder here, too, never a config.
     folders = [os.path.join(os.curdir, path) for path in paths]
     parsed = parser.parse(["mount", "-o", ",".join(options), "--", *folders])

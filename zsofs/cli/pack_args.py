@@ -1,9 +1,9 @@
 """The words of `zsofs pack` and `zsofs unpack`: options and help."""
 
 import argparse
-from typing import TypeVar
 
 from zsofs.cli.arg_types import add_allow_links_to, level, path, size
+from zsofs.cli.command_parser import Commands, add_command
 from zsofs.errors import UsageError
 
 _PACK_DESCRIPTION = """\
@@ -50,18 +50,16 @@ examples:
   zsofs unpack Game.zso -o - | sha1sum    into a pipe
 """
 
-AnyParser = TypeVar("AnyParser", bound=argparse.ArgumentParser)
 
-
-def add_pack(commands: "argparse._SubParsersAction[AnyParser]") -> None:
+def add_pack(commands: Commands) -> None:
     """Add `zsofs pack`."""
-    pack = commands.add_parser(
+    pack = add_command(
+        commands,
         "pack",
-        help="pack disc images into .zso files",
+        "pack disc images into .zso files",
+        _PACK_DESCRIPTION,
+        _PACK_EXAMPLES,
         usage="zsofs pack [OPTIONS] INPUT… [-o OUT]",
-        description=_PACK_DESCRIPTION,
-        epilog=_PACK_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     pack.add_argument(
         "--for",
@@ -96,15 +94,15 @@ def add_pack(commands: "argparse._SubParsersAction[AnyParser]") -> None:
     _add_copying(pack)
 
 
-def add_unpack(commands: "argparse._SubParsersAction[AnyParser]") -> None:
+def add_unpack(commands: Commands) -> None:
     """Add `zsofs unpack`."""
-    unpack = commands.add_parser(
+    unpack = add_command(
+        commands,
         "unpack",
-        help="make plain images of packed discs",
+        "make plain images of packed discs",
+        _UNPACK_DESCRIPTION,
+        _UNPACK_EXAMPLES,
         usage="zsofs unpack [OPTIONS] INPUT… [-o OUT]",
-        description=_UNPACK_DESCRIPTION,
-        epilog=_UNPACK_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_copying(unpack)
 

@@ -1,8 +1,7 @@
 """The words of `zsofs service`."""
 
-import argparse
-from collections.abc import Callable
-from typing import Any
+from zsofs.cli import mount_args
+from zsofs.cli.command_parser import Commands, add_command
 
 _DESCRIPTION = """\
 Makes services of mounts, which systemd starts with the system and starts again if they fail;
@@ -41,23 +40,18 @@ examples:
 """
 
 
-def add(commands: "argparse._SubParsersAction[Any]", add_options: Callable[[Any], None]) -> None:
-    """Add the command.
-
-    Args:
-        commands: what it is added to.
-        add_options: adds the options of a mount to a parser.
-    """
-    service = _add(commands, "service", "have systemd keep a mount", _DESCRIPTION, _EXAMPLES)
+def add(commands: Commands) -> None:
+    """Add `zsofs service`."""
+    service = add_command(commands, "service", "have systemd keep a mount", _DESCRIPTION, _EXAMPLES)
     actions = service.add_subparsers(metavar="ACTION", dest="action", required=True)
-    install = _add(
+    install = add_command(
         actions, "install", "make a service of a mount", _INSTALL_DESCRIPTION, _INSTALL_EXAMPLES
     )
     install.add_argument("name", metavar="NAME", help="what it is called: letters, digits, _ . -")
     install.add_argument("source", metavar="SOURCE", help="the folder with the packed discs")
     install.add_argument("mount_point", metavar="MOUNTPOINT", help="where the discs are shown")
-    listing = _add(actions, "list", "list services", "Lists the services.\n", _LIST_EXAMPLES)
-    remove = _add(
+    listing = add_command(actions, "list", "list services", "Lists the services.\n", _LIST_EXAMPLES)
+    remove = add_command(
         actions,
         "remove",
         "take a service away",
@@ -69,21 +63,4 @@ def add(commands: "argparse._SubParsersAction[Any]", add_options: Callable[[Any]
         action.add_argument(
             "--user", action="store_true", help="a service of this user's own, not of the system"
         )
-    add_options(install)
-
-
-def _add(
-    commands: "argparse._SubParsersAction[Any]",
-    name: str,
-    summary: str,
-    description: str,
-    examples: str,
-) -> argparse.ArgumentParser:
-    made: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=summary,
-        description=description,
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    return made
+    mount_args.add_options(install)

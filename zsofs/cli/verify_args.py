@@ -1,9 +1,9 @@
 """The words of `zsofs info` and `zsofs verify`: options and help."""
 
 import argparse
-from typing import TypeVar
 
 from zsofs.cli.arg_types import add_allow_links_to, path
+from zsofs.cli.command_parser import Commands, add_command
 from zsofs.errors import UsageError
 
 _INFO_DESCRIPTION = """\
@@ -42,31 +42,29 @@ examples:
   zsofs verify --no-cache ~/zso          read everything again: a disk may decay
 """
 
-AnyParser = TypeVar("AnyParser", bound=argparse.ArgumentParser)
 
-
-def add_info(commands: "argparse._SubParsersAction[AnyParser]") -> None:
+def add_info(commands: Commands) -> None:
     """Add `zsofs info`."""
-    info = commands.add_parser(
+    info = add_command(
+        commands,
         "info",
-        help="say all that is to know of disc images",
-        description=_INFO_DESCRIPTION,
-        epilog=_INFO_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "say all that is to know of disc images",
+        _INFO_DESCRIPTION,
+        _INFO_EXAMPLES,
     )
     info.add_argument("paths", nargs="+", type=path, metavar="FILE", help="a disc, packed or plain")
     info.add_argument("--json", action="store_true", help="print JSON, for programs")
 
 
-def add_verify(commands: "argparse._SubParsersAction[AnyParser]") -> None:
+def add_verify(commands: Commands) -> None:
     """Add `zsofs verify`."""
-    verify = commands.add_parser(
+    verify = add_command(
+        commands,
         "verify",
-        help="check discs, and say which ones they are",
+        "check discs, and say which ones they are",
+        _VERIFY_DESCRIPTION,
+        _VERIFY_EXAMPLES,
         usage="zsofs verify [OPTIONS] FILE|FOLDER…",
-        description=_VERIFY_DESCRIPTION,
-        epilog=_VERIFY_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verify.add_argument(
         "paths",

@@ -10,13 +10,14 @@ import time
 import traceback
 import zlib
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
 from zsofs.console import stdio
 from zsofs.console.log_file import LogFile
 from zsofs.console.log_thread import ThreadedHandler
-from zsofs.errors import ZsofsError
+from zsofs.errors import SystemFailureError, ZsofsError
 from zsofs.system.xdg import runtime_folders, state_folders
 from zsofs.timings import timings
 
@@ -76,6 +77,32 @@ def complain(error: Exception) -> None:
     """Print why a command has ended; where that goes to the journal, as an error."""
     mark = f"<{_PRIORITIES[0][1]}>" if _leads_to_journal(sys.stderr) else ""
     stdio.complain("\n".join(mark + line for line in f"zsofs: {error}".split("\n")))
+
+
+def fail(error: ZsofsError) -> int:
+    """Print why a command has ended; return its exit code."""
+    complain(error)
+    return error.exit_code
+
+
+def exit_code_of(run: Callable[[], int]) -> int:
+    """Call what serves a mount, and print in one line why it failed, if it does.
+
+    Args:
+        run: returns an exit code.
+
+    Returns:
+        The exit code of *run*, or that of the exception that it raised.
+    """
+    try:
+        return run()
+    except ZsofsError as error:
+        return fail(error)
+    except OSError as error:
+        return fail(SystemFailureError(error))
+    except Exception as error:  # noqa: BLE001 - nothing above could report it
+        complain_of_bug(error)
+        return 1
 
 
 def finish() -> bool:

@@ -10,6 +10,7 @@ __all__ = [
     "dat_file",
     "dat_game",
     "dat_games",
+    "examination",
     "file_map",
     "identify",
     "iso9660",

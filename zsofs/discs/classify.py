@@ -4,15 +4,18 @@ File names play no part. Disc structures are looked for first, because the syste
 (its first 16 sectors) may begin with anything, such as an MBR or an ELF header.
 """
 
+import os
 import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from zsofs.discs.iso9660 import DESCRIPTORS, SECTOR
-from zsofs.formats.file_names import APPLE_DOUBLE, NOT_PACKED
-from zsofs.images.probe import CD_SYNC
+from zsofs.discs.iso9660 import DESCRIPTORS, PRIMARY, SECTOR, STANDARD_ID
+from zsofs.formats.containers import has_magic
+from zsofs.formats.file_names import APPLE_DOUBLE, APPLE_DOUBLE_MAGIC, NOT_PACKED
+from zsofs.formats.ziso import ZSTD_MAGIC
+from zsofs.images.probe import CD_SYNC_SIZE, is_raw_cd
 
 Read = Callable[[int, int], bytes]
 """Returns the bytes of the content at an offset, ``read(offset, size)``; fewer at its end."""
@@ -21,7 +24,7 @@ _SAMPLE = 4096
 """Bytes of each sample: the beginning, which has the signatures, the middle, and the end."""
 
 _DESCRIPTOR_IDS = {
-    b"CD001": "an ISO 9660 image",
+    STANDARD_ID: "an ISO 9660 image",
     b"CD-I ": "a CD-i image",
     b"BEA01": "a UDF image",
     b"NSR02": "a UDF image",
@@ -61,8 +64,8 @@ _DISC_SIGNATURES = (
     (0xFDA0000, _XDVDFS, "an Xbox 360 image"),
     (0x18310000, _XDVDFS, "an Xbox image"),
     # ISO 9660 in sectors of 2336 bytes, and behind a pregap of 150 sectors.
-    (16 * 2336 + 8, b"\x01CD001", _CD_2336),
-    (166 * SECTOR, b"\x01CD001", _PREGAP),
+    (DESCRIPTORS * 2336 + 8, PRIMARY, _CD_2336),
+    ((150 + DESCRIPTORS) * SECTOR, PRIMARY, _PREGAP),
 )
 
 _EXTRACT = "; extract the disc image from it first"
@@ -71,7 +74,7 @@ _AGAIN = "; if it should be a disc, download it again"
 
 _SIGNATURES = (
     # (offset, signature, name, advice); the first that matches counts.
-    (0, b"\0\5\x16\7", APPLE_DOUBLE, ""),
+    (0, APPLE_DOUBLE_MAGIC, APPLE_DOUBLE, ""),
     (0, b"Sony PS2 Memory Card Format ", "a PS2 memory card", ""),
     (0, b"123-456-STD", "a PS1 memory card", ""),
     (0, b"\0PMV", "a PS1 memory card", ""),
@@ -87,7 +90,7 @@ _SIGNATURES = (
     (0, b"\x1f\x8b\x08", "a gzip file", _EXTRACT),
     (4, b"1AY&SY", "a bzip2 file", _EXTRACT),
     (0, b"\xfd7zXZ\0", "an xz file", _EXTRACT),
-    (0, b"\x28\xb5\x2f\xfd", "a Zstandard file", _EXTRACT),
+    (0, ZSTD_MAGIC, "a Zstandard file", _EXTRACT),
     (0, b"\x04\x22\x4d\x18", "an LZ4 file", _EXTRACT),
     (0, b"ZISO", "a ZSO", _EXTRACT),
     (0, b"ZSOZ", "a ZSOZ", _EXTRACT),
@@ -237,9 +240,27 @@ def classify(read: Read, size: int) -> Classification:
     )
 
 
+def looks_like_disc(fd: int) -> bool:
+    """Return whether a file begins like a container, a raw CD image or an ISO 9660 image.
+
+    Two short reads, for files that must not be changed: a container counts whether it is whole or
+    not, and whether zsofs reads it or not. May wait for a disk.
+
+    Args:
+        fd: descriptor of the file, open for reading.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    head = os.pread(fd, CD_SYNC_SIZE, 0)
+    if has_magic(head) or is_raw_cd(head):
+        return True
+    return os.pread(fd, len(STANDARD_ID), DESCRIPTORS * SECTOR + 1) == STANDARD_ID
+
+
 def _disc_name(read: Read, size: int, head: bytes) -> str:
     """Return what kind of disc image the content is; empty if it is none."""
-    if head.startswith(CD_SYNC):
+    if is_raw_cd(head):
         return RAW_CD
     begin = DESCRIPTORS * SECTOR
     area = read(begin, min(begin, size - begin)) if size > begin else b""

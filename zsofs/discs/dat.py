@@ -14,8 +14,9 @@ from zsofs.console.text import for_people
 from zsofs.discs.dat_file import Content, opened
 from zsofs.discs.dat_game import HEADER, Game
 from zsofs.discs.dat_games import games_of
-from zsofs.discs.iso9660 import RAW_SECTOR, SECTOR
+from zsofs.discs.iso9660 import SECTOR
 from zsofs.errors import UsageError, reason
+from zsofs.formats.geometry import CD_SECTOR
 from zsofs.images.checksums import Digests
 
 log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ class Dat:
 
     def cds_as_long(self, size: int) -> list[str]:
         """The CDs of one track with as many sectors as *size* bytes are, at 2048 in each."""
-        raw = size // SECTOR * RAW_SECTOR
+        raw = size // SECTOR * CD_SECTOR
         return [
             game
             for game, tracks in self.tracks.items()

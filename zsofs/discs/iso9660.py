@@ -1,4 +1,6 @@
-"""The sectors and folders of an ISO 9660 image. It may be hostile: no claim of it is believed.
+"""The sectors and directories of an ISO 9660 image (ECMA-119), which may be hostile.
+
+No claim of it is believed.
 
 pycdlib is not used: opening a disc with it reads every folder, and one that contradicts itself is
 refused whole.
@@ -8,21 +10,26 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from zsofs.formats.geometry import CD_SECTOR
+
 SECTOR = 2048
-RAW_SECTOR = 2352
+"""Plain bytes of a sector (ECMA-119, 6.1.2)."""
 
 DESCRIPTORS = 16
 """The sector at which the descriptors of a volume begin, and how many sectors are looked through:
 real discs have three to five of them."""
 
-PRIMARY = b"\x01CD001"
-"""How the primary volume descriptor begins."""
+STANDARD_ID = b"CD001"
+"""The standard identifier, at byte 1 of each volume descriptor (ECMA-119, 8.1.2)."""
+
+PRIMARY = b"\x01" + STANDARD_ID
+"""How the primary volume descriptor begins (ECMA-119, 8.4)."""
 
 _RECORD_SIZE = 34
-"""The shortest directory record, in bytes: 33 fixed ones and a name of one."""
+"""The shortest directory record, in bytes: 33 fixed ones and a name of one (ECMA-119, 9.1)."""
 
 _IS_FOLDER = 2
-"""The bit among the flags of a directory record."""
+"""The bit among the flags of a directory record (ECMA-119, 9.1.6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,12 @@ class Image:
     raw_cd: bool
 
     def sectors(self, first: int, count: int) -> bytes:
-        """The data of *count* sectors in one read; fewer at the end of the image."""
+        """Return the data of sectors, 2048 bytes of each, in one read; fewer at the image's end.
+
+        Args:
+            first: number of the first sector.
+            count: number of sectors.
+        """
         stored = self.stored_sector
         begin = first * stored
         wanted = min(count * stored, self.size - begin)
@@ -81,12 +93,12 @@ class Image:
         return b"".join(_data(found[at : at + stored]) for at in range(0, len(found), stored))
 
     def content(self, extent: Extent, most: int) -> bytes:
-        """The first bytes of a file or folder, *most* of them at most, in one read."""
+        """Return the first bytes of a file or directory, *most* of them at most, in one read."""
         size = min(extent.size, most)
         return self.sectors(extent.first, -(-size // SECTOR))[:size]
 
     def directory(self, extent: Extent, most: int) -> bytes:
-        """The first bytes of a directory, *most* of them at most, in whole sectors.
+        """Return the first bytes of a directory, *most* of them at most, in whole sectors.
 
         A directory fills its sectors, whatever size its record gives: consoles read by sectors, and
         find what lies behind a size that is too small.
@@ -96,11 +108,11 @@ class Image:
     @property
     def stored_sector(self) -> int:
         """Bytes that a sector takes in the image."""
-        return RAW_SECTOR if self.raw_cd else SECTOR
+        return CD_SECTOR if self.raw_cd else SECTOR
 
 
 def extent_of(record: bytes) -> Extent:
-    """Where a directory record says its file or folder is. It has all its fixed bytes."""
+    """Return the extent of a directory record, which has all its fixed bytes (ECMA-119, 9.1)."""
     first: int
     size: int
     first, size = struct.unpack_from("<I4xI", record, 2)
@@ -108,12 +120,12 @@ def extent_of(record: bytes) -> Extent:
 
 
 def root_of(primary: bytes) -> Extent:
-    """Where a primary volume descriptor, a whole sector, says the root folder is."""
+    """Return the root directory of a primary volume descriptor, a whole sector (8.4.18)."""
     return extent_of(primary[156:190])
 
 
 def records(directory: bytes) -> Iterator[Record]:
-    """The entries of a folder.
+    """Yield the entries of a directory (ECMA-119, 6.8.1 and 9.1).
 
     Each step goes at least 34 bytes on, or to the next sector: no record reaches into it.
     """
@@ -131,7 +143,13 @@ def records(directory: bytes) -> Iterator[Record]:
 
 
 def find(directory: bytes, wanted: bytes, *, folder: bool) -> Extent | None:
-    """The file, or the folder, that a directory has under a name; case and version do not count."""
+    """Return where an entry of a directory lies; None if there is none of that name and kind.
+
+    Args:
+        directory: the bytes of the directory.
+        wanted: the name in capitals, without its version.
+        folder: whether a directory is looked for.
+    """
     for record in records(directory):
         if record.name == wanted and record.is_folder == folder:
             return record.extent
@@ -139,6 +157,6 @@ def find(directory: bytes, wanted: bytes, *, folder: bool) -> Extent | None:
 
 
 def _data(raw: bytes) -> bytes:
-    """The data of a raw sector: behind a subheader in mode 2."""
+    """Return the data of a raw sector: behind a subheader in mode 2 (ECMA-130, 14; Green Book)."""
     start = 24 if raw[15:16] == b"\x02" else 16
     return raw[start : start + SECTOR]

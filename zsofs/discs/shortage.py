@@ -18,7 +18,8 @@ from dataclasses import dataclass
 
 from zsofs.discs.classify import is_udf_tag
 from zsofs.discs.file_map import files_at
-from zsofs.discs.iso9660 import DESCRIPTORS, PRIMARY, RAW_SECTOR, SECTOR, Image, extent_of, root_of
+from zsofs.discs.iso9660 import DESCRIPTORS, PRIMARY, SECTOR, Image, extent_of, root_of
+from zsofs.formats.geometry import CD_SECTOR
 
 FILLER_SECTORS = 150
 """The most sectors that may be missing without a fault, if no file has data in them."""
@@ -136,7 +137,7 @@ def declared_size(head: bytes, *, raw_cd: bool) -> int | None:
     None if there is no volume descriptor of ISO 9660 in sector 16.
     """
     begin, stored = (
-        (DESCRIPTORS * RAW_SECTOR + 16, RAW_SECTOR) if raw_cd else (DESCRIPTORS * SECTOR, SECTOR)
+        (DESCRIPTORS * CD_SECTOR + 16, CD_SECTOR) if raw_cd else (DESCRIPTORS * SECTOR, SECTOR)
     )
     if raw_cd and head[begin - 1 : begin] == b"\x02":  # the mode; a subheader follows
         begin += 8

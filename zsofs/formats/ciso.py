@@ -1,10 +1,21 @@
-"""CSO: ``CISO`` files of versions 0, 1 and 2; those of other consoles are refused by name."""
+"""CSO: ``CISO`` files of versions 0, 1 and 2 (maxcso, ``README_CSO.md``).
 
-import struct
+Files of other consoles have the same magic and are refused by name: those of the Xbox
+(antangelo/ciso, ``src/layout.rs``), and of the GameCube and Wii.
+"""
+
 from itertools import pairwise
 
 from zsofs.errors import DamagedError, ForeignError
-from zsofs.formats.ciso_header import INDEX_OFFSET, Header, entry_offset, parse_header, parse_index
+from zsofs.formats.ciso_header import (
+    INDEX_OFFSET,
+    Header,
+    entry_offset,
+    has_flag,
+    parse_header,
+    parse_index,
+    read_entries,
+)
 from zsofs.formats.geometry import Codec, Geometry, Rule, SourceBytes
 
 MAGICS = (b"CISO",)
@@ -21,7 +32,7 @@ _XBOX_NAME = (
 
 
 def parse(source: SourceBytes, head: bytes) -> Geometry:
-    """Read header and index ends.
+    """Return the geometry of a CISO file, from its header and both ends of its index.
 
     Args:
         source: the file.
@@ -30,6 +41,7 @@ def parse(source: SourceBytes, head: bytes) -> Geometry:
     Raises:
         ForeignError: the file is another console's.
         DamagedError: the file is cut or contradicts itself.
+        OSError: the file cannot be read.
     """
     if _is_gamecube(source, head):
         raise ForeignError("a GameCube or Wii CISO, which is no PS2 or PSP disc")
@@ -72,13 +84,12 @@ def _is_xbox(header: Header, source: SourceBytes) -> bool:
     """
     if header.shift != 2 or header.block_size != 2048:
         return False
-    raw = source.read_at(INDEX_OFFSET, 4 * (_XBOX_SAMPLE + 1))
-    count = min(len(raw) // 4, header.size // header.block_size + 1)
-    entries = struct.unpack_from(f"<{count}I", raw)
+    count = min(_XBOX_SAMPLE, header.size // header.block_size) + 1
+    entries = read_entries(source, 0, count)
     seen = 0
     for entry, after in pairwise(entries):
         begin, end = entry_offset(entry, header.shift), entry_offset(after, header.shift)
-        if not entry >> 31:
+        if not has_flag(entry):
             continue
         length = int.from_bytes(source.read_at(begin, 4), "little")
         if not 0 <= end - begin - 4 - length < 4:

@@ -1,8 +1,9 @@
 """The header and index that the CISO family shares, ZISO included.
 
-Little endian: magic, u32 header size, u64 image size, u32 block size, u8 version, u8 shift,
-2 unused bytes; then the index at byte 24 whatever the header size says (0 is common). It has one
-u32 entry for each block and one more for the end of the data.
+Little endian: magic, u32 header size, u64 image size, u32 block size, u8 version, u8 shift, 2
+unused bytes (maxcso, ``README_CSO.md`` and ``README_ZSO.md``). The index follows at byte 24,
+whatever the header size is: many writers store 0, and no reader seeks to it. The index has one u32
+entry for each block and one more for the end of the data.
 """
 
 import struct
@@ -11,14 +12,35 @@ from dataclasses import dataclass
 from zsofs.errors import DamagedError
 from zsofs.formats.geometry import CD_SECTOR, MAX_BLOCK_SIZE, MAX_IMAGE_SIZE, SourceBytes
 
-INDEX_OFFSET = 24
-MAX_SHIFT = 16
 _HEADER = struct.Struct("<4sIQIBB2x")
+
+HEADER_SIZE = _HEADER.size
+"""Bytes of the header, 24."""
+
+INDEX_OFFSET = HEADER_SIZE
+"""Offset of the index in the file, in bytes."""
+
+MAX_SHIFT = 16
+"""Largest shift that is accepted, the same bound as in LRPS2; writers use up to 6."""
+
+MAX_UNITS = 1 << 31
+"""The offset in an index entry is less than this; it has 31 bits."""
+
+_FLAG = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The fields of the header as they stand in the file."""
+    """The fields of the header as they stand in the file.
+
+    Attributes:
+        magic: the first 4 bytes.
+        header_size: as stored, in bytes; not reliable.
+        size: of the plain image, in bytes.
+        block_size: plain bytes of each block.
+        version: of the container.
+        shift: index entries count units of 2^shift bytes.
+    """
 
     magic: bytes
     header_size: int
@@ -26,6 +48,12 @@ class Header:
     block_size: int
     version: int
     shift: int
+
+    def to_bytes(self) -> bytes:
+        """Return the header as it is stored, :data:`HEADER_SIZE` bytes."""
+        return _HEADER.pack(
+            self.magic, self.header_size, self.size, self.block_size, self.version, self.shift
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +74,10 @@ class Index:
 
 
 def parse_header(head: bytes) -> Header:
-    """Read and bound the header.
+    """Return the fields of a header, each within its bounds.
+
+    Args:
+        head: the first bytes of the file, :data:`HEADER_SIZE` or more unless the file is shorter.
 
     Raises:
         DamagedError: a field is outside what any writer makes.
@@ -73,13 +104,49 @@ def parse_header(head: bytes) -> Header:
     return header
 
 
+def read_entries(
+    source: SourceBytes, first: int, count: int, *, index_offset: int = INDEX_OFFSET
+) -> tuple[int, ...]:
+    """Read index entries as they are stored, flag included; fewer at the end of the file.
+
+    Args:
+        source: the file.
+        first: number of the first entry.
+        count: number of entries.
+        index_offset: offset of the index in the file, in bytes.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    raw = source.read_at(index_offset + 4 * first, 4 * count)
+    return struct.unpack_from(f"<{len(raw) // 4}I", raw)
+
+
 def entry_offset(entry: int, shift: int) -> int:
-    """Where an index entry points, in bytes from the start of the file."""
-    return (entry & 0x7FFFFFFF) << shift
+    """Return where an index entry points, in bytes from the start of the file.
+
+    ``native/fetch.pyx`` does the same in C: it reads every entry of a request without the GIL.
+
+    Args:
+        entry: as stored; bit 31 is a flag, the other bits are the offset in units.
+        shift: binary logarithm of a unit, in bytes.
+    """
+    return (entry & ~_FLAG) << shift
+
+
+def has_flag(entry: int) -> bool:
+    """Return whether bit 31 of an index entry is set: the block is stored plain, except in CSO v2.
+
+    (:class:`zsofs.formats.geometry.Rule` has what it means in each container.)
+    """
+    return entry >= _FLAG
 
 
 def parse_index(header: Header, source: SourceBytes, *, exact: bool = False) -> Index:
-    """Check the ends of the index against the file, without reading the rest.
+    """Check both ends of the index against the file, without reading the rest.
+
+    The writers of the ziso.py family (Open PS2 Loader, ``pc/ziso.py``) leave out a last, partial
+    block and its entry; other writers store it.
 
     Args:
         header: the header's fields.
@@ -89,6 +156,7 @@ def parse_index(header: Header, source: SourceBytes, *, exact: bool = False) -> 
 
     Raises:
         DamagedError: the file is cut, or the index cannot belong to it.
+        OSError: the file cannot be read.
     """
     whole, rest = divmod(header.size, header.block_size)
     count = whole + (1 if rest else 0)
@@ -130,10 +198,10 @@ def parse_index(header: Header, source: SourceBytes, *, exact: bool = False) -> 
 
 
 def _entries(source: SourceBytes, first: int, count: int) -> tuple[int, ...]:
-    raw = source.read_at(INDEX_OFFSET + 4 * first, 4 * count)
-    if len(raw) < 4 * count:
+    entries = read_entries(source, first, count)
+    if len(entries) < count:
         raise DamagedError("the file is cut: it ends inside the index")
-    return struct.unpack(f"<{count}I", raw)
+    return entries
 
 
 def _counts_whole_blocks_only(header: Header, source: SourceBytes, whole: int, first: int) -> bool:
@@ -145,8 +213,8 @@ def _counts_whole_blocks_only(header: Header, source: SourceBytes, whole: int, f
     """
     if first < INDEX_OFFSET + 4 * (whole + 2):
         return True
-    raw = source.read_at(INDEX_OFFSET + 4 * whole, 8)
-    if len(raw) < 8 or len(set(raw[4:])) != 1:
+    entries = read_entries(source, whole, 2)
+    if len(entries) < 2 or len(set(entries[1].to_bytes(4, "little"))) != 1:
         return False
-    end, beyond = (entry_offset(entry, header.shift) for entry in struct.unpack("<2I", raw))
+    end, beyond = (entry_offset(entry, header.shift) for entry in entries)
     return not end <= beyond <= source.size and 0 <= source.size - end < 1 << header.shift

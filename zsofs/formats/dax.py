@@ -1,7 +1,8 @@
 """DAX version 0: 8 KiB frames, each a zlib stream, with tables of offsets and lengths.
 
 Little endian, 32 bytes: magic, u32 image size, u32 version, u32 count of plain areas, 16 unused;
-then a u32 offset for each frame, then a u16 stored length for each frame.
+then a u32 offset for each frame, then a u16 stored length for each frame (maxcso, ``src/dax.h``;
+rom-properties, ``ciso_psp_structs.h``).
 """
 
 import struct
@@ -11,11 +12,13 @@ from zsofs.formats.geometry import Codec, Geometry, Rule, SourceBytes
 
 MAGICS = (b"DAX\0",)
 FRAME_SIZE = 0x2000
+"""Plain bytes of each frame but the last, which may be shorter."""
+
 _HEADER = struct.Struct("<4s3I16x")
 
 
 def parse(source: SourceBytes, head: bytes) -> Geometry:
-    """Read header and table ends.
+    """Return the geometry of a DAX file, from its header and both ends of its tables.
 
     Args:
         source: the file.
@@ -24,6 +27,7 @@ def parse(source: SourceBytes, head: bytes) -> Geometry:
     Raises:
         ForeignError: version 1, which also has plain areas.
         DamagedError: the file is cut or contradicts itself.
+        OSError: the file cannot be read.
     """
     if len(head) < _HEADER.size:
         raise DamagedError(f"the file ends inside the header, after {len(head)} of 32 bytes")

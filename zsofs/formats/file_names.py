@@ -5,7 +5,8 @@ from os.path import splitext
 
 _PACKED = frozenset((b".zso", b".ziso", b".cso", b".ciso", b".dax"))
 _PLAIN = frozenset((b".iso", b".img", b".bin"))
-_LOOKED_INTO = _PACKED | _PLAIN | {b""}
+_DISCS = _PACKED | _PLAIN
+_LOOKED_INTO = _DISCS | {b""}
 _KEPT_FOR_DISCS = _PACKED | {b".iso"}
 
 MAX_NAME = 255
@@ -18,7 +19,8 @@ APPLE_DOUBLE = "an AppleDouble file"
 IN_TRASH = "in a trash or system directory"
 """Why a file that is named like a disc is never taken for one. These are the only two reasons."""
 
-_APPLE_DOUBLE_MAGIC = b"\0\5\x16\7"
+APPLE_DOUBLE_MAGIC = b"\0\5\x16\7"
+"""How an AppleDouble file begins (RFC 1740, appendix A)."""
 
 _SYSTEM_DIRECTORY = re.compile(
     rb"\.trash(es|-\d+)?"  # freedesktop.org trash, macOS
@@ -77,17 +79,17 @@ def is_in_trash(path: bytes) -> bool:
 
 def is_apple_double(name: bytes, begin: bytes) -> bool:
     """Whether a file holds what macOS keeps beside a file of another system, by name and magic."""
-    return name.startswith(b"._") and begin.startswith(_APPLE_DOUBLE_MAGIC)
+    return name.startswith(b"._") and begin.startswith(APPLE_DOUBLE_MAGIC)
 
 
 def may_be_disc(name: bytes) -> bool:
-    """Whether a file of this name is opened to see what is inside."""
-    return splitext(name)[1].lower() in _LOOKED_INTO
+    """Return whether a file of this name is opened to see what is inside."""
+    return _ending(name) in _LOOKED_INTO
 
 
 def is_plain_image(name: bytes) -> bool:
-    """Whether a file of this name is a disc image although it is no container."""
-    return splitext(name)[1].lower() in _PLAIN
+    """Return whether a file of this name is a disc image although it is not a container."""
+    return _ending(name) in _PLAIN
 
 
 def is_undecided(name: bytes) -> bool:
@@ -96,21 +98,25 @@ def is_undecided(name: bytes) -> bool:
 
 
 def is_kept_for_discs(name: bytes) -> bool:
-    """Whether only discs are called so: nothing of that name is made or changed through a mount.
+    """Return whether only discs have such a name: no other file of that name is made or changed.
 
     A `.bin` or `.img` may be anything, such as a memory card.
     """
-    return splitext(name)[1].lower() in _KEPT_FOR_DISCS
+    return _ending(name) in _KEPT_FOR_DISCS
 
 
 def is_packed_name(name: bytes) -> bool:
-    """Whether a file of this name should be a container."""
-    return splitext(name)[1].lower() in _PACKED
+    """Return whether a file of this name should be a container."""
+    return _ending(name) in _PACKED
 
 
 def has_disc_ending(name: bytes) -> bool:
-    """Whether a name ends like that of a disc, packed or plain."""
-    return splitext(name)[1].lower() in _PACKED | _PLAIN
+    """Return whether a name ends like that of a disc, packed or plain."""
+    return _ending(name) in _DISCS
+
+
+def _ending(name: bytes) -> bytes:
+    return splitext(name)[1].lower()
 
 
 def misnamed(ending: str) -> str:

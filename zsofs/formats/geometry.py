@@ -5,16 +5,19 @@ The numbers of :class:`Rule` and :class:`Codec` are those of ``native/block_read
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 MAX_IMAGE_SIZE = 64 << 30
-"""The largest image believed, in bytes; a Blu-ray XL is larger, no PS2 or PSP disc is."""
+"""Largest image size that is accepted, in bytes, the same bound as in LRPS2 (``CsoFileReader``). A
+Blu-ray XL is larger, no PS2 or PSP disc is."""
 
 MAX_BLOCK_SIZE = 16 << 20
-"""The largest block believed, in bytes; emulators that bound it at all stop there."""
+"""Largest block size that is accepted, in bytes; LRPS2 and rom-properties (``CisoPspReader``) have
+the same bound, other programs none."""
 
 CD_SECTOR = 2352
-"""Bytes of a raw CD sector, and the one block size in use that is no multiple of 2048."""
+"""Bytes of a raw CD sector (ECMA-130), and the only block size in use that is not a multiple of
+2048: ziso_compressor 0.5.0 wrote it for images of CDs."""
 
 
 class Codec(IntEnum):
@@ -37,6 +40,22 @@ class Rule(IntEnum):
     """A table of 32-bit offsets, then one of 16-bit lengths; no flags."""
     FRAMED = 3
     """As FLAGGED, but bit 31 is never set and nothing may follow a block's frame."""
+
+
+class Span(NamedTuple):
+    """The blocks that hold a range of the image.
+
+    Attributes:
+        first: number of the first block.
+        block_count: number of blocks; 0 for an empty range.
+        skip: bytes of the first block in front of the range.
+        is_exact: the range is these blocks, with nothing in front of it or behind it.
+    """
+
+    first: int
+    block_count: int
+    skip: int
+    is_exact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +88,23 @@ class Geometry:
 
     @property
     def block_count(self) -> int:
-        """How many blocks the image has."""
+        """Number of blocks of the image."""
         return -(-self.size // self.block_size)
+
+    def span(self, offset: int, size: int) -> Span:
+        """Return the blocks that hold a range of the image; what lies behind its end is left out.
+
+        Args:
+            offset: of the range in the image, in bytes.
+            size: of the range, in bytes.
+        """
+        end = min(offset + size, self.size)
+        first, skip = divmod(offset, self.block_size)
+        if end <= offset:
+            return Span(first, 0, skip, is_exact=not skip)
+        count = -(-end // self.block_size) - first
+        is_exact = not skip and (end == self.size or end % self.block_size == 0)
+        return Span(first, count, skip, is_exact)
 
 
 class SourceBytes(Protocol):
@@ -81,4 +115,8 @@ class SourceBytes(Protocol):
         """Size of the file in bytes."""
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """The *size* bytes at *offset*; fewer at the end of the file."""
+        """Return the *size* bytes at *offset*; fewer at the end of the file.
+
+        Raises:
+            OSError: the file cannot be read.
+        """

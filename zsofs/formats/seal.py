@@ -1,7 +1,8 @@
 """The seal of a ZSOZ file: what was packed, written behind its last block so that it checks itself.
 
-A seal is one zstd skippable frame that begins just where the last index entry points: u32 magic,
-u32 length, and as many bytes of JSON. ``docs/format.md`` describes it for writers of other readers.
+A seal is one zstd skippable frame (RFC 8878, 3.1.2) that begins just where the last index entry
+points: u32 magic, u32 length, and as many bytes of JSON. ``docs/format.md`` describes it for the
+authors of other readers.
 """
 
 import json
@@ -10,13 +11,11 @@ import struct
 from dataclasses import dataclass
 
 from zsofs.errors import DamagedError
+from zsofs.formats.ciso_header import HEADER_SIZE
 
 _FRAME = struct.Struct("<II")
 _MAGIC = 0x184D2A5A
 _MAX_TEXT = 4096
-HEADER_SIZE = 24
-"""Bytes of the file's header, of which a seal has a copy."""
-
 MAX_SIZE = _FRAME.size + _MAX_TEXT
 """The longest seal, in bytes; one that zsofs writes has about 300."""
 
@@ -47,7 +46,7 @@ class Seal:
     sha1: str
 
     def to_bytes(self) -> bytes:
-        """The seal as it stands in the file."""
+        """Return the seal as it is stored."""
         said = {
             "zsofs": self.version,
             "header": self.header.hex(),
@@ -61,7 +60,10 @@ class Seal:
         return _FRAME.pack(_MAGIC, len(text)) + text
 
     def check_header(self, header: bytes) -> None:
-        """Compare the copy of the header with *header*, the first 24 bytes of the file.
+        """Compare the copy of the header with the header itself.
+
+        Args:
+            header: the first 24 bytes of the file.
 
         Raises:
             DamagedError: they differ.
@@ -74,7 +76,7 @@ class Seal:
 
 
 def parse(data: bytes) -> Seal | None:
-    """The seal at the beginning of *data*.
+    """Return the seal that *data* begins with.
 
     Args:
         data: the :data:`MAX_SIZE` bytes from the end of the last block on; fewer at the end of

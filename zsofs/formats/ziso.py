@@ -1,22 +1,24 @@
 r"""ZSO: ``ZISO`` files, their misnamed kin ``ZSO\x01``, and zsofs's own ``ZSOZ``.
 
-A ZISO payload is LZ4 by its specification. Files with one Zstandard frame, or one zlib stream,
-in each block exist under the same magic, and nothing in the header tells them apart. Whatever the
-version byte says (an earlier ziso.py wrote 2), bit 31 means «stored plain».
+A ZISO payload is LZ4 by its specification (maxcso, ``README_ZSO.md``). Files with one Zstandard
+frame (DuckShrink), or one zlib stream (DiscConverter for Android, which also wrote ``ZSO\x01``), in
+each block exist under the same magic, and nothing in the header tells them apart. Whatever the
+version byte says (an earlier ziso.py of ARK-4 wrote 2), bit 31 means «stored plain».
+``docs/format.md`` specifies ZSOZ.
 """
 
 from zsofs.errors import DamagedError
 from zsofs.formats import seal
-from zsofs.formats.ciso_header import INDEX_OFFSET, Index, parse_header, parse_index
+from zsofs.formats.ciso_header import HEADER_SIZE, INDEX_OFFSET, Index, parse_header, parse_index
 from zsofs.formats.geometry import Codec, Geometry, Rule, SourceBytes
 
 MAGICS = (b"ZISO", b"ZSO\x01", b"ZSOZ")
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-"""How each Zstandard frame begins."""
+"""How each Zstandard frame begins (RFC 8878, 3.1.1)."""
 
 
 def parse(source: SourceBytes, head: bytes) -> Geometry:
-    """Read header and index ends.
+    """Return the geometry of a ZISO or ZSOZ file, from its header and both ends of its index.
 
     Args:
         source: the file.
@@ -24,6 +26,7 @@ def parse(source: SourceBytes, head: bytes) -> Geometry:
 
     Raises:
         DamagedError: the file is cut or contradicts itself.
+        OSError: the file cannot be read.
     """
     header = parse_header(head)
     framed = header.magic == b"ZSOZ"
@@ -64,5 +67,5 @@ def _check_end(source: SourceBytes, head: bytes, index: Index) -> tuple[str, ...
     except DamagedError as error:
         return (f"{error}; the image can be read, but not be checked against it",)
     if found is not None:
-        found.check_header(head[: seal.HEADER_SIZE])
+        found.check_header(head[:HEADER_SIZE])
     return ()

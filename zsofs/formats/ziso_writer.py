@@ -1,23 +1,18 @@
 """Where everything of a new container lies: header, index, shift, padding. Integers and bytes only.
 
-What it plans is what :mod:`zsofs.formats.ziso` reads: ``ZISO`` with LZ4 blocks, and ``ZSOZ`` with
-Zstandard blocks. ``docs/format.md`` has the rules.
+Containers with LZ4 blocks are ``ZISO`` (maxcso, ``README_ZSO.md``), those with Zstandard blocks
+``ZSOZ`` (``docs/format.md``). :mod:`zsofs.formats.ziso` reads both.
 """
 
-import struct
 from dataclasses import dataclass
 
-from zsofs.formats.ciso_header import INDEX_OFFSET, MAX_SHIFT
+from zsofs.formats.ciso_header import HEADER_SIZE, INDEX_OFFSET, MAX_SHIFT, MAX_UNITS, Header
 from zsofs.formats.geometry import Codec
 
 SECTOR = 2048
 MAX_BLOCK_SIZE = 1 << 20
 """The largest block written, in bytes. Larger ones save little more (from 256 KiB to 1 MiB 1.3 % of
 the image), and to read 4 KiB all of one is unpacked."""
-
-_HEADER = struct.Struct("<4sIQIBB2x")
-_MAX_ENTRY = 1 << 31
-"""Index entries have 31 bits for the offset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,52 +33,66 @@ class Layout:
 
     @classmethod
     def of(cls, codec: Codec, size: int, block_size: int) -> "Layout":
-        """The layout with the smallest shift that reaches the end, however badly it packs."""
+        """Return the layout with the smallest shift that reaches the end, however badly it packs.
+
+        Args:
+            codec: LZ4 or ZSTD.
+            size: of the plain image, in bytes.
+            block_size: plain bytes of each block, a multiple of 2048.
+
+        Raises:
+            ValueError: the image is too large for every shift.
+        """
         for shift in range(MAX_SHIFT + 1):
             layout = cls(codec, size, block_size, shift)
             longest = layout.padded(layout._longest_block())
-            if layout.data_start + layout.block_count * longest < _MAX_ENTRY << shift:
+            if layout.data_start + layout.block_count * longest < MAX_UNITS << shift:
                 return layout
         raise ValueError(f"no index reaches through {size} bytes")
 
     @property
     def block_count(self) -> int:
-        """How many blocks there are."""
+        """Number of blocks."""
         return -(-self.size // self.block_size)
 
     @property
     def index_size(self) -> int:
-        """Bytes of the index: an entry for each block, and one for the end."""
+        """Bytes of the index: one entry for each block, and one for the end of the data."""
         return 4 * (self.block_count + 1)
 
     @property
     def data_start(self) -> int:
-        """Where the first block begins."""
+        """Offset of the first block in the file, in bytes."""
         return self.padded(INDEX_OFFSET + self.index_size)
 
     @property
     def has_seal(self) -> bool:
-        """Whether a seal follows the last block, where there is one to write."""
+        """Whether a seal may follow the last block."""
         return self.codec is Codec.ZSTD
 
     def header(self) -> bytes:
-        """The 24 bytes that the file begins with."""
+        """Return the 24 bytes that the file begins with."""
         magic = b"ZSOZ" if self.codec is Codec.ZSTD else b"ZISO"
-        return _HEADER.pack(magic, _HEADER.size, self.size, self.block_size, 1, self.shift)
+        header = Header(magic, HEADER_SIZE, self.size, self.block_size, 1, self.shift)
+        return header.to_bytes()
 
     def padded(self, offset: int) -> int:
-        """*offset*, or the next that an index entry can give."""
+        """Return *offset*, or the next offset that an index entry can hold, in bytes."""
         return -(-offset >> self.shift) << self.shift
 
     def end_of_file(self, data_end: int) -> int:
-        """Where a file ends whose blocks end at *data_end*, in front of a seal.
+        """Return the end of a file without a seal, in bytes.
 
-        What reads ZISO files from a console's hard disk counts in sectors, so those end on one.
+        A ZISO file ends on a whole sector: hdl-dump copies only whole sectors to the hard disk of
+        a console (``iin_iso.c``).
+
+        Args:
+            data_end: end of the last block, in bytes.
         """
         return data_end if self.has_seal else -(-data_end // SECTOR) * SECTOR
 
     def _longest_block(self) -> int:
-        """What no stored block is longer than, in bytes."""
+        """Return an upper bound of the length of a stored block, in bytes."""
         if self.codec is Codec.LZ4:
             return self.block_size
         # A frame of raw blocks has 17 bytes and 3 for each 128 KiB; libzstd's own bound is this.
@@ -94,6 +103,10 @@ def cut_by_ziso_py(size: int, block_size: int) -> str:
     """Return what ziso.py leaves out when it unpacks a ZSO, as a sentence; empty if nothing.
 
     It writes ``size // block_size`` blocks (Open PS2 Loader, ``pc/ziso.py``).
+
+    Args:
+        size: of the plain image, in bytes.
+        block_size: plain bytes of each block.
     """
     left_over = size % block_size
     return f"it leaves out the last {left_over} bytes, which fill no block" if left_over else ""

@@ -10,5 +10,6 @@ __all__ = [
     "open_image",
     "pipeline",
     "probe",
+    "random_access",
     "source_file",
 ]

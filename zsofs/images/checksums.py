@@ -58,7 +58,7 @@ class Digester:
         self._md5.update(piece())
 
     def result(self) -> Digests:
-        """The checksums of all pieces, which must have been taken."""
+        """Return the checksums of all pieces, which must have been taken."""
         sha1 = self._sha1.hexdigest()
         if not self._every:
             return Digests(sha1=sha1)

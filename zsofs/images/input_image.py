@@ -16,8 +16,10 @@ from zsofs.errors import (
     reason,
 )
 from zsofs.formats import seal
+from zsofs.formats.file_names import is_packed_name
 from zsofs.formats.geometry import Geometry, Rule
-from zsofs.images.probe import CD_SYNC, block_reader, geometry_of, probe
+from zsofs.images.probe import CD_SYNC_SIZE, block_reader, geometry_of, is_raw_cd, probe
+from zsofs.images.random_access import read_range
 from zsofs.images.source_file import OpenSource
 from zsofs.native.block_reader import BlockReader, read_plain
 from zsofs.system.deletion import delete
@@ -64,12 +66,11 @@ class Original:
         self.reader: BlockReader | None = None
         if self.disc is None:
             self.size = source.size
-            self.raw_cd = source.read_at(0, len(CD_SYNC)) == CD_SYNC
+            self.raw_cd = is_raw_cd(source.read_at(0, CD_SYNC_SIZE))
             return
         geometry = geometry_of(source, self.disc)
         self.reader = block_reader(geometry, source)
         self.geometry = geometry
-        self._block_size = geometry.block_size
         self.size = geometry.size
         self.raw_cd = self.disc.raw_cd
         if geometry.rule is Rule.FRAMED:
@@ -84,6 +85,11 @@ class Original:
         return ".bin" if self.raw_cd else ".iso"
 
     @property
+    def is_misnamed(self) -> bool:
+        """Whether the file has the name of a container, but is none."""
+        return self.disc is None and is_packed_name(os.fsencode(self.path))
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """Oddities a person should hear of; all of them once everything was read."""
         if self.disc is None or self.reader is None:
@@ -93,7 +99,11 @@ class Original:
         return self.disc.remarks
 
     def read_into(self, offset: int, out: memoryview) -> None:
-        """Fill *out* with the bytes at *offset*; all of them must lie in the image.
+        """Fill *out* with the bytes at *offset*. May wait for a disk.
+
+        Args:
+            offset: of the first byte in the image.
+            out: as long as the range, all of which must lie in the image.
 
         Raises:
             zsofs.errors.BlockError: a block there is damaged.
@@ -106,7 +116,13 @@ class Original:
             raise UnreadableError(offset, reason(error)) from None
 
     def read(self, offset: int, size: int) -> bytes:
-        """The *size* bytes at *offset*, fewer at the end of the image; raises as above."""
+        """Return the *size* bytes at *offset*, fewer at the end of the image.
+
+        Raises:
+            zsofs.errors.BlockError: a block there is damaged.
+            zsofs.errors.SourceChangedError: the file was written to since it was opened.
+            UnreadableError: the file cannot be read.
+        """
         out = bytearray(max(min(size, self.size - offset), 0))
         if out:
             self.read_into(offset, memoryview(out))
@@ -114,20 +130,12 @@ class Original:
 
     def _read_into(self, offset: int, out: memoryview) -> None:
         source = self.source
-        if self.reader is None:
+        if self.reader is None or self.geometry is None:
             # Holes are read, too: file systems have reported fresh data as a hole (SEEK_DATA,
             # st_blocks), and a hole costs memory bandwidth only.
             read_plain(source.fd, offset, out, source.size, source.mtime_mark)
             return
-        first, skip = divmod(offset, self._block_size)
-        end = offset + len(out)
-        count = -(-end // self._block_size) - first
-        if not skip and (end % self._block_size == 0 or end == self.size):
-            self.reader.read(source.fd, first, count, out)
-            return
-        blocks = bytearray(count * self._block_size)
-        self.reader.read(source.fd, first, count, blocks)
-        out[:] = memoryview(blocks)[skip : skip + len(out)]
+        read_range(self.reader, source.fd, self.geometry, offset, out)
 
     def check_unchanged(self) -> None:
         """Check that the file is as it was when it was opened.
@@ -178,7 +186,11 @@ class Original:
 
 @contextmanager
 def original(path: str, *, as_it_is: bool = False) -> Iterator[Original]:
-    """The image at *path*, open until the context ends; *as_it_is* even if it is a container.
+    """Open the image at *path* for as long as the context lasts.
+
+    Args:
+        path: of its file.
+        as_it_is: take the file for a plain image even if it is a container.
 
     Raises:
         InputError: it cannot be opened, or is no image that zsofs reads; also for what goes wrong

@@ -142,6 +142,7 @@ class DiscImage(_OpenFile):
         check: ContentCheck | None = None,
     ) -> None:
         self._blocks = block_reader(geometry, source)
+        self._geometry = geometry
         super().__init__(name, serial, geometry.size, source, check)
         # One block, also where it is smaller than a page. Decoding more than a random 4 KiB read
         # asks for never paid: two zstd 2 KiB blocks take 8 microseconds, an extent of 16 KiB 21,
@@ -171,8 +172,8 @@ class DiscImage(_OpenFile):
 
     def _run(self, offset: int, out: Buffer) -> tuple[int, int, int, Buffer]:
         """Descriptor, first block, number of blocks, buffer."""
-        first = offset // self.extent_size
-        return self._source.fd, first, -(-len(out) // self.extent_size), out
+        span = self._geometry.span(offset, len(out))
+        return self._source.fd, span.first, span.block_count, out
 
     def _tell_missing_byte(self) -> None:
         if self._blocks.final_byte_missing and not self._told_missing_byte:

@@ -22,16 +22,28 @@ _CHUNK_SIZE = 1 << 20
 """Plain bytes of a chunk, about. One takes 1 to 50 ms, so handing it on costs nothing, and the last
 ones do not leave other cores idle for long."""
 
+_PLAIN_UNIT = 64 << 10
+"""Unit of reading a plain image, in bytes; any will do."""
+
 
 def cores() -> int:
-    """How many threads can run at once."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
+def streaming_unit(image: Original) -> int:
+    """Return the block size for a :func:`stream` that makes no blocks, in plain bytes."""
+    return _PLAIN_UNIT if image.geometry is None else image.geometry.block_size
+
+
 def chunk_size(block_size: int, image: Original) -> int:
-    """Plain bytes of a chunk of whole blocks; not more than the image has.
+    """Return the size of a chunk of whole blocks, in plain bytes; not more than the image has.
 
     Where *image* is stored in longer blocks, a chunk is one of those: none is decoded twice.
+
+    Args:
+        block_size: plain bytes of a block of what is made from the image.
+        image: what is read.
     """
     wanted = _CHUNK_SIZE
     stored_in = _source_block_size(image)

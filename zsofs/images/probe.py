@@ -1,16 +1,13 @@
 """Decides what a header does not say: the codec of the payload, and the kind of disc."""
 
-import os
-import sys
 import threading
-from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from zsofs.errors import BlockError, DamagedError, ForeignError, FormatError, StaleNodeError
-from zsofs.formats import has_magic, identify
-from zsofs.formats.ciso_header import entry_offset
+from zsofs.formats.ciso_header import entry_offset, has_flag, read_entries
+from zsofs.formats.containers import identify
 from zsofs.formats.geometry import Codec, Geometry
 from zsofs.formats.ziso import ZSTD_MAGIC
 from zsofs.images.source_file import OpenSource
@@ -44,13 +41,14 @@ rest. The index of an image of 64 GiB has 128 MiB."""
 _LARGE_READ = 1 << 20
 """Plain bytes decoded at once from which on a look at a file waits for others on the same disk."""
 
-_PLAIN_FLAG = 1 << 31
-
 _VOLUME_DESCRIPTOR = 32 << 10
-_VOLUME_MARK = b"CD001"
+"""Offset of the first volume descriptor in an image of 2048-byte sectors (ECMA-119, 6.2.1)."""
 
-CD_SYNC = b"\x00" + b"\xff" * 10 + b"\x00"
-"""How each raw sector of a CD begins."""
+_CD_SYNC = b"\x00" + b"\xff" * 10 + b"\x00"
+"""How each raw sector of a CD begins (ECMA-130, 14)."""
+
+CD_SYNC_SIZE = len(_CD_SYNC)
+"""Bytes at the beginning of an image that :func:`is_raw_cd` needs."""
 
 
 @dataclass(slots=True)
@@ -82,6 +80,10 @@ def memory_for(device: int, size: int) -> Iterator[None]:
     """Wait until *size* bytes may be decoded at once: one large piece at a time from each disk.
 
     A look at a file would else take up to 64 MiB, and as many threads look as there are.
+
+    Args:
+        device: st_dev of the file.
+        size: plain bytes that are decoded within the context.
     """
     if size <= _LARGE_READ:
         yield
@@ -105,20 +107,33 @@ class _Head:
 
 
 def probe(source: OpenSource) -> Disc | None:
-    """Recognise a container by what is inside; None if the file is not one; raises as below."""
+    """Return what a file is that is a container; None if it is none.
+
+    Raises:
+        zsofs.errors.FormatError: as :func:`probe_image`.
+        OSError: the file cannot be read.
+    """
     found = probe_image(source)
     return None if found is None else found[0]
 
 
 def probe_image(source: OpenSource) -> tuple[Disc, bytes | bytearray] | None:
-    """Recognise a container, and give the first bytes of its image as well.
+    """Return what a container is, and the first bytes of its image; None for any other file.
 
-    These are ``FIRST_BYTES`` or more where the image has them and they decode, else fewer. Three
-    places of the file are read: its head, the end of its index, and the first blocks.
+    Three places of the file are read: its header, the end of its index, and the first blocks. May
+    wait for a disk.
+
+    Args:
+        source: the file.
+
+    Returns:
+        The container, and :data:`FIRST_BYTES` or more bytes of the image; fewer if the image is
+        shorter or they do not decode.
 
     Raises:
-        zsofs.errors.FormatError: it is one, but cut, broken, or not for us.
-        OSError: the file could not be read.
+        zsofs.errors.FormatError: the file is a container, but it is cut, damaged or of a kind that
+            zsofs does not read.
+        OSError: the file cannot be read.
     """
     head = _Head(source)
     geometry = identify(head)
@@ -130,25 +145,30 @@ def probe_image(source: OpenSource) -> tuple[Disc, bytes | bytearray] | None:
         codec,
         geometry.size,
         geometry.block_size,
-        first.startswith(CD_SYNC),
+        is_raw_cd(first),
         geometry.remarks,
     )
     return disc, first
 
 
-def looks_like_disc(fd: int) -> bool:
-    """Whether an open file is a container or a plain image, going by its first marks alone.
+def is_raw_cd(head: bytes | bytearray) -> bool:
+    """Return whether an image has the raw 2352-byte sectors of a CD.
 
-    Whole or broken, of ours or another console's: it is somebody's disc. May wait for a disk.
+    Args:
+        head: the first bytes of the image, :data:`CD_SYNC_SIZE` or more unless it is shorter.
     """
-    head = os.pread(fd, len(CD_SYNC), 0)
-    if has_magic(head) or head == CD_SYNC:
-        return True
-    return os.pread(fd, len(_VOLUME_MARK), _VOLUME_DESCRIPTOR + 1) == _VOLUME_MARK
+    return head.startswith(_CD_SYNC)
 
 
 def geometry_of(source: OpenSource, disc: Disc) -> Geometry:
-    """Where the blocks of a disc lie that was probed before, as the file itself says now.
+    """Return where the blocks of a container lie that was probed before, by the file as it is now.
+
+    Args:
+        source: the file.
+        disc: what :func:`probe` found in it.
+
+    Returns:
+        The geometry, with the codec of *disc* as its only one.
 
     Raises:
         zsofs.errors.StaleNodeError: the file holds another disc, or none.
@@ -168,7 +188,13 @@ def geometry_of(source: OpenSource, disc: Disc) -> Geometry:
 
 
 def block_reader(geometry: Geometry, source: OpenSource, codec: Codec | None = None) -> BlockReader:
-    """The kernel's reader for an image, of *codec* where that is not decided yet."""
+    """Return the native reader of the blocks of a container.
+
+    Args:
+        geometry: where the blocks lie.
+        source: the file; its size and modification time are checked by each read.
+        codec: of the packed blocks; None for the first one of *geometry*.
+    """
     return BlockReader(
         rule=geometry.rule,
         codec=geometry.codecs[0] if codec is None else codec,
@@ -216,11 +242,12 @@ def _decide_codec(
     """
     if not geometry.size:
         return geometry.codecs[-1], b""
-    count = min(-(-FIRST_BYTES // geometry.block_size), geometry.block_count)
+    count = geometry.span(0, FIRST_BYTES).block_count
     if len(geometry.codecs) == 1:
         only = _Trial(source, geometry, geometry.codecs[0])
         return only.codec, only.decoded(0, count) or only.decoded(0) or b""
-    packed = [entry for entry in _entries(head, geometry, 0, count) if entry < _PLAIN_FLAG]
+    entries = read_entries(head, 0, count, index_offset=geometry.index_offset)
+    packed = [entry for entry in entries if not has_flag(entry)]
     if packed:
         # Only the order is decided by one block: an LZ4 block cannot begin like this.
         begins = head.read_at(entry_offset(packed[0], geometry.shift), len(ZSTD_MAGIC))
@@ -256,20 +283,12 @@ def _best_trial(head: _Head, geometry: Geometry, trials: list[_Trial]) -> _Trial
     )
 
 
-def _entries(head: _Head, geometry: Geometry, first: int, count: int) -> "array[int]":
-    """The index entries of these blocks."""
-    entries = array("I", head.read_at(geometry.index_offset + 4 * first, 4 * count))
-    if sys.byteorder == "big":
-        entries.byteswap()
-    return entries
-
-
 def _packed_blocks(head: _Head, geometry: Geometry) -> list[int]:
     """Numbers of the first packed blocks, with the volume descriptor's among them."""
     for first in _slices(geometry.block_count):
         count = min(geometry.block_count - first, _INDEX_SLICE)
-        entries = _entries(head, geometry, first, count)
-        packed = [first + at for at, entry in enumerate(entries) if entry < _PLAIN_FLAG]
+        entries = read_entries(head, first, count, index_offset=geometry.index_offset)
+        packed = [first + at for at, entry in enumerate(entries) if not has_flag(entry)]
         if packed:
             chosen = packed[:_SAMPLE]
             descriptor = _VOLUME_DESCRIPTOR // geometry.block_size

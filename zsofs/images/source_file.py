@@ -30,19 +30,23 @@ class OpenSource:
 
     @property
     def key(self) -> Key:
-        """What stands for this content of the file."""
+        """Size, modification time and change time, which stand for this content of the file."""
         return self.size, self.mtime_ns, self.ctime_ns
 
     @property
     def mtime_mark(self) -> int:
-        """The modification time as the kernel of zsofs compares it: what 64 bits hold of it.
+        """The modification time in nanoseconds, cut to 64 bits, as the native code compares it.
 
         ext4 has dates up to 2446, nanoseconds in 64 bits end in 2262.
         """
         return (self.mtime_ns + (1 << 63)) % (1 << 64) - (1 << 63)
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """The *size* bytes at *offset*; fewer at the end of the file."""
+        """Return the *size* bytes at *offset*; fewer at the end of the file. May wait for a disk.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
         return os.pread(self.fd, size, offset)
 
     def close(self) -> None:

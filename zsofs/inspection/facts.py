@@ -6,12 +6,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from zsofs.discs.classify import Classification, classify
+from zsofs.discs.examination import Examination
 from zsofs.discs.identify import Identity, identify
-from zsofs.discs.shortage import find_shortage
 from zsofs.errors import BlockError, UnreadableError
-from zsofs.formats.ciso_header import Header, parse_header
+from zsofs.formats.ciso_header import (
+    HEADER_SIZE,
+    Header,
+    entry_offset,
+    has_flag,
+    parse_header,
+    read_entries,
+)
 from zsofs.formats.dax import FRAME_SIZE
-from zsofs.formats.file_names import NOT_PACKED, is_packed_name, misnamed
+from zsofs.formats.file_names import NOT_PACKED, is_plain_image, misnamed
 from zsofs.formats.geometry import Codec, Rule
 from zsofs.images.input_image import Original
 from zsofs.native.index_scan import Scan, scan
@@ -121,7 +128,7 @@ def _blocks(image: Original) -> Blocks | None:
         header = Header(b"DAX\0", 32, geometry.size, FRAME_SIZE, 0, 0)
         begin, end, flag = 0, image.source.size, False
     else:
-        header = parse_header(image.source.read_at(0, 24))
+        header = parse_header(image.source.read_at(0, HEADER_SIZE))
         begin, flag = _entry(image, max(last, 0))
         end, _ = _entry(image, last + 1)
     ends_early = image.source.size - end
@@ -144,9 +151,8 @@ def _entry(image: Original, number: int) -> tuple[int, bool]:
     """Where an index entry points, and whether it has bit 31 set."""
     geometry = image.geometry
     assert geometry is not None
-    raw = image.source.read_at(geometry.index_offset + 4 * number, 4)
-    entry = int.from_bytes(raw, "little")
-    return (entry & 0x7FFFFFFF) << geometry.shift, bool(entry >> 31)
+    entry = next(iter(read_entries(image.source, number, 1)), 0)
+    return entry_offset(entry, geometry.shift), has_flag(entry)
 
 
 def _zeros(image: Original, found: Scan) -> int:
@@ -182,10 +188,10 @@ def _remarks(
 ) -> Iterator[str]:
     """The oddities of an image, in plain words."""
     yield from image.remarks
-    name, size = os.fsencode(image.path).lower(), image.size
-    if image.disc is None and is_packed_name(name):
+    size = image.size
+    if image.is_misnamed:
         yield _misnamed(image, content)
-    if image.disc is not None and name.endswith((b".iso", b".bin", b".img")):
+    if image.disc is not None and is_plain_image(os.fsencode(image.path)):
         yield f"it is called like a plain image, but is a {image.disc.container}"
     if image.raw_cd:
         yield "the image has raw CD sectors of 2352 bytes: as a plain file it is a .bin, no .iso"
@@ -212,9 +218,9 @@ def _misnamed(image: Original, content: Classification | None) -> str:
 def _remarks_on_content(image: Original, content: Classification | None) -> Iterator[str]:
     """A note on an image that is cut, or is no disc image at all."""
     with suppress(BlockError, UnreadableError):  # which `zsofs verify` reports
-        shortage = find_shortage(image.read, image.size, raw_cd=image.raw_cd, names=True)
-        named_packed = image.disc is None and is_packed_name(os.fsencode(image.path))
-        if content is not None and content.remark and not named_packed:  # which says it already
+        shortage = Examination(image).shortage
+        # The remark on a misnamed image has it already.
+        if content is not None and content.remark and not image.is_misnamed:
             yield content.remark
         if shortage is not None:
             yield shortage.sentence

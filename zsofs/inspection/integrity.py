@@ -9,7 +9,7 @@ from itertools import islice
 
 from zsofs.discs.file_map import files_at
 from zsofs.errors import BlockError, InputError, UnreadableError
-from zsofs.formats.ciso_header import entry_offset
+from zsofs.formats.ciso_header import entry_offset, read_entries
 from zsofs.formats.geometry import Rule
 from zsofs.images.checksums import Digests, digester
 from zsofs.images.input_image import Original
@@ -204,8 +204,8 @@ def _as_block(image: Original, number: int, error: UnreadableError) -> _Bad:
         return error
     offset = -1
     with suppress(OSError):  # then it is the index that cannot be read
-        entry = image.source.read_at(geometry.index_offset + 4 * number, 4)
-        offset = entry_offset(int.from_bytes(entry, "little"), geometry.shift)
+        for entry in read_entries(image.source, number, 1, index_offset=geometry.index_offset):
+            offset = entry_offset(entry, geometry.shift)
     return BlockError(number, offset, f"it cannot be read: {error.why}")
 
 

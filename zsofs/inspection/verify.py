@@ -8,10 +8,9 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from zsofs.console.tables import counted
-from zsofs.discs.classify import ContentKind, classify
 from zsofs.discs.dat import Dat
+from zsofs.discs.examination import Examination
 from zsofs.discs.identify import System, identify
-from zsofs.discs.shortage import find_shortage
 from zsofs.errors import (
     BadDiscError,
     BlockError,
@@ -22,7 +21,7 @@ from zsofs.errors import (
     ZsofsError,
     reason,
 )
-from zsofs.formats.file_names import is_packed_name, is_plain_image, may_be_disc, misnamed
+from zsofs.formats.file_names import is_kept_for_discs, is_plain_image, may_be_disc
 from zsofs.images.input_image import Original, original, size_of
 from zsofs.images.source_file import Key
 from zsofs.inspection.integrity import Damage, Outcome, check
@@ -31,9 +30,6 @@ from zsofs.inspection.verify_cache import Checked, Kept, open_checked
 from zsofs.inspection.verify_report import CHANGED, UNVERIFIED, Result, VerifyReporter
 from zsofs.source.left_out import Ignored
 from zsofs.system.volume_id import disk_of
-
-_ALWAYS_A_DISC = ".iso"
-"""A file with this ending is a disc whatever is in it; a ``.bin`` may be a memory card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +118,7 @@ class Batch:
         """What comes of a file; None for one in a folder that is no disc."""
         try:
             with original(path) as image:
-                if _is_misnamed(image):
+                if image.is_misnamed:
                     _check_plain(image)
                 if found and image.disc is None and not self._is_disc(image):
                     return None
@@ -138,11 +134,11 @@ class Batch:
     def _is_disc(self, image: Original) -> bool:
         """Whether a plain file in a folder is a disc image."""
         name = os.fsencode(image.path)
-        if _is_misnamed(image):
+        if image.is_misnamed:
             return True
         if not is_plain_image(name):
             return False
-        if image.raw_cd or image.path.lower().endswith(_ALWAYS_A_DISC):
+        if image.raw_cd or is_kept_for_discs(name):
             return True
         if any(dat.roms.get(image.size) for dat in self.wish.dats):
             return True
@@ -268,7 +264,8 @@ def _sound(image: Original) -> Verdict:
 def _quick_result(told: Result, image: Original) -> Result:
     """What header, index and volume descriptors alone tell of an image."""
     try:
-        cut, remarks = _about(image)
+        examined = Examination(image)
+        cut, remarks = examined.cut, examined.remarks
     except (BlockError, UnreadableError):  # it is for a full check to say so
         cut, remarks = "", ()
     told = replace(told, remarks=(*told.remarks, *remarks))
@@ -277,35 +274,16 @@ def _quick_result(told: Result, image: Original) -> Result:
     return replace(told, verdict=_sound(image))
 
 
-def _about(image: Original) -> tuple[str, tuple[str, ...]]:
-    """What is missing of an image, if it is cut, and other oddities of its content."""
-    content = classify(image.read, image.size)
-    shortage = find_shortage(image.read, image.size, raw_cd=image.raw_cd, names=True)
-    remarks: tuple[str, ...] = (misnamed(image.ending),) if _is_misnamed(image) else ()
-    if content.kind is not ContentKind.DISC:
-        remarks += (content.remark,)
-    if shortage is None:
-        return "", remarks
-    if shortage.is_cut:
-        return shortage.sentence, remarks
-    return "", (*remarks, shortage.sentence)
-
-
-def _is_misnamed(image: Original) -> bool:
-    """Whether a file that is no container has the name of one."""
-    return image.disc is None and is_packed_name(os.fsencode(image.path))
-
-
 def _check_plain(image: Original) -> None:
     """See that a file under the name of a packed disc is at least a plain image."""
-    reason = classify(image.read, image.size).not_packed
+    reason = Examination(image).content.not_packed
     if reason:
         raise DamagedError(reason)
 
 
 def _whole(image: Original, outcome: Outcome) -> Whole:
     identity = identify(image.read, image.size, raw_cd=image.raw_cd)
-    cut, remarks = _about(image)
+    examined = Examination(image)
     return Whole(
         image.size,
         outcome.digests,
@@ -314,6 +292,6 @@ def _whole(image: Original, outcome: Outcome) -> Whole:
         image.raw_cd,
         identity.system,
         identity.media,
-        (*outcome.remarks, *remarks),
-        cut,
+        (*outcome.remarks, *examined.remarks),
+        examined.cut,
     )

@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Iterator
 
 from zsofs.errors import BlockError
+from zsofs.formats.ciso_header import entry_offset, has_flag, read_entries
 from zsofs.formats.geometry import CD_SECTOR, Codec
 from zsofs.images.input_image import Original
 from zsofs.inspection.facts import Blocks, Facts
@@ -76,9 +77,8 @@ def _guesses_of_filled(image: Original, blocks: Blocks) -> Iterator[str]:
 def _pads_with_x(image: Original, blocks: Blocks) -> bool:
     """Whether letters X stand before the blocks much more often than they would by chance."""
     count = min(blocks.count, _SAMPLE)
-    raw = image.source.read_at(24, 4 * (count + 1))
-    entries = [int.from_bytes(raw[at : at + 4], "little") for at in range(0, len(raw), 4)]
-    places = [(entry & 0x7FFFFFFF) << blocks.header.shift for entry in entries[1:]]
+    entries = read_entries(image.source, 0, count + 1)
+    places = [entry_offset(entry, blocks.header.shift) for entry in entries[1:]]
     before = [image.source.read_at(place - 1, 1) for place in places if place]
     return 5 * before.count(b"X") > len(before)
 
@@ -96,15 +96,15 @@ def _maker_of_cso(image: Original, blocks: Blocks) -> str:
 def _has_adler(image: Original, blocks: Blocks) -> bool:
     """Whether what zlib wraps a stream in still stands behind one of the first deflate streams."""
     size, shift = blocks.header.block_size, blocks.header.shift
-    raw = image.source.read_at(24, 4 * (min(blocks.count, _SAMPLE) + 1))
-    for number in range(len(raw) // 4 - 1):
-        entry = int.from_bytes(raw[4 * number :][:4], "little")
-        if entry >> 31:
+    entries = read_entries(image.source, 0, min(blocks.count, _SAMPLE) + 1)
+    for number, entry in enumerate(entries[:-1]):
+        if has_flag(entry):
             continue
         stream = zlib.decompressobj(-15)
         try:
             plain = image.read(number * size, size)
-            stream.decompress(image.source.read_at(entry << shift, 2 * size + 64), 2 * size)
+            stored = image.source.read_at(entry_offset(entry, shift), 2 * size + 64)
+            stream.decompress(stored, 2 * size)
         except (BlockError, zlib.error):
             continue
         return stream.unused_data.startswith(zlib.adler32(plain).to_bytes(4, "big"))

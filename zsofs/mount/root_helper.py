@@ -21,14 +21,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from zsofs.console import logging_setup
-from zsofs.errors import (
-    FuseError,
-    NoProcessError,
-    StartKilledError,
-    SystemFailureError,
-    ZsofsError,
-    reason,
-)
+from zsofs.errors import FuseError, NoProcessError, StartKilledError, reason
 from zsofs.mount.own_mount import mount_as_root
 from zsofs.mount.settings import MountSettings
 from zsofs.system import fuse_mount, privileges
@@ -143,23 +136,17 @@ def keep(
 
 
 def _serve(who: Account, load: Callable[[], Callable[[Held], int]], held: Held) -> NoReturn:
-    code = 1
-    try:
+    def run() -> int:
         signal.set_wakeup_fd(-1)
         for number in (*_PASSED_ON, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         serve = load()
         privileges.become(who)
-        code = serve(held)
-    except ZsofsError as error:
-        logging_setup.complain(error)
-        code = error.exit_code
-    except OSError as error:
-        failure = SystemFailureError(error)
-        logging_setup.complain(failure)
-        code = failure.exit_code
-    except Exception as error:  # noqa: BLE001 - nothing above us could report it
-        logging_setup.complain_of_bug(error)
+        return serve(held)
+
+    code = 1
+    try:
+        code = logging_setup.exit_code_of(run)
     finally:
         logging_setup.finish()
         os._exit(code)

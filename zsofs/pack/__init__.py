@@ -3,4 +3,4 @@
 No FUSE, no trio.
 """
 
-__all__ = ["batch", "packer", "presets", "report"]
+__all__ = ["batch", "jobs", "packer", "presets", "report"]

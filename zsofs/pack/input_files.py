@@ -8,11 +8,9 @@ from collections.abc import Iterable, Sequence
 from zsofs.errors import ZsofsError, reason
 from zsofs.formats.file_names import has_disc_ending
 from zsofs.images.input_image import Original, original
+from zsofs.images.pipeline import streaming_unit
 from zsofs.pack.atomic_file import sync_folder
 from zsofs.pack.packer import sha1_of
-
-_BLOCK_SIZE = 64 << 10
-"""Unit of reading a plain image, in bytes; any will do."""
 
 
 class InputFiles:
@@ -85,15 +83,10 @@ def is_same_image(image: Original, path: str, *, packed: bool) -> bool:
         with original(path, as_it_is=not packed) as other:
             if other.size != image.size or (other.disc is not None) is not packed:
                 return False
-            sha1 = _sha1_of(other)
+            sha1 = sha1_of(other, streaming_unit(other), _Silent())
     except ZsofsError:  # it is damaged
         return False
-    return sha1 == _sha1_of(image)
-
-
-def _sha1_of(image: Original) -> str:
-    block_size = _BLOCK_SIZE if image.disc is None else image.disc.block_size
-    return sha1_of(image, block_size, _Silent())
+    return sha1 == sha1_of(image, streaming_unit(image), _Silent())
 
 
 class _Silent:

@@ -7,14 +7,11 @@ from contextlib import contextmanager
 from zsofs.errors import InputError, reason
 from zsofs.images.checksums import Digester, digester
 from zsofs.images.input_image import Original, original
-from zsofs.images.pipeline import Chunk, Stream, cores, stream
+from zsofs.images.pipeline import Chunk, Stream, cores, stream, streaming_unit
 from zsofs.native.fileio import write_sparse
 from zsofs.pack.atomic_file import new_file
 from zsofs.pack.packer import Care, Outcome, Watcher, check_seal, reading_back, sha1_of
 from zsofs.system.full_write import write_all
-
-_BLOCK_SIZE = 64 << 10
-"""Unit of reading a plain image, in bytes; any will do."""
 
 
 def unpack(image: Original, target: str, care: Care, watcher: Watcher) -> Outcome:
@@ -40,7 +37,7 @@ def unpack(image: Original, target: str, care: Care, watcher: Watcher) -> Outcom
             if care.verify:
                 watcher.check()
                 with reading_back(), original(file.path, as_it_is=True) as copy:
-                    sha1 = sha1_of(copy, _BLOCK_SIZE, watcher)
+                    sha1 = sha1_of(copy, streaming_unit(copy), watcher)
                     if (copy.size, sha1) != (image.size, digests.sha1):
                         raise InputError(
                             f"its SHA-1 is {sha1}, that of what was read is {digests.sha1}"
@@ -71,9 +68,8 @@ def pour(image: Original, fd: int, watcher: Watcher) -> Outcome:
 
 @contextmanager
 def _chunks(image: Original) -> Iterator[tuple[Stream[Chunk], Digester]]:
-    block_size = _BLOCK_SIZE if image.disc is None else image.disc.block_size
     with (
         digester(every=False) as taker,
-        stream(image, Chunk, block_size, workers=cores(), digester=taker) as chunks,
+        stream(image, Chunk, streaming_unit(image), workers=cores(), digester=taker) as chunks,
     ):
         yield chunks, taker

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import lru_cache
 
-from zsofs.discs.classify import Classification, ContentKind, classify
+from zsofs.discs.classify import Classification, ContentKind, classify, looks_like_disc
 from zsofs.discs.identify import Identity, identify
 from zsofs.discs.iso9660 import Image
 from zsofs.discs.shortage import declared_size, find_shortage
@@ -19,15 +19,15 @@ from zsofs.formats.file_names import (
     misnamed,
 )
 from zsofs.images.probe import (
-    CD_SYNC,
     FIRST_BYTES,
     Disc,
     block_reader,
     geometry_of,
-    looks_like_disc,
+    is_raw_cd,
     memory_for,
     probe_image,
 )
+from zsofs.images.random_access import read_range
 from zsofs.images.source_file import OpenSource
 from zsofs.source.scan_cache import Finding
 from zsofs.system.file_lease import has_writer
@@ -130,7 +130,7 @@ def _is_doubtful(source: OpenSource, disc: Disc | None, head: bytes) -> bool:
     if not head:
         return disc is None
     size = source.size if disc is None else disc.size
-    declared = declared_size(head, raw_cd=head.startswith(CD_SYNC))
+    declared = declared_size(head, raw_cd=is_raw_cd(head))
     if declared is not None:
         return declared > size
     content = classify(lambda offset, count: head[offset : offset + count], len(head))
@@ -140,7 +140,7 @@ def _is_doubtful(source: OpenSource, disc: Disc | None, head: bytes) -> bool:
 def _image(source: OpenSource, disc: Disc | None, head: bytes) -> Image | None:
     """The plain image in a file; None if the file has changed meanwhile."""
     if disc is None:
-        return Image(lru_cache(_KEPT_READS)(source.read_at), source.size, head.startswith(CD_SYNC))
+        return Image(lru_cache(_KEPT_READS)(source.read_at), source.size, is_raw_cd(head))
     try:
         read = _plain_bytes(source, disc)
     except StaleNodeError:
@@ -182,12 +182,10 @@ def _plain_bytes(source: OpenSource, disc: Disc) -> Callable[[int, int], bytes]:
         end = min(offset + size, geometry.size)
         if end <= offset:
             return b""
-        first = offset // geometry.block_size
-        count = -(-end // geometry.block_size) - first
-        begin = offset - first * geometry.block_size
+        count = geometry.span(offset, end - offset).block_count
         with memory_for(source.device, count * geometry.block_size):
-            out = bytearray(count * geometry.block_size)
-            reader.read(source.fd, first, count, out)
-            return bytes(memoryview(out)[begin : begin + end - offset])
+            out = bytearray(end - offset)
+            read_range(reader, source.fd, geometry, offset, memoryview(out))
+            return bytes(out)
 
     return read

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from zsofs.console.text import for_people
+from zsofs.discs.classify import looks_like_disc
 from zsofs.errors import RefusedError, StaleNodeError
 from zsofs.formats.file_names import is_kept_for_discs, may_be_disc
-from zsofs.images.probe import looks_like_disc
 from zsofs.source.live_file import LiveFile, Seen, seen
 from zsofs.source.ownership import (
     SET_IDS,

@@ -19,6 +19,7 @@ __all__ = [
     "nofollow",
     "privileges",
     "renames",
+    "same_file",
     "sd_notify",
     "sqlite_store",
     "volume_id",

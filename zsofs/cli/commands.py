@@ -1,0 +1,122 @@
+"""What each command does, but for `zsofs mount`: from its options to the module that does it.
+
+What is heavy to import is imported where it is used, so that ``zsofs --version`` is quick. Each
+function returns the exit code, and raises ZsofsError if the command fails as a whole.
+"""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zsofs.pack.presets import Packing
+
+
+def umount(options: argparse.Namespace) -> int:
+    """Take mounts down."""
+    from zsofs.console.logging_setup import fail
+    from zsofs.mount.umount import take_down_all
+
+    codes = [fail(error) for error in take_down_all(options.mount_points, lazy=options.lazy)]
+    return codes[0] if codes else 0
+
+
+def reload(options: argparse.Namespace) -> int:
+    """Have a mount look at its source again."""
+    from zsofs.mount.control.client import ask
+    from zsofs.system.mountpoint import real_path
+
+    ask(real_path(options.mount_point), "reload")
+    return 0
+
+
+def status(options: argparse.Namespace) -> int:
+    """Print how mounts are doing."""
+    from zsofs.mount.control import status as mount_status
+
+    return mount_status.run(options.mount_point, options.json)
+
+
+def list_discs(options: argparse.Namespace) -> int:
+    """List the discs of a folder or mount."""
+    from zsofs.cli import list_command
+
+    return list_command.run(options.path, options.json, options.allow_links_to)
+
+
+def pack(options: argparse.Namespace) -> int:
+    """Pack disc images."""
+    from zsofs.pack.presets import packing
+
+    how = packing(options.purpose, options.codec, options.level, options.block_size)
+    return _copy(options, how)
+
+
+def unpack(options: argparse.Namespace) -> int:
+    """Unpack disc images."""
+    return _copy(options, None)
+
+
+def _copy(options: argparse.Namespace, how: "Packing | None") -> int:
+    """Pack as *how* says, or unpack."""
+    from zsofs.inspection.verify_cache import remember_written
+    from zsofs.pack import batch
+    from zsofs.pack.jobs import STANDARD_OUTPUT, Wish
+    from zsofs.pack.packer import Care
+    from zsofs.pack.report import Reporter
+    from zsofs.system.mountpoint import check_link_directories
+
+    wish = Wish(
+        options.inputs,
+        options.output,
+        options.recursive,
+        how,
+        Care(
+            verify=not options.no_verify,
+            digests=how is None or not options.no_digests,
+            replace=options.force,
+        ),
+        options.delete_source,
+        how is not None and options.any,
+        how is not None and options.measure,
+        check_link_directories(options.allow_links_to),
+    )
+    reporter = Reporter(
+        quiet=options.quiet,
+        as_json=options.json,
+        to_stdout=options.output != STANDARD_OUTPUT,
+    )
+    return batch.run(wish, reporter, remember_written)
+
+
+def info(options: argparse.Namespace) -> int:
+    """Print what there is to know of disc images."""
+    from zsofs.inspection.info import run
+
+    return run(options.paths, options.json)
+
+
+def verify(options: argparse.Namespace) -> int:
+    """Check disc images."""
+    from zsofs.console import logging_setup
+    from zsofs.discs.dat import load
+    from zsofs.inspection.verify import Wish, run
+    from zsofs.inspection.verify_report import VerifyReporter
+    from zsofs.system.mountpoint import check_link_directories
+
+    logging_setup.to_terminal(40 if options.quiet else 30)
+    wish = Wish(
+        options.paths,
+        [load(Path(path)) for path in options.dats],
+        options.quick,
+        not options.no_cache,
+        check_link_directories(options.allow_links_to),
+    )
+    return run(wish, VerifyReporter(quiet=options.quiet, as_json=options.json))
+
+
+def service(options: argparse.Namespace) -> int:
+    """Install, list or remove services."""
+    from zsofs.mount import service as services
+
+    return services.run(options)

@@ -1,0 +1,255 @@
+"""`zsofs mount`: from its options to a mount that is served, here or by a daemon.
+
+What is heavy to import is imported where it is used, so that ``zsofs --version`` is quick.
+"""
+
+import argparse
+import os
+import shlex
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zsofs.console.stdio import is_stuck, mention
+from zsofs.errors import (
+    FileError,
+    FuseError,
+    NoProcessError,
+    StartKilledError,
+    ZsofsError,
+    reason,
+)
+from zsofs.formats.file_names import has_disc_ending
+from zsofs.system.same_file import same_file
+
+if TYPE_CHECKING:
+    from zsofs.mount.own_mount import ServedMount
+    from zsofs.mount.settings import MountSettings
+    from zsofs.system.privileges import Account
+    from zsofs.system.sd_notify import Notifier
+
+
+def run(options: argparse.Namespace) -> int:
+    """Mount as the options say; return the exit code.
+
+    Args:
+        options: what the command line of `zsofs mount` was parsed to.
+
+    Raises:
+        ZsofsError: it cannot be mounted.
+    """
+    from zsofs.console import logging_setup
+    from zsofs.system import limits, mountpoint, privileges, sd_notify
+
+    limits.raise_open_files()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would hide how children have ended
+    notifier = sd_notify.from_environment()
+    who = None if options.setuid is None else privileges.account(options.setuid)
+    options.paths = options.paths or [_demo_mount_point()]
+    *source_paths, path = options.paths
+    with privileges.acting_as(who):
+        source = _check_source(source_paths, options)
+        options.allow_links_to = mountpoint.check_link_directories(
+            options.allow_links_to, may_lack=options.nofail
+        )
+    mountpoint.check_fuse(options.allow_other)
+    logging_setup.to_terminal(_level(options), threaded=True)
+    with ExitStack() as undo:
+        user = os.geteuid() if who is None else who.user
+        point = mountpoint.prepare_mount_point(path, source, user, undo)
+        privileges.make_folders(who)
+        with privileges.acting_as(who):
+            _log_to_file(options, point)
+
+        def serve(ready: Callable[[], None]) -> int:
+            with undo.pop_all() as rest:
+                settings = _settings(options, source or _demo_source(rest), point)
+                load = partial(_loaded, settings, ready, notifier)
+                return _serve(who, settings, load, background=not options.foreground)
+
+        if not options.foreground:
+            return _mount_in_background(options, point, serve, undo)
+        said = "end it with Ctrl-C"
+        return _end(logging_setup.exit_code_of(lambda: serve(lambda: _say_mounted(options, said))))
+
+
+def _mount_in_background(
+    options: argparse.Namespace,
+    point: bytes,
+    serve: Callable[[Callable[[], None]], int],
+    undo: ExitStack,
+) -> int:
+    """Have a daemon serve the mount, and wait until it can be used."""
+    from zsofs.console.logging_setup import exit_code_of
+    from zsofs.system import daemonize
+    from zsofs.system.mountpoint import COMMAND, clear_dead_mount
+
+    path = options.paths[-1]
+    try:
+        code = daemonize.start(lambda ready: exit_code_of(lambda: serve(ready)))
+    except OSError as error:
+        raise NoProcessError(path, error) from None
+    if code < 0:
+        with suppress(ZsofsError):
+            clear_dead_mount(path, point)
+        raise StartKilledError(path, -code)
+    undo.pop_all()  # the daemon has done it, or will
+    if code:
+        return code
+    try:
+        os.stat(point)  # answered by the daemon: the mount can be used
+    except PermissionError:
+        pass  # only another user may, whom it was mounted for
+    except OSError as error:
+        raise FuseError(
+            f"the mount at {path} ended as soon as it was made: {reason(error)};"
+            " its log may say why"
+        ) from None
+    _say_mounted(options, f"end it with: {COMMAND} umount {shlex.quote(path)}")
+    return 0
+
+
+def _serve(
+    who: "Account | None",
+    settings: "MountSettings",
+    load: "Callable[[], Callable[[ServedMount | None], int]]",
+    *,
+    background: bool,
+) -> int:
+    """Serve until the mount ends; as another user while this process stays to unmount it."""
+    if who is None:
+        return load()(None)
+    from zsofs.mount.root_helper import keep
+
+    return keep(who, settings, load, background=background)
+
+
+def _end(code: int) -> int:
+    """Return *code*; exit with it if a stuck log or terminal would keep the interpreter."""
+    from zsofs.console import logging_setup
+
+    if not logging_setup.finish() or is_stuck():
+        os._exit(code)
+    return code
+
+
+def _check_source(paths: Sequence[str], options: argparse.Namespace) -> bytes | None:
+    """The real path of the source, or None for the sample disc."""
+    from zsofs.system.mountpoint import check_source
+
+    if not paths:
+        return None
+    return check_source(paths[0], writable=options.writable, may_lack=options.nofail)
+
+
+def _level(options: argparse.Namespace) -> int:
+    return 10 if options.verbose else 40 if options.quiet else 30
+
+
+def _log_to_file(options: argparse.Namespace, mount_point: bytes) -> None:
+    """Log to a file from now on, unless what is said shall stay in the terminal."""
+    from zsofs.console import logging_setup
+
+    if options.foreground and not options.log_file:
+        return
+    if not options.log_file:
+        logging_setup.to_default_file(mount_point, _level(options))
+        return
+    path: Path = options.log_file
+    if has_disc_ending(os.fsencode(path)) or (
+        options.titles is not None and same_file(path, options.titles)
+    ):
+        raise FileError(
+            f"the log file {path} would be a disc image or the list of titles, and is not written;"
+            " name another with --log-file"
+        )
+    try:
+        logging_setup.to_file(path, _level(options))
+    except OSError as error:
+        raise FileError(
+            f"the log file {path} cannot be written: {error.strerror}; name another with --log-file"
+        ) from None
+
+
+def _demo_mount_point() -> str:
+    from zsofs.cli.demo import default_mount_point
+
+    return default_mount_point()
+
+
+def _demo_source(undo: ExitStack) -> bytes:
+    """A folder with the sample disc, for as long as *undo* is entered."""
+    from tempfile import TemporaryDirectory
+
+    from zsofs.cli.demo import fill_demo_folder
+
+    folder = undo.enter_context(TemporaryDirectory(prefix="zsofs-demo-"))
+    fill_demo_folder(folder)
+    return os.fsencode(folder)
+
+
+def _settings(options: argparse.Namespace, source: bytes, point: bytes) -> "MountSettings":
+    from zsofs.mount.settings import MountSettings
+
+    return MountSettings(
+        source=source,
+        mount_point=point,
+        cache_size=options.cache_size,
+        threads=options.threads,
+        read_ahead=options.read_ahead,
+        allow_other=options.allow_other,
+        layout=options.layout,
+        titles=options.titles,
+        include=tuple(options.include),
+        exclude=tuple(options.exclude),
+        allow_links_to=options.allow_links_to,
+        show_raw=options.show_raw,
+        remember=not options.demo,
+        writable=options.writable,
+        uid=options.uid,
+        gid=options.gid,
+        umask=options.umask,
+    )
+
+
+def _loaded(
+    settings: "MountSettings", ready: Callable[[], None], notifier: "Notifier"
+) -> "Callable[[ServedMount | None], int]":
+    """What serves until the mount ends, with all modules that it needs."""
+    from zsofs.console.logging_setup import exit_code_of, finish
+    from zsofs.fuse import receive
+
+    receive.load()  # before pyfuse3
+    from zsofs.mount.lifecycle import serve
+
+    def serve_now(mount: "ServedMount | None") -> int:
+        try:
+            serve(settings, ready, notifier, mount)
+        except OSError as error:
+            point = os.fsdecode(settings.mount_point)
+            raise FuseError(f"the mount at {point} failed: {reason(error)}") from None
+        return 0
+
+    def reported(mount: "ServedMount | None") -> int:
+        try:
+            return exit_code_of(lambda: serve_now(mount))
+        finally:
+            finish()
+
+    return reported
+
+
+def _say_mounted(options: argparse.Namespace, end: str) -> None:
+    if options.quiet or not options.announce:
+        return
+    point = options.paths[-1]
+    what = "the sample disc" if options.demo else options.paths[0]
+    text = f"{what} is mounted at {point}; {end}"
+    if options.demo:
+        from zsofs.cli.demo import what_to_try
+
+        text += "\n" + what_to_try(point)
+    mention(text)  # the mount is there, whether or not somebody takes it

@@ -1,0 +1,52 @@
+"""What is to be known of the content of one open image, each thing found out once."""
+
+from functools import cached_property
+
+from zsofs.discs.classify import Classification, ContentKind, classify
+from zsofs.discs.shortage import Shortage, find_shortage
+from zsofs.formats.file_names import misnamed
+from zsofs.images.input_image import Original
+
+
+class Examination:
+    """The content of an open image. Each property reads the image when it is first asked for.
+
+    All of them raise as :meth:`zsofs.images.input_image.Original.read` does.
+
+    Attributes:
+        image: the open image.
+    """
+
+    def __init__(self, image: Original) -> None:
+        self.image = image
+
+    @cached_property
+    def content(self) -> Classification:
+        """What the image is, by its bytes."""
+        return classify(self.image.read, self.image.size)
+
+    @cached_property
+    def shortage(self) -> Shortage | None:
+        """What is missing at the end of the image; None if nothing is, or that cannot be told."""
+        image = self.image
+        return find_shortage(image.read, image.size, raw_cd=image.raw_cd, names=True)
+
+    @property
+    def is_misnamed_disc(self) -> bool:
+        """Whether the file is a plain disc image under the name of a container."""
+        return self.image.is_misnamed and self.content.kind is ContentKind.DISC
+
+    @property
+    def cut(self) -> str:
+        """A sentence on what is missing of an image that is cut; empty if it is not."""
+        return self.shortage.sentence if self.shortage is not None and self.shortage.is_cut else ""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Oddities of the content that a person should hear of, without :attr:`cut`."""
+        remarks = (
+            misnamed(self.image.ending) if self.is_misnamed_disc else "",
+            self.content.remark,
+            self.shortage.sentence if self.shortage is not None and not self.cut else "",
+        )
+        return tuple(remark for remark in remarks if remark)

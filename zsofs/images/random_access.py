@@ -1,0 +1,32 @@
+"""Reads at any offset of the plain image in a container, whose blocks can only be decoded whole."""
+
+from zsofs.formats.geometry import Geometry
+from zsofs.native.block_reader import BlockReader
+
+
+def read_range(
+    reader: BlockReader, fd: int, geometry: Geometry, offset: int, out: memoryview
+) -> None:
+    """Fill *out* with plain bytes of an image; may wait for a disk.
+
+    Blocks are decoded straight into *out* if it takes whole blocks, else into memory of their own.
+
+    Args:
+        reader: of the container.
+        fd: descriptor of the container.
+        geometry: where its blocks lie.
+        offset: of the first byte in the image.
+        out: as long as the range, all of which must lie in the image.
+
+    Raises:
+        zsofs.errors.BlockError: a block there is damaged.
+        zsofs.errors.SourceChangedError: the file was written to since it was opened.
+        OSError: the file cannot be read.
+    """
+    span = geometry.span(offset, len(out))
+    if span.is_exact:
+        reader.read(fd, span.first, span.block_count, out)
+        return
+    blocks = bytearray(span.block_count * geometry.block_size)
+    reader.read(fd, span.first, span.block_count, blocks)
+    out[:] = memoryview(blocks)[span.skip : span.skip + len(out)]

@@ -1,0 +1,152 @@
+"""From a command line to jobs: which files are packed or unpacked, and where each copy goes."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from zsofs.errors import UsageError, reason
+from zsofs.formats.file_names import has_disc_ending, is_packed_name, name_before_deletion
+from zsofs.pack.packer import Care
+from zsofs.pack.presets import Packing
+from zsofs.source.left_out import Ignored
+from zsofs.system.deletion import restore
+from zsofs.system.same_file import same_file
+
+STANDARD_OUTPUT = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a command line asks for.
+
+    Attributes:
+        inputs: files and folders.
+        output: a file or folder; None for beside each input.
+        recursive: also what lies in the folders below a folder.
+        packing: how to pack; None to unpack.
+        care: how careful to be; ``replace`` is ``--force``.
+        delete_source: delete each input once its copy is there and checked.
+        unrecognized: pack also what is not recognized as a disc image.
+        measure: only say how long packed files would be.
+        allowed: real paths of directories that symlinks may lead to.
+    """
+
+    inputs: Sequence[str]
+    output: str | None
+    recursive: bool
+    packing: Packing | None
+    care: Care
+    delete_source: bool = False
+    unrecognized: bool = False
+    measure: bool = False
+    allowed: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One input.
+
+    Attributes:
+        path: of the file.
+        base: path of its copy, without the ending.
+        found: it was found in a folder, not named.
+        exact: *base* is the whole path.
+    """
+
+    path: str
+    base: str
+    found: bool = False
+    exact: bool = False
+
+
+@dataclass(slots=True)
+class Inputs:
+    """What a command line names.
+
+    Attributes:
+        jobs: one for each file.
+        ignored: which files in directories are left out.
+        unread: the folders that cannot be read, with the reason.
+        left_out: how many folders are not looked into.
+        restored: messages about the files that an interrupted run was deleting.
+    """
+
+    ignored: Ignored
+    jobs: list[Job] = field(default_factory=list)
+    unread: list[tuple[str, str]] = field(default_factory=list)
+    left_out: int = 0
+    restored: list[str] = field(default_factory=list)
+
+    def restore(self, folder: str, names: Iterable[str]) -> Iterator[str]:
+        """Have the files back that an interrupted run was deleting; yields their names."""
+        before = {name_before_deletion(os.fsencode(name)) for name in names} - {None}
+        if before:
+            self.restored += restore(folder)
+        yield from (os.fsdecode(name) for name in before if name is not None)
+
+
+def find_inputs(wish: Wish) -> Inputs:
+    """Return a job for each file that the command line names, or that lies in a folder it names.
+
+    Args:
+        wish: what the command line asks for.
+
+    Raises:
+        UsageError: the command line makes no sense.
+    """
+    ignored = Ignored(
+        has_disc_ending if wish.packing else is_packed_name, wish.inputs, wish.allowed
+    )
+    several = len(wish.inputs) > 1 or any(os.path.isdir(path) for path in wish.inputs)
+    output = wish.output
+    if output == STANDARD_OUTPUT:
+        if several or wish.packing:
+            raise UsageError("-o - takes one file, and is for `zsofs unpack` only")
+        return Inputs(ignored, [Job(wish.inputs[0], STANDARD_OUTPUT, exact=True)])
+    into_folder = output is not None and (several or os.path.isdir(output) or output.endswith("/"))
+    if into_folder and os.path.lexists(output or "") and not os.path.isdir(output or ""):
+        raise UsageError(f"-o {output} is no folder; several files need one")
+    is_exact = output is not None and not into_folder
+    if is_exact and not (os.path.splitext(output or "")[1] or os.path.lexists(output or "")):
+        raise UsageError(
+            f"-o {output} may be a file or a folder that is not there yet; say {output}/ for a"
+            " folder, or give the name of a file its ending"
+        )
+    inputs = Inputs(ignored)
+    jobs = inputs.jobs
+    for path in wish.inputs:
+        if os.path.isdir(path):
+            for found in _files_in(path, wish, inputs):
+                own = os.path.relpath(found, path)
+                base = _base(found if output is None else os.path.join(output, own))
+                jobs.append(Job(found, base, found=True))
+        elif output is None:
+            jobs.append(Job(path, _base(path)))
+        elif into_folder:
+            jobs.append(Job(path, _base(os.path.join(output, os.path.basename(path)))))
+        else:
+            jobs.append(Job(path, output, exact=True))
+    return inputs
+
+
+def _base(path: str) -> str:
+    """A path without the ending of a disc."""
+    return os.path.splitext(path)[0] if has_disc_ending(os.fsencode(path)) else path
+
+
+def _files_in(folder: str, wish: Wish, inputs: Inputs) -> Iterator[str]:
+    """The files of a folder that may be asked for."""
+
+    def cannot(error: OSError) -> None:
+        inputs.unread.append((str(error.filename), f"the folder cannot be read: {reason(error)}"))
+
+    for path, folders, names in inputs.ignored.walk(folder, cannot):
+        # What earlier runs have put into a folder of its own is no input.
+        output = wish.output or ""
+        folders[:] = [name for name in folders if not same_file(os.path.join(path, name), output)]
+        if not wish.recursive:
+            inputs.left_out += len(folders)
+            folders.clear()
+        for name in sorted({*names, *(() if wish.measure else inputs.restore(path, names))}):
+            if inputs.ignored.takes(path, name, links=False):
+                yield os.path.join(path, name)
