@@ -32,7 +32,7 @@ from zsofs.mount import server
 from zsofs.reading import extent_cache, reader, worker_threads
 from zsofs.source import inspect_file, live_file, scan, scan_cache, tree, writer
 from zsofs.system import inotify
-from zsofs.vfs import contents, follower, inodes, plain_view, present
+from zsofs.vfs import contents, follower, inodes, listings, plain_view, present
 
 HANDLERS = (
     "lookup",
@@ -80,6 +80,9 @@ TARGETS: dict[str, tuple[Any, str]] = {
     "Library.folder": (inodes.Library, "folder"),
     "Contents.open": (contents.Contents, "open"),
     "Contents.opened": (contents.Contents, "opened"),
+    "Listings.entries": (listings.Listings, "entries"),
+    "Listings.folder": (listings.Listings, "folder"),
+    "Listings.close": (listings.Listings, "close"),
     "Library.update": (inodes.Library, "update"),
     "Library.remember": (inodes.Library, "remember"),
     "Library.forget": (inodes.Library, "forget"),
@@ -235,18 +238,6 @@ def _named(name: str, handler: Callable[..., Any]) -> Callable[..., Any]:
     return handle
 
 
-class _Listings(dict[int, Any]):
-    """The open listings, which the handlers use without a function of ours between."""
-
-    def __getitem__(self, handle: int) -> Any:
-        _fail_if_wanted("listings.get")
-        return super().__getitem__(handle)
-
-    def pop(self, handle: int, default: Any = None) -> Any:
-        _fail_if_wanted("listings.pop")
-        return super().pop(handle, default)
-
-
 def _install() -> None:
     for target, (owner, name) in TARGETS.items():
         setattr(owner, name, _faulty(target, getattr(owner, name)))
@@ -258,13 +249,6 @@ def _install() -> None:
             setattr(kind, name, _named(name, getattr(kind, name)))
     for owner, name in BACKGROUND:
         setattr(owner, name, _named("background", getattr(owner, name)))
-    begin = operations.Operations.__init__
-
-    def begin_with_listings(self: operations.Operations, *args: Any, **kwargs: Any) -> None:
-        begin(self, *args, **kwargs)
-        self._listings = _Listings()
-
-    setattr(operations.Operations, "__init__", begin_with_listings)  # noqa: B010 - mypy forbids the other
 
 
 if __name__ == "__main__":

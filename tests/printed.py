@@ -33,7 +33,15 @@ _FOR_FILES = re.compile(r"# |(?:PRAGMA|SELECT|INSERT|DELETE|CREATE|BEGIN)\b")
 _PERCENT = re.compile(r"%(?:\.\d+)?[sdrf]|\{\w*\}")
 _LOGGED = frozenset(("debug", "info", "warning", "error", "exception", "critical", "log"))
 _HELP = frozenset(
-    ("add_parser", "add_argument", "add_subparsers", "CommandParser", "_add", "Option")
+    (
+        "add_parser",
+        "add_argument",
+        "add_command",
+        "add_subparsers",
+        "CommandParser",
+        "_add",
+        "Option",
+    )
 )
 """What makes the command line: its texts are --help, which the manual pages have, too."""
 

@@ -38,7 +38,7 @@ LIMIT, CLOSED = 200, 140
 @pytest.mark.parametrize(
     ("kinds", "named", "others"),
     [
-        ((Operations,), HANDLERS, {"serve", "shrink_when_unused"}),
+        ((Operations,), HANDLERS, {"serve"}),
         ((LiveOperations, WritableOperations), WRITABLE_HANDLERS, set()),
     ],
 )
@@ -179,7 +179,7 @@ CASES: dict[str, list[tuple[str, Provoke]]] = {
         ("os.open", provoke_listing),
     ],
     "readdir": [
-        ("listings.get", provoke_listing),
+        ("Listings.entries", provoke_listing),
         ("Appearance.attributes", provoke_listing),
         ("pyfuse3.readdir_reply", provoke_listing),
         ("Library.remember", provoke_listing),
@@ -208,7 +208,7 @@ CASES: dict[str, list[tuple[str, Provoke]]] = {
         ("os.statvfs", provoke_statfs),
     ],
     # The kernel waits for no answer to these.
-    "releasedir": [("listings.pop", provoke_listing)],
+    "releasedir": [("Listings.close", provoke_listing)],
     "release": [
         ("DiscImage.close", provoke_open),
         ("PlainFile.close", provoke_plain_release),

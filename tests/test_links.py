@@ -26,6 +26,7 @@ from zsofs.errors import StaleNodeError
 from zsofs.source.disc_state import Count
 from zsofs.source.roots import Roots
 from zsofs.source.tree import SourceTree
+from zsofs.system import xdg
 from zsofs.vfs.disc_counts import Census
 
 PS2 = DATA / "ps2.iso"
@@ -408,9 +409,8 @@ def test_ways_to_give_the_option(
             f'source = "{source}"\nmountpoint = "{point}"\nallow-links-to = ["{roms}", "{other}"]\n'
         )
         from zsofs.cli import parser
-        from zsofs.mount import config
 
-        monkeypatch.setattr(config, "system_folder", lambda: folder)
+        monkeypatch.setattr(xdg, "system_folder", lambda: folder)
         assert parser.parse(["mount", "games"]).allow_links_to == [roms, other]
         return
     words = f"allow_links_to={roms},allow-links-to={other}"

@@ -148,6 +148,8 @@ def test_a_user_without_a_home(library: Path, tmp_path: Path) -> None:
         daemon = processes_of(point)["daemon"]
         os.kill(daemon, signal.SIGUSR1)
         wait_until(lambda: "all discs: " in log.read_text(), "the report")
+        os.kill(processes_of(point)["keeper"], signal.SIGUSR2)  # as systemctl kill does
+        wait_until(lambda: "(most recent call first)" in log.read_text(), "the stacks")
         assert log.stat().st_uid == NOBODY
     finally:
         unmount(point)

@@ -41,9 +41,9 @@ REPORTS = {
     "discs.classify._disc_name": "names of kinds of files",
     "discs.classify._text": "names of kinds of files",
     "discs.classify.classify": "names of kinds of files",
-    "cli.main._mount": "what went well",
-    "cli.main._mount_in_background": "what went well",
-    "cli.main._say_mounted": "what went well",
+    "cli.mount_command.run": "what went well",
+    "cli.mount_command._mount_in_background": "what went well",
+    "cli.mount_command._say_mounted": "what went well",
     "reading.stats.Counters": "the report that SIGUSR1 asks for",
     "cli.demo": "the sample disc",
     "vfs.follower.Follower.following": "a value of `zsofs status --json`",
@@ -73,9 +73,8 @@ NEVER_SHOWN = {
     "source.scan_cache._disc": "caught within the module",
     "source.scan_cache._text": "caught within the module",
     "inspection.verify_cache._whole": "caught within the module",
-    "fuse.write_operations.WritableOperations._wanted": "an errno that is not logged",
     "formats.ziso_writer.Layout.of": "for images that are longer than any that zsofs opens",
-    "vfs.inodes.Library.folder": "an errno that fuse/error_guard.py does not log",
+    "vfs.shown_owner.ShownOwner.refuse_unseen": "an errno that fuse/error_guard.py does not log",
 }
 """What raises errors whose words nobody gets to see, with the reason."""
 

@@ -96,7 +96,7 @@ CASES: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     ),
     "flush": (provoke_flush, ("LiveFile.flush", "Workers.run")),
     "fsync": (with_open(os.O_WRONLY, os.fsync), ("LiveFile.sync", "Workers.run")),
-    "fsyncdir": (provoke_fsyncdir, ("Changes.sync_folder", "listings.get")),
+    "fsyncdir": (provoke_fsyncdir, ("Changes.sync_folder", "Listings.folder")),
     "release": (provoke_release, ("LiveFile.close", "Workers.run")),
 }  # fmt: skip
 UNANSWERED = ("release",)

@@ -8,11 +8,11 @@ import trio.testing
 
 from tests.conftest import MountMaker
 from tests.mounting import all_the_time, opened
-from zsofs.fuse.file_handles import Handle, Handles
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.tree import SourceTree
 from zsofs.source.writer import Changes
 from zsofs.vfs.node import Node
+from zsofs.vfs.writing.file_handles import Handle, Handles
 
 ROUNDS = 1000
 """Descriptors that were closed while they were used were seen in each of five runs of 1000."""

@@ -245,6 +245,14 @@ class DiskBusyError(ZsofsError):
     errno = _errno.EBUSY
 
 
+class ReportedError(ZsofsError):
+    """A request failed, and the log already says why."""
+
+    def __init__(self, errno: int) -> None:
+        self.errno = errno
+        super().__init__(os.strerror(errno))
+
+
 class RefusedError(ZsofsError):
     """A change through the mount that would touch a disc, or a name that is a disc's."""
 

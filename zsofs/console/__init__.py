@@ -3,4 +3,12 @@
 Nothing here knows a disc or a mount.
 """
 
-__all__ = ["logging_setup", "progress_bars", "stdio", "suggestions", "tables", "text"]
+__all__ = [
+    "logging_setup",
+    "progress_bars",
+    "stack_dumps",
+    "stdio",
+    "suggestions",
+    "tables",
+    "text",
+]

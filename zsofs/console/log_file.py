@@ -39,11 +39,21 @@ class LogFile(RotatingFileHandler):
         Raises:
             OSError: the file cannot be written, or is not safe to write to; its strerror says why.
         """
+        self._lasting = -1
         super().__init__(path, maxBytes=_SIZE, backupCount=1, errors="backslashreplace")
+
+    def lasting_descriptor(self) -> int:
+        """Return a descriptor that leads to the file, and to those that take its place."""
+        if self._lasting < 0:
+            assert self.stream is not None
+            self._lasting = os.dup(self.stream.fileno())
+        return self._lasting
 
     def _open(self) -> TextIOWrapper:
         with _placed(self.baseFilename) as (directory, name):
             fd = _opened(directory, name)
+        if self._lasting >= 0:
+            os.dup2(fd, self._lasting, inheritable=False)
         return os.fdopen(fd, "a", encoding=self.encoding, errors=self.errors)
 
     def doRollover(self) -> None:

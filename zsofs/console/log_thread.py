@@ -30,6 +30,11 @@ class ThreadedHandler(logging.Handler):
         self._starting = threading.Lock()
         self._reset()
 
+    @property
+    def inner(self) -> logging.Handler:
+        """The handler that writes the records."""
+        return self._handler
+
     def handle(self, record: logging.LogRecord) -> bool:
         """Take *record*, without the lock of :class:`logging.Handler` around :meth:`emit`.
 

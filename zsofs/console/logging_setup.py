@@ -115,6 +115,18 @@ def finish() -> bool:
     return all(handler.finish() for handler in threaded)
 
 
+def lasting_descriptor() -> int:
+    """Return a descriptor that leads to the log for as long as this process lives.
+
+    It is that of standard error where there is no log, or where the log goes there.
+    """
+    for handler in logging.getLogger().handlers:
+        inner = handler.inner if isinstance(handler, ThreadedHandler) else handler
+        if isinstance(inner, LogFile):
+            return inner.lasting_descriptor()
+    return 2
+
+
 def complain_of_bug(error: Exception) -> None:
     """Print in one line that a bug has ended the command; the log has the traceback."""
     log.error("a bug in zsofs: the mount has ended", exc_info=error)

@@ -7,6 +7,7 @@ __all__ = [
     "attributes",
     "kernel_cache",
     "operations",
+    "parts",
     "receive",
     "request_loop",
     "write_operations",

@@ -1,16 +1,19 @@
 """What stat says of files in the mount: whose they are, what may be done with them, how large."""
 
+import os
 import stat
 from dataclasses import dataclass
 from typing import cast
 
-from pyfuse3 import EntryAttributes, InodeT, ModeT
+from pyfuse3 import EntryAttributes, InodeT, ModeT, SetattrFields, StatvfsData
 
 from zsofs.source.entry import Kind
+from zsofs.source.ownership import Wanted
 from zsofs.source.traversal import directories_above
 from zsofs.timings import timings
 from zsofs.vfs.inodes import Library
 from zsofs.vfs.node import Folder, Node
+from zsofs.vfs.shown_owner import ShownOwner
 
 _WRITING = 0o222
 _BLOCK_SIZE = 4096
@@ -25,24 +28,14 @@ class Appearance:
 
     Attributes:
         library: tells which files may be changed.
-        uid: the user all files are shown to belong to; None for their own.
-        gid: the same for the group.
-        umask: the rights taken from all files, as file systems without rights of their own do it;
-            None for their own.
+        owner: whose files they are shown as, with which rights.
         for_others: whether other users may use the mount, so that the mode of a file has to keep
             out those who cannot reach it in the source.
     """
 
     library: Library
-    uid: int | None = None
-    gid: int | None = None
-    umask: int | None = None
+    owner: ShownOwner
     for_others: bool = False
-
-    @property
-    def is_of_its_own(self) -> bool:
-        """Whether files look otherwise than they are, so that a mode says nothing of the owner."""
-        return not (self.uid is self.gid is self.umask is None)
 
     def attributes(self, node: Node) -> EntryAttributes:
         """Owner, dates and rights of the source, and the size a reader will find."""
@@ -57,8 +50,8 @@ class Appearance:
         attributes.attr_timeout = timings().trust_unwatched
         attributes.st_mode = ModeT(self._mode(node, left_out))
         attributes.st_nlink = _links(node)
-        attributes.st_uid = status.st_uid if self.uid is None else self.uid
-        attributes.st_gid = status.st_gid if self.gid is None else self.gid
+        attributes.st_uid = status.st_uid if self.owner.uid is None else self.owner.uid
+        attributes.st_gid = status.st_gid if self.owner.gid is None else self.owner.gid
         attributes.st_rdev = status.st_rdev
         attributes.st_size = node.size
         attributes.st_blksize = _BLOCK_SIZE
@@ -76,7 +69,7 @@ class Appearance:
 
     def _left_out(self, node: Node) -> list[bytes]:
         """The directories above the file in the source that are not above it in the mount."""
-        if node.parent is None or not self.for_others or self.is_of_its_own:
+        if node.parent is None or not self.for_others or self.owner.is_set:
             return []
         shown = node.parent.above
         above = directories_above(node.entry.path)
@@ -88,9 +81,9 @@ class Appearance:
         mode = node.entry.status.st_mode
         if left_out:
             mode = self.library.tree.permissions.limited(node.entry.status, left_out)
-        if self.umask is not None:
+        if self.owner.umask is not None:
             usual = 0o777 if isinstance(node, Folder) else 0o666
-            mode = stat.S_IFMT(mode) | (usual & ~self.umask)
+            mode = stat.S_IFMT(mode) | (usual & ~self.owner.umask)
         return mode if self.library.may_change(node) else mode & ~_WRITING
 
 
@@ -101,9 +94,41 @@ def _links(node: Node) -> int:
     return node.entry.status.st_nlink if isinstance(node, Folder) else 1
 
 
+def wanted(attr: EntryAttributes, fields: SetattrFields) -> Wanted:
+    """Return the attributes that a FUSE_SETATTR request asks to set."""
+    return Wanted(
+        size=attr.st_size if fields.update_size else None,
+        mode=attr.st_mode if fields.update_mode else None,
+        uid=attr.st_uid if fields.update_uid else None,
+        gid=attr.st_gid if fields.update_gid else None,
+        times=(
+            attr.st_atime_ns if fields.update_atime else None,
+            attr.st_mtime_ns if fields.update_mtime else None,
+        ),
+    )
+
+
 def absent() -> EntryAttributes:
     """The answer «no such name», which the kernel may keep as long as a listing is fresh."""
     attributes = EntryAttributes()
     attributes.st_ino = InodeT(0)
     attributes.entry_timeout = timings().trust_unwatched
     return attributes
+
+
+def statvfs_data(found: os.statvfs_result) -> StatvfsData:
+    """Return what statvfs says, as pyfuse3 takes it."""
+    data = StatvfsData()
+    for field in (
+        "f_bsize",
+        "f_frsize",
+        "f_blocks",
+        "f_bfree",
+        "f_bavail",
+        "f_files",
+        "f_ffree",
+        "f_favail",
+        "f_namemax",
+    ):
+        setattr(data, field, getattr(found, field))
+    return data

@@ -2,6 +2,16 @@
 
 pyfuse3 ends the whole mount when anything else does (tried with 3.5.0: every reader of every disc
 then gets ENOTCONN).
+
+Any handler may answer with the errno that the source gives, and with these. The others that zsofs
+decides on are in the docstrings of the handlers.
+
+Errnos:
+    EBUSY: too many requests wait for that disk already.
+    EIO: a bug, which the log has with its traceback.
+    ENOMEDIUM: the disk is not mounted any more.
+    ENOMEM: there is no memory, or no thread.
+    ETIMEDOUT: all threads wait for the FUSE file system that the source lies on.
 """
 
 import errno
@@ -12,7 +22,14 @@ from typing import Any, ParamSpec, TypeVar
 
 from pyfuse3 import FUSEError
 
-from zsofs.errors import DiskBusyError, SourceAbsentError, StaleNodeError, ZsofsError, reason
+from zsofs.errors import (
+    DiskBusyError,
+    ReportedError,
+    SourceAbsentError,
+    StaleNodeError,
+    ZsofsError,
+    reason,
+)
 from zsofs.fuse import request_loop
 
 log = logging.getLogger(__name__)
@@ -20,7 +37,7 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_REPORTED = (DiskBusyError, SourceAbsentError, StaleNodeError)
+_REPORTED = (DiskBusyError, ReportedError, SourceAbsentError, StaleNodeError)
 """Errors that are logged where they are found."""
 
 _EXPECTED = frozenset(
@@ -45,7 +62,7 @@ def guarded(
     @functools.wraps(handler)
     async def guarded_handler(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return await request_loop.passing_on(handler(*args, **kwargs))
+            return await request_loop.run_until_blocked(handler(*args, **kwargs))
         except FUSEError:
             raise
         except _REPORTED as error:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import pyfuse3
 import trio
 
-from zsofs.console.logging_setup import REPORT
+from zsofs.console.logging_setup import REPORT, lasting_descriptor
+from zsofs.console.stack_dumps import dump_on_signal
 from zsofs.errors import FuseError
 from zsofs.mount.control.server import ControlSocket
 from zsofs.mount.own_mount import OwnMount, ServedMount
@@ -50,6 +51,7 @@ def serve(
         FuseError: the mount could not be made.
         OSError: the source could not be opened.
     """
+    dump_on_signal(lasting_descriptor())
     start_helpers()
     tree = SourceTree(settings.source, settings.allow_links_to)
     file = default_catalog_file(tree.path) if settings.remember else None

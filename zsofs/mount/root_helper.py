@@ -35,7 +35,7 @@ _READY = b"r"
 _DETACH = b"d"
 _RAISE = b"l"
 
-_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _END = (signal.SIGTERM, signal.SIGINT)
 
 

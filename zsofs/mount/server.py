@@ -19,7 +19,8 @@ from zsofs.console.text import for_people
 from zsofs.errors import UsageError
 from zsofs.fuse.attributes import Appearance
 from zsofs.fuse.kernel_cache import Invalidations
-from zsofs.fuse.operations import Operations, Parts, Reader
+from zsofs.fuse.operations import Operations
+from zsofs.fuse.parts import Parts
 from zsofs.fuse.request_loop import handlers_waiting
 from zsofs.fuse.write_operations import WritableOperations
 from zsofs.mount.settings import MountSettings
@@ -40,10 +41,12 @@ from zsofs.vfs.disc_counter import DiscCounter
 from zsofs.vfs.disc_counts import Census
 from zsofs.vfs.follower import Follower
 from zsofs.vfs.inodes import Library
+from zsofs.vfs.open_contents import Reader
 from zsofs.vfs.opl.titles import load_titles
 from zsofs.vfs.opl.view import OplView
 from zsofs.vfs.plain_view import PlainView
 from zsofs.vfs.present import as_shown
+from zsofs.vfs.shown_owner import ShownOwner
 
 log = logging.getLogger(__name__)
 
@@ -88,14 +91,10 @@ class Server:
         else:
             view = PlainView(library, follower, DiscCounter(follower, self._census), differ)
         self._view = view
-        appearance = Appearance(
-            self._library,
-            settings.uid,
-            settings.gid,
-            settings.umask,
-            for_others=settings.allow_other,
-        )
+        owner = ShownOwner(settings.uid, settings.gid, settings.umask)
+        appearance = Appearance(self._library, owner, for_others=settings.allow_other)
         parts = Parts(self._library, appearance, view, self._reads, workers)
+        self._listings = parts.listings
         self.operations = (
             WritableOperations(parts, selection, serves_as_root=os.geteuid() == 0)
             if settings.writable
@@ -113,7 +112,7 @@ class Server:
             nursery.start_soon(in_background, self._view.serve)
             nursery.start_soon(self._invalidations.serve)
             nursery.start_soon(in_background, self._reads.give_back_when_idle)
-            nursery.start_soon(in_background, self.operations.shrink_when_unused)
+            nursery.start_soon(in_background, self._listings.shrink_when_unused)
             await self.operations.serve()
             nursery.cancel_scope.cancel()
         self._library.contents.watcher.close()

@@ -5,10 +5,13 @@ No FUSE, no containers.
 
 __all__ = [
     "admission",
-    "descriptor_budget",
+    "cycle_answers",
     "extent_cache",
+    "file_opener",
     "io_pool",
     "reader",
+    "statfs_cache",
+    "stats",
     "tasks",
     "worker_threads",
 ]

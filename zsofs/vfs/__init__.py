@@ -9,9 +9,12 @@ __all__ = [
     "folder_state",
     "follower",
     "inodes",
+    "listings",
     "node",
+    "open_contents",
     "plain_view",
     "present",
+    "shown_owner",
     "view",
     "write_policy",
 ]

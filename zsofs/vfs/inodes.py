@@ -12,6 +12,7 @@ change as it is made.
 Everything here belongs to the event loop.
 """
 
+import errno
 import hashlib
 import os
 import stat
@@ -83,7 +84,7 @@ class Library:
         """
         node = self.node(number)
         if not isinstance(node, Folder):
-            raise NotADirectoryError(f"{node.name} is not a folder")
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         return node
 
     def may_change(self, node: Node) -> bool:

@@ -1,0 +1,147 @@
+"""Files that change while they are open: what is written goes to the source, and at once."""
+
+import itertools
+import logging
+import os
+
+from zsofs.errors import ReportedError, StaleNodeError, number_of
+from zsofs.reading.stats import Statistics
+from zsofs.source.live_file import LiveFile
+from zsofs.vfs.node import Node
+from zsofs.vfs.open_contents import Reader
+from zsofs.vfs.writing.file_handles import Handle, Handles
+from zsofs.vfs.writing.writable_tree import Requester, WritableTree, refuse_removed
+
+log = logging.getLogger(__name__)
+
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
+"""Flags of an open that may change a file."""
+
+
+class LiveFiles:
+    """The files that are open so, each handle with a descriptor of its own. For the event loop.
+
+    Attributes:
+        handles: all handles.
+    """
+
+    def __init__(
+        self, tree: WritableTree, statistics: Statistics, numbers: "itertools.count[int]"
+    ) -> None:
+        """*numbers* are those of handles of files, of other modules, too."""
+        self.handles = Handles()
+        self._tree = tree
+        self._statistics = statistics
+        self._numbers = numbers
+
+    def readers(self) -> list[Reader]:
+        """Return who has what open; one entry for each handle."""
+        return [Reader(handle.pid, handle.node.name) for handle in self.handles]
+
+    def refuse_writing(self, node: Node, flags: int) -> None:
+        """Stop an open with these *flags* that is to write to what may not be changed.
+
+        Raises:
+            RefusedError: *node* is a disc.
+            PermissionError: it is a link or a device.
+        """
+        if flags & _WRITING:
+            self._tree.rules.refuse_unchangeable(node)
+
+    async def open(self, node: Node, flags: int, requester: Requester) -> Handle:
+        """Open a file on a descriptor of its own.
+
+        Args:
+            node: the file.
+            flags: as of open(2).
+            requester: who opens it.
+
+        Raises:
+            RefusedError: it is a disc.
+            StaleNodeError: the source has something else of its name now, or nothing.
+            OSError: the source does not let us, or too many files are open (EMFILE).
+        """
+        tree = self._tree
+        tree.rules.refuse_unchangeable(node)
+        try:
+            async with tree.paths.kept(lambda: (node.entry.path,)):
+                refuse_removed(node)
+                path, known = node.entry.path, node.entry.status
+                live, now = await tree.opener.open(
+                    known.st_dev, tree.changes.open, path, flags, known
+                )
+        except BaseException as error:
+            tree.note_failure(node, error)
+            if isinstance(error, FileNotFoundError):
+                # The kernel then looks the name up again, and makes the file if that is wanted.
+                raise StaleNodeError(f"{node.name}: gone") from None
+            raise
+        tree.changed(node, now)
+        return self.keep(node, live, requester)
+
+    def keep(self, node: Node, live: LiveFile, requester: Requester) -> Handle:
+        """Return a handle for a file that was opened."""
+        handle = Handle(next(self._numbers), node, live, requester.pid)
+        self.handles.add(handle)
+        return handle
+
+    def read_now(self, handle: Handle, offset: int, size: int) -> bytes | None:
+        """Return *size* bytes at *offset*, fewer at the end; None if a disk would be waited for."""
+        counters = self._statistics.of(handle.node.name)
+        counters.requests += 1
+        found = handle.live.read_now(offset, size)
+        if found is not None:
+            counters.bytes += len(found)
+        return found
+
+    async def read(self, handle: Handle, offset: int, size: int) -> bytes:
+        """Return the bytes that :meth:`read_now` could not give."""
+        found = await self._tree.run(handle.node, handle.live.read, offset, size)
+        self._statistics.of(handle.node.name).bytes += len(found)
+        return found
+
+    async def write(self, handle: Handle, offset: int, data: bytes) -> int:
+        """Write to the source; it is on the disk when the system writes it there, or at fsync.
+
+        Returns:
+            How many bytes were written.
+
+        Raises:
+            DiskBusyError: too much waits to be written to that disk.
+            ReportedError: it could not be written.
+        """
+        node, live, workers = handle.node, handle.live, self._tree.workers
+        try:
+            with workers.admission.waiting(live.device, len(data)):
+                count, now = await workers.run(live.device, live.write, offset, data, node.size)
+        except OSError as error:
+            if live.told != error.errno:  # a full disk is one line, not one for each write
+                live.told = error.errno
+                log.warning("%s: cannot be written to: %s", node.name, error.strerror)
+            raise ReportedError(number_of(error)) from None
+        self._tree.changed(node, now)
+        return count
+
+    async def flush(self, handle: Handle) -> None:
+        """Do what a file system does when a program closes a file."""
+        if handle.live.writable:
+            await self._tree.run(handle.node, handle.live.flush)
+
+    async def sync(self, handle: Handle, *, only_data: bool) -> None:
+        """Return when all that was written is on the disk."""
+        await self._tree.run(handle.node, lambda: handle.live.sync(only_data=only_data))
+
+    def release(self, handle: Handle) -> None:
+        """Close a handle, soon."""
+        self.handles.remove(handle)  # at once: the next request must not find it
+        self._tree.opener.close_later(handle.node.name, self._close_unused, handle)
+
+    async def close(self, handle: Handle) -> None:
+        """Close a handle, and wait for that."""
+        self.handles.remove(handle)
+        await self._close_unused(handle)
+
+    async def _close_unused(self, handle: Handle) -> None:
+        """Close the file of a removed handle."""
+        await handle.unused()
+        await self._tree.opener.close(handle.live)

@@ -1,0 +1,141 @@
+"""Files and folders that are made and deleted through the mount."""
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable
+
+from zsofs.errors import StaleNodeError
+from zsofs.source.entry import Kind
+from zsofs.source.tree import Place
+from zsofs.vfs.listings import Listings
+from zsofs.vfs.node import Folder, Node
+from zsofs.vfs.writing.file_handles import Handle
+from zsofs.vfs.writing.live_files import LiveFiles
+from zsofs.vfs.writing.writable_tree import Requester, WritableTree, system_error
+
+
+class NameChanges:
+    """Makes and deletes. For the event loop.
+
+    All methods raise RefusedError for a name or file that is a disc's, StaleNodeError for a folder
+    that is gone, and OSError for what the source says.
+    """
+
+    def __init__(self, tree: WritableTree, listings: Listings, files: LiveFiles) -> None:
+        """*files* takes those that are opened as they are made."""
+        self._tree = tree
+        self._listings = listings
+        self._files = files
+
+    async def create(
+        self, folder: Folder, name: bytes, mode: int, flags: int, requester: Requester
+    ) -> Handle:
+        """Make a file and open it.
+
+        The kernel asks for that where it knows of no such file, and then does not see whether it
+        may be opened. If there is one by now, the kernel is told to look again, so that it does.
+
+        Raises:
+            FileExistsError: there is one, and *flags* exclude that, or the mount does not show it.
+            StaleNodeError: there is one.
+        """
+        node = (await self._listings.children(folder)).get(name)
+        if node is None:
+            try:
+                handle = await self._create(folder, name, mode, flags, requester)
+            except FileExistsError:  # by somebody else, a moment ago, or it is not shown
+                self._tree.view.outdate(folder, name)
+                node = (await self._listings.children(folder)).get(name)
+                if node is None:
+                    raise
+            else:
+                self._tree.library.remember(handle.node)
+                return handle
+        if flags & os.O_EXCL:
+            raise system_error(errno.EEXIST)
+        raise StaleNodeError(f"{node.name}: another file now")
+
+    async def make_file(self, folder: Folder, name: bytes, mode: int, requester: Requester) -> Node:
+        """Make a file that nobody has open; devices and the like are not for a share.
+
+        Raises:
+            FileExistsError: there is something of that name.
+            OSError: EPERM if it is to be something else than a file.
+        """
+        if not stat.S_ISREG(mode):
+            raise system_error(errno.EPERM)
+        await self._refuse_taken(folder, name)
+        handle = await self._create(folder, name, mode, os.O_WRONLY, requester)
+        with self._tree.library.held(handle.node):
+            await self._files.close(handle)
+            self._tree.library.remember(handle.node)
+        return handle.node
+
+    async def make_folder(
+        self, folder: Folder, name: bytes, mode: int, requester: Requester
+    ) -> Node:
+        """Make a folder.
+
+        Raises:
+            FileExistsError: there is something of that name.
+        """
+        tree = self._tree
+        await self._refuse_taken(folder, name)
+        tree.rules.refuse_name(folder, name, Kind.FOLDER)
+        async with tree.paths.kept(lambda: (tree.view.place(folder),)):
+            place = await tree.make_place(folder, requester, name)
+            make, rights = tree.changes.make_folder, stat.S_IMODE(mode)
+            now = await tree.run(folder, make, place, rights, tree.maker(requester))
+            node = tree.made(folder, place, now)
+        tree.library.remember(node)
+        return node
+
+    async def remove_file(self, folder: Folder, name: bytes) -> None:
+        """Delete a file, or a symlink itself."""
+        await self._remove(folder, name, self._tree.changes.remove_file)
+
+    async def remove_folder(self, folder: Folder, name: bytes) -> None:
+        """Delete an empty folder."""
+        await self._remove(folder, name, self._tree.changes.remove_folder)
+
+    async def sync_folder(self, folder: Folder) -> None:
+        """Return when the names in a folder are on the disk."""
+        tree = self._tree
+        if tree.view.lacks(folder):
+            return
+        async with tree.paths.kept(lambda: (tree.view.place(folder),)):
+            if not folder.removed:
+                await tree.run(folder, tree.changes.sync_folder, tree.view.place(folder))
+
+    async def _create(
+        self, folder: Folder, name: bytes, mode: int, flags: int, requester: Requester
+    ) -> Handle:
+        tree = self._tree
+        tree.rules.refuse_name(folder, name, Kind.FILE)
+        async with tree.paths.kept(lambda: (tree.view.place(folder),)):
+            place = await tree.make_place(folder, requester, name)
+            live, now = await tree.opener.open(
+                folder.entry.status.st_dev,
+                tree.changes.create,
+                place,
+                flags,
+                stat.S_IMODE(mode),
+                tree.maker(requester),
+            )
+            return self._files.keep(tree.made(folder, place, now), live, requester)
+
+    async def _remove(self, folder: Folder, name: bytes, function: Callable[[Place], None]) -> None:
+        tree = self._tree
+        node = await self._listings.child(folder, name)
+        tree.rules.refuse_disc(folder, name, node)
+        async with tree.paths.kept(lambda: (tree.place_of(folder, node).folder,)):
+            place = tree.place_of(folder, node)
+            await tree.run(node, function, place)
+            tree.library.remove(folder, name, node)
+            tree.view.did(folder, place, None, time.monotonic())
+
+    async def _refuse_taken(self, folder: Folder, name: bytes) -> None:
+        if name in await self._listings.children(folder):
+            raise system_error(errno.EEXIST)

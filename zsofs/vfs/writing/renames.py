@@ -1,0 +1,131 @@
+"""Renames through the mount: what is refused, which paths stay meanwhile, what follows."""
+
+import errno
+from dataclasses import dataclass
+
+from zsofs.formats.file_names import may_be_disc
+from zsofs.source.entry import Entry
+from zsofs.source.live_file import Seen
+from zsofs.source.relpath import is_at_or_below
+from zsofs.source.tree import Place
+from zsofs.vfs.listings import Listings
+from zsofs.vfs.node import Folder, Node
+from zsofs.vfs.writing.writable_tree import Requester, WritableTree, system_error
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """One rename.
+
+    Attributes:
+        node: what gets another name.
+        folder: the folder that shows it.
+        name: its name there.
+        new_folder: the folder that is to show it.
+        new_name: its name there.
+        replaced: what has that name now; None if nothing has.
+    """
+
+    node: Node
+    folder: Folder
+    name: bytes
+    new_folder: Folder
+    new_name: bytes
+    replaced: Node | None
+
+    def refuse(self, tree: WritableTree, *, may_replace: bool) -> None:
+        """Stop a rename over something that is to stay, or to a name that is a disc's.
+
+        Raises:
+            RefusedError: a disc would be replaced, or something would pass for one.
+            FileExistsError: something would be replaced that may not be.
+        """
+        if self.replaced is not None:
+            if not may_replace:
+                raise system_error(errno.EEXIST)
+            tree.rules.refuse_disc(self.new_folder, self.new_name, self.replaced)
+        tree.rules.refuse_name(self.new_folder, self.new_name, self.node.entry.kind)
+
+    def folders(self, tree: WritableTree) -> tuple[bytes, bytes]:
+        """Return the folders of the source that must stay where they are meanwhile."""
+        to = tree.view.place(self.new_folder)
+        if self.replaced is not None:
+            to = tree.place_of(self.new_folder, self.replaced).folder
+        return tree.place_of(self.folder, self.node).folder, to
+
+    def take(self, tree: WritableTree, old: Place, new: Place, now: Seen) -> None:
+        """Have library and view know what was done, *now* being what it is then."""
+        entry = _renamed(self.node.entry, new, now)
+        places = (self.folder, self.name), (self.new_folder, self.new_name)
+        tree.library.move(self.node, places, entry)
+        self.node.known_at = now.at
+        tree.view.did(self.folder, old, None, now.at)
+        tree.view.did(self.new_folder, new, entry, now.at)
+
+
+class Renames:
+    """Renames files, and folders without discs. For the event loop."""
+
+    def __init__(self, tree: WritableTree, listings: Listings) -> None:
+        self._tree = tree
+        self._listings = listings
+
+    async def rename(
+        self,
+        old: tuple[int, bytes],
+        new: tuple[int, bytes],
+        requester: Requester,
+        *,
+        may_replace: bool,
+    ) -> None:
+        """Rename a file or folder.
+
+        Args:
+            old: inode number of the folder that shows it, and its name.
+            new: the same, as it is to be.
+            requester: who asks.
+            may_replace: whether something that has the new name is replaced.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            RefusedError: a disc would be renamed or replaced, or something would pass for one.
+            FileExistsError: something would be replaced that may not be.
+            OSError: EINVAL if a folder is to lie below itself; or the source does not let us.
+        """
+        tree, (number, name), (new_number, new_name) = self._tree, old, new
+        folder = tree.library.folder(number)
+        node = await self._listings.child(folder, name)
+        with tree.library.held(node):
+            tree.rules.refuse_disc(folder, name, node)
+            new_folder = tree.library.folder(new_number)
+            replaced = (await self._listings.children(new_folder)).get(new_name)
+            plan = _Plan(node, folder, name, new_folder, new_name, replaced)
+            plan.refuse(tree, may_replace=may_replace)
+            await self._carry_out(plan, requester)
+
+    async def _carry_out(self, plan: _Plan, requester: Requester) -> None:
+        tree, node, replaced = self._tree, plan.node, plan.replaced
+        async with tree.paths.kept(lambda: plan.folders(tree)) as claim:
+            old = tree.place_of(plan.folder, node)
+            new = await tree.make_place(plan.new_folder, requester, plan.new_name)
+            if replaced is not None:
+                new = tree.place_of(plan.new_folder, replaced)
+            if is_at_or_below(new.folder, old.path):  # by way of a symlink
+                raise system_error(errno.EINVAL)
+            await tree.paths.move(claim, old.path)
+            replaces = replaced is not None
+            now = await tree.run(node, lambda: tree.changes.rename(old, new, replaces=replaces))
+            plan.take(tree, old, new, now)
+
+
+def _renamed(known: Entry, new: Place, now: Seen) -> Entry:
+    """What the source says of a file after it was renamed; of a symlink, its target is the same."""
+    return Entry(
+        new.name,
+        known.kind,
+        known.path if known.followed else new.path,
+        known.status if known.followed else now.status,
+        target=known.target,
+        followed=known.followed,
+        settled=not may_be_disc(new.name),
+    )

@@ -1,0 +1,152 @@
+"""What all changes through the mount need: where things lie in the source, and who may know."""
+
+import os
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from zsofs.errors import StaleNodeError
+from zsofs.formats.file_names import may_be_disc
+from zsofs.reading.file_opener import FileOpener
+from zsofs.reading.worker_threads import Workers
+from zsofs.source.entry import Entry, Kind
+from zsofs.source.live_file import Seen
+from zsofs.source.ownership import Maker
+from zsofs.source.tree import Place
+from zsofs.source.writer import Changes
+from zsofs.vfs.inodes import Library
+from zsofs.vfs.node import Folder, Node
+from zsofs.vfs.shown_owner import ShownOwner
+from zsofs.vfs.view import View
+from zsofs.vfs.write_policy import Rules
+from zsofs.vfs.writing.path_locks import Paths
+
+R = TypeVar("R")
+
+
+class Requester(Protocol):
+    """The program that asks for a change; a RequestContext of pyfuse3's is one."""
+
+    @property
+    def pid(self) -> int:
+        """Return its thread."""
+
+    @property
+    def uid(self) -> int:
+        """Return its user."""
+
+    @property
+    def gid(self) -> int:
+        """Return its group."""
+
+
+@dataclass(frozen=True, slots=True)
+class WritableTree:
+    """The shown tree, with all that it takes to change it.
+
+    Attributes:
+        library: the nodes.
+        view: how the source is shown.
+        rules: what may not be changed.
+        changes: makes changes in the source.
+        workers: threads for that.
+        opener: opens and closes files of the source.
+        paths: the paths by which something is done just now.
+        owner: how owners and rights are shown.
+        serves_as_root: whether files can be given to other users.
+    """
+
+    library: Library
+    view: View
+    rules: Rules
+    changes: Changes
+    workers: Workers
+    opener: FileOpener
+    paths: Paths
+    owner: ShownOwner
+    serves_as_root: bool
+
+    async def run(self, node: Node, function: Callable[..., R], *args: object) -> R:
+        """Call *function* in a thread that counts against the device of *node*."""
+        return await self.workers.run_admitted(node.entry.status.st_dev, function, *args)
+
+    def maker(self, requester: Requester) -> Maker:
+        """Return whom new files are to belong to."""
+        if not self.serves_as_root:
+            return Maker(None, None)
+        return self.owner.maker(requester.uid, requester.gid)
+
+    # Places
+
+    def place_of(self, folder: Folder, node: Node) -> Place:
+        """Return where the source has what *folder* shows as *node*; a symlink's own place."""
+        if node.entry.followed:
+            return Place(self.view.place(folder), node.entry.name)
+        above, _, name = node.entry.path.rpartition(b"/")
+        return Place(above, name)
+
+    def path_of(self, node: Node) -> bytes:
+        """Return the path in the source by which *node* is changed."""
+        return self.view.place(node) if isinstance(node, Folder) else node.entry.path
+
+    async def make_place(self, folder: Folder, requester: Requester, name: bytes = b"") -> Place:
+        """Return where *name* is to lie in the source, in a folder that exists, or is made now."""
+        path = self.view.place(folder)
+        if self.view.lacks(folder):
+            await self._make_lacking(folder, path, requester)
+        return Place(path, name)
+
+    async def _make_lacking(self, folder: Folder, path: bytes, requester: Requester) -> None:
+        # Nobody asks for it by itself, so it is like the folder that it lies in; and who syncs
+        # what is in it takes it to have been on the disk before.
+        root, changes = self.library.root, self.changes
+        place, mode = Place(b"", path), root.entry.status.st_mode & 0o777
+        with suppress(FileExistsError):
+            now = await self.run(folder, changes.make_folder, place, mode, self.maker(requester))
+            # A look at the source that began before has not seen it.
+            self.view.did(root, place, Entry(path, Kind.FOLDER, path, now.status), now.at)
+            with suppress(OSError):
+                await self.run(folder, changes.sync_folder, place.folder)
+
+    # What library and view take
+
+    def made(self, folder: Folder, place: Place, now: Seen) -> Node:
+        """Return the node of what was just made."""
+        kind = Kind.FOLDER if stat.S_ISDIR(now.status.st_mode) else Kind.FILE
+        entry = Entry(place.name, kind, place.path, now.status, settled=not may_be_disc(place.name))
+        node = self.library.put(folder, place.name, entry, now.at)
+        self.view.did(folder, place, entry, now.at)
+        return node
+
+    def changed(self, node: Node, now: Seen) -> None:
+        """Take what a file is after a change; older looks at it do not count any more."""
+        self.library.take_status(node, now.status, now.at)
+        if node.parent is not None and not (node.removed or isinstance(node, Folder)):
+            self.view.outdate(node.parent, node.entry.name)
+
+    def note_failure(self, node: Node, error: BaseException) -> None:
+        """Have *node* looked at anew where the source has something else of its name, or nothing.
+
+        The kernel looks the name up again and tries once more, before the listing is due.
+        """
+        if isinstance(error, StaleNodeError | FileNotFoundError) and node.parent is not None:
+            self.view.outdate(node.parent, node.entry.name)
+
+
+def refuse_removed(node: Node) -> None:
+    """Stop what would be done by the path of a deleted file, which may be another's now.
+
+    The source may have given that one even the number of the first.
+
+    Raises:
+        StaleNodeError: *node* was deleted through the mount.
+    """
+    if node.removed:
+        raise StaleNodeError(f"{node.name}: deleted")
+
+
+def system_error(number: int) -> OSError:
+    """Return the error of that number, with the system's own words."""
+    return OSError(number, os.strerror(number))
