@@ -11,8 +11,11 @@ from tests.mounting import ZSOFS
 
 SECONDS = 90
 
-LET_GO = "umount -a -l -t fuse.zsofs 2> /dev/null || :"
-"""Lets go of the mounts of other tests, which do not end while this namespace has them, too."""
+LET_GO = "umount -a -l -t fuse,fuse.zsofs,fuse.passthrough 2> /dev/null || :"
+"""Lets go of the mounts of other tests, which do not end while this namespace has them, too.
+
+To be the first line of each script for `unshare --mount`.
+"""
 
 _BEGIN = """\
 mount --make-rprivate /

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.mounting import DATA, ZSOFS, unmount
+from tests.namespaces import LET_GO
 from zsofs.cli.parser import parse
 from zsofs.errors import UsageError
 from zsofs.mount import config
@@ -260,6 +261,7 @@ def test_mount_by_name(tmp_path: Path, source: Path) -> None:
     script = tmp_path / "run.sh"
     script.write_text(
         f"""set -e
+{LET_GO}
 mount -t overlay -o lowerdir={etc}:/etc none /etc || mount --bind {etc} /etc
 cd /
 {" ".join(ZSOFS)} mount games

@@ -14,6 +14,7 @@ import pytest
 
 from tests.ends import spawned
 from tests.mounting import DATA, opened, unmount, wait_until
+from tests.namespaces import LET_GO
 from zsofs.cli import parser
 from zsofs.errors import UsageError
 from zsofs.system.mountinfo import mounted_at
@@ -37,7 +38,9 @@ class Machine:
 
     def run(self, script: str) -> "subprocess.CompletedProcess[str]":
         """Run a script there; what it mounts goes with the namespace."""
-        begin = f"mount --bind {self.helpers} /usr/sbin\ncd {shlex.quote(str(self.folder))}\n"
+        begin = (
+            f"{LET_GO}\nmount --bind {self.helpers} /usr/sbin\ncd {shlex.quote(str(self.folder))}\n"
+        )
         return subprocess.run(
             ["unshare", "--mount", "sh", "-c", begin + script],
             capture_output=True,

@@ -115,16 +115,10 @@ def dead_discs(made: Mount) -> list[Path]:
     return [folder / name for folder in folders for name in names(folder)]
 
 
-def drop_pages(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    os.close(fd)
-
-
 OTHERS = """
 import os, sys, time
 from pathlib import Path
-from tests.test_hung_disk import DATA, drop_pages
+from tests.mounting import DATA, drop_pages
 
 root = Path(sys.argv[1])
 for number in range(3):

@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import MountMaker
 from tests.mounting import DATA, ZSOFS, mounted, open_to_others, unmount
+from tests.namespaces import LET_GO
 from zsofs import __version__, errors
 from zsofs.cli.parser import parse
 from zsofs.errors import ZsofsError
@@ -310,14 +311,14 @@ def test_no_fuse_device_or_no_right_to_it(source: Path, tmp_path: Path) -> None:
     """In a private mount namespace, where /dev/fuse can be hidden."""
     script = tmp_path / "run.sh"
     words = shlex.join([*ZSOFS, "mount", str(source), str(tmp_path / "mnt")])
-    script.write_text(f"mount -t tmpfs none /dev\n{words}\n")
+    script.write_text(f"{LET_GO}\nmount -t tmpfs none /dev\n{words}\n")
     done = subprocess.run(
         ["unshare", "-m", "sh", str(script)], capture_output=True, text=True, check=False, cwd=ROOT
     )
     assert done.returncode == 5
     assert "/dev/fuse does not exist" in done.stderr
     script.write_text(
-        f"mount -t tmpfs none /dev\nmknod -m 600 /dev/fuse c 10 229\n"
+        f"{LET_GO}\nmount -t tmpfs none /dev\nmknod -m 600 /dev/fuse c 10 229\n"
         f"setpriv --reuid 65534 --regid 65534 --clear-groups {words}\n"
     )
     open_to_others(tmp_path, source)

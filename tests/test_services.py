@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.mounting import DATA, ZSOFS
+from tests.namespaces import LET_GO
 from zsofs.source.scan_cache import catalog_name
 
 pytestmark = pytest.mark.usefixtures("as_root", "own_mounts")
@@ -63,6 +64,7 @@ class System:
     def run(self, script: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """What a script says there, in which `zsofs` is this zsofs; its mounts go with it."""
         begin = f"""
+{LET_GO}
 zsofs() {{ {shlex.join(ZSOFS)} "$@"; }}
 mount --bind etc /etc
 mount --bind run /run

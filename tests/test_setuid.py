@@ -19,6 +19,7 @@ import pytest
 
 from tests.ends import spawned
 from tests.mounting import DATA, ZSOFS, mounted, open_files, open_to_others, unmount, wait_until
+from tests.namespaces import LET_GO
 from zsofs.mount.control.protocol import socket_name
 from zsofs.system.mountinfo import mounted_at
 from zsofs.system.xdg import folders, service_folder
@@ -127,7 +128,15 @@ def test_groups_that_are_in_no_list(tmp_path: Path) -> None:
         f"mount --bind {tmp_path / name} /etc/{name}\n" for name in ("group", "nsswitch.conf")
     )
     done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", f'{script}exec "$0" -c "$1"', sys.executable, code],
+        [
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            f'{LET_GO}\n{script}exec "$0" -c "$1"',
+            sys.executable,
+            code,
+        ],
         capture_output=True,
         text=True,
         check=True,

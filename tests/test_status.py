@@ -18,6 +18,7 @@ from tests import writers
 from tests.conftest import MountMaker
 from tests.ends import spawned
 from tests.mounting import DATA, ZSOFS, Mount, drop_pages, mounted, open_to_others, wait_until
+from tests.namespaces import LET_GO
 from tests.test_faults import Readers, hanging, stopped
 from tests.test_messages import refused, run
 from tests.test_opl_mount import OPL, put, put_game
@@ -291,7 +292,7 @@ def test_nothing_is_mounted() -> None:
     for option, said in (("", "nothing is mounted\n"), ("--json", "[]\n")):
         words = shlex.join([*ZSOFS, "status", *option.split()])
         done = subprocess.run(
-            ["unshare", "-m", "sh", "-c", f"umount -a -l -t fuse.zsofs; {words}"],
+            ["unshare", "-m", "sh", "-c", f"{LET_GO}; {words}"],
             capture_output=True,
             text=True,
             check=True,
@@ -418,7 +419,7 @@ def test_root_may_ask_a_mount_of_a_user(source: Path, tmp_path: Path) -> None:
     user += f" HOME={point.parent} XDG_STATE_HOME={point.parent} XDG_CACHE_HOME={point.parent}"
     script = f"""
 set -e
-umount -a -l -t fuse.zsofs
+{LET_GO}
 mount -t tmpfs none /dev
 mknod -m 666 /dev/fuse c 10 229
 mknod -m 666 /dev/null c 1 3
@@ -469,7 +470,7 @@ def test_what_a_user_put_over_a_runtime_folder_does_not_hold_root_up(
     user += f" HOME={home} XDG_CACHE_HOME={home} XDG_STATE_HOME={home}/.local/state"
     script = f"""
 set -e
-umount -a -l -t fuse.zsofs
+{LET_GO}
 mount --bind {tmp_path}/fuse.conf /etc/fuse.conf
 mount --bind {tmp_path}/passwd /etc/passwd
 mount -t tmpfs none /dev

@@ -271,12 +271,12 @@ def test_a_disk_that_goes_away_while_it_is_read(tmp_path: Path) -> None:
 
 
 def flips(path: Path) -> Iterator[tuple[int, int]]:
-    """Turn over each bit of a file, one at a time."""
+    """Turn over one bit of each byte of a file, by turns; with --thorough each bit."""
     content = path.read_bytes()
     fd = os.open(path, os.O_WRONLY)
     try:
         for at, byte in enumerate(content):
-            for bit in range(8):
+            for bit in {(at + number) % 8 for number in range(rounds(1, 8))}:
                 os.pwrite(fd, bytes((byte ^ 1 << bit,)), at)
                 yield at, bit
             os.pwrite(fd, bytes((byte,)), at)

@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 )
 
 from tests.mounting import Mount, mounted
+from tests.rounds import rounds
 
 pytestmark = pytest.mark.xdist_group("writable_machine")  # they share what takes long to make
 
@@ -288,7 +289,7 @@ def run(mount: Mount, examples: int, steps: int) -> None:
 
 
 def test_as_on_a_plain_folder(writable: Mount) -> None:
-    run(writable, examples=30, steps=40)
+    run(writable, examples=rounds(12, 30), steps=40)
 
 
 @pytest.mark.system

@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import MountMaker
 from tests.disks import MIB, disk_mounted, make_ext4
 from tests.mounting import Mount, all_the_time, names, opened, status_of, wait_until
+from tests.rounds import rounds
 from tests.test_faults import FAULTY, Faults, faults
 
 __all__ = ["faults"]  # a fixture
@@ -182,7 +183,7 @@ def test_a_folder_above_that_is_renamed_all_the_time(made: Mount) -> None:
         opened(made.path / "other") as other,
         all_the_time(lambda: swap(made.path)),
     ):
-        for number in range(200):
+        for number in range(rounds(60, 200)):
             for folder in (one, other):
                 work_in(folder, f"{folder}.{number}")
     assert names(made.source / "one") == names(made.source / "other") == ["file"]
