@@ -6,7 +6,7 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 from zsofs.discs.dat import Dat
-from zsofs.inspection.verify import Batch, Wish
+from zsofs.inspection.verify import VerifyRequest, VerifyRun
 from zsofs.inspection.verify_cache import Checked
 from zsofs.inspection.verify_report import Result, VerifyReporter
 
@@ -29,8 +29,8 @@ def results(
 ) -> list[Result]:
     """What comes of these files and folders."""
     listener = Listener()
-    wish = Wish([str(path) for path in paths], dats, quick)
-    Batch(wish, listener, checked or Checked(None)).run()
+    wish = VerifyRequest([str(path) for path in paths], dats, quick)
+    VerifyRun(wish, listener, checked or Checked(None)).run()
     return listener.results
 
 

@@ -35,14 +35,14 @@ from zsofs.fuse.parts import Parts
 from zsofs.fuse.write_operations import WritableOperations
 from zsofs.images.open_image import Content
 from zsofs.reading.admission import Admission
-from zsofs.reading.reader import Reads
+from zsofs.reading.reader import Reader
 from zsofs.reading.stats import Statistics
-from zsofs.reading.worker_threads import NoThreadError, QueueTimeoutError, Workers
+from zsofs.reading.worker_threads import NoThreadError, QueueTimeoutError, WorkerThreads
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.filters import Selection
 from zsofs.source.mount_cycles import QUESTION
 from zsofs.source.tree import Place, SourceTree
-from zsofs.vfs.inodes import Library
+from zsofs.vfs.inodes import Inodes
 from zsofs.vfs.node import Folder, Node
 from zsofs.vfs.shown_owner import ShownOwner
 
@@ -63,7 +63,7 @@ class FakeView:
         reason: why nothing can be changed.
     """
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Inodes) -> None:
         self.fails: Exception | None = None
         self.reason = ""
         self._library = library
@@ -139,12 +139,12 @@ class World:
 
     def __init__(self, source: Path, kind: type[Operations]) -> None:
         writable = issubclass(kind, LiveOperations)
-        self.library = Library(SourceTree(os.fsencode(source)), writable=writable)
+        self.library = Inodes(SourceTree(os.fsencode(source)), writable=writable)
         self.view = FakeView(self.library)
         self.reads = FakeReads()
-        self.workers = Workers(2, Admission())
+        self.workers = WorkerThreads(2, Admission())
         appearance = Appearance(self.library, ShownOwner())
-        reads = cast(Reads, self.reads)
+        reads = cast(Reader, self.reads)
         self.parts = Parts(self.library, appearance, self.view, reads, self.workers)
         self.handlers = cast(
             WritableOperations,
@@ -513,7 +513,7 @@ def test_those_that_any_handler_may_give_are_listed() -> None:
 
 def test_the_kernel_hears_of_no_error_in_forget(tmp_path: Path) -> None:
     async def act(world: World) -> None:
-        world.handlers._library = cast(Library, Failing(KeyError("a bug")))
+        world.handlers._library = cast(Inodes, Failing(KeyError("a bug")))
         await world.handlers.forget([(cast(Any, ROOT), 1)])
 
     in_world(tmp_path / "source", Operations, act)

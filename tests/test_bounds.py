@@ -18,7 +18,7 @@ from tests.mounting import ZSOFS, Mount, open_files, wait_until
 from zsofs.mount.control.client import ask
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.tree import SourceTree
-from zsofs.vfs.inodes import Library
+from zsofs.vfs.inodes import Inodes
 from zsofs.vfs.node import Folder
 
 LIMIT = 256
@@ -237,7 +237,7 @@ def test_what_is_moved_to_a_folder_without_a_listing_is_not_kept_for_ever(source
         place.mkdir()
         (place / place.name).touch()
     tree = SourceTree(os.fsencode(source))
-    library = Library(tree, writable=True)
+    library = Inodes(tree, writable=True)
     root, empty = library.root, len(library)
     both = {name: entry(name, Kind.FOLDER) for name in (b"one", b"other")}
     library.update(root, tree.stat(b""), both, time.monotonic())

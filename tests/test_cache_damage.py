@@ -25,9 +25,9 @@ from tests.test_catalog import discs as discs
 from zsofs.discs.identify import Media, System
 from zsofs.images.checksums import Digests
 from zsofs.images.source_file import Key
-from zsofs.inspection.verdict import Whole
+from zsofs.inspection.verdict import VerifiedImage
 from zsofs.inspection.verify_cache import Checked, Kept, open_checked
-from zsofs.source.scan_cache import Catalog, Finding
+from zsofs.source.scan_cache import FileFinding, ScanCache
 
 FAILED_BEFORE = [18, *range(3742, 3830, 7), *range(3992, 4096, 7)]
 """The version of the file, of which an unknown one makes it read-only; and offsets in the schema,
@@ -43,7 +43,7 @@ KEY: Key = (1 << 33, 1_700_000_000_123_456_789, 1_700_000_000_987_654_321)
 LATER = 1 << 62
 """When files of that key were opened: long after they were written."""
 
-WHOLE = Whole(
+WHOLE = VerifiedImage(
     1 << 33,
     Digests("0" * 8, "1" * 32, "2" * 40),
     sealed=False,
@@ -71,20 +71,20 @@ def damaged(file: Path) -> Iterator[int]:
 
 def test_no_byte_of_a_catalog_makes_it_fail_or_say_something_wrong(tmp_path: Path) -> None:
     file = tmp_path / "catalog.sqlite"
-    with closing(Catalog(file, b"/source")) as catalog:
+    with closing(ScanCache(file, b"/source")) as catalog:
         for folder in FOLDERS:
             catalog.keep(folder, [(name, KEY, found) for name, found in FINDINGS.items()])
         known = {folder: catalog.folder(folder) for folder in FOLDERS}
         all_known = catalog.findings()
     for at in damaged(file):
-        with closing(Catalog(file, b"/source")) as catalog:
+        with closing(ScanCache(file, b"/source")) as catalog:
             assert all(row in all_known for row in catalog.findings()), at
             for folder in FOLDERS:
                 for name, found in catalog.folder(folder).items():
                     assert found == known[folder][name], at
-            catalog.keep(b"new", [(b"name", KEY, Finding(None))])
-        with closing(Catalog(file, b"/source")) as catalog:
-            assert catalog.folder(b"new") == {b"name": (KEY, Finding(None))}, at
+            catalog.keep(b"new", [(b"name", KEY, FileFinding(None))])
+        with closing(ScanCache(file, b"/source")) as catalog:
+            assert catalog.folder(b"new") == {b"name": (KEY, FileFinding(None))}, at
 
 
 def test_no_byte_of_what_was_verified_makes_it_fail_or_say_something_wrong(
@@ -237,7 +237,7 @@ def test_whatever_is_in_the_place_of_a_cache_is_set_aside(
         done = run(*words)
         assert "Traceback" not in done.stderr
         assert done.returncode in (0, 9), done.stderr
-    with closing(Catalog(catalog_of(discs), os.fsencode(discs))) as catalog:
+    with closing(ScanCache(catalog_of(discs), os.fsencode(discs))) as catalog:
         assert len(catalog.folder(b"")) == 5, "a new one has been made"
     assert {path: path.read_bytes() for path in foreign_before} == foreign_before
 
@@ -247,14 +247,14 @@ def test_a_user_goes_on_without_the_cache_that_root_has_made(as_root: None, tmp_
     cache = tmp_path / "cache"
     script = (
         "import sys\nfrom pathlib import Path\n"
-        "from zsofs.source.scan_cache import Catalog, Finding\n"
-        "catalog = Catalog(Path(sys.argv[1]), b'/source')\n"
-        "catalog.keep(b'', [(b'name', (1, 2, 3), Finding(None))])\n"
+        "from zsofs.source.scan_cache import FileFinding, ScanCache\n"
+        "catalog = ScanCache(Path(sys.argv[1]), b'/source')\n"
+        "catalog.keep(b'', [(b'name', (1, 2, 3), FileFinding(None))])\n"
         "print(len(catalog.folder(b'')))\ncatalog.close()\n"
     )
     file = cache / "catalog.sqlite"
-    with closing(Catalog(file, b"/source")) as catalog:
-        catalog.keep(b"", [(b"root's", KEY, Finding(None))])
+    with closing(ScanCache(file, b"/source")) as catalog:
+        catalog.keep(b"", [(b"root's", KEY, FileFinding(None))])
     file.chmod(0o600)
     os.chown(cache, 1234, 1234)
     open_to_others(tmp_path)
@@ -312,14 +312,14 @@ def test_dates_that_sqlite_cannot_hold_are_not_kept(cache_home: Path) -> None:
 
 def test_a_store_that_another_mount_has_replaced_is_not_replaced_again(tmp_path: Path) -> None:
     file = tmp_path / "catalog.sqlite"
-    one, two = Catalog(file, b"/source"), Catalog(file, b"/source")
+    one, two = ScanCache(file, b"/source"), ScanCache(file, b"/source")
     with closing(one), closing(two):
-        one.keep(b"", [(b"old", KEY, Finding(None))])
+        one.keep(b"", [(b"old", KEY, FileFinding(None))])
         with closing(sqlite3.connect(file)) as connection, connection:
             connection.execute("UPDATE file SET row_check = 0")
         assert one.folder(b"") == {}
-        one.keep(b"", [(b"new", KEY, Finding(None))])
+        one.keep(b"", [(b"new", KEY, FileFinding(None))])
         assert two.folder(b"") == {}
         assert set(two.folder(b"")) == {b"new"}
-        two.keep(b"", [(b"newer", KEY, Finding(None))])
+        two.keep(b"", [(b"newer", KEY, FileFinding(None))])
         assert set(one.folder(b"")) == {b"new", b"newer"}

@@ -30,10 +30,10 @@ from tests.mounting import Mount, mounted, wait_until
 from zsofs.discs.identify import Identity, Media, System
 from zsofs.formats.geometry import Codec
 from zsofs.images.probe import Disc
-from zsofs.source.scan import Before, Surveyor, _is_racy
-from zsofs.source.scan_cache import Catalog, Finding, default_catalog_file
+from zsofs.source.scan import ScanHints, Scanner, _is_racy
+from zsofs.source.scan_cache import FileFinding, ScanCache, default_catalog_file
 from zsofs.source.tree import SourceTree
-from zsofs.system.sqlite_store import Design, open_store, row_check
+from zsofs.system.sqlite_store import StoreSchema, open_store, row_check
 
 IMAGES = {
     f"{number}": writers.content(100_000 + 2048 * number, ["text", "noise", "zeros"], number)
@@ -218,12 +218,12 @@ def test_folders_that_vanish_are_dropped(discs: Path, tmp_path: Path) -> None:
 def test_what_was_found_within_a_tick_of_the_clock_is_not_kept(source: Path) -> None:
     """Another change in the same tick would have the same times."""
     tree = SourceTree(os.fsencode(source))
-    with closing(Catalog(None, tree.path)) as catalog:
-        surveyor = Surveyor(tree, catalog)
+    with closing(ScanCache(None, tree.path)) as catalog:
+        surveyor = Scanner(tree, catalog)
         for _ in range(100):
             begin = time.monotonic()
             write(source / "0.zso", writers.maxcso_zso(IMAGES["0"]))
-            found = surveyor.survey(b"", frozenset(), Before())
+            found = surveyor.survey(b"", frozenset(), ScanHints())
             if time.monotonic() < begin + RACY_SECONDS:
                 break
             catalog.drop_folders([b""])
@@ -232,7 +232,7 @@ def test_what_was_found_within_a_tick_of_the_clock_is_not_kept(source: Path) -> 
         assert found.entries[b"0.zso"].disc is not None
         assert catalog.folder(b"") == {}
         wait_until_kept(source)
-        surveyor.survey(b"", frozenset(), Before())
+        surveyor.survey(b"", frozenset(), ScanHints())
         assert list(catalog.folder(b"")) == [b"0.zso"]
 
 
@@ -242,8 +242,8 @@ def test_a_look_into_a_file_is_no_read_of_it(source: Path) -> None:
     write(path, writers.maxcso_zso(IMAGES["0"]))
     os.utime(path, (1, 1))
     tree = SourceTree(os.fsencode(source))
-    with closing(Catalog(None, tree.path)) as catalog:
-        found = Surveyor(tree, catalog).survey(b"", frozenset(), Before())
+    with closing(ScanCache(None, tree.path)) as catalog:
+        found = Scanner(tree, catalog).survey(b"", frozenset(), ScanHints())
     assert found.entries[b"0.zso"].disc is not None
     assert path.stat().st_atime == 1
 
@@ -260,18 +260,18 @@ def test_a_clock_of_whole_seconds_has_longer_ticks() -> None:
 # The catalog by itself
 
 FINDINGS = {
-    b"disc": Finding(Disc("ZISO", Codec.ZSTD, 1 << 35, 2048, False, ("odd", "very odd"))),
-    b"raw": Finding(Disc("ZSOZ", Codec.LZ4, 0, 2352, True)),
-    b"refused": Finding(None, "the file is cut \udcff"),
-    b"nothing": Finding(None),
-    b"known \xff\n": Finding(
+    b"disc": FileFinding(Disc("ZISO", Codec.ZSTD, 1 << 35, 2048, False, ("odd", "very odd"))),
+    b"raw": FileFinding(Disc("ZSOZ", Codec.LZ4, 0, 2352, True)),
+    b"refused": FileFinding(None, "the file is cut \udcff"),
+    b"nothing": FileFinding(None),
+    b"known \xff\n": FileFinding(
         Disc("CISO", Codec.DEFLATE, 2048, 2048, False),
         identity=Identity(System.PS2, "SLUS_210.05", "Ökami \udc80", "OKAMI", Media.DVD),
     ),
 }
 
 
-def discs_in(catalog: Catalog) -> Counter[bytes]:
+def discs_in(catalog: ScanCache) -> Counter[bytes]:
     """How many discs in containers the catalog knows, by folder."""
     return Counter(folder for folder, _, found in catalog.findings() if found.disc is not None)
 
@@ -279,10 +279,10 @@ def discs_in(catalog: Catalog) -> Counter[bytes]:
 def test_findings_come_back_as_they_were(tmp_path: Path) -> None:
     file = tmp_path / "new folder" / "catalog"
     key = (1 << 40, -5, 1_700_000_000_123_456_789)
-    with closing(Catalog(file, b"/source")) as catalog:
+    with closing(ScanCache(file, b"/source")) as catalog:
         catalog.keep(b"folder", [(name, key, finding) for name, finding in FINDINGS.items()])
         catalog.keep(b"other", [(b"disc", key, FINDINGS[b"disc"])])
-    with closing(Catalog(file, b"/source")) as catalog:
+    with closing(ScanCache(file, b"/source")) as catalog:
         found = catalog.folder(b"folder")
         assert found.keys() == FINDINGS.keys()
         for name in (b"disc", b"raw", b"nothing"):
@@ -332,24 +332,24 @@ def test_findings_come_back_as_they_were(tmp_path: Path) -> None:
 def test_a_row_that_makes_no_sense_is_as_none(tmp_path: Path, column: str, value: object) -> None:
     file = tmp_path / "catalog"
     finding = FINDINGS[b"known \xff\n"]
-    with closing(Catalog(file, b"/source")) as catalog:
+    with closing(ScanCache(file, b"/source")) as catalog:
         catalog.keep(b"", [(b"1", (1, 2, 3), finding), (b"2", (1, 2, 3), finding)])
     change(file, f"UPDATE file SET {column} = ? WHERE name = ?", value, b"1")
-    with closing(Catalog(file, b"/source")) as catalog:
+    with closing(ScanCache(file, b"/source")) as catalog:
         assert catalog.folder(b"") == {}, "the whole catalog is made anew"
         catalog.keep(b"", [(b"1", (1, 2, 3), finding)])
         assert set(catalog.folder(b"")) == {b"1"}
-    with closing(Catalog(file, b"/source")) as catalog:
+    with closing(ScanCache(file, b"/source")) as catalog:
         assert set(catalog.folder(b"")) == {b"1"}
 
 
 def test_text_that_is_not_utf_8_is_damage(tmp_path: Path) -> None:
     file = tmp_path / "catalog"
-    with closing(Catalog(file, b"/source")) as catalog:
+    with closing(ScanCache(file, b"/source")) as catalog:
         catalog.keep(b"", [(name, (1, 2, 3), FINDINGS[b"refused"]) for name in (b"1", b"2")])
     with closing(sqlite3.connect(file)) as connection, connection:
         connection.execute("UPDATE file SET reason = CAST(x'ff41' AS TEXT) WHERE name = ?", (b"1",))
-    with closing(Catalog(file, b"/source")) as catalog:
+    with closing(ScanCache(file, b"/source")) as catalog:
         assert catalog.folder(b"") == {}
 
 
@@ -627,12 +627,12 @@ def test_a_catalog_that_another_program_keeps_to_itself_is_done_without(
 HANGING = """
 import sys, threading
 from pathlib import Path
-from zsofs.source.scan_cache import Catalog, Finding
+from zsofs.source.scan_cache import FileFinding, ScanCache
 
-catalog = Catalog(Path(sys.argv[1]), b"/source")
+catalog = ScanCache(Path(sys.argv[1]), b"/source")
 print("opened", flush=True)
 sys.stdin.readline()
-row = b"name", (1, 2, 3), Finding(None)
+row = b"name", (1, 2, 3), FileFinding(None)
 threading.Thread(target=catalog.keep, args=(b"folder", [row]), daemon=True).start()
 sys.stdin.readline()
 catalog.close()
@@ -704,7 +704,7 @@ def all_at_once(number: int, act: Callable[[], object]) -> None:
 
 
 def make_catalog(file: Path) -> None:
-    Catalog(file, b"/source").close()
+    ScanCache(file, b"/source").close()
 
 
 def test_mounts_that_begin_together_make_one_catalog(
@@ -731,14 +731,16 @@ def test_mounts_that_begin_together_make_a_catalog_anew_once(tmp_path: Path) -> 
 
     def keep() -> None:
         schema = ("CREATE TABLE numbers (number)",)
-        with closing(open_store(file, Design(1, 1, schema, is_ours, add))) as store, store:
+        with closing(open_store(file, StoreSchema(1, 1, schema, is_ours, add))) as store, store:
             store.execute("INSERT INTO numbers VALUES (2)")
         kept.append(1)
 
     def add(store: sqlite3.Connection) -> None:
         store.execute("INSERT INTO numbers VALUES (1)")
 
-    with closing(open_store(file, Design(1, 1, ("CREATE TABLE numbers (number)",), bool))) as old:
+    with closing(
+        open_store(file, StoreSchema(1, 1, ("CREATE TABLE numbers (number)",), bool))
+    ) as old:
         old.execute("INSERT INTO numbers VALUES (0)")
         old.commit()
     all_at_once(2, keep)

@@ -18,12 +18,12 @@ from tests import writers
 from tests.rounds import rounds
 from tests.zsoz_reader import Zsoz
 from zsofs.formats.geometry import MAX_IMAGE_SIZE, Codec
-from zsofs.formats.ziso_writer import Layout
+from zsofs.formats.ziso_writer import ContainerLayout
 from zsofs.images.input_image import original
 from zsofs.native.encoder import Encoder, crc32, index_entries
 from zsofs.native.fileio import rename_new, start_writeback, write_sparse
 from zsofs.pack import atomic_file
-from zsofs.pack.packer import Care, pack
+from zsofs.pack.packer import PackOptions, pack
 from zsofs.pack.presets import CODECS, Packing
 from zsofs.system import renames
 
@@ -133,10 +133,10 @@ def test_index_entries_and_checksums() -> None:
 def test_a_layout_reaches_the_end_with_the_smallest_shift(
     codec: Codec, size: int, block_size: int
 ) -> None:
-    layout = Layout.of(codec, size, block_size)
+    layout = ContainerLayout.of(codec, size, block_size)
 
     def worst(shift: int) -> int:
-        other = Layout(codec, size, block_size, shift)
+        other = ContainerLayout(codec, size, block_size, shift)
         longest = block_size if codec is Codec.LZ4 else block_size + block_size // 256 + 64
         return other.data_start + other.block_count * other.padded(longest)
 
@@ -155,7 +155,7 @@ def test_the_shift_of_usual_sizes() -> None:
         (4 * gib, 2),
         (9 * gib, 3),
     ):
-        assert Layout.of(Codec.LZ4, size, 2048).shift == shift
+        assert ContainerLayout.of(Codec.LZ4, size, 2048).shift == shift
 
 
 @settings(max_examples=rounds(30, 60))
@@ -175,7 +175,7 @@ def test_any_container_in_any_way(
         with original(old) as source:
             if source.disc is None:
                 return  # an empty image in a file that nothing tells from another
-            pack(source, new, Packing(codec, level, block_size), Care(), Silent())
+            pack(source, new, Packing(codec, level, block_size), PackOptions(), Silent())
         data = Path(new).read_bytes()
         with original(new) as copy:
             out = bytearray(copy.size)

@@ -146,47 +146,47 @@ Provoke = Callable[[Path], None]
 # By handler: where a fault is put, what provokes it.
 CASES: dict[str, list[tuple[str, Provoke]]] = {
     "lookup": [
-        ("Library.folder", provoke_lookup),
+        ("Inodes.folder", provoke_lookup),
         ("PlainView.up_to_date", provoke_lookup),
         ("Follower.up_to_date", provoke_lookup),
         ("Follower._take_changes", provoke_lookup),
         ("Watcher.changes", provoke_lookup),
         ("Follower._begin", provoke_lookup),
-        ("Surveyor.survey", provoke_lookup),
+        ("Scanner.survey", provoke_lookup),
         ("SourceTree.folder", provoke_lookup),
         ("Watcher.add", provoke_lookup),
         ("OpenFolder.names", provoke_lookup),
         ("server.as_shown", provoke_lookup),
         ("shown.shown_names", provoke_lookup),
-        ("Library.update", provoke_lookup),
-        ("Library.remember", provoke_lookup),
+        ("Inodes.update", provoke_lookup),
+        ("Inodes.remember", provoke_lookup),
         ("Appearance.attributes", provoke_lookup),
-        ("Workers.run", provoke_lookup),
+        ("WorkerThreads.run", provoke_lookup),
         ("os.listdir", provoke_lookup),
     ],
-    "getattr": [("Library.node", provoke_getattr), ("Appearance.attributes", provoke_getattr)],
-    "readlink": [("Library.node", provoke_readlink)],
+    "getattr": [("Inodes.node", provoke_getattr), ("Appearance.attributes", provoke_getattr)],
+    "readlink": [("Inodes.node", provoke_readlink)],
     "opendir": [
-        ("Library.folder", provoke_listing),
+        ("Inodes.folder", provoke_listing),
         ("PlainView.up_to_date", provoke_listing),
         ("Follower.up_to_date", provoke_listing),
         ("Follower._take_changes", provoke_listing),
-        ("Surveyor.survey", provoke_listing),
+        ("Scanner.survey", provoke_listing),
         ("SourceTree.folder", provoke_listing),
         ("server.as_shown", provoke_listing),
-        ("Library.update", provoke_listing),
-        ("Workers.run", provoke_listing),
+        ("Inodes.update", provoke_listing),
+        ("WorkerThreads.run", provoke_listing),
         ("os.open", provoke_listing),
     ],
     "readdir": [
         ("Listings.entries", provoke_listing),
         ("Appearance.attributes", provoke_listing),
         ("pyfuse3.readdir_reply", provoke_listing),
-        ("Library.remember", provoke_listing),
+        ("Inodes.remember", provoke_listing),
     ],
     "open": [
-        ("Library.node", provoke_open),
-        ("Workers.run", provoke_open),
+        ("Inodes.node", provoke_open),
+        ("WorkerThreads.run", provoke_open),
         ("Contents.open", provoke_open),
         ("Contents.opened", provoke_open),
         ("SourceTree.open", provoke_open),
@@ -195,7 +195,7 @@ CASES: dict[str, list[tuple[str, Provoke]]] = {
         ("os.fstat", provoke_open),
     ],
     "read": [
-        ("Reads.read", provoke_read),
+        ("Reader.read", provoke_read),
         ("ExtentCache.get", provoke_read),
         ("ReplyBuffers.take", provoke_long_read),
         ("DiscImage.read_now", provoke_read),
@@ -204,7 +204,7 @@ CASES: dict[str, list[tuple[str, Provoke]]] = {
     ],
     "statfs": [
         ("SourceTree.statvfs", provoke_statfs),
-        ("Workers.run", provoke_statfs),
+        ("WorkerThreads.run", provoke_statfs),
         ("os.statvfs", provoke_statfs),
     ],
     # The kernel waits for no answer to these.
@@ -212,9 +212,9 @@ CASES: dict[str, list[tuple[str, Provoke]]] = {
     "release": [
         ("DiscImage.close", provoke_open),
         ("PlainFile.close", provoke_plain_release),
-        ("Workers.run", provoke_open),
+        ("WorkerThreads.run", provoke_open),
     ],
-    "forget": [("Library.forget", provoke_forget)],
+    "forget": [("Inodes.forget", provoke_forget)],
 }
 UNANSWERED = ("releasedir", "release", "forget")
 
@@ -346,15 +346,15 @@ BEHIND_THE_SCENES = (
     "Follower._take_changes",
     "Watcher.changes",
     "Follower._begin",
-    "Workers.run",
-    "Surveyor.survey",
+    "WorkerThreads.run",
+    "Scanner.survey",
     "SourceTree.folder",
     "Watcher.add",
     "OpenFolder.stat",
     "survey.look_inside",
     "inside.has_writer",
     "server.as_shown",
-    "Library.update",
+    "Inodes.update",
     "Invalidations.send",
     "Invalidations._tell",
 )
@@ -431,7 +431,7 @@ def wait_for_fault(faults: Faults, fault: str) -> None:
     wait_until(lambda: fault in faults.done(), fault)
 
 
-@pytest.mark.parametrize("target", ["Catalog.folder", "Catalog.keep"])
+@pytest.mark.parametrize("target", ["ScanCache.folder", "ScanCache.keep"])
 def test_a_fault_of_the_catalog_costs_nothing(
     source: Path,
     mount: MountMaker,

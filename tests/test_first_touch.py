@@ -17,12 +17,12 @@ from zsofs.images.input_image import original
 
 LISTED = """
 import logging, os, sys
-from zsofs.source.scan_cache import Catalog
+from zsofs.source.scan_cache import ScanCache
 from zsofs.source.tree import SourceTree
-from zsofs.source.scan import Before, Surveyor
+from zsofs.source.scan import ScanHints, Scanner
 source = os.fsencode(sys.argv[1])
-surveyor = Surveyor(SourceTree(source), Catalog(None, source), identities=len(sys.argv) > 2)
-for name, entry in surveyor.survey(b"", [b""], Before()).entries.items():
+surveyor = Scanner(SourceTree(source), ScanCache(None, source), identities=len(sys.argv) > 2)
+for name, entry in surveyor.survey(b"", [b""], ScanHints()).entries.items():
     assert entry.disc is not None, name
 """
 

@@ -24,7 +24,7 @@ from zsofs.images.input_image import original
 from zsofs.inspection.facts import Facts, gather
 from zsofs.inspection.readable_by import readers
 from zsofs.inspection.written_by import maker_of
-from zsofs.pack.packer import Care, pack
+from zsofs.pack.packer import PackOptions, pack
 from zsofs.pack.presets import PURPOSES
 
 pytestmark = pytest.mark.xdist_group("info")  # they share what takes long to make
@@ -244,7 +244,11 @@ def test_what_zsofs_filled_up(tmp_path: Path, purpose: str) -> None:
         path = put(tmp_path, "Game.iso", image)
         with original(str(path)) as opened:
             pack(
-                opened, str(tmp_path / "Game.zso"), PURPOSES[purpose], Care(replace=True), Silent()
+                opened,
+                str(tmp_path / "Game.zso"),
+                PURPOSES[purpose],
+                PackOptions(replace=True),
+                Silent(),
             )
         with original(str(tmp_path / "Game.zso")) as opened:
             assert maker_of(opened, gather(opened)) == "zsofs", last

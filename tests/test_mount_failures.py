@@ -57,7 +57,7 @@ sys.exit(zsofs.cli.main.main(words))
 PLACES = (
     ("zsofs.source.tree:SourceTree", "__init__"),
     ("zsofs.mount.lifecycle", "start_helpers"),
-    ("zsofs.mount.lifecycle", "Catalog"),
+    ("zsofs.mount.lifecycle", "ScanCache"),
     ("zsofs.mount.lifecycle", "Server"),
     ("zsofs.mount.lifecycle", "Supervision"),
     ("trio", "run"),
@@ -72,7 +72,7 @@ PLACES = (
 OF_ROOT = (
     ("zsofs.mount.root_helper", "mount_as_root"),
     ("zsofs.system.privileges", "become"),
-    ("zsofs.mount.root_helper:Held", "__init__"),
+    ("zsofs.mount.root_helper:InheritedMount", "__init__"),
 )
 """What is called only where root mounts and another user serves."""
 

@@ -10,7 +10,7 @@ from zsofs.discs.identify import Identity, Media, System
 from zsofs.formats.geometry import Codec
 from zsofs.images.probe import Disc
 from zsofs.source.entry import Entry, Kind
-from zsofs.vfs.opl.layout import Layout, arrange
+from zsofs.vfs.opl.layout import OplLayout, arrange
 
 LONGEST = 159
 SOURCE = os.stat_result((stat.S_IFDIR | 0o755, 1, 1, 1, 0, 0, 4096, 0, 0, 0))
@@ -53,7 +53,7 @@ def folder(path: str, target: str = "") -> Entry:
     return Entry(name, Kind.FOLDER, where, _FOLDER, followed=bool(target))
 
 
-def laid_out(*entries: Entry, titles: dict[str, str] | None = None) -> Layout:
+def laid_out(*entries: Entry, titles: dict[str, str] | None = None) -> OplLayout:
     """The layout of a source with these; folders come by themselves."""
     folders: dict[bytes, dict[bytes, Entry]] = {b"": {}}
     for entry in entries:
@@ -69,7 +69,7 @@ def laid_out(*entries: Entry, titles: dict[str, str] | None = None) -> Layout:
     return arrange(folders, SOURCE, titles or {})
 
 
-def names(layout: Layout) -> list[str]:
+def names(layout: OplLayout) -> list[str]:
     """Every path at the top and in DVD and CD."""
     inside = [
         f"{os.fsdecode(at)}/{os.fsdecode(n)}" for at in layout.discs for n in layout.discs[at]

@@ -14,7 +14,7 @@ from tests.test_encoder import Silent
 from tests.zsoz_reader import Refused, Zsoz
 from zsofs.errors import ZsofsError
 from zsofs.images.input_image import original
-from zsofs.pack.packer import Care, pack
+from zsofs.pack.packer import PackOptions, pack
 from zsofs.pack.presets import PURPOSES
 
 
@@ -25,7 +25,7 @@ def packed(folder: Path, image: bytes, *words: str) -> bytearray:
     else:  # no file, or a text, which the command refuses
         target = str(folder / "Game.zso")
         with original(str(folder / "Game.iso")) as opened:
-            pack(opened, target, PURPOSES["mount"], Care(replace=True), Silent())
+            pack(opened, target, PURPOSES["mount"], PackOptions(replace=True), Silent())
     return bytearray((folder / "Game.zso").read_bytes())
 
 

@@ -20,7 +20,7 @@ from tests.test_pack import sparse
 from zsofs.errors import InputError
 from zsofs.formats.file_names import is_unfinished
 from zsofs.images.input_image import original
-from zsofs.pack.packer import Care, pack
+from zsofs.pack.packer import PackOptions, pack
 from zsofs.pack.presets import PURPOSES
 from zsofs.pack.unpacker import unpack
 
@@ -97,7 +97,7 @@ def test_an_output_disk_that_goes(as_root: None, tmp_path: Path, command: str, m
     with disk_mounted(image, tmp_path / "disk") as point, original(str(source)) as opened_source:
         target, watcher = str(point / "Game"), Unplugger(point, moment)
         with pytest.raises(InputError) as caught:
-            convert(opened_source, target, care=Care(), watcher=watcher)
+            convert(opened_source, target, care=PackOptions(), watcher=watcher)
         assert watcher.moment == "", "it came so far"
         if moment == "before reading back":
             assert str(caught.value) == (
@@ -123,10 +123,10 @@ def test_an_image_with_holes_is_read_completely(tmp_path: Path) -> None:
     packed, back = tmp_path / "Game.zso", tmp_path / "Back.iso"
     before = bytes_read()
     with original(str(tmp_path / "Game.iso")) as image:
-        pack(image, str(packed), PURPOSES["mount"], Care(), Silent())
+        pack(image, str(packed), PURPOSES["mount"], PackOptions(), Silent())
     assert size <= bytes_read() - before < size + 64 * MIB, "with all that is read back"
     assert packed.stat().st_size < 16 * MIB
     with original(str(packed)) as image:
-        unpack(image, str(back), Care(verify=False), Silent())
+        unpack(image, str(back), PackOptions(verify=False), Silent())
     assert back.stat().st_size == size
     assert back.stat().st_blocks * 512 < 16 * MIB

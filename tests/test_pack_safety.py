@@ -25,7 +25,7 @@ from zsofs.errors import InputError
 from zsofs.formats.file_names import MAX_NAME, is_unfinished, unfinished_name
 from zsofs.images.input_image import original
 from zsofs.pack.atomic_file import new_file
-from zsofs.pack.packer import Care, Watcher, pack
+from zsofs.pack.packer import PackOptions, Watcher, pack
 from zsofs.pack.presets import PURPOSES
 from zsofs.pack.unpacker import unpack
 
@@ -208,9 +208,9 @@ def convert(command: str, folder: Path, watcher: Watcher) -> None:
     source, target = folder / SOURCES[command], str(folder / TARGETS[command])
     with original(str(source)) as image:
         if command == "pack":
-            pack(image, target, PURPOSES["mount"], Care(), watcher)
+            pack(image, target, PURPOSES["mount"], PackOptions(), watcher)
         else:
-            unpack(image, target, Care(), watcher)
+            unpack(image, target, PackOptions(), watcher)
 
 
 def source_of(command: str, folder: Path) -> Path:
@@ -275,7 +275,7 @@ def test_a_disk_that_gives_back_other_bytes(tmp_path: Path) -> None:
     for purpose in ("mount", "fast"):
         target, how = str(tmp_path / "Game.zso"), PURPOSES[purpose]
         with original(str(source)) as image, pytest.raises(InputError, match="may be failing"):
-            pack(image, target, how, Care(), Quiet(tmp_path))
+            pack(image, target, how, PackOptions(), Quiet(tmp_path))
         assert names(tmp_path) == ["Game.iso"]
     source.unlink()
     source_of("unpack", tmp_path)
@@ -299,7 +299,7 @@ def test_a_disk_that_gives_back_another_seal(tmp_path: Path, key: str) -> None:
             unfinished.write_bytes(content[:at] + other + content[at + 1 :])
 
     with original(str(source)) as image, pytest.raises(InputError, match="may be failing"):
-        pack(image, str(tmp_path / "Game.zso"), PURPOSES["mount"], Care(), Meddler())
+        pack(image, str(tmp_path / "Game.zso"), PURPOSES["mount"], PackOptions(), Meddler())
     assert names(tmp_path) == ["Game.iso"]
 
 
@@ -321,7 +321,7 @@ def test_what_is_read_back_comes_from_the_disk(on_disk: Path) -> None:
             seen.append(done.stdout.strip())
 
     with original(str(source)) as image:
-        pack(image, str(on_disk / "Game.zso"), PURPOSES["mount"], Care(), Looker())
+        pack(image, str(on_disk / "Game.zso"), PURPOSES["mount"], PackOptions(), Looker())
     assert seen == ["0"]
 
 

@@ -23,8 +23,8 @@ from zsofs.images.source_file import OpenSource
 from zsofs.reading.admission import Admission
 from zsofs.reading.extent_cache import ExtentCache
 from zsofs.reading.io_pool import IoPool
-from zsofs.reading.reader import Reads
-from zsofs.reading.worker_threads import Workers
+from zsofs.reading.reader import Reader
+from zsofs.reading.worker_threads import WorkerThreads
 
 Generated = tuple[bytes, bytes, str]
 
@@ -99,7 +99,7 @@ def test_random_reads_of_generated_containers(
         places = [(offset % (len(image) + 3000), size) for offset, size in pieces]
 
         async def read_all() -> None:
-            reads = Reads(ExtentCache(capacity), IoPool(3), Workers(3, Admission()))
+            reads = Reader(ExtentCache(capacity), IoPool(3), WorkerThreads(3, Admission()))
 
             async def check(offset: int, size: int) -> None:
                 given = bytes(await reads.read(content, offset, size))

@@ -16,9 +16,9 @@ from tests.mounting import Mount, drop_pages, wait_until
 from zsofs.reading.admission import Admission
 from zsofs.reading.extent_cache import ExtentCache
 from zsofs.reading.io_pool import IoPool
-from zsofs.reading.reader import Reads
+from zsofs.reading.reader import Reader
 from zsofs.reading.stats import Counters, Statistics
-from zsofs.reading.worker_threads import Workers
+from zsofs.reading.worker_threads import WorkerThreads
 from zsofs.system.mountinfo import mounted_at
 
 IMAGE = writers.content(3 << 20, ["text", "noise", "mixed"], seed=8)
@@ -132,7 +132,7 @@ class Disc:
 
 def test_memory_goes_back_after_a_while_without_reads() -> None:
     cache = ExtentCache(1 << 20)
-    reads = Reads(cache, IoPool(1), Workers(1, Admission()))
+    reads = Reader(cache, IoPool(1), WorkerThreads(1, Admission()))
     disc = Disc()
 
     async def main() -> None:

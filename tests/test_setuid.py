@@ -423,7 +423,7 @@ def test_a_folder_that_turns_into_a_symlink(tmp_path: Path) -> None:
     for point in (tmp_path / "iso", tmp_path / "iso" / "below"):
         words = [sys.executable, "-c", _KEEP, str(point)]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
-        assert f"FuseError: the mount at {point} failed: " in done.stderr
+        assert f"MountError: the mount at {point} failed: " in done.stderr
         assert "served" not in done.stderr
     table = Path("/proc/self/mountinfo").read_text()
     assert f" {tmp_path}/secret" not in table

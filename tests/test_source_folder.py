@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from zsofs.source.entry import Entry, Kind
-from zsofs.source.scan import Surveyor
-from zsofs.source.scan_cache import Catalog
+from zsofs.source.scan import Scanner
+from zsofs.source.scan_cache import ScanCache
 from zsofs.source.tree import SourceTree
 from zsofs.vfs.folder_state import Look as LookUnderWay
 from zsofs.vfs.folder_state import SourceFolder
@@ -29,8 +29,8 @@ def folder() -> SourceFolder:
 def look(source: Path, folder: SourceFolder) -> Iterator[Look]:
     """Looks at the folder; what it is given happens before a thread comes to it."""
     tree = SourceTree(os.fsencode(source))
-    with closing(Catalog(None, tree.path)) as catalog:
-        surveyor = Surveyor(tree, catalog)
+    with closing(ScanCache(None, tree.path)) as catalog:
+        surveyor = Scanner(tree, catalog)
 
         def look(meanwhile: Callable[[], None]) -> None:
             before = folder.before()

@@ -33,7 +33,7 @@ from tests.test_disc import PSP_FILES, made, raw
 from tests.test_messages import refused
 from zsofs.discs.dat import Dat, load
 from zsofs.images.input_image import original
-from zsofs.inspection.verify import Batch, Wish
+from zsofs.inspection.verify import VerifyRequest, VerifyRun
 from zsofs.inspection.verify_cache import open_checked
 from zsofs.inspection.verify_report import VerifyReporter
 from zsofs.system import volume_id
@@ -450,7 +450,7 @@ class Meanwhile(VerifyReporter):
 def verified_meanwhile(path: Path, act: Callable[[], object]) -> dict[str, int]:
     """How many files came out in each way where *act* was done while one was read."""
     with closing(open_checked()) as checked, Meanwhile(act) as reporter:
-        Batch(Wish([str(path)]), reporter, checked).run()
+        VerifyRun(VerifyRequest([str(path)]), reporter, checked).run()
         return dict(reporter.states)
 
 

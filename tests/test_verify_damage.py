@@ -30,7 +30,7 @@ from zsofs.errors import ZsofsError
 from zsofs.formats.ciso_header import HEADER_SIZE
 from zsofs.formats.seal import Seal, parse
 from zsofs.images.input_image import original
-from zsofs.inspection.verify import Batch, Wish
+from zsofs.inspection.verify import VerifyRequest, VerifyRun
 from zsofs.inspection.verify_cache import Checked
 from zsofs.inspection.verify_report import Result
 
@@ -260,7 +260,7 @@ def test_a_disk_that_goes_away_while_it_is_read(tmp_path: Path) -> None:
             fsync(path)
             drop_pages(path)
             listener = Puller()
-            Batch(Wish([str(path)]), listener, Checked(None)).run()
+            VerifyRun(VerifyRequest([str(path)]), listener, Checked(None)).run()
             os.truncate(image, 64 * MIB)
         (found,) = listener.results
         assert found.verdict.state == "unreadable"
@@ -422,7 +422,7 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
             os.utime(path, ns=(1, 1))
 
     listener = Meddler()
-    Batch(Wish([str(path)]), listener, Checked(None)).run()
+    VerifyRun(VerifyRequest([str(path)]), listener, Checked(None)).run()
     (found,) = listener.results
     assert found.verdict.state == "unreadable"
     # Which of the two is told goes by who notices first, the read or the look at the end.

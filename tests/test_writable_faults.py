@@ -53,51 +53,51 @@ def provoke_fsyncdir(folder: Path) -> None:
 
 
 CASES: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
-    "getattr": (force_getattr, ("Library.node", "Library.may_change", "Appearance.attributes")),
+    "getattr": (force_getattr, ("Inodes.node", "Inodes.may_change", "Appearance.attributes")),
     "setattr": (
         lambda folder: os.chmod(folder / "file", 0o600),
-        ("Library.node", "Changes.set_attributes", "Library.take_status", "PlainView.outdate"),
+        ("Inodes.node", "SourceWriter.set_attributes", "Inodes.take_status", "PlainView.outdate"),
     ),
     "create": (
         provoke_create,
-        ("Library.folder", "PlainView.place", "Workers.run", "Changes.create", "Library.put",
-         "PlainView.did", "Library.remember", "Appearance.attributes"),
+        ("Inodes.folder", "PlainView.place", "WorkerThreads.run", "SourceWriter.create",
+         "Inodes.put", "PlainView.did", "Inodes.remember", "Appearance.attributes"),
     ),
     "mknod": (
         lambda folder: os.mknod(folder / "new", stat.S_IFREG | 0o600),
-        ("Changes.create", "Library.put", "LiveFile.close"),
+        ("SourceWriter.create", "Inodes.put", "LiveFile.close"),
     ),
     "mkdir": (
         lambda folder: os.mkdir(folder / "new"),
-        ("Library.folder", "Changes.make_folder", "Library.put", "PlainView.did"),
+        ("Inodes.folder", "SourceWriter.make_folder", "Inodes.put", "PlainView.did"),
     ),
     "symlink": (lambda folder: os.symlink("x", folder / "new"), ()),
     "link": (lambda folder: os.link(folder / "file", folder / "new"), ()),
     "unlink": (
         lambda folder: os.unlink(folder / "file"),
-        ("Library.folder", "Changes.remove_file", "Library.remove", "PlainView.did"),
+        ("Inodes.folder", "SourceWriter.remove_file", "Inodes.remove", "PlainView.did"),
     ),
     "rmdir": (
         lambda folder: os.rmdir(folder / "inner"),
-        ("Changes.remove_folder", "Library.remove", "PlainView.did"),
+        ("SourceWriter.remove_folder", "Inodes.remove", "PlainView.did"),
     ),
     "rename": (
         lambda folder: os.rename(folder / "file", folder / "new"),
-        ("Library.folder", "Changes.rename", "Library.move", "PlainView.did"),
+        ("Inodes.folder", "SourceWriter.rename", "Inodes.move", "PlainView.did"),
     ),
     "open": (
         provoke_flush,
-        ("Library.node", "Changes.open", "Library.take_status"),
+        ("Inodes.node", "SourceWriter.open", "Inodes.take_status"),
     ),
     "read": (with_open(os.O_RDONLY, lambda fd: os.pread(fd, 100, 0)), ("LiveFile.read_now",)),
     "write": (
         with_open(os.O_WRONLY, lambda fd: os.pwrite(fd, b"new", 0)),
-        ("LiveFile.write", "Workers.run", "Library.take_status", "PlainView.outdate"),
+        ("LiveFile.write", "WorkerThreads.run", "Inodes.take_status", "PlainView.outdate"),
     ),
-    "flush": (provoke_flush, ("LiveFile.flush", "Workers.run")),
-    "fsync": (with_open(os.O_WRONLY, os.fsync), ("LiveFile.sync", "Workers.run")),
-    "fsyncdir": (provoke_fsyncdir, ("Changes.sync_folder", "Listings.folder")),
-    "release": (provoke_release, ("LiveFile.close", "Workers.run")),
+    "flush": (provoke_flush, ("LiveFile.flush", "WorkerThreads.run")),
+    "fsync": (with_open(os.O_WRONLY, os.fsync), ("LiveFile.sync", "WorkerThreads.run")),
+    "fsyncdir": (provoke_fsyncdir, ("SourceWriter.sync_folder", "Listings.folder")),
+    "release": (provoke_release, ("LiveFile.close", "WorkerThreads.run")),
 }  # fmt: skip
 UNANSWERED = ("release",)
 

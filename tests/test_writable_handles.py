@@ -10,7 +10,7 @@ from tests.conftest import MountMaker
 from tests.mounting import all_the_time, opened
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.tree import SourceTree
-from zsofs.source.writer import Changes
+from zsofs.source.writer import SourceWriter
 from zsofs.vfs.node import Node
 from zsofs.vfs.writing.file_handles import Handle, Handles
 
@@ -58,7 +58,7 @@ def test_a_borrowed_handle_is_closed_when_it_was_given_back(source: Path) -> Non
     path.write_bytes(b"a")
     status = path.stat()
     node = Node(2, Entry(b"a.bin", Kind.FILE, b"a.bin", status), None)
-    changes = Changes(SourceTree(os.fsencode(source)))
+    changes = SourceWriter(SourceTree(os.fsencode(source)))
     handles = Handles()
 
     def added(number: int, flags: int) -> Handle:

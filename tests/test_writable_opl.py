@@ -213,7 +213,7 @@ def test_what_was_just_made_shows_however_long_a_look_takes(
     """The first look at the new folder DVD takes longer than a listing waits for it."""
     made = mount(source, *OPL, command=FAULTY)
     assert names(made.path) == ["CD", "DVD"]
-    with faults.on("create", "Surveyor.survey", "slow") as slow:
+    with faults.on("create", "Scanner.survey", "slow") as slow:
         (made.path / "DVD" / "games.bin").write_bytes(b"list")
         for _ in range(4):
             assert names(made.path / "DVD") == ["games.bin"]

@@ -359,7 +359,7 @@ def test_a_file_replaced_again_while_it_is_renamed_can_be_used(made: Mount, faul
     with (
         ThreadPoolExecutor(1) as pool,
         changing(made.source / "other"),
-        faults.on("rename", "Surveyor.survey", "brief"),
+        faults.on("rename", "Scanner.survey", "brief"),
     ):
         done = pool.submit(path.rename, new)
         wait_until(lambda: len(faults.done()) > 1 or done.done(), "the look at the other folder")

@@ -75,13 +75,13 @@ class MountPointError(ZsofsError):
     exit_code = 4
 
 
-class FuseError(ZsofsError):
+class MountError(ZsofsError):
     """The system does not let us mount: no FUSE, no right to it, or the mount call failed."""
 
     exit_code = 5
 
 
-class NoProcessError(FuseError):
+class NoProcessError(MountError):
     """The process that is to serve a mount cannot be started."""
 
     def __init__(self, mount_point: str, error: OSError) -> None:
@@ -91,7 +91,7 @@ class NoProcessError(FuseError):
         )
 
 
-class StartKilledError(FuseError):
+class StartKilledError(MountError):
     """A signal has ended the daemon before its mount could be used."""
 
     def __init__(self, mount_point: str, number: int) -> None:

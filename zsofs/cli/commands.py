@@ -61,17 +61,17 @@ def _copy(options: argparse.Namespace, how: "Packing | None") -> int:
     """Pack as *how* says, or unpack."""
     from zsofs.inspection.verify_cache import remember_written
     from zsofs.pack import batch
-    from zsofs.pack.jobs import STANDARD_OUTPUT, Wish
-    from zsofs.pack.packer import Care
+    from zsofs.pack.jobs import STANDARD_OUTPUT, PackRequest
+    from zsofs.pack.packer import PackOptions
     from zsofs.pack.report import Reporter
     from zsofs.system.mountpoint import check_link_directories
 
-    wish = Wish(
+    wish = PackRequest(
         options.inputs,
         options.output,
         options.recursive,
         how,
-        Care(
+        PackOptions(
             verify=not options.no_verify,
             digests=how is None or not options.no_digests,
             replace=options.force,
@@ -100,12 +100,12 @@ def verify(options: argparse.Namespace) -> int:
     """Check disc images."""
     from zsofs.console import logging_setup
     from zsofs.discs.dat import load
-    from zsofs.inspection.verify import Wish, run
+    from zsofs.inspection.verify import VerifyRequest, run
     from zsofs.inspection.verify_report import VerifyReporter
     from zsofs.system.mountpoint import check_link_directories
 
     logging_setup.to_terminal(40 if options.quiet else 30)
-    wish = Wish(
+    wish = VerifyRequest(
         options.paths,
         [load(Path(path)) for path in options.dats],
         options.quick,

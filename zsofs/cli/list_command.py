@@ -32,8 +32,8 @@ from zsofs.source.entry import Entry, Kind
 from zsofs.source.filters import Selection
 from zsofs.source.left_out import left_out
 from zsofs.source.relpath import joined
-from zsofs.source.scan import Before, Found, Surveyor
-from zsofs.source.scan_cache import Catalog, default_catalog_file
+from zsofs.source.scan import ScanHints, Scanner, ScanResult
+from zsofs.source.scan_cache import ScanCache, default_catalog_file
 from zsofs.source.tree import SourceTree
 from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, Mounted, mounted_at
 from zsofs.system.mountpoint import check_link_directories, check_source, real_path
@@ -198,9 +198,9 @@ def _rows(
 ) -> Iterable[Row]:
     """What is listed; counts in *ignored* the files that are named like discs and never are."""
     tree = SourceTree(source, roots)
-    with closing(Catalog(default_catalog_file(tree.path), tree.path)) as catalog:
+    with closing(ScanCache(default_catalog_file(tree.path), tree.path)) as catalog:
         selection = Selection(shown.include, shown.exclude)
-        surveyor = Surveyor(tree, catalog, selection, identities=True)
+        surveyor = Scanner(tree, catalog, selection, identities=True)
         folders = dict(_walk(surveyor))
         given = catalog.opl_names() if shown.is_opl else {}
     ignored.update(
@@ -222,7 +222,7 @@ def _rows(
 
 
 def _rows_of_opl(
-    folders: Mapping[bytes, Found], titles: Mapping[str, str], given: Mapping[bytes, Given]
+    folders: Mapping[bytes, ScanResult], titles: Mapping[str, str], given: Mapping[bytes, Given]
 ) -> Iterator[Row]:
     entries = {folder: found.entries for folder, found in folders.items()}
     layout = arrange(entries, folders[b""].status, titles, given)
@@ -234,7 +234,7 @@ def _rows_of_opl(
                 yield Row(layout.places.get(own, own), own, entry, state)
 
 
-def _walk(surveyor: Surveyor) -> Iterator[tuple[bytes, Found]]:
+def _walk(surveyor: Scanner) -> Iterator[tuple[bytes, ScanResult]]:
     """Every folder of the source, by path; those that cannot be read are left out."""
     todo: list[tuple[bytes, frozenset[bytes]]] = [(b"", frozenset((b"",)))]
     known = {b""}
@@ -243,7 +243,7 @@ def _walk(surveyor: Surveyor) -> Iterator[tuple[bytes, Found]]:
         while todo:
             path, above = todo.pop()
             try:
-                found = surveyor.survey(path, above, Before())
+                found = surveyor.survey(path, above, ScanHints())
             except (OSError, ZsofsError) as error:
                 why = reason(error)
                 if not path:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from zsofs.console.stdio import is_stuck, mention
 from zsofs.errors import (
     FileError,
-    FuseError,
+    MountError,
     NoProcessError,
     StartKilledError,
     ZsofsError,
@@ -104,7 +104,7 @@ def _mount_in_background(
     except PermissionError:
         pass  # only another user may, whom it was mounted for
     except OSError as error:
-        raise FuseError(
+        raise MountError(
             f"the mount at {path} ended as soon as it was made: {reason(error)};"
             " its log may say why"
         ) from None
@@ -230,7 +230,7 @@ def _loaded(
             serve(settings, ready, notifier, mount)
         except OSError as error:
             point = os.fsdecode(settings.mount_point)
-            raise FuseError(f"the mount at {point} failed: {reason(error)}") from None
+            raise MountError(f"the mount at {point} failed: {reason(error)}") from None
         return 0
 
     def reported(mount: "ServedMount | None") -> int:

@@ -16,7 +16,7 @@ the image), and to read 4 KiB all of one is unpacked."""
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class ContainerLayout:
     """The layout of one container.
 
     Attributes:
@@ -32,7 +32,7 @@ class Layout:
     shift: int
 
     @classmethod
-    def of(cls, codec: Codec, size: int, block_size: int) -> "Layout":
+    def of(cls, codec: Codec, size: int, block_size: int) -> "ContainerLayout":
         """Return the layout with the smallest shift that reaches the end, however badly it packs.
 
         Args:

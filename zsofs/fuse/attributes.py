@@ -8,10 +8,10 @@ from typing import cast
 from pyfuse3 import EntryAttributes, InodeT, ModeT, SetattrFields, StatvfsData
 
 from zsofs.source.entry import Kind
-from zsofs.source.ownership import Wanted
+from zsofs.source.ownership import AttributeChange
 from zsofs.source.traversal import directories_above
 from zsofs.timings import timings
-from zsofs.vfs.inodes import Library
+from zsofs.vfs.inodes import Inodes
 from zsofs.vfs.node import Folder, Node
 from zsofs.vfs.shown_owner import ShownOwner
 
@@ -33,7 +33,7 @@ class Appearance:
             out those who cannot reach it in the source.
     """
 
-    library: Library
+    library: Inodes
     owner: ShownOwner
     for_others: bool = False
 
@@ -94,9 +94,9 @@ def _links(node: Node) -> int:
     return node.entry.status.st_nlink if isinstance(node, Folder) else 1
 
 
-def wanted(attr: EntryAttributes, fields: SetattrFields) -> Wanted:
+def wanted(attr: EntryAttributes, fields: SetattrFields) -> AttributeChange:
     """Return the attributes that a FUSE_SETATTR request asks to set."""
-    return Wanted(
+    return AttributeChange(
         size=attr.st_size if fields.update_size else None,
         mode=attr.st_mode if fields.update_mode else None,
         uid=attr.st_uid if fields.update_uid else None,

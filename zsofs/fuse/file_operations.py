@@ -9,7 +9,7 @@ from zsofs.fuse.error_guard import guarded
 from zsofs.fuse.operations import Operations
 from zsofs.fuse.parts import Parts, WritableParts
 from zsofs.source.filters import Selection
-from zsofs.vfs.open_contents import Reader
+from zsofs.vfs.open_contents import OpenHandle
 from zsofs.vfs.writing.file_handles import Handle
 
 
@@ -26,7 +26,7 @@ class LiveOperations(Operations):
         self._names = writable.names
         self._renames = writable.renames
 
-    def readers(self) -> list[Reader]:
+    def readers(self) -> list[OpenHandle]:
         """Return who has what open; one entry for each handle."""
         return super().readers() + self._live.readers()
 

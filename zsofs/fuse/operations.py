@@ -26,7 +26,7 @@ from zsofs.fuse.parts import Parts
 from zsofs.reading.cycle_answers import leads_to_asker
 from zsofs.source.mount_cycles import QUESTION
 from zsofs.vfs.node import Node
-from zsofs.vfs.open_contents import Reader
+from zsofs.vfs.open_contents import OpenHandle
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Operations(pyfuse3.Operations):
         """The kernel's first request, before all others."""
         request_loop.begun()
 
-    def readers(self) -> list[Reader]:
+    def readers(self) -> list[OpenHandle]:
         """Return who has what open; one entry for each handle."""
         return self._contents.readers()
 

@@ -4,12 +4,12 @@ import itertools
 
 from zsofs.fuse.attributes import Appearance
 from zsofs.reading.file_opener import FileOpener
-from zsofs.reading.reader import Reads
+from zsofs.reading.reader import Reader
 from zsofs.reading.statfs_cache import StatfsCache
-from zsofs.reading.worker_threads import Workers
+from zsofs.reading.worker_threads import WorkerThreads
 from zsofs.source.filters import Selection
-from zsofs.source.writer import Changes
-from zsofs.vfs.inodes import Library
+from zsofs.source.writer import SourceWriter
+from zsofs.vfs.inodes import Inodes
 from zsofs.vfs.listings import Listings
 from zsofs.vfs.open_contents import OpenContents
 from zsofs.vfs.view import View
@@ -40,7 +40,12 @@ class Parts:
     """
 
     def __init__(
-        self, library: Library, appearance: Appearance, view: View, reads: Reads, workers: Workers
+        self,
+        library: Inodes,
+        appearance: Appearance,
+        view: View,
+        reads: Reader,
+        workers: WorkerThreads,
     ) -> None:
         self.library = library
         self.appearance = appearance
@@ -72,7 +77,7 @@ class WritableParts:
             parts.library,
             parts.view,
             Rules(parts.library, parts.view, selection),
-            Changes(parts.library.tree, takes_set_ids=owner.is_set),
+            SourceWriter(parts.library.tree, takes_set_ids=owner.is_set),
             parts.workers,
             parts.opener,
             parts.paths,

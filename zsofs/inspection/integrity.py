@@ -53,7 +53,7 @@ class Damage:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CheckResult:
     """What a check found.
 
     Attributes:
@@ -69,7 +69,7 @@ class Outcome:
     remarks: tuple[str, ...] = ()
 
 
-def check(image: Original, advance: Callable[[int], None], *, quick: bool) -> Outcome:
+def check(image: Original, advance: Callable[[int], None], *, quick: bool) -> CheckResult:
     """Check an image.
 
     Args:
@@ -87,7 +87,7 @@ def check(image: Original, advance: Callable[[int], None], *, quick: bool) -> Ou
     remarks = [*_stray_end(image)]
     if quick:
         damage = _at(image, found.first_bad, found.bad) if found and found.first_bad else index
-        return Outcome(damage or _damaged_seal(image), remarks=(*image.remarks, *remarks))
+        return CheckResult(damage or _damaged_seal(image), remarks=(*image.remarks, *remarks))
     digests, first, bad = _read(image, advance)
     if found is not None and found.first_bad is not None:
         if not isinstance(first, BlockError) or found.first_bad.block < first.block:
@@ -96,9 +96,9 @@ def check(image: Original, advance: Callable[[int], None], *, quick: bool) -> Ou
     if first is not None:
         if index is not None:
             remarks.append(index.reason)
-        return Outcome(_at(image, first, bad), remarks=(*image.remarks, *remarks))
+        return CheckResult(_at(image, first, bad), remarks=(*image.remarks, *remarks))
     damage = index or _damaged_seal(image) or _differing(image, digests)
-    return Outcome(
+    return CheckResult(
         damage, digests, image.seal is not None and damage is None, (*image.remarks, *remarks)
     )
 

@@ -16,7 +16,7 @@ _ODD_END = 32 << 10
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class VerifiedImage:
     """An image that has been read from end to end.
 
     Attributes:
@@ -60,7 +60,7 @@ class Verdict:
     dat: str = ""
 
 
-def judge(whole: Whole, dats: Sequence[Dat], stem: str) -> Verdict:
+def judge(whole: VerifiedImage, dats: Sequence[Dat], stem: str) -> Verdict:
     """What a whole image is.
 
     Args:
@@ -104,7 +104,7 @@ def _otherwise(size: int, sizes: set[int]) -> str:
     return "other bytes there, so it may be damaged"
 
 
-def _without_dat(whole: Whole) -> Verdict:
+def _without_dat(whole: VerifiedImage) -> Verdict:
     if whole.cut:
         how = "; it was so already when it was packed" if whole.sealed else ""
         return Verdict("bad", whole.cut + how)
@@ -115,7 +115,7 @@ def _without_dat(whole: Whole) -> Verdict:
     return Verdict("whole", "it can be read to its end; nothing says which bytes are right")
 
 
-def _why_not_comparable(whole: Whole, dat: Dat) -> str:
+def _why_not_comparable(whole: VerifiedImage, dat: Dat) -> str:
     """Why a CD cannot be in a DAT of CDs, whatever its bytes; empty if that is not so."""
     games = _cds_of_its_size(whole, dat)
     if whole.raw_cd:
@@ -131,7 +131,7 @@ def _why_not_comparable(whole: Whole, dat: Dat) -> str:
     return reason + (f"; by its size it may be {_quoted(games)}" if games else "")
 
 
-def _cds_of_its_size(whole: Whole, dat: Dat) -> list[str]:
+def _cds_of_its_size(whole: VerifiedImage, dat: Dat) -> list[str]:
     """The CDs in a DAT that have as many sectors as an image that may be a CD."""
     if whole.raw_cd:
         return dat.cds_of_tracks(whole.size)
@@ -140,7 +140,7 @@ def _cds_of_its_size(whole: Whole, dat: Dat) -> list[str]:
     return []
 
 
-def _is_playstation_cd(whole: Whole) -> bool:
+def _is_playstation_cd(whole: VerifiedImage) -> bool:
     return whole.media is Media.CD and whole.system in (System.PS1, System.PS2)
 
 

@@ -24,8 +24,8 @@ from zsofs.errors import (
 from zsofs.formats.file_names import is_kept_for_discs, is_plain_image, may_be_disc
 from zsofs.images.input_image import Original, original, size_of
 from zsofs.images.source_file import Key
-from zsofs.inspection.integrity import Damage, Outcome, check
-from zsofs.inspection.verdict import Verdict, Whole, judge
+from zsofs.inspection.integrity import CheckResult, Damage, check
+from zsofs.inspection.verdict import Verdict, VerifiedImage, judge
 from zsofs.inspection.verify_cache import Checked, Kept, open_checked
 from zsofs.inspection.verify_report import CHANGED, UNVERIFIED, Result, VerifyReporter
 from zsofs.source.left_out import Ignored
@@ -33,7 +33,7 @@ from zsofs.system.volume_id import disk_of
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class VerifyRequest:
     """What a command line asks for.
 
     Attributes:
@@ -72,10 +72,10 @@ class _Opened:
 
 
 @dataclass(slots=True)
-class Batch:
+class VerifyRun:
     """One run: what was asked for, who is told, and what is known from before."""
 
-    wish: Wish
+    wish: VerifyRequest
     reporter: VerifyReporter
     checked: Checked
     unread: list[tuple[str, str]] = field(default_factory=list)
@@ -173,7 +173,7 @@ class Batch:
             self.checked.keep(file.path, file.key, disk, whole, opened_ns=opened_ns)
         return result
 
-    def _judged(self, bare: Result, whole: Whole, *, checked_at: float = 0.0) -> Result:
+    def _judged(self, bare: Result, whole: VerifiedImage, *, checked_at: float = 0.0) -> Result:
         """What comes of a whole image."""
         stem = os.path.splitext(os.path.basename(bare.path))[0]
         verdict = judge(whole, self.wish.dats, stem)
@@ -190,7 +190,7 @@ class Batch:
     def _believes(self) -> bool:
         return self.wish.believe and not self.wish.quick
 
-    def _outcome(self, image: Original) -> Outcome:
+    def _outcome(self, image: Original) -> CheckResult:
         def advance(plain: int) -> None:
             self.reporter.advance(plain, 0)
 
@@ -199,7 +199,7 @@ class Batch:
         return check(image, advance, quick=self.wish.quick)
 
 
-def run(wish: Wish, reporter: VerifyReporter) -> int:
+def run(wish: VerifyRequest, reporter: VerifyReporter) -> int:
     """Check it all.
 
     Raises:
@@ -208,7 +208,7 @@ def run(wish: Wish, reporter: VerifyReporter) -> int:
         UnverifiedError: all is whole, but not all of it is in the DATs.
     """
     with closing(open_checked()) as checked, reporter:
-        Batch(wish, reporter, checked).run()
+        VerifyRun(wish, reporter, checked).run()
     states = reporter.states
     if states[CHANGED]:
         raise BadDiscError(_share(states, "bad", CHANGED) + " bad or changed")
@@ -281,10 +281,10 @@ def _check_plain(image: Original) -> None:
         raise DamagedError(reason)
 
 
-def _whole(image: Original, outcome: Outcome) -> Whole:
+def _whole(image: Original, outcome: CheckResult) -> VerifiedImage:
     identity = identify(image.read, image.size, raw_cd=image.raw_cd)
     examined = Examination(image)
-    return Whole(
+    return VerifiedImage(
         image.size,
         outcome.digests,
         outcome.sealed,

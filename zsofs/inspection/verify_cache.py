@@ -15,8 +15,8 @@ from typing import Any
 from zsofs.discs.identify import Media, System
 from zsofs.images.checksums import Digests
 from zsofs.images.source_file import Key
-from zsofs.inspection.verdict import Whole
-from zsofs.system.sqlite_store import Design, Store, can_hold, row_check
+from zsofs.inspection.verdict import VerifiedImage
+from zsofs.system.sqlite_store import Store, StoreSchema, can_hold, row_check
 from zsofs.system.volume_id import disk_of
 from zsofs.system.xdg import cache_folder
 
@@ -31,7 +31,7 @@ _NEVER = -(1 << 62)
 """A change time that no file has."""
 
 _COLUMNS = "path, size, mtime_ns, ctime_ns, disk, checked_at, whole"
-_DESIGN = Design(
+_DESIGN = StoreSchema(
     0x7A736F76,
     _VERSION,
     (
@@ -55,7 +55,7 @@ class Kept:
     key: Key
     disk: str
     checked_at: float
-    whole: Whole
+    whole: VerifiedImage
 
     def is_of(self, key: Key, disk: str | None) -> bool:
         """Whether a file with this key on this disk has the same content."""
@@ -86,7 +86,7 @@ class Checked:
             self._store.replace_damaged()
         return kept
 
-    def keep(self, path: str, key: Key, disk: str, whole: Whole, *, opened_ns: int) -> None:
+    def keep(self, path: str, key: Key, disk: str, whole: VerifiedImage, *, opened_ns: int) -> None:
         """Keep what was found in a file.
 
         Args:
@@ -101,7 +101,7 @@ class Checked:
             return
         self._write(path, key, disk, whole)
 
-    def remember(self, path: str, key: Key, disk: str, whole: Whole) -> None:
+    def remember(self, path: str, key: Key, disk: str, whole: VerifiedImage) -> None:
         """Keep what was just written to a file, to compare with; the file is read all the same.
 
         Its times are too fresh to tell a later change within the same tick of the clock.
@@ -109,7 +109,7 @@ class Checked:
         if can_hold(key):
             self._write(path, (*key[:2], _NEVER), disk, whole)
 
-    def _write(self, path: str, key: Key, disk: str, whole: Whole) -> None:
+    def _write(self, path: str, key: Key, disk: str, whole: VerifiedImage) -> None:
         if self._store is None:
             return
         row = (os.fsencode(path), *key, disk, time.time(), json.dumps(_as_object(whole)))
@@ -159,7 +159,7 @@ def remember_written(path: str, size: int, digests: Digests) -> None:
             os.close(fd)
         if disk is None:
             return
-        whole = Whole(
+        whole = VerifiedImage(
             size,
             digests,
             sealed=False,
@@ -173,7 +173,7 @@ def remember_written(path: str, size: int, digests: Digests) -> None:
             checked.remember(os.path.realpath(path), key, disk, whole)
 
 
-def _as_object(whole: Whole) -> dict[str, object]:
+def _as_object(whole: VerifiedImage) -> dict[str, object]:
     return {
         "size": whole.size,
         "crc32": whole.digests.crc32,
@@ -205,7 +205,7 @@ def _kept(row: tuple[Any, ...]) -> Kept | None:
         return None
 
 
-def _whole(said: dict[str, object]) -> Whole:
+def _whole(said: dict[str, object]) -> VerifiedImage:
     """What a row says of an image.
 
     Raises:
@@ -216,7 +216,7 @@ def _whole(said: dict[str, object]) -> Whole:
     size, remarks = said["size"], said["remarks"]
     if not isinstance(size, int) or not isinstance(remarks, list):
         raise TypeError("a row of another kind")
-    return Whole(
+    return VerifiedImage(
         size,
         Digests(str(said["crc32"]), str(said["md5"]), str(said["sha1"])),
         bool(said["sealed"]),

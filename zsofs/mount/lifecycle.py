@@ -12,7 +12,7 @@ import trio
 
 from zsofs.console.logging_setup import REPORT, lasting_descriptor
 from zsofs.console.stack_dumps import dump_on_signal
-from zsofs.errors import FuseError
+from zsofs.errors import MountError
 from zsofs.mount.control.server import ControlSocket
 from zsofs.mount.own_mount import OwnMount, ServedMount
 from zsofs.mount.readiness import Supervision
@@ -20,7 +20,7 @@ from zsofs.mount.server import Server
 from zsofs.mount.settings import MountSettings
 from zsofs.native.block_reader import start_helpers
 from zsofs.reading.tasks import in_background
-from zsofs.source.scan_cache import Catalog, default_catalog_file
+from zsofs.source.scan_cache import ScanCache, default_catalog_file
 from zsofs.source.tree import SourceTree
 from zsofs.system.daemonize import end_undisturbed
 from zsofs.system.sd_notify import Notifier
@@ -48,14 +48,14 @@ def serve(
         held: the mount, where root made it and serves no more; else it is made here.
 
     Raises:
-        FuseError: the mount could not be made.
+        MountError: the mount could not be made.
         OSError: the source could not be opened.
     """
     dump_on_signal(lasting_descriptor())
     start_helpers()
     tree = SourceTree(settings.source, settings.allow_links_to)
     file = default_catalog_file(tree.path) if settings.remember else None
-    with closing(Catalog(file, tree.path)) as catalog:
+    with closing(ScanCache(file, tree.path)) as catalog:
         server = Server(settings, tree, catalog)
         supervision = Supervision(notifier, settings.mount_point, server.status)
         server.around_reload = supervision.reload
@@ -100,7 +100,7 @@ def _attach(server: Server, mount: ServedMount) -> None:
     try:
         pyfuse3.init(server.operations, f"/dev/fd/{mount.fd}", set())
     except RuntimeError as error:
-        raise FuseError(f"libfuse cannot serve the mount: {error}") from None
+        raise MountError(f"libfuse cannot serve the mount: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from zsofs.errors import FuseError, reason
+from zsofs.errors import MountError, reason
 from zsofs.mount.settings import MountSettings
 from zsofs.system import fuse_mount, fusermount
 from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, Mounted, mounted_at
@@ -49,7 +49,7 @@ class OwnMount:
         """Mount.
 
         Raises:
-            FuseError: it cannot be mounted; then nothing is.
+            MountError: it cannot be mounted; then nothing is.
         """
         self._read_ahead = settings.read_ahead
         self._is_roots = os.geteuid() == 0
@@ -67,7 +67,9 @@ class OwnMount:
         mounted = mounted_at(point)
         if mounted is None or (mounted.kind, mounted.user) != (FILE_SYSTEM_TYPE, os.geteuid()):
             os.close(self.fd)
-            raise FuseError(f"the mount at {os.fsdecode(point)} failed: it was moved or taken down")
+            raise MountError(
+                f"the mount at {os.fsdecode(point)} failed: it was moved or taken down"
+            )
         self._mounted = mounted
 
     @property
@@ -108,7 +110,7 @@ def mount_as_root(settings: MountSettings, *, user: int, group: int) -> tuple[in
         A descriptor of /dev/fuse, and the mount.
 
     Raises:
-        FuseError: it cannot be mounted; then nothing is.
+        MountError: it cannot be mounted; then nothing is.
     """
     point = os.fsdecode(settings.mount_point)
     try:
@@ -123,4 +125,4 @@ def mount_as_root(settings: MountSettings, *, user: int, group: int) -> tuple[in
                 allow_other=settings.allow_other,
             )
     except OSError as error:
-        raise FuseError(f"the mount at {point} failed: {reason(error)}") from None
+        raise MountError(f"the mount at {point} failed: {reason(error)}") from None

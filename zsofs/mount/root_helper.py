@@ -21,7 +21,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from zsofs.console import logging_setup
-from zsofs.errors import FuseError, NoProcessError, StartKilledError, reason
+from zsofs.errors import MountError, NoProcessError, StartKilledError, reason
 from zsofs.mount.own_mount import mount_as_root
 from zsofs.mount.settings import MountSettings
 from zsofs.system import fuse_mount, privileges
@@ -39,7 +39,7 @@ _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, sign
 _END = (signal.SIGTERM, signal.SIGINT)
 
 
-class Held:
+class InheritedMount:
     """A mount that was made already, as its daemon sees it (own_mount.ServedMount).
 
     Attributes:
@@ -84,7 +84,7 @@ class Held:
 def keep(
     who: Account,
     settings: MountSettings,
-    load: Callable[[], Callable[[Held], int]],
+    load: Callable[[], Callable[[InheritedMount], int]],
     *,
     background: bool,
 ) -> int:
@@ -103,7 +103,7 @@ def keep(
         The exit code.
 
     Raises:
-        FuseError: the mount could not be made.
+        MountError: the mount could not be made.
     """
     point = os.fsdecode(settings.mount_point)
     try:
@@ -111,7 +111,7 @@ def keep(
         # From before the mount exists, so that no signal ends us between it and its end.
         woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise FuseError(f"the mount at {point} failed: {reason(error)}") from None
+        raise MountError(f"the mount at {point} failed: {reason(error)}") from None
     signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
     for number in (*_PASSED_ON, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
@@ -125,7 +125,7 @@ def keep(
         raise NoProcessError(point, error) from None
     if child == 0:
         here.close()
-        _serve(who, load, Held(fd, mounted, there))
+        _serve(who, load, InheritedMount(fd, mounted, there))
     there.close()
     os.close(fd)
     keeper = _Keeper(mounted, settings.read_ahead, child, here, woken, background=background)
@@ -135,7 +135,9 @@ def keep(
         end_undisturbed(_PASSED_ON)
 
 
-def _serve(who: Account, load: Callable[[], Callable[[Held], int]], held: Held) -> NoReturn:
+def _serve(
+    who: Account, load: Callable[[], Callable[[InheritedMount], int]], held: InheritedMount
+) -> NoReturn:
     def run() -> int:
         signal.set_wakeup_fd(-1)
         for number in (*_PASSED_ON, signal.SIGCHLD):

@@ -27,21 +27,21 @@ from zsofs.mount.settings import MountSettings
 from zsofs.reading.admission import Admission
 from zsofs.reading.extent_cache import ExtentCache
 from zsofs.reading.io_pool import IoPool
-from zsofs.reading.reader import Reads
+from zsofs.reading.reader import Reader
 from zsofs.reading.tasks import in_background
-from zsofs.reading.worker_threads import ElasticWorkers, Workers
+from zsofs.reading.worker_threads import ElasticWorkers, WorkerThreads
 from zsofs.source.disc_state import Count, DiscState, count, state_of_content
 from zsofs.source.filters import Selection
 from zsofs.source.relpath import joined
-from zsofs.source.scan import Surveyor
-from zsofs.source.scan_cache import Catalog
+from zsofs.source.scan import Scanner
+from zsofs.source.scan_cache import ScanCache
 from zsofs.source.tree import SourceTree
 from zsofs.timings import timings
 from zsofs.vfs.disc_counter import DiscCounter
 from zsofs.vfs.disc_counts import Census
 from zsofs.vfs.follower import Follower
-from zsofs.vfs.inodes import Library
-from zsofs.vfs.open_contents import Reader
+from zsofs.vfs.inodes import Inodes
+from zsofs.vfs.open_contents import OpenHandle
 from zsofs.vfs.opl.titles import load_titles
 from zsofs.vfs.opl.view import OplView
 from zsofs.vfs.plain_view import PlainView
@@ -62,20 +62,20 @@ class Server:
         around_reload: makes what is entered for as long as a reload goes on.
     """
 
-    def __init__(self, settings: MountSettings, tree: SourceTree, catalog: Catalog) -> None:
+    def __init__(self, settings: MountSettings, tree: SourceTree, catalog: ScanCache) -> None:
         self._settings = settings
         self._started = time.monotonic()
-        self._library = Library(tree, writable=settings.writable)
+        self._library = Inodes(tree, writable=settings.writable)
         self._cache = ExtentCache(settings.cache_size)
         self._invalidations = Invalidations()
         opl = settings.layout == "opl"
         self._census = Census(_counted_before(catalog, opl=opl))
         admission = Admission()
-        workers = Workers(settings.threads, admission)
+        workers = WorkerThreads(settings.threads, admission)
         io_pool = IoPool(settings.threads)
-        self._reads = Reads(self._cache, io_pool, workers)
+        self._reads = Reader(self._cache, io_pool, workers)
         selection = Selection(settings.include, settings.exclude)
-        surveyor = Surveyor(tree, catalog, selection, identities=opl)
+        surveyor = Scanner(tree, catalog, selection, identities=opl)
         lookers = ElasticWorkers(settings.threads, admission)
         self._follower = Follower(
             surveyor,
@@ -222,7 +222,7 @@ class Server:
         }
 
 
-def _counted_before(catalog: Catalog, *, opl: bool) -> Mapping[bytes, Count]:
+def _counted_before(catalog: ScanCache, *, opl: bool) -> Mapping[bytes, Count]:
     """What an earlier mount or listing found, by directory."""
     states: dict[bytes, list[tuple[bytes, DiscState | None]]] = {}
     for folder, name, finding in catalog.findings():
@@ -239,7 +239,7 @@ def _reported(files: Iterable[tuple[bytes, str]]) -> list[dict[str, str]]:
     ]
 
 
-def _readers(readers: list[Reader]) -> list[dict[str, Any]]:
+def _readers(readers: list[OpenHandle]) -> list[dict[str, Any]]:
     """Programs with the file each has open, and how many times."""
     processes = {reader.pid: _process(reader.pid) for reader in readers}
     counts = Counter((reader.path, *processes[reader.pid]) for reader in readers)

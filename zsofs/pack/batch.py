@@ -14,8 +14,8 @@ from zsofs.errors import InputError, UsageError, ZsofsError, reason
 from zsofs.images.checksums import Digests
 from zsofs.images.input_image import Original, original, size_of
 from zsofs.pack.input_files import InputFiles, delete_input, meant_as_output
-from zsofs.pack.jobs import STANDARD_OUTPUT, Job, Wish, find_inputs
-from zsofs.pack.packer import Outcome, measure, pack
+from zsofs.pack.jobs import STANDARD_OUTPUT, PackRequest, PackTask, find_inputs
+from zsofs.pack.packer import PackResult, measure, pack
 from zsofs.pack.report import Report, Reporter
 from zsofs.pack.targets import SkippedError, Targets
 from zsofs.pack.unpacker import pour, unpack
@@ -23,7 +23,9 @@ from zsofs.system.deletion import restore
 from zsofs.system.same_file import same_file
 
 
-def run(wish: Wish, reporter: Reporter, on_written: Callable[[str, int, Digests], None]) -> int:
+def run(
+    wish: PackRequest, reporter: Reporter, on_written: Callable[[str, int, Digests], None]
+) -> int:
     """Pack or unpack what the command line asks for; return the exit code.
 
     Args:
@@ -49,7 +51,7 @@ def run(wish: Wish, reporter: Reporter, on_written: Callable[[str, int, Digests]
         inputs.restored += restore(folder or os.curdir)
     with _orderly_end(), reporter:
         targets = Targets(wish, InputFiles(job.path for job in inputs.jobs))
-        batch = _Batch(wish, reporter, on_written, targets, hint)
+        batch = _PackRun(wish, reporter, on_written, targets, hint)
         reporter.left_out, reporter.ignored = inputs.left_out, inputs.ignored.sentence
         for message in inputs.restored:
             reporter.note(message)
@@ -62,7 +64,7 @@ def run(wish: Wish, reporter: Reporter, on_written: Callable[[str, int, Digests]
 
 
 @dataclass(slots=True)
-class _Batch:
+class _PackRun:
     """One run.
 
     Attributes:
@@ -71,13 +73,13 @@ class _Batch:
         hint: what is added to the message if the last input does not exist.
     """
 
-    wish: Wish
+    wish: PackRequest
     reporter: Reporter
     on_written: Callable[[str, int, Digests], None]
     targets: Targets
     hint: str
 
-    def do(self, job: Job) -> None:
+    def do(self, job: PackTask) -> None:
         """One input, whatever becomes of it."""
         begun = time.monotonic()
         report = Report(job.path)
@@ -118,7 +120,7 @@ class _Batch:
             return "measured"
         return "packed" if self.wish.packing else "unpacked"
 
-    def _convert(self, image: Original, target: str) -> Outcome:
+    def _convert(self, image: Original, target: str) -> PackResult:
         wish, watcher = self.wish, self.reporter
         if wish.packing is None:
             if target == STANDARD_OUTPUT:
@@ -127,11 +129,11 @@ class _Batch:
                 return pour(image, sys.stdout.fileno(), watcher)
             return unpack(image, target, wish.care, watcher)
         if wish.measure:
-            return Outcome(measure(image, wish.packing, wish.care, watcher), Digests())
+            return PackResult(measure(image, wish.packing, wish.care, watcher), Digests())
         return pack(image, target, wish.packing, wish.care, watcher)
 
     def _delete_source(
-        self, examined: Examination, target: str, outcome: Outcome, report: Report
+        self, examined: Examination, target: str, outcome: PackResult, report: Report
     ) -> None:
         """Delete an input that was to be deleted, if its copy is safe; tells *report* of it."""
         image = examined.image

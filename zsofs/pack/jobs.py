@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from zsofs.errors import UsageError, reason
 from zsofs.formats.file_names import has_disc_ending, is_packed_name, name_before_deletion
-from zsofs.pack.packer import Care
+from zsofs.pack.packer import PackOptions
 from zsofs.pack.presets import Packing
 from zsofs.source.left_out import Ignored
 from zsofs.system.deletion import restore
@@ -16,7 +16,7 @@ STANDARD_OUTPUT = "-"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PackRequest:
     """What a command line asks for.
 
     Attributes:
@@ -35,7 +35,7 @@ class Wish:
     output: str | None
     recursive: bool
     packing: Packing | None
-    care: Care
+    care: PackOptions
     delete_source: bool = False
     unrecognized: bool = False
     measure: bool = False
@@ -43,7 +43,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class PackTask:
     """One input.
 
     Attributes:
@@ -72,7 +72,7 @@ class Inputs:
     """
 
     ignored: Ignored
-    jobs: list[Job] = field(default_factory=list)
+    jobs: list[PackTask] = field(default_factory=list)
     unread: list[tuple[str, str]] = field(default_factory=list)
     left_out: int = 0
     restored: list[str] = field(default_factory=list)
@@ -85,7 +85,7 @@ class Inputs:
         yield from (os.fsdecode(name) for name in before if name is not None)
 
 
-def find_inputs(wish: Wish) -> Inputs:
+def find_inputs(wish: PackRequest) -> Inputs:
     """Return a job for each file that the command line names, or that lies in a folder it names.
 
     Args:
@@ -102,7 +102,7 @@ def find_inputs(wish: Wish) -> Inputs:
     if output == STANDARD_OUTPUT:
         if several or wish.packing:
             raise UsageError("-o - takes one file, and is for `zsofs unpack` only")
-        return Inputs(ignored, [Job(wish.inputs[0], STANDARD_OUTPUT, exact=True)])
+        return Inputs(ignored, [PackTask(wish.inputs[0], STANDARD_OUTPUT, exact=True)])
     into_folder = output is not None and (several or os.path.isdir(output) or output.endswith("/"))
     if into_folder and os.path.lexists(output or "") and not os.path.isdir(output or ""):
         raise UsageError(f"-o {output} is no folder; several files need one")
@@ -119,13 +119,13 @@ def find_inputs(wish: Wish) -> Inputs:
             for found in _files_in(path, wish, inputs):
                 own = os.path.relpath(found, path)
                 base = _base(found if output is None else os.path.join(output, own))
-                jobs.append(Job(found, base, found=True))
+                jobs.append(PackTask(found, base, found=True))
         elif output is None:
-            jobs.append(Job(path, _base(path)))
+            jobs.append(PackTask(path, _base(path)))
         elif into_folder:
-            jobs.append(Job(path, _base(os.path.join(output, os.path.basename(path)))))
+            jobs.append(PackTask(path, _base(os.path.join(output, os.path.basename(path)))))
         else:
-            jobs.append(Job(path, output, exact=True))
+            jobs.append(PackTask(path, output, exact=True))
     return inputs
 
 
@@ -134,7 +134,7 @@ def _base(path: str) -> str:
     return os.path.splitext(path)[0] if has_disc_ending(os.fsencode(path)) else path
 
 
-def _files_in(folder: str, wish: Wish, inputs: Inputs) -> Iterator[str]:
+def _files_in(folder: str, wish: PackRequest, inputs: Inputs) -> Iterator[str]:
     """The files of a folder that may be asked for."""
 
     def cannot(error: OSError) -> None:

@@ -12,7 +12,7 @@ from zsofs import __version__
 from zsofs.errors import InputError, ZsofsError, reason
 from zsofs.formats.ciso_header import INDEX_OFFSET
 from zsofs.formats.seal import Seal
-from zsofs.formats.ziso_writer import SECTOR, Layout
+from zsofs.formats.ziso_writer import SECTOR, ContainerLayout
 from zsofs.images.checksums import Digester, Digests, digester
 from zsofs.images.input_image import Original, original
 from zsofs.images.pipeline import MEMORY, Chunk, chunk_size, cores, stream
@@ -35,7 +35,7 @@ class Watcher(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Care:
+class PackOptions:
     """How careful to be.
 
     Attributes:
@@ -50,7 +50,7 @@ class Care:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PackResult:
     """What became of an image.
 
     Attributes:
@@ -86,7 +86,7 @@ class _Nowhere:
         """See :class:`_Sink`."""
 
 
-def measure(image: Original, how: Packing, care: Care, watcher: Watcher) -> int:
+def measure(image: Original, how: Packing, care: PackOptions, watcher: Watcher) -> int:
     """How long the packed file would be, in bytes; nothing is written."""
     layout = how.layout(image.size, raw_cd=image.raw_cd)
     end, _ = _write(image, layout, how, _Nowhere(), None, watcher)
@@ -96,7 +96,9 @@ def measure(image: Original, how: Packing, care: Care, watcher: Watcher) -> int:
     return end
 
 
-def pack(image: Original, target: str, how: Packing, care: Care, watcher: Watcher) -> Outcome:
+def pack(
+    image: Original, target: str, how: Packing, care: PackOptions, watcher: Watcher
+) -> PackResult:
     """Pack *image* into the new file *target*.
 
     It gets that name when all of it is on the disk, was read back and decoded from there to the
@@ -117,10 +119,10 @@ def pack(image: Original, target: str, how: Packing, care: Care, watcher: Watche
             file.take_name(replace=care.replace)
         except OSError as error:
             raise InputError(f"{target} cannot be written: {reason(error)}") from error
-    return Outcome(end, digests, (*file.remarks, *_remarks(layout)), file.error)
+    return PackResult(end, digests, (*file.remarks, *_remarks(layout)), file.error)
 
 
-def _remarks(layout: Layout) -> tuple[str, ...]:
+def _remarks(layout: ContainerLayout) -> tuple[str, ...]:
     """A note on a file that ziso.py, with which many people unpack, would cut."""
     left_over = layout.size % layout.block_size
     if layout.has_seal or not left_over or layout.block_size <= SECTOR:
@@ -132,7 +134,12 @@ def _remarks(layout: Layout) -> tuple[str, ...]:
 
 
 def _write_whole(
-    image: Original, layout: Layout, how: Packing, file: NewFile, care: Care, watcher: Watcher
+    image: Original,
+    layout: ContainerLayout,
+    how: Packing,
+    file: NewFile,
+    care: PackOptions,
+    watcher: Watcher,
 ) -> tuple[Digests, Seal | None, int]:
     """Write header, index, blocks and seal; returns the digests, the seal, and the file's size."""
     with ExitStack() as stack:
@@ -153,7 +160,7 @@ def _write_whole(
     return digests, seal, end
 
 
-def _seal(layout: Layout, index_crc32: int, digests: Digests) -> Seal:
+def _seal(layout: ContainerLayout, index_crc32: int, digests: Digests) -> Seal:
     return Seal(
         __version__,
         layout.header(),
@@ -198,7 +205,7 @@ class _PackedChunk(Chunk):
 
 def _write(
     image: Original,
-    layout: Layout,
+    layout: ContainerLayout,
     how: Packing,
     sink: _Sink,
     taker: Digester | None,
@@ -232,7 +239,7 @@ def _write(
 
 @contextmanager
 def _packed_chunks(
-    image: Original, layout: Layout, how: Packing, taker: Digester | None
+    image: Original, layout: ContainerLayout, how: Packing, taker: Digester | None
 ) -> Iterator[Iterator[_PackedChunk]]:
     """The image in chunks that are packed by all cores."""
     encoders: queue.SimpleQueue[Encoder] = queue.SimpleQueue()
@@ -287,7 +294,7 @@ class _IndexWriter:
 
 
 def _check(
-    file: NewFile, layout: Layout, digests: Digests, seal: Seal | None, watcher: Watcher
+    file: NewFile, layout: ContainerLayout, digests: Digests, seal: Seal | None, watcher: Watcher
 ) -> None:
     """Read the new file back as any reader would; raises as :func:`reading_back`."""
     with reading_back(), original(file.path) as copy:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from zsofs.errors import InputError, UsageError
 from zsofs.formats.geometry import MAX_IMAGE_SIZE, Codec
-from zsofs.formats.ziso_writer import MAX_BLOCK_SIZE, SECTOR, Layout
+from zsofs.formats.ziso_writer import MAX_BLOCK_SIZE, SECTOR, ContainerLayout
 
 CODECS = {"zstd": Codec.ZSTD, "lz4": Codec.LZ4}
 MAX_LEVELS = {Codec.ZSTD: 22, Codec.LZ4: 12}
@@ -26,7 +26,7 @@ class Packing:
     block_size: int
     console: bool = False
 
-    def layout(self, size: int, *, raw_cd: bool) -> Layout:
+    def layout(self, size: int, *, raw_cd: bool) -> ContainerLayout:
         """The layout of a container for an image.
 
         Args:
@@ -51,7 +51,7 @@ class Packing:
                 f"its {size} bytes are no whole number of {SECTOR}-byte sectors, and consoles would"
                 f" lose the last {size % SECTOR}; leave --for console away to keep every byte"
             )
-        return Layout.of(self.codec, size, self.block_size)
+        return ContainerLayout.of(self.codec, size, self.block_size)
 
 
 # Measured with a game-like disc of 736 MiB on two cores, from memory, through a mount: share of the

@@ -9,7 +9,7 @@ from zsofs.errors import InputError, ZsofsError
 from zsofs.formats.file_names import NOT_PACKED, is_kept_for_discs, is_packed_name, misnamed
 from zsofs.images.input_image import Original, original
 from zsofs.pack.input_files import InputFiles, is_same_image
-from zsofs.pack.jobs import STANDARD_OUTPUT, Job, Wish
+from zsofs.pack.jobs import STANDARD_OUTPUT, PackRequest, PackTask
 from zsofs.system.same_file import same_file
 
 _SAME_TIME_NS = 2_000_000_000
@@ -31,12 +31,12 @@ class Targets:
         kept: the same of those that were there already.
     """
 
-    wish: Wish
+    wish: PackRequest
     inputs: InputFiles
     made: dict[str, str] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
 
-    def path(self, job: Job, image: Original) -> str:
+    def path(self, job: PackTask, image: Original) -> str:
         """Return the path of the copy of an input, or :data:`STANDARD_OUTPUT`."""
         if job.exact:
             return job.base
@@ -45,7 +45,7 @@ class Targets:
         # GAME.ZSO is where its copy would be, although the disk may tell it from GAME.zso.
         return own if own.lower() == target.lower() and same_file(job.path, own) else target
 
-    def check(self, job: Job, examined: Examination, target: str) -> None:
+    def check(self, job: PackTask, examined: Examination, target: str) -> None:
         """Check that the copy may be made.
 
         Args:
@@ -70,7 +70,7 @@ class Targets:
         if has_name:
             self._check_name(job, examined, target)
 
-    def _check_content(self, job: Job, examined: Examination) -> None:
+    def _check_content(self, job: PackTask, examined: Examination) -> None:
         """Check that an input is a disc image, by its bytes; raises as :meth:`check`."""
         image, content = examined.image, examined.content
         name = os.fsencode(job.path)
@@ -86,7 +86,7 @@ class Targets:
         advice = "; if it is one, use --any" if is_unknown else ""
         raise InputError(content.refusal + advice)
 
-    def _check_name(self, job: Job, examined: Examination, target: str) -> None:
+    def _check_name(self, job: PackTask, examined: Examination, target: str) -> None:
         """Check that the name of the copy is free, or may be taken; raises as :meth:`check`."""
         wish, image = self.wish, examined.image
         if os.path.realpath(job.path) in self.made:
@@ -119,7 +119,7 @@ class Targets:
             )
 
 
-def _check_in_place(wish: Wish, target: str, examined: Examination) -> None:
+def _check_in_place(wish: PackRequest, target: str, examined: Examination) -> None:
     """Check whether an input may be replaced by its own copy.
 
     Only packed discs are packed anew in place, and plain images under the name of a packed one:

@@ -10,11 +10,11 @@ from zsofs.images.input_image import Original, original
 from zsofs.images.pipeline import Chunk, Stream, cores, stream, streaming_unit
 from zsofs.native.fileio import write_sparse
 from zsofs.pack.atomic_file import new_file
-from zsofs.pack.packer import Care, Outcome, Watcher, check_seal, reading_back, sha1_of
+from zsofs.pack.packer import PackOptions, PackResult, Watcher, check_seal, reading_back, sha1_of
 from zsofs.system.full_write import write_all
 
 
-def unpack(image: Original, target: str, care: Care, watcher: Watcher) -> Outcome:
+def unpack(image: Original, target: str, care: PackOptions, watcher: Watcher) -> PackResult:
     """Write the plain image to the new file *target*, with holes where it is zero.
 
     It gets that name when all of it is on the disk, was read back from there, and the packed file
@@ -46,10 +46,10 @@ def unpack(image: Original, target: str, care: Care, watcher: Watcher) -> Outcom
             file.take_name(replace=care.replace)
         except OSError as error:
             raise InputError(f"{target} cannot be written: {reason(error)}") from error
-    return Outcome(image.size, digests, file.remarks, file.error)
+    return PackResult(image.size, digests, file.remarks, file.error)
 
 
-def pour(image: Original, fd: int, watcher: Watcher) -> Outcome:
+def pour(image: Original, fd: int, watcher: Watcher) -> PackResult:
     """Write the plain image to *fd*, a pipe perhaps.
 
     Raises:
@@ -63,7 +63,7 @@ def pour(image: Original, fd: int, watcher: Watcher) -> Outcome:
         digests = taker.result()
     check_seal(image, digests)
     image.check_unchanged()
-    return Outcome(image.size, digests)
+    return PackResult(image.size, digests)
 
 
 @contextmanager

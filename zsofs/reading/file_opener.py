@@ -9,7 +9,7 @@ import trio
 
 from zsofs.reading.descriptor_budget import DescriptorBudget
 from zsofs.reading.tasks import in_background
-from zsofs.reading.worker_threads import Workers
+from zsofs.reading.worker_threads import WorkerThreads
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class OpenFile(Protocol):
 class FileOpener:
     """Opens and closes files. For the event loop."""
 
-    def __init__(self, workers: Workers) -> None:
+    def __init__(self, workers: WorkerThreads) -> None:
         self._workers = workers
         self._budget = DescriptorBudget()
         self._nursery: trio.Nursery | None = None

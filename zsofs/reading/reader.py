@@ -17,7 +17,7 @@ from zsofs.reading.byte_budget import ByteBudget
 from zsofs.reading.extent_cache import ExtentCache
 from zsofs.reading.io_pool import IoPool
 from zsofs.reading.stats import Counters, Statistics
-from zsofs.reading.worker_threads import Workers
+from zsofs.reading.worker_threads import WorkerThreads
 from zsofs.timings import timings
 
 _REPLY_SIZE = 128 << 10
@@ -84,14 +84,14 @@ class _ReplyBuffers:
         self._sent.clear()
 
 
-class Reads:
+class Reader:
     """Answers reads of all open files through one cache.
 
     Attributes:
         statistics: what they cost.
     """
 
-    def __init__(self, cache: ExtentCache, io_pool: IoPool, workers: Workers) -> None:
+    def __init__(self, cache: ExtentCache, io_pool: IoPool, workers: WorkerThreads) -> None:
         self.statistics = Statistics()
         self._cache = cache
         self._idle_checks = 0

@@ -8,7 +8,7 @@ import trio
 
 from zsofs.errors import DiskBusyError, reason
 from zsofs.formats.file_names import MAX_NAME
-from zsofs.reading.worker_threads import Workers
+from zsofs.reading.worker_threads import WorkerThreads
 from zsofs.source.tree import SourceTree
 from zsofs.timings import timings
 
@@ -21,7 +21,7 @@ _NO_ROOM = os.statvfs_result((4096, 4096, 0, 0, 0, 0, 0, 0, 0, MAX_NAME))
 class StatfsCache:
     """The last answer of statvfs. For the event loop."""
 
-    def __init__(self, workers: Workers, tree: SourceTree) -> None:
+    def __init__(self, workers: WorkerThreads, tree: SourceTree) -> None:
         self._workers = workers
         self._tree = tree
         self._last: os.statvfs_result | None = None

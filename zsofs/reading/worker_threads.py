@@ -73,7 +73,7 @@ class NoThreadError(MemoryError):
     """The system gives no thread, mostly for want of address space."""
 
 
-class Workers:
+class WorkerThreads:
     """At most *threads* calls at a time for each source device: a dead disk stops only itself.
 
     Attributes:
@@ -151,7 +151,7 @@ class Workers:
             raise NoThreadError(f"no thread to work with: {error}") from None
 
 
-class ElasticWorkers(Workers):
+class ElasticWorkers(WorkerThreads):
     """Workers for calls that can hang because of another device than the one they count against.
 
     A look at a directory does, at a mount point or symlink in it that leads to a dead disk. When
@@ -164,7 +164,7 @@ class ElasticWorkers(Workers):
         self._watched: set[int] = set()
 
     async def run(self, device: int, function: Callable[..., R], *args: object) -> R:
-        """See :class:`Workers`."""
+        """See :class:`WorkerThreads`."""
         limiter = await self._limiter(device)
         if limiter.available_tokens <= 0 and device not in self._watched:
             self._watched.add(device)

@@ -39,7 +39,7 @@ class Entry:
             a symlink that may lead to discs is not followed.
         identity: which disc it is, where that was wanted and could be told.
         remarks: oddities of the image, packed or plain, beside those of its container.
-        content: what the image is, as of :class:`zsofs.source.scan_cache.Finding`.
+        content: what the image is, as of :class:`zsofs.source.scan_cache.FileFinding`.
         right_ending: the same.
         ignored: why a file that is named like a disc is never taken for one; empty if it may be.
         settled: False where the file could not be read, or is still being written: it is looked

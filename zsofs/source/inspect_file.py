@@ -29,7 +29,7 @@ from zsofs.images.probe import (
 )
 from zsofs.images.random_access import read_range
 from zsofs.images.source_file import OpenSource
-from zsofs.source.scan_cache import Finding
+from zsofs.source.scan_cache import FileFinding
 from zsofs.system.file_lease import has_writer
 
 _KEPT_READS = 8
@@ -42,7 +42,7 @@ class StillWrittenError(Exception):
 
 def look_inside(
     source: OpenSource, name: bytes, *, tells_writers: bool, quiet: bool, identities: bool
-) -> Finding:
+) -> FileFinding:
     """What is in a file, which some program may be writing at the moment.
 
     Args:
@@ -60,7 +60,7 @@ def look_inside(
         OSError: the file could not be read.
     """
     if is_apple_double(name, source.read_at(0, 4) if name.startswith(b"._") else b""):
-        return Finding(None, content=APPLE_DOUBLE)
+        return FileFinding(None, content=APPLE_DOUBLE)
     # Before the look: who closes it during that was seen here, and the look is not believed.
     written = has_writer(source.fd) if tells_writers else None
     reason = ""
@@ -77,16 +77,16 @@ def look_inside(
     if written or (written is None and not quiet):
         if disc is not None or reason or _may_be_plain_disc(source, name):
             raise StillWrittenError
-        return Finding(None)
+        return FileFinding(None)
     right_ending = ""
     if reason == NOT_PACKED:
         reason, right_ending = _under_packed_name(source)
     if disc is None and not (right_ending or is_plain_image(name)):
-        return Finding(None, reason)
+        return FileFinding(None, reason)
     if disc is None:
         head = source.read_at(0, FIRST_BYTES)
     remarks = (misnamed(right_ending),) if right_ending else ()
-    finding = Finding(disc, reason, remarks=remarks, right_ending=right_ending)
+    finding = FileFinding(disc, reason, remarks=remarks, right_ending=right_ending)
     _complete(finding, source, name, head, identities=identities or is_undecided(name))
     return finding
 
@@ -98,7 +98,7 @@ def _under_packed_name(source: OpenSource) -> tuple[str, str]:
 
 
 def _complete(
-    finding: Finding, source: OpenSource, name: bytes, head: bytes, *, identities: bool
+    finding: FileFinding, source: OpenSource, name: bytes, head: bytes, *, identities: bool
 ) -> None:
     """Add what is to be told of the image in a file, whose first bytes are *head*."""
     disc = finding.disc

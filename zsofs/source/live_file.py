@@ -13,7 +13,7 @@ from typing import NamedTuple
 from zsofs.system.full_write import checked
 
 
-class Seen(NamedTuple):
+class TimedStat(NamedTuple):
     """What a file was, and when.
 
     Attributes:
@@ -25,10 +25,10 @@ class Seen(NamedTuple):
     at: float
 
 
-def seen(file: int | str) -> Seen:
+def seen(file: int | str) -> TimedStat:
     """What an open file, or a path, is now."""
     at = time.monotonic()
-    return Seen(os.stat(file), at)
+    return TimedStat(os.stat(file), at)
 
 
 class LiveFile:
@@ -74,7 +74,7 @@ class LiveFile:
         """The *size* bytes at *offset*, fewer at the end."""
         return os.pread(self.fd, size, offset)
 
-    def write(self, offset: int, data: bytes, known_size: int) -> tuple[int, Seen]:
+    def write(self, offset: int, data: bytes, known_size: int) -> tuple[int, TimedStat]:
         """Write *data* at *offset*.
 
         Args:

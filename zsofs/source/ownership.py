@@ -20,7 +20,7 @@ that are served over FUSE or NFS, and what is mounted for users of a namespace."
 
 
 @dataclass(frozen=True, slots=True)
-class Maker:
+class NewOwner:
     """Whoever makes a file.
 
     Attributes:
@@ -33,7 +33,7 @@ class Maker:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class AttributeChange:
     """Attributes to be set; None leaves one as it is.
 
     Attributes:
@@ -56,7 +56,7 @@ def link_to(fd: int) -> str:
     return f"/proc/self/fd/{fd}"
 
 
-def hand_over(fd: int, mode: int, maker: Maker, above: os.stat_result) -> None:
+def hand_over(fd: int, mode: int, maker: NewOwner, above: os.stat_result) -> None:
     """Give what was just made the rights and the owner it is to have.
 
     The daemon's own umask does not count: the kernel has taken that of the caller from *mode*. A
@@ -95,7 +95,7 @@ def take_set_ids(fd: int) -> None:
             os.chmod(link_to(fd), stat.S_IMODE(mode) & ~SET_IDS)
 
 
-def set_others(fd: int, wanted: Wanted) -> None:
+def set_others(fd: int, wanted: AttributeChange) -> None:
     """Set all of *wanted* but the size.
 
     Raises:

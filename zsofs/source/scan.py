@@ -28,7 +28,7 @@ from zsofs.source.filters import Selection
 from zsofs.source.inspect_file import StillWrittenError, look_inside
 from zsofs.source.links import Links, why_not_followed
 from zsofs.source.relpath import joined
-from zsofs.source.scan_cache import Catalog, Finding
+from zsofs.source.scan_cache import FileFinding, ScanCache
 from zsofs.source.traversal import directories_above
 from zsofs.source.tree import OpenFolder, SourceTree
 from zsofs.system.mountinfo import mount_of
@@ -50,7 +50,7 @@ _KINDS = {stat.S_IFDIR: Kind.FOLDER, stat.S_IFREG: Kind.FILE}
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
+class ScanHints:
     """What is known of a folder from before.
 
     Attributes:
@@ -72,7 +72,7 @@ class Before:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ScanResult:
     """What a survey found.
 
     Attributes:
@@ -93,13 +93,13 @@ class Found:
     unsure: tuple[bytes, ...]
 
 
-class Surveyor:
+class Scanner:
     """Looks at the folders of one source. Any thread may use it; all calls may wait for a disk."""
 
     def __init__(
         self,
         tree: SourceTree,
-        catalog: Catalog,
+        catalog: ScanCache,
         selection: Selection | None = None,
         *,
         identities: bool = False,
@@ -136,10 +136,10 @@ class Surveyor:
         self,
         path: bytes,
         above: Collection[bytes],
-        before: Before,
+        before: ScanHints,
         watch: Callable[[OpenFolder], None] = lambda folder: None,
         give_way: Callable[[], None] = lambda: None,
-    ) -> Found:
+    ) -> ScanResult:
         """List a folder of the source.
 
         Args:
@@ -158,7 +158,7 @@ class Surveyor:
         if path and not self.tree.may_enter(path):
             log.warning("%s: %s", for_people(path), self.tree.refused.get(path, ""))
             status = self.tree.stat(path.rpartition(b"/")[0])
-            return Found(begun, 0.0, status, {}, has_links=False, unsure=())
+            return ScanResult(begun, 0.0, status, {}, has_links=False, unsure=())
         with self.tree.folder(path) as folder:
             watch(folder)
             status = folder.status
@@ -175,17 +175,17 @@ class Surveyor:
 class _Survey:
     """One survey under way."""
 
-    surveyor: Surveyor
+    surveyor: Scanner
     folder: OpenFolder
     path: bytes
     above: Collection[bytes]
-    before: Before
+    before: ScanHints
     give_way: Callable[[], None]
-    new: list[tuple[bytes, Key, Finding]] = field(default_factory=list)
+    new: list[tuple[bytes, Key, FileFinding]] = field(default_factory=list)
     gone: list[bytes] = field(default_factory=list)
     unread: list[tuple[Entry, Entry | None]] = field(default_factory=list)
     silent: list[bytes] = field(default_factory=list)
-    kept: dict[bytes, tuple[Key, Finding]] | None = None
+    kept: dict[bytes, tuple[Key, FileFinding]] | None = None
     passed: set[bytes] = field(default_factory=set)
     links: Links = field(init=False)
     in_trash: bool = field(init=False)
@@ -196,7 +196,7 @@ class _Survey:
         self.in_trash = is_in_trash(self.path)
         self.served = self.surveyor.tree.served_in(self.path)
 
-    def of(self, names: Collection[bytes], begun: float) -> Found:
+    def of(self, names: Collection[bytes], begun: float) -> ScanResult:
         known = self.before.entries or {}
         entries = {} if self.before.names is None else dict(known)
         refused = self.surveyor.tree.refused_in(self.path)
@@ -213,7 +213,7 @@ class _Survey:
             gone = list(self.kept.keys() - set(names))
         if self.new or gone:
             self._keep(gone)
-        return Found(
+        return ScanResult(
             min(begun, self.before.at),
             time.monotonic() - begun,
             self.folder.status,
@@ -330,7 +330,7 @@ class _Survey:
         except Exception:
             log.exception("a bug in zsofs: the catalog could not be written")
 
-    def _kept_finding(self, entry: Entry) -> Finding | None:
+    def _kept_finding(self, entry: Entry) -> FileFinding | None:
         """What an earlier mount found in this very content."""
         if self.kept is None:
             self.kept = {}
@@ -429,7 +429,7 @@ def _unreadable(entry: Entry, error: Exception) -> Entry:
     return replace(entry, settled=False, reason=why)
 
 
-def _told(entry: Entry, finding: Finding) -> Entry:
+def _told(entry: Entry, finding: FileFinding) -> Entry:
     """The entry with what is inside it, which is said in the log."""
     disc = finding.disc
     if finding.reason:

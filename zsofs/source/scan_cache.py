@@ -16,7 +16,7 @@ from zsofs.discs.identify import Identity, Media, System
 from zsofs.formats.geometry import MAX_BLOCK_SIZE, MAX_IMAGE_SIZE, Codec
 from zsofs.images.probe import Disc
 from zsofs.images.source_file import Key
-from zsofs.system.sqlite_store import Design, Store, can_hold, row_check
+from zsofs.system.sqlite_store import Store, StoreSchema, can_hold, row_check
 from zsofs.system.xdg import cache_folder
 
 _APPLICATION = 0x7A736F66
@@ -53,7 +53,7 @@ _CODECS: dict[object, Codec] = {int(codec): codec for codec in Codec}
 
 
 @dataclass(slots=True)
-class Finding:
+class FileFinding:
     """What was found inside a file.
 
     Attributes:
@@ -75,7 +75,7 @@ class Finding:
     right_ending: str = ""
 
 
-class Catalog:
+class ScanCache:
     """The findings in one source folder. Any thread may use it; all calls may wait for a disk."""
 
     def __init__(self, file: Path | None, source: bytes) -> None:
@@ -83,7 +83,7 @@ class Catalog:
 
         A file that cannot be used is replaced; where none can be written, memory has to do.
         """
-        design = Design(
+        design = StoreSchema(
             _APPLICATION, _VERSION, _SCHEMA, partial(_is_ours, source), partial(_fill, source)
         )
         self._store = Store(file, design)
@@ -92,7 +92,7 @@ class Catalog:
         """Close the file, unless a disk that hangs keeps some thread at it: the end is no later."""
         self._store.close()
 
-    def folder(self, path: bytes) -> dict[bytes, tuple[Key, Finding]]:
+    def folder(self, path: bytes) -> dict[bytes, tuple[Key, FileFinding]]:
         """What is known of the files of a folder, by name; nothing if a row of it is damaged."""
         found = {}
         for row in self._store.read(_IN_FOLDER, path):
@@ -106,7 +106,7 @@ class Catalog:
     def keep(
         self,
         path: bytes,
-        findings: Iterable[tuple[bytes, Key, Finding]],
+        findings: Iterable[tuple[bytes, Key, FileFinding]],
         gone: Iterable[bytes] = (),
     ) -> None:
         """Keep findings of the folder *path* and drop those of the names *gone*."""
@@ -123,7 +123,7 @@ class Catalog:
         """Drop all findings of these folders."""
         self._store.write(("DELETE FROM file WHERE folder = ?", [(path,) for path in paths]))
 
-    def findings(self) -> list[tuple[bytes, bytes, Finding]]:
+    def findings(self) -> list[tuple[bytes, bytes, FileFinding]]:
         """Return the folder, name and finding of each file; none if a row is damaged."""
         found = []
         for row in self._store.read(_ALL):
@@ -181,7 +181,7 @@ def _is_ours(source: bytes, connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT path FROM source").fetchall() == [(source,)]
 
 
-def _row(finding: Finding) -> tuple[object, ...]:
+def _row(finding: FileFinding) -> tuple[object, ...]:
     disc, identity = finding.disc, finding.identity
     return (
         *(
@@ -214,7 +214,7 @@ def _row(finding: Finding) -> tuple[object, ...]:
     )
 
 
-def _finding(row: tuple[Any, ...]) -> Finding | None:
+def _finding(row: tuple[Any, ...]) -> FileFinding | None:
     """What a row says; None if it makes no sense."""
     folder, name, *key, container, codec, size, block_size, raw_cd, remarks = row[:11]
     reason, system, game_id, title, label, media, said, content, right_ending, check = row[11:]
@@ -234,7 +234,7 @@ def _finding(row: tuple[Any, ...]) -> Finding | None:
             else _disc([container, codec, size, block_size, raw_cd, remarks])
         )
         ending = _text(right_ending)
-        return Finding(disc, _text(reason), identity, _lines(said), _text(content), ending)
+        return FileFinding(disc, _text(reason), identity, _lines(said), _text(content), ending)
     except (TypeError, ValueError):
         return None
 

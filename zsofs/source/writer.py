@@ -15,11 +15,11 @@ from zsofs.console.text import for_people
 from zsofs.discs.classify import looks_like_disc
 from zsofs.errors import RefusedError, StaleNodeError
 from zsofs.formats.file_names import is_kept_for_discs, may_be_disc
-from zsofs.source.live_file import LiveFile, Seen, seen
+from zsofs.source.live_file import LiveFile, TimedStat, seen
 from zsofs.source.ownership import (
     SET_IDS,
-    Maker,
-    Wanted,
+    AttributeChange,
+    NewOwner,
     hand_over,
     link_to,
     set_others,
@@ -36,7 +36,7 @@ would ask for aligned memory."""
 WHAT_TO_DO = "discs are changed in the source folder only"
 
 
-class Changes:
+class SourceWriter:
     """Changes of one source."""
 
     def __init__(self, tree: SourceTree, *, takes_set_ids: bool = False) -> None:
@@ -51,7 +51,7 @@ class Changes:
         self._tree = tree
         self._takes_set_ids = takes_set_ids
 
-    def open(self, path: bytes, flags: int, known: os.stat_result) -> tuple[LiveFile, Seen]:
+    def open(self, path: bytes, flags: int, known: os.stat_result) -> tuple[LiveFile, TimedStat]:
         """Open the file *path*.
 
         Args:
@@ -77,7 +77,9 @@ class Changes:
                 self._take_set_ids(fd)
             return _live(fd, flags)
 
-    def create(self, place: Place, flags: int, mode: int, maker: Maker) -> tuple[LiveFile, Seen]:
+    def create(
+        self, place: Place, flags: int, mode: int, maker: NewOwner
+    ) -> tuple[LiveFile, TimedStat]:
         """Make the file *place* and open it.
 
         It gets :data:`SET_IDS` only where it belongs to who asks for that.
@@ -101,7 +103,7 @@ class Changes:
             hand_over(fd, mode, maker, folder.status)
             return _live(fd, flags)
 
-    def make_folder(self, place: Place, mode: int, maker: Maker) -> Seen:
+    def make_folder(self, place: Place, mode: int, maker: NewOwner) -> TimedStat:
         """Make the folder *place*.
 
         Raises:
@@ -133,7 +135,7 @@ class Changes:
             self._tree.refuse_mount_points(place.path)
             os.rmdir(place.name, dir_fd=folder.fd)
 
-    def rename(self, old: Place, new: Place, *, replaces: bool) -> Seen:
+    def rename(self, old: Place, new: Place, *, replaces: bool) -> TimedStat:
         """Rename a file, or a folder that holds no discs.
 
         Args:
@@ -165,7 +167,9 @@ class Changes:
             with new_folder.step(new.name) as step:
                 return seen(step)
 
-    def set_attributes(self, path: bytes, wanted: Wanted, known: os.stat_result) -> Seen:
+    def set_attributes(
+        self, path: bytes, wanted: AttributeChange, known: os.stat_result
+    ) -> TimedStat:
         """Set attributes of the file or folder *path*; see :meth:`open` for the rest."""
         with self._tree.step(path, to_change=True) as step:
             found = os.fstat(step)
@@ -185,7 +189,9 @@ class Changes:
             set_others(step, wanted)
             return seen(link_to(step))
 
-    def set_attributes_of_open(self, file: LiveFile, path: bytes, wanted: Wanted) -> Seen:
+    def set_attributes_of_open(
+        self, file: LiveFile, path: bytes, wanted: AttributeChange
+    ) -> TimedStat:
         """Set attributes of an open file, which may have no name any more.
 
         Who has it open for writing may be making a disc of it, and goes on until it is closed.
@@ -220,7 +226,7 @@ def _closed_on_failure(fd: int) -> Iterator[None]:
         raise
 
 
-def _live(fd: int, flags: int) -> tuple[LiveFile, Seen]:
+def _live(fd: int, flags: int) -> tuple[LiveFile, TimedStat]:
     now = seen(fd)
     file = LiveFile(
         fd,

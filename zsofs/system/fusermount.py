@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
 
-from zsofs.errors import FuseError, reason
+from zsofs.errors import MountError, reason
 from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, mounted_at
 from zsofs.system.programs import run_bounded
 
@@ -38,7 +38,7 @@ def mount(source: bytes, point: bytes, *, writable: bool, allow_other: bool) -> 
         A descriptor of /dev/fuse; whoever holds it serves the mount.
 
     Raises:
-        FuseError: it cannot be mounted; then nothing is.
+        MountError: it cannot be mounted; then nothing is.
     """
     # fusermount3 splits options at commas.
     shown = source.replace(b"\\", b"\\\\").replace(b",", b"\\,")
@@ -58,7 +58,7 @@ def mount(source: bytes, point: bytes, *, writable: bool, allow_other: bool) -> 
     is_ours = mounted is not None and mounted.kind == FILE_SYSTEM_TYPE
     if is_ours and (fd is not None or code < 0):  # killed, but not before it had mounted
         unmount(point, lazy=True)
-    raise FuseError(
+    raise MountError(
         f"the mount at {os.fsdecode(point)} failed: {said or f'{_PROGRAM} ended with code {code}'}"
     )
 

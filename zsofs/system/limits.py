@@ -3,7 +3,7 @@
 import resource
 from contextlib import suppress
 
-from zsofs.errors import FuseError
+from zsofs.errors import MountError
 
 _LEAST = 64
 """A daemon that serves nothing yet has some 20 descriptors open; each directory that is looked at
@@ -14,11 +14,11 @@ def raise_open_files() -> None:
     """Allow this process as many open files as the system lets it have.
 
     Raises:
-        FuseError: that is too few to serve a mount.
+        MountError: that is too few to serve a mount.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most != resource.RLIM_INFINITY and most < _LEAST:
-        raise FuseError(
+        raise MountError(
             f"the limit of open files is {most}, and a mount needs at least {_LEAST}; raise it, for"
             " example with: ulimit -Hn 1024"
         )

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from zsofs.errors import FuseError, MountPointError, SourceError, UnmountError, reason
+from zsofs.errors import MountError, MountPointError, SourceError, UnmountError, reason
 from zsofs.system import fuse_mount, fusermount, xdg
 from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, Mounted, mounted_at
 from zsofs.system.nofollow import (
@@ -270,34 +270,34 @@ def check_fuse(allow_other: bool) -> None:
     """Make sure that this user may mount.
 
     Raises:
-        FuseError: what is missing, and what to do.
+        MountError: what is missing, and what to do.
     """
     try:
         os.close(os.open(_FUSE_DEVICE, os.O_RDWR | os.O_CLOEXEC))
     except FileNotFoundError:
-        raise FuseError(
+        raise MountError(
             f"{_FUSE_DEVICE} does not exist; load the kernel's FUSE with: sudo modprobe fuse"
             " (in a container, start it with --device /dev/fuse)"
         ) from None
     except PermissionError:
-        raise FuseError(
+        raise MountError(
             f"you have no right to open {_FUSE_DEVICE}; allow it with:"
             f" sudo chmod 666 {_FUSE_DEVICE}"
         ) from None
     except OSError as error:
-        raise FuseError(
+        raise MountError(
             f"{_FUSE_DEVICE} cannot be opened: {error.strerror}; load the kernel's FUSE with:"
             " sudo modprobe fuse"
         ) from None
     if os.geteuid() == 0:
         return
     if shutil.which("fusermount3") is None:
-        raise FuseError(
+        raise MountError(
             "the program fusermount3, which lets users mount, is missing; install it with:"
             " sudo apt install fuse3"
         )
     if allow_other and not _others_may_be_allowed():
-        raise FuseError(
+        raise MountError(
             f"--allow-other is not permitted to users here; add the line user_allow_other"
             f" to {_FUSE_CONF}"
         )

@@ -63,7 +63,7 @@ class DamagedStoreError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Design:
+class StoreSchema:
     """What a store has to be.
 
     Attributes:
@@ -100,7 +100,7 @@ class Store:
     Any thread may use it. All calls may wait for a disk.
     """
 
-    def __init__(self, file: Path | None, design: Design) -> None:
+    def __init__(self, file: Path | None, design: StoreSchema) -> None:
         """Open the store in *file*; None keeps it in memory."""
         self._file = file
         self._design = design
@@ -194,7 +194,7 @@ class Store:
         return open_store(MEMORY, self._design)
 
 
-def open_store(file: Path, design: Design, *, damaged: bool = False) -> sqlite3.Connection:
+def open_store(file: Path, design: StoreSchema, *, damaged: bool = False) -> sqlite3.Connection:
     """Return a connection to the store in *file*, for one thread at a time.
 
     A file that does not fit the design is set aside; with *damaged* it is in any case.
@@ -223,7 +223,7 @@ def open_store(file: Path, design: Design, *, damaged: bool = False) -> sqlite3.
             raise UnusableStoreError(f"a new one is damaged as well: {error}") from error
 
 
-def _opened(file: Path, design: Design) -> sqlite3.Connection:
+def _opened(file: Path, design: StoreSchema) -> sqlite3.Connection:
     """Return a connection to a store.
 
     Raises:
@@ -246,7 +246,7 @@ def _opened(file: Path, design: Design) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, design: Design) -> None:
+def _prepare(connection: sqlite3.Connection, design: StoreSchema) -> None:
     """Make the tables of a new store; check an old one.
 
     Raises:

@@ -9,9 +9,9 @@ import trio
 
 from zsofs.formats.file_names import may_be_disc
 from zsofs.source.entry import Entry, Kind
-from zsofs.source.scan import Before, Found
+from zsofs.source.scan import ScanHints, ScanResult
 from zsofs.timings import timings
-from zsofs.vfs.present import Shown, folders_in
+from zsofs.vfs.present import Presentation, folders_in
 
 _PAUSE_FACTOR = 9
 """A look that took long is followed by a pause of so many times as long, so that a folder in which
@@ -69,9 +69,9 @@ class SourceFolder:
         self.path = path
         self.above = above | {path}
         self.device = device
-        self.found: Found | None = None
-        self.known: Found | None = None
-        self.shown: Shown | None = None
+        self.found: ScanResult | None = None
+        self.known: ScanResult | None = None
+        self.shown: Presentation | None = None
         self.error: Exception | None = None
         self.look: Look | None = None
         self.watch: int | None = None
@@ -190,14 +190,14 @@ class SourceFolder:
         if self.elsewhere and time.monotonic() >= self._fresh_until:
             self._all_stale = True
 
-    def before(self) -> Before:
+    def before(self) -> ScanHints:
         """What a look has to go by; what is outdated from now on is for the next one."""
         # What a look that failed was to look at is not known any more.
         everything = self._all_stale or not self._stale or self.error is not None
         names = None
         if self.found is not None and not everything:
             names = frozenset(self._stale.union(self.found.unsure))
-        before = Before(
+        before = ScanHints(
             self.entries,
             (self.known.status.st_dev, self.known.status.st_ino) if self.known else (0, 0),
             names,
@@ -211,7 +211,7 @@ class SourceFolder:
         self._doubted.clear()
         return before
 
-    def looked_at(self, found: Found, shown: Shown) -> None:
+    def looked_at(self, found: ScanResult, shown: Presentation) -> None:
         """Take what a look found, and see how long it may be believed."""
         changed = self.found is None or self.found.entries != found.entries
         self.found, self.shown, self.error = found, shown, None

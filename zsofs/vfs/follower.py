@@ -15,14 +15,14 @@ import trio
 from zsofs.console.text import for_people
 from zsofs.errors import SourceAbsentError, StaleNodeError, ZsofsError, reason
 from zsofs.reading.tasks import in_background
-from zsofs.reading.worker_threads import CATALOG, MOUNT_TABLE, Workers
+from zsofs.reading.worker_threads import CATALOG, MOUNT_TABLE, WorkerThreads
 from zsofs.source.entry import Entry, Kind
-from zsofs.source.scan import Before, Found, Surveyor
+from zsofs.source.scan import ScanHints, Scanner, ScanResult
 from zsofs.source.tree import OpenFolder
 from zsofs.system.inotify import Change, MountWatcher, Watcher
 from zsofs.timings import timings
 from zsofs.vfs.folder_state import Look, SourceFolder
-from zsofs.vfs.present import Shown
+from zsofs.vfs.present import Presentation
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +49,9 @@ class Follower:
 
     def __init__(
         self,
-        surveyor: Surveyor,
-        workers: Workers,
-        as_shown: Callable[[bytes, Mapping[bytes, Entry]], Shown],
+        surveyor: Scanner,
+        workers: WorkerThreads,
+        as_shown: Callable[[bytes, Mapping[bytes, Entry]], Presentation],
         is_busy: Callable[[int], bool],
     ) -> None:
         """Make one.
@@ -340,9 +340,9 @@ class Follower:
         self,
         folder: SourceFolder,
         look: Look,
-        before: Before,
+        before: ScanHints,
         watched: Callable[[int | None], None],
-    ) -> tuple[Found, Shown]:
+    ) -> tuple[ScanResult, Presentation]:
         """Watch and list; for a thread, since it may wait for a disk."""
 
         def begin(opened: OpenFolder) -> None:
@@ -375,7 +375,7 @@ class Follower:
             if folder.dropped:
                 self._unwatch(folder)
 
-    def _outdate_replaced(self, folder: SourceFolder, found: Found) -> None:
+    def _outdate_replaced(self, folder: SourceFolder, found: ScanResult) -> None:
         """Have the folders below *folder* looked at where their paths lead to others now.
 
         They need not have told of that: who is moved with the folder above it, or is kept by a

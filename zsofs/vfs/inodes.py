@@ -46,7 +46,7 @@ class Differences:
     numbers: list[int] = field(default_factory=list)
 
 
-class Library:
+class Inodes:
     """All nodes that the kernel or a listing still needs."""
 
     def __init__(self, tree: SourceTree, *, writable: bool = False) -> None:

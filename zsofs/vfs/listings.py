@@ -9,7 +9,7 @@ import trio
 
 from zsofs.errors import StaleNodeError
 from zsofs.timings import timings
-from zsofs.vfs.inodes import Library
+from zsofs.vfs.inodes import Inodes
 from zsofs.vfs.node import Folder, Node
 from zsofs.vfs.view import View
 from zsofs.vfs.writing.path_locks import Paths
@@ -18,7 +18,7 @@ from zsofs.vfs.writing.path_locks import Paths
 class Listings:
     """Listings of folders, by handle for those that are open. For the event loop."""
 
-    def __init__(self, library: Library, view: View, paths: Paths) -> None:
+    def __init__(self, library: Inodes, view: View, paths: Paths) -> None:
         """*paths* tells which folders are being moved."""
         self._library = library
         self._view = view

@@ -19,8 +19,8 @@ from zsofs.errors import (
 from zsofs.images.content_check import seconds_until_settled
 from zsofs.images.open_image import Content
 from zsofs.reading.file_opener import FileOpener
-from zsofs.reading.reader import Reads
-from zsofs.vfs.inodes import Library
+from zsofs.reading.reader import Reader
+from zsofs.vfs.inodes import Inodes
 from zsofs.vfs.node import Node
 from zsofs.vfs.view import View
 
@@ -45,7 +45,7 @@ class _OpenFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class OpenHandle:
     """A program that has a file open.
 
     Attributes:
@@ -62,9 +62,9 @@ class OpenContents:
 
     def __init__(
         self,
-        library: Library,
+        library: Inodes,
         view: View,
-        reads: Reads,
+        reads: Reader,
         opener: FileOpener,
         numbers: "itertools.count[int]",
     ) -> None:
@@ -77,9 +77,9 @@ class OpenContents:
         self._files: dict[int, _OpenFile] = {}
         self._handles: dict[int, tuple[_OpenFile, int]] = {}
 
-    def readers(self) -> list[Reader]:
+    def readers(self) -> list[OpenHandle]:
         """Return who has what open; one entry for each handle."""
-        return [Reader(pid, file.content.name) for file, pid in self._handles.values()]
+        return [OpenHandle(pid, file.content.name) for file, pid in self._handles.values()]
 
     async def open(self, node: Node, pid: int) -> int:
         """Open *node* for the thread *pid*.

@@ -7,7 +7,7 @@ from zsofs.source.tree import Place
 from zsofs.vfs.disc_counter import DiscCounter
 from zsofs.vfs.folder_state import SourceFolder
 from zsofs.vfs.follower import Follower
-from zsofs.vfs.inodes import Differences, Library
+from zsofs.vfs.inodes import Differences, Inodes
 from zsofs.vfs.node import Folder, Node
 
 
@@ -16,7 +16,7 @@ class PlainView:
 
     def __init__(
         self,
-        library: Library,
+        library: Inodes,
         follower: Follower,
         counter: DiscCounter,
         differ: Callable[[Differences], None],

@@ -21,7 +21,7 @@ _SHOWN_TWICE = "its disc is shown as well"
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class Presentation:
     """What the mount makes of a folder.
 
     Attributes:
@@ -39,7 +39,7 @@ class Shown:
 
 def as_shown(
     path: bytes, entries: Mapping[bytes, Entry], *, show_raw: bool = False, opl: bool = False
-) -> Shown:
+) -> Presentation:
     """Everything that is to be known of the folder *path*.
 
     Args:
@@ -53,7 +53,7 @@ def as_shown(
         (joined(path, entry.name), state_of(entry, opl=opl))
         for entry in (entries if opl else shown).values()
     )
-    return Shown(shown, count(states), folders_in(entries), _searched_in(entries))
+    return Presentation(shown, count(states), folders_in(entries), _searched_in(entries))
 
 
 def _searched_in(entries: Mapping[bytes, Entry]) -> dict[bytes, int]:

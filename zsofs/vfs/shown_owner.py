@@ -4,7 +4,7 @@ import errno
 import stat
 from dataclasses import dataclass
 
-from zsofs.source.ownership import SET_IDS, Maker, Wanted
+from zsofs.source.ownership import SET_IDS, AttributeChange, NewOwner
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class ShownOwner:
         """Whether files look otherwise than they are, so that a mode says nothing of the owner."""
         return not (self.uid is self.gid is self.umask is None)
 
-    def refuse_unseen(self, wanted: Wanted) -> None:
+    def refuse_unseen(self, wanted: AttributeChange) -> None:
         """Stop a change of the owner or group that would not show.
 
         Raises:
@@ -48,6 +48,8 @@ class ShownOwner:
             mode &= ~SET_IDS
         return stat.S_IMODE(mode)
 
-    def maker(self, uid: int, gid: int) -> Maker:
+    def maker(self, uid: int, gid: int) -> NewOwner:
         """Return whom new files are to belong to that the user *uid* of the group *gid* makes."""
-        return Maker(uid if self.uid is None else self.uid, gid if self.gid is None else self.gid)
+        return NewOwner(
+            uid if self.uid is None else self.uid, gid if self.gid is None else self.gid
+        )

@@ -14,7 +14,7 @@ from zsofs.source.entry import Kind
 from zsofs.source.filters import Selection
 from zsofs.source.relpath import joined
 from zsofs.source.writer import WHAT_TO_DO
-from zsofs.vfs.inodes import Library
+from zsofs.vfs.inodes import Inodes
 from zsofs.vfs.node import Folder, Node
 from zsofs.vfs.view import View
 
@@ -29,7 +29,7 @@ class Rules:
         selection: what is shown at all.
     """
 
-    library: Library
+    library: Inodes
     view: View
     selection: Selection
 

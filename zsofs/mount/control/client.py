@@ -172,8 +172,8 @@ def _ask_all(
     table = list(mount_table())
     until = time.monotonic() + (timings().answer if seconds is None else seconds)
     listening = {} if processes is None else processes
-    crews: defaultdict[int | None, _Crew] = defaultdict(
-        lambda: _Crew(table, command, until, listening)
+    crews: defaultdict[int | None, _Askers] = defaultdict(
+        lambda: _Askers(table, command, until, listening)
     )
     for mounted in mounts:
         crews[mounted.user].mounts.append(mounted)
@@ -192,7 +192,7 @@ def _ask_all(
         yield mounted, crews[mounted.user].answers.pop(mounted.path, TimeoutError())
 
 
-class _Crew:
+class _Askers:
     """Threads that ask the mounts of one user.
 
     Attributes:

@@ -21,7 +21,7 @@ _TAKEN_FOR_DISCS = (_PLAIN_ENDING, b".zso")
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class OplLayout:
     """A share for OPL.
 
     Attributes:
@@ -46,7 +46,7 @@ def arrange(
     status: os.stat_result,
     titles: Mapping[str, str],
     given: Mapping[bytes, Given] | None = None,
-) -> Layout:
+) -> OplLayout:
     """Lay out a source.
 
     Every disc lies in DVD or CD, wherever it is in the source: where the source has it in a folder
@@ -94,7 +94,7 @@ def arrange(
     }
     for folder in DISC_FOLDERS:
         root[folder] = _as_folder(folder, folders.get(b"", {}), status)
-    return Layout(root, shown, places, left_out, shortened, named)
+    return OplLayout(root, shown, places, left_out, shortened, named)
 
 
 def disc_sources(top: Mapping[bytes, Entry]) -> dict[bytes, bytes]:

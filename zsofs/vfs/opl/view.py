@@ -10,17 +10,17 @@ import trio
 
 from zsofs.console.text import for_people
 from zsofs.reading.tasks import in_background
-from zsofs.reading.worker_threads import COMPUTING, OPL_NAMES, Workers
+from zsofs.reading.worker_threads import COMPUTING, OPL_NAMES, WorkerThreads
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.tree import Place
 from zsofs.timings import timings
 from zsofs.vfs.disc_counts import Census
 from zsofs.vfs.folder_state import SourceFolder
 from zsofs.vfs.follower import Follower
-from zsofs.vfs.inodes import Differences, Library
+from zsofs.vfs.inodes import Differences, Inodes
 from zsofs.vfs.node import Folder, Node
 from zsofs.vfs.opl.given_names import GivenNames, NameStore
-from zsofs.vfs.opl.layout import DISC_FOLDERS, Layout, arrange, disc_sources
+from zsofs.vfs.opl.layout import DISC_FOLDERS, OplLayout, arrange, disc_sources
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +35,11 @@ class OplView:
 
     def __init__(
         self,
-        library: Library,
+        library: Inodes,
         follower: Follower,
         census: Census,
         differ: Callable[[Differences], None],
-        workers: Workers,
+        workers: WorkerThreads,
         titles: Mapping[str, str],
         store: NameStore,
     ) -> None:
@@ -66,7 +66,7 @@ class OplView:
         self._unseen: set[bytes] = set()
         self._seen_enough = trio.Event()
         self._folders: dict[bytes, Folder] = {}
-        self._layout: Layout | None = None
+        self._layout: OplLayout | None = None
         self._looked_at: dict[bytes, float] = {}
         self._done_since: list[_Done] = []
         self._done_meanwhile: list[_Done] = []
@@ -271,13 +271,13 @@ class OplView:
                 if isinstance(folder, Folder) and folder.shown_path in _ARRANGED:
                     self._show(folder, layout)
 
-    def _keep_names(self, layout: Layout) -> None:
+    def _keep_names(self, layout: OplLayout) -> None:
         new, gone = self._given.take(layout.names)
         if (new or gone) and self._nursery is not None:
             run, keep = self._workers.run, self._store.keep_opl_names
             self._nursery.start_soon(in_background, run, OPL_NAMES, keep, new, gone)
 
-    def _note_changes(self, layout: Layout) -> None:
+    def _note_changes(self, layout: OplLayout) -> None:
         """Date DVD and CD: OPL lists them again when their dates have changed.
 
         The discs lie in other folders, whose dates nobody sees.
@@ -290,7 +290,7 @@ class OplView:
             elif entries.keys() != before.discs[folder].keys():
                 self._changed_ns[folder] = time.time_ns()
 
-    def _tell(self, layout: Layout) -> None:
+    def _tell(self, layout: OplLayout) -> None:
         """Log what is new about discs that cannot be shown as they are."""
         before = self._layout
         for path, reason in layout.left_out.items():
@@ -300,7 +300,7 @@ class OplView:
             if before is None or before.shortened.get(path) != name:
                 log.warning("%s: its title is too long for OPL: %s", for_people(path), name)
 
-    def _show(self, folder: Folder, layout: Layout) -> None:
+    def _show(self, folder: Folder, layout: OplLayout) -> None:
         entries = layout.discs.get(folder.shown_path, layout.root)
         source = self._sources.get(folder.entry.path)
         found = source.found if source is not None else None

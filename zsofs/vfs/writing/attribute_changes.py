@@ -4,8 +4,8 @@ import stat
 from dataclasses import replace
 
 from zsofs.errors import DiskBusyError, SourceAwayError, StaleNodeError
-from zsofs.source.live_file import Seen, seen
-from zsofs.source.ownership import Wanted
+from zsofs.source.live_file import TimedStat, seen
+from zsofs.source.ownership import AttributeChange
 from zsofs.source.tree import is_same_file
 from zsofs.vfs.node import Folder, Node
 from zsofs.vfs.writing.file_handles import Handles
@@ -21,7 +21,7 @@ class AttributeChanges:
         self._handles = handles
 
     async def change(
-        self, node: Node, wanted: Wanted, number: int | None, requester: Requester
+        self, node: Node, wanted: AttributeChange, number: int | None, requester: Requester
     ) -> None:
         """Set attributes of *node*.
 
@@ -51,7 +51,9 @@ class AttributeChanges:
                 now = await self._change_by_path(node, wanted, requester)
         tree.changed(node, now)
 
-    async def _change_by_path(self, node: Node, wanted: Wanted, requester: Requester) -> Seen:
+    async def _change_by_path(
+        self, node: Node, wanted: AttributeChange, requester: Requester
+    ) -> TimedStat:
         tree = self._tree
         async with tree.paths.kept(lambda: (tree.path_of(node),)):
             refuse_removed(node)
@@ -86,7 +88,7 @@ class AttributeChanges:
         if node.entry.key != known:  # the listing, which a look may take again, does not know it
             self._tree.changed(node, now)
 
-    async def _look(self, node: Node) -> Seen | None:
+    async def _look(self, node: Node) -> TimedStat | None:
         """Return what *node* is now; None if another one may have had its path."""
         tree = self._tree
         with self._handles.borrowed(node) as handle:
@@ -97,7 +99,7 @@ class AttributeChanges:
             now = await tree.run(node, self._seen_at, path)
             return now if tree.path_of(node) == path else None
 
-    def _seen_at(self, path: bytes) -> Seen:
+    def _seen_at(self, path: bytes) -> TimedStat:
         source = self._tree.library.tree
         with source.step(path, to_change=True) as step:  # not what is below its disk
             return seen(step)

@@ -8,7 +8,7 @@ from zsofs.errors import ReportedError, StaleNodeError, number_of
 from zsofs.reading.stats import Statistics
 from zsofs.source.live_file import LiveFile
 from zsofs.vfs.node import Node
-from zsofs.vfs.open_contents import Reader
+from zsofs.vfs.open_contents import OpenHandle
 from zsofs.vfs.writing.file_handles import Handle, Handles
 from zsofs.vfs.writing.writable_tree import Requester, WritableTree, refuse_removed
 
@@ -34,9 +34,9 @@ class LiveFiles:
         self._statistics = statistics
         self._numbers = numbers
 
-    def readers(self) -> list[Reader]:
+    def readers(self) -> list[OpenHandle]:
         """Return who has what open; one entry for each handle."""
-        return [Reader(handle.pid, handle.node.name) for handle in self.handles]
+        return [OpenHandle(handle.pid, handle.node.name) for handle in self.handles]
 
     def refuse_writing(self, node: Node, flags: int) -> None:
         """Stop an open with these *flags* that is to write to what may not be changed.

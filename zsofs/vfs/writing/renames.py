@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from zsofs.formats.file_names import may_be_disc
 from zsofs.source.entry import Entry
-from zsofs.source.live_file import Seen
+from zsofs.source.live_file import TimedStat
 from zsofs.source.relpath import is_at_or_below
 from zsofs.source.tree import Place
 from zsofs.vfs.listings import Listings
@@ -53,7 +53,7 @@ class _Plan:
             to = tree.place_of(self.new_folder, self.replaced).folder
         return tree.place_of(self.folder, self.node).folder, to
 
-    def take(self, tree: WritableTree, old: Place, new: Place, now: Seen) -> None:
+    def take(self, tree: WritableTree, old: Place, new: Place, now: TimedStat) -> None:
         """Have library and view know what was done, *now* being what it is then."""
         entry = _renamed(self.node.entry, new, now)
         places = (self.folder, self.name), (self.new_folder, self.new_name)
@@ -118,7 +118,7 @@ class Renames:
             plan.take(tree, old, new, now)
 
 
-def _renamed(known: Entry, new: Place, now: Seen) -> Entry:
+def _renamed(known: Entry, new: Place, now: TimedStat) -> Entry:
     """What the source says of a file after it was renamed; of a symlink, its target is the same."""
     return Entry(
         new.name,

@@ -10,13 +10,13 @@ from typing import Protocol, TypeVar
 from zsofs.errors import StaleNodeError
 from zsofs.formats.file_names import may_be_disc
 from zsofs.reading.file_opener import FileOpener
-from zsofs.reading.worker_threads import Workers
+from zsofs.reading.worker_threads import WorkerThreads
 from zsofs.source.entry import Entry, Kind
-from zsofs.source.live_file import Seen
-from zsofs.source.ownership import Maker
+from zsofs.source.live_file import TimedStat
+from zsofs.source.ownership import NewOwner
 from zsofs.source.tree import Place
-from zsofs.source.writer import Changes
-from zsofs.vfs.inodes import Library
+from zsofs.source.writer import SourceWriter
+from zsofs.vfs.inodes import Inodes
 from zsofs.vfs.node import Folder, Node
 from zsofs.vfs.shown_owner import ShownOwner
 from zsofs.vfs.view import View
@@ -58,11 +58,11 @@ class WritableTree:
         serves_as_root: whether files can be given to other users.
     """
 
-    library: Library
+    library: Inodes
     view: View
     rules: Rules
-    changes: Changes
-    workers: Workers
+    changes: SourceWriter
+    workers: WorkerThreads
     opener: FileOpener
     paths: Paths
     owner: ShownOwner
@@ -72,10 +72,10 @@ class WritableTree:
         """Call *function* in a thread that counts against the device of *node*."""
         return await self.workers.run_admitted(node.entry.status.st_dev, function, *args)
 
-    def maker(self, requester: Requester) -> Maker:
+    def maker(self, requester: Requester) -> NewOwner:
         """Return whom new files are to belong to."""
         if not self.serves_as_root:
-            return Maker(None, None)
+            return NewOwner(None, None)
         return self.owner.maker(requester.uid, requester.gid)
 
     # Places
@@ -112,7 +112,7 @@ class WritableTree:
 
     # What library and view take
 
-    def made(self, folder: Folder, place: Place, now: Seen) -> Node:
+    def made(self, folder: Folder, place: Place, now: TimedStat) -> Node:
         """Return the node of what was just made."""
         kind = Kind.FOLDER if stat.S_ISDIR(now.status.st_mode) else Kind.FILE
         entry = Entry(place.name, kind, place.path, now.status, settled=not may_be_disc(place.name))
@@ -120,7 +120,7 @@ class WritableTree:
         self.view.did(folder, place, entry, now.at)
         return node
 
-    def changed(self, node: Node, now: Seen) -> None:
+    def changed(self, node: Node, now: TimedStat) -> None:
         """Take what a file is after a change; older looks at it do not count any more."""
         self.library.take_status(node, now.status, now.at)
         if node.parent is not None and not (node.removed or isinstance(node, Folder)):
