@@ -9,7 +9,7 @@ import sys
 import time
 
 from bench.measure import percentile
-from tests.smb1 import READ_SIZE, Console
+from tests.support.smb1 import READ_SIZE, Console
 
 
 def main(port: int, share: str, path: str, start: int, size: int) -> None:

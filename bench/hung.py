@@ -17,7 +17,7 @@ from bench.measure import Figure, Figures, Occasion, Workload, percentile
 from bench.mounting import served, unmount
 from bench.servers import LZ4_2K, Contender, Served, zsofs_command
 from bench.system import BenchError, Unavailable, mounts
-from tests.ends import spawned
+from tests.support.ends import spawned
 
 _PATIENCE = 20
 """Seconds after which a read of the healthy disc counts as hung itself."""

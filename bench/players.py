@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.measure import Figure, Figures, Occasion, Workload, per_second_mb, percentile
 from bench.payload import MB
 from bench.servers import CONTENDERS, Served
-from tests.ends import spawned
+from tests.support.ends import spawned
 
 _CHUNK = 128 << 10
 _AHEAD = 2

@@ -21,8 +21,8 @@ from bench.shares import (
     shares,
 )
 from bench.system import BenchError, drop_pages
-from tests.samba import SHARE
-from tests.smb1 import READ_SIZE, Console
+from tests.support.samba import SHARE
+from tests.support.smb1 import READ_SIZE, Console
 
 _CARD = 2 * MB
 _SAVED = 512

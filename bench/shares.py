@@ -15,7 +15,7 @@ from bench.mounting import served
 from bench.payload import stream
 from bench.servers import LZ4_2K, Contender, Served
 from bench.system import BenchError, Unavailable
-from tests.samba import SHARE, Samba, documented, serving
+from tests.support.samba import SHARE, Samba, documented, serving
 
 GAMES = 2000
 DISC = "Disc 1.iso"

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import fork_server, rounds
-from tests.mounting import ZSOFS, Mount, is_in_memory, mounted, unmount
+from tests.support import fork_server, rounds
+from tests.support.mounting import ZSOFS, Mount, is_in_memory, mounted, unmount
 from zsofs import timings
 
 settings.register_profile(
@@ -49,7 +49,9 @@ for _number in (signal.SIGHUP, signal.SIGINT):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--thorough", action="store_true", help="more rounds, more examples: see tests/rounds.py"
+        "--thorough",
+        action="store_true",
+        help="more rounds, more examples: see tests/support/rounds.py",
     )
 
 

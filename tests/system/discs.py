@@ -5,7 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
-from tests.mounting import DATA
+from tests.support.mounting import DATA
 from tests.system.machine import Machine
 
 # What a package manager and its machine write for themselves, whatever is installed.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.mounting import wait_until
+from tests.support.mounting import wait_until
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.mounting import DATA
+from tests.support.mounting import DATA
 from tests.system.machine import Machine
 
 # What each disc of a machine is made of, by its name in the mount: source, size of its blocks.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tests.mounting import wait_until
+from tests.support.mounting import wait_until
 from tests.system import image
 from tests.system.groups import own_groups
 

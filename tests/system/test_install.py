@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounting import DATA
+from tests.support.mounting import DATA
 from tests.system.conftest import ROOT
 from zsofs import __version__
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.disks import MIB, make_disk
-from tests.documents import Document
-from tests.mounting import DATA, wait_until
+from tests.support.disks import MIB, make_disk
+from tests.support.documents import Document
+from tests.support.mounting import DATA, wait_until
 from tests.system.discs import MANIFEST
 from tests.system.disks import attached, have_disks
 from tests.system.machine import Machine

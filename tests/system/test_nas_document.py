@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents import Document
-from tests.mounting import DATA, wait_until
+from tests.support.documents import Document
+from tests.support.mounting import DATA, wait_until
 from tests.system.discs import MANIFEST
 from tests.system.machine import Machine
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounting import wait_until
+from tests.support.mounting import wait_until
 from tests.system.conftest import PACKAGE, ROOT
 from tests.system.discs import files, fill, sums
 from tests.system.machine import Machine

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounting import DATA, mounted, unmount
+from tests.support.mounting import DATA, mounted, unmount
 from tests.system.conftest import ROOT
 from zsofs import __version__
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.mounting import wait_until
+from tests.support.mounting import wait_until
 from tests.system import load
 from tests.system.discs import files, fill, sums
 from tests.system.machine import Machine

@@ -1,0 +1,63 @@
+"""What a header does not say, found out from the payload."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support import writers
+from zsofs.formats.geometry import Codec
+from zsofs.images.probe import Disc, probe
+from zsofs.images.source_file import OpenSource
+
+
+def probed(tmp_path: Path, data: bytes) -> Disc | None:
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        status = os.fstat(fd)
+        return probe(
+            OpenSource(fd, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev)
+        )
+    finally:
+        os.close(fd)
+
+
+CODECS: dict[str, tuple[Callable[[bytes], bytes], Codec]] = {
+    "lz4": (writers.ziso_py, Codec.LZ4),
+    "zstd": (writers.zstd_ziso, Codec.ZSTD),
+    "zlib": (writers.zlib_zso, Codec.ZLIB),
+}
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_packed_blocks_may_begin_late(tmp_path: Path, name: str) -> None:
+    writer, codec = CODECS[name]
+    image = writers.content(5 << 20, ["noise"], 1) + writers.content(1 << 20, ["text"], 2)
+    disc = probed(tmp_path, writer(image))
+    assert disc is not None
+    assert disc.codec is codec
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_one_damaged_block_does_not_decide(tmp_path: Path, name: str) -> None:
+    writer, codec = CODECS[name]
+    data = bytearray(writer(writers.content(1 << 20, ["text"], 3)))
+    first = int.from_bytes(data[24:28], "little") & 0x7FFFFFFF
+    data[first : first + 40] = os.urandom(40)
+    disc = probed(tmp_path, bytes(data))
+    assert disc is not None
+    assert disc.codec is codec
+
+
+def test_nothing_packed_at_all(tmp_path: Path) -> None:
+    image = writers.content(3 << 20, ["noise"], 4)
+    assert probed(tmp_path, writers.ziso_py(image)) is not None
+
+
+def test_a_plain_file_is_no_disc(tmp_path: Path) -> None:
+    assert probed(tmp_path, b"") is None
+    assert probed(tmp_path, b"ZIS") is None
+    assert probed(tmp_path, os.urandom(5000)) is None

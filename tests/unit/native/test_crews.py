@@ -1,0 +1,245 @@
+"""Jobs on native threads: what is done in time, what is detached, and who takes part."""
+
+import errno
+import logging
+import os
+import random
+import select
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+import zstandard
+
+from tests.support import writers
+from zsofs.errors import BlockError, SourceChangedError
+from zsofs.formats.geometry import Codec
+from zsofs.images.open_image import DiscImage
+from zsofs.images.probe import geometry_of, probe
+from zsofs.native.block_reader import BlockReader, Job, ThreadPool, plain_job, start_helpers
+from zsofs.reading.io_pool import IoPool
+from zsofs.source.tree import SourceTree
+
+BLOCK = 2048
+COUNT = 300
+FOREVER = 10**10
+
+
+@pytest.fixture
+def eventfd() -> Iterator[int]:
+    fd = os.eventfd(0, os.EFD_NONBLOCK)
+    yield fd
+    os.close(fd)
+
+
+class Packed:
+    """Blocks in a file: a table of offsets, then what is stored."""
+
+    def __init__(self, path: Path, codec: Codec, bad: set[int]) -> None:
+        self.image = writers.content(BLOCK * COUNT, ["text", "tight", "mixed"], seed=5)
+        stored = []
+        for number in range(COUNT):
+            block = self.image[number * BLOCK : (number + 1) * BLOCK]
+            packed = zlib.compress(block) if codec is Codec.ZLIB else zstandard.compress(block)
+            stored.append(b"\xff" * len(packed) if number in bad else packed)
+        begins = [4 * (COUNT + 1)]
+        for piece in stored:
+            begins.append(begins[-1] + len(piece))
+        path.write_bytes(b"".join([b.to_bytes(4, "little") for b in begins]) + b"".join(stored))
+        self.fd = os.open(path, os.O_RDONLY)
+        status = os.fstat(self.fd)
+        self.reader = BlockReader(
+            rule=0,
+            codec=codec,
+            shift=0,
+            size=len(self.image),
+            block_size=BLOCK,
+            index_offset=0,
+            data_start=begins[0],
+            data_end=begins[-1],
+            source_size=status.st_size,
+            source_mtime_ns=status.st_mtime_ns,
+        )
+
+
+@pytest.mark.parametrize("codec", [Codec.ZSTD, Codec.ZLIB])
+def test_shared_decoding_gives_the_same_bytes(tmp_path: Path, codec: Codec) -> None:
+    start_helpers()
+    packed = Packed(tmp_path / "blocks", codec, bad=set())
+    chance = random.Random(1)
+    for _ in range(200):
+        first = chance.randrange(COUNT)
+        count = chance.randint(1, COUNT - first)
+        out = bytearray(count * BLOCK)
+        assert packed.reader.read(packed.fd, first, count, out) == len(out)
+        assert out == packed.image[first * BLOCK : (first + count) * BLOCK]
+
+
+@pytest.mark.parametrize("codec", [Codec.ZSTD, Codec.ZLIB])
+def test_shared_decoding_names_the_first_bad_block(tmp_path: Path, codec: Codec) -> None:
+    start_helpers()
+    chance = random.Random(2)
+    bad = set(chance.sample(range(COUNT), 12))
+    packed = Packed(tmp_path / "blocks", codec, bad)
+    for _ in range(300):
+        first = chance.randrange(COUNT)
+        count = chance.randint(1, COUNT - first)
+        hit = [number for number in sorted(bad) if first <= number < first + count]
+        if hit:
+            with pytest.raises(BlockError) as caught:
+                packed.reader.read(packed.fd, first, count, bytearray(count * BLOCK))
+            assert caught.value.block == hit[0]
+        else:
+            packed.reader.read(packed.fd, first, count, bytearray(count * BLOCK))
+
+
+def test_a_job_done_in_time_needs_no_eventfd(tmp_path: Path, eventfd: int) -> None:
+    packed = Packed(tmp_path / "blocks", Codec.ZSTD, bad=set())
+    out = bytearray(7 * BLOCK)
+    job = packed.reader.job(packed.fd, 3, 7, out)
+    pool = ThreadPool(2, eventfd)
+    assert pool.run(job, FOREVER)
+    job.result()
+    assert out == packed.image[3 * BLOCK : 10 * BLOCK]
+    assert job.queue_ns > 0
+    assert job.decode_ns > 0
+    assert not select.select([eventfd], [], [], 0)[0]
+    assert pool.finished() == []
+
+
+def test_jobs_nobody_waits_for_write_to_the_eventfd(tmp_path: Path, eventfd: int) -> None:
+    packed = Packed(tmp_path / "blocks", Codec.ZSTD, bad={250})
+    pool = ThreadPool(2, eventfd)
+    outs = [bytearray(COUNT * BLOCK) for _ in range(20)]
+    detached = []
+    for out in outs:
+        job = packed.reader.job(packed.fd, 0, COUNT - 60, out[: (COUNT - 60) * BLOCK])
+        if not pool.run(job, 0):
+            detached.append(job)
+            with pytest.raises(RuntimeError, match="not done"):
+                job.result()
+    assert detached
+    done: list[Job] = []
+    while len(done) < len(detached):
+        assert select.select([eventfd], [], [], 10)[0]
+        os.eventfd_read(eventfd)
+        done += pool.finished()
+    assert set(done) == set(detached)
+    for job in done:
+        job.result()
+
+
+def test_a_job_raises_what_a_read_raises(tmp_path: Path, eventfd: int) -> None:
+    packed = Packed(tmp_path / "blocks", Codec.ZSTD, bad={9})
+    pool = ThreadPool(1, eventfd)
+    job = packed.reader.job(packed.fd, 8, 3, bytearray(3 * BLOCK))
+    assert pool.run(job, FOREVER)
+    with pytest.raises(BlockError) as caught:
+        job.result()
+    assert caught.value.block == 9
+    path = tmp_path / "plain"
+    path.write_bytes(b"x" * 100)
+    fd = os.open(path, os.O_RDONLY)
+    mtime_ns = path.stat().st_mtime_ns
+    out = bytearray(50)
+    job = plain_job(fd, 50, out, 100, mtime_ns)
+    assert pool.run(job, FOREVER)
+    job.result()
+    assert out == b"x" * 50
+    job = plain_job(fd, 60, bytearray(50), 100, mtime_ns)
+    assert pool.run(job, FOREVER)
+    with pytest.raises(SourceChangedError):
+        job.result()
+    with pytest.raises(ValueError, match="not all inside"):
+        packed.reader.job(packed.fd, COUNT, 1, bytearray(BLOCK))
+    with pytest.raises(BufferError):
+        packed.reader.job(packed.fd, 0, 1, b"read-only")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_many_jobs_at_a_time_on_the_event_loop(tmp_path: Path, threads: int) -> None:
+    image = writers.content(1 << 20, ["text", "mixed"], seed=3)
+    (tmp_path / "disc.zso").write_bytes(writers.zstd_ziso(image))
+    tree = SourceTree(os.fsencode(tmp_path))
+    source = tree.open(b"disc.zso")
+    disc = probe(source)
+    assert disc is not None
+    content = DiscImage("disc.zso", 1, source, geometry_of(source, disc))
+
+    async def main() -> None:
+        io_pool = IoPool(threads)
+
+        async def one(number: int) -> None:
+            for turn in range(20):
+                offset = (number * 37 + turn * 11) % 256 * BLOCK
+                out = bytearray(64 * BLOCK)
+                job = content.job(offset, out)
+                await io_pool.run(number % 3, job, spin=bool(turn % 2))
+                content.finish(job)
+                assert out == image[offset : offset + len(out)]
+
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                for number in range(24):
+                    nursery.start_soon(one, number)
+
+    trio.run(main)
+    content.close()
+
+
+def test_a_cancelled_job_is_nobodys_any_more(tmp_path: Path) -> None:
+    packed = Packed(tmp_path / "blocks", Codec.ZLIB, bad=set())
+
+    async def main() -> None:
+        io_pool = IoPool(1)
+        for _ in range(30):
+            with trio.CancelScope() as scope:
+                scope.cancel()
+                job = packed.reader.job(packed.fd, 0, COUNT, bytearray(COUNT * BLOCK))
+                await io_pool.run(1, job, spin=False)
+            del job
+        out = bytearray(BLOCK)
+        job = packed.reader.job(packed.fd, 5, 1, out)
+        with trio.fail_after(30):
+            await io_pool.run(1, job, spin=True)
+        job.result()
+        assert out == packed.image[5 * BLOCK : 6 * BLOCK]
+
+    trio.run(main)
+
+
+@pytest.mark.parametrize("failures", [1, 1 << 30])
+def test_a_listener_that_fails_goes_on(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    failures: int,
+) -> None:
+    """Once or always; an exception of its own would end the whole daemon."""
+    packed = Packed(tmp_path / "blocks", Codec.ZLIB, bad=set())
+    read, failures_left = os.eventfd_read, failures
+
+    def fail(fd: int) -> int:
+        nonlocal failures_left
+        if failures_left:
+            failures_left -= 1
+            raise OSError(errno.EIO, "a fault")
+        return read(fd)
+
+    monkeypatch.setattr(os, "eventfd_read", fail)
+
+    async def main() -> None:
+        io_pool = IoPool(2)
+        for _ in range(3):
+            out = bytearray(COUNT * BLOCK)
+            job = packed.reader.job(packed.fd, 0, COUNT, out)
+            with trio.fail_after(60):
+                await io_pool.run(1, job, spin=False)
+            job.result()
+            assert out == packed.image
+
+    with caplog.at_level(logging.ERROR):
+        trio.run(main)
+    assert "finished reads are looked for without a signal" in caplog.text
