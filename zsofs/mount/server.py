@@ -33,6 +33,7 @@ from zsofs.reading.worker_threads import ElasticWorkers, WorkerThreads
 from zsofs.source.disc_state import Count, DiscState, count, state_of_content
 from zsofs.source.filters import Selection
 from zsofs.source.relpath import joined
+from zsofs.source.roots import Roots, is_outside
 from zsofs.source.scan import Scanner
 from zsofs.source.scan_cache import ScanCache
 from zsofs.source.tree import SourceTree
@@ -69,7 +70,7 @@ class Server:
         self._cache = ExtentCache(settings.cache_size)
         self._invalidations = Invalidations()
         opl = settings.layout == "opl"
-        self._census = Census(_counted_before(catalog, opl=opl))
+        self._census = Census(_counted_before(catalog, tree.roots, opl=opl))
         admission = Admission()
         workers = WorkerThreads(settings.threads, admission)
         io_pool = IoPool(settings.threads)
@@ -222,10 +223,16 @@ class Server:
         }
 
 
-def _counted_before(catalog: ScanCache, *, opl: bool) -> Mapping[bytes, Count]:
-    """What an earlier mount or listing found, by directory."""
+def _counted_before(catalog: ScanCache, roots: Roots, *, opl: bool) -> Mapping[bytes, Count]:
+    """What an earlier mount or listing found, by directory.
+
+    Directories outside that this mount does not show, and another of this source may, are left out:
+    what nothing leads to is forgotten.
+    """
     states: dict[bytes, list[tuple[bytes, DiscState | None]]] = {}
     for folder, name, finding in catalog.findings():
+        if is_outside(folder) and folder.strip(b"/") and not roots.has(folder):
+            continue
         state = state_of_content(name, finding, opl=opl)
         states.setdefault(folder, []).append((joined(folder, name), state))
     return {folder: count(found) for folder, found in states.items()}

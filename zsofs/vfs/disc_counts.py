@@ -20,16 +20,21 @@ class Census:
     """
 
     def __init__(self, known: Mapping[bytes, Count]) -> None:
-        """*known* is what an earlier mount counted; it holds until a directory is looked at."""
+        """Start a count.
+
+        Args:
+            known: what an earlier mount counted. It holds until a directory is looked at. That of a
+                directory outside the source is not used: a symlink may no longer lead there.
+        """
         self._counts: dict[bytes, Count] = {}
         self._below: dict[bytes, set[bytes]] = {}
         self._unseen = {b""}
         self._seen: set[bytes] = set()
         self._early: dict[bytes, tuple[Count, Collection[bytes]]] = {}
         self._completed = -math.inf
-        for path, found in known.items():
-            if not is_outside(path):  # this mount may not follow the symlinks that lead there
-                self._put(path, found)
+        self._unlinked = {path for path in known if is_outside(path)}
+        for path in known.keys() - self._unlinked:
+            self._put(path, known[path])
 
     @property
     def is_complete(self) -> bool:
@@ -68,6 +73,9 @@ class Census:
         self._see(path)
         for child in self._early.keys() & now:
             gone += self.take(child, *self._early.pop(child))
+        if self._unlinked and self.is_complete:  # no symlink leads to these any more
+            gone += sorted(self._unlinked - self._seen)
+            self._unlinked.clear()
         return gone
 
     def _dropped(self) -> list[bytes]:

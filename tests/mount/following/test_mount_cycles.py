@@ -196,7 +196,8 @@ $Z umount --lazy $D/shared/s3/m; touch $D/end; wait %2
 """,
         folder,
     )
-    assert said.split() == ["3", "2", "1"], said
+    # Which of the three gives way depends on who is asked first.
+    assert sorted(said.split()) == ["1", "2", "3"], said
     told = [(folder / f"status{number}").read_text() for number in (1, 2, 3)]
     assert sum("the mount there leads back to this mount" in text for text in told) == 1, told
 
