@@ -53,8 +53,9 @@ def test_shell_waits_with_a_limit() -> None:
 def test_another_start_that_does_not_end(tmp_path: Path) -> None:
     """Here `timeout` gives up at once, as it does after 15 minutes."""
     shutil.copy(ROOT / "bootstrap.sh", tmp_path)
-    (tmp_path / "zsofs").mkdir()
-    for name in ("pyproject.toml", "zsofs/a.pyx", "zsofs/a.pxd", "zsofs/a.h"):
+    (tmp_path / "zsofs/native").mkdir(parents=True)
+    sources = (f"zsofs/native/a.{ending}" for ending in ("pyx", "pxd", "h"))
+    for name in ("pyproject.toml", *sources):
         (tmp_path / name).touch()
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/timeout").write_text("#!/bin/sh\nexit 124\n")

@@ -185,7 +185,7 @@ def test_a_folder_of_discs_is_on_the_disk_before_what_is_in_it(
     """Who syncs a list of games knows of no folder that has to be synced as well."""
     made = mount(source, *OPL, command=FAULTY)
     path = made.path / "DVD" / "games.bin"
-    with under_way(faults, "create Changes.sync_folder", path.touch):
+    with under_way(faults, "create SourceWriter.sync_folder", path.touch):
         assert (source / "DVD").exists()
         assert not (source / "DVD" / "games.bin").exists()
 

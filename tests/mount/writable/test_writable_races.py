@@ -77,7 +77,7 @@ def changing(folder: Path) -> Iterator[None]:
 
 DONE_IN_A_FOLDER: dict[str, tuple[str, Callable[[int], object], list[str]]] = {
     "a file is made": (
-        "create Changes.create",
+        "create SourceWriter.create",
         lambda folder: make("new", folder),
         ["file", "new"],
     ),
@@ -87,22 +87,22 @@ DONE_IN_A_FOLDER: dict[str, tuple[str, Callable[[int], object], list[str]]] = {
         ["file", "new"],
     ),
     "a node is made": (
-        "mknod Changes.create",
+        "mknod SourceWriter.create",
         lambda folder: os.mknod("new", stat.S_IFREG | 0o600, dir_fd=folder),
         ["file", "new"],
     ),
     "a folder is made": (
-        "mkdir Changes.make_folder",
+        "mkdir SourceWriter.make_folder",
         lambda folder: os.mkdir("new", dir_fd=folder),
         ["file", "new"],
     ),
     "a file is deleted": (
-        "unlink Changes.remove_file",
+        "unlink SourceWriter.remove_file",
         lambda folder: os.unlink("file", dir_fd=folder),
         [],
     ),
     "a file is renamed": (
-        "rename Changes.rename",
+        "rename SourceWriter.rename",
         lambda folder: os.rename("file", "new", src_dir_fd=folder, dst_dir_fd=folder),
         ["new"],
     ),
@@ -130,7 +130,7 @@ def test_a_file_is_opened_in_the_folder_that_was_meant(made: Mount, faults: Faul
             with open("file", opener=lambda name, flags: os.open(name, flags, dir_fd=folder)) as it:
                 return it.read()
 
-        with under_way(faults, "open Changes.open", read) as done:
+        with under_way(faults, "open SourceWriter.open", read) as done:
             (made.path / "one").rename(made.path / "new")
         assert done.result(300) == "one"
 
@@ -140,7 +140,7 @@ def test_names_are_put_on_the_disk_in_the_folder_that_was_meant(
 ) -> None:
     with (
         opened(made.path / "one") as folder,
-        under_way(faults, "fsyncdir Changes.sync_folder", lambda: os.fsync(folder)),
+        under_way(faults, "fsyncdir SourceWriter.sync_folder", lambda: os.fsync(folder)),
     ):
         (made.path / "one").rename(made.path / "new")
     assert names(made.source / "new") == ["file"]
@@ -158,7 +158,7 @@ def test_rights_are_those_of_the_folder_that_was_meant(made: Mount, faults: Faul
         (made.path / name).chmod(0o755)
     with opened(made.path / "one") as folder:
         act = lambda: os.fchmod(folder, 0o700)  # noqa: E731
-        with under_way(faults, "setattr Changes.set_attributes", act):
+        with under_way(faults, "setattr SourceWriter.set_attributes", act):
             swap(made.path)
     rights = {name: stat.S_IMODE((made.source / name).stat().st_mode) for name in names(made.path)}
     assert rights == {"one": 0o755, "other": 0o700}
@@ -210,7 +210,7 @@ def test_a_file_that_goes_while_it_is_opened_is_made_anew_or_opened(
         with path.open("a") as file:
             file.write(" more")
 
-    with under_way(faults, "open Changes.open", append):
+    with under_way(faults, "open SourceWriter.open", append):
         if goes == "for ever":
             path.unlink()
         else:
