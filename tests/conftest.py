@@ -37,6 +37,8 @@ if os.geteuid() == 0 and not all(
 MountMaker = Callable[..., Mount]
 TimingsSetter = Callable[..., None]
 
+_LONGEST_ID = 200
+
 fork_server.install()
 
 # What nohup, or a shell that runs this in the background, had ignored: programs would inherit it.
@@ -64,6 +66,19 @@ def pytest_unconfigure() -> None:
     """Remove the directory that pytest makes for all runs of a user, unless it has files."""
     with suppress(OSError):
         Path(tempfile.gettempdir(), f"pytest-of-{getpass.getuser()}").rmdir()
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name what is long, such as a disc with its date, by its parameter: alike in all workers."""
+    return argname if isinstance(val, bytes | str) and len(val) > _LONGEST_ID else None
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse a pytest-xdist that does not group tests: it would say nothing itself."""
+    if getattr(session.config.option, "loadgroup", False):  # a worker of ``--dist loadgroup``
+        marked = [item for item in session.items if item.get_closest_marker("xdist_group")]
+        if not all("@" in item.nodeid for item in marked):
+            raise pytest.UsageError("pytest-xdist cannot group the tests of this pytest")
 
 
 @pytest.fixture(scope="session", autouse=True)

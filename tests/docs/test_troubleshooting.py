@@ -73,7 +73,7 @@ NEVER_SHOWN = {
     "source.scan_cache._disc": "caught within the module",
     "source.scan_cache._text": "caught within the module",
     "inspection.verify_cache._whole": "caught within the module",
-    "formats.ziso_writer.ContainerLayout.of": "for images that are longer than any that zsofs opens",
+    "formats.ziso_writer.ContainerLayout.of": "for images longer than any that zsofs opens",
     "vfs.shown_owner.ShownOwner.refuse_unseen": "an errno that fuse/error_guard.py does not log",
 }
 """What raises errors whose words nobody gets to see, with the reason."""

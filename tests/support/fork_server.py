@@ -54,6 +54,10 @@ def install() -> None:
     setattr(subprocess, "Popen", _ForkingPopen)  # noqa: B010 - mypy forbids the other
 
 
+_END_SECONDS = 60
+"""How long the server may take to end once its socket is closed."""
+
+
 class _ForkingPopen(_Popen[Any]):
     """A `subprocess.Popen` whose process may come from the server."""
 
@@ -159,7 +163,7 @@ class _Server:
     def _end(self) -> None:
         if os.getpid() == self.owner:
             self._socket.close()
-            self._process.wait()
+            self._process.wait(_END_SECONDS)
 
 
 _started: list[_Server] = []

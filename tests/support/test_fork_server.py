@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.ends import spawned
 from tests.support.mounting import DATA, ZSOFS, mounted, names, status_of, wait_until
 
 FORKED = (sys.executable, "-m", "tests.support.described")
@@ -101,7 +102,7 @@ def test_a_terminal() -> None:
     said = []
     for command in (FORKED, EXECUTED):
         ours, theirs = pty.openpty()
-        with subprocess.Popen([*command, "0"], stdin=theirs, stdout=theirs, stderr=theirs) as child:
+        with spawned([*command, "0"], stdin=theirs, stdout=theirs, stderr=theirs) as child:
             os.close(theirs)
             text = b""
             while b"\n" not in text:

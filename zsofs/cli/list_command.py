@@ -110,8 +110,8 @@ def run(path: str, as_json: bool, allowed: Sequence[Path] = ()) -> int:
     shown = _shown_by(mounted) if mounted is not None else _Shown(path)
     with acting_as(_reader(mounted)):
         source = check_source(shown.source)
-        directories = map(Path, shown.allow_links_to or allowed)
-        roots = check_link_directories(directories, may_lack=mounted is not None)
+        # Those of a mount are as it resolved them: one that is a symlink by now leads elsewhere.
+        roots = tuple(map(os.fsencode, shown.allow_links_to)) or check_link_directories(allowed)
         ignored: Counter[str] = Counter()
         rows = sorted(_rows(source, roots, shown, ignored), key=lambda row: row.shown)
     if as_json:

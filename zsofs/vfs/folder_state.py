@@ -99,7 +99,7 @@ class SourceFolder:
         return self.watch is None or self.elsewhere or has_links or self.error is not None
 
     def reduce(self) -> None:
-        """Keep no more of the listing than spares the next look work: folders and likely discs.
+        """Keep no more of the listing than spares the next look work: folders, symlinks and likely discs.
 
         Most files of a large source that is no library of discs are neither.
         """
@@ -107,7 +107,7 @@ class SourceFolder:
             entries = {
                 name: entry
                 for name, entry in self.found.entries.items()
-                if entry.kind is Kind.FOLDER or may_be_disc(name)
+                if entry.kind in (Kind.FOLDER, Kind.LINK) or may_be_disc(name)
             }
             self.known = replace(self.found, entries=entries)
         self.found = self.shown = None

@@ -13,6 +13,7 @@ from zsofs.formats.file_names import is_kept_for_discs
 from zsofs.source.entry import Kind
 from zsofs.source.filters import Selection
 from zsofs.source.relpath import joined
+from zsofs.source.roots import is_outside
 from zsofs.source.writer import WHAT_TO_DO
 from zsofs.vfs.inodes import Inodes
 from zsofs.vfs.node import Folder, Node
@@ -51,7 +52,8 @@ class Rules:
     def refuse_disc(self, folder: Folder, name: bytes, node: Node) -> None:
         """Stop the renaming, replacing or deleting of a disc, or of a folder that shows them.
 
-        What merely leads to a disc, under another name, may go.
+        What merely leads to a disc, under another name, may go. A symlink to a directory outside
+        the source may not: it is shown as that directory, with all its discs.
 
         Raises:
             RefusedError: *node*, called *name* in *folder*, has to stay.
@@ -61,6 +63,8 @@ class Rules:
         is_called_so = entry.kind is Kind.FILE and is_kept_for_discs(entry.name)
         if entry.kind is Kind.DISC or is_called_so:
             reason = WHAT_TO_DO
+        if entry.kind is Kind.FOLDER and entry.followed and is_outside(entry.path):
+            reason = "it is a symlink out of the source folder; change it there"
         if reason:
             raise RefusedError(f"{node.name}: refused to rename, replace or delete it: {reason}")
 

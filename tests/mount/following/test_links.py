@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import MountMaker
+from tests.support.ends import join
 from tests.support.mounting import (
     DATA,
     ZSOFS,
@@ -282,7 +283,7 @@ def test_a_link_swapped_for_one_that_leads_out(
                 failed.add(error.errno)
     finally:
         end.set()
-        swapping.join()
+        join(swapping)
     assert read <= {"public"}
     assert failed <= {errno.ENOENT, errno.ELOOP, errno.ESTALE, errno.ENOTDIR, errno.EIO}
     (source / "DVD").unlink()
@@ -339,6 +340,25 @@ def test_writes_go_where_a_plain_directorys_would(
         assert names(roms / "dvd" / "other") == []
     assert (source / "DVD").is_symlink()
     assert not made.log_lines("bug")
+
+
+def test_a_symlink_with_discs_behind_it_stays(source: Path, roms: Path, mount: MountMaker) -> None:
+    """Through the mount it is a directory of discs; what lies in it may change."""
+    (source / "sub").mkdir()
+    (source / "mine").mkdir()
+    (source / "far").symlink_to("../roms/dvd")
+    made = mount(source, "--writable", "--allow-links-to", str(roms))
+    before = sorted(os.listdir(roms / "dvd"))
+    for act in (
+        lambda: os.rename(made.path / "far", made.path / "other"),
+        lambda: os.rename(made.path / "far", made.path / "sub" / "far"),
+        lambda: os.rename(made.path / "mine", made.path / "far"),
+        lambda: os.rmdir(made.path / "far"),
+    ):
+        with pytest.raises(OSError):
+            act()
+    assert os.readlink(source / "far") == "../roms/dvd"
+    assert sorted(os.listdir(roms / "dvd")) == before
 
 
 def test_a_rename_to_another_file_system(source: Path, tmp_path: Path, mount: MountMaker) -> None:

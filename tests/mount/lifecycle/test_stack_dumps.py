@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.conftest import MountMaker
 from tests.mount.lifecycle.test_lifecycle import daemons_of
+from tests.support.ends import join
 from tests.support.mounting import ZSOFS, in_time, names, unmount, wait_until
 from zsofs.console.log_file import LogFile
 from zsofs.system.mountinfo import mounted_at
@@ -58,7 +59,7 @@ def test_a_daemon_that_holds_the_gil(source: Path, mount: MountMaker, tmp_path: 
         wait_until(lambda: made.log_lines(" in never_answer"), "the stacks")
     finally:
         fifo.write_bytes(b"x")
-        program.join()
+        join(program)
 
 
 def test_a_log_that_nobody_reads_stops_no_reader(source: Path, tmp_path: Path) -> None:

@@ -197,6 +197,12 @@ def test_lists_of_games_that_were_synced_survive_a_power_cut(memory: Path) -> No
 
 
 def clone(disk: Path, copy: Path) -> None:
+    """Copy a disk that is in use, as it is at one moment, to a new file.
+
+    While a mount namespace of another test has the last copy mounted, its loop device stays, and
+    mount(8) would use that again for the same file, with old blocks in its page cache.
+    """
+    copy.unlink(missing_ok=True)
     with disk.open("rb") as old, copy.open("wb") as new:
         fcntl.ioctl(new, FICLONE, old.fileno())
 
