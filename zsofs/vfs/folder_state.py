@@ -99,7 +99,7 @@ class SourceFolder:
         return self.watch is None or self.elsewhere or has_links or self.error is not None
 
     def reduce(self) -> None:
-        """Keep no more of the listing than spares the next look work: folders, symlinks and likely discs.
+        """Keep what spares the next look work: folders, symlinks and likely discs.
 
         Most files of a large source that is no library of discs are neither.
         """
