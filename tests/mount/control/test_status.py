@@ -405,7 +405,7 @@ def test_a_source_that_is_away(tmp_path: Path, mount: MountMaker) -> None:
 def test_the_mount_of_another_user(source: Path, tmp_path: Path, mount: MountMaker) -> None:
     made = mount(source, "--allow-other")
     open_to_others(tmp_path)
-    other = {"user": 65534, "group": 65534, "cwd": ROOT}
+    other = {"user": 54399, "group": 54399, "cwd": ROOT}  # no other test mounts as this one
     for command in ("status", "reload", "list"):
         said = refused(7, command, made.path, **other)
         assert "belongs to another user (number 0)" in said
