@@ -1,10 +1,12 @@
 """Counts the discs of a source from the start of its mount, whether or not anybody lists it."""
 
 from collections import deque
+from collections.abc import Collection
 
 import trio
 
 from zsofs.reading.tasks import in_background
+from zsofs.source.disc_state import Count
 from zsofs.vfs.disc_counts import Census
 from zsofs.vfs.folder_state import SourceFolder
 from zsofs.vfs.follower import Follower
@@ -59,15 +61,12 @@ class DiscCounter:
         if self._folders.get(folder.path) is not folder or folder.shown is None:
             return
         shown = folder.shown
-        gone = self._census.take(folder.path, shown.count, shown.searched.keys())
-        for path in gone:
-            self._forget(path)
-        self._follower.forget(gone)
+        self._count(folder.path, shown.count, shown.searched.keys())
         for path, device in shown.searched.items():
             child = self._folders.get(path)
             if child is None:
                 self._follow(path, folder.above, device)
-            elif child.known is None and child.error is not None:  # as one that was not readable
+            elif child.error is not None:  # it may be readable now
                 child.outdate()
                 self._queue(child)
         if not folder.is_listed:
@@ -80,6 +79,12 @@ class DiscCounter:
                 folder.outdate()
                 self._census.doubt(folder.path)
                 self._queue(folder)
+
+    def _count(self, path: bytes, found: Count, directories: Collection[bytes]) -> None:
+        gone = self._census.take(path, found, directories)
+        for one in gone:
+            self._forget(one)
+        self._follower.forget(gone)
 
     def _follow(self, path: bytes, above: frozenset[bytes], device: int) -> None:
         folder = self._folders[path] = self._follower.folder(path, above, device)
@@ -110,5 +115,7 @@ class DiscCounter:
 
     async def _look(self, folder: SourceFolder) -> None:
         await self._follower.look_unhurriedly(folder)
-        if folder.error is not None:
+        if isinstance(folder.error, PermissionError):  # nor can its discs be opened
+            self._count(folder.path, Count(), ())
+        elif folder.error is not None:
             self._census.give_up(folder.path)

@@ -127,6 +127,7 @@ class Follower:
                 limit = min(limit, look.begun + timings().stale_listing)
             with self._counted(folder), trio.move_on_at(limit) as waiting:
                 await look.done.wait()
+            self._take_changes()  # made while that look was under way
             if waiting.cancelled_caught or folder.error is not None or folder.dropped:
                 break
             if look.begun >= asked:  # what has changed since is for who asks next

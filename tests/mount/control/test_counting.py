@@ -16,7 +16,7 @@ from tests.mount.control.test_status import state
 from tests.mount.opl.test_opl_mount import OPL, game, put, put_game
 from tests.support import writers
 from tests.support.hanging import hanging_disk
-from tests.support.mounting import Mount, mounted, wait_until
+from tests.support.mounting import Mount, mounted, open_to_others, wait_until
 from tests.support.packed import zsofs
 from tests.unit.cli.test_messages import run
 from tests.unit.discs.test_disc import PS2_IMAGE, PSP_FILES, made, raw
@@ -231,3 +231,18 @@ def test_fields_for_programs_are_documented(source: Path, mount: MountMaker) -> 
     fields = set(state(mount(source)))
     assert fields <= documented, fields - documented
     assert json.loads(run("status", "--json").stdout)
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_directory_that_may_not_be_read_is_not_counted(tmp_path: Path, mount: MountMaker) -> None:
+    """Nor its discs opened. It counts again once it may be read."""
+    source = tmp_path / "source"
+    put(source / "Game.zso", PACKED)
+    put(source / "below" / "Game.zso", PACKED)
+    open_to_others(source, source / "below")
+    at = mount(source, "--setuid", "nobody", "--allow-other")
+    wait_until(lambda: state(at)["discs"] == 2, "both")
+    (source / "below").chmod(0)
+    wait_until(lambda: state(at)["discs"] == 1, "the count without it")
+    (source / "below").chmod(0o755)
+    wait_until(lambda: state(at)["discs"] == 2, "the count with it")

@@ -371,6 +371,7 @@ def test_nothing_replaces_the_mount_point_of_a_disk_that_is_away(
         made = mount(source, "--writable")
         shown = made.path / "above" / "inner"
         wait_for(shown, "Game.iso", "folder", "lost+found")
+        wait_until(lambda: not status_of(made)["counting"], "the count, which opens directories")
         subprocess.run(["umount", inner], check=True)
         for _ in range(2):
             check_stays(lambda: (made.path / "empty").rename(shown))

@@ -19,7 +19,7 @@ import pytest
 
 from tests.conftest import MountMaker
 from tests.support import writers
-from tests.support.faulty import ERRORS, HANDLERS, WRITABLE_HANDLERS
+from tests.support.faulty import ERRORS, HANDLERS, UNCOUNTED, WRITABLE_HANDLERS
 from tests.support.mounting import DATA, ZSOFS, Mount, mounted, status_of, wait_for, wait_until
 from zsofs.fuse.file_operations import LiveOperations
 from zsofs.fuse.operations import Operations
@@ -285,7 +285,7 @@ def test_a_fault_costs_one_call(
     cases = [(target, act, error) for target, act in CASES[handler] for error in errors]
     for number in range(len(cases)):
         make_case(source / f"case{number}")
-    made = mount(source, command=FAULTY)
+    made = mount(source, command=(*FAULTY, UNCOUNTED))
     for number, (target, provoke, error) in enumerate(cases):
         folder = made.path / f"case{number}"
         if handler in BEFORE_LISTING:
@@ -440,7 +440,7 @@ def test_a_fault_of_the_catalog_costs_nothing(
 ) -> None:
     for number in range(len(ERRORS)):
         make_case(source / f"case{number}")
-    made = mount(source, command=FAULTY)
+    made = mount(source, command=(*FAULTY, UNCOUNTED))
     for number, error in enumerate(ERRORS):
         with faults.on("opendir", target, error) as fault:
             check_case(made.path / f"case{number}")
