@@ -246,7 +246,7 @@ def test_with_sudo_in_front_of_a_clone_of_a_user(tmp_path: Path) -> None:
 
     assert f"running as {user}" in sudo("./bootstrap.sh --version")
     assert (clone / ".venv").owner() == user
-    assert {path.owner() for path in (clone / "zsofs").glob("_*.so")} == {user}
+    assert {path.owner() for path in (clone / "zsofs").rglob("*.so")} == {user}
     point = tmp_path / "mnt"
     point.mkdir()
     os.chown(point, 5, group)
