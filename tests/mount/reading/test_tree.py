@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import MountMaker
 from tests.support import writers
-from tests.support.mounting import DATA, mounted, wait_until
+from tests.support.mounting import DATA, mounted, status_of, wait_until
 
 PS2 = DATA / "ps2.iso"
 
@@ -172,6 +172,7 @@ def test_a_folder_that_may_not_be_read(source: Path, mount: MountMaker) -> None:
     (source / "folder").mkdir()
     made = mount(source)
     assert os.listdir(made.path) == ["folder"]
+    wait_until(lambda: not status_of(made)["counting"], "the count, which lists it as well")
     (source / "folder").rmdir()
     with pytest.raises(FileNotFoundError):
         os.listdir(made.path / "folder")

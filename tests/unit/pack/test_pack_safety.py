@@ -364,7 +364,7 @@ def test_two_runs_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_an_orderly_end(tmp_path: Path, number: signal.Signals) -> None:
-    (tmp_path / "Game.iso").write_bytes(writers.described(os.urandom(200 << 20)))
+    (tmp_path / "Game.iso").write_bytes(writers.described(os.urandom(64 << 20)))
     daemon = subprocess.Popen(
         [*ZSOFS, "pack", "--level", "19", str(tmp_path / "Game.iso")],
         stderr=subprocess.PIPE,
