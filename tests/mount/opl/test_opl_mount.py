@@ -495,7 +495,7 @@ def test_a_collection_of_five_hundred_discs(source: Path, tmp_path: Path) -> Non
         assert status_of(made)["discs"] == 500
     with opened_below(source) as opened, mounted(source, tmp_path / "mnt", *OPL) as made:
         assert numbers(made.path) == before
-        assert opened() == []
+        wait_until(lambda: opened() == [], "the end of what was closed")
         (made.path / "CD" / next(iter(expected))).read_bytes()
         assert opened() == [expected[next(iter(expected))][0]]
 
