@@ -52,6 +52,18 @@ class Timings:
     mount_point_stat: float = 2.0
     """How long lstat of a mount point in the source may take."""
 
+    count_give_way: float = 0.25
+    """How long a scan for the count of discs waits before each file while others use the disk: a
+    hard disk that is always in use then loses four short reads a second to it, some 5 % of its
+    time."""
+
+    count_give_way_check: float = 0.005
+    """Interval of the check whether others still use the disk."""
+
+    trust_count: float = 30.0
+    """How old the count of discs may be in directories whose changes no event reports. A directory
+    on a NAS is scanned for it only when somebody asks, so that the disks of the NAS can sleep."""
+
     # ---- Requests and reads
 
     stale_free_space: float = 0.25
@@ -72,6 +84,9 @@ class Timings:
     queue: float = 60.0
     """How long a call waits for a free thread if all of them wait for a FUSE file system, which may
     show this mount (bindfs, mergerfs) and wait for this call."""
+
+    disk_in_use: float = 0.05
+    """How long a disk is in use after its last read: a program that reads on does so by then."""
 
     retry_finished_jobs: float = 0.05
     """Delay before finished jobs are collected again after the listener failed."""

@@ -24,10 +24,6 @@ and 0.15 ms in all. A disk that takes longer is not waited for again until it ha
 that time."""
 
 
-_IN_USE_SECONDS = 0.05
-"""A disk is in use for so long after the last read: a program that reads on does so by then."""
-
-
 class _Disk:
     def __init__(self, threads: int, eventfd: int) -> None:
         self.pool = ThreadPool(threads, eventfd)
@@ -83,7 +79,7 @@ class IoPool:
         disk = self._disks.get(device)
         if disk is None:
             return False
-        return disk.waiting > 0 or time.monotonic() - disk.used_at < _IN_USE_SECONDS
+        return disk.waiting > 0 or time.monotonic() - disk.used_at < timings().disk_in_use
 
     async def _answer(self, job: Job) -> None:
         self._waiting[job] = trio.lowlevel.current_task()

@@ -14,6 +14,7 @@ from contextlib import suppress
 from zsofs.errors import MountError, reason
 from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, mounted_at
 from zsofs.system.programs import run_bounded
+from zsofs.timings import timings
 
 _PROGRAM = "fusermount3"
 _SOCKET = "_FUSE_COMMFD"
@@ -21,7 +22,6 @@ _DETACH = f"""\
 trap '' HUP INT TERM
 read -r point && point=$(printf '%b.' "$point") && exec {_PROGRAM} -u -z -- "${{point%.}}"
 """
-_DETACH_SECONDS = 3.0
 _OPTIONS = (b"nodev", b"nosuid", b"default_permissions", b"subtype=zsofs")
 
 
@@ -142,6 +142,6 @@ class Detacher:
                 unmount(point, lazy=True)
             else:
                 line = "".join(f"\\0{byte:03o}" for byte in point)  # as printf reads any byte
-                self._process.communicate(line.encode() + b"\n", _DETACH_SECONDS)
+                self._process.communicate(line.encode() + b"\n", timings().program)
         except (OSError, subprocess.TimeoutExpired):
             pass  # the mount stays, and fails loudly when the daemon has ended

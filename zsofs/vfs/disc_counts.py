@@ -6,10 +6,7 @@ from collections.abc import Collection, Mapping
 
 from zsofs.source.disc_state import Count, total
 from zsofs.source.roots import is_outside
-
-_UNTOLD_SECONDS = 30.0
-"""How old the count may be of directories whose changes no event reports. A directory on a NAS is
-looked at for its count only when somebody asks, so that the disks of the NAS can sleep."""
+from zsofs.timings import timings
 
 
 class Census:
@@ -44,7 +41,7 @@ class Census:
     @property
     def may_be_old(self) -> bool:
         """Whether changes that no event reports should be looked for before the count is told."""
-        return self.is_complete and time.monotonic() - self._completed > _UNTOLD_SECONDS
+        return self.is_complete and time.monotonic() - self._completed > timings().trust_count
 
     def total(self) -> Count:
         """Return the count of all directories."""

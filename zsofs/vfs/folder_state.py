@@ -19,13 +19,6 @@ a file grows for an hour costs a tenth of a processor at most; no pause is longe
 a listing of a watched folder is believed."""
 
 
-_GIVE_WAY_SECONDS = 0.25
-"""How long a look that nobody waits for holds before each file while others use the disk: a hard
-disk that is always in use then loses four short reads a second to it, some 5 % of its time."""
-
-_GIVE_WAY_STEP = 0.005
-
-
 class Look:
     """A look at a folder that is under way, and those who wait for it.
 
@@ -42,9 +35,9 @@ class Look:
 
     def give_way(self, is_busy: Callable[[], bool]) -> None:
         """Hold while others use the disk, unless somebody waits for this look. For its thread."""
-        end = time.monotonic() + _GIVE_WAY_SECONDS
+        end = time.monotonic() + timings().count_give_way
         while not self.is_awaited and is_busy() and time.monotonic() < end:
-            time.sleep(_GIVE_WAY_STEP)
+            time.sleep(timings().count_give_way_check)
 
 
 class SourceFolder:
