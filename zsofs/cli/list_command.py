@@ -26,7 +26,8 @@ from zsofs.console.tables import (
 from zsofs.console.text import for_people
 from zsofs.errors import ControlError, SourceError, ZsofsError, reason
 from zsofs.formats.file_names import has_disc_ending
-from zsofs.mount.control.client import ask
+from zsofs.mount.control.client import ask_status
+from zsofs.mount.control.mount_status import SettingsStatus
 from zsofs.source.disc_state import Count, DiscState, count, state_of
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.filters import Selection
@@ -47,6 +48,9 @@ _HEADINGS = ("stored", "plain", "ratio", "id", "container", "name")
 _INDENT = "  "
 _ALIGN = "rrrlll"
 """The name comes last: a long one then breaks no column."""
+
+_NEEDED = {"source", "titles", "include", "exclude", "allow_links_to"}
+"""What a mount says about itself and decides which discs are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ def run(path: str, as_json: bool, allowed: Sequence[Path] = ()) -> int:
     """
     logging_setup.to_terminal(logging.CRITICAL)  # the table has all of it
     mounted = _mount_at(path)
-    shown = _shown_by(mounted) if mounted is not None else _Shown(path)
+    shown = _shown_by(mounted) if mounted is not None else SettingsStatus(path)
     with acting_as(_reader(mounted)):
         source = check_source(shown.source)
         # Those of a mount are as it resolved them: one that is a symlink by now leads elsewhere.
@@ -123,67 +127,34 @@ def run(path: str, as_json: bool, allowed: Sequence[Path] = ()) -> int:
     return 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """What is listed, and in which way.
-
-    Attributes:
-        source: the folder.
-        include: patterns of what is shown, as of `--include`.
-        exclude: patterns of what is not.
-        is_opl: whether it has the layout for OPL.
-        titles: file with titles, if any.
-        allow_links_to: directories that symlinks may lead to.
-    """
-
-    source: str
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    is_opl: bool = False
-    titles: str = ""
-    allow_links_to: tuple[str, ...] = ()
-
-
 def _mount_at(path: str) -> Mounted | None:
     mounted = mounted_at(real_path(path))
     return mounted if mounted is not None and mounted.kind == FILE_SYSTEM_TYPE else None
 
 
-def _shown_by(mounted: Mounted) -> _Shown:
+def _shown_by(mounted: Mounted) -> SettingsStatus:
     """What a mount shows, in its own words.
 
     Raises:
         ControlError: it does not say so; its daemon may be a stranger's program.
     """
-    said = ask(mounted.path, "status")
-    source, titles = said.get("source"), said.get("titles") or ""
-    patterns = [said.get(name, []) for name in ("include", "exclude")]
-    directories = said.get("allow_links_to", [])
-    paths = [source, *([titles] if titles else []), *_items(directories)]
-    if not (all(map(_is_path, paths)) and all(map(_are_texts, [*patterns, directories]))):
+    status = ask_status(mounted.path)
+    said = status.settings
+    paths = [said.source, *([said.titles] if said.titles else []), *said.allow_links_to]
+    if _NEEDED & status.malformed or not all(map(_is_path, paths)):
         raise ControlError(
             f"the daemon behind {for_people(mounted.path)} does not say what it shows; mount it"
             " again, so that both are of one version"
         )
-    include, exclude = map(tuple, patterns)
-    is_opl = said.get("layout") == "opl"
-    return _Shown(str(source), include, exclude, is_opl, str(titles), tuple(directories))
+    return said
 
 
-def _is_path(found: object) -> bool:
+def _is_path(found: str) -> bool:
     """Whether it can be the path of a file, from wherever it is opened."""
     try:
-        return isinstance(found, str) and os.path.isabs(found) and b"\0" not in os.fsencode(found)
+        return os.path.isabs(found) and b"\0" not in os.fsencode(found)
     except UnicodeEncodeError:  # half of a pair of surrogates
         return False
-
-
-def _items(found: object) -> list[object]:
-    return found if isinstance(found, list) else []
-
-
-def _are_texts(found: object) -> bool:
-    return isinstance(found, list) and all(isinstance(one, str) for one in found)
 
 
 def _reader(mounted: Mounted | None) -> Account | None:
@@ -194,22 +165,23 @@ def _reader(mounted: Mounted | None) -> Account | None:
 
 
 def _rows(
-    source: bytes, roots: tuple[bytes, ...], shown: _Shown, ignored: Counter[str]
+    source: bytes, roots: tuple[bytes, ...], shown: SettingsStatus, ignored: Counter[str]
 ) -> Iterable[Row]:
     """What is listed; counts in *ignored* the files that are named like discs and never are."""
+    is_opl = shown.layout == "opl"
     tree = SourceTree(source, roots)
     with closing(ScanCache(default_catalog_file(tree.path), tree.path)) as catalog:
         selection = Selection(shown.include, shown.exclude)
         surveyor = Scanner(tree, catalog, selection, identities=True)
         folders = dict(_walk(surveyor))
-        given = catalog.opl_names() if shown.is_opl else {}
+        given = catalog.opl_names() if is_opl else {}
     ignored.update(
         entry.ignored
         for found in folders.values()
         for entry in found.entries.values()
         if entry.ignored and has_disc_ending(entry.name)
     )
-    if shown.is_opl:
+    if is_opl:
         titles = load_titles(Path(shown.titles), from_file=True) if shown.titles else {}
         return _rows_of_opl(folders, titles, given)
     places = shown_paths({folder: found.entries for folder, found in folders.items()})

@@ -57,7 +57,7 @@ def serve(
     file = default_catalog_file(tree.path) if settings.remember else None
     with closing(ScanCache(file, tree.path)) as catalog:
         server = Server(settings, tree, catalog)
-        supervision = Supervision(notifier, settings.mount_point, server.status)
+        supervision = Supervision(notifier, settings.mount_point, server.state.status)
         server.around_reload = supervision.reload
         try:
             trio.run(_run, server, settings, ready, supervision, held)

@@ -3,13 +3,13 @@
 import errno
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import trio
 
 from zsofs.console.tables import STILL_COUNTING, counted
+from zsofs.mount.control.mount_status import MountStatus
 from zsofs.reading.tasks import in_background
 from zsofs.system.sd_notify import Notifier
 from zsofs.timings import timings
@@ -25,7 +25,7 @@ class Supervision:
     """
 
     def __init__(
-        self, notifier: Notifier, mount_point: bytes, state: Callable[[], Mapping[str, Any]]
+        self, notifier: Notifier, mount_point: bytes, state: Callable[[], MountStatus]
     ) -> None:
         """Prepare, without touching anything.
 
@@ -120,17 +120,17 @@ def _list(mount_point: bytes) -> None:
             return
 
 
-def state_line(state: Mapping[str, Any]) -> str:
+def state_line(state: MountStatus) -> str:
     """Discs, readers and hits of the cache in one line."""
-    parts = [counted(state["discs"], "disc")]
-    if state["copying"]:
-        parts.append(f"{state['copying']:,} being copied")
-    if state["counting"]:
+    found, cache = state.discs, state.reads.cache
+    parts = [counted(found.discs, "disc")]
+    if found.copying:
+        parts.append(f"{found.copying:,} being copied")
+    if found.counting:
         parts.append(STILL_COUNTING)
-    if state["source_state"] != "there":
-        parts.append(f"the source is {state['source_state']}")
-    parts.append(counted(len({reader["pid"] for reader in state["readers"]}), "reader"))
-    cache = state["cache"]
-    if cache["lookups"]:
-        parts.append(f"{100 * cache['hits'] // cache['lookups']} % of lookups hit")
+    if state.source.source_state != "there":
+        parts.append(f"the source is {state.source.source_state}")
+    parts.append(counted(len({reader.pid for reader in state.reads.readers}), "reader"))
+    if cache.lookups:
+        parts.append(f"{100 * cache.hits // cache.lookups} % of lookups hit")
     return ", ".join(parts)

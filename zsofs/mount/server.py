@@ -1,21 +1,14 @@
-"""The FUSE server of one mount: all its parts, put together, and what it says about itself."""
+"""The FUSE server of one mount: all its parts, put together."""
 
 import logging
 import os
-import re
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import trio
 
-from zsofs import __version__
-from zsofs.console.text import for_people
 from zsofs.errors import UsageError
 from zsofs.fuse.attributes import Appearance
 from zsofs.fuse.kernel_cache import Invalidations
@@ -24,6 +17,7 @@ from zsofs.fuse.parts import Parts
 from zsofs.fuse.request_loop import handlers_waiting
 from zsofs.fuse.write_operations import WritableOperations
 from zsofs.mount.settings import MountSettings
+from zsofs.mount.state_report import StateReport
 from zsofs.reading.admission import Admission
 from zsofs.reading.extent_cache import ExtentCache
 from zsofs.reading.io_pool import IoPool
@@ -42,7 +36,6 @@ from zsofs.vfs.disc_counter import DiscCounter
 from zsofs.vfs.disc_counts import Census
 from zsofs.vfs.follower import Follower
 from zsofs.vfs.inodes import Inodes
-from zsofs.vfs.open_contents import OpenHandle
 from zsofs.vfs.opl.titles import load_titles
 from zsofs.vfs.opl.view import OplView
 from zsofs.vfs.plain_view import PlainView
@@ -52,7 +45,6 @@ from zsofs.vfs.shown_owner import ShownOwner
 log = logging.getLogger(__name__)
 
 _REPORTED_DISCS = 20
-_REPORTED_FILES = 20
 
 
 class Server:
@@ -60,21 +52,20 @@ class Server:
 
     Attributes:
         operations: what pyfuse3 is given.
+        state: what the mount says about itself.
         around_reload: makes what is entered for as long as a reload goes on.
     """
 
     def __init__(self, settings: MountSettings, tree: SourceTree, catalog: ScanCache) -> None:
-        self._settings = settings
-        self._started = time.monotonic()
         self._library = Inodes(tree, writable=settings.writable)
-        self._cache = ExtentCache(settings.cache_size)
+        cache = ExtentCache(settings.cache_size)
         self._invalidations = Invalidations()
         opl = settings.layout == "opl"
         self._census = Census(_counted_before(catalog, tree.roots, opl=opl))
         admission = Admission()
         workers = WorkerThreads(settings.threads, admission)
         io_pool = IoPool(settings.threads)
-        self._reads = Reader(self._cache, io_pool, workers)
+        self._reads = Reader(cache, io_pool, workers)
         selection = Selection(settings.include, settings.exclude)
         surveyor = Scanner(tree, catalog, selection, identities=opl)
         lookers = ElasticWorkers(settings.threads, admission)
@@ -100,6 +91,15 @@ class Server:
             WritableOperations(parts, selection, serves_as_root=os.geteuid() == 0)
             if settings.writable
             else Operations(parts)
+        )
+        self.state = StateReport(
+            settings,
+            library,
+            cache,
+            self._reads.statistics,
+            follower,
+            self._census,
+            self.operations,
         )
         self.around_reload: Callable[[], AbstractContextManager[None]] = nullcontext
         self._nursery: trio.Nursery | None = None
@@ -159,7 +159,7 @@ class Server:
             case "status":
                 if self._census.may_be_old:
                     self._view.recount_untold()
-                return self.status()
+                return self.state.status().to_json()
             case "reload":
                 log.info("looking at the source again, as was asked for")
                 done = self.begin_reload()
@@ -171,56 +171,6 @@ class Server:
                     f"this mount knows no command {command!r}; mount it again, so that both are of"
                     " one version"
                 )
-
-    def _source_state(self) -> str:
-        if not self._follower.away:
-            return "there"
-        return "away" if self._library.tree.was_seen else "not there yet"
-
-    def status(self) -> dict[str, Any]:
-        """What the mount says about itself."""
-        settings, found = self._settings, self._census.total()
-        total = self._reads.statistics.total()
-        return {
-            "version": __version__,
-            "source": os.fsdecode(settings.source),
-            "mount_point": os.fsdecode(settings.mount_point),
-            "pid": os.getpid(),
-            "uptime_seconds": round(time.monotonic() - self._started, 1),
-            "layout": settings.layout,
-            "titles": settings.titles and str(settings.titles),
-            "include": settings.include,
-            "exclude": settings.exclude,
-            "allow_links_to": [os.fsdecode(path) for path in settings.allow_links_to],
-            "show_raw": settings.show_raw,
-            "writable": settings.writable,
-            "source_state": self._source_state(),
-            "source_note": self._follower.away,
-            "following": self._follower.following,
-            "discs": found.discs,
-            "compressed_discs": found.compressed,
-            "plain_discs": found.plain,
-            "counting": not self._census.is_complete,
-            "copying": found.copying,
-            "refused": _reported(found.refused),
-            "refused_total": len(found.refused),
-            "links_not_followed": _reported(found.links),
-            "links_not_followed_total": len(found.links),
-            "shown_empty": _reported(self._follower.not_entered.items()),
-            "left_out": _reported(found.left_out),
-            "left_out_total": len(found.left_out),
-            "readers": _readers(self.operations.readers()),
-            "cache": {
-                "bytes": self._cache.used,
-                "limit": settings.cache_size,
-                "hits": total.hits,
-                "lookups": total.lookups,
-            },
-            "requests": total.requests,
-            "bytes": total.bytes,
-            "errors": total.errors,
-            "inodes": len(self._library),
-        }
 
 
 def _counted_before(catalog: ScanCache, roots: Roots, *, opl: bool) -> Mapping[bytes, Count]:
@@ -236,35 +186,3 @@ def _counted_before(catalog: ScanCache, roots: Roots, *, opl: bool) -> Mapping[b
         state = state_of_content(name, finding, opl=opl)
         states.setdefault(folder, []).append((joined(folder, name), state))
     return {folder: count(found) for folder, found in states.items()}
-
-
-def _reported(files: Iterable[tuple[bytes, str]]) -> list[dict[str, str]]:
-    """The first of these files, each with its reason."""
-    return [
-        {"path": for_people(path), "reason": reason}
-        for path, reason in islice(files, _REPORTED_FILES)
-    ]
-
-
-def _readers(readers: list[OpenHandle]) -> list[dict[str, Any]]:
-    """Programs with the file each has open, and how many times."""
-    processes = {reader.pid: _process(reader.pid) for reader in readers}
-    counts = Counter((reader.path, *processes[reader.pid]) for reader in readers)
-    return [
-        {"pid": pid, "program": program, "path": path, "handles": handles}
-        for (path, pid, program), handles in sorted(counts.items())
-    ]
-
-
-def _process(task: int) -> tuple[int, str]:
-    """Number and program of the process of a task: the kernel names the thread that opens a file.
-
-    One that has ended keeps its number, and has no program; what it opened another may use.
-    """
-    try:
-        said = (Path("/proc") / str(task) / "status").read_bytes()
-        found = re.search(rb"^Tgid:\s*(\d+)$", said, re.M)
-        pid = int(found[1]) if found else task
-        return pid, for_people((Path("/proc") / str(pid) / "comm").read_bytes().strip())
-    except OSError:
-        return task, ""

@@ -3,8 +3,8 @@
  *
  * Handing a 128 KiB read to trio's threads and back took longer than the read itself (the mount was
  * at 0.29 of its speed); that is what this is for. */
-#ifndef ZSOFS_CREW_H
-#define ZSOFS_CREW_H
+#ifndef ZSOFS_THREAD_POOL_H
+#define ZSOFS_THREAD_POOL_H
 
 #include <errno.h>
 #include <pthread.h>
@@ -116,7 +116,7 @@ static void *zsofs_pool_work(void *of)
             __atomic_store_n(&job->state, ZSOFS_DONE, __ATOMIC_RELEASE);
             pthread_mutex_unlock(&pool->lock);
             if (write(pool->eventfd, &one, sizeof one) < 0) {
-                /* a full eventfd has been rung already */
+                /* a full eventfd is readable already */
             }
             pthread_mutex_lock(&pool->lock);
         } else {

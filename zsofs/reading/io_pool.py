@@ -39,8 +39,8 @@ class IoPool:
         self._threads = threads
         self._disks: dict[int, _Disk] = {}
         self._waiting: dict[Job, trio.lowlevel.Task] = {}
-        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._has_ears = False
+        self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._listener_running = False
 
     async def run(self, device: int, job: Job, *, spin: bool) -> None:
         """Have *job* done by a thread that counts against *device*; its result is the caller's.
@@ -58,7 +58,7 @@ class IoPool:
         """
         disk = self._disks.get(device)
         if disk is None:
-            disk = self._disks[device] = _Disk(self._threads, self._bell)
+            disk = self._disks[device] = _Disk(self._threads, self._eventfd)
         try:
             done = disk.pool.run(job, _SPIN_NS if spin and disk.prompt else 0)
         except OSError as error:  # EAGAIN would tell the reader to try again
@@ -83,8 +83,8 @@ class IoPool:
 
     async def _answer(self, job: Job) -> None:
         self._waiting[job] = trio.lowlevel.current_task()
-        if not self._has_ears:
-            self._has_ears = True
+        if not self._listener_running:
+            self._listener_running = True
             trio.lowlevel.spawn_system_task(self._listen)
 
         def abandon(_: object) -> trio.lowlevel.Abort:
@@ -102,15 +102,15 @@ class IoPool:
         try:
             while True:
                 try:
-                    await trio.lowlevel.wait_readable(self._bell)
-                    os.eventfd_read(self._bell)
+                    await trio.lowlevel.wait_readable(self._eventfd)
+                    os.eventfd_read(self._eventfd)
                 except Exception:
                     log.exception("a bug in zsofs: finished reads are looked for without a signal")
                     await trio.sleep(timings().retry_finished_jobs)
                 for disk in self._disks.values():
                     self._give_back(disk)
         finally:
-            self._has_ears = False
+            self._listener_running = False
 
     def _give_back(self, disk: _Disk) -> None:
         try:

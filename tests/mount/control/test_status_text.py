@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from tests.mount.control.test_control import answering, mounted
 from tests.support.mounting import ZSOFS
 from zsofs.cli import main
-from zsofs.errors import SourceError
+from zsofs.errors import ControlError, SourceError
 from zsofs.mount.control import client, status
-from zsofs.system.mountinfo import mount_table
+from zsofs.mount.control.mount_status import MountStatus
+from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, Mounted, mount_table
 
 REPLY: dict[str, Any] = {
     "ok": True,
@@ -27,6 +28,12 @@ REPLY: dict[str, Any] = {
     "uptime_seconds": 273_600.5,
     "version": "0.3.0",
     "layout": "plain",
+    "titles": None,
+    "include": ["*"],
+    "exclude": ["old", "trash"],
+    "allow_links_to": [],
+    "show_raw": False,
+    "writable": False,
     "source_state": "there",
     "source_note": "",
     "following": "events",
@@ -39,6 +46,11 @@ REPLY: dict[str, Any] = {
         {"path": "\N{CJK UNIFIED IDEOGRAPH-5927}\n.zso", "reason": "another console's"},
     ],
     "refused_total": 7,
+    "links_not_followed": [],
+    "links_not_followed_total": 0,
+    "shown_empty": [],
+    "left_out": [],
+    "left_out_total": 0,
     "copying": 2,
     "readers": [
         {"pid": 77, "program": "smbd", "path": "Okami.iso", "handles": 2},
@@ -89,8 +101,13 @@ def points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[byt
         yield [first, second]
 
 
+def block(reply: dict[str, Any]) -> str:
+    """What is printed of a reply."""
+    return status.text(MountStatus.from_json(reply))
+
+
 def test_a_block_for_people() -> None:
-    assert status.text(REPLY) == BLOCK
+    assert block(REPLY) == BLOCK
 
 
 def test_a_block_without_what_is_not_there() -> None:
@@ -105,7 +122,7 @@ def test_a_block_without_what_is_not_there() -> None:
         "cache": {"bytes": 0, "limit": 0, "hits": 0, "lookups": 0},
         "errors": 0,
     }
-    lines = status.text(REPLY | nothing).splitlines()
+    lines = block(REPLY | nothing).splitlines()
     assert "  discs    1,042" in lines
     assert "  cache    0 B of 0 B" in lines
     assert "  reads    54,321, 1.21 TB in all, no errors" in lines
@@ -123,13 +140,13 @@ def test_a_block_without_what_is_not_there() -> None:
     ],
 )
 def test_where_the_source_is(state: str, note: str, line: str) -> None:
-    said = status.text(REPLY | {"source_state": state, "source_note": note})
+    said = block(REPLY | {"source_state": state, "source_note": note})
     assert said.splitlines()[1] == line
 
 
 @pytest.mark.parametrize("following", ["events", "events and polling", "polling", "a later way"])
 def test_how_changes_are_seen(following: str) -> None:
-    line = status.text(REPLY | {"following": following}).splitlines()[2]
+    line = block(REPLY | {"following": following}).splitlines()[2]
     assert line.startswith("  changes  ")
     assert ("reports them" in line) == following.startswith("events")
     assert ("looked for" in line) == following.endswith("polling")
@@ -137,13 +154,14 @@ def test_how_changes_are_seen(following: str) -> None:
 
 
 def test_refused_files_that_are_all_listed_or_only_counted() -> None:
-    assert "more" not in status.text(REPLY | {"refused_total": 2})
-    assert "not as discs: 1 file\n" in status.text(REPLY | {"refused": [], "refused_total": 1})
+    assert "more" not in block(REPLY | {"refused_total": 2})
+    assert "not as discs: 1 file\n" in block(REPLY | {"refused": [], "refused_total": 1})
 
 
 def test_a_mount_that_does_not_answer() -> None:
-    said = status.text({"ok": False, "mount_point": "/home/me/iso", "error": "it is\nsilent"})
-    assert said == "/home/me/iso\n  it is\\nsilent"
+    here = Mounted(60, b"/home/me/i\nso", "0:50", FILE_SYSTEM_TYPE, 1000)
+    said = status.failure_text(here, ControlError("it is\nsilent"))
+    assert said == "/home/me/i\\nso\n  it is\\nsilent"
 
 
 ANYTHING = st.recursive(
@@ -153,26 +171,38 @@ ANYTHING = st.recursive(
 )
 
 
-@given(st.fixed_dictionaries({}, optional=dict.fromkeys([*REPLY, "error"], ANYTHING)))
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(REPLY, ANYTHING)))
 def test_a_reply_of_another_version(reply: dict[str, Any]) -> None:
     """Fields that are missing, or of another type, are no error, and print as lines."""
-    said = status.text(reply)
+    said = block(reply)
     assert all(line.isprintable() or max(line) >= "\udc80" for line in said.split("\n"))
-    assert ("  readers: none" in said) == (reply.get("ok") is True and "program" not in said)
+    assert ("  readers: none" in said) == ("program" not in said)
+
+
+@given(ANYTHING)
+def test_an_error_of_another_version(why: object) -> None:
+    here = Mounted(60, b"/home/me/iso", "0:50", FILE_SYSTEM_TYPE, 1000)
+    line = json.dumps({"ok": False, "error": why}).encode()
+    with pytest.raises(ControlError) as caught:
+        client._understood(here, line)
+    lines = status.failure_text(here, caught.value).splitlines()
+    assert lines[0] == "/home/me/iso"
+    assert len(lines) == 2
+    assert lines[1].isprintable() or max(lines[1]) >= "\udc80"
 
 
 @pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf"), 10**400, "1", None])
 def test_numbers_of_another_version(odd: object) -> None:
     numbers = {name for name, value in REPLY.items() if type(value) in (int, float)}
     cache = dict.fromkeys(REPLY["cache"], odd)
-    said = status.text(REPLY | dict.fromkeys(numbers, odd) | {"cache": cache, "counting": odd})
+    said = block(REPLY | dict.fromkeys(numbers, odd) | {"cache": cache, "counting": odd})
     assert "  discs    0\n  cache    0 B of 0 B\n  reads    0, 0 B in all, no errors\n" in said
     assert "process 0, zsofs 0.3.0, running for 0 s" in said
 
 
 @given(ANYTHING)
 def test_rows_of_another_version(anything: object) -> None:
-    said = status.text(REPLY | {"readers": [anything], "refused": [anything], "cache": anything})
+    said = block(REPLY | {"readers": [anything], "refused": [anything], "cache": anything})
     assert "program" in said
 
 

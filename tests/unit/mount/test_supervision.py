@@ -9,17 +9,11 @@ import pytest
 import trio
 
 from tests.conftest import TimingsSetter
+from zsofs.mount.control.mount_status import DiscStatus, MountStatus, SourceStatus
 from zsofs.mount.readiness import Supervision
 from zsofs.system.sd_notify import Notifier
 
-STATE = {
-    "discs": 1,
-    "copying": 0,
-    "counting": False,
-    "source_state": "there",
-    "readers": [],
-    "cache": {"hits": 0, "lookups": 0},
-}
+STATE = MountStatus(source=SourceStatus(source_state="there"), discs=DiscStatus(discs=1))
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ A user has 5 seconds for all mounts together, and whatever a daemon says is take
 stranger's.
 """
 
+import dataclasses
 import json
 import os
 import socket
@@ -18,6 +19,7 @@ from typing import Any
 
 from zsofs.console.text import for_people
 from zsofs.errors import ControlError
+from zsofs.mount.control.mount_status import MountStatus
 from zsofs.mount.control.protocol import (
     ENDING,
     MAX_REPLY,
@@ -172,15 +174,15 @@ def _ask_all(
     table = list(mount_table())
     until = time.monotonic() + (timings().answer if seconds is None else seconds)
     listening = {} if processes is None else processes
-    crews: defaultdict[int | None, _Askers] = defaultdict(
+    askers: defaultdict[int | None, _Askers] = defaultdict(
         lambda: _Askers(table, command, until, listening)
     )
     for mounted in mounts:
-        crews[mounted.user].mounts.append(mounted)
+        askers[mounted.user].mounts.append(mounted)
     threads = [
-        threading.Thread(target=crew.work, daemon=True)
-        for crew in crews.values()
-        for _ in crew.mounts[:_AT_ONCE]
+        threading.Thread(target=asker.work, daemon=True)
+        for asker in askers.values()
+        for _ in asker.mounts[:_AT_ONCE]
     ]
     for thread in threads:
         with suppress(RuntimeError):  # there are as many as the system lets us have
@@ -189,7 +191,7 @@ def _ask_all(
         if thread.ident is not None:
             thread.join(left(until))
     for mounted in mounts:
-        yield mounted, crews[mounted.user].answers.pop(mounted.path, TimeoutError())
+        yield mounted, askers[mounted.user].answers.pop(mounted.path, TimeoutError())
 
 
 class _Askers:
@@ -290,8 +292,8 @@ def _places(mounted: Mounted, table: Sequence[Mounted]) -> list[bytes]:
     return list(dict.fromkeys((mounted.path, *others)))
 
 
-def ask_status(mount_point: bytes) -> dict[str, Any]:
-    """What a running mount says about itself.
+def ask_status(mount_point: bytes) -> MountStatus:
+    """What the running mount at a real path says about itself.
 
     Raises:
         ControlError: as of :func:`ask`.
@@ -304,7 +306,7 @@ def ask_status(mount_point: bytes) -> dict[str, Any]:
 
 def ask_statuses(
     mounts: Sequence[Mounted],
-) -> Iterator[tuple[Mounted, dict[str, Any] | ControlError]]:
+) -> Iterator[tuple[Mounted, MountStatus | ControlError]]:
     """What several mounts say about themselves, or why they say nothing; they are asked together.
 
     Where one is mounted, the kernel has the last word: of another user's mount a daemon of that
@@ -313,14 +315,15 @@ def ask_statuses(
     table = list(mount_table())
     for mounted, answer in _ask_all(mounts, "status"):
         try:
-            reply = _understood(mounted, answer)
+            status = MountStatus.from_json(_understood(mounted, answer))
         except ControlError as error:
             yield mounted, error
             continue
         places = list(map(os.fsdecode, _places(mounted, table)))
-        if reply.get("mount_point") not in places:
-            reply["mount_point"] = places[0]
-        yield mounted, reply
+        if status.settings.mount_point not in places:
+            settings = dataclasses.replace(status.settings, mount_point=places[0])
+            status = dataclasses.replace(status, settings=settings)
+        yield mounted, status
 
 
 def _mounts() -> list[Mounted]:

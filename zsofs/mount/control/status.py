@@ -7,7 +7,7 @@ in another form than expected, is shown as nothing and never an error.
 import json
 import os
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from zsofs.console.stdio import say
@@ -22,13 +22,20 @@ from zsofs.console.tables import (
 )
 from zsofs.errors import ControlError
 from zsofs.mount.control.client import MAX_TEXT, ask_status, ask_statuses, check_mount, running
+from zsofs.mount.control.mount_status import (
+    CacheStatus,
+    DiscStatus,
+    FileStatus,
+    MountStatus,
+    NotShownStatus,
+    ReaderStatus,
+)
 from zsofs.system.mountinfo import Mounted
 from zsofs.system.mountpoint import real_path
 
 NOTHING = "nothing is mounted"
 
 _INDENT = "  "
-_LIMIT = 1 << 63
 _MAX_REFUSED = 20
 _MAX_READERS = 500
 _FOLLOWING = {
@@ -55,170 +62,148 @@ def run(mount_point: str | None, as_json: bool) -> int:
         return _print_all(as_json)
     point = real_path(mount_point)
     mounted = check_mount(point)
-    reply = next(_replies([mounted])) if as_json else ask_status(point)
-    say(json.dumps(reply, indent=2) if as_json else text(reply))
-    return _exit_code([reply["ok"]])
+    if not as_json:
+        say(text(ask_status(point)))
+        return 0
+    ((_, reply),) = ask_statuses([mounted])
+    say(json.dumps(_object(mounted, reply), indent=2))
+    return ControlError.exit_code if isinstance(reply, ControlError) else 0
 
 
 def _print_all(as_json: bool) -> int:
     """The same for all mounts; each reply is printed and let go before the next one."""
-    answered: list[bool] = []
-    for reply in _replies(running()):
+    failed = False
+    is_first = True
+    for mounted, reply in ask_statuses(running()):
         if as_json:
-            say("," if answered else "[")
-            say(textwrap.indent(json.dumps(reply, indent=2), "  "), end="")
+            say("[" if is_first else ",")
+            say(textwrap.indent(json.dumps(_object(mounted, reply), indent=2), "  "), end="")
         else:
-            say("\n" * bool(answered) + text(reply))
-        answered.append(reply["ok"])
+            if not is_first:
+                say()
+            say(failure_text(mounted, reply) if isinstance(reply, ControlError) else text(reply))
+        failed = failed or isinstance(reply, ControlError)
+        is_first = False
     if as_json:
-        say("\n]" if answered else "[]")
-    elif not answered:
+        say("[]" if is_first else "\n]")
+    elif is_first:
         say(NOTHING)
-    return _exit_code(answered)
+    return ControlError.exit_code if failed else 0
 
 
-def _exit_code(answered: Sequence[bool]) -> int:
-    return 0 if all(answered) else ControlError.exit_code
+def _object(mounted: Mounted, reply: MountStatus | ControlError) -> dict[str, Any]:
+    """The reply of a mount for programs; of one that gives none, what is wrong with it."""
+    if isinstance(reply, ControlError):
+        return {"ok": False, "mount_point": os.fsdecode(mounted.path), "error": str(reply)}
+    return {"ok": True} | reply.to_json()
 
 
-def _replies(mounts: Sequence[Mounted]) -> Iterator[dict[str, Any]]:
-    """The reply of each mount; of one that gives none, what is wrong with it."""
-    for mounted, reply in ask_statuses(mounts):
-        if isinstance(reply, ControlError):
-            yield {"ok": False, "mount_point": os.fsdecode(mounted.path), "error": str(reply)}
-        else:
-            yield reply
+def text(status: MountStatus) -> str:
+    """The state of one mount as a block of lines, its mount point first."""
+    lines = [
+        *table(list(_facts(status)), "ll"),
+        *_not_discs(status.not_shown),
+        *_shown_empty(status.not_shown.shown_empty),
+        *_readers(status.reads.readers),
+    ]
+    return _block(status.settings.mount_point, lines)
 
 
-def text(reply: Mapping[str, Any]) -> str:
-    """The state of one mount as a block of lines, its mount point first.
-
-    Args:
-        reply: of a daemon to ``status``, or the same with ``ok`` false and an ``error``.
-    """
-    said = _Reply(reply)
-    if said.flag("ok"):
-        parts = _facts(said), _not_discs(said), _shown_empty(said), _readers(said)
-        lines = [*table(list(parts[0]), "ll"), *parts[1], *parts[2], *parts[3]]
-    else:
-        lines = [said.text("error")]
-    return "\n".join([said.text("mount_point"), *(_INDENT + line for line in lines)])
+def failure_text(mounted: Mounted, error: ControlError) -> str:
+    """The same of a mount that gives no answer."""
+    return _block(os.fsdecode(mounted.path), [_printable(str(error))])
 
 
-class _Reply:
-    """A reply's fields, of any type or missing, as what they should be."""
-
-    def __init__(self, fields: object) -> None:
-        self._fields = fields if isinstance(fields, Mapping) else {}
-
-    def flag(self, name: str) -> bool:
-        return self._fields.get(name) is True
-
-    def text(self, name: str) -> str:
-        found = self._fields.get(name)
-        return printable(found[:MAX_TEXT]) if isinstance(found, str) else ""
-
-    def number(self, name: str) -> int:
-        found = self._fields.get(name)
-        if not isinstance(found, int | float) or not abs(found) < _LIMIT:  # NaN is not less
-            return 0
-        return int(found)
-
-    def part(self, name: str) -> "_Reply":
-        return _Reply(self._fields.get(name))
-
-    def rows(self, name: str, most: int) -> tuple[list["_Reply"], int]:
-        """The first rows, *most* at most, and how many there are."""
-        found = self._fields.get(name)
-        rows = found if isinstance(found, list) else []
-        return [_Reply(row) for row in rows[:most]], len(rows)
+def _block(mount_point: str, lines: Sequence[str]) -> str:
+    return "\n".join([_printable(mount_point), *(_INDENT + line for line in lines)])
 
 
-def _facts(said: _Reply) -> Iterator[tuple[str, str]]:
-    source, note = said.text("source"), said.text("source_note")
-    state = said.text("source_state")
+def _printable(said: str) -> str:
+    return printable(said[:MAX_TEXT])
+
+
+def _facts(status: MountStatus) -> Iterator[tuple[str, str]]:
+    settings, reads, daemon = status.settings, status.reads, status.daemon
+    source, note = _printable(settings.source), _printable(status.source.source_note)
+    state = status.source.source_state
     source += {"away": " is away at present", "not there yet": " is not there yet"}.get(state, "")
     yield "source", f"{source}: {note}" if note else source
-    following = said.text("following")
+    following = _printable(status.source.following)
     yield "changes", _FOLLOWING.get(following, following)
-    yield "layout", said.text("layout") + (", writable" if said.flag("writable") else "")
-    yield "discs", _discs(said)
-    cache = said.part("cache")
-    yield "cache", f"{size(cache.number('bytes'))} of {size(cache.number('limit'))}{_hits(cache)}"
-    errors = said.number("errors")
-    yield (
-        "reads",
-        f"{said.number('requests'):,}, {size(said.number('bytes'))} in all,"
-        f" {counted(errors, 'error') if errors else 'no errors'}",
-    )
-    yield "inodes", f"{said.number('inodes'):,}"
+    yield "layout", _printable(settings.layout) + (", writable" if settings.writable else "")
+    yield "discs", _discs(status.discs)
+    cache = reads.cache
+    yield "cache", f"{size(cache.bytes)} of {size(cache.limit)}{_hits(cache)}"
+    errors = counted(reads.errors, "error") if reads.errors else "no errors"
+    yield "reads", f"{reads.requests:,}, {size(reads.bytes)} in all, {errors}"
+    yield "inodes", f"{daemon.inodes:,}"
     yield (
         "daemon",
-        f"process {said.number('pid')}, zsofs {said.text('version')}, running"
-        f" for {duration(said.number('uptime_seconds'))}",
+        f"process {daemon.pid}, zsofs {_printable(daemon.version)}, running"
+        f" for {duration(int(daemon.uptime_seconds))}",
     )
 
 
-def _discs(said: _Reply) -> str:
-    kinds = disc_kinds(said.number("compressed_discs"), said.number("plain_discs"))
-    parts = [f"{said.number('discs'):,}" + (f" ({kinds})" if kinds else "")]
-    if said.number("copying"):
-        parts.append(f"{said.number('copying'):,} being copied")
-    if said.flag("counting"):
+def _discs(found: DiscStatus) -> str:
+    kinds = disc_kinds(found.compressed_discs, found.plain_discs)
+    parts = [f"{found.discs:,}" + (f" ({kinds})" if kinds else "")]
+    if found.copying:
+        parts.append(f"{found.copying:,} being copied")
+    if found.counting:
         parts.append(STILL_COUNTING)
     return ", ".join(parts)
 
 
-def _hits(cache: _Reply) -> str:
-    lookups, hits = cache.number("lookups"), cache.number("hits")
+def _hits(cache: CacheStatus) -> str:
+    lookups, hits = cache.lookups, cache.hits
     return f", {100 * hits // lookups} % of {counted(lookups, 'lookup')} hit" if lookups > 0 else ""
 
 
-def _not_discs(said: _Reply) -> list[str]:
+def _not_discs(found: NotShownStatus) -> list[str]:
     """Files that look like discs and are not; discs that are not for OPL; symlinks to discs."""
+    links, links_total = found.links_not_followed, found.links_not_followed_total
     return [
-        *_named(said, "refused", "shown as they are, not as discs"),
-        *_named(said, "left_out", "not shown"),
-        *_named(said, "links_not_followed", "not followed", "symlink"),
+        *_named(found.refused, found.refused_total, "shown as they are, not as discs"),
+        *_named(found.left_out, found.left_out_total, "not shown"),
+        *_named(links, links_total, "not followed", "symlink"),
     ]
 
 
-def _named(said: _Reply, field: str, heading: str, what: str = "file") -> list[str]:
-    """The first files of a list, each with its reason."""
-    found, count = said.rows(field, _MAX_REFUSED)
-    total = max(said.number(f"{field}_total"), count)
+def _named(
+    files: Sequence[FileStatus], total: int, heading: str, what: str = "file"
+) -> Iterator[str]:
+    """The first of *files*, each with its reason, and how many there are."""
+    total = max(total, len(files))
     if not total:
-        return []
-    rows = [(row.text("path"), row.text("reason")) for row in found]
-    lines = [f"{heading}: {counted(total, what)}"]
-    lines += [_INDENT + line for line in table(rows, "ll")]
-    if 0 < len(rows) < total:
-        lines.append(f"{_INDENT}and {total - len(rows):,} more")
-    return lines
+        return
+    yield f"{heading}: {counted(total, what)}"
+    yield from _with_reasons(files)
+    if 0 < len(files[:_MAX_REFUSED]) < total:
+        yield f"{_INDENT}and {total - len(files[:_MAX_REFUSED]):,} more"
 
 
-def _shown_empty(said: _Reply) -> list[str]:
+def _with_reasons(files: Sequence[FileStatus]) -> Iterator[str]:
+    rows = [(_printable(one.path), _printable(one.reason)) for one in files[:_MAX_REFUSED]]
+    for line in table(rows, "ll"):
+        yield _INDENT + line
+
+
+def _shown_empty(directories: Sequence[FileStatus]) -> Iterator[str]:
     """Directories that are not entered."""
-    found, _ = said.rows("shown_empty", _MAX_REFUSED)
-    rows = [(row.text("path"), row.text("reason")) for row in found]
-    return ["not entered:", *(_INDENT + line for line in table(rows, "ll"))] if rows else []
+    if directories:
+        yield "not entered:"
+        yield from _with_reasons(directories)
 
 
-def _readers(said: _Reply) -> list[str]:
+def _readers(readers: Sequence[ReaderStatus]) -> list[str]:
     """Who has what open."""
-    found, total = said.rows("readers", _MAX_READERS)
     rows = [
-        (
-            row.text("program"),
-            str(row.number("pid")),
-            f"{row.number('handles'):,}",
-            row.text("path"),
-        )
-        for row in found
+        (_printable(one.program), str(one.pid), f"{one.handles:,}", _printable(one.path))
+        for one in readers[:_MAX_READERS]
     ]
     if not rows:
         return ["readers: none"]
     lines = table([("program", "process", "handles", "disc"), *rows], "lrrl")
-    if len(rows) < total:
-        lines.append(f"and {total - len(rows):,} more")
+    if len(rows) < len(readers):
+        lines.append(f"and {len(readers) - len(rows):,} more")
     return ["readers:", *(_INDENT + line for line in lines)]

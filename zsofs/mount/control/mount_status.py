@@ -1,0 +1,207 @@
+"""What a running mount says about itself, from the daemon to `status`, `list` and JSON.
+
+Daemon and command line may be of different versions, as after an update: fields that are not known
+are ignored, and those that are missing, or of another type, have their defaults.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import UnionType
+from typing import Any, Self, TypeVar, get_args, get_origin
+
+_NUMBER_LIMIT = 1 << 63
+
+_Part = TypeVar("_Part")
+
+
+@dataclass(frozen=True, slots=True)
+class FileStatus:
+    """A file or directory that is not shown as it might be expected, and why."""
+
+    path: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderStatus:
+    """A program, one file of the mount that it has open, and how many times."""
+
+    pid: int = 0
+    program: str = ""
+    path: str = ""
+    handles: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStatus:
+    """The extent cache: bytes in use, its limit in bytes, hits and all lookups so far."""
+
+    bytes: int = 0
+    limit: int = 0
+    hits: int = 0
+    lookups: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStatus:
+    """The process that serves the mount."""
+
+    version: str = ""
+    pid: int = 0
+    uptime_seconds: float = 0.0
+    inodes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsStatus:
+    """The settings that decide which tree is shown, as in MountSettings; paths are text."""
+
+    source: str = ""
+    mount_point: str = ""
+    layout: str = ""
+    titles: str | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    allow_links_to: tuple[str, ...] = ()
+    show_raw: bool = False
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """The source directory: whether it is there, a note about that, and how it is followed."""
+
+    source_state: str = ""
+    source_note: str = ""
+    following: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DiscStatus:
+    """How many discs there are, whether that is still being counted, and copies under way."""
+
+    discs: int = 0
+    compressed_discs: int = 0
+    plain_discs: int = 0
+    counting: bool = False
+    copying: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NotShownStatus:
+    """What is not shown as a disc: the first files of each kind, and how many there are."""
+
+    refused: tuple[FileStatus, ...] = ()
+    refused_total: int = 0
+    links_not_followed: tuple[FileStatus, ...] = ()
+    links_not_followed_total: int = 0
+    shown_empty: tuple[FileStatus, ...] = ()
+    left_out: tuple[FileStatus, ...] = ()
+    left_out_total: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReadStatus:
+    """Programs that have discs open, the cache, and read requests so far with bytes and errors."""
+
+    readers: tuple[ReaderStatus, ...] = ()
+    cache: CacheStatus = CacheStatus()
+    requests: int = 0
+    bytes: int = 0
+    errors: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MountStatus:
+    """What a running mount says about itself.
+
+    In JSON the fields of all parts lie side by side in one object, under the names that they have
+    here.
+
+    Attributes:
+        malformed: names of the JSON fields that had a value of another type, and have their
+            defaults instead; not part of the JSON.
+    """
+
+    daemon: DaemonStatus = DaemonStatus()
+    settings: SettingsStatus = SettingsStatus()
+    source: SourceStatus = SourceStatus()
+    discs: DiscStatus = DiscStatus()
+    not_shown: NotShownStatus = NotShownStatus()
+    reads: ReadStatus = ReadStatus()
+    malformed: frozenset[str] = field(default=frozenset(), compare=False)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, object]) -> Self:
+        """Take the status from a reply of a daemon of any version. Never raises."""
+        malformed: set[str] = set()
+        return cls(
+            _decoded(DaemonStatus, fields, malformed),
+            _decoded(SettingsStatus, fields, malformed),
+            _decoded(SourceStatus, fields, malformed),
+            _decoded(DiscStatus, fields, malformed),
+            _decoded(NotShownStatus, fields, malformed),
+            _decoded(ReadStatus, fields, malformed),
+            frozenset(malformed),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields of a reply, for json.dumps."""
+        parts = self.daemon, self.settings, self.source, self.discs, self.not_shown, self.reads
+        return {
+            one.name: _json(getattr(part, one.name))
+            for part in parts
+            for one in dataclasses.fields(part)
+        }
+
+
+def _decoded(kind: type[_Part], fields: Mapping[str, object], malformed: set[str]) -> _Part:
+    """Make a part from the fields of a reply that have its names; the others keep defaults.
+
+    Args:
+        kind: a dataclass with a default for each field.
+        fields: a JSON object.
+        malformed: receives the names of fields with values of another type.
+    """
+    values: dict[str, Any] = {}
+    for one in dataclasses.fields(kind):  # type: ignore[arg-type]
+        if one.name in fields:
+            try:
+                values[one.name] = _value(one.type, fields[one.name])
+            except TypeError:
+                malformed.add(one.name)
+    return kind(**values)
+
+
+def _value(kind: object, found: object) -> object:
+    """Return a JSON value as the type of a field.
+
+    Raises:
+        TypeError: it is of another type, or a number that is no reasonable count.
+    """
+    if get_origin(kind) is tuple and isinstance(found, list):
+        return tuple(_item(get_args(kind)[0], one) for one in found)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(found, dict):
+        return _decoded(kind, found, set())
+    if kind is int or kind is float:
+        if not isinstance(found, int | float) or not abs(found) < _NUMBER_LIMIT:  # NaN is not less
+            raise TypeError
+        return int(found) if kind is int else float(found)
+    if isinstance(kind, type | UnionType) and isinstance(found, kind):
+        return found
+    raise TypeError
+
+
+def _item(kind: object, found: object) -> object:
+    """Return an item of a list; a row of another type counts, without a content."""
+    is_row = isinstance(kind, type) and dataclasses.is_dataclass(kind)
+    return _value(kind, {} if is_row and not isinstance(found, dict) else found)
+
+
+def _json(value: object) -> object:
+    if isinstance(value, tuple):
+        return [_json(one) for one in value]
+    if dataclasses.is_dataclass(value):
+        return {one.name: _json(getattr(value, one.name)) for one in dataclasses.fields(value)}
+    return value

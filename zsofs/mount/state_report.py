@@ -1,0 +1,140 @@
+"""What a mount says about itself to `zsofs status`, to `zsofs list` and to a service manager."""
+
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+
+from zsofs import __version__
+from zsofs.console.text import for_people
+from zsofs.fuse.operations import Operations
+from zsofs.mount.control.mount_status import (
+    CacheStatus,
+    DaemonStatus,
+    DiscStatus,
+    FileStatus,
+    MountStatus,
+    NotShownStatus,
+    ReaderStatus,
+    ReadStatus,
+    SettingsStatus,
+    SourceStatus,
+)
+from zsofs.mount.settings import MountSettings
+from zsofs.reading.extent_cache import ExtentCache
+from zsofs.reading.stats import Statistics
+from zsofs.vfs.disc_counts import Census
+from zsofs.vfs.follower import Follower
+from zsofs.vfs.inodes import Inodes
+from zsofs.vfs.open_contents import OpenHandle
+
+_REPORTED_FILES = 20
+
+
+class StateReport:
+    """The state of a mount, taken from its parts on the event loop, without a disk or a lock."""
+
+    def __init__(
+        self,
+        settings: MountSettings,
+        library: Inodes,
+        cache: ExtentCache,
+        statistics: Statistics,
+        follower: Follower,
+        census: Census,
+        operations: Operations,
+    ) -> None:
+        self._settings = settings
+        self._library = library
+        self._cache = cache
+        self._statistics = statistics
+        self._follower = follower
+        self._census = census
+        self._operations = operations
+        self._started = time.monotonic()
+
+    def status(self) -> MountStatus:
+        """Return the state at this moment."""
+        uptime = round(time.monotonic() - self._started, 1)
+        found = self._census.total()
+        counting = not self._census.is_complete
+        return MountStatus(
+            DaemonStatus(__version__, os.getpid(), uptime, len(self._library)),
+            self._shown(),
+            SourceStatus(self._source_state(), self._follower.away, self._follower.following),
+            DiscStatus(found.discs, found.compressed, found.plain, counting, found.copying),
+            NotShownStatus(
+                refused=_reported(found.refused),
+                refused_total=len(found.refused),
+                links_not_followed=_reported(found.links),
+                links_not_followed_total=len(found.links),
+                shown_empty=_reported(self._follower.not_entered.items()),
+                left_out=_reported(found.left_out),
+                left_out_total=len(found.left_out),
+            ),
+            self._reads(),
+        )
+
+    def _source_state(self) -> str:
+        if not self._follower.away:
+            return "there"
+        return "away" if self._library.tree.was_seen else "not there yet"
+
+    def _shown(self) -> SettingsStatus:
+        settings = self._settings
+        return SettingsStatus(
+            source=os.fsdecode(settings.source),
+            mount_point=os.fsdecode(settings.mount_point),
+            layout=settings.layout,
+            titles=str(settings.titles) if settings.titles else None,
+            include=tuple(settings.include),
+            exclude=tuple(settings.exclude),
+            allow_links_to=tuple(map(os.fsdecode, settings.allow_links_to)),
+            show_raw=settings.show_raw,
+            writable=settings.writable,
+        )
+
+    def _reads(self) -> ReadStatus:
+        total = self._statistics.total()
+        return ReadStatus(
+            readers=_readers(self._operations.readers()),
+            cache=CacheStatus(
+                self._cache.used, self._settings.cache_size, total.hits, total.lookups
+            ),
+            requests=total.requests,
+            bytes=total.bytes,
+            errors=total.errors,
+        )
+
+
+def _reported(files: Iterable[tuple[bytes, str]]) -> tuple[FileStatus, ...]:
+    """The first of these files, each with its reason."""
+    first = islice(files, _REPORTED_FILES)
+    return tuple(FileStatus(for_people(path), reason) for path, reason in first)
+
+
+def _readers(readers: Sequence[OpenHandle]) -> tuple[ReaderStatus, ...]:
+    """Programs with the file each has open, and how many times."""
+    processes = {reader.pid: _process(reader.pid) for reader in readers}
+    counts = Counter((reader.path, *processes[reader.pid]) for reader in readers)
+    return tuple(
+        ReaderStatus(pid, program, path, handles)
+        for (path, pid, program), handles in sorted(counts.items())
+    )
+
+
+def _process(task: int) -> tuple[int, str]:
+    """Number and program of the process of a task: the kernel names the thread that opens a file.
+
+    One that has ended keeps its number, and has no program; what it opened another may use.
+    """
+    try:
+        said = (Path("/proc") / str(task) / "status").read_bytes()
+        found = re.search(rb"^Tgid:\s*(\d+)$", said, re.M)
+        pid = int(found[1]) if found else task
+        return pid, for_people((Path("/proc") / str(pid) / "comm").read_bytes().strip())
+    except OSError:
+        return task, ""
