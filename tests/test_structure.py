@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,24 @@ ONLY_THERE = {
 }
 """What is written once: a pattern, and the modules that may have it. Native code repeats what the
 index entries mean, because it decodes them without the GIL."""
+
+MODULE_LINES, FUNCTION_LINES, CLASS_FIELDS = 400, 60, 12
+"""The most of each: what a reader can keep in mind at once."""
+
+LARGER = {
+    "native/block_reader.pyx": "one read without the GIL: its C functions are static, and inlined",
+    "native/codecs.pyx": "one block to its bytes, by any codec: in the same way",
+    "timings.py:Timings": "one table of all waits, so that each can be found and set for a test",
+    "source/entry.py:Entry": "is being split",
+    "source/scan.py": "is being split",
+    "source/scan.py:_Survey": "is being split",
+    "vfs/folder_state.py:SourceFolder": "is being split",
+    "vfs/follower.py": "is being split",
+    "vfs/follower.py:Follower": "is being split",
+    "vfs/inodes.py": "is being split",
+    "vfs/opl/view.py:OplView": "is being split",
+}
+"""What is larger all the same, and why. An entry that is no longer needed fails the test."""
 
 
 def lint(root: Path) -> subprocess.CompletedProcess[str]:
@@ -156,3 +175,57 @@ def test_some_facts_are_written_in_one_place() -> None:
         for pattern, places in ONLY_THERE.items():
             if re.search(pattern, path.read_text()):
                 assert str(path.relative_to(PACKAGE)) in places, (path, pattern)
+
+
+def fields(node: ast.ClassDef) -> set[str]:
+    """The names that a class declares in its body, or that its methods set on `self`."""
+    declared = {
+        one.target.id
+        for one in node.body
+        if isinstance(one, ast.AnnAssign)
+        and isinstance(one.target, ast.Name)
+        and "ClassVar" not in ast.unparse(one.annotation)
+    }
+    return declared | {
+        one.attr
+        for one in ast.walk(node)
+        if isinstance(one, ast.Attribute)
+        and isinstance(one.ctx, ast.Store)
+        and isinstance(one.value, ast.Name)
+        and one.value.id == "self"
+    }
+
+
+def oversized(name: str, text: str) -> Iterator[str]:
+    """What is too large in a module: its name, or that of a class or function in it."""
+    if text.count("\n") > MODULE_LINES:
+        yield name
+    for node in ast.walk(ast.parse(text)) if name.endswith(".py") else ():
+        if isinstance(node, ast.ClassDef) and len(fields(node)) > CLASS_FIELDS:
+            yield f"{name}:{node.name}"
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            if lines > FUNCTION_LINES:
+                yield f"{name}:{node.name}"
+
+
+def test_modules_classes_and_functions_are_small() -> None:
+    found = {
+        one
+        for path in PACKAGE.rglob("*.py*")
+        if path.suffix in (".py", ".pyx")
+        for one in oversized(str(path.relative_to(PACKAGE)), path.read_text())
+    }
+    assert found - LARGER.keys() == set()
+    assert LARGER.keys() - found == set(), "no longer needed"
+
+
+def test_what_is_too_large_is_found() -> None:
+    many = "".join(f"        self.x{number} = self.y = 1\n" for number in range(CLASS_FIELDS))
+    lines = "    pass\n" * FUNCTION_LINES
+    text = f"class A:\n    def f(self):\n{many}\nasync def g():\n{lines}"
+    assert list(oversized("a.py", text)) == ["a.py:A", "a.py:g"]
+    assert (
+        list(oversized("a.py", text.replace("self.y", "other.y").replace(lines, lines[9:]))) == []
+    )
+    assert list(oversized("a.pyx", "\n" * (MODULE_LINES + 1))) == ["a.pyx"]

@@ -192,7 +192,8 @@ def _demo_source(undo: ExitStack) -> bytes:
 
 
 def _settings(options: argparse.Namespace, source: bytes, point: bytes) -> "MountSettings":
-    from zsofs.mount.settings import MountSettings
+    from zsofs.mount.settings import MountSettings, TreeSettings
+    from zsofs.vfs.shown_owner import ShownOwner
 
     return MountSettings(
         source=source,
@@ -201,17 +202,17 @@ def _settings(options: argparse.Namespace, source: bytes, point: bytes) -> "Moun
         threads=options.threads,
         read_ahead=options.read_ahead,
         allow_other=options.allow_other,
-        layout=options.layout,
-        titles=options.titles,
-        include=tuple(options.include),
-        exclude=tuple(options.exclude),
-        allow_links_to=options.allow_links_to,
-        show_raw=options.show_raw,
+        tree=TreeSettings(
+            layout=options.layout,
+            titles=options.titles,
+            include=tuple(options.include),
+            exclude=tuple(options.exclude),
+            allow_links_to=options.allow_links_to,
+            show_raw=options.show_raw,
+        ),
+        owner=ShownOwner(options.uid, options.gid, options.umask),
         remember=not options.demo,
         writable=options.writable,
-        uid=options.uid,
-        gid=options.gid,
-        umask=options.umask,
     )
 
 

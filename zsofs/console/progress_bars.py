@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -24,6 +25,27 @@ _LONGEST_NAME, _SHORTEST_NAME = 30, 16
 """Columns of the name: what the numbers of the widest form leave, between these two."""
 
 
+@dataclass(slots=True)
+class _FileProgress:
+    """How far the work on one file is.
+
+    Attributes:
+        path: of the input; empty between two of them.
+        plain: bytes of its image.
+        taken: bytes of the image that were taken so far.
+        made: bytes that were made of those.
+        moved: how much the bar of the batch was moved for this file, in bytes of the file.
+        reading_back: whether what was made is being checked.
+    """
+
+    path: str = ""
+    plain: int = 0
+    taken: int = 0
+    made: int = 0
+    moved: int = 0
+    reading_back: bool = False
+
+
 class Bars:
     """The bars; without a terminal there are none, and lines are printed all the same.
 
@@ -40,10 +62,8 @@ class Bars:
         self._file_bar: tqdm[Any] | None = None
         self._batch_bar: tqdm[Any] | None = None
         self._sizes: dict[str, int] = {}
-        self._path = ""
-        self._plain = self._taken = self._made = 0
-        self._moved = self._all_taken = self._all_made = 0
-        self._reading_back = False
+        self._file = _FileProgress()
+        self._all_taken = self._all_made = 0
 
     def __enter__(self) -> Self:
         tqdm.monitor_interval = 0  # no thread of its own
@@ -74,9 +94,7 @@ class Bars:
 
     def file(self, path: str, plain: int) -> None:
         """Work on a file begins, whose image has *plain* bytes."""
-        self._path, self._plain = path, plain
-        self._taken = self._made = self._moved = 0
-        self._reading_back = False
+        self._file = _FileProgress(path, plain)
         if self._bars:
             room = terminal_columns(sys.stderr) - _NUMBERS_WIDTH
             room = max(_SHORTEST_NAME, min(room, _LONGEST_NAME))
@@ -100,41 +118,42 @@ class Bars:
 
     def advance(self, plain: int, stored: int) -> None:
         """See :class:`zsofs.pack.packer.Watcher`."""
-        if not self._reading_back:  # which makes nothing, so no share changes
+        if not self._file.reading_back:  # which makes nothing, so no share changes
             self._count(plain, stored)
         if self._file_bar is not None:
             self._file_bar.update(plain)
 
     def _count(self, plain: int, stored: int) -> None:
-        self._taken += plain
-        self._made += stored
+        file = self._file
+        file.taken += plain
+        file.made += stored
         if self._file_bar is not None:
-            _show_share(self._file_bar, self._made, self._taken)
+            _show_share(self._file_bar, file.made, file.taken)
         if self._batch_bar is not None:
             self._all_taken += plain
             self._all_made += stored
             _show_share(self._batch_bar, self._all_made, self._all_taken)
-            self._move_batch_to(self._sizes.get(self._path, 0) * self._taken // self._plain)
+            self._move_batch_to(self._sizes.get(file.path, 0) * file.taken // file.plain)
 
     def check(self) -> None:
         """See :class:`zsofs.pack.packer.Watcher`."""
-        self._reading_back = True
+        self._file.reading_back = True
         if self._file_bar is not None:
             self._file_bar.set_postfix_str("reading back", refresh=False)
             self._file_bar.reset()
 
     def _finish(self, path: str) -> None:
         """A file is done with, and what there was to say of it is said."""
-        if path != self._path:  # nothing was done with it
-            self._moved = 0
+        if path != self._file.path:  # nothing was done with it
+            self._file = _FileProgress()
         self._move_batch_to(self._sizes.get(path, 0))
-        self._path, self._moved = "", 0
+        self._file = _FileProgress()
 
     def _move_batch_to(self, share: int) -> None:
         """Show so many bytes of the present input's file as done."""
         if self._batch_bar is not None:
-            self._batch_bar.update(share - self._moved)
-            self._moved = share
+            self._batch_bar.update(share - self._file.moved)
+            self._file.moved = share
 
     def _close_file_bar(self) -> None:
         if self._file_bar is not None:

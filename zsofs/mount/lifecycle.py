@@ -53,7 +53,7 @@ def serve(
     """
     dump_on_signal(lasting_descriptor())
     start_helpers()
-    tree = SourceTree(settings.source, settings.allow_links_to)
+    tree = SourceTree(settings.source, settings.tree.allow_links_to)
     file = default_catalog_file(tree.path) if settings.remember else None
     with closing(ScanCache(file, tree.path)) as catalog:
         server = Server(settings, tree, catalog)

@@ -40,7 +40,6 @@ from zsofs.vfs.opl.titles import load_titles
 from zsofs.vfs.opl.view import OplView
 from zsofs.vfs.plain_view import PlainView
 from zsofs.vfs.present import as_shown
-from zsofs.vfs.shown_owner import ShownOwner
 
 log = logging.getLogger(__name__)
 
@@ -60,31 +59,31 @@ class Server:
         self._library = Inodes(tree, writable=settings.writable)
         cache = ExtentCache(settings.cache_size)
         self._invalidations = Invalidations()
-        opl = settings.layout == "opl"
+        shown = settings.tree
+        opl = shown.layout == "opl"
         self._census = Census(_counted_before(catalog, tree.roots, opl=opl))
         admission = Admission()
         workers = WorkerThreads(settings.threads, admission)
         io_pool = IoPool(settings.threads)
         self._reads = Reader(cache, io_pool, workers)
-        selection = Selection(settings.include, settings.exclude)
+        selection = Selection(shown.include, shown.exclude)
         surveyor = Scanner(tree, catalog, selection, identities=opl)
         lookers = ElasticWorkers(settings.threads, admission)
         self._follower = Follower(
             surveyor,
             lookers,
-            partial(as_shown, show_raw=settings.show_raw, opl=opl),
+            partial(as_shown, show_raw=shown.show_raw, opl=opl),
             lambda device: io_pool.is_in_use(device) or admission.is_waited_for(device),
         )
         library, follower, differ = self._library, self._follower, self._invalidations.send
         view: PlainView | OplView
         if opl:
-            titles = load_titles(settings.titles) if settings.titles else {}
+            titles = load_titles(shown.titles) if shown.titles else {}
             view = OplView(library, follower, self._census, differ, workers, titles, catalog)
         else:
             view = PlainView(library, follower, DiscCounter(follower, self._census), differ)
         self._view = view
-        owner = ShownOwner(settings.uid, settings.gid, settings.umask)
-        appearance = Appearance(self._library, owner, for_others=settings.allow_other)
+        appearance = Appearance(self._library, settings.owner, for_others=settings.allow_other)
         parts = Parts(self._library, appearance, view, self._reads, workers)
         self._listings = parts.listings
         self.operations = (

@@ -1,7 +1,30 @@
 """What a mount is made from, as the command line gives it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from zsofs.vfs.shown_owner import ShownOwner
+
+
+@dataclass(frozen=True, slots=True)
+class TreeSettings:
+    """Which files of the source are shown, and under which names.
+
+    Attributes:
+        layout: ``plain``, or ``opl`` for what Open PS2 Loader expects of a share.
+        titles: a file with titles of games, for the latter.
+        include: patterns of the files to show; none for all.
+        exclude: patterns of files and folders to leave out.
+        allow_links_to: real paths of directories that symlinks in the source may lead to.
+        show_raw: whether a packed file stays visible beside its disc.
+    """
+
+    layout: str = "plain"
+    titles: Path | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    allow_links_to: tuple[bytes, ...] = ()
+    show_raw: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,17 +38,10 @@ class MountSettings:
         threads: reads that may wait for one disk at a time.
         read_ahead: bytes that the kernel may read ahead of a sequential reader, if we are root.
         allow_other: whether other users may use the mount.
-        layout: ``plain``, or ``opl`` for what Open PS2 Loader expects of a share.
-        titles: a file with titles of games, for the latter.
-        include: patterns of the files to show; none for all.
-        exclude: patterns of files and folders to leave out.
-        allow_links_to: real paths of directories that symlinks in the source may lead to.
-        show_raw: whether a packed file stays visible beside its disc.
+        tree: which files are shown.
+        owner: the owner and rights that they are shown with.
         remember: whether what is found is kept for the next mount of this source.
         writable: whether everything that is no disc may be changed through the mount.
-        uid: the user all files are shown to belong to, and new ones do; None for their own.
-        gid: the same for the group.
-        umask: the rights taken from all files as they are shown; None for their own rights.
     """
 
     source: bytes
@@ -34,14 +50,7 @@ class MountSettings:
     threads: int
     read_ahead: int
     allow_other: bool
-    layout: str = "plain"
-    titles: Path | None = None
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    allow_links_to: tuple[bytes, ...] = ()
-    show_raw: bool = False
+    tree: TreeSettings = field(default_factory=TreeSettings)
+    owner: ShownOwner = field(default_factory=ShownOwner)
     remember: bool = True
     writable: bool = False
-    uid: int | None = None
-    gid: int | None = None
-    umask: int | None = None

@@ -84,17 +84,17 @@ class StateReport:
         return "away" if self._library.tree.was_seen else "not there yet"
 
     def _shown(self) -> SettingsStatus:
-        settings = self._settings
+        tree = self._settings.tree
         return SettingsStatus(
-            source=os.fsdecode(settings.source),
-            mount_point=os.fsdecode(settings.mount_point),
-            layout=settings.layout,
-            titles=str(settings.titles) if settings.titles else None,
-            include=tuple(settings.include),
-            exclude=tuple(settings.exclude),
-            allow_links_to=tuple(map(os.fsdecode, settings.allow_links_to)),
-            show_raw=settings.show_raw,
-            writable=settings.writable,
+            source=os.fsdecode(self._settings.source),
+            mount_point=os.fsdecode(self._settings.mount_point),
+            layout=tree.layout,
+            titles=str(tree.titles) if tree.titles else None,
+            include=tree.include,
+            exclude=tree.exclude,
+            allow_links_to=tuple(map(os.fsdecode, tree.allow_links_to)),
+            show_raw=tree.show_raw,
+            writable=self._settings.writable,
         )
 
     def _reads(self) -> ReadStatus:
