@@ -19,7 +19,7 @@ from tests.support.hanging import hanging_disk
 from tests.support.mounting import Mount, mounted, open_to_others, wait_until
 from tests.support.packed import zsofs
 from tests.unit.cli.test_messages import run
-from tests.unit.discs.test_disc import PS2_IMAGE, PSP_FILES, made, raw
+from tests.unit.discs.test_identify import PS2_IMAGE, PSP_FILES, made, raw
 from tests.unit.source.test_ignored import APPLE_DOUBLE
 
 ROOT = Path(__file__).parents[3]

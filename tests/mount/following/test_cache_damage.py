@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.following.test_catalog import FINDINGS, IMAGES, SHOWN, catalog_of, check, names
-from tests.mount.following.test_catalog import cache_home as cache_home
-from tests.mount.following.test_catalog import discs as discs
+from tests.mount.following.test_scan_cache import FINDINGS, IMAGES, SHOWN, catalog_of, check, names
+from tests.mount.following.test_scan_cache import cache_home as cache_home
+from tests.mount.following.test_scan_cache import discs as discs
 from tests.support import writers
 from tests.support.mounting import ZSOFS, mounted, open_to_others
 from zsofs.discs.identify import Media, System

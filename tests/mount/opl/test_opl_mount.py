@@ -19,7 +19,7 @@ from tests.conftest import MountMaker
 from tests.mount.reading.test_faults import stopped
 from tests.support import writers
 from tests.support.mounting import DATA, ZSOFS, Mount, mounted, wait_until
-from tests.unit.discs.test_disc import PSP_FILES, made, raw
+from tests.unit.discs.test_identify import PSP_FILES, made, raw
 
 LONGEST = 159
 OPL = ("--layout", "opl")

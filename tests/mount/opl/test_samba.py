@@ -34,7 +34,7 @@ from tests.support.smb1 import (
     Console,
     Refused,
 )
-from tests.unit.discs.test_disc import made
+from tests.unit.discs.test_identify import made
 
 pytestmark = pytest.mark.system
 

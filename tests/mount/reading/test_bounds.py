@@ -100,7 +100,7 @@ def test_two_thousand_discs_are_read_under_a_limit_of_256_descriptors(
         join(thread)
     assert not problems
     assert max(most) <= idle + 40, "closed discs are kept open"
-    # A thread's bell, of which there is one for each disk, may come once and stay.
+    # A pool's eventfd, of which there is one for each disk, may come once and stay.
     wait_until(lambda: len(descriptors(made)) <= idle + 2, "as few descriptors as before")
     wait_until(lambda: not from_source(made), "the end of all descriptors of discs")
     assert not made.log_lines("WARN")

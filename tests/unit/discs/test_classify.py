@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.support import writers
 from tests.support.mounting import DATA
-from tests.unit.discs.test_disc import PS2_IMAGE, raw
+from tests.unit.discs.test_identify import PS2_IMAGE, raw
 from zsofs.discs.classify import Classification, ContentKind, classify, looks_like_disc
 
 NOISE = random.Random(1).randbytes(700_000)

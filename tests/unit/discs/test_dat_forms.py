@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from tests.mount.following.test_catalog import cache_home as cache_home
+from tests.mount.following.test_scan_cache import cache_home as cache_home
 from tests.support.checks import dat_of, rom
 from tests.support.ends import join
 from tests.support.mounting import DATA, timed

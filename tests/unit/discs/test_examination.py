@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import writers
-from tests.unit.discs.test_disc import PS2_IMAGE
+from tests.unit.discs.test_identify import PS2_IMAGE
 from zsofs.cli.main import main
 from zsofs.discs import examination
 from zsofs.discs.classify import Classification, ContentKind, Read, classify

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.mounting import DATA
-from tests.unit.discs.test_disc import PS2_IMAGE, made, raw
+from tests.unit.discs.test_identify import PS2_IMAGE, made, raw
 from zsofs.discs.shortage import FILLER_SECTORS, Shortage, find_shortage
 
 SECTOR = 2048

@@ -16,7 +16,7 @@ from tests.support import writers
 from tests.support.mounting import DATA
 from tests.support.packed import zsofs
 from tests.unit.discs.test_classify import OTHERS
-from tests.unit.discs.test_disc import PS2_IMAGE, PSP_FILES, made, raw
+from tests.unit.discs.test_identify import PS2_IMAGE, PSP_FILES, made, raw
 from tests.unit.discs.test_shortage import padded
 from tests.unit.native.test_encoder import Silent
 from zsofs.errors import ZsofsError

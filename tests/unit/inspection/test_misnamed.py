@@ -13,7 +13,7 @@ from tests.support import writers
 from tests.support.mounting import mounted
 from tests.support.packed import reports, zsofs
 from tests.unit.discs.test_classify import OTHERS
-from tests.unit.discs.test_disc import PS2_IMAGE, raw
+from tests.unit.discs.test_identify import PS2_IMAGE, raw
 
 REMARK = "it is a plain image, not packed: its name should end in .iso"
 NAMED_PACKED = "its name is that of a packed disc, but it is"

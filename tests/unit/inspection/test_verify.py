@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from tests.mount.following.test_catalog import cache_home as cache_home
+from tests.mount.following.test_scan_cache import cache_home as cache_home
 from tests.support import writers
 from tests.support.checks import DAT_NAME, dat_of, result, results, rom
 from tests.support.disks import make_disk, take_down
@@ -30,7 +30,7 @@ from tests.support.mounting import DATA, ZSOFS, wait_until
 from tests.support.packed import reports, zsofs
 from tests.support.rounds import rounds
 from tests.unit.cli.test_messages import refused
-from tests.unit.discs.test_disc import PSP_FILES, made, raw
+from tests.unit.discs.test_identify import PSP_FILES, made, raw
 from zsofs.discs.dat import Dat, load
 from zsofs.images.input_image import original
 from zsofs.inspection.verify import VerifyRequest, VerifyRun

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.following.test_catalog import cache_home as cache_home
+from tests.mount.following.test_scan_cache import cache_home as cache_home
 from tests.support import writers
 from tests.support.checks import dat_of, rom
 from tests.support.packed import reports, zsofs

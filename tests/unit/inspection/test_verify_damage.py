@@ -16,14 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.mount.following.test_catalog import cache_home as cache_home
+from tests.mount.following.test_scan_cache import cache_home as cache_home
 from tests.support import writers
 from tests.support.checks import Listener, result
 from tests.support.disks import MIB, disk_mounted, make_ext4
 from tests.support.mounting import DATA, drop_pages
 from tests.support.packed import reports, zsofs
 from tests.support.rounds import rounds
-from tests.unit.discs.test_disc import made
+from tests.unit.discs.test_identify import made
 from tests.unit.inspection.test_verify import put
 from zsofs.discs.classify import UNRECOGNIZED
 from zsofs.errors import ZsofsError

@@ -13,7 +13,7 @@ from tests.support.checks import dat_of, rom
 from tests.support.mounting import DATA, ZSOFS, names
 from tests.support.packed import image_of, reports, zsofs
 from tests.unit.discs.test_classify import NOISE, OTHERS
-from tests.unit.discs.test_disc import PS2_IMAGE, raw
+from tests.unit.discs.test_identify import PS2_IMAGE, raw
 from tests.unit.discs.test_shortage import LARGE, padded
 
 UNKNOWN = "its content is not recognized as a disc image"

@@ -11,7 +11,7 @@ from tests.mount.control.test_status import state
 from tests.mount.opl.test_opl_mount import OPL, put, tree
 from tests.support import writers
 from tests.support.packed import zsofs
-from tests.unit.discs.test_disc import PS2_IMAGE, made, raw
+from tests.unit.discs.test_identify import PS2_IMAGE, made, raw
 from zsofs.formats.file_names import is_in_trash, is_system_directory
 
 PS1_FILES = {"/SYSTEM.CNF": b"BOOT = cdrom:\\SLUS_005.94;1\r\n"}

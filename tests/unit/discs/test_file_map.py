@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support import writers
 from tests.support.mounting import DATA, ZSOFS
-from tests.unit.discs.test_disc import made, raw
+from tests.unit.discs.test_identify import made, raw
 from zsofs.discs.file_map import FileMap, files_at
 from zsofs.errors import BlockError
 

@@ -25,7 +25,7 @@ from tests.support import writers
 from tests.support.ends import spawned
 from tests.support.mounting import DATA, ZSOFS, mounted, open_to_others, wait_until
 from tests.unit.cli.test_messages import refused, run
-from tests.unit.discs.test_disc import PSP_FILES, made, raw
+from tests.unit.discs.test_identify import PSP_FILES, made, raw
 from zsofs.console.tables import size, width
 
 ROOT = Path(__file__).parents[3]

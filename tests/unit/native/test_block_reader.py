@@ -1,4 +1,4 @@
-"""The kernel by itself: bounds, every error with its words, waiting, and what writers get wrong."""
+"""The block reader by itself: bounds, every error with its words, waiting, and what writers get wrong."""
 
 import errno
 import os
