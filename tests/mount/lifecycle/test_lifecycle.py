@@ -201,7 +201,7 @@ def test_inode_numbers_survive_a_remount_and_agree(disc_source: Path, tmp_path: 
 
 def test_the_log_file_is_written_in_the_background(disc_source: Path, tmp_path: Path) -> None:
     (disc_source / "Bad.zso").write_bytes(b"ZISO" + b"\xff" * 60)
-    point, log = tmp_path / "mnt", tmp_path / "logs" / "zsofs.console.logging_setup"
+    point, log = tmp_path / "mnt", tmp_path / "logs" / "zsofs.log"
     try:
         assert run("mount", "-q", "--log-file", log, disc_source, point).returncode == 0
         os.listdir(point)

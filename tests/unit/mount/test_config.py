@@ -59,7 +59,7 @@ setuid = "root"
 nofail = true
 verbose = true
 quiet = false
-log-file = "~/zsofs.console.logging_setup"
+log-file = "~/zsofs.log"
 """
     )
     parsed = parse(["mount", "games"])
@@ -71,7 +71,7 @@ log-file = "~/zsofs.console.logging_setup"
     assert (parsed.cache_size, parsed.threads, parsed.read_ahead) == (256 << 20, 8, 1 << 20)
     assert (parsed.uid, parsed.gid, parsed.umask, parsed.setuid) == (12, 0, 0o027, 0)
     assert (parsed.nofail, parsed.verbose, parsed.quiet) == (True, True, False)
-    assert parsed.log_file == Path("~/zsofs.console.logging_setup").expanduser()
+    assert parsed.log_file == Path("~/zsofs.log").expanduser()
     said = (folder / "games.toml").read_text()
     assert all(f"\n{option.name} = " in said for option in OPTIONS), "every option is tried here"
 
@@ -87,14 +87,14 @@ def test_a_service_is_told_where_its_files_lie(
         "--titles",
         "titles.csv",
         "--log-file",
-        "zsofs.console.logging_setup",
+        "zsofs.log",
     ]
     options = parse(["service", "install", "games", "zso", "iso", *words])
     values = {name.replace("_", "-"): str(value) for name, value in options.values.items()}
     (folder / "games.toml").write_text(config.text_of("/srv/zso", "/srv/iso", values))
     parsed = parse(["mount", "games"])
     assert parsed.titles == tmp_path / "titles.csv"
-    assert parsed.log_file == tmp_path / "zsofs.console.logging_setup"
+    assert parsed.log_file == tmp_path / "zsofs.log"
 
 
 def test_a_service_is_refused_what_its_mount_would_be() -> None:

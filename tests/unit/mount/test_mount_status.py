@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.mount.control.test_status_text import ANYTHING, REPLY
+from tests.support.mounting import DATA
 from zsofs.mount.control.mount_status import (
     CacheStatus,
     DaemonStatus,
@@ -55,8 +55,7 @@ STATUS = st.builds(
 
 def recorded(name: str) -> dict[str, Any]:
     """A line that a daemon of an earlier version sent."""
-    path = Path(__file__).parents[2] / "data" / name
-    found: dict[str, Any] = json.loads(path.read_text())
+    found: dict[str, Any] = json.loads((DATA / name).read_text())
     return found
 
 

@@ -1,4 +1,4 @@
-"""The block reader by itself: bounds, every error with its words, waiting, and what writers get wrong."""
+"""The block reader alone: bounds, every error with its words, waiting, and mistakes of writers."""
 
 import errno
 import os
