@@ -121,19 +121,8 @@ def test_a_status_of_an_earlier_daemon() -> None:
     assert reply.keys() == REPLY.keys() - new
     assert {"ok": True} | status.to_json() == MountStatus().to_json() | reply
     assert status.malformed == frozenset()
-    assert text(status).splitlines() == [
-        "/srv/iso",
-        "  source   /srv/zso",
-        "  changes  seen at once, as the system reports them",
-        "  layout   plain",
-        "  discs    1",
-        "  cache    0 B of 67.1 MB",
-        "  reads    5, 1.47 MB in all, no errors",
-        "  inodes   4",
-        "  daemon   process 17641, zsofs 0.1.0, running for 1 s",
-        "  shown as they are, not as discs: 1 file",
-        "    Cut.dax  the file is cut: its tables alone take 1112 bytes, the file has 700",
-        "  readers:",
-        "    program  process  handles  disc",
-        "    bash       17626        1  Okami (Europe).zso",
-    ]
+    lines = text(status).splitlines()
+    assert lines[0] == "/srv/iso"
+    (cut,) = (line for line in lines if "Cut.dax" in line)
+    assert cut.endswith("its tables alone take 1112 bytes, the file has 700")
+    assert lines[-1].split(maxsplit=3) == ["bash", "17626", "1", "Okami (Europe).zso"]
