@@ -80,7 +80,7 @@ class Row:
     def remarks(self) -> tuple[str, ...]:
         """Oddities of the container, and of the image in it."""
         disc = self.entry.disc
-        return (*(disc.remarks if disc is not None else ()), *self.entry.remarks)
+        return (*(disc.remarks if disc is not None else ()), *self.entry.finding.remarks)
 
     @property
     def container(self) -> str:
@@ -339,7 +339,7 @@ def _table(discs: Sequence[Row]) -> list[str]:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    identity, stored = row.entry.identity, row.entry.status.st_size
+    identity, stored = row.entry.finding.identity, row.entry.status.st_size
     name = for_people(row.shown)
     if not row.shown.startswith(os.path.splitext(row.own)[0]):  # it was moved, or renamed
         name += f" <- {for_people(row.own)}"
@@ -354,7 +354,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _as_object(row: Row) -> dict[str, Any]:
-    entry, identity = row.entry, row.entry.identity
+    entry, identity = row.entry, row.entry.finding.identity
     disc = entry.disc
     return {
         "name": os.fsdecode(row.shown),

@@ -29,7 +29,7 @@ from zsofs.images.probe import (
 )
 from zsofs.images.random_access import read_range
 from zsofs.images.source_file import OpenSource
-from zsofs.source.scan_cache import FileFinding
+from zsofs.source.finding import FileFinding
 from zsofs.system.file_lease import has_writer
 
 _KEPT_READS = 8

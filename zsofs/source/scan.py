@@ -25,10 +25,11 @@ from zsofs.images.source_file import Key, OpenSource
 from zsofs.source.disc_state import why_ignored
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.filters import Selection
+from zsofs.source.finding import FileFinding
 from zsofs.source.inspect_file import StillWrittenError, look_inside
 from zsofs.source.links import Links, why_not_followed
 from zsofs.source.relpath import joined
-from zsofs.source.scan_cache import FileFinding, ScanCache
+from zsofs.source.scan_cache import ScanCache
 from zsofs.source.traversal import directories_above
 from zsofs.source.tree import OpenFolder, SourceTree
 from zsofs.system.mountinfo import mount_of
@@ -426,7 +427,7 @@ class _Survey:
 def _unreadable(entry: Entry, error: Exception) -> Entry:
     why = f"it could not be read: {reason(error)}"
     log.warning("%s: shown as it is, %s", for_people(entry.path), why)
-    return replace(entry, settled=False, reason=why)
+    return replace(entry, settled=False, finding=FileFinding(None, why))
 
 
 def _told(entry: Entry, finding: FileFinding) -> Entry:
@@ -443,13 +444,8 @@ def _told(entry: Entry, finding: FileFinding) -> Entry:
         entry.kind if disc is None else Kind.DISC,
         entry.path,
         entry.status,
-        disc,
         followed=entry.followed,
-        reason=finding.reason,
-        identity=finding.identity,
-        remarks=finding.remarks,
-        content=finding.content,
-        right_ending=finding.right_ending,
+        finding=finding,
         ignored=why_ignored(entry.name, finding),
     )
 
