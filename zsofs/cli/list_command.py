@@ -32,8 +32,9 @@ from zsofs.source.entry import Entry, Kind
 from zsofs.source.filters import Selection
 from zsofs.source.left_out import left_out
 from zsofs.source.relpath import joined
-from zsofs.source.scan import ScanHints, Scanner, ScanResult
+from zsofs.source.scan import Scanner
 from zsofs.source.scan_cache import ScanCache, default_catalog_file
+from zsofs.source.scan_result import ScanHints, ScanResult
 from zsofs.source.tree import SourceTree
 from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, Mounted, mounted_at
 from zsofs.system.mountpoint import check_link_directories, check_source, real_path

@@ -20,6 +20,10 @@ class Kind(Enum):
     SPECIAL = "special"
 
 
+KINDS = {stat.S_IFDIR: Kind.FOLDER, stat.S_IFREG: Kind.FILE}
+"""What a directory or regular file is before it was looked into, by its type."""
+
+
 @dataclass(slots=True)
 class Entry:
     """One entry of a folder, never changed once it is made.

@@ -6,7 +6,7 @@ from zsofs.discs.identify import Identity
 from zsofs.images.probe import Disc
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class FileFinding:
     """What was found inside a file.
 
@@ -30,4 +30,4 @@ class FileFinding:
 
 
 NOTHING = FileFinding()
-"""The finding of what was not looked into; never changed."""
+"""The finding of what was not looked into."""

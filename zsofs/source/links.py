@@ -10,14 +10,16 @@ import errno
 import os
 import shlex
 import stat
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from os.path import basename, dirname, splitext
 
 from zsofs.console.text import for_people
 from zsofs.errors import ZsofsError
 from zsofs.formats.file_names import has_disc_ending
+from zsofs.source.entry import KINDS, Entry, Kind
 from zsofs.source.roots import is_outside
+from zsofs.source.traversal import directories_above
 from zsofs.source.tree import SourceTree
 from zsofs.system.mountinfo import FILE_SYSTEM_TYPE
 from zsofs.system.nofollow import STEP, PathWalk, answering_kinds, link_target, opened_below
@@ -68,6 +70,7 @@ class Links:
 
     def __init__(self, tree: SourceTree) -> None:
         self._tree = tree
+        self._recorded: set[bytes] = set()
         self._barred = self._find_barred()
 
     def _find_barred(self) -> Mapping[bytes, int]:
@@ -84,6 +87,42 @@ class Links:
             if mounted.number not in answering
             and (mounted.kind == FILE_SYSTEM_TYPE or not roots.is_above(mounted.path))
         }
+
+    def followed(self, entry: Entry, above: Collection[bytes], *, in_trash: bool) -> Entry:
+        """Return a symlink as what it leads to, where that is inside the source or another root.
+
+        Args:
+            entry: the symlink.
+            above: paths of the directory that has it and all above: one that leads there is a loop.
+            in_trash: whether nobody wants to know why it is not followed.
+        """
+        tree = self._tree
+        target = self.target(entry.path)
+        path = target.path
+        if path is not None and path not in above:
+            try:
+                status = tree.stat(path)
+                self._record_above(path)
+            except (OSError, ZsofsError):
+                pass
+            else:
+                kind = KINDS.get(stat.S_IFMT(status.st_mode))
+                if kind is not None:
+                    return replace(entry, kind=kind, path=path, status=status, followed=True)
+        why = "" if in_trash else why_not_followed(entry.path, target)
+        try:
+            shown = tree.readlink(entry.path)
+        except (OSError, ZsofsError):  # replaced since by something else
+            return entry
+        return replace(entry, kind=Kind.LINK, target=shown, reason=why)
+
+    def _record_above(self, path: bytes) -> None:
+        """Note who may traverse the directories above the target of a symlink."""
+        tree = self._tree
+        for directory in directories_above(path):
+            if directory not in self._recorded and tree.roots.has(directory):
+                tree.permissions.record(directory, tree.stat(directory))
+                self._recorded.add(directory)
 
     def target(self, path: bytes) -> Target:
         """Return where the symlink *path*, a path in the tree, leads."""
