@@ -93,9 +93,9 @@ class SourceScans:
 
     def note_refused(self) -> bool:
         """Log the directories that are shown empty since the last call; whether they changed."""
-        with self._noting:  # else two threads log the same, or the older list is the one that stays
-            before, now = self.not_entered, self.scanner.refused()
-            self.not_entered = now
+        now = self.scanner.refused()  # may wait for the table of mounts, so not with the lock
+        with self._noting:  # else two threads log the same
+            before, self.not_entered = self.not_entered, now
         for path, why in now.items():
             if before.get(path) != why:
                 log.warning("%s: %s", for_people(path) or ".", why)
