@@ -272,14 +272,16 @@ class Follower:
         self._folders.set_due(folder, folder.due_by_itself())
 
     async def _scan(self, folder: SourceFolder, look: Look) -> None:
-        before, opened = folder.before(), list[Opened]()
+        before, opened = folder.before(), Opened()
         try:
             found, shown = await self._workers.run(
-                folder.device, self._scans.scan, folder, look, before, opened.append
+                folder.device, self._scans.scan, folder, look, before, opened
             )
         finally:
-            for one in opened:
-                self._take_watch(folder, one)
+            if opened.elsewhere is not None:
+                folder.freshness.elsewhere = opened.elsewhere
+            if opened.is_open:
+                self._take_watch(folder, opened.watch)
         if folder.is_dropped:
             return
         self._outdate_replaced(folder, found)
@@ -290,9 +292,7 @@ class Follower:
         self._came_back(folder, is_first=is_first)
         self.changed(folder)
 
-    def _take_watch(self, folder: SourceFolder, opened: Opened) -> None:
-        folder.freshness.elsewhere = opened.elsewhere
-        watch = opened.watch
+    def _take_watch(self, folder: SourceFolder, watch: int | None) -> None:
         if watch is not None and self._watches.has_ended(watch):  # while this look was at it
             watch = None
             folder.outdate()

@@ -18,17 +18,19 @@ from zsofs.vfs.watch_registry import WatchRegistry
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Opened:
-    """What was learned of a folder before it was listed, to be taken whatever comes of the listing.
+    """What a scan learns of a folder before it lists it, to be taken whatever comes of the listing.
 
     Attributes:
+        is_open: whether the folder could be opened, so that `watch` is told.
         watch: number of the watch that was begun; None if it is not watched.
-        elsewhere: whether other machines may change the folder.
+        elsewhere: whether other machines may change the folder; None if that is not known.
     """
 
-    watch: int | None
-    elsewhere: bool
+    is_open: bool = False
+    watch: int | None = None
+    elsewhere: bool | None = None
 
 
 class SourceScans:
@@ -62,7 +64,7 @@ class SourceScans:
         folder: SourceFolder,
         look: Look,
         before: ScanHints,
-        opened: Callable[[Opened], None],
+        opened: Opened,
     ) -> tuple[ScanResult, Presentation]:
         """Watch and list a folder, and have it shown.
 
@@ -70,13 +72,14 @@ class SourceScans:
             folder: the folder; of it, only what does not change or may be old is read here.
             look: the look that this is done for.
             before: what is known of the folder.
-            opened: called as soon as it is watched.
+            opened: gets what is learned before the listing.
         """
 
         def begin(found: OpenFolder) -> None:
-            watch = self._watches.add(folder, found.fd)
-            elsewhere = self.scanner.changes_elsewhere(found.fd, found.status.st_dev)
-            opened(Opened(watch, elsewhere))
+            opened.watch = self._watches.add(folder, found.fd)
+            opened.is_open = True  # the watch has begun, even if the rest fails
+            device = found.status.st_dev
+            opened.elsewhere = self.scanner.changes_elsewhere(found.fd, device)
 
         def give_way() -> None:
             look.give_way(lambda: self._is_busy(folder.device))
