@@ -72,8 +72,10 @@ class CountedFolders:
         """Look at a directory without haste, if anything in it may have changed."""
         try:
             await self._follower.look_unhurriedly(folder)
-        finally:
+        except Exception:
             self.take_failure(folder)
+            raise
+        self.take_failure(folder)
 
     def take_failure(self, folder: SourceFolder) -> None:
         """Make do with what is known of a directory if the last look at it has failed."""
