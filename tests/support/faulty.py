@@ -31,7 +31,7 @@ from zsofs.fuse.attributes import Appearance
 from zsofs.images import open_image
 from zsofs.mount import server
 from zsofs.reading import extent_cache, reader, worker_threads
-from zsofs.source import inspect_file, live_file, scan, scan_cache, tree, writer
+from zsofs.source import file_looks, inspect_file, live_file, scan, scan_cache, tree, writer
 from zsofs.system import inotify
 from zsofs.vfs import contents, disc_counter, follower, inodes, listings, plain_view, present
 
@@ -105,7 +105,7 @@ TARGETS: dict[str, tuple[Any, str]] = {
     "server.as_shown": (server, "as_shown"),
     "shown.shown_names": (present, "shown_names"),
     "Scanner.survey": (scan.Scanner, "survey"),
-    "survey.look_inside": (scan, "look_inside"),
+    "survey.look_inside": (file_looks, "look_inside"),
     "inside.has_writer": (inspect_file, "has_writer"),
     "survey.mount_of": (scan, "mount_of"),
     "watch.mounts_around": (inotify, "mounts_around"),

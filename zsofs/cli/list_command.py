@@ -33,8 +33,9 @@ from zsofs.source.entry import Entry, Kind
 from zsofs.source.filters import Selection
 from zsofs.source.left_out import left_out
 from zsofs.source.relpath import joined
-from zsofs.source.scan import ScanHints, Scanner, ScanResult
+from zsofs.source.scan import Scanner
 from zsofs.source.scan_cache import ScanCache, default_catalog_file
+from zsofs.source.scan_result import ScanHints, ScanResult
 from zsofs.source.tree import SourceTree
 from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, Mounted, mounted_at
 from zsofs.system.mountpoint import check_link_directories, check_source, real_path
@@ -84,7 +85,7 @@ class Row:
     def remarks(self) -> tuple[str, ...]:
         """Oddities of the container, and of the image in it."""
         disc = self.entry.disc
-        return (*(disc.remarks if disc is not None else ()), *self.entry.remarks)
+        return (*(disc.remarks if disc is not None else ()), *self.entry.finding.remarks)
 
     @property
     def container(self) -> str:
@@ -311,7 +312,7 @@ def _table(discs: Sequence[Row]) -> list[str]:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    identity, stored = row.entry.identity, row.entry.status.st_size
+    identity, stored = row.entry.finding.identity, row.entry.status.st_size
     name = for_people(row.shown)
     if not row.shown.startswith(os.path.splitext(row.own)[0]):  # it was moved, or renamed
         name += f" <- {for_people(row.own)}"
@@ -326,7 +327,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _as_object(row: Row) -> dict[str, Any]:
-    entry, identity = row.entry, row.entry.identity
+    entry, identity = row.entry, row.entry.finding.identity
     disc = entry.disc
     return {
         "name": os.fsdecode(row.shown),

@@ -9,7 +9,7 @@ def why_not_played(system: System, content: str, *, raw_cd: bool) -> str:
 
     Args:
         system: the console that the disc is for. Homebrew is OTHER, and played.
-        content: what the image is, as of :class:`zsofs.source.scan_cache.FileFinding`.
+        content: what the image is, as of :class:`zsofs.source.finding.FileFinding`.
         raw_cd: whether it has the 2352-byte sectors of a CD.
     """
     if system not in (System.PS2, System.OTHER):

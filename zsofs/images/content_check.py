@@ -21,6 +21,10 @@ _COARSE_CLOCK = 5
 """CLOCK_REALTIME_COARSE of Linux, the clock of its time stamps; it advances once a tick."""
 
 _TICK_NS = 1_000_000
+_MOST_AHEAD_NS = 10_000_000
+"""A time stamp is ahead of that clock by less than its longest tick where the kernel takes stamps
+from a finer one (Linux 6.13 and later), so that two changes within a tick differ."""
+
 _GRANULARITIES = ((1_000_000_000, 2_000_000_000), (10_000_000, 10_000_000))
 """In ns: a time stamp that is a multiple of the first number may be of a file system that rounds to
 the second one: 1 s (ext4 with small inodes, HFS+) or 2 s (FAT); 10 ms (exFAT)."""
@@ -44,7 +48,7 @@ def seconds_until_settled(ctime_ns: int) -> float:
     margin = next((most for unit, most in _GRANULARITIES if ctime_ns % unit == 0), _TICK_NS)
     left = ctime_ns + margin - time.clock_gettime_ns(_COARSE_CLOCK)
     # A time stamp of the far future is no problem: the next one will be of today.
-    return left / 1e9 if 0 < left <= 2 * margin else 0.0
+    return left / 1e9 if 0 < left <= 2 * margin + _MOST_AHEAD_NS else 0.0
 
 
 def ctime_mark(ctime_ns: int) -> int:

@@ -15,6 +15,7 @@ __all__ = [
     "roots",
     "scan",
     "scan_cache",
+    "scan_result",
     "traversal",
     "tree",
     "writer",

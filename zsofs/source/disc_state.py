@@ -4,13 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from os.path import splitext
-from typing import Protocol
 
-from zsofs.discs.identify import Identity, System
+from zsofs.discs.identify import System
 from zsofs.discs.opl_support import why_not_played
 from zsofs.formats.file_names import APPLE_DOUBLE
-from zsofs.images.probe import Disc
 from zsofs.source.entry import Entry, Kind
+from zsofs.source.finding import FileFinding
 
 _PLAIN_ENDING = b".iso"
 
@@ -73,30 +72,6 @@ class Count:
         return self.compressed + self.plain
 
 
-class Content(Protocol):
-    """What was found inside a file: an :class:`Entry`, or a finding of the catalog."""
-
-    @property
-    def disc(self) -> Disc | None:
-        """What is in the container, if it is one."""
-
-    @property
-    def reason(self) -> str:
-        """Why it is not shown as a disc, if it looks like one."""
-
-    @property
-    def identity(self) -> Identity | None:
-        """Which disc it is, as far as that was wanted."""
-
-    @property
-    def content(self) -> str:
-        """What the image is, where that is not ISO 9660 or UDF."""
-
-    @property
-    def right_ending(self) -> str:
-        """The ending that a plain image should have; empty if it has it."""
-
-
 def state_of(entry: Entry, *, opl: bool) -> DiscState | None:
     """Return the standing of an entry; None if it does not look like a disc.
 
@@ -108,10 +83,10 @@ def state_of(entry: Entry, *, opl: bool) -> DiscState | None:
         return None
     if entry.copying_since is not None:
         return DiscState(Standing.COPYING, "still being copied")
-    return state_of_content(entry.name, entry, opl=opl)
+    return state_of_content(entry.name, entry.finding, opl=opl)
 
 
-def state_of_content(name: bytes, found: Content, *, opl: bool) -> DiscState | None:
+def state_of_content(name: bytes, found: FileFinding, *, opl: bool) -> DiscState | None:
     """Return the same of a whole file, by its name and what was found in it."""
     if found.reason:
         return DiscState(Standing.REFUSED, found.reason)
@@ -129,7 +104,7 @@ def is_disc(entry: Entry) -> bool:
     return state is not None and state.is_disc
 
 
-def _is_disc(name: bytes, found: Content) -> bool:
+def _is_disc(name: bytes, found: FileFinding) -> bool:
     """Whether it is a container, a plain `.iso` file, or a plain image of a game.
 
     A `.bin` file may be anything, such as a memory card.
@@ -139,13 +114,13 @@ def _is_disc(name: bytes, found: Content) -> bool:
     return found.identity is not None and found.identity.system is not System.OTHER
 
 
-def why_ignored(name: bytes, found: Content) -> str:
+def why_ignored(name: bytes, found: FileFinding) -> str:
     """Why a file is never taken for a disc, by what is inside; empty if it may be one."""
     is_apple_double = found.content == APPLE_DOUBLE and name.startswith(b"._")
     return APPLE_DOUBLE if is_apple_double else ""
 
 
-def why_left_out(name: bytes, found: Content) -> str:
+def why_left_out(name: bytes, found: FileFinding) -> str:
     """Why the layout for OPL leaves out a disc; empty if it does not."""
     system = found.identity.system if found.identity is not None else System.OTHER
     raw_cd = found.disc is not None and found.disc.raw_cd

@@ -5,9 +5,9 @@ import stat
 from dataclasses import dataclass
 from enum import Enum
 
-from zsofs.discs.identify import Identity
 from zsofs.images.probe import Disc
 from zsofs.images.source_file import Key
+from zsofs.source.finding import NOTHING, FileFinding
 
 
 class Kind(Enum):
@@ -18,6 +18,10 @@ class Kind(Enum):
     FILE = "file"
     LINK = "link"
     SPECIAL = "special"
+
+
+KINDS = {stat.S_IFDIR: Kind.FOLDER, stat.S_IFREG: Kind.FILE}
+"""What a directory or regular file is before it was looked into, by its type."""
 
 
 @dataclass(slots=True)
@@ -32,15 +36,10 @@ class Entry:
         kind: what it is shown as.
         path: where its content lies: its own path, or that of the symlink's target.
         status: what lstat says of the file at *path*.
-        disc: what is in the container, where kind is DISC.
         target: where a LINK leads to, as it stands in the source.
         followed: whether it is a symlink that is shown as what it leads to.
-        reason: why a file that looks like a disc is shown as it is, a directory is shown empty, or
-            a symlink that may lead to discs is not followed.
-        identity: which disc it is, where that was wanted and could be told.
-        remarks: oddities of the image, packed or plain, beside those of its container.
-        content: what the image is, as of :class:`zsofs.source.scan_cache.FileFinding`.
-        right_ending: the same.
+        reason: why a directory is shown empty, or a symlink that may lead to discs is not followed.
+        finding: what is inside the file; where kind is DISC, its container.
         ignored: why a file that is named like a disc is never taken for one; empty if it may be.
         settled: False where the file could not be read, or is still being written: it is looked
             into again.
@@ -52,17 +51,18 @@ class Entry:
     kind: Kind
     path: bytes
     status: os.stat_result
-    disc: Disc | None = None
     target: bytes = b""
     followed: bool = False
     reason: str = ""
-    identity: Identity | None = None
-    remarks: tuple[str, ...] = ()
-    content: str = ""
-    right_ending: str = ""
+    finding: FileFinding = NOTHING
     ignored: str = ""
     settled: bool = True
     copying_since: float | None = None
+
+    @property
+    def disc(self) -> Disc | None:
+        """What is in the container; None where kind is not DISC."""
+        return self.finding.disc
 
     @property
     def key(self) -> Key:

@@ -1,6 +1,7 @@
 """What is inside one file of the source: a disc or none, which one, and whether it is whole."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 
 from zsofs.discs.classify import Classification, ContentKind, classify, looks_like_disc
@@ -29,7 +30,7 @@ from zsofs.images.probe import (
 )
 from zsofs.images.random_access import read_range
 from zsofs.images.source_file import OpenSource
-from zsofs.source.scan_cache import FileFinding
+from zsofs.source.finding import FileFinding
 from zsofs.system.file_lease import has_writer
 
 _KEPT_READS = 8
@@ -87,8 +88,8 @@ def look_inside(
         head = source.read_at(0, FIRST_BYTES)
     remarks = (misnamed(right_ending),) if right_ending else ()
     finding = FileFinding(disc, reason, remarks=remarks, right_ending=right_ending)
-    _complete(finding, source, name, head, identities=identities or is_undecided(name))
-    return finding
+    identities = identities or is_undecided(name)
+    return _completed(finding, source, name, head, identities=identities)
 
 
 def _under_packed_name(source: OpenSource) -> tuple[str, str]:
@@ -97,27 +98,29 @@ def _under_packed_name(source: OpenSource) -> tuple[str, str]:
     return content.not_packed, "" if content.not_packed else content.ending
 
 
-def _complete(
+def _completed(
     finding: FileFinding, source: OpenSource, name: bytes, head: bytes, *, identities: bool
-) -> None:
+) -> FileFinding:
     """Add what is to be told of the image in a file, whose first bytes are *head*."""
     disc = finding.disc
     is_doubtful = not finding.reason and _is_doubtful(source, disc, head)
     image = _image(source, disc, head) if identities or is_doubtful else None
     if image is None:
-        return
+        return finding
     if identities:
-        finding.identity = _identity(image)
+        finding = replace(finding, identity=_identity(image))
     if finding.reason:
-        return
+        return finding
+    remarks = finding.remarks
     shortage = _shortage(image)
     content = _content(image)
     has_to_be_disc = disc is not None or is_kept_for_discs(name)
     if shortage:
-        finding.remarks += (shortage,)
+        remarks += (shortage,)
     elif content is not None and content.kind is ContentKind.OTHER and has_to_be_disc:
-        finding.remarks += (content.remark,)
-    finding.content = content.peculiarity if content is not None else ""
+        remarks += (content.remark,)
+    peculiarity = content.peculiarity if content is not None else ""
+    return replace(finding, remarks=remarks, content=peculiarity)
 
 
 def _may_be_plain_disc(source: OpenSource, name: bytes) -> bool:

@@ -10,22 +10,19 @@ import errno
 import os
 import shlex
 import stat
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from os.path import basename, dirname, splitext
 
 from zsofs.console.text import for_people
 from zsofs.errors import ZsofsError
 from zsofs.formats.file_names import has_disc_ending
+from zsofs.source.entry import KINDS, Entry, Kind
 from zsofs.source.roots import is_outside
+from zsofs.source.traversal import directories_above
 from zsofs.source.tree import SourceTree
 from zsofs.system.mountinfo import FILE_SYSTEM_TYPE
-from zsofs.system.nofollow import answering_kinds
-
-_MAX_HOPS = 40
-"""Symlinks followed for one path, as many as the kernel does."""
-
-_STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+from zsofs.system.nofollow import STEP, PathWalk, answering_kinds, link_target, opened_below
 
 _LOOP = "the symlink is not followed: {} is a directory that contains it"
 _OUTSIDE = (
@@ -73,6 +70,7 @@ class Links:
 
     def __init__(self, tree: SourceTree) -> None:
         self._tree = tree
+        self._recorded: set[bytes] = set()
         self._barred = self._find_barred()
 
     def _find_barred(self) -> Mapping[bytes, int]:
@@ -90,38 +88,61 @@ class Links:
             and (mounted.kind == FILE_SYSTEM_TYPE or not roots.is_above(mounted.path))
         }
 
+    def followed(self, entry: Entry, above: Collection[bytes], *, in_trash: bool) -> Entry:
+        """Return a symlink as what it leads to, where that is inside the source or another root.
+
+        Args:
+            entry: the symlink.
+            above: paths of the directory that has it and all above: one that leads there is a loop.
+            in_trash: whether nobody wants to know why it is not followed.
+        """
+        tree = self._tree
+        target = self.target(entry.path)
+        path = target.path
+        if path is not None and path not in above:
+            try:
+                status = tree.stat(path)
+                self._record_above(path)
+            except (OSError, ZsofsError):
+                pass
+            else:
+                kind = KINDS.get(stat.S_IFMT(status.st_mode))
+                if kind is not None:
+                    return replace(entry, kind=kind, path=path, status=status, followed=True)
+        why = "" if in_trash else why_not_followed(entry.path, target)
+        try:
+            shown = tree.readlink(entry.path)
+        except (OSError, ZsofsError):  # replaced since by something else
+            return entry
+        return replace(entry, kind=Kind.LINK, target=shown, reason=why)
+
+    def _record_above(self, path: bytes) -> None:
+        """Note who may traverse the directories above the target of a symlink."""
+        tree = self._tree
+        for directory in directories_above(path):
+            if directory not in self._recorded and tree.roots.has(directory):
+                tree.permissions.record(directory, tree.stat(directory))
+                self._recorded.add(directory)
+
     def target(self, path: bytes) -> Target:
         """Return where the symlink *path*, a path in the tree, leads."""
-        here = dirname(self._tree.roots.real(path))
-        todo = [basename(path)]
-        is_directory: bool | None = True
-        hops = 0
-        while todo:
-            name = todo.pop()
-            if name in (b"", b"."):
-                continue
-            if name == b"..":
-                here, is_directory = dirname(here), True
-                continue
-            below = here.rstrip(b"/") + b"/" + name
+        is_directory = True
+        walk = PathWalk(dirname(self._tree.roots.real(path)), basename(path))
+        for below in walk:
             try:
                 link, found, is_directory = self._look(below)
             except (OSError, ZsofsError) as error:
-                rest = b"/".join((below, *(part for part in todo[::-1] if part)))
+                rest = os.path.normpath(walk.unresolved(below))
                 number = error.errno if isinstance(error, OSError) else errno.ESTALE
-                return Target(os.path.normpath(rest), error=number or errno.EIO)
+                return Target(rest, error=number or errno.EIO)
             if link is None:
-                here = found
-                continue
-            hops += 1
-            if hops > _MAX_HOPS:
+                walk.enter(found)
+            elif not walk.follow(link):
                 return Target(below, error=errno.ELOOP)
-            if link.startswith(b"/"):
-                here, is_directory = b"/", True
-            todo += link.split(b"/")[::-1]
-        return Target(here, self._tree.roots.path_of(here), is_directory)
+        path_in_tree = self._tree.roots.path_of(walk.here)
+        return Target(walk.here, path_in_tree, walk.is_parent or is_directory)
 
-    def _look(self, real: bytes) -> tuple[bytes | None, bytes, bool | None]:
+    def _look(self, real: bytes) -> tuple[bytes | None, bytes, bool]:
         """Look at one step.
 
         Returns:
@@ -132,39 +153,19 @@ class Links:
         path = tree.roots.path_of(real)
         if path is not None:
             with tree.step(path) as step:
-                return _target(step), real, stat.S_ISDIR(os.fstat(step).st_mode)
+                return link_target(step), real, stat.S_ISDIR(os.fstat(step).st_mode)
         if tree.roots.is_above(real):
             return None, real, True
         if real in self._barred:
             raise OSError(self._barred[real], os.strerror(self._barred[real]))
-        fd = _opened(real)
+        fd = opened_below(os.open(b"/", STEP), real.split(b"/")[1:])
         try:
             status = os.fstat(fd)
             root = tree.identities.get((status.st_dev, status.st_ino))
             found = real if root is None else tree.roots.real(root)
-            return _target(fd), found, stat.S_ISDIR(status.st_mode)
+            return link_target(fd), found, stat.S_ISDIR(status.st_mode)
         finally:
             os.close(fd)
-
-
-def _opened(real: bytes) -> int:
-    """A descriptor (O_PATH) of an absolute path, reached without following a symlink."""
-    fd = os.open(b"/", _STEP)
-    try:
-        for name in real.split(b"/")[1:]:
-            above, fd = fd, os.open(name, _STEP, dir_fd=fd)
-            os.close(above)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _target(step: int) -> bytes | None:
-    """Target of the symlink that an O_PATH descriptor stands for; None if it is something else."""
-    if not stat.S_ISLNK(os.fstat(step).st_mode):
-        return None
-    return os.fsencode(os.readlink("", dir_fd=step))
 
 
 def why_not_followed(path: bytes, target: Target) -> str:

@@ -7,7 +7,6 @@ itself. So a catalog that is wrong, or made wrong on purpose, costs an error and
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from zsofs.discs.identify import Identity, Media, System
 from zsofs.formats.geometry import MAX_BLOCK_SIZE, MAX_IMAGE_SIZE, Codec
 from zsofs.images.probe import Disc
 from zsofs.images.source_file import Key
+from zsofs.source.finding import FileFinding
 from zsofs.system.sqlite_store import Store, StoreSchema, can_hold, row_check
 from zsofs.system.xdg import cache_folder
 
@@ -50,29 +50,6 @@ _SCHEMA = (
 )
 
 _CODECS: dict[object, Codec] = {int(codec): codec for codec in Codec}
-
-
-@dataclass(slots=True)
-class FileFinding:
-    """What was found inside a file.
-
-    Attributes:
-        disc: what is in it, if it is a container.
-        reason: why it is not shown as a disc, if it looks like one.
-        identity: which disc it is, if somebody wanted to know.
-        remarks: oddities of the image itself, packed or plain, beside those of its container.
-        content: what the image is, as in ``an HTML page``; empty for an ISO 9660 or UDF image of
-            2048-byte sectors, and where that is not known.
-        right_ending: the one that a plain image should have, as in ``.iso``, where its name has
-            that of a packed one; else empty.
-    """
-
-    disc: Disc | None
-    reason: str = ""
-    identity: Identity | None = None
-    remarks: tuple[str, ...] = ()
-    content: str = ""
-    right_ending: str = ""
 
 
 class ScanCache:

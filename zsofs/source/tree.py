@@ -22,8 +22,7 @@ from zsofs.source.relpath import is_at_or_below, joined
 from zsofs.source.roots import Roots
 from zsofs.source.traversal import DirectoryPermissions
 from zsofs.system.bounded_stat import BoundedStat
-
-_STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+from zsofs.system.nofollow import STEP, opened_below
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class OpenFolder:
     @contextmanager
     def step(self, name: bytes) -> Iterator[int]:
         """An O_PATH descriptor of *name*, of a symlink itself."""
-        fd = os.open(name, _STEP, dir_fd=self.fd)
+        fd = os.open(name, STEP, dir_fd=self.fd)
         try:
             yield fd
         finally:
@@ -211,16 +210,16 @@ class SourceTree:
             return os.fsencode(os.readlink("", dir_fd=step))
 
     def _open_root(self, root: bytes) -> int:
-        fd = os.open(root, _STEP | os.O_DIRECTORY) if root else self._open_source()
+        fd = os.open(root, STEP | os.O_DIRECTORY) if root else self._open_source()
         status = os.fstat(fd)
         self.identities[status.st_dev, status.st_ino] = root
         return fd
 
     def _open_source(self) -> int:
         if self.was_seen:
-            return os.open(self.path, _STEP | os.O_DIRECTORY)
+            return os.open(self.path, STEP | os.O_DIRECTORY)
         path = os.path.realpath(self._given)  # a symlink in it may lie on a disk that comes later
-        fd = os.open(path, _STEP | os.O_DIRECTORY)
+        fd = os.open(path, STEP | os.O_DIRECTORY)
         self.path, self.roots, self.was_seen = path, Roots.of(path, self._allowed), True
         return fd
 
@@ -284,16 +283,17 @@ class SourceTree:
             self._refuse_cycle(path)
             if to_change:
                 self._refuse_other_disk(here, fd)
-            for part in parts:
-                above, fd = fd, os.open(part, _STEP, dir_fd=fd)
-                os.close(above)
-                here = joined(here, part)
-                if to_change:
-                    self._refuse_other_disk(here, fd)
         except BaseException:
             os.close(fd)
             raise
-        return fd
+
+        def refuse_other_disk(part: bytes, below: int) -> None:
+            nonlocal here
+            here = joined(here, part)
+            if to_change:
+                self._refuse_other_disk(here, below)
+
+        return opened_below(fd, parts, refuse_other_disk)
 
 
 def _open_step(step: int, path: bytes, flags: int = 0) -> OpenSource:

@@ -11,7 +11,7 @@ is done at the end of a path is done to what was opened, not to what has its nam
 
 import errno
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,8 +21,10 @@ Kinds = Mapping[int, str]
 """Types of file systems, by the kernel's number of their mount."""
 
 _MOST_LINKS = 40
+"""Symlinks followed for one path, as many as the kernel does."""
 
-_STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+"""Flags that open a path component without following it, and without opening the file itself."""
 
 
 def answering_kinds(table: Iterable[Mounted]) -> Kinds:
@@ -38,6 +40,109 @@ class OthersLinkError(OSError):
     """A symlink on the way belongs to a user who is not trusted; its path is the file name."""
 
 
+def opened_below(
+    start: int,
+    names: Sequence[bytes],
+    opened: Callable[[bytes, int], None] = lambda name, fd: None,
+    *,
+    way: int = STEP,
+    make: bool = False,
+) -> int:
+    """Open *names* one below the other without following a symlink.
+
+    Args:
+        start: descriptor of the directory to begin at; it is closed.
+        names: path components.
+        opened: called with each name and its descriptor; what it raises ends the walk.
+        way: flags for all components but the last.
+        make: whether to make directories that are missing.
+
+    Returns:
+        A descriptor (O_PATH) of the last component, or *start* itself if there is none.
+
+    Raises:
+        OSError: a component is missing, or is a symlink or file on the way.
+    """
+    here = start
+    try:
+        for number, name in enumerate(names, 1):
+            if make:
+                with suppress(FileExistsError):
+                    os.mkdir(name, dir_fd=here)
+            above = here
+            here = os.open(name, way if number < len(names) else STEP, dir_fd=above)
+            os.close(above)
+            opened(name, here)
+    except BaseException:
+        os.close(here)
+        raise
+    return here
+
+
+class PathWalk:
+    """The resolution of a path, one component after the other, by whoever iterates over it.
+
+    Each iteration gives the path of the next component. The caller looks there, without following a
+    symlink, and calls :meth:`enter` or :meth:`follow`.
+
+    Attributes:
+        here: absolute path without symlinks, as far as it is resolved.
+        is_parent: whether `here` was reached as the parent of something, or as the root, and is
+            therefore a directory.
+    """
+
+    def __init__(self, start: bytes, path: bytes) -> None:
+        """Begin in the directory *start*, an absolute path without symlinks."""
+        self.here = start
+        self.is_parent = True
+        self._todo = path.split(b"/")[::-1]
+        self._links = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        while self._todo:
+            name = self._todo.pop()
+            if name in (b"", b"."):
+                continue
+            if name == b"..":
+                self.here, self.is_parent = os.path.dirname(self.here), True
+                continue
+            self.is_parent = False
+            yield self.here.rstrip(b"/") + b"/" + name
+
+    def enter(self, path: bytes) -> None:
+        """Go on below *path*: the component is no symlink."""
+        self.here = path
+
+    def follow(self, target: bytes) -> bool:
+        """Go on at the target of a symlink.
+
+        Returns:
+            False if it is one symlink too many.
+        """
+        self._links += 1
+        if target.startswith(b"/"):
+            self.here, self.is_parent = b"/", True
+        self._todo += target.split(b"/")[::-1]
+        return self._links <= _MOST_LINKS
+
+    def unresolved(self, path: bytes) -> bytes:
+        """Return *path*, that of the current component, with those that follow it."""
+        return b"/".join((path, *(name for name in self._todo[::-1] if name)))
+
+
+def link_target(fd: int) -> bytes | None:
+    """Target of the symlink that an O_PATH descriptor stands for; None if it is something else.
+
+    Only for a symlink is the file system asked.
+    """
+    try:
+        return os.readlink(b"", dir_fd=fd)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EINVAL):
+            return None
+        raise
+
+
 @contextmanager
 def reached(path: Path, kinds: Kinds | None, *, make: bool = False) -> Iterator[int]:
     """A descriptor (O_PATH) of what lies at an absolute path.
@@ -50,21 +155,16 @@ def reached(path: Path, kinds: Kinds | None, *, make: bool = False) -> Iterator[
     Raises:
         OSError: nothing is there, a symlink is on the way, or a mount that may not be entered.
     """
-    names = path.parts[1:]
     # With this flag the kernel mounts a directory that is mounted on first use; that may take time.
-    way = _STEP | os.O_DIRECTORY if kinds is None else _STEP
-    here = os.open("/", _STEP)
+    way = STEP | os.O_DIRECTORY if kinds is None else STEP
+
+    def refuse_others(_: bytes, fd: int) -> None:
+        if kinds is not None and mount_number(fd) not in kinds:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    names = [os.fsencode(name) for name in path.parts[1:]]
+    here = opened_below(os.open(b"/", STEP), names, refuse_others, way=way, make=make)
     try:
-        for number, name in enumerate(names, 1):
-            flags = way if number < len(names) else _STEP
-            if make:
-                with suppress(FileExistsError):
-                    os.mkdir(name, dir_fd=here)
-            below = os.open(name, flags, dir_fd=here)
-            os.close(here)
-            here = below
-            if kinds is not None and mount_number(here) not in kinds:
-                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
         yield here
     finally:
         os.close(here)
@@ -99,7 +199,7 @@ def remove_directory(path: bytes, made: Identity | None = None) -> None:
     """
     above, name = os.path.split(path)
     with reached(Path(os.fsdecode(above)), None) as fd:
-        there = os.open(name, _STEP, dir_fd=fd)
+        there = os.open(name, STEP, dir_fd=fd)
         try:
             if mount_number(there) != mount_number(fd):  # what is mounted may never answer
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
@@ -128,28 +228,14 @@ def trusted_real_path(path: bytes, owners: Collection[int]) -> bytes:
         OthersLinkError: a symlink on the way is another user's.
         OSError: it leads nowhere.
     """
-    todo = path.split(b"/")[::-1]
-    real: list[bytes] = []
-    links = 0
-    while todo:
-        name = todo.pop()
-        if name in (b"", b"."):
-            continue
-        if name == b"..":
-            del real[-1:]
-            continue
-        here = b"/" + b"/".join([*real, name])
+    walk = PathWalk(b"/", path)
+    for here in walk:
         target = _target(here, owners)
         if target is None:
-            real.append(name)
-            continue
-        links += 1
-        if links > _MOST_LINKS:
+            walk.enter(here)
+        elif not walk.follow(target):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), here)
-        if target.startswith(b"/"):
-            real.clear()
-        todo += target.split(b"/")[::-1]
-    return b"/" + b"/".join(real)
+    return walk.here
 
 
 def _target(path: bytes, owners: Collection[int]) -> bytes | None:
@@ -157,10 +243,10 @@ def _target(path: bytes, owners: Collection[int]) -> bytes | None:
     try:
         with reached(Path(os.fsdecode(path)), None) as fd:
             try:
-                target = os.readlink(b"", dir_fd=fd)
-            except OSError:  # and nobody was asked
+                target = link_target(fd)
+            except OSError:
                 return None
-            if os.fstat(fd).st_uid not in owners:
+            if target is not None and os.fstat(fd).st_uid not in owners:
                 raise OthersLinkError(errno.EPERM, os.strerror(errno.EPERM), path)
             return target
     except FileNotFoundError:

@@ -4,6 +4,7 @@ No pyfuse3, no containers.
 """
 
 __all__ = [
+    "counted_folders",
     "disc_counter",
     "disc_counts",
     "folder_state",
@@ -12,6 +13,7 @@ __all__ = [
     "listings",
     "node",
     "open_contents",
+    "own_changes",
     "plain_view",
     "present",
     "shown_owner",

@@ -1,14 +1,13 @@
 """Counts the discs of a source from the start of its mount, whether or not anybody lists it."""
 
 from collections import deque
-from collections.abc import Collection
 
 import trio
 
 from zsofs.reading.tasks import in_background
-from zsofs.source.disc_state import Count
+from zsofs.vfs.counted_folders import CountedFolders
 from zsofs.vfs.disc_counts import Census
-from zsofs.vfs.folder_state import SourceFolder
+from zsofs.vfs.folder_state import SourceFolder, Use
 from zsofs.vfs.follower import Follower
 
 
@@ -22,8 +21,7 @@ class DiscCounter:
     def __init__(self, follower: Follower, census: Census) -> None:
         """Make one that looks by *follower* and tells *census* what it finds."""
         self._follower = follower
-        self._census = census
-        self._folders: dict[bytes, SourceFolder] = {}
+        self._counted = CountedFolders(follower, census, are_shown=False)
         self._queues: dict[int, deque[SourceFolder]] = {}
         self._queued: set[SourceFolder] = set()
         self._nursery: trio.Nursery | None = None
@@ -42,59 +40,45 @@ class DiscCounter:
         *above* are the paths of this directory and all above it: by way of a symlink they are
         others, and other symlinks are loops.
         """
-        folder = self._folders.get(path)
+        folder = self._counted.get(path)
         if folder is None or folder.is_listed or folder.above != above:
             return None
-        folder.is_listed = True
+        folder.use = Use.LISTED
         return folder
 
     def release(self, folder: SourceFolder) -> None:
         """Nobody lists *folder* any more."""
-        if self._folders.get(folder.path) is folder:
-            folder.is_listed = False
-            folder.reduce()
+        if self._counted.has(folder):
+            folder.use = Use.COUNTED
+            folder.listing.reduce()
         else:
             self._follower.drop(folder)
 
     def take(self, folder: SourceFolder) -> None:
         """Count what a look at *folder* has found."""
-        if self._folders.get(folder.path) is not folder or folder.shown is None:
+        if not self._counted.has(folder) or folder.shown is None:
             return
         shown = folder.shown
-        self._count(folder.path, shown.count, shown.searched.keys())
+        self._counted.count(folder.path, shown.count, shown.searched.keys())
         for path, device in shown.searched.items():
-            child = self._folders.get(path)
+            child = self._counted.get(path)
             if child is None:
                 self._follow(path, folder.above, device)
             elif child.error is not None:  # it may be readable now
                 child.outdate()
                 self._queue(child)
         if not folder.is_listed:
-            folder.reduce()
+            folder.listing.reduce()
 
     def recount_untold(self) -> None:
         """Look again where changes may have been told by no event."""
-        for folder in list(self._folders.values()):
-            if folder.is_untold:
-                folder.outdate()
-                self._census.doubt(folder.path)
-                self._queue(folder)
-
-    def _count(self, path: bytes, found: Count, directories: Collection[bytes]) -> None:
-        gone = self._census.take(path, found, directories)
-        for one in gone:
-            self._forget(one)
-        self._follower.forget(gone)
+        for folder in self._counted.doubt_untold():
+            self._queue(folder)
 
     def _follow(self, path: bytes, above: frozenset[bytes], device: int) -> None:
-        folder = self._folders[path] = self._follower.folder(path, above, device)
-        folder.is_listed = False
+        folder = self._counted.follow(path, above, device)
+        folder.use = Use.COUNTED
         self._queue(folder)
-
-    def _forget(self, path: bytes) -> None:
-        folder = self._folders.pop(path, None)
-        if folder is not None and not folder.is_listed:
-            self._follower.drop(folder)
 
     def _queue(self, folder: SourceFolder) -> None:
         if folder in self._queued or self._nursery is None:
@@ -110,12 +94,5 @@ class DiscCounter:
         while queue:
             folder = queue.popleft()
             self._queued.discard(folder)
-            await in_background(self._look, folder)
+            await in_background(self._counted.recount, folder)
         del self._queues[device]
-
-    async def _look(self, folder: SourceFolder) -> None:
-        await self._follower.look_unhurriedly(folder)
-        if isinstance(folder.error, PermissionError):  # nor can its discs be opened
-            self._count(folder.path, Count(), ())
-        elif folder.error is not None:
-            self._census.give_up(folder.path)

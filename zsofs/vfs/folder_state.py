@@ -1,22 +1,19 @@
-"""One folder of the source: what was found, what changed since, how long it may be believed."""
+"""A folder of the source: what was found, what changed since, how long it may be believed."""
 
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from enum import Enum, auto
 
 import trio
 
-from zsofs.formats.file_names import may_be_disc
-from zsofs.source.entry import Entry, Kind
-from zsofs.source.scan import ScanHints, ScanResult
+from zsofs.source.entry import Entry
+from zsofs.source.scan_result import ScanHints, ScanResult
 from zsofs.timings import timings
-from zsofs.vfs.present import Presentation, folders_in
-
-_PAUSE_FACTOR = 9
-"""A look that took long is followed by a pause of so many times as long, so that a folder in which
-a file grows for an hour costs a tenth of a processor at most; no pause is longer than
-a listing of a watched folder is believed."""
+from zsofs.vfs.folder_listing import FolderListing
+from zsofs.vfs.freshness import Freshness
+from zsofs.vfs.pending_changes import PendingChanges
+from zsofs.vfs.present import Presentation
 
 
 class Look:
@@ -40,45 +37,69 @@ class Look:
             time.sleep(timings().count_give_way_check)
 
 
+class Use(Enum):
+    """What a folder is followed for: its listing, only the count of its discs, or nothing more."""
+
+    LISTED = auto()
+    COUNTED = auto()
+    DROPPED = auto()
+
+
 class SourceFolder:
-    """A folder of the source and what is known of it.
+    """A folder of the source and what is known of it. For the event loop.
 
     Attributes:
         path: its path in the source.
         above: source paths of this folder and all above it.
         device: st_dev of its file system.
-        found: what the last look found; None before the first, and where it was reduced.
-        known: the same, and of a reduced listing what is left of it.
-        shown: how that is shown.
-        error: why the last look failed, if it did.
+        use: what it is followed for.
         look: the look that is under way.
         watch: number of its watch, if it is watched.
-        elsewhere: whether other machines may change it.
-        dropped: whether nobody wants it any more.
-        is_listed: whether its listing is wanted, and not the count of its discs alone.
+        listing: what is in it.
+        pending: what changed in it since the last look began.
+        freshness: how long the listing may be believed.
     """
 
     def __init__(self, path: bytes, above: frozenset[bytes], device: int) -> None:
         self.path = path
         self.above = above | {path}
         self.device = device
-        self.found: ScanResult | None = None
-        self.known: ScanResult | None = None
-        self.shown: Presentation | None = None
-        self.error: Exception | None = None
+        self.use = Use.LISTED
         self.look: Look | None = None
         self.watch: int | None = None
-        self.elsewhere = False
-        self.dropped = False
-        self.is_listed = True
-        self._poll_seconds = timings().first_poll
-        self._fresh_until = -math.inf
-        self._rest_until = -math.inf
-        self._all_stale = True
-        self._stale: set[bytes] = set()
-        self._closed: set[bytes] = set()
-        self._doubted: set[bytes] = set()
-        self._own: dict[bytes, tuple[Entry | None, float]] = {}
+        self.listing = FolderListing(path)
+        self.pending = PendingChanges(everything=True)
+        self.freshness = Freshness()
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether its listing is wanted, and not the count of its discs alone."""
+        return self.use is Use.LISTED
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether nobody wants it any more."""
+        return self.use is Use.DROPPED
+
+    @property
+    def found(self) -> ScanResult | None:
+        """What the last look found; None before the first, and where it was reduced."""
+        return self.listing.found
+
+    @property
+    def known(self) -> ScanResult | None:
+        """The same, and of a reduced listing what is left of it."""
+        return self.listing.known
+
+    @property
+    def shown(self) -> Presentation | None:
+        """How what was found is shown."""
+        return self.listing.shown
+
+    @property
+    def error(self) -> Exception | None:
+        """Why the last look failed, if it did."""
+        return self.listing.error
 
     @property
     def entries(self) -> Mapping[bytes, Entry] | None:
@@ -88,144 +109,86 @@ class SourceFolder:
     @property
     def is_untold(self) -> bool:
         """Whether what changes in it may be told by no event."""
-        has_links = self.known is not None and self.known.has_links
-        return self.watch is None or self.elsewhere or has_links or self.error is not None
+        return not self._is_told or self.freshness.elsewhere or self.error is not None
 
-    def reduce(self) -> None:
-        """Keep what spares the next look work: folders, symlinks and likely discs.
-
-        Most files of a large source that is no library of discs are neither.
-        """
-        if self.found is not None:
-            entries = {
-                name: entry
-                for name, entry in self.found.entries.items()
-                if entry.kind in (Kind.FOLDER, Kind.LINK) or may_be_disc(name)
-            }
-            self.known = replace(self.found, entries=entries)
-        self.found = self.shown = None
+    @property
+    def _is_told(self) -> bool:
+        """Whether changes that this machine makes are told, also behind the symlinks in it."""
+        return self.watch is not None and not (self.known is not None and self.known.has_links)
 
     @property
     def is_stale(self) -> bool:
         """Whether something in it is known to have changed."""
-        return self._all_stale or bool(self._stale)
+        return bool(self.pending)
 
     @property
     def is_fresh(self) -> bool:
         """Whether the listing may be used without another look at the source."""
-        return self.found is not None and not self.is_stale and time.monotonic() < self._fresh_until
+        return self.found is not None and not self.is_stale and not self.freshness.is_over
 
     def outdate(self, name: bytes = b"", *, whole: bool = False) -> None:
         """Have *name*, or everything, looked at again before the listing is used.
 
         *whole* says that a writer closed it, or that it was renamed to this name.
         """
-        if not name:
-            self._all_stale = True
-            return
-        self._stale.add(name)
-        if whole:
-            self._closed.add(name)
+        if name:
+            self.pending.add(name, whole=whole)
         else:
-            self._closed.discard(name)
+            self.pending.add_all()
 
     def doubt(self, name: bytes) -> None:
         """Have the file *name* looked into, changed or not, before the listing is used."""
-        self._stale.add(name)
-        self._doubted.add(name)
+        self.pending.doubt(name)
 
     def did(self, name: bytes, entry: Entry | None, at: float) -> None:
         """Take what was done through the mount: *name* is *entry* now, or is deleted.
 
         A look that began before *at* may not have seen it, and does not undo it.
         """
-        self._own[name] = entry, at
-        self._take_own()
+        self.listing.did(name, entry, at)
         self.outdate(name)
-
-    def _take_own(self) -> None:
-        if self.found is None or self.shown is None:
-            return
-        self.found = self.known = replace(self.found, entries=self.with_own(self.found.entries))
-        self.shown = replace(
-            self.shown,
-            entries=self.with_own(self.shown.entries),
-            folders=folders_in(self.found.entries),
-        )
-
-    def with_own(self, entries: Mapping[bytes, Entry]) -> Mapping[bytes, Entry]:
-        """*entries* after what was done through the mount and no look has seen yet.
-
-        What is no disc is shown under its own name, so they may be those of a listing as well.
-        """
-        changed = dict(entries)
-        for name, (entry, _) in self._own.items():
-            if entry is None:
-                changed.pop(name, None)
-            else:
-                changed[name] = entry
-        return changed
 
     def due_after_change(self) -> float:
         """When to look at it after a change that was told just now."""
-        return max(time.monotonic() + timings().gather_changes, self._rest_until)
+        return max(time.monotonic() + timings().gather_changes, self.freshness.rest_until)
 
     def due_by_itself(self) -> float:
         """When to look at it although no change is told, by the monotonic clock."""
         if self.known is not None and self.known.unsure:
             return time.monotonic() + timings().quiet_file
-        return self._fresh_until if self.elsewhere and self.is_listed else math.inf
+        return self.freshness.until if self.freshness.elsewhere and self.is_listed else math.inf
 
     def outdate_by_time(self) -> None:
         """Have what is due looked at again."""
         if self.known is not None:
-            self._stale.update(self.known.unsure)
-        if self.elsewhere and time.monotonic() >= self._fresh_until:
-            self._all_stale = True
+            self.pending.add_unsure(self.known.unsure)
+        if self.freshness.elsewhere and self.freshness.is_over:
+            self.pending.add_all()
 
     def before(self) -> ScanHints:
         """What a look has to go by; what is outdated from now on is for the next one."""
+        taken, self.pending = self.pending, PendingChanges(everything=False)
         # What a look that failed was to look at is not known any more.
-        everything = self._all_stale or not self._stale or self.error is not None
+        everything = taken.everything or not taken.names or self.error is not None
         names = None
         if self.found is not None and not everything:
-            names = frozenset(self._stale.union(self.found.unsure))
-        before = ScanHints(
+            names = frozenset(taken.names.union(self.found.unsure))
+        return ScanHints(
             self.entries,
             (self.known.status.st_dev, self.known.status.st_ino) if self.known else (0, 0),
             names,
-            frozenset(self._closed),
-            frozenset(self._doubted),
+            frozenset(taken.closed),
+            frozenset(taken.doubted),
             time.monotonic(),
         )
-        self._all_stale = False
-        self._stale.clear()
-        self._closed.clear()
-        self._doubted.clear()
-        return before
 
     def looked_at(self, found: ScanResult, shown: Presentation) -> None:
         """Take what a look found, and see how long it may be believed."""
-        changed = self.found is None or self.found.entries != found.entries
-        self.found, self.shown, self.error = found, shown, None
-        self.known = found
-        self._own = {name: did for name, did in self._own.items() if did[1] >= found.begun}
-        if self._own:
-            self._take_own()
+        changed = self.listing.take(found, shown)
         self.device = found.status.st_dev
-        now = time.monotonic()
-        fresh = timings().trust_watched
-        if self.elsewhere:
-            self._poll_seconds = min(2 * self._poll_seconds, timings().longest_poll)
-            if changed:
-                self._poll_seconds = timings().first_poll
-            fresh = self._poll_seconds
-        elif self.watch is None or found.has_links:
-            fresh = timings().trust_unwatched
-        self._fresh_until = now + max(fresh - found.took, 3 * found.took)
-        self._rest_until = now + min(_PAUSE_FACTOR * found.took, timings().trust_watched)
+        self.freshness.renew(found.took, changed=changed, is_told=self._is_told)
 
     def failed(self, error: Exception) -> None:
         """Note that a look failed: the last listing has to do for a moment."""
-        self.error = error
-        self._fresh_until = time.monotonic() + timings().trust_unwatched
+        self.listing.error = error
+        self.freshness.extend()

@@ -13,7 +13,6 @@ Everything here belongs to the event loop.
 """
 
 import errno
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -21,14 +20,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from zsofs.errors import StaleNodeError
-from zsofs.formats.file_names import is_kept_for_discs
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.relpath import is_at_or_below, joined
-from zsofs.source.tree import SourceTree, is_same_file
+from zsofs.source.tree import SourceTree
 from zsofs.vfs.contents import Contents
 from zsofs.vfs.node import Folder, Node
-
-ROOT_NUMBER = 1
+from zsofs.vfs.node_identity import ROOT_NUMBER, is_no_disc, is_older, may_stand_for, number_of
 
 
 @dataclass(slots=True)
@@ -92,7 +89,7 @@ class Inodes:
 
         Its bytes may still turn out to be a disc's, as those of a `.bin` file can.
         """
-        return self._writable and (isinstance(node, Folder) or _is_no_disc(node.entry))
+        return self._writable and (isinstance(node, Folder) or is_no_disc(node.entry))
 
     def update(
         self,
@@ -273,16 +270,17 @@ class Inodes:
         begun: float,
         differences: Differences,
     ) -> Node:
-        if before is not None and self._may_stand_for(before, entry):
-            if _is_older(entry, before.entry):  # a look at the folder itself was later
+        if before is not None and may_stand_for(before, entry, writable=self._writable):
+            if is_older(entry, before.entry):  # a look at the folder itself was later
                 entry = replace(entry, status=before.entry.status)
             self._take_entry(before, entry, begun, differences)
             return before
         path = joined(folder.shown_path, shown)
-        number = _number(path, entry, self._writable and _is_no_disc(entry))
+        number = number_of(path, entry, self._writable and is_no_disc(entry))
         while number in self._nodes:
             other = self._nodes[number]
-            if not (other.listed or other.removed) and self._may_stand_for(other, entry):
+            is_free = not (other.listed or other.removed)
+            if is_free and may_stand_for(other, entry, writable=self._writable):
                 self._take_entry(other, entry, begun, differences)
                 other.parent = folder
                 return other
@@ -294,19 +292,6 @@ class Inodes:
         )
         self._nodes[number] = node
         return node
-
-    def _may_stand_for(self, node: Node, other: Entry) -> bool:
-        """Whether an entry may get the number of *node*: the same content, shown the same way."""
-        one = node.entry
-        if one.kind is not other.kind or one.path != other.path or one.name != other.name:
-            return False
-        if one.kind is Kind.FOLDER:
-            return True
-        if self._writable and _is_no_disc(one):
-            return is_same_file(one.status, other.status)
-        if node.is_written or one.disc != other.disc:
-            return False
-        return one.same_content(other) or (_is_touched(one, other) and _is_unread(node))
 
     def _take_entry(self, node: Node, entry: Entry, begun: float, differences: Differences) -> None:
         """Have *node* stand for *entry*, the same file as a look found it that began at *begun*."""
@@ -351,51 +336,9 @@ def _changed_names(before: Mapping[bytes, Node], after: Mapping[bytes, Node]) ->
             yield name
 
 
-def _is_no_disc(entry: Entry) -> bool:
-    """Whether it is a file, and neither it nor what it leads to is called what only discs are."""
-    return entry.kind is Kind.FILE and not (
-        is_kept_for_discs(entry.name) or is_kept_for_discs(entry.path)
-    )
-
-
-def _is_touched(one: Entry, other: Entry) -> bool:
-    """Whether two entries of one file differ in the change time at most, as after a chmod."""
-    return (
-        one.key[:2] == other.key[:2]
-        and one.name == other.name
-        and os.path.samestat(one.status, other.status)
-    )
-
-
-def _is_unread(node: Node) -> bool:
-    """Whether nobody has read what is in the file but as it is now."""
-    return node.watch is None or node.watch.is_clean
-
-
 def _is_below(node: Node, folder: Folder) -> bool:
     """Whether *node* lies in *folder*, at any depth."""
     above = node.parent
     while above is not None and above is not folder:
         above = above.parent
     return above is folder
-
-
-def _is_older(one: Entry, other: Entry) -> bool:
-    """Whether *one* tells of the same folder as *other*, from an earlier time."""
-    return (
-        one.kind is Kind.FOLDER
-        and os.path.samestat(one.status, other.status)
-        and one.status.st_ctime_ns < other.status.st_ctime_ns
-    )
-
-
-def _number(shown_path: bytes, entry: Entry, changes: bool) -> int:
-    """A 63-bit number that stays the same after a remount; never 0 or the root's.
-
-    *changes* says whether it stands for a file whatever is in it, as for a folder.
-    """
-    parts = [shown_path, entry.kind.value.encode()]
-    if not (changes or entry.kind is Kind.FOLDER):
-        parts += [b"%d" % number for number in entry.key]
-    digest = hashlib.blake2b(b"\0".join(parts), digest_size=8).digest()
-    return max(int.from_bytes(digest, "little") >> 1, ROOT_NUMBER + 1)

@@ -114,7 +114,7 @@ def named(entries: Mapping[bytes, Entry], *, show_raw: bool) -> dict[bytes, Entr
     for name, shown_name in renamed.items():
         if shown_name is None:
             log.warning("%s: shown packed, under its own name: %s", for_people(name), _TOO_LONG)
-            shown[name] = replace(as_packed(entries[name]), reason=_TOO_LONG)
+            shown[name] = as_packed(entries[name], _TOO_LONG)
         else:
             shown[shown_name] = entries[name]
     return shown
@@ -124,9 +124,10 @@ def _ending(entry: Entry) -> bytes:
     """The ending that a disc is shown with; empty for what is shown under its own name."""
     if entry.disc is not None:
         return b".bin" if entry.disc.raw_cd else b".iso"
-    return entry.right_ending.encode()
+    return entry.finding.right_ending.encode()
 
 
-def as_packed(entry: Entry) -> Entry:
-    """A disc as the packed file that it is in the source."""
-    return replace(entry, kind=Kind.FILE, disc=None)
+def as_packed(entry: Entry, reason: str = "") -> Entry:
+    """A disc as the packed file that it is in the source, with the reason for that, if any."""
+    finding = replace(entry.finding, disc=None, reason=reason or entry.finding.reason)
+    return replace(entry, kind=Kind.FILE, finding=finding)

@@ -27,7 +27,8 @@ from zsofs.images.checksums import Digests
 from zsofs.images.source_file import Key
 from zsofs.inspection.verdict import VerifiedImage
 from zsofs.inspection.verify_cache import Checked, Kept, open_checked
-from zsofs.source.scan_cache import FileFinding, ScanCache
+from zsofs.source.finding import FileFinding
+from zsofs.source.scan_cache import ScanCache
 
 FAILED_BEFORE = [18, *range(3742, 3830, 7), *range(3992, 4096, 7)]
 """The version of the file, of which an unknown one makes it read-only; and offsets in the schema,
@@ -247,7 +248,8 @@ def test_a_user_goes_on_without_the_cache_that_root_has_made(as_root: None, tmp_
     cache = tmp_path / "cache"
     script = (
         "import sys\nfrom pathlib import Path\n"
-        "from zsofs.source.scan_cache import FileFinding, ScanCache\n"
+        "from zsofs.source.finding import FileFinding\n"
+        "from zsofs.source.scan_cache import ScanCache\n"
         "catalog = ScanCache(Path(sys.argv[1]), b'/source')\n"
         "catalog.keep(b'', [(b'name', (1, 2, 3), FileFinding(None))])\n"
         "print(len(catalog.folder(b'')))\ncatalog.close()\n"

@@ -30,8 +30,11 @@ from tests.support.mounting import Mount, mounted, wait_until
 from zsofs.discs.identify import Identity, Media, System
 from zsofs.formats.geometry import Codec
 from zsofs.images.probe import Disc
-from zsofs.source.scan import ScanHints, Scanner, _is_racy
-from zsofs.source.scan_cache import FileFinding, ScanCache, default_catalog_file
+from zsofs.source.file_looks import _is_racy
+from zsofs.source.finding import FileFinding
+from zsofs.source.scan import Scanner
+from zsofs.source.scan_cache import ScanCache, default_catalog_file
+from zsofs.source.scan_result import ScanHints
 from zsofs.source.tree import SourceTree
 from zsofs.system.sqlite_store import StoreSchema, open_store, row_check
 
@@ -627,7 +630,8 @@ def test_a_catalog_that_another_program_keeps_to_itself_is_done_without(
 HANGING = """
 import sys, threading
 from pathlib import Path
-from zsofs.source.scan_cache import FileFinding, ScanCache
+from zsofs.source.finding import FileFinding
+from zsofs.source.scan_cache import ScanCache
 
 catalog = ScanCache(Path(sys.argv[1]), b"/source")
 print("opened", flush=True)

@@ -19,7 +19,8 @@ LISTED = """
 import logging, os, sys
 from zsofs.source.scan_cache import ScanCache
 from zsofs.source.tree import SourceTree
-from zsofs.source.scan import ScanHints, Scanner
+from zsofs.source.scan import Scanner
+from zsofs.source.scan_result import ScanHints
 source = os.fsencode(sys.argv[1])
 surveyor = Scanner(SourceTree(source), ScanCache(None, source), identities=len(sys.argv) > 2)
 for name, entry in surveyor.survey(b"", [b""], ScanHints()).entries.items():

@@ -10,6 +10,7 @@ from zsofs.discs.identify import Identity, Media, System
 from zsofs.formats.geometry import Codec
 from zsofs.images.probe import Disc
 from zsofs.source.entry import Entry, Kind
+from zsofs.source.finding import FileFinding
 from zsofs.vfs.opl.layout import OplLayout, arrange
 
 LONGEST = 159
@@ -34,7 +35,9 @@ OTHER = identity("", Media.CD, System.OTHER)
 
 def packed(path: str, found: Identity | None = DVD, disc: Disc = ZSO) -> Entry:
     own = os.fsencode(path)
-    return Entry(own.rpartition(b"/")[2], Kind.DISC, own, _FILE, disc, identity=found)
+    return Entry(
+        own.rpartition(b"/")[2], Kind.DISC, own, _FILE, finding=FileFinding(disc, identity=found)
+    )
 
 
 def file(
@@ -42,7 +45,8 @@ def file(
 ) -> Entry:
     own = os.fsencode(path)
     name = own.rpartition(b"/")[2]
-    return Entry(name, Kind.FILE, own, _FILE, reason=reason, identity=found, copying_since=copying)
+    finding = FileFinding(None, reason, found)
+    return Entry(name, Kind.FILE, own, _FILE, finding=finding, copying_since=copying)
 
 
 def folder(path: str, target: str = "") -> Entry:

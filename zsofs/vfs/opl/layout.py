@@ -144,13 +144,15 @@ def _disc_folder(own: bytes, entry: Entry, sorted_by_user: Mapping[bytes, bytes]
     for path, folder in sorted_by_user.items():
         if is_at_or_below(own, path):
             return folder
-    media = entry.identity.media if entry.identity else Media.DVD
+    identity = entry.finding.identity
+    media = identity.media if identity else Media.DVD
     return next((folder for folder, kind in DISC_FOLDERS.items() if kind is media), b"DVD")
 
 
 def _name(entry: Entry, titles: Mapping[str, str]) -> tuple[str, bool]:
     """The name that a disc wants, and whether its title had to be cut."""
-    game_id = entry.identity.game_id if entry.identity else ""
+    identity = entry.finding.identity
+    game_id = identity.game_id if identity else ""
     title = titles.get(normal_id(game_id)) if game_id else None
     return game_name(game_id, title_of(entry.name) if title is None else title)
 

@@ -1,0 +1,161 @@
+"""One directory of the source: each entry, by its name there."""
+
+import logging
+import os
+import stat
+import time
+from collections.abc import Collection
+from dataclasses import replace
+
+from zsofs.console.text import for_people
+from zsofs.formats.file_names import IN_TRASH, is_in_trash, is_unfinished, may_be_disc
+from zsofs.source.entry import KINDS, Entry, Kind
+from zsofs.source.file_looks import FileLooks, told
+from zsofs.source.filters import Selection
+from zsofs.source.kept_findings import KeptFindings
+from zsofs.source.links import Links
+from zsofs.source.relpath import joined
+from zsofs.source.scan_result import ScanHints, ScanResult
+from zsofs.source.tree import OpenFolder, SourceTree
+
+log = logging.getLogger(__name__)
+
+
+class DirectoryScan:
+    """One scan of an open directory, under way. For a thread."""
+
+    def __init__(
+        self,
+        tree: SourceTree,
+        selection: Selection,
+        folder: OpenFolder,
+        path: bytes,
+        above: Collection[bytes],
+        before: ScanHints,
+        kept: KeptFindings,
+    ) -> None:
+        """Make one.
+
+        Args:
+            tree: the source.
+            selection: what of it is shown.
+            folder: the directory.
+            path: its path.
+            above: the paths of this directory and all those above it.
+            before: what is known of it.
+            kept: what earlier mounts have found in its files.
+        """
+        self._tree = tree
+        self._selection = selection
+        self._folder = folder
+        self._path = path
+        self._above = above
+        self._before = before
+        self._kept = kept
+        self._links = Links(tree)
+        self._in_trash = is_in_trash(path)
+        self._unread: list[tuple[Entry, Entry | None]] = []
+        self._silent: list[bytes] = []
+        self._gone: list[bytes] = []
+
+    def result(self, names: Collection[bytes], looks: FileLooks, begun: float) -> ScanResult:
+        """Look at the entries of these names.
+
+        Args:
+            names: what to look at.
+            looks: looks into the files of which nothing is known.
+            begun: when the scan began, by the monotonic clock.
+        """
+        known = self._before.entries or {}
+        entries = {} if self._before.names is None else dict(known)
+        refused = self._tree.refused_in(self._path)
+        served = self._tree.served_in(self._path)
+        for name in names:
+            if name in refused:
+                entry = self._not_entered(name, refused[name])
+            else:
+                entry = self._looked_at(name, known.get(name), is_served=name in served)
+            if entry is None:
+                entries.pop(name, None)
+            else:
+                entries[name] = entry
+        for entry in looks.entries(self._unread):
+            entries[entry.name] = entry
+        self._kept.store(names if self._before.names is None else None, self._gone)
+        return ScanResult(
+            min(begun, self._before.at),
+            time.monotonic() - begun,
+            self._folder.status,
+            entries,
+            any(map(self._may_change_unseen, entries.values())),
+            (
+                *(name for name, entry in entries.items() if entry.copying_since is not None),
+                *self._silent,
+            ),
+        )
+
+    def _may_change_unseen(self, entry: Entry) -> bool:
+        """Whether an entry is a symlink whose target may change, or come to be, unseen."""
+        return entry.followed or (entry.kind is Kind.LINK and bool(self._tree.roots.others))
+
+    def _looked_at(self, name: bytes, known: Entry | None, *, is_served: bool) -> Entry | None:
+        try:
+            status = self._stat(name, is_served=is_served)
+        except OSError as error:  # a dead mount in this folder: the rest of it is all right
+            own = for_people(joined(self._path, name))
+            log.warning("%s: cannot be looked at: %s", own, error.strerror)
+            self._silent.append(name)
+            return known
+        return self._entry(name, status, known)
+
+    def _stat(self, name: bytes, *, is_served: bool) -> os.stat_result | None:
+        if not is_served:
+            return self._folder.stat(name)
+        try:
+            return self._tree.bounded.stat(self._folder.fd, name, joined(self._path, name))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def _not_entered(self, name: bytes, why: str) -> Entry | None:
+        """A directory that is not even asked for its attributes; None if it is not shown."""
+        path = joined(self._path, name)
+        is_shown = self._selection.takes(path, is_folder=True)
+        entry = Entry(name, Kind.FOLDER, path, self._folder.status, reason=why)
+        return entry if is_shown else None
+
+    def _entry(
+        self, name: bytes, status: os.stat_result | None, known: Entry | None
+    ) -> Entry | None:
+        own = joined(self._path, name)
+        permissions = self._tree.permissions
+        if status is None:
+            self._gone.append(name)
+            permissions.forget(own)
+            return None
+        kind = KINDS.get(stat.S_IFMT(status.st_mode), Kind.SPECIAL)
+        if kind is Kind.FOLDER:
+            permissions.record(own, status)
+        entry = Entry(name, kind, own, status)
+        if stat.S_ISLNK(status.st_mode):
+            entry = self._links.followed(entry, self._above, in_trash=self._in_trash)
+        if kind is Kind.FILE and is_unfinished(name):
+            return None
+        if not self._selection.takes(own, is_folder=entry.kind is Kind.FOLDER):
+            return None
+        if entry.kind is not Kind.FILE or not may_be_disc(name):
+            return entry
+        if self._in_trash:
+            return replace(entry, ignored=IN_TRASH)
+        believed = self._believed(entry, known)
+        if believed is None:
+            self._unread.append((entry, known))
+        return believed or entry
+
+    def _believed(self, entry: Entry, known: Entry | None) -> Entry | None:
+        """The entry with what was found in this very content before; None if that is not known."""
+        if entry.name in self._before.doubted:
+            return None
+        if known is not None and known.settled and known.same_content(entry):
+            return known
+        finding = self._kept.finding(entry)
+        return None if finding is None else told(entry, finding)

@@ -1,0 +1,185 @@
+"""The files of one directory that have to be looked into, with the next ones read ahead."""
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
+
+from zsofs.console.text import for_people
+from zsofs.errors import ZsofsError, reason
+from zsofs.images.probe import Disc
+from zsofs.images.source_file import Key, OpenSource
+from zsofs.source.disc_state import why_ignored
+from zsofs.source.entry import Entry, Kind
+from zsofs.source.finding import FileFinding
+from zsofs.source.inspect_file import StillWrittenError, look_inside
+from zsofs.source.kept_findings import KeptFindings
+from zsofs.source.scan_result import ScanHints
+from zsofs.source.tree import OpenFolder, SourceTree
+from zsofs.timings import timings
+
+log = logging.getLogger(__name__)
+
+_RACY_NS = 50_000_000
+_RACY_NS_WHOLE_SECONDS = 2_000_000_000
+"""What was found in a file that changed so recently is not kept, and not believed when the folder
+is looked at again: another change within the same tick of the file system's clock would not show in
+its times."""
+
+_OPENED_AHEAD = 8
+_FETCHED_AHEAD = 32 << 10
+"""While one file is looked into, the disk fetches what so many others begin with, in bytes."""
+
+
+class FileLooks:
+    """Looks into the files of one open directory."""
+
+    def __init__(
+        self,
+        tree: SourceTree,
+        folder: OpenFolder,
+        before: ScanHints,
+        kept: KeptFindings,
+        changes_elsewhere: Callable[[int, int], bool],
+        give_way: Callable[[], None],
+        *,
+        identities: bool,
+    ) -> None:
+        """Make one.
+
+        Args:
+            tree: the source.
+            folder: the directory.
+            before: what is known of it.
+            kept: takes what is found.
+            changes_elsewhere: as of :meth:`Scanner.changes_elsewhere`.
+            give_way: called before each file.
+            identities: whether to find out which disc each one is.
+        """
+        self._tree = tree
+        self._folder = folder
+        self._before = before
+        self._kept = kept
+        self._changes_elsewhere = changes_elsewhere
+        self._give_way = give_way
+        self._identities = identities
+
+    def entries(self, unread: Sequence[tuple[Entry, Entry | None]]) -> Iterator[Entry]:
+        """Look into files, while the disk fetches what the next ones begin with.
+
+        Args:
+            unread: the entry of each file, and what was known of it before.
+        """
+        ahead: deque[tuple[Entry, Entry | None, OpenSource | Exception]] = deque()
+        try:
+            for entry, known in unread:
+                self._give_way()
+                ahead.append((entry, known, self._opened(entry, ahead=len(unread) > 1)))
+                if len(ahead) > _OPENED_AHEAD:
+                    yield self._looked_into(*ahead.popleft())
+            while ahead:
+                yield self._looked_into(*ahead.popleft())
+        finally:
+            for _, _, source in ahead:
+                if isinstance(source, OpenSource):
+                    source.close()
+
+    def _opened(self, entry: Entry, *, ahead: bool) -> OpenSource | Exception:
+        """The file of an entry, open, or why it cannot be opened."""
+        try:
+            if entry.followed:
+                source = self._tree.open(entry.path)
+            else:
+                source = self._folder.open(entry.name)
+        except (OSError, ZsofsError) as error:
+            return error
+        if ahead:
+            with suppress(OSError):
+                os.posix_fadvise(source.fd, 0, _FETCHED_AHEAD, os.POSIX_FADV_WILLNEED)
+        return source
+
+    def _looked_into(
+        self, entry: Entry, known: Entry | None, opened: OpenSource | Exception
+    ) -> Entry:
+        """An entry with what is inside it; *known* is what was known of it before."""
+        if isinstance(opened, Exception):
+            return _unreadable(entry, opened)
+        try:
+            with closing(opened) as source:
+                finding = look_inside(
+                    source,
+                    entry.name,
+                    tells_writers=not self._changes_elsewhere(source.fd, source.device),
+                    quiet=self._is_quiet(entry, known),
+                    identities=self._identities,
+                )
+        except StillWrittenError:
+            same = known is not None and known.same_content(entry)
+            since = known.copying_since if known is not None and same else None
+            return replace(
+                entry, settled=False, copying_since=time.monotonic() if since is None else since
+            )
+        except (OSError, ZsofsError, MemoryError) as error:
+            return _unreadable(entry, error)
+        except Exception:
+            log.exception("a bug in zsofs: %s is shown as it is", for_people(entry.path))
+            return replace(entry, settled=False)
+        now = told(entry, finding)
+        if source.key != entry.key or _is_racy(entry.key):
+            now.settled = False  # it may be another already, although nothing shows it
+        else:
+            self._kept.add(entry, finding)
+        return now
+
+    def _is_quiet(self, entry: Entry, known: Entry | None) -> bool:
+        """Whether a file seems whole, judged by names and times alone."""
+        if entry.name in self._before.closed:
+            return True
+        if known is not None and known.copying_since is not None and known.same_content(entry):
+            return time.monotonic() - known.copying_since >= timings().quiet_file
+        # Another machine's clock may be behind ours, so the times count only for what has been
+        # there from the first: a file that appears while we look has to be seen quiet.
+        if self._before.entries is not None:
+            return False
+        return abs(time.time() - max(entry.key[1:]) / 1e9) >= timings().quiet_file
+
+
+def _unreadable(entry: Entry, error: Exception) -> Entry:
+    why = f"it could not be read: {reason(error)}"
+    log.warning("%s: shown as it is, %s", for_people(entry.path), why)
+    return replace(entry, settled=False, finding=FileFinding(None, why))
+
+
+def told(entry: Entry, finding: FileFinding) -> Entry:
+    """The entry with what is inside it, which is said in the log."""
+    disc = finding.disc
+    if finding.reason:
+        log.warning("%s: shown as it is, not as a disc: %s", for_people(entry.path), finding.reason)
+    if disc is not None and (disc.remarks or log.isEnabledFor(logging.INFO)):
+        _tell(for_people(entry.path), disc)
+    for remark in finding.remarks:
+        log.warning("%s: %s", for_people(entry.path), remark)
+    return Entry(
+        entry.name,
+        entry.kind if disc is None else Kind.DISC,
+        entry.path,
+        entry.status,
+        followed=entry.followed,
+        finding=finding,
+        ignored=why_ignored(entry.name, finding),
+    )
+
+
+def _tell(shown: str, disc: Disc) -> None:
+    log.info("%s: %s, %s, blocks of %d", shown, disc.container, disc.codec.name, disc.block_size)
+    for remark in disc.remarks:
+        log.warning("%s: %s", shown, remark)
+
+
+def _is_racy(key: Key) -> bool:
+    changed = max(key[1:])
+    margin = _RACY_NS_WHOLE_SECONDS if key[2] % 1_000_000_000 == 0 else _RACY_NS
+    return time.time_ns() - changed < margin

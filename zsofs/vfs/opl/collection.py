@@ -1,0 +1,124 @@
+"""All folders of the source as one collection of discs, followed from the start of the mount."""
+
+import math
+from contextlib import suppress
+
+import trio
+
+from zsofs.reading.tasks import in_background
+from zsofs.source.scan_result import ScanResult
+from zsofs.timings import timings
+from zsofs.vfs.counted_folders import CountedFolders
+from zsofs.vfs.disc_counts import Census
+from zsofs.vfs.folder_state import SourceFolder
+from zsofs.vfs.follower import Follower
+
+
+class Collection:
+    """The folders of the source and whether they have been seen. For the event loop.
+
+    Attributes:
+        folders: by path.
+        seen_enough: set once every folder that is known was looked at, or was waited for in vain.
+        outdated: set while something was found since :meth:`found` was last called.
+    """
+
+    def __init__(self, follower: Follower, census: Census) -> None:
+        """Make one that looks by *follower* and tells *census* what it finds."""
+        self.folders = CountedFolders(follower, census, are_shown=True)
+        self.seen_enough = trio.Event()
+        self.outdated = trio.Event()
+        self._follower = follower
+        self._unseen: set[bytes] = set()
+        self._check_at = -math.inf
+        self._nursery: trio.Nursery | None = None
+
+    def start(self, nursery: trio.Nursery, device: int) -> None:
+        """Begin to follow the source, whose st_dev is *device* as far as that is known."""
+        self._nursery = nursery
+        self.follow(b"", frozenset(), device)
+
+    def follow(self, path: bytes, above: frozenset[bytes], device: int) -> SourceFolder:
+        """Follow a folder; *above* are the paths of those above it."""
+        folder = self.folders.follow(path, above, device)
+        self._unseen.add(path)
+        assert self._nursery is not None
+        self._nursery.start_soon(self._see, folder)
+        return folder
+
+    async def _see(self, folder: SourceFolder) -> None:
+        """The first look at a folder; :meth:`take` sees to those below it."""
+        with suppress(Exception):  # the log has it
+            await self._follower.up_to_date(folder)
+        path = folder.path
+        self.folders.take_failure(folder)
+        is_current = self.folders.has(folder)
+        if is_current or self.folders.get(path) is None:
+            self._unseen.discard(path)
+        gone = folder.found is None and isinstance(folder.error, FileNotFoundError)
+        if path and is_current and gone:  # before it was seen
+            self.folders.drop(folder)
+        if not self._unseen:
+            self.seen_enough.set()
+
+    async def see_first(self) -> None:
+        """Wait for the first looks, but not for long.
+
+        Raises:
+            OSError or ZsofsError: the source itself cannot be listed.
+        """
+        with trio.move_on_after(timings().first_opl_listing):
+            await self.seen_enough.wait()
+        root = self.folders[b""]
+        if root.found is None:
+            await self._follower.up_to_date(root)
+
+    async def check(self) -> None:
+        """Look again at what has changed, and once a second at all folders that are not fresh."""
+        changed = self._follower.changed_folders()
+        if trio.current_time() >= self._check_at:
+            self._check_at = trio.current_time() + timings().trust_unwatched
+            # A folder that was never seen is looked at by _see(), however long that takes.
+            changed = [
+                folder
+                for folder in self.folders
+                if not (folder.is_fresh or (folder.found is None and folder.look is not None))
+            ]
+        async with trio.open_nursery() as nursery:
+            for folder in changed:
+                nursery.start_soon(self._look_again, folder)
+
+    async def _look_again(self, folder: SourceFolder) -> None:
+        with suppress(Exception):
+            await self._follower.up_to_date(folder)
+
+    async def up_to_date(self, folder: SourceFolder) -> None:
+        """Return when the listing of one folder is as of :meth:`Follower.up_to_date`."""
+        await self._follower.up_to_date(folder)
+
+    def doubt(self, folder: SourceFolder, name: bytes) -> None:
+        """Have the file *name* looked into anew before anything is listed again."""
+        folder.doubt(name)
+        self._check_at = -math.inf
+
+    def recount_untold(self) -> None:
+        """Look for changes that were told by no event."""
+        assert self._nursery is not None
+        for folder in self.folders.doubt_untold():
+            self._nursery.start_soon(in_background, self.folders.recount, folder)
+
+    def take(self, folder: SourceFolder) -> None:
+        """Take what a look at *folder* has found, and follow the folders in it."""
+        if folder.shown is None:
+            return
+        self.folders.count(folder.path, folder.shown.count, folder.shown.folders.keys())
+        for path, device in folder.shown.folders.items():
+            if self.folders.get(path) is None:
+                self.follow(path, folder.above, device)
+        self.outdated.set()
+
+    def found(self) -> dict[bytes, ScanResult]:
+        """Return what was found in each folder until now, by path."""
+        if self.outdated.is_set():
+            self.outdated = trio.Event()
+        return {folder.path: folder.found for folder in self.folders if folder.found is not None}
