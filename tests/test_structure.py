@@ -37,14 +37,6 @@ LARGER = {
     "native/block_reader.pyx": "one read without the GIL: its C functions are static, and inlined",
     "native/codecs.pyx": "one block to its bytes, by any codec: in the same way",
     "timings.py:Timings": "one table of all waits, so that each can be found and set for a test",
-    "source/entry.py:Entry": "is being split",
-    "source/scan.py": "is being split",
-    "source/scan.py:_Survey": "is being split",
-    "vfs/folder_state.py:SourceFolder": "is being split",
-    "vfs/follower.py": "is being split",
-    "vfs/follower.py:Follower": "is being split",
-    "vfs/inodes.py": "is being split",
-    "vfs/opl/view.py:OplView": "is being split",
 }
 """What is larger all the same, and why. An entry that is no longer needed fails the test."""
 

@@ -22,7 +22,8 @@ from zsofs.images.probe import Disc
 from zsofs.inspection.verdict import VerifiedImage
 from zsofs.inspection.verify_cache import open_checked, store_file
 from zsofs.mount.options import OPTIONS
-from zsofs.source.scan_cache import FileFinding, ScanCache, default_catalog_file
+from zsofs.source.finding import FileFinding
+from zsofs.source.scan_cache import ScanCache, default_catalog_file
 from zsofs.system import xdg
 
 SOURCE = b"/srv/zso"
