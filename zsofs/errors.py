@@ -19,7 +19,7 @@ class ZsofsError(Exception):
 def reason(error: Exception) -> str:
     """Why something failed, without number and path: for a sentence that names the path itself."""
     if isinstance(error, MemoryError):  # Python's own say nothing
-        return str(error) or "there is not enough memory"
+        return str(error) or "not enough memory"
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
@@ -86,8 +86,8 @@ class NoProcessError(MountError):
 
     def __init__(self, mount_point: str, error: OSError) -> None:
         super().__init__(
-            f"the mount at {mount_point} failed: no process can be started: {reason(error)};"
-            " see the limit of processes with: ulimit -u"
+            f"the mount at {mount_point} failed: cannot start a process: {reason(error)};"
+            " check the process limit with: ulimit -u"
         )
 
 
@@ -96,9 +96,9 @@ class StartKilledError(MountError):
 
     def __init__(self, mount_point: str, number: int) -> None:
         super().__init__(
-            f"the mount at {mount_point} failed: the daemon was ended by"
-            f" {signal.Signals(number).name} while it started; if nobody sent that signal, see the"
-            " kernel's log with: dmesg"
+            f"the mount at {mount_point} failed: the daemon was terminated by"
+            f" {signal.Signals(number).name} during startup; if nobody sent that signal, check"
+            " the kernel log with: dmesg"
         )
 
 
@@ -142,7 +142,7 @@ class PrintError(ZsofsError):
     exit_code = 8
 
     def __init__(self, error: OSError) -> None:
-        super().__init__(f"what is to be printed cannot be written: {reason(error)}")
+        super().__init__(f"the output cannot be written: {reason(error)}")
 
 
 class BadDiscError(ZsofsError):

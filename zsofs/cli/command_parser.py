@@ -68,7 +68,7 @@ class CommandParser(argparse.ArgumentParser):
             self._check_options(args)
             if not args and self._commands() is not None:
                 say(self.summary())
-                self.error("a command is missing")
+                self.error("no command given")
         options, left = super().parse_known_args(args, namespace)
         if left:
             self._refuse(left)

@@ -162,8 +162,8 @@ def _shown_by(mounted: Mounted) -> _Shown:
     paths = [source, *([titles] if titles else []), *_items(directories)]
     if not (all(map(_is_path, paths)) and all(map(_are_texts, [*patterns, directories]))):
         raise ControlError(
-            f"the daemon behind {for_people(mounted.path)} does not say what it shows; mount it"
-            " again, so that both are of one version"
+            f"the daemon behind {for_people(mounted.path)} did not report what it shows; mount"
+            " it again, so that both have the same version"
         )
     include, exclude = map(tuple, patterns)
     is_opl = said.get("layout") == "opl"
@@ -248,9 +248,11 @@ def _walk(surveyor: Scanner) -> Iterator[tuple[bytes, ScanResult]]:
                 why = reason(error)
                 if not path:
                     source = for_people(surveyor.tree.path)
-                    raise SourceError(f"the source folder {source} cannot be read: {why}") from None
+                    raise SourceError(
+                        f"the source directory {source} cannot be read: {why}"
+                    ) from None
                 _show_progress("")
-                complain(f"zsofs: {for_people(path)}: the folder cannot be read: {why}")
+                complain(f"zsofs: {for_people(path)}: the directory cannot be read: {why}")
                 continue
             yield path, found
             files += len(found.entries)
@@ -284,7 +286,7 @@ def _text(rows: list[Row], source: str) -> Iterator[str]:
         saved = f", {size(shown - stored)} saved" if shown > stored else ""
         yield f"{_counted(found)}, {size(shown)} shown, {size(stored)} stored{saved}"
     else:
-        yield f"there are no discs in {source}"
+        yield f"no discs in {source}"
     noted = [(row, remark) for row in discs for remark in row.remarks]
     if noted:
         yield ""

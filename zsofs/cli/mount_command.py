@@ -105,8 +105,7 @@ def _mount_in_background(
         pass  # only another user may, whom it was mounted for
     except OSError as error:
         raise MountError(
-            f"the mount at {path} ended as soon as it was made: {reason(error)};"
-            " its log may say why"
+            f"the mount at {path} ended immediately: {reason(error)}; check its log"
         ) from None
     _say_mounted(options, f"end it with: {COMMAND} umount {shlex.quote(path)}")
     return 0
@@ -163,14 +162,15 @@ def _log_to_file(options: argparse.Namespace, mount_point: bytes) -> None:
         options.titles is not None and same_file(path, options.titles)
     ):
         raise FileError(
-            f"the log file {path} would be a disc image or the list of titles, and is not written;"
-            " name another with --log-file"
+            f"the log file {path} has the name of a disc image or is the --titles file, and was"
+            " not written; give another path with --log-file"
         )
     try:
         logging_setup.to_file(path, _level(options))
     except OSError as error:
         raise FileError(
-            f"the log file {path} cannot be written: {error.strerror}; name another with --log-file"
+            f"the log file {path} cannot be written: {error.strerror}; give another path with"
+            " --log-file"
         ) from None
 
 

@@ -76,7 +76,7 @@ def _placed(path: str) -> Iterator[tuple[int, str]]:
         real = Path(os.fsdecode(trusted_real_path(os.fsencode(path), {0, os.geteuid()})))
     except OthersLinkError as error:
         link = os.fsdecode(error.filename)
-        raise OSError(errno.EPERM, f"the symlink {link} belongs to another user") from None
+        raise OSError(errno.EPERM, f"the symlink {link} is owned by another user") from None
     with reached(real.parent, None, make=True) as directory:
         yield directory, real.name
 
@@ -97,7 +97,7 @@ def _opened(directory: int, name: str) -> int:
             return os.open(f"/proc/self/fd/{there}", _WRITE & ~os.O_NOFOLLOW)
         finally:
             os.close(there)
-    raise OSError(errno.ESTALE, "another program keeps replacing it")
+    raise OSError(errno.ESTALE, "another program keeps replacing the file")
 
 
 def _check(file: os.stat_result, directory: os.stat_result) -> None:
@@ -107,7 +107,7 @@ def _check(file: os.stat_result, directory: os.stat_result) -> None:
     if not stat.S_ISREG(file.st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file")
     if file.st_nlink > 1:
-        raise OSError(errno.EMLINK, "it has a second name (hard link)")
+        raise OSError(errno.EMLINK, "it has more than one hard link")
     is_shared = directory.st_mode & stat.S_ISVTX and directory.st_mode & 0o022
     if is_shared and file.st_uid not in (0, os.geteuid()):
-        raise OSError(errno.EPERM, "it belongs to another user, in a directory that all may use")
+        raise OSError(errno.EPERM, "it is owned by another user, in a world-writable directory")

@@ -126,7 +126,7 @@ class ThreadedHandler(logging.Handler):
 
 
 def _lost(count: int) -> logging.LogRecord:
-    message = f"{count} messages were lost while the log could not be written"
+    message = f"{count} messages were dropped because the log could not be written"
     record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, message, None, None)
     record.created = time.time()
     return record

@@ -129,10 +129,10 @@ def lasting_descriptor() -> int:
 
 def complain_of_bug(error: Exception) -> None:
     """Print in one line that a bug has ended the command; the log has the traceback."""
-    log.error("a bug in zsofs: the mount has ended", exc_info=error)
+    log.error("internal error in zsofs: the mount has stopped", exc_info=error)
     what = "".join(traceback.format_exception_only(error)).strip().replace("\n", " ")
     complain(
-        ZsofsError(f"a bug in zsofs has ended the mount: {what}; please report it, with its log")
+        ZsofsError(f"internal error, the mount has stopped: {what}; please report it, with its log")
     )
 
 
@@ -180,8 +180,8 @@ def to_default_file(mount_point: bytes, level: int) -> None:
         _install(ThreadedHandler(handler), level)
         return
     log.warning(
-        "this mount has no log, for %s; name a file for it with --log-file",
-        problem or "there is no folder for it",
+        "this mount has no log, for %s; give a path for it with --log-file",
+        problem or "there is no directory for it",
     )
 
 

@@ -31,7 +31,7 @@ class Bars:
         unprinted: why some lines could not be printed, other than that nobody read them.
     """
 
-    _interrupted = "nothing half-finished is left"
+    _interrupted = "no incomplete files remain"
 
     def __init__(self, *, quiet: bool) -> None:
         self.unprinted: PrintError | None = None

@@ -131,5 +131,6 @@ def disc_kinds(compressed: int, plain: int) -> str:
 
 
 def counted(count: int, thing: str) -> str:
-    """How many there are: ``1 disc``, ``1,234 discs``."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+    """Return a count with its noun: ``1 disc``, ``1,234 discs``, ``2 directories``."""
+    several = f"{thing[:-1]}ies" if thing.endswith("y") else f"{thing}s"
+    return f"{count:,} {thing if count == 1 else several}"

@@ -203,7 +203,7 @@ class Classification:
             return ""
         if self.kind is ContentKind.UNKNOWN:
             return NOT_PACKED
-        return f"its name is that of a packed disc, but it is {self.name}{self.advice}"
+        return f"it has the name of a packed disc, but it is {self.name}{self.advice}"
 
     @property
     def ending(self) -> str:

@@ -111,4 +111,4 @@ def _tokens(text: str) -> Iterator[tuple[int, str, str]]:
             word = re.sub(r'\\(["\\])', r"\1", quoted) if "\\" in quoted else quoted
         yield depth, bracket, word
     if depth:
-        raise NotTextError(text.count("\n") + 1, "a closing bracket", "the end")
+        raise NotTextError(text.count("\n") + 1, "a closing bracket", "the end of the file")

@@ -156,7 +156,7 @@ def _load(content: Content, where: str) -> Dat:
         dat.skipped += len(game.files) - len(roms)
         dat.add(game.name, roms)
     if not dat.roms:
-        raise UsageError(f"{where} is no DAT: there is no game with a file and its checksums in it")
+        raise UsageError(f"{where} is not a DAT: it has no game with a file and its checksums")
     if dat.skipped:
         log.warning(
             "%s: %d of %d files have no SHA-1, no MD5, and no CRC-32 with a size; they are skipped",

@@ -106,8 +106,7 @@ class Content:
 def _check_size(size: int, where: str) -> None:
     if size > MAX_SIZE:
         raise UsageError(
-            f"{where} has more than {MAX_SIZE >> 20} MiB; no list or DAT of one console is that"
-            " large"
+            f"{where} has more than {MAX_SIZE >> 20} MiB; no list or DAT of a console is that large"
         )
 
 
@@ -132,7 +131,7 @@ def opened(path: Path, where: str, *, regular: bool = False) -> Iterator[Content
         if stat.S_ISREG(kind):
             file = stack.enter_context(open(fd, "rb", closefd=False))
         elif regular or stat.S_ISBLK(kind):
-            raise OSError(0, "it is no regular file")
+            raise OSError(0, "it is not a regular file")
         else:
             file = io.BytesIO(_drained(fd, where))
         yield _unpacked(file, where, stack)
@@ -147,7 +146,7 @@ def _drained(fd: int, where: str) -> bytes:
     while len(found) <= MAX_SIZE:
         left = until - time.monotonic()
         if left <= 0 or not poll.poll(1000 * left):
-            raise UsageError(f"{where} is a pipe that has not ended within {timings().pipe:.0f} s")
+            raise UsageError(f"{where} is a pipe that did not end within {timings().pipe:.0f} s")
         try:
             piece = os.read(fd, _READ)
         except BlockingIOError:
@@ -200,7 +199,7 @@ class _ZstdFrames:
             self._stored = self._stored or self._file.read(_ZSTD_READ)
             if not self._stored:
                 if self._is_within:
-                    raise _DamagedError("it ends within a Zstandard frame")
+                    raise _DamagedError("it ends inside a Zstandard frame")
                 break
             self._unpack()
         return found
@@ -227,10 +226,10 @@ def _zipped(file: BinaryIO, where: str, stack: ExitStack) -> Content:
         files = [one for one in archive.infolist() if not one.is_dir()]
         if len(files) != 1:
             raise UsageError(
-                f"{where} is a ZIP archive with {len(files)} files; unpack it and name one of them"
+                f"{where} is a ZIP archive with {len(files)} files; extract it and give one of them"
             )
         if files[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise UsageError(f"{where} is a ZIP archive of an unusual kind; unpack it")
+            raise UsageError(f"{where} is a ZIP archive of an unsupported kind; extract it")
         return Content(where, stack.enter_context(archive.open(files[0])))
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError) as error:
         raise UsageError(f"{where} is a ZIP archive that cannot be read: {error}") from None
@@ -245,4 +244,6 @@ def _check_directory(file: BinaryIO, where: str) -> None:
     at = tail.rfind(_ZIP_END)
     directory = int.from_bytes(tail[at + 12 : at + 16], "little")
     if at < 0 or directory > _MAX_DIRECTORY or _ZIP64_LOCATOR in tail[max(at - 20, 0) : at]:
-        raise UsageError(f"{where} is a ZIP archive that is cut, or has too many files; unpack it")
+        raise UsageError(
+            f"{where} is a ZIP archive that is truncated or has too many files; extract it"
+        )

@@ -87,9 +87,13 @@ class Counter:
         self._games += 1
         self._files += len(game.files)
         if self._games > MAX_GAMES:
-            raise UsageError(f"{self._where} has more than {MAX_GAMES} games, as no DAT has")
+            raise UsageError(
+                f"{self._where} has more than {MAX_GAMES} games; no real DAT has that many"
+            )
         if self._files > MAX_FILES:
-            raise UsageError(f"{self._where} has more than {MAX_FILES} files, as no DAT has")
+            raise UsageError(
+                f"{self._where} has more than {MAX_FILES} files; no real DAT has that many"
+            )
 
 
 def short(found: str) -> str:

@@ -29,8 +29,7 @@ def games_of(content: Content) -> Iterator[Game]:
     if not clrmamepro.begins_like_one(head):
         found = short(head.lstrip().partition("\n")[0])
         raise UsageError(
-            f"{content.where} is no DAT: expected XML (Logiqx) or the text of clrmamepro, found"
-            f" {found}"
+            f"{content.where} is not a DAT: expected XML (Logiqx) or clrmamepro text, found {found}"
         )
     return text_games(text_of(content), content.where)
 
@@ -64,7 +63,7 @@ def _counted(games: Iterator[Game], where: str) -> Iterator[Game]:
                 counter.add(game)
             yield game
     except TooManyFilesError as error:
-        raise UsageError(f"{where} has {error}, as no DAT has") from None
+        raise UsageError(f"{where} has {error}; no real DAT has that many") from None
 
 
 def _xml_games(content: Content) -> Iterator[Game]:

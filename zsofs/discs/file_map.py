@@ -81,7 +81,7 @@ def files_at(
             if len(found) == most:
                 break
             if len(found) == _MAX_FOUND:
-                walk.stop(f"more than {_MAX_FOUND} files lie there")
+                walk.stop(f"more than {_MAX_FOUND} files have data there")
                 break
     return FileMap(tuple(found), walk.incomplete)
 
@@ -197,19 +197,19 @@ class _Walk:
                 continue
             path = directory.path + record.name.decode("ascii", "backslashreplace")
             if len(path) > _MAX_PATH:
-                self._lack(f"a path on it has more than {_MAX_PATH} characters")
+                self._lack(f"one of its paths has more than {_MAX_PATH} characters")
                 continue
             yield path, Extent(record.extent.first + base, record.extent.size), record.is_folder
 
     def _content(self, extent: Extent) -> bytes:
         if extent.size > _MAX_DIRECTORY_BYTES:
-            self._lack(f"a directory on it has more than {_MAX_DIRECTORY_BYTES >> 20} MiB")
+            self._lack(f"one of its directories has more than {_MAX_DIRECTORY_BYTES >> 20} MiB")
         content = self._image.content(extent)
         self._bytes -= len(content)
         if self._bytes < 0:
             self.stop(f"its directories have more than {_MAX_BYTES >> 20} MiB")
         if self._image.damaged:
-            self._lack("directories on it are damaged")
+            self._lack("its directories are damaged")
         return content
 
     def _lack(self, why: str) -> None:

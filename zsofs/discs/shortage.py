@@ -83,15 +83,15 @@ class Shortage:
         )
         if not self.is_cut:
             if self.files is None:
-                return f"the last {missing}; `zsofs verify` looks for files that have data there"
+                return f"the last {missing}; `zsofs verify` looks for files with data there"
             return (
-                f"the last {missing}, but no file has data there: filler, which many images of CDs"
-                " and UMDs lack"
+                f"the last {missing}, but no file has data there: this is padding, which many"
+                " CD and UMD images lack"
             )
         if self.files:
             more = " and more" if len(self.files) > _NAMED else ""
-            return f"the image is cut: {missing}, with data of {_listed(self.files)}{more}"
-        return f"the image is cut: {missing}, by its volume descriptors"
+            return f"the image is truncated: {missing}, with data of {_listed(self.files)}{more}"
+        return f"the image is truncated: {missing} according to its volume descriptors"
 
 
 def find_shortage(

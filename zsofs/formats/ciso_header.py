@@ -90,16 +90,17 @@ def parse_header(head: bytes) -> Header:
     )
     if not legal:
         raise DamagedError(
-            f"the header gives a block size of {header.block_size}; it must be 2352 or a multiple"
+            f"the header specifies a block size of {header.block_size}; it must be 2352 or a"
+            " multiple"
             f" of 2048 up to {MAX_BLOCK_SIZE}"
         )
     if header.size > MAX_IMAGE_SIZE:
         raise DamagedError(
-            f"the header gives an image size of {header.size}, more than {MAX_IMAGE_SIZE}"
+            f"the header specifies an image size of {header.size}, more than {MAX_IMAGE_SIZE}"
         )
     if header.shift > MAX_SHIFT:
         raise DamagedError(
-            f"the header gives an index shift of {header.shift}; at most {MAX_SHIFT} is in use"
+            f"the header specifies an index shift of {header.shift}; the maximum is {MAX_SHIFT}"
         )
     return header
 
@@ -155,7 +156,7 @@ def parse_index(header: Header, source: SourceBytes, *, exact: bool = False) -> 
             first one right after the index.
 
     Raises:
-        DamagedError: the file is cut, or the index cannot belong to it.
+        DamagedError: the file is truncated, or the index cannot belong to it.
         OSError: the file cannot be read.
     """
     whole, rest = divmod(header.size, header.block_size)
@@ -163,7 +164,8 @@ def parse_index(header: Header, source: SourceBytes, *, exact: bool = False) -> 
     needed = INDEX_OFFSET + 4 * (whole + 1)
     if needed > source.size:
         raise DamagedError(
-            f"the file is cut: its index alone takes {needed} bytes, the file has {source.size}"
+            f"the file is truncated: its index alone needs {needed} bytes, the file has"
+            f" {source.size}"
         )
     first = entry_offset(_entries(source, 0, 1)[0], header.shift)
     remarks: tuple[str, ...] = ()
@@ -172,25 +174,26 @@ def parse_index(header: Header, source: SourceBytes, *, exact: bool = False) -> 
         count = whole
         size = whole * header.block_size
         remarks = (
-            f"the writer did not store the last {rest} bytes of the image; it ends at {size}",
+            f"the program that packed it did not store the last {rest} bytes of the image; the"
+            f" image ends at {size}",
         )
     data_start = INDEX_OFFSET + 4 * (count + 1)
     entries = _entries(source, max(count - 1, 0), min(count, 1) + 1)
     last_begin, last_end = (entry_offset(entries[at], header.shift) for at in (0, -1))
     if count and not data_start <= first < source.size:
         raise DamagedError(
-            f"the first index entry points to {first}, the data lies between {data_start} and"
+            f"the first index entry points to {first}, but the data is between {data_start} and"
             f" {source.size}"
         )
     unit = 1 << header.shift
     if exact and first != -(-data_start // unit) * unit:
         raise DamagedError(
             f"the first index entry points to {first}, the index ends at {data_start}: one of"
-            " them, or the header, is damaged"
+            " them or the header is damaged"
         )
     if last_end > source.size:
         raise DamagedError(
-            f"the file is cut: its index ends at {last_end}, the file at {source.size}"
+            f"the file is truncated: its index ends at {last_end}, the file at {source.size}"
         )
     if last_end < last_begin:
         raise DamagedError(f"the last block begins at {last_begin} and ends at {last_end}")
@@ -200,7 +203,7 @@ def parse_index(header: Header, source: SourceBytes, *, exact: bool = False) -> 
 def _entries(source: SourceBytes, first: int, count: int) -> tuple[int, ...]:
     entries = read_entries(source, first, count)
     if len(entries) < count:
-        raise DamagedError("the file is cut: it ends inside the index")
+        raise DamagedError("the file is truncated: it ends inside the index")
     return entries
 
 

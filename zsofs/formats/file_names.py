@@ -12,7 +12,7 @@ _KEPT_FOR_DISCS = _PACKED | {b".iso"}
 MAX_NAME = 255
 """The longest name Linux file systems and the kernel's FUSE take, in bytes."""
 
-NOT_PACKED = "its name is that of a packed disc, its beginning is not"
+NOT_PACKED = "it has the name of a packed disc, but not the contents of one"
 """What is said of a file that :func:`is_packed_name` is true of, and which is no container."""
 
 APPLE_DOUBLE = "an AppleDouble file"

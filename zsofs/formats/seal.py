@@ -92,35 +92,35 @@ def parse(data: bytes) -> Seal | None:
     if not data or data[:4] != magic[: len(data)]:
         return None
     if len(data) < _FRAME.size:
-        raise DamagedError(f"the file is cut: it ends {len(data)} bytes into its seal")
+        raise DamagedError(f"the file is truncated: it ends {len(data)} bytes into its seal")
     length = _FRAME.unpack_from(data)[1]
     if length > _MAX_TEXT:
-        raise DamagedError(f"the seal is damaged: it gives its length as {length}")
+        raise DamagedError(f"the seal is damaged: it specifies its length as {length}")
     if len(data) < _FRAME.size + length:
         raise DamagedError(
-            f"the file is cut: it ends {len(data)} bytes into its seal, which has"
+            f"the file is truncated: it ends {len(data)} bytes into its seal, which has"
             f" {_FRAME.size + length}"
         )
     try:
         said = json.loads(data[_FRAME.size : _FRAME.size + length].decode())
     except (ValueError, RecursionError):
-        raise DamagedError("the seal is damaged: it is no JSON text") from None
+        raise DamagedError("the seal is damaged: it is not valid JSON") from None
     return _checked(said)
 
 
 def _checked(said: object) -> Seal:
     """What a seal says, once every value in it has its form."""
     if not isinstance(said, dict):
-        raise DamagedError("the seal is damaged: it is no JSON object")
+        raise DamagedError("the seal is damaged: it is not a JSON object")
     for key, digits in _DIGITS.items():
         if not re.fullmatch(f"[0-9a-f]{{{digits}}}", str(said.get(key))):
             raise DamagedError(f"the seal is damaged: its {key} is not {digits} hexadecimal digits")
     version, size = said.get("zsofs"), said.get("size")
     if not isinstance(version, str):
-        raise DamagedError("the seal is damaged: it does not say which zsofs wrote it")
+        raise DamagedError("the seal is damaged: the zsofs version is missing")
     header = bytes.fromhex(said["header"])
     if type(size) is not int or size != int.from_bytes(header[8:16], "little"):
-        raise DamagedError("the seal is damaged: the size in it is not that of its header")
+        raise DamagedError("the seal is damaged: its size field differs from the header")
     return Seal(
         version, header, said["index_crc32"], size, said["crc32"], said["md5"], said["sha1"]
     )

@@ -25,14 +25,14 @@ def parse(source: SourceBytes, head: bytes) -> Geometry:
         head: its first bytes, 24 at least unless the file is shorter.
 
     Raises:
-        DamagedError: the file is cut or contradicts itself.
+        DamagedError: the file is truncated or contradicts itself.
         OSError: the file cannot be read.
     """
     header = parse_header(head)
     framed = header.magic == b"ZSOZ"
     versions = (1,) if framed else (0, 1, 2)
     if header.version not in versions:
-        raise DamagedError(f"the header gives version {header.version}, not one of {versions}")
+        raise DamagedError(f"the header specifies version {header.version}, not one of {versions}")
     index = parse_index(header, source, exact=framed)
     remarks = _check_end(source, head, index) if framed else ()
     return Geometry(
@@ -61,11 +61,13 @@ def _check_end(source: SourceBytes, head: bytes, index: Index) -> tuple[str, ...
         return ()
     after = source.read_at(index.last_end, seal.MAX_SIZE)
     if after.startswith(ZSTD_MAGIC):
-        raise DamagedError("a block follows the last one: its header or its index is damaged")
+        raise DamagedError(
+            "there is data for a block after the last one: the header or the index is damaged"
+        )
     try:
         found = seal.parse(after)
     except DamagedError as error:
-        return (f"{error}; the image can be read, but not be checked against it",)
+        return (f"{error}; the image can be read, but not verified against the seal",)
     if found is not None:
         found.check_header(head[:HEADER_SIZE])
     return ()

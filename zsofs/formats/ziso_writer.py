@@ -109,4 +109,4 @@ def cut_by_ziso_py(size: int, block_size: int) -> str:
         block_size: plain bytes of each block.
     """
     left_over = size % block_size
-    return f"it leaves out the last {left_over} bytes, which fill no block" if left_over else ""
+    return f"it omits the last {left_over} bytes, which do not fill a block" if left_over else ""

@@ -28,10 +28,10 @@ the second one: 1 s (ext4 with small inodes, HFS+) or 2 s (FAT); 10 ms (exFAT)."
 _MOST_ATTRIBUTES = 64
 """A file with more extended attributes than that has them for something else than a share."""
 
-_WRITTEN = "the file was written to or cut after it had been opened"
+_WRITTEN = "the file was modified or truncated after it was opened"
 _UNEXPLAINED = (
-    "the file may have been written to after it had been opened: its change time is new, its mode,"
-    " owner, links, name and attributes are the same; open it again"
+    "the file may have been modified after it was opened: its change time (ctime) is new, but"
+    " its mode, owner, links, name and attributes are the same; open it again"
 )
 
 

@@ -47,10 +47,10 @@ class Original:
         self.opened_ns = time.time_ns()
         self.status = os.fstat(fd)
         if stat.S_ISDIR(self.status.st_mode):
-            raise InputError("it is a folder; see the discs in it with: zsofs list")
+            raise InputError("it is a directory; list its discs with: zsofs list")
         if not stat.S_ISREG(self.status.st_mode):
             raise InputError(
-                "it is no regular file; a disc in a drive has to be read into one first"
+                "it is not a regular file; a disc in a drive has to be read into one first"
             )
         self.source = source = OpenSource(
             fd,
@@ -95,7 +95,11 @@ class Original:
         if self.disc is None or self.reader is None:
             return ()
         if self.reader.final_byte_missing:
-            return (*self.disc.remarks, "its writer lost the last byte of the image; it reads as 0")
+            return (
+                *self.disc.remarks,
+                "the last byte of the image was not stored by the"
+                " program that packed it; it reads as 0",
+            )
         return self.disc.remarks
 
     def read_into(self, offset: int, out: memoryview) -> None:
@@ -107,7 +111,7 @@ class Original:
 
         Raises:
             zsofs.errors.BlockError: a block there is damaged.
-            zsofs.errors.SourceChangedError: the file was written to since it was opened.
+            zsofs.errors.SourceChangedError: the file was modified since it was opened.
             UnreadableError: the file could not be read.
         """
         try:
@@ -120,7 +124,7 @@ class Original:
 
         Raises:
             zsofs.errors.BlockError: a block there is damaged.
-            zsofs.errors.SourceChangedError: the file was written to since it was opened.
+            zsofs.errors.SourceChangedError: the file was modified since it was opened.
             UnreadableError: the file cannot be read.
         """
         out = bytearray(max(min(size, self.size - offset), 0))
@@ -148,19 +152,20 @@ class Original:
         if (now.st_size, now.st_mtime_ns, now.st_ctime_ns) == self.source.key:
             return
         if (now.st_size, now.st_mtime_ns) != self.source.key[:2]:
-            raise SourceChangedError("it was changed while it was read")
+            raise SourceChangedError("it was modified while it was being read")
         if now.st_nlink == 0:
             raise SourceChangedError(
-                "it was deleted or replaced while it was read, perhaps by another run of zsofs"
+                "it was deleted or replaced while it was being read, possibly by another run of"
+                " zsofs"
             )
         if now.st_nlink != self.status.st_nlink:
             raise SourceChangedError(
-                "one of its hard links was made or deleted while it was read, so it is not certain"
-                " that its content is the same; run the command again"
+                "one of its hard links was created or deleted while it was being read, so its"
+                " content may have changed; run the command again"
             )
         raise SourceChangedError(
-            "it was renamed, given other permissions, or changed while it was read, and only its"
-            " change time (ctime) tells; run the command again"
+            "its change time (ctime) changed while it was being read: it was renamed, its"
+            " permissions were changed, or it was modified; run the command again"
         )
 
     def remove(self) -> None:
@@ -177,7 +182,7 @@ class Original:
             if stat.S_ISLNK(now.st_mode):
                 raise InputError("it is a symlink")
             if (now.st_dev, now.st_ino) != (self.status.st_dev, self.status.st_ino):
-                raise InputError("another file has taken its name")
+                raise InputError("another file now has its name")
             self.check_unchanged()
             delete(fd, name, self.status)
         finally:

@@ -63,7 +63,7 @@ class Content(Protocol):
 
         Raises:
             zsofs.errors.BlockError: a block there is damaged.
-            zsofs.errors.SourceChangedError: the file was written to since it was opened.
+            zsofs.errors.SourceChangedError: the file was modified since it was opened.
             zsofs.errors.SourceTouchedError: it may have been, which ``check`` has to judge; *out*
                 is filled.
             OSError: the source could not be read.
@@ -178,7 +178,11 @@ class DiscImage(_OpenFile):
     def _tell_missing_byte(self) -> None:
         if self._blocks.final_byte_missing and not self._told_missing_byte:
             self._told_missing_byte = True
-            log.warning("%s: its writer lost the last byte of the image; it reads as 0", self.name)
+            log.warning(
+                "%s: the last byte of the image was not stored by the program that"
+                " packed it; it reads as 0",
+                self.name,
+            )
 
 
 class PlainFile(_OpenFile):

@@ -183,7 +183,7 @@ def geometry_of(source: OpenSource, disc: Disc) -> Geometry:
         or (geometry.size, geometry.block_size) != (disc.size, disc.block_size)
         or disc.codec not in geometry.codecs
     ):
-        raise StaleNodeError("the file does not hold the disc that was listed")
+        raise StaleNodeError("the file no longer contains the disc that was listed")
     return replace(geometry, codecs=(disc.codec,))
 
 
@@ -277,7 +277,9 @@ def _best_trial(head: _Head, geometry: Geometry, trials: list[_Trial]) -> _Trial
     if good[best]:
         return best
     if head.read_at(4, 4) == b"\0\0\0\0":
-        raise ForeignError("an LZO ZISO (as DreamShell writes them), which zsofs does not read")
+        raise ForeignError(
+            "this is an LZO ZISO (written by DreamShell), which zsofs does not support"
+        )
     raise DamagedError(
         f"none of its first {len(blocks)} packed blocks is LZ4, Zstandard or zlib data"
     )

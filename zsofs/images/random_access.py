@@ -20,7 +20,7 @@ def read_range(
 
     Raises:
         zsofs.errors.BlockError: a block there is damaged.
-        zsofs.errors.SourceChangedError: the file was written to since it was opened.
+        zsofs.errors.SourceChangedError: the file was modified since it was opened.
         OSError: the file cannot be read.
     """
     span = geometry.span(offset, len(out))

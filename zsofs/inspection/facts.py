@@ -192,16 +192,18 @@ def _remarks(
     if image.is_misnamed:
         yield _misnamed(image, content)
     if image.disc is not None and is_plain_image(os.fsencode(image.path)):
-        yield f"it is called like a plain image, but is a {image.disc.container}"
+        yield f"it has the name of a plain image, but is a {image.disc.container}"
     if image.raw_cd:
-        yield "the image has raw CD sectors of 2352 bytes: as a plain file it is a .bin, no .iso"
+        yield (
+            "the image has raw CD sectors of 2352 bytes: as a plain file it is a .bin, not an .iso"
+        )
     elif size % 2048:
         yield (
-            f"the image is no multiple of 2048 bytes: {size % 2048} are left over, which most"
-            " programs do not see"
+            f"the image size is not a multiple of 2048 bytes: {size % 2048} bytes remain, which"
+            " most programs ignore"
         )
     if identity is None:
-        yield "the beginning of the disc cannot be read"
+        yield "the start of the disc cannot be read"
     else:
         yield from _remarks_on_content(image, content)
     if blocks is not None:
@@ -230,21 +232,21 @@ def _remarks_on_blocks(blocks: Blocks) -> Iterator[str]:
     header, bad = blocks.header, blocks.scan.bad
     if bad:
         yield (
-            f"{bad:,} of {blocks.count:,} index entries are wrong; the first:"
+            f"{bad:,} of {blocks.count:,} index entries are invalid; the first:"
             f" {blocks.scan.first_bad}"
         )
     if header.magic == b"ZSO\x01":
-        yield "it has a magic of its own (ZSO and a byte 1), which no other program knows"
+        yield "its magic is non-standard (ZSO and a byte 1); no other program recognizes it"
     if header.magic == b"ZISO" and header.version == 2:
-        yield "its header says version 2, but its blocks are those of version 1"
+        yield "its header says version 2, but its blocks have the layout of version 1"
     if header.header_size not in (24, 32) and header.magic != b"ZSOZ":
-        yield f"its header gives its own length as {header.header_size}, which nobody minds"
+        yield f"its header gives its own length as {header.header_size}, which all programs ignore"
     if header.magic == b"ZISO" and blocks.codec is not Codec.LZ4:
         name = {Codec.ZSTD: "Zstandard", Codec.ZLIB: "zlib"}.get(blocks.codec, "other")
-        yield f"its header says LZ4, as any ZSO's, but its blocks are {name} data"
+        yield f"its header implies LZ4, as in any ZSO, but its blocks are {name} data"
     if blocks.fills_sector:
         return
     if 0 < blocks.ends_early < 1 << header.shift and blocks.rule is Rule.FLAGGED:
         yield "its last index entry is rounded down; some programs cannot read the last block"
     elif blocks.rule in (Rule.FLAGGED, Rule.CISO2) and blocks.ends_early:
-        yield f"{blocks.ends_early:,} bytes follow the last block, which nobody needs"
+        yield f"{blocks.ends_early:,} unused bytes follow the last block"

@@ -32,7 +32,7 @@ def run(paths: Sequence[str], as_json: bool) -> int:
                 text = "\n".join(_lines(facts, image))
         except (OSError, ZsofsError, MemoryError) as error:
             failed = True
-            why = reason(error) or "there is not enough memory"
+            why = reason(error) or "not enough memory"
             complain(f"zsofs: {printable(path)}: {printable(why)}")
             objects.append({"path": path, "error": why})
         else:

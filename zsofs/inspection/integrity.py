@@ -123,8 +123,8 @@ def _read(image: Original, advance: Callable[[int], None]) -> tuple[Digests, _Ba
         first, bad = _count(image, block_size, done, advance)
     if first is None:
         raise InputError(
-            "a block could be decoded at the second try only; this machine's memory or the disk is"
-            " not to be trusted"
+            "a block was decoded only at the second attempt; the memory or the disk of this"
+            " machine is unreliable"
         )
     return Digests(), first, bad
 
@@ -234,7 +234,7 @@ def _stray_end(image: Original) -> Iterator[str]:
     if geometry is None or geometry.rule is not Rule.FRAMED:
         return
     if image.seal is None and not image.seal_error and geometry.data_end < image.source.size:
-        yield "what follows the last block is no seal"
+        yield "the data after the last block is not a seal"
 
 
 def _damaged_seal(image: Original) -> Damage | None:
@@ -256,7 +256,7 @@ def _damaged_index(image: Original) -> Damage | None:
     if f"{found:08x}" == seal.index_crc32:
         return None
     return Damage(
-        f"the index has CRC-32 {found:08x}, the seal says {seal.index_crc32}: one of them is"
+        f"the index has CRC-32 {found:08x}, but the seal has {seal.index_crc32}: one of them is"
         " damaged",
         file_offset=geometry.index_offset,
     )
@@ -275,7 +275,7 @@ def _differing(image: Original, digests: Digests) -> Damage | None:
         if found != said:
             assert image.geometry is not None
             return Damage(
-                f"the image has {name} {found}, the seal says {said}: one of them is damaged",
+                f"the image has {name} {found}, but the seal has {said}: one of them is damaged",
                 file_offset=image.geometry.data_end,
             )
     return None

@@ -30,9 +30,9 @@ def _opl_on_blocks(blocks: Blocks) -> str:
     return (
         _not_lz4_zso(blocks)
         or _other_block_size(blocks, 2048, 2048)
-        or ("the index shift is over 11" if blocks.header.shift > 11 else "")
+        or ("the index shift is greater than 11" if blocks.header.shift > 11 else "")
         or (
-            f"a packed block has {blocks.scan.longest} bytes, more than a plain one"
+            f"a packed block has {blocks.scan.longest} bytes, more than an uncompressed one"
             if blocks.scan.longest > 2048
             else ""
         )
@@ -51,7 +51,7 @@ def _pcsx2(facts: Facts) -> str:
     return (
         reason
         or (
-            f"it takes versions 0 and 1, this says {blocks.header.version}"
+            f"it supports versions 0 and 1; this header specifies version {blocks.header.version}"
             if blocks.header.version > 1
             else ""
         )
@@ -72,9 +72,9 @@ def _ppsspp(facts: Facts) -> str:
     if blocks is None:
         return _wrong_ending(facts, ".iso")
     if blocks.header.magic != b"CISO":
-        return f"it reads CSO and plain images, no {facts.container}"
+        return f"it reads CSO and plain images, not {facts.container}"
     if blocks.header.version > 1:
-        return "it takes versions 0 and 1, this is version 2"
+        return "it supports versions 0 and 1; this is version 2"
     return _other_block_size(blocks, 2048, 16 << 20)
 
 
@@ -84,7 +84,7 @@ def _maxcso(facts: Facts) -> str:
     if _is_no_disc(facts):
         return _wrong_content(facts)
     if (blocks.header.size if blocks is not None else facts.plain) % 2048:
-        return "the image is no multiple of 2048 bytes"
+        return "the image size is not a multiple of 2048 bytes"
     if blocks is not None and blocks.dropped:
         return f"the last {blocks.dropped} bytes of the image were not stored"
     if blocks is None or blocks.header.magic == b"DAX\0":
@@ -99,13 +99,13 @@ def _ziso_py(facts: Facts) -> str:
     if _is_no_disc(facts):
         return _wrong_content(facts)
     if blocks is None:
-        return "the image is no multiple of 2048 bytes" if facts.plain % 2048 else ""
+        return "the image size is not a multiple of 2048 bytes" if facts.plain % 2048 else ""
     header = blocks.header
     reason = _not_lz4_zso(blocks)
     if not reason and header.header_size != 24:
-        reason = f"the header gives its own length as {header.header_size}"
+        reason = f"the header specifies its own length as {header.header_size}"
     if not reason and header.version > 1:
-        reason = f"it takes versions 0 and 1, this is version {header.version}"
+        reason = f"it supports versions 0 and 1; this is version {header.version}"
     return reason or cut_by_ziso_py(facts.plain, header.block_size)
 
 
@@ -121,9 +121,9 @@ _PROGRAMS: dict[str, Callable[[Facts], str]] = {
 def _not_lz4_zso(blocks: Blocks) -> str:
     """Why who reads ZSO as its specification says cannot read this."""
     if blocks.header.magic == b"ZSOZ":
-        return "ZSOZ is zsofs's own"
+        return "only zsofs reads ZSOZ"
     if blocks.header.magic != b"ZISO":
-        return f"it does not know {_name_of(blocks)}"
+        return f"it does not support {_name_of(blocks)}"
     if blocks.codec is not Codec.LZ4:
         return f"the blocks are {_CODECS[blocks.codec]} data, not LZ4"
     return ""

@@ -102,7 +102,7 @@ class VerifyRun:
         """Each file, and whether it was found in a folder rather than named."""
 
         def cannot(error: OSError) -> None:
-            why = f"the folder cannot be read: {reason(error)}"
+            why = f"the directory cannot be read: {reason(error)}"
             self.unread.append((str(error.filename), why))
 
         for path in self.wish.paths:
@@ -128,7 +128,7 @@ class VerifyRun:
                 return _bad(path, str(error))
             return Result(path, Verdict("unreadable", str(error)))
         except (OSError, ZsofsError, MemoryError) as error:
-            why = reason(error) or "there is not enough memory"
+            why = reason(error) or "not enough memory"
             return Result(path, Verdict("unreadable", why))
 
     def _is_disc(self, image: Original) -> bool:
@@ -236,12 +236,12 @@ def _compared(result: Result, kept: Kept | None, file: _Opened) -> Result:
     old = kept.whole.digests.sha1
     if file.disk is not None and kept.seems_of(file.key, file.disk):
         reason = (
-            f"its image had SHA-1 {old} on {day} and has another one now,"
-            " although size and date of the file are the same: the disk may be failing; restore a"
-            " backup, or, if you replaced the file yourself, run touch on it"
+            f"its image had SHA-1 {old} on {day} and has a different one now, although the size"
+            " and date of the file are the same: the disk may be failing; restore a backup,"
+            " or, if you replaced the file yourself, run touch on it"
         )
         return replace(result, verdict=replace(result.verdict, state=CHANGED, reason=reason))
-    remark = f"the file has been replaced since {day}; its image had SHA-1 {old} then"
+    remark = f"the file was replaced since {day}; its image had SHA-1 {old} then"
     return replace(result, remarks=(*result.remarks, remark))
 
 
@@ -257,8 +257,10 @@ def _bad(path: str, why: str) -> Result:
 
 def _sound(image: Original) -> Verdict:
     if image.geometry is None:
-        return Verdict("sound", "a plain image has no structure; only reading all of it tells more")
-    return Verdict("sound", "its header and its whole index make sense; its blocks were not read")
+        return Verdict(
+            "sound", "a plain image has no structure to check; read all of it (without --quick)"
+        )
+    return Verdict("sound", "its header and its index are valid; its blocks were not read")
 
 
 def _quick_result(told: Result, image: Original) -> Result:

@@ -58,7 +58,7 @@ class VerifyReporter(Bars):
         states: how many files came out in each way.
     """
 
-    _interrupted = "files that were whole are not read again next time"
+    _interrupted = "files that were already verified are not read again next time"
 
     def __init__(self, *, quiet: bool, as_json: bool) -> None:
         super().__init__(quiet=quiet)
@@ -92,7 +92,7 @@ class VerifyReporter(Bars):
         if self._json:
             return
         if not total:
-            self._print("zsofs: there are no discs here", sys.stderr)
+            self._print("zsofs: no discs found", sys.stderr)
         elif total > 1:
             parts = ", ".join(f"{count} {state}" for state, count in self.states.most_common())
             self._print(f"{counted(total, 'file')}: {parts}", sys.stdout)
@@ -128,7 +128,7 @@ def _place(damage: Damage) -> str:
     files, lack = damage.files, damage.map_incomplete
     note = f" (file map incomplete: {lack})" if lack else ""
     if not files:
-        return f"where no {'known ' if lack else ''}file of the disc lies{note}"
+        return f"in no {'known ' if lack else ''}file of the disc{note}"
     more = f" and {len(files) - _MOST_FILES} more" if len(files) > _MOST_FILES else ""
     return f"in {', '.join(files[:_MOST_FILES])}{more}{note}"
 

@@ -89,7 +89,7 @@ class NewFile:
             os.utime(self.fd, ns=(status.st_atime_ns, status.st_mtime_ns))
         except PermissionError:  # all files are another user's, as on many mounts of SMB or FAT
             self.remarks = (
-                "its copy has the date of now: only another user may set dates on that disk",
+                "the output has the current date: only the owner of its file system can set dates",
             )
         os.fsync(self.fd)
         os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -119,19 +119,19 @@ class NewFile:
                 rename_to_free_name(self.path, self._target)
             elif not replace_seen(self.path, self._target, self._there):
                 raise InputError(
-                    f"{self._target} has been replaced or changed meanwhile; nothing was written"
-                    " over it"
+                    f"{self._target} was replaced or modified during the run; it was not"
+                    " overwritten"
                 )
         except FileExistsError:
             raise InputError(
-                f"{self._target} has appeared meanwhile; nothing was written over it"
+                f"{self._target} was created during the run; it was not overwritten"
             ) from None
         try:
             sync_folder(self._folder)
         except OSError as error:
             self.error = (
-                f"{self._target} is complete, but may be gone after a power cut: its directory"
-                f" cannot be written to the disk: {reason(error)}"
+                f"{self._target} is complete, but may be lost in a power failure: its directory"
+                f" cannot be synced: {reason(error)}"
             )
 
     def close(self) -> None:

@@ -105,7 +105,7 @@ class _PackRun:
         except BrokenPipeError:
             raise
         except (OSError, ZsofsError, MemoryError) as error:
-            report.state, report.error = "failed", reason(error) or "there is not enough memory"
+            report.state, report.error = "failed", reason(error) or "not enough memory"
             if job.path == self.wish.inputs[-1]:
                 report.error += self.hint
         report.seconds = time.monotonic() - begun
@@ -125,7 +125,7 @@ class _PackRun:
         if wish.packing is None:
             if target == STANDARD_OUTPUT:
                 if sys.__stdout__ is None:
-                    raise InputError("standard output is closed; give a file with -o")
+                    raise InputError("standard output is closed; give an output file with -o")
                 return pour(image, sys.stdout.fileno(), watcher)
             return unpack(image, target, wish.care, watcher)
         if wish.measure:
@@ -142,7 +142,7 @@ class _PackRun:
         if outcome.error and asked:
             report.error += "; the source was kept"
         elif asked and examined.cut:
-            report.error = "its copy is there, but it was not deleted: the image is cut"
+            report.error = "packed, but the input was not deleted: the image is truncated"
         elif asked:
             report.error, report.remarks = delete_input(image)
             report.source_deleted = not report.error

@@ -108,13 +108,13 @@ def delete_input(image: Original) -> tuple[str, tuple[str, ...]]:
     try:
         image.remove()
     except (OSError, ZsofsError) as error:
-        return f"its copy is there and whole, but it was not deleted: {reason(error)}", ()
+        return f"the output is complete, but the input was not deleted: {reason(error)}", ()
     try:
         sync_folder(os.path.dirname(image.path))
     except OSError as error:
         remark = (
-            "it was deleted, but may be back after a power cut: its directory cannot be written to"
-            f" the disk: {reason(error)}"
+            "it was deleted, but may reappear after a power failure: its directory cannot be"
+            f" synced: {reason(error)}"
         )
         return "", (remark,)
     return "", ()

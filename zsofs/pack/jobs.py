@@ -101,16 +101,16 @@ def find_inputs(wish: PackRequest) -> Inputs:
     output = wish.output
     if output == STANDARD_OUTPUT:
         if several or wish.packing:
-            raise UsageError("-o - takes one file, and is for `zsofs unpack` only")
+            raise UsageError("-o - is only for `zsofs unpack` of a single file")
         return Inputs(ignored, [PackTask(wish.inputs[0], STANDARD_OUTPUT, exact=True)])
     into_folder = output is not None and (several or os.path.isdir(output) or output.endswith("/"))
     if into_folder and os.path.lexists(output or "") and not os.path.isdir(output or ""):
-        raise UsageError(f"-o {output} is no folder; several files need one")
+        raise UsageError(f"-o {output} is not a directory; several inputs need an output directory")
     is_exact = output is not None and not into_folder
     if is_exact and not (os.path.splitext(output or "")[1] or os.path.lexists(output or "")):
         raise UsageError(
-            f"-o {output} may be a file or a folder that is not there yet; say {output}/ for a"
-            " folder, or give the name of a file its ending"
+            f"-o {output} does not exist and may be a file or a directory; give {output}/ for a"
+            " directory, or a file name with its extension"
         )
     inputs = Inputs(ignored)
     jobs = inputs.jobs
@@ -138,7 +138,9 @@ def _files_in(folder: str, wish: PackRequest, inputs: Inputs) -> Iterator[str]:
     """The files of a folder that may be asked for."""
 
     def cannot(error: OSError) -> None:
-        inputs.unread.append((str(error.filename), f"the folder cannot be read: {reason(error)}"))
+        inputs.unread.append(
+            (str(error.filename), f"the directory cannot be read: {reason(error)}")
+        )
 
     for path, folders, names in inputs.ignored.walk(folder, cannot):
         # What earlier runs have put into a folder of its own is no input.

@@ -128,8 +128,9 @@ def _remarks(layout: ContainerLayout) -> tuple[str, ...]:
     if layout.has_seal or not left_over or layout.block_size <= SECTOR:
         return ()
     return (
-        f"ziso.py would leave out its last {left_over} bytes when unpacking, because they fill no"
-        f" block of {layout.block_size}; unpack it with zsofs, or pack it with --for console",
+        f"ziso.py would omit the last {left_over} bytes when unpacking, because they do not"
+        f" fill a block of {layout.block_size}; unpack it with zsofs, or pack it with --for"
+        " console",
     )
 
 
@@ -180,7 +181,8 @@ def check_seal(image: Original, digests: Digests) -> None:
     """
     if image.seal is not None and digests.sha1 and image.seal.sha1 != digests.sha1:
         raise InputError(
-            f"the image has SHA-1 {digests.sha1}, the seal says {image.seal.sha1}: one of them is"
+            f"the image has SHA-1 {digests.sha1}, but the seal has {image.seal.sha1}: one of"
+            " them is"
             " damaged"
         )
 
@@ -301,14 +303,14 @@ def _check(
         codec = copy.disc and copy.disc.codec
         if (codec, copy.size) != (layout.codec, layout.size) and layout.size:
             raise InputError(
-                f"it is taken for {copy.size} bytes of {codec.name if codec else 'no codec'},"
-                f" not for {layout.size} of {layout.codec.name}"
+                f"it is recognized as {copy.size} bytes of {codec.name if codec else 'no codec'},"
+                f" not as {layout.size} bytes of {layout.codec.name}"
             )
         sha1 = sha1_of(copy, layout.block_size, watcher)
         if sha1 != digests.sha1:
-            raise InputError(f"its SHA-1 is {sha1}, that of what was read is {digests.sha1}")
+            raise InputError(f"its SHA-1 is {sha1}, but the SHA-1 of the input is {digests.sha1}")
         if copy.seal != seal:
-            raise InputError(copy.seal_error or "its seal is not the one that was written")
+            raise InputError(copy.seal_error or "its seal differs from the one that was written")
 
 
 @contextmanager
@@ -322,7 +324,8 @@ def reading_back() -> Iterator[None]:
         yield
     except ZsofsError as error:
         raise InputError(
-            f"what was written is not what comes back from the disk, which may be failing: {error}"
+            "verification failed, the data read back differs from the data written; the disk"
+            f" may be failing: {error}"
         ) from error
 
 

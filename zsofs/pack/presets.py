@@ -38,18 +38,18 @@ class Packing:
         """
         if size > MAX_IMAGE_SIZE:
             raise InputError(
-                f"its {size} bytes are more than any disc has; {MAX_IMAGE_SIZE >> 30} GiB are"
-                " packed at most"
+                f"its {size} bytes are larger than any disc; {MAX_IMAGE_SIZE >> 30} GiB is the"
+                " maximum"
             )
         if self.console and raw_cd:
             raise InputError(
-                "it is a raw CD image (2352-byte sectors), and consoles read ZSO in sectors of 2048"
-                " only; make an .iso of it first, or leave --for console away"
+                "it is a raw CD image (2352-byte sectors), but consoles read only ZSO files"
+                " with 2048-byte sectors; convert it to .iso first, or omit --for console"
             )
         if self.console and size % SECTOR:
             raise InputError(
-                f"its {size} bytes are no whole number of {SECTOR}-byte sectors, and consoles would"
-                f" lose the last {size % SECTOR}; leave --for console away to keep every byte"
+                f"its {size} bytes are not a multiple of {SECTOR}-byte sectors, and consoles would"
+                f" lose the last {size % SECTOR}; omit --for console to keep every byte"
             )
         return ContainerLayout.of(self.codec, size, self.block_size)
 
@@ -94,7 +94,7 @@ def packing(purpose: str, codec: str | None, level: int | None, block_size: int 
     if block_size is not None:
         if block_size % SECTOR or not 0 < block_size <= MAX_BLOCK_SIZE:
             raise UsageError(
-                f"a block size of {block_size} is not possible; it must be a multiple of {SECTOR}"
+                f"a block size of {block_size} is not supported; it must be a multiple of {SECTOR}"
                 f" up to {MAX_BLOCK_SIZE >> 10}K"
             )
         chosen = replace(chosen, block_size=block_size)
@@ -105,7 +105,7 @@ def packing(purpose: str, codec: str | None, level: int | None, block_size: int 
         chosen = replace(chosen, level=level)
     if chosen.console and (chosen.codec, chosen.block_size) != (Codec.LZ4, SECTOR):
         raise UsageError(
-            "consoles read LZ4 in blocks of 2K only; leave --codec and --block-size away, or"
-            " --for console"
+            "consoles read only LZ4 in blocks of 2K; omit --codec and --block-size, or --for"
+            " console"
         )
     return chosen

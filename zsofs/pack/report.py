@@ -92,11 +92,11 @@ class Reporter(Bars):
         if len(self._done) > 1 and not self._json:
             self._print(_summary(self._done), self._lines)
         if not self._done:
-            self._print("zsofs: there are no discs here", sys.stderr)
+            self._print("zsofs: no discs found", sys.stderr)
         if self.left_out:
-            folders = counted(self.left_out, "folder")
+            folders = counted(self.left_out, "directory")
             self._print(
-                f"zsofs: left out: {folders} below; with --recursive they are taken, too",
+                f"zsofs: left out: {folders} below; use --recursive to include them",
                 sys.stderr,
             )
         if self.ignored:

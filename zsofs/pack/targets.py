@@ -61,7 +61,7 @@ class Targets:
         if wish.packing is None and image.disc is None:
             if examined.is_misnamed_disc:
                 raise InputError(misnamed(image.ending))
-            raise InputError("it is not packed in any way that zsofs reads")
+            raise InputError("it is not in a container that zsofs supports")
         has_name = target != STANDARD_OUTPUT and (job.found or not wish.measure)
         if wish.packing:
             if has_name and image.disc is not None and same_file(job.path, target):
@@ -90,13 +90,15 @@ class Targets:
         """Check that the name of the copy is free, or may be taken; raises as :meth:`check`."""
         wish, image = self.wish, examined.image
         if os.path.realpath(job.path) in self.made:
-            raise SkippedError("it has just been made")
+            raise SkippedError("it was just created by this run")
         place = os.path.realpath(target)
         other = self.made.get(place) or self.kept.get(place)
         if other is not None and not same_file(job.path, target):
             if same_file(job.path, other):
-                raise SkippedError(f"{target} is there already")
-            raise InputError(f"{target} is the copy of {other}; give -o or rename one")
+                raise SkippedError(f"{target} already exists")
+            raise InputError(
+                f"{target} is also the output of {other}; rename one of them, or use -o"
+            )
         if not os.path.lexists(target):
             return
         if same_file(job.path, target):
@@ -106,16 +108,20 @@ class Targets:
             if _is_whole_copy(image, target, packed=wish.packing is not None):
                 self.kept[place] = job.path
                 kept = "; the source was kept" if wish.delete_source else ""
-                raise SkippedError(f"{target} is there already{kept}")
-            raise InputError(f"{target} exists and is not a newer copy of it; --force replaces it")
+                raise SkippedError(f"{target} already exists{kept}")
+            raise InputError(
+                f"{target} already exists and does not match this image; use --force to replace it"
+            )
         elif not os.path.isfile(target):
-            raise InputError(f"{target} exists and is no file; give another name with -o")
+            raise InputError(
+                f"{target} already exists and is not a regular file; give another name with -o"
+            )
         elif self.inputs.find(target) and not is_same_image(
             image, target, packed=wish.packing is not None
         ):
             raise InputError(
-                f"{target} is another input of this command and does not hold the same image, so it"
-                " is not replaced; give another name with -o"
+                f"{target} is another input of this command with a different image, and was not"
+                " replaced; give another name with -o"
             )
 
 
@@ -129,21 +135,25 @@ def _check_in_place(wish: PackRequest, target: str, examined: Examination) -> No
     is_plain = wish.packing is not None and image.disc is None
     if is_plain and examined.is_misnamed_disc:
         if not wish.care.replace:
-            raise InputError(f"{misnamed(image.ending)}; rename it, give -o, or use --force")
+            raise InputError(f"{misnamed(image.ending)}; rename it, use -o, or use --force")
     elif is_plain or (wish.packing is None and not wish.care.replace):
-        raise InputError(f"{target} is its own name; give another one with -o")
+        raise InputError(f"{target} is the input itself; give another name with -o")
     if not wish.care.replace:
-        raise SkippedError("it is packed already; --force packs it anew")
+        raise SkippedError("already packed; use --force to pack it again")
     if not wish.care.verify:
-        raise InputError("its copy would replace it unchecked; leave --no-verify away")
+        raise InputError(
+            "the output would replace the input without verification; omit --no-verify"
+        )
 
 
 def _check_complete(examined: Examination) -> None:
     """Check that an image is known to be complete, so that its file may be replaced."""
     if examined.cut:
-        raise InputError(f"its copy would replace it, but {examined.cut}; give -o")
+        raise InputError(f"the output would replace the input, but {examined.cut}; use -o")
     if examined.content.kind is not ContentKind.DISC:
-        raise InputError(f"its copy would replace it, but {examined.content.remark}; give -o")
+        raise InputError(
+            f"the output would replace the input, but {examined.content.remark}; use -o"
+        )
 
 
 def _is_whole_copy(image: Original, target: str, *, packed: bool) -> bool:

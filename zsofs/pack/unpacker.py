@@ -40,7 +40,7 @@ def unpack(image: Original, target: str, care: PackOptions, watcher: Watcher) ->
                     sha1 = sha1_of(copy, streaming_unit(copy), watcher)
                     if (copy.size, sha1) != (image.size, digests.sha1):
                         raise InputError(
-                            f"its SHA-1 is {sha1}, that of what was read is {digests.sha1}"
+                            f"its SHA-1 is {sha1}, but the SHA-1 of the input is {digests.sha1}"
                         )
             image.check_unchanged()
             file.take_name(replace=care.replace)
