@@ -1,4 +1,4 @@
-"""Whether the copy of an input may be made and take its name: nothing is lost or overwritten."""
+"""Checks that an output file may be created under its name, without loss of data."""
 
 import os
 from dataclasses import dataclass, field
@@ -13,22 +13,22 @@ from zsofs.pack.jobs import STANDARD_OUTPUT, PackRequest, PackTask
 from zsofs.system.same_file import same_file
 
 _SAME_TIME_NS = 2_000_000_000
-"""FAT keeps times to two seconds."""
+"""FAT stores times with a resolution of two seconds."""
 
 
 class SkippedError(Exception):
-    """There is nothing to do for an input, for the reason given."""
+    """An input needs no processing, for the reason in the message."""
 
 
 @dataclass(slots=True)
 class Targets:
-    """The names of the copies of one run.
+    """The output paths of one run.
 
     Attributes:
-        wish: what the command line asks for.
+        wish: the parsed command line.
         inputs: all files that the run reads.
-        made: the inputs of the files that it has made, by the real paths of these.
-        kept: the same of those that were there already.
+        made: real path of each file that the run has created, with its input.
+        kept: real path of each output that already existed, with its input.
     """
 
     wish: PackRequest
@@ -37,25 +37,25 @@ class Targets:
     kept: dict[str, str] = field(default_factory=dict)
 
     def path(self, job: PackTask, image: Original) -> str:
-        """Return the path of the copy of an input, or :data:`STANDARD_OUTPUT`."""
+        """Return the output path of an input, or :data:`STANDARD_OUTPUT`."""
         if job.exact:
             return job.base
         target = job.base + (".zso" if self.wish.packing else image.ending)
         own = job.base + os.path.splitext(job.path)[1]
-        # GAME.ZSO is where its copy would be, although the disk may tell it from GAME.zso.
+        # GAME.ZSO is its own output, even if the disk distinguishes it from GAME.zso.
         return own if own.lower() == target.lower() and same_file(job.path, own) else target
 
     def check(self, job: PackTask, examined: Examination, target: str) -> None:
-        """Check that the copy may be made.
+        """Check that the output may be created.
 
         Args:
             job: the input.
             examined: its image.
-            target: path of the copy.
+            target: path of the output.
 
         Raises:
-            SkippedError: it need not be.
-            InputError: it must not be.
+            SkippedError: it is not necessary.
+            InputError: it is not permitted.
         """
         wish, image = self.wish, examined.image
         if wish.packing is None and image.disc is None:
@@ -71,23 +71,23 @@ class Targets:
             self._check_name(job, examined, target)
 
     def _check_content(self, job: PackTask, examined: Examination) -> None:
-        """Check that an input is a disc image, by its bytes; raises as :meth:`check`."""
+        """Check by content that an input is a disc image; raises like :meth:`check`."""
         image, content = examined.image, examined.content
         name = os.fsencode(job.path)
         is_unknown = content.kind is ContentKind.UNKNOWN
         if is_unknown and image.disc is None and is_packed_name(name):
-            # As the plain image of another container its damage would look like a whole disc.
+            # Packed as a plain image, its damage would be hidden in an intact container.
             raise InputError(NOT_PACKED)
         is_taken = is_unknown and self.wish.unrecognized
         if content.kind is ContentKind.DISC or is_taken:
             return
-        if job.found and not is_kept_for_discs(name):  # a memory card, perhaps
+        if job.found and not is_kept_for_discs(name):  # for example a memory card
             raise SkippedError(content.refusal)
         advice = "; if it is one, use --any" if is_unknown else ""
         raise InputError(content.refusal + advice)
 
     def _check_name(self, job: PackTask, examined: Examination, target: str) -> None:
-        """Check that the name of the copy is free, or may be taken; raises as :meth:`check`."""
+        """Check that the output name is free or may be replaced; raises like :meth:`check`."""
         wish, image = self.wish, examined.image
         if os.path.realpath(job.path) in self.made:
             raise SkippedError("it was just created by this run")
@@ -126,10 +126,10 @@ class Targets:
 
 
 def _check_in_place(wish: PackRequest, target: str, examined: Examination) -> None:
-    """Check whether an input may be replaced by its own copy.
+    """Check whether an input may be replaced by its own output.
 
-    Only packed discs are packed anew in place, and plain images under the name of a packed one:
-    another plain image would be gone without --delete-source, and its name would mislead.
+    Only packed discs, and plain images with the name of a packed disc, are packed in place:
+    another plain image would be lost without --delete-source, and its name would be wrong.
     """
     image = examined.image
     is_plain = wish.packing is not None and image.disc is None
@@ -157,7 +157,7 @@ def _check_complete(examined: Examination) -> None:
 
 
 def _is_whole_copy(image: Original, target: str, *, packed: bool) -> bool:
-    """Whether *target* has all of the image, as far as a quick look tells, and is no older."""
+    """Return whether *target* has the size of the image, is of the right kind, and is no older."""
     try:
         with original(target, as_it_is=not packed) as there:
             return (
