@@ -1,4 +1,4 @@
-"""Which programs read an image directly, without zsofs, and why others do not."""
+"""Which programs read an image directly, without zsofs, and why others cannot."""
 
 from collections.abc import Callable
 from pathlib import PurePath
@@ -12,12 +12,12 @@ from zsofs.inspection.facts import Blocks, Facts
 
 
 def readers(facts: Facts) -> dict[str, str]:
-    """Why each program cannot read an image as it is; an empty reason where it can."""
+    """Return for each program why it cannot read the image; an empty reason means that it can."""
     return {name: reason(facts) for name, reason in _PROGRAMS.items()}
 
 
 def _opl(facts: Facts) -> str:
-    """Open PS2 Loader: blocks of 2048 bytes whatever the header says, and no bound on a block."""
+    """Check Open PS2 Loader: blocks of 2048 bytes whatever the header specifies, no block limit."""
     system = facts.identity.system if facts.identity else System.OTHER
     wrong = why_not_played(system, _peculiarity(facts), raw_cd=facts.raw_cd)
     if wrong:
@@ -40,7 +40,7 @@ def _opl_on_blocks(blocks: Blocks) -> str:
 
 
 def _pcsx2(facts: Facts) -> str:
-    """PCSX2: goes by the ending of the name, and takes versions 0 and 1."""
+    """Check PCSX2: decides by the extension, and supports versions 0 and 1."""
     wrong = _wrong_console(facts, System.PS2, System.PS1) or _wrong_content(facts, *OTHER_SECTORS)
     if wrong:
         return wrong
@@ -61,7 +61,7 @@ def _pcsx2(facts: Facts) -> str:
 
 
 def _ppsspp(facts: Facts) -> str:
-    """PPSSPP: CSO of versions 0 and 1 only."""
+    """Check PPSSPP: CSO versions 0 and 1 only."""
     wrong = _wrong_console(facts, System.PSP)
     if wrong or facts.raw_cd:
         return wrong or "it has raw CD sectors"
@@ -79,7 +79,7 @@ def _ppsspp(facts: Facts) -> str:
 
 
 def _maxcso(facts: Facts) -> str:
-    """The converter maxcso: all but zsofs's own and misnamed kinds."""
+    """Check the converter maxcso: everything except ZSOZ and misnamed kinds."""
     blocks = facts.blocks
     if _is_no_disc(facts):
         return _wrong_content(facts)
@@ -94,7 +94,7 @@ def _maxcso(facts: Facts) -> str:
 
 
 def _ziso_py(facts: Facts) -> str:
-    """The converter ziso.py: whole blocks only, both when it packs and when it unpacks."""
+    """Check the converter ziso.py: whole blocks only, both when it packs and when it unpacks."""
     blocks = facts.blocks
     if _is_no_disc(facts):
         return _wrong_content(facts)
@@ -119,7 +119,7 @@ _PROGRAMS: dict[str, Callable[[Facts], str]] = {
 
 
 def _not_lz4_zso(blocks: Blocks) -> str:
-    """Why who reads ZSO as its specification says cannot read this."""
+    """Return why a reader that follows the ZSO specification cannot read the file."""
     if blocks.header.magic == b"ZSOZ":
         return "only zsofs reads ZSOZ"
     if blocks.header.magic != b"ZISO":
@@ -155,7 +155,7 @@ def _is_no_disc(facts: Facts) -> bool:
 
 
 def _wrong_content(facts: Facts, *right: str) -> str:
-    """Why what the image is cannot be read by a program that reads ISO 9660, and *right*."""
+    """Return why a program that reads ISO 9660 and *right* cannot read this kind of image."""
     name = _peculiarity(facts)
     return f"it is {name}" if name and name not in right else ""
 

@@ -1,4 +1,4 @@
-"""What a whole image is, by its checksums: a disc of a DAT, another, or one not to be compared."""
+"""Verdict on a whole image by its checksums: in a DAT, not in a DAT, or not comparable."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,27 +8,27 @@ from zsofs.discs.identify import Media, System
 from zsofs.images.checksums import Digests
 
 _MOST_NAMED = 3
-"""How many games a sentence names."""
+"""Maximum number of games named in a sentence."""
 
 
 _ODD_END = 32 << 10
-"""Bytes by which programs make images longer or shorter: some read 16 sectors at a time."""
+"""Bytes by which programs shorten or extend images: some read 16 sectors at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedImage:
-    """An image that has been read from end to end.
+    """An image that was read completely.
 
     Attributes:
         size: in bytes.
-        digests: of it.
-        sealed: it is the one that its container says it is.
-        packed: it lies in a container.
-        raw_cd: it has the 2352-byte sectors of a CD.
-        system: the console it is for.
-        media: what it was pressed on.
-        remarks: oddities a person should hear of.
-        cut: a sentence on what is missing, if the image is shorter than its own descriptors say.
+        digests: digests of the image.
+        sealed: whether it matches the seal of its container.
+        packed: whether it is in a container.
+        raw_cd: whether it has raw CD sectors of 2352 bytes.
+        system: the console.
+        media: the kind of disc.
+        remarks: irregularities, for the user.
+        cut: what is missing, if the image is shorter than its own descriptors specify.
     """
 
     size: int
@@ -44,14 +44,14 @@ class VerifiedImage:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is said of a file.
+    """Verdict on a file.
 
     Attributes:
         state: ``verified``, ``sealed``, ``whole``, ``unknown``, ``not comparable``, ``sound``,
             ``bad`` or ``unreadable``.
         reason: a sentence, without a full stop.
-        game: of the DAT, where it was found in it.
-        dat: the name of the DAT that has it.
+        game: the matching entry of the DAT.
+        dat: the name of that DAT.
     """
 
     state: str
@@ -61,12 +61,12 @@ class Verdict:
 
 
 def judge(whole: VerifiedImage, dats: Sequence[Dat], stem: str) -> Verdict:
-    """What a whole image is.
+    """Return the verdict on a whole image.
 
     Args:
         whole: the image.
-        dats: those that a user gave.
-        stem: the name of its file without the ending: it may be that of a game.
+        dats: the DATs to compare with.
+        stem: the file name without extension, which may be the name of a game.
     """
     for dat in dats:
         found = dat.matches(whole.size, whole.digests)
@@ -118,7 +118,7 @@ def _without_dat(whole: VerifiedImage) -> Verdict:
 
 
 def _why_not_comparable(whole: VerifiedImage, dat: Dat) -> str:
-    """Why a CD cannot be in a DAT of CDs, whatever its bytes; empty if that is not so."""
+    """Return why a CD cannot be in a DAT of CDs in this form; empty if it can."""
     games = _cds_of_its_size(whole, dat)
     if whole.raw_cd:
         if games:
@@ -134,7 +134,7 @@ def _why_not_comparable(whole: VerifiedImage, dat: Dat) -> str:
 
 
 def _cds_of_its_size(whole: VerifiedImage, dat: Dat) -> list[str]:
-    """The CDs in a DAT that have as many sectors as an image that may be a CD."""
+    """Return the CDs in a DAT with as many sectors as an image that may be a CD."""
     if whole.raw_cd:
         return dat.cds_of_tracks(whole.size)
     if _is_playstation_cd(whole) or whole.system is System.OTHER:
