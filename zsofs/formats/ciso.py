@@ -1,6 +1,6 @@
 """CSO: ``CISO`` files of versions 0, 1 and 2 (maxcso, ``README_CSO.md``).
 
-Files of other consoles have the same magic and are refused by name: those of the Xbox
+Files of other consoles have the same magic and are rejected with a specific message: Xbox
 (antangelo/ciso, ``src/layout.rs``), and of the GameCube and Wii.
 """
 
@@ -77,10 +77,10 @@ def _is_gamecube(source: SourceBytes, head: bytes) -> bool:
 
 
 def _is_xbox(header: Header, source: SourceBytes) -> bool:
-    """Whether each flagged block begins with its own length, as in no PSP file.
+    """Return whether each flagged block begins with its own length, as in no PSP file.
 
-    Those writers cut the frame around LZ4 data in a way that leaves its length field standing,
-    and align blocks to 4 bytes; part of the image may lie in a second file.
+    Those writers store an LZ4 frame without its header, so that its length field remains, and align
+    blocks to 4 bytes; part of the image may be in a second file.
     """
     if header.shift != 2 or header.block_size != 2048:
         return False

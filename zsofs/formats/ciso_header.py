@@ -1,8 +1,8 @@
-"""The header and index that the CISO family shares, ZISO included.
+"""The header and index of the CISO family, including ZISO.
 
 Little endian: magic, u32 header size, u64 image size, u32 block size, u8 version, u8 shift, 2
 unused bytes (maxcso, ``README_CSO.md`` and ``README_ZSO.md``). The index follows at byte 24,
-whatever the header size is: many writers store 0, and no reader seeks to it. The index has one u32
+whatever the header size is: many writers store 0, and no reader uses it. The index has one u32
 entry for each block and one more for the end of the data.
 """
 
@@ -21,7 +21,7 @@ INDEX_OFFSET = HEADER_SIZE
 """Offset of the index in the file, in bytes."""
 
 MAX_SHIFT = 16
-"""Largest shift that is accepted, the same bound as in LRPS2; writers use up to 6."""
+"""Largest shift that is accepted, the same limit as in LRPS2; writers use up to 6."""
 
 MAX_UNITS = 1 << 31
 """The offset in an index entry is less than this; it has 31 bits."""
@@ -31,14 +31,14 @@ _FLAG = 1 << 31
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The fields of the header as they stand in the file.
+    """The fields of the header as stored in the file.
 
     Attributes:
         magic: the first 4 bytes.
         header_size: as stored, in bytes; not reliable.
-        size: of the plain image, in bytes.
-        block_size: plain bytes of each block.
-        version: of the container.
+        size: size of the plain image in bytes.
+        block_size: plain bytes per block.
+        version: version of the container.
         shift: index entries count units of 2^shift bytes.
     """
 
@@ -58,13 +58,13 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What the ends of the index say. Sizes and offsets are in bytes.
+    """Facts from both ends of the index. Sizes and offsets are in bytes.
 
     Attributes:
-        size: of the image that the index covers.
+        size: size of the image that the index covers.
         data_start: end of the index.
-        last_end: what the last entry gives as the end of the data.
-        remarks: oddities found.
+        last_end: end of the data according to the last entry.
+        remarks: irregularities.
     """
 
     size: int
@@ -74,13 +74,13 @@ class Index:
 
 
 def parse_header(head: bytes) -> Header:
-    """Return the fields of a header, each within its bounds.
+    """Parse a header and check that each field is within its limits.
 
     Args:
         head: the first bytes of the file, :data:`HEADER_SIZE` or more unless the file is shorter.
 
     Raises:
-        DamagedError: a field is outside what any writer makes.
+        DamagedError: a field has a value that no writer produces.
     """
     if len(head) < _HEADER.size:
         raise DamagedError(f"the file ends inside the header, after {len(head)} of 24 bytes")
@@ -124,7 +124,7 @@ def read_entries(
 
 
 def entry_offset(entry: int, shift: int) -> int:
-    """Return where an index entry points, in bytes from the start of the file.
+    """Return the offset in an index entry, in bytes from the start of the file.
 
     ``native/fetch.pyx`` does the same in C: it reads every entry of a request without the GIL.
 
@@ -146,13 +146,13 @@ def has_flag(entry: int) -> bool:
 def parse_index(header: Header, source: SourceBytes, *, exact: bool = False) -> Index:
     """Check both ends of the index against the file, without reading the rest.
 
-    The writers of the ziso.py family (Open PS2 Loader, ``pc/ziso.py``) leave out a last, partial
-    block and its entry; other writers store it.
+    Writers of the ziso.py family (Open PS2 Loader, ``pc/ziso.py``) omit a last, partial block and
+    its entry; other writers store it.
 
     Args:
-        header: the header's fields.
+        header: the header.
         source: the file.
-        exact: whether all writers of this container store the last, partial block, and begin the
+        exact: whether all writers of this container store the last, partial block, and start the
             first one right after the index.
 
     Raises:
@@ -208,10 +208,10 @@ def _entries(source: SourceBytes, first: int, count: int) -> tuple[int, ...]:
 
 
 def _counts_whole_blocks_only(header: Header, source: SourceBytes, whole: int, first: int) -> bool:
-    """Whether the index leaves out the last, partial block, as the ziso.py family does.
+    """Return whether the index omits the last, partial block, as the ziso.py family does.
 
-    Then it has one entry fewer, and the data begins that much earlier. Where alignment hides the
-    difference, the place of the missing entry holds padding: four equal bytes that make no sense
+    Then it has one entry less, and the data starts that much earlier. Where alignment hides the
+    difference, the position of the missing entry holds padding: four equal bytes that are invalid
     as an end, after an entry that ends within one unit of the file's end.
     """
     if first < INDEX_OFFSET + 4 * (whole + 2):

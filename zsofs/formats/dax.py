@@ -12,7 +12,7 @@ from zsofs.formats.geometry import Codec, Geometry, Rule, SourceBytes
 
 MAGICS = (b"DAX\0",)
 FRAME_SIZE = 0x2000
-"""Plain bytes of each frame but the last, which may be shorter."""
+"""Plain bytes of each frame; the last one may be shorter."""
 
 _HEADER = struct.Struct("<4s3I16x")
 
@@ -25,7 +25,7 @@ def parse(source: SourceBytes, head: bytes) -> Geometry:
         head: its first bytes, 32 at least unless the file is shorter.
 
     Raises:
-        ForeignError: version 1, which also has plain areas.
+        ForeignError: the file has version 1, which also has plain areas.
         DamagedError: the file is truncated or contradicts itself.
         OSError: the file cannot be read.
     """

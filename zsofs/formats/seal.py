@@ -1,8 +1,8 @@
-"""The seal of a ZSOZ file: what was packed, written behind its last block so that it checks itself.
+"""The seal of a ZSOZ file: checksums of header, index and image after its last block.
 
-A seal is one zstd skippable frame (RFC 8878, 3.1.2) that begins just where the last index entry
-points: u32 magic, u32 length, and as many bytes of JSON. ``docs/format.md`` describes it for the
-authors of other readers.
+A seal is one zstd skippable frame (RFC 8878, 3.1.2) at the offset in the last index entry: u32
+magic, u32 length, and that many bytes of JSON. ``docs/format.md`` specifies it for authors of
+other readers.
 """
 
 import json
@@ -17,21 +17,21 @@ _FRAME = struct.Struct("<II")
 _MAGIC = 0x184D2A5A
 _MAX_TEXT = 4096
 MAX_SIZE = _FRAME.size + _MAX_TEXT
-"""The longest seal, in bytes; one that zsofs writes has about 300."""
+"""Size of the longest seal in bytes; those of zsofs have about 300."""
 
 _DIGITS = {"header": 2 * HEADER_SIZE, "index_crc32": 8, "crc32": 8, "md5": 32, "sha1": 40}
-"""Hexadecimal digits of the values that are written so, all in lower case."""
+"""Number of hexadecimal digits of each checksum, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What a ZSOZ file says of itself and of the image in it.
+    """The contents of a seal.
 
     Attributes:
-        version: of the zsofs that wrote it.
+        version: version of the zsofs that wrote it.
         header: the 24 bytes of the file's header.
         index_crc32: CRC-32 of the index as it is stored, eight hexadecimal digits.
-        size: of the plain image, in bytes.
+        size: size of the plain image in bytes.
         crc32: of the plain image, eight hexadecimal digits.
         md5: of the plain image, 32 hexadecimal digits.
         sha1: of the plain image, 40 hexadecimal digits.
@@ -60,7 +60,7 @@ class Seal:
         return _FRAME.pack(_MAGIC, len(text)) + text
 
     def check_header(self, header: bytes) -> None:
-        """Compare the copy of the header with the header itself.
+        """Compare the copy of the header with the header.
 
         Args:
             header: the first 24 bytes of the file.
@@ -76,17 +76,16 @@ class Seal:
 
 
 def parse(data: bytes) -> Seal | None:
-    """Return the seal that *data* begins with.
+    """Return the seal at the start of *data*.
 
     Args:
-        data: the :data:`MAX_SIZE` bytes from the end of the last block on; fewer at the end of
-            the file.
+        data: the :data:`MAX_SIZE` bytes after the last block; fewer at the end of the file.
 
     Returns:
-        The seal, or None if there is none, which is legal.
+        The seal, or None if there is none, which is valid.
 
     Raises:
-        DamagedError: there is one, but it is cut, or cannot be read.
+        DamagedError: the seal is truncated or damaged.
     """
     magic = _FRAME.pack(_MAGIC, 0)[:4]
     if not data or data[:4] != magic[: len(data)]:
@@ -109,7 +108,7 @@ def parse(data: bytes) -> Seal | None:
 
 
 def _checked(said: object) -> Seal:
-    """What a seal says, once every value in it has its form."""
+    """Validate the values of a seal, and return it."""
     if not isinstance(said, dict):
         raise DamagedError("the seal is damaged: it is not a JSON object")
     for key, digits in _DIGITS.items():
