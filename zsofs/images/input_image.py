@@ -1,4 +1,4 @@
-"""A disc image that is read from its first byte to its last, whatever container it lies in."""
+"""A disc image for sequential reading, plain or in any container."""
 
 import os
 import stat
@@ -26,20 +26,20 @@ from zsofs.system.deletion import delete
 
 
 class Original:
-    """An open image. Threads may read it at the same time; nothing is ever written to it.
+    """An open image, opened read-only. It can be read by several threads.
 
     Attributes:
-        path: of its file, for messages.
-        status: what stat said of the file when it was opened.
-        disc: what its container is; None for a plain image.
-        size: of the plain image, in bytes.
-        raw_cd: whether it has the 2352-byte sectors of a CD.
-        seal: what its container says of the image, where it has a seal.
-        seal_error: why that cannot be read, if there is a seal.
+        path: path of its file, for messages.
+        status: stat result of the file when it was opened.
+        disc: facts about its container; None for a plain image.
+        size: size of the plain image in bytes.
+        raw_cd: whether it has raw CD sectors of 2352 bytes.
+        seal: the seal of its container, if any.
+        seal_error: why the seal cannot be read, if there is one.
         source: the file.
-        opened_ns: when it was opened, as the time stamps of files are counted.
-        geometry: where its blocks lie; None for a plain image.
-        reader: of these blocks; None for a plain image.
+        opened_ns: when it was opened, by the clock of file time stamps.
+        geometry: layout of its blocks; None for a plain image.
+        reader: reader of these blocks; None for a plain image.
     """
 
     def __init__(self, path: str, fd: int, *, as_it_is: bool) -> None:
@@ -76,22 +76,22 @@ class Original:
         if geometry.rule is Rule.FRAMED:
             try:
                 self.seal = seal.parse(source.read_at(geometry.data_end, seal.MAX_SIZE))
-            except DamagedError as error:  # the image can be read all the same
+            except DamagedError as error:  # the image can still be read
                 self.seal_error = str(error)
 
     @property
     def ending(self) -> str:
-        """Of the name of the plain image."""
+        """Extension of the name of the plain image."""
         return ".bin" if self.raw_cd else ".iso"
 
     @property
     def is_misnamed(self) -> bool:
-        """Whether the file has the name of a container, but is none."""
+        """Whether the file has the name of a container but is not one."""
         return self.disc is None and is_packed_name(os.fsencode(self.path))
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Oddities a person should hear of; all of them once everything was read."""
+        """Irregularities, for the user; complete after everything was read."""
         if self.disc is None or self.reader is None:
             return ()
         if self.reader.final_byte_missing:
@@ -106,8 +106,8 @@ class Original:
         """Fill *out* with the bytes at *offset*. May wait for a disk.
 
         Args:
-            offset: of the first byte in the image.
-            out: as long as the range, all of which must lie in the image.
+            offset: offset of the first byte in the image.
+            out: buffer with the length of the range, which must be within the image.
 
         Raises:
             zsofs.errors.BlockError: a block there is damaged.
@@ -135,20 +135,20 @@ class Original:
     def _read_into(self, offset: int, out: memoryview) -> None:
         source = self.source
         if self.reader is None or self.geometry is None:
-            # Holes are read, too: file systems have reported fresh data as a hole (SEEK_DATA,
-            # st_blocks), and a hole costs memory bandwidth only.
+            # Holes are read as well: file systems have reported fresh data as a hole (SEEK_DATA,
+            # st_blocks), and a hole costs only memory bandwidth.
             read_plain(source.fd, offset, out, source.size, source.mtime_mark)
             return
         read_range(self.reader, source.fd, self.geometry, offset, out)
 
     def check_unchanged(self) -> None:
-        """Check that the file is as it was when it was opened.
+        """Check that the file is unchanged since it was opened.
 
         Raises:
-            SourceChangedError: it is not, or that cannot be told.
+            SourceChangedError: it has changed, or this cannot be determined.
         """
         now = os.fstat(self.source.fd)
-        # The change time as well: there are programs that write and then put the old date back.
+        # The change time as well: some programs write and then restore the modification time.
         if (now.st_size, now.st_mtime_ns, now.st_ctime_ns) == self.source.key:
             return
         if (now.st_size, now.st_mtime_ns) != self.source.key[:2]:
@@ -172,7 +172,7 @@ class Original:
         """Delete the file.
 
         Raises:
-            InputError: another one has its name now, or it has changed.
+            InputError: another file has its name now, or it has changed.
             OSError: it could not be deleted.
         """
         folder, name = os.path.split(self.path)
@@ -191,18 +191,18 @@ class Original:
 
 @contextmanager
 def original(path: str, *, as_it_is: bool = False) -> Iterator[Original]:
-    """Open the image at *path* for as long as the context lasts.
+    """Open the image at *path* within the context.
 
     Args:
-        path: of its file.
-        as_it_is: take the file for a plain image even if it is a container.
+        path: path of its file.
+        as_it_is: treat the file as a plain image even if it is a container.
 
     Raises:
-        InputError: it cannot be opened, or is no image that zsofs reads; also for what goes wrong
-            with it within the context.
+        InputError: it cannot be opened or is not supported; also for errors of the image within
+            the context.
     """
     try:
-        # Not to wait for a writer, should this be a FIFO.
+        # Do not wait for a writer if this is a FIFO.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise InputError(f"it cannot be opened: {reason(error)}") from None
@@ -215,7 +215,7 @@ def original(path: str, *, as_it_is: bool = False) -> Iterator[Original]:
 
 
 def size_of(path: str) -> int:
-    """Return the size of a file in bytes; 0 if it cannot be told."""
+    """Return the size of a file in bytes; 0 if unknown."""
     try:
         return os.stat(path).st_size
     except OSError:
