@@ -1,7 +1,7 @@
-"""DAT files and lists of titles as bytes: plain, or in gzip, Zstandard or a ZIP archive, bounded.
+"""Bounded reading of DAT files and lists of titles: plain, or in gzip, Zstandard or ZIP.
 
-A user may name any file by mistake, or one from the net: a device, a pipe that never ends, an
-archive that unpacks to terabytes. Each ends in one sentence after bounded time and memory.
+A user may name any file, by mistake or from the internet: a device, an endless pipe, an archive
+that unpacks to terabytes. Each results in one error message after bounded time and memory.
 """
 
 import gzip
@@ -22,10 +22,10 @@ from zsofs.errors import UsageError
 from zsofs.timings import timings
 
 MAX_SIZE = 64 << 20
-"""The largest unpacked file, in bytes; the largest DATs of one console have about 20 MB."""
+"""The largest unpacked file in bytes; the largest DATs of one console have about 20 MB."""
 
 _MAX_DIRECTORY = 1 << 20
-"""The largest directory of a ZIP archive, in bytes: zipfile takes 1 KB of memory for 46 of them."""
+"""The largest directory of a ZIP archive in bytes: zipfile takes 1 KB of memory per 46 of them."""
 
 
 _GZIP = b"\x1f\x8b"
@@ -34,12 +34,12 @@ _ZIP = b"PK\3\4"
 _ZIP_END = b"PK\5\6"
 _ZIP64_LOCATOR = b"PK\6\7"
 _ZIP_TAIL = 65557
-"""Bytes at the end of a ZIP archive within which its directory is described."""
+"""Size of the end of a ZIP archive that can contain its end-of-directory record."""
 
 _READ = 64 << 10
 
 _ZSTD_READ = 256
-"""Bytes of Zstandard that are unpacked at a time; 4 of them can be a block of 128 KiB."""
+"""Bytes of Zstandard data decoded at a time; 4 of them can expand to 128 KiB."""
 
 
 class _Readable(Protocol):
@@ -47,17 +47,17 @@ class _Readable(Protocol):
 
 
 class _DamagedError(Exception):
-    """A stream of Zstandard is damaged; the message says how."""
+    """A Zstandard stream is damaged; the message has the reason."""
 
 
 @dataclass(slots=True)
 class Content:
-    """The unpacked bytes of a file, read once from first to last.
+    """The unpacked bytes of a file, read once sequentially.
 
     Attributes:
         where: name of the file for messages.
-        source: what gives the bytes.
-        head: those that were read already, to see what the file is.
+        source: stream of the bytes.
+        head: bytes that were read ahead to detect the file type.
     """
 
     where: str
@@ -66,10 +66,10 @@ class Content:
     _taken: int = field(default=0)
 
     def read(self, size: int) -> bytes:
-        """Return up to *size* bytes; none at the end.
+        """Return up to *size* bytes; empty at the end.
 
         Raises:
-            UsageError: the file has too many bytes, or its archive is damaged.
+            UsageError: the file is too large, or its archive is damaged.
             OSError: it cannot be read.
         """
         if self.head:
@@ -78,13 +78,13 @@ class Content:
         return self._more(size)
 
     def peek(self) -> bytes:
-        """Return the first bytes that are still to be read."""
+        """Return the next bytes without consuming them."""
         if not self.head:
             self.head = self._more(_READ)
         return self.head
 
     def all(self) -> bytes:
-        """Return everything that is still to be read."""
+        """Return all remaining bytes."""
         return b"".join(iter(lambda: self.read(_READ), b""))
 
     def _more(self, size: int) -> bytes:
@@ -112,16 +112,16 @@ def _check_size(size: int, where: str) -> None:
 
 @contextmanager
 def opened(path: Path, where: str, *, regular: bool = False) -> Iterator[Content]:
-    """Open a file that may be packed.
+    """Open a file, and the archive or compressed stream in it.
 
     Args:
-        path: of the file.
+        path: path of the file.
         where: its name for messages.
-        regular: refuse pipes and devices.
+        regular: reject pipes and devices.
 
     Raises:
         OSError: it cannot be read.
-        UsageError: it is too large, or an archive that cannot be used.
+        UsageError: it is too large, or an unsupported archive.
     """
     with ExitStack() as stack:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -138,7 +138,7 @@ def opened(path: Path, where: str, *, regular: bool = False) -> Iterator[Content
 
 
 def _drained(fd: int, where: str) -> bytes:
-    """All bytes of a pipe or device, which may come late, or never end."""
+    """Return all bytes of a pipe or device, within a time limit."""
     found = bytearray()
     until = time.monotonic() + timings().pipe
     poll = select.poll()
@@ -158,7 +158,8 @@ def _drained(fd: int, where: str) -> bytes:
 
 
 def _unpacked(file: BinaryIO, where: str, stack: ExitStack) -> Content:
-    _check_size(file.seek(0, os.SEEK_END), where)  # packed as well, or it could go on for hours
+    # The compressed size is limited as well, which bounds the time.
+    _check_size(file.seek(0, os.SEEK_END), where)
     file.seek(0)
     magic = file.read(len(_ZIP))
     file.seek(0)
@@ -172,9 +173,9 @@ def _unpacked(file: BinaryIO, where: str, stack: ExitStack) -> Content:
 
 
 class _ZstdFrames:
-    """The content of Zstandard frames that follow one another (RFC 8878, section 3.1).
+    """The content of consecutive Zstandard frames (RFC 8878, section 3.1).
 
-    ``ZstdDecompressor.stream_reader`` is not used: it takes a file that was cut for a whole one.
+    ``ZstdDecompressor.stream_reader`` is not used: it treats a truncated file as complete.
     Windows may have 128 MiB, the limit of libzstd and of the program zstd.
     """
 
@@ -189,10 +190,10 @@ class _ZstdFrames:
         self._is_within = False
 
     def read(self, size: int, /) -> bytes:
-        """Return up to *size* bytes; none at the end.
+        """Return up to *size* bytes; empty at the end.
 
         Raises:
-            _DamagedError: the stream is damaged, or ends within a frame.
+            _DamagedError: the stream is damaged, or ends inside a frame.
             OSError: the file cannot be read.
         """
         while not (found := self._plain.read(size)):
@@ -205,7 +206,7 @@ class _ZstdFrames:
         return found
 
     def _unpack(self) -> None:
-        """Unpack what is stored, as far as the frame goes."""
+        """Decode buffered data up to the end of the frame."""
         from zstandard import ZstdError
 
         try:
@@ -219,7 +220,7 @@ class _ZstdFrames:
 
 
 def _zipped(file: BinaryIO, where: str, stack: ExitStack) -> Content:
-    """The one file in a ZIP archive."""
+    """Return the one file in a ZIP archive."""
     _check_directory(file, where)
     try:
         archive = stack.enter_context(zipfile.ZipFile(file))
@@ -236,7 +237,7 @@ def _zipped(file: BinaryIO, where: str, stack: ExitStack) -> Content:
 
 
 def _check_directory(file: BinaryIO, where: str) -> None:
-    """See that a ZIP archive says that its directory is short, before zipfile reads it."""
+    """Check the directory size that a ZIP archive declares, before zipfile reads it."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(size - _ZIP_TAIL, 0))
     tail = file.read(_ZIP_TAIL)
