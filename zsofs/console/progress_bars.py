@@ -1,4 +1,4 @@
-"""What a terminal shows of a batch while it goes on: a bar for the file, one for all of them."""
+"""Progress bars of a batch on a terminal: one for the current file, one for all files."""
 
 import sys
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ _FORMS = (
     (48, "{desc} |{bar}| {percentage:3.0f} %, {remaining} left"),
     (0, "{desc} {percentage:3.0f} %, {remaining} left"),
 )
-"""What a bar shows on a terminal of so many columns or more."""
+"""Contents of a bar by minimum terminal width."""
 
 _NUMBERS_WIDTH = 50
 _LONGEST_NAME, _SHORTEST_NAME = 30, 16
-"""Columns of the name: what the numbers of the widest form leave, between these two."""
+"""Limits of the width of the name, which gets the columns that the widest form leaves."""
 
 
 @dataclass(slots=True)
@@ -47,13 +47,13 @@ class _FileProgress:
 
 
 class Bars:
-    """The bars; without a terminal there are none, and lines are printed all the same.
+    """Progress bars; without a terminal there are none, but lines are printed.
 
     Attributes:
-        unprinted: why some lines could not be printed, other than that nobody read them.
+        unprinted: why some lines could not be printed, other than by a closed pipe.
     """
 
-    _interrupted = "nothing half-finished is left"
+    _interrupted = "no incomplete files remain"
 
     def __init__(self, *, quiet: bool) -> None:
         self.unprinted: PrintError | None = None
@@ -66,7 +66,7 @@ class Bars:
         self._all_taken = self._all_made = 0
 
     def __enter__(self) -> Self:
-        tqdm.monitor_interval = 0  # no thread of its own
+        tqdm.monitor_interval = 0  # no monitor thread
         return self
 
     def __exit__(
@@ -86,7 +86,7 @@ class Bars:
             complain(f"zsofs: interrupted; {self._interrupted}")
 
     def begin(self, inputs: Sequence[tuple[str, int]]) -> None:
-        """The inputs that are to come, and the sizes of their files in bytes."""
+        """Start with a list of inputs and the sizes of their files in bytes."""
         self._sizes = dict(inputs)
         if self._bars and len(inputs) > 1:
             total = sum(self._sizes.values())
@@ -150,7 +150,7 @@ class Bars:
         self._file = _FileProgress()
 
     def _move_batch_to(self, share: int) -> None:
-        """Show so many bytes of the present input's file as done."""
+        """Show that many bytes of the current input file as done."""
         if self._batch_bar is not None:
             self._batch_bar.update(share - self._file.moved)
             self._file.moved = share
@@ -161,7 +161,7 @@ class Bars:
             self._file_bar = None
 
     def _print(self, text: str, stream: TextIO) -> None:
-        """Print a line; if it cannot be printed, the batch goes on all the same."""
+        """Print a line; if that fails, the batch continues."""
         try:
             if self._bars:
                 tqdm.write(text, file=stream)
@@ -175,7 +175,7 @@ class Bars:
                 complain(f"zsofs: {self.unprinted}")
 
     def _sum_up(self) -> None:
-        """Say how the batch went, when all of it is done."""
+        """Print the summary."""
 
 
 def _show_share(bar: "tqdm[Any]", made: int, taken: int) -> None:

@@ -5,7 +5,7 @@ from zsofs.discs.identify import System
 
 
 def why_not_played(system: System, content: str, *, raw_cd: bool) -> str:
-    """Return why OPL cannot play a plain image, as a sentence; empty if it may.
+    """Return why OPL cannot play a plain image, as a sentence; empty if it can.
 
     Args:
         system: the console that the disc is for. Homebrew is OTHER, and played.

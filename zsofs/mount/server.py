@@ -47,7 +47,7 @@ _REPORTED_DISCS = 20
 
 
 class Server:
-    """A mount's parts; they live for as long as :meth:`serve` runs.
+    """The components of a mount; they live as long as :meth:`serve` runs.
 
     Attributes:
         operations: what pyfuse3 is given.
@@ -104,7 +104,7 @@ class Server:
         self._nursery: trio.Nursery | None = None
 
     async def serve(self, device: str) -> None:
-        """Answer the kernel's requests until the mount ends, whose device number is *device*."""
+        """Handle the kernel's requests until the mount ends; *device* is its device number."""
         self._library.tree.cycles.serve_as(device)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -118,18 +118,18 @@ class Server:
         self._library.contents.watcher.close()
 
     async def drain(self) -> None:
-        """Get ready for the end, while requests are still answered: let those under way end."""
+        """Prepare the shutdown while requests are still answered: wait for those in progress."""
         await self._invalidations.drain()
         with trio.move_on_after(timings().last_reads):
-            while handlers_waiting():  # noqa: ASYNC110 - counted where an event would cost time
+            while handlers_waiting():  # noqa: ASYNC110 - counting is cheaper than an event
                 await trio.sleep(timings().last_reads_check)
 
     def end(self) -> bool:
-        """Begin nothing more; whether no thread uses the FUSE session, which is about to end."""
+        """Stop; return whether no thread uses the FUSE session, which is about to end."""
         return self._invalidations.end()
 
     def begin_reload(self) -> trio.Event:
-        """Look at all known folders again; the event is set when that is done."""
+        """Scan all known directories again; the event is set when that is done."""
         done = trio.Event()
 
         async def reload() -> None:
@@ -142,17 +142,17 @@ class Server:
         return done
 
     def report(self, level: int) -> None:
-        """Log what reads have cost so far."""
+        """Log the cost of reads so far."""
         statistics = self._reads.statistics
         log.log(level, "all discs: %s", statistics.total().text())
         for name, counters in statistics.busiest(_REPORTED_DISCS):
             log.log(level, "%s: %s", name, counters.text())
 
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The reply to a request on the control socket; touches no disk.
+        """Return the reply to a control request; accesses no disk.
 
         Raises:
-            UsageError: there is no such command.
+            UsageError: the command is unknown.
         """
         match request.get("command"):
             case "status":
@@ -160,23 +160,23 @@ class Server:
                     self._view.recount_untold()
                 return self.state.status().to_json()
             case "reload":
-                log.info("looking at the source again, as was asked for")
+                log.info("scanning the source again (requested)")
                 done = self.begin_reload()
                 with trio.move_on_after(timings().reload):
                     await done.wait()
                 return {"done": done.is_set()}
             case command:
                 raise UsageError(
-                    f"this mount knows no command {command!r}; mount it again, so that both are of"
-                    " one version"
+                    f"this mount does not support the command {command!r}; mount it again, so"
+                    " that both have the same version"
                 )
 
 
 def _counted_before(catalog: ScanCache, roots: Roots, *, opl: bool) -> Mapping[bytes, Count]:
-    """What an earlier mount or listing found, by directory.
+    """Return the counts of an earlier mount or listing, by directory.
 
-    Directories outside that this mount does not show, and another of this source may, are left out:
-    what nothing leads to is forgotten.
+    Directories outside the source that this mount does not show are omitted, because another mount
+    of this source may show them: unreachable ones are dropped.
     """
     states: dict[bytes, list[tuple[bytes, DiscState | None]]] = {}
     for folder, name, finding in catalog.findings():

@@ -1,4 +1,4 @@
-"""What a mount is made from, as the command line gives it."""
+"""The settings of a mount, from the command line."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,14 +29,14 @@ class TreeSettings:
 
 @dataclass(frozen=True, slots=True)
 class MountSettings:
-    """What a mount is made from.
+    """The settings of a mount.
 
     Attributes:
-        source: real path of the folder with the discs.
-        mount_point: real path of an empty folder.
-        cache_size: bytes for decoded blocks.
-        threads: reads that may wait for one disk at a time.
-        read_ahead: bytes that the kernel may read ahead of a sequential reader, if we are root.
+        source: real path of the source directory.
+        mount_point: real path of the mount point, an empty directory.
+        cache_size: maximum bytes of decoded blocks.
+        threads: maximum number of blocking reads per disk.
+        read_ahead: kernel read-ahead in bytes; only effective as root.
         allow_other: whether other users may use the mount.
         tree: which files are shown.
         owner: the owner and rights that they are shown with.

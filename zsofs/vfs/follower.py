@@ -326,11 +326,14 @@ class Follower:
         if not self.away:
             if folder.known is None:
                 log.warning(
-                    "the source folder is not there yet (%s); its discs show as soon as it is", why
+                    "the source directory does not exist yet (%s); its discs appear when it"
+                    " becomes available",
+                    why,
                 )
             else:
                 log.warning(
-                    "the source folder cannot be reached (%s); the last listing is shown until it"
+                    "the source directory is not available (%s); its last listing is shown"
+                    " until it"
                     " is back",
                     why,
                 )
@@ -341,9 +344,9 @@ class Follower:
     def _came_back(self, folder: SourceFolder, *, is_first: bool) -> None:
         if self.away and not folder.path:
             if is_first:
-                log.warning("the source folder is there now")
+                log.warning("the source directory is available now")
             else:
-                log.warning("the source folder is back")
+                log.warning("the source directory is available again")
             self.away = ""
             self._folders.outdate_all()
 

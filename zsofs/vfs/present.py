@@ -15,7 +15,7 @@ from zsofs.vfs.naming import shown_names
 
 log = logging.getLogger(__name__)
 
-_TOO_LONG = f"with its new ending the name would be longer than {MAX_NAME} bytes"
+_TOO_LONG = f"with its new extension the name would be longer than {MAX_NAME} bytes"
 
 _SHOWN_TWICE = "its disc is shown as well"
 

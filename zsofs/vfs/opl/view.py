@@ -71,7 +71,7 @@ class OplView:
                 try:
                     await self._arrange()
                 except Exception:
-                    log.exception("a bug in zsofs: the discs keep their old names")
+                    log.exception("internal error in zsofs: the discs keep their old names")
 
     async def up_to_date(self, folder: Folder) -> None:
         """Make sure that *folder* has a listing, as new as can be had without a long wait.
@@ -129,9 +129,9 @@ class OplView:
     def why_not(self, folder: Folder, name: bytes, kind: Kind) -> str:
         """Why nothing of that name and kind can be made in *folder*; empty if it can."""
         if folder.shown_path in DISC_FOLDERS and kind is Kind.FOLDER:
-            return "DVD and CD show no folders"
+            return "DVD and CD show no directories"
         if not folder.shown_path and name.upper() in DISC_FOLDERS:
-            return "DVD and CD hold the discs"
+            return "DVD and CD contain only discs"
         return ""
 
     def did(self, folder: Folder, place: Place, entry: Entry | None, at: float) -> None:
