@@ -118,3 +118,9 @@ def test_what_was_done_outlives_an_arrangement_that_fails() -> None:
     with pytest.raises(RuntimeError, match="a bug"):
         renew(fail)
     assert shown(arrangement) == {b"card.bin"}
+
+
+def test_what_is_done_elsewhere_does_not_show() -> None:
+    arrangement, renew = arranged()
+    renew(lambda: arrangement.did(Place(b"CD", b"card.bin"), CARD))
+    assert shown(arrangement) == set()
