@@ -180,7 +180,7 @@ def to_default_file(mount_point: bytes, level: int) -> None:
         _install(ThreadedHandler(handler), level)
         return
     log.warning(
-        "this mount has no log, for %s; give a path for it with --log-file",
+        "this mount has no log, because %s; give a path for it with --log-file",
         problem or "there is no directory for it",
     )
 
