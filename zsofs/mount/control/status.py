@@ -39,9 +39,9 @@ _INDENT = "  "
 _MAX_REFUSED = 20
 _MAX_READERS = 500
 _FOLLOWING = {
-    "events": "seen at once, as the system reports them",
-    "events and polling": "seen as the system reports them, elsewhere looked for now and then",
-    "polling": "looked for now and then, for the system does not report them",
+    "events": "detected immediately (inotify)",
+    "events and polling": "detected immediately (inotify), elsewhere by polling",
+    "polling": "detected by polling, because the system does not report them",
 }
 
 
@@ -126,7 +126,9 @@ def _facts(status: MountStatus) -> Iterator[tuple[str, str]]:
     settings, reads, daemon = status.settings, status.reads, status.daemon
     source, note = _printable(settings.source), _printable(status.source.source_note)
     state = status.source.source_state
-    source += {"away": " is away at present", "not there yet": " is not there yet"}.get(state, "")
+    source += {"away": " is currently not available", "not there yet": " does not exist yet"}.get(
+        state, ""
+    )
     yield "source", f"{source}: {note}" if note else source
     following = _printable(status.source.following)
     yield "changes", _FOLLOWING.get(following, following)
@@ -163,7 +165,7 @@ def _not_discs(found: NotShownStatus) -> list[str]:
     """Files that look like discs and are not; discs that are not for OPL; symlinks to discs."""
     links, links_total = found.links_not_followed, found.links_not_followed_total
     return [
-        *_named(found.refused, found.refused_total, "shown as they are, not as discs"),
+        *_named(found.refused, found.refused_total, "shown as plain files, not as discs"),
         *_named(found.left_out, found.left_out_total, "not shown"),
         *_named(links, links_total, "not followed", "symlink"),
     ]
