@@ -42,9 +42,11 @@ def seconds_until_settled(ctime_ns: int) -> float:
     can only be of the later one.
     """
     margin = next((most for unit, most in _GRANULARITIES if ctime_ns % unit == 0), _TICK_NS)
-    left = ctime_ns + margin - time.clock_gettime_ns(_COARSE_CLOCK)
-    # A time stamp of the far future is no problem: the next one will be of today.
-    return left / 1e9 if 0 < left <= 2 * margin else 0.0
+    if ctime_ns > time.time_ns() + margin:
+        return 0.0  # of the far future, which is no problem: the next one will be of today
+    # Since Linux 6.13 time stamps also come from the exact clock, which is ahead of the coarse one: by
+    # up to 7 ms with a tick of 4 ms. So the coarse clock cannot tell which are of the future.
+    return max(ctime_ns + margin - time.clock_gettime_ns(_COARSE_CLOCK), 0) / 1e9
 
 
 def ctime_mark(ctime_ns: int) -> int:
