@@ -202,7 +202,7 @@ $Z umount --lazy $D/shared/s3/m; touch $D/end; wait %2
     assert sum("the mount there leads back to this mount" in text for text in told) == 1, told
 
 
-IMPATIENT = timed(queue=2.0)
+IMPATIENT = timed(queue=2.0, quiet_file=0.1)
 
 
 def test_requests_do_not_queue_forever_for_a_file_system_of_fuse(
@@ -217,6 +217,9 @@ def test_requests_do_not_queue_forever_for_a_file_system_of_fuse(
         mounted(tmp_path / "inner", source / "slow") as slow,
         mounted(source, tmp_path / "mnt", "--threads", "1", command=IMPATIENT) as made,
     ):
+        # Or its looks would have the only thread.
+        wait_until(lambda: status_of(made)["discs"] == 2, "the discs")
+        wait_until(lambda: not status_of(made)["counting"], "the count")
         assert names(made.path / "slow") == ["one", "two"]
         os.kill(slow.daemon.pid, signal.SIGSTOP)
         try:
