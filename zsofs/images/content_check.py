@@ -44,8 +44,8 @@ def seconds_until_settled(ctime_ns: int) -> float:
     margin = next((most for unit, most in _GRANULARITIES if ctime_ns % unit == 0), _TICK_NS)
     if ctime_ns > time.time_ns() + margin:
         return 0.0  # of the far future, which is no problem: the next one will be of today
-    # Since Linux 6.13 time stamps also come from the exact clock, which is ahead of the coarse one: by
-    # up to 7 ms with a tick of 4 ms. So the coarse clock cannot tell which are of the future.
+    # Since Linux 6.13 time stamps also come from the exact clock, which is ahead of the coarse one,
+    # by up to 7 ms with a tick of 4 ms. So the coarse clock cannot tell which are of the future.
     return max(ctime_ns + margin - time.clock_gettime_ns(_COARSE_CLOCK), 0) / 1e9
 
 
