@@ -191,7 +191,7 @@ class Server:
             "titles": settings.titles and str(settings.titles),
             "include": settings.include,
             "exclude": settings.exclude,
-            "allow_links_to": [os.fsdecode(path) for path in settings.allow_links_to],
+            "allow_links_to": [os.fsdecode(path) for path in self._library.tree.allowed],
             "show_raw": settings.show_raw,
             "writable": settings.writable,
             "source_state": self._source_state(),

@@ -7,7 +7,7 @@ import errno
 import logging
 import os
 import select
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from inotify_simple import INotify, flags
@@ -118,8 +118,8 @@ class Watcher:
 class MountWatcher:
     """Tells when a file system is mounted or unmounted on the way to a directory or inside it."""
 
-    def __init__(self, directories: Sequence[bytes]) -> None:
-        """*directories* are real paths: the source, and others that it leads to."""
+    def __init__(self, directories: Callable[[], Sequence[bytes]]) -> None:
+        """*directories* returns real paths: the source, and others that it leads to."""
         self._directories = directories
         self._table = table_fd()
         # The table is always readable; only its priority events tell of changes. An epoll of its
@@ -144,4 +144,4 @@ class MountWatcher:
         return before != self._mounts
 
     def _around(self) -> list[list[Mounted]]:
-        return [mounts_around(path) for path in self._directories]
+        return [mounts_around(path) for path in self._directories()]

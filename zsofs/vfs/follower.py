@@ -69,7 +69,7 @@ class Follower:
         self._as_shown = as_shown
         self._is_busy = is_busy
         self._watcher = Watcher()
-        self._mounts = MountWatcher(surveyor.tree.roots.all)
+        self._mounts = MountWatcher(lambda: surveyor.tree.roots.all)
         self.not_entered: dict[bytes, str] = {}
         self._folders: set[SourceFolder] = set()
         self._watched: dict[int, set[SourceFolder]] = {}
