@@ -21,10 +21,6 @@ _COARSE_CLOCK = 5
 """CLOCK_REALTIME_COARSE of Linux, the clock of file time stamps; it advances once per tick."""
 
 _TICK_NS = 1_000_000
-_MOST_AHEAD_NS = 10_000_000
-"""A time stamp is ahead of that clock by less than its longest tick where the kernel takes stamps
-from a finer one (Linux 6.13 and later), so that two changes within a tick differ."""
-
 _GRANULARITIES = ((1_000_000_000, 2_000_000_000), (10_000_000, 10_000_000))
 """In ns: a time stamp that is a multiple of the first number may be from a file system with the
 resolution of the second one: 1 s (ext4 with small inodes, HFS+) or 2 s (FAT); 10 ms (exFAT)."""
@@ -46,9 +42,11 @@ def seconds_until_settled(ctime_ns: int) -> float:
     of the later one.
     """
     margin = next((most for unit, most in _GRANULARITIES if ctime_ns % unit == 0), _TICK_NS)
-    left = ctime_ns + margin - time.clock_gettime_ns(_COARSE_CLOCK)
-    # A time stamp of the far future is no problem: the next one will be of today.
-    return left / 1e9 if 0 < left <= 2 * margin + _MOST_AHEAD_NS else 0.0
+    if ctime_ns > time.time_ns() + margin:
+        return 0.0  # of the far future, which is no problem: the next one will be of today
+    # Since Linux 6.13 time stamps also come from the exact clock, which is ahead of the coarse one,
+    # by up to 7 ms with a tick of 4 ms. So the coarse clock cannot tell which are of the future.
+    return max(ctime_ns + margin - time.clock_gettime_ns(_COARSE_CLOCK), 0) / 1e9
 
 
 def ctime_mark(ctime_ns: int) -> int:

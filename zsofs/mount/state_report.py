@@ -92,7 +92,7 @@ class StateReport:
             titles=str(tree.titles) if tree.titles else None,
             include=tree.include,
             exclude=tree.exclude,
-            allow_links_to=tuple(map(os.fsdecode, tree.allow_links_to)),
+            allow_links_to=tuple(map(os.fsdecode, self._library.tree.allowed)),
             show_raw=tree.show_raw,
             writable=self._settings.writable,
         )

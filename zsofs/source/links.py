@@ -32,6 +32,10 @@ _UNSEEN = (
     "the symlink is not followed: {} is on a network or FUSE file system outside the source; to"
     " follow it, use --allow-links-to {}"
 )
+_IN_ROOT = (
+    "the symlink is not followed: {} is outside the source; --allow-links-to takes any directory"
+    " but /: move it to one and make a new symlink"
+)
 _DANGLING = "the symlink is dangling: {} does not exist"
 _HOPS = "the symlink is not followed: too many levels of symlinks, the last one is {}"
 _IN_MOUNT = "the symlink is not followed: {} is in a zsofs mount"
@@ -188,13 +192,17 @@ def why_not_followed(path: bytes, target: Target) -> str:
         is_named = target.is_directory and (is_outside(path) or is_outside(target.path))
         return _LOOP.format(shown) if is_named else ""
     text = _WHY.get(target.error, _FAILED)
-    return text.format(shown, os.strerror(target.error) if text is _FAILED else _suggestion(target))
+    if text is _FAILED:
+        return text.format(shown, os.strerror(target.error))
+    directory = _to_be_allowed(target)
+    if directory == b"/" and text in (_OUTSIDE, _UNSEEN):
+        return _IN_ROOT.format(shown)
+    return text.format(shown, shlex.quote(for_people(directory)))
 
 
-def _suggestion(target: Target) -> str:
+def _to_be_allowed(target: Target) -> bytes:
     """The directory to allow: the target, or the one that has it."""
     is_file = not target.is_directory and (
         target.is_directory is not None or has_disc_ending(target.real)
     )
-    directory = dirname(target.real) if is_file else target.real
-    return shlex.quote(for_people(directory))
+    return dirname(target.real) if is_file else target.real

@@ -81,6 +81,7 @@ class Scanner:
             OSError: the folder cannot be read.
         """
         begun = time.monotonic()
+        self.tree.find_late_roots()
         if path and not self.tree.may_enter(path):
             log.warning("%s: %s", for_people(path), self.tree.refused.get(path, ""))
             status = self.tree.stat(path.rpartition(b"/")[0])

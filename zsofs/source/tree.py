@@ -7,8 +7,10 @@ disk.
 """
 
 import errno
+import logging
 import os
 import stat
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +25,13 @@ from zsofs.source.roots import Roots
 from zsofs.source.traversal import DirectoryPermissions
 from zsofs.system.bounded_stat import BoundedStat
 from zsofs.system.nofollow import STEP, opened_below
+
+log = logging.getLogger(__name__)
+
+_IS_ROOT = (
+    "the directory %s of --allow-links-to is the root directory; give the directory that has the"
+    " discs"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +120,14 @@ class SourceTree:
     """
 
     def __init__(self, path: bytes, allowed: tuple[bytes, ...] = ()) -> None:
-        """*allowed* are the real paths of directories that symlinks may lead to."""
+        """*allowed* are the real paths of directories that symlinks may lead to.
+
+        One of them may be missing; what its path leads to is found when there is a directory.
+        """
         self._given = path
         self._allowed = allowed
+        self._late = frozenset(one for one in allowed if not os.path.isdir(one))
+        self._lock = threading.Lock()
         self.path = os.path.realpath(path)
         self.roots = Roots.of(self.path, allowed)
         self.identities: dict[tuple[int, int], bytes] = {}
@@ -122,6 +136,11 @@ class SourceTree:
         self.permissions = DirectoryPermissions()
         self.cycles = MountCycles()
         self.bounded = BoundedStat()
+
+    @property
+    def allowed(self) -> tuple[bytes, ...]:
+        """Real paths of the directories that symlinks may lead to, as far as they are there."""
+        return self._allowed
 
     @property
     def refused(self) -> Mapping[bytes, str]:
@@ -222,6 +241,23 @@ class SourceTree:
         fd = os.open(path, STEP | os.O_DIRECTORY)
         self.path, self.roots, self.was_seen = path, Roots.of(path, self._allowed), True
         return fd
+
+    def find_late_roots(self) -> None:
+        """Resolve the paths of directories that symlinks may lead to, and that were missing.
+
+        Each of them may be a symlink, or lie below one, that was made since.
+        """
+        late = {path: os.path.realpath(path) for path in self._late if os.path.isdir(path)}
+        if not late:
+            return
+        with self._lock:
+            self._late -= late.keys()
+            allowed = [late.get(path, path) for path in self._allowed]
+            for path, real in late.items():
+                if real == b"/":
+                    log.warning(_IS_ROOT, for_people(path))
+            self._allowed = tuple(path for path in allowed if path != b"/")
+            self.roots = Roots.of(self.path, self._allowed)
 
     def _refuse_cycle(self, path: bytes) -> None:
         for point, why in self.refused.items():

@@ -7,7 +7,7 @@ import errno
 import logging
 import os
 import select
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from inotify_simple import INotify, flags
@@ -122,8 +122,13 @@ class Watcher:
 class MountWatcher:
     """Reports mounts and unmounts on the path to a directory or inside it."""
 
-    def __init__(self, directories: Sequence[bytes]) -> None:
-        """Create it; *directories* are real paths: the source, and others that it links to."""
+    def __init__(self, directories: Callable[[], Sequence[bytes]]) -> None:
+        """Create it.
+
+        Args:
+            directories: returns real paths: the source, and other directories that symlinks in it
+                lead to.
+        """
         self._directories = directories
         self._table = table_fd()
         # The table is always readable; only its priority events signal changes. An epoll instance
@@ -148,4 +153,4 @@ class MountWatcher:
         return before != self._mounts
 
     def _around(self) -> list[list[Mounted]]:
-        return [mounts_around(path) for path in self._directories]
+        return [mounts_around(path) for path in self._directories()]

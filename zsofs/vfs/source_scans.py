@@ -52,7 +52,7 @@ class SourceScans:
     ) -> None:
         """See :class:`Follower`; *watches* begins a watch on each folder that is scanned."""
         self.scanner = scanner
-        self.mounts = MountWatcher(scanner.tree.roots.all)
+        self.mounts = MountWatcher(lambda: scanner.tree.roots.all)
         self.not_entered: Mapping[bytes, str] = {}
         self._as_shown = as_shown
         self._is_busy = is_busy

@@ -25,6 +25,7 @@ from tests.support.mounting import (
 )
 from zsofs.errors import StaleNodeError
 from zsofs.source.disc_state import Count
+from zsofs.source.links import Target, why_not_followed
 from zsofs.source.roots import Roots
 from zsofs.source.tree import SourceTree
 from zsofs.system import xdg
@@ -468,6 +469,50 @@ def test_a_directory_that_comes_later(source: Path, tmp_path: Path, mount: Mount
     shutil.copy(PACKED, late / "Game.zso")
     wait_until(lambda: not (made.path / "DVD").is_symlink(), "the directory")
     assert names(made.path / "DVD") == ["Game.iso"]
+
+
+def test_a_directory_that_comes_later_as_a_symlink(
+    source: Path, roms: Path, tmp_path: Path, mount: MountMaker
+) -> None:
+    """Also one below a symlink; what is listed then is what the mount shows."""
+    late, below = tmp_path / "late", tmp_path / "disk" / "dvd"
+    (source / "DVD").symlink_to(late)
+    (source / "Other.zso").symlink_to(below / "Game.zso")
+    words = ("--allow-links-to", str(late), "--allow-links-to", str(below))
+    made = mount(source, "--nofail", *words)
+    assert names(made.path) == ["DVD", "Other.zso"]
+    late.symlink_to(roms / "dvd")
+    wait_until(lambda: not (made.path / "DVD").is_symlink(), "the first directory")
+    assert names(made.path / "DVD") == ["Game.iso"]
+    (roms / "dvd" / "New.zso").write_bytes(PACKED.read_bytes())  # it is watched
+    wait_until(lambda: names(made.path / "DVD") == ["Game.iso", "New.iso"], "the new disc")
+    (tmp_path / "disk").symlink_to(roms)
+    wait_until(lambda: "Other.iso" in names(made.path), "the second one")
+    assert (made.path / "Other.iso").read_bytes() == IMAGE
+    assert status_of(made)["allow_links_to"] == [f"{roms}/dvd", f"{roms}/dvd"]
+    assert set(listed(made.path)) == {"DVD/Game.iso", "DVD/New.iso", "Other.iso"}
+
+
+def test_a_directory_that_comes_later_as_the_root_directory(
+    source: Path, tmp_path: Path, mount: MountMaker
+) -> None:
+    late = tmp_path / "late"
+    (source / "DVD").symlink_to(late / "etc")
+    made = mount(source, "--nofail", "--allow-links-to", str(late))
+    late.symlink_to("/")
+    wait_until(lambda: made.log_lines("is the root directory"), "the refusal")
+    assert (made.path / "DVD").is_symlink()
+
+
+@pytest.mark.parametrize("target", ["/", "/Game.zso"])
+def test_what_lies_in_the_root_directory(source: Path, target: str) -> None:
+    """The option refuses that directory, so it is not suggested."""
+    found = Target(os.fsencode(target), is_directory=target == "/")
+    why = why_not_followed(b"Link.zso", found)
+    assert why == (
+        f"the symlink is not followed: {target} is outside the source; --allow-links-to takes any"
+        " directory but /: move it to one and make a new symlink"
+    )
 
 
 @pytest.mark.usefixtures("as_root")

@@ -7,10 +7,12 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.support.ends import spawned
 from tests.support.mounting import DATA, mounted, names, status_of, timed, wait_until
 from tests.support.namespaces import run_in_namespace
 from zsofs.source.mount_cycles import find_cycles
@@ -202,7 +204,7 @@ $Z umount --lazy $D/shared/s3/m; touch $D/end; wait %2
     assert sum("the mount there leads back to this mount" in text for text in told) == 1, told
 
 
-IMPATIENT = timed(queue=2.0)
+IMPATIENT = timed(queue=2.0, quiet_file=0.1)
 
 
 def test_requests_do_not_queue_forever_for_a_file_system_of_fuse(
@@ -217,22 +219,28 @@ def test_requests_do_not_queue_forever_for_a_file_system_of_fuse(
         mounted(tmp_path / "inner", source / "slow") as slow,
         mounted(source, tmp_path / "mnt", "--threads", "1", command=IMPATIENT) as made,
     ):
+        # Or its looks would have the only thread.
+        wait_until(lambda: status_of(made)["discs"] == 2, "the discs")
+        wait_until(lambda: not status_of(made)["counting"], "the count")
         assert names(made.path / "slow") == ["one", "two"]
         os.kill(slow.daemon.pid, signal.SIGSTOP)
-        try:
-            waiting = subprocess.Popen(["ls", made.path / "slow" / "one"], stdout=subprocess.PIPE)
+        with ExitStack() as stack:
+            stack.callback(os.kill, slow.daemon.pid, signal.SIGCONT)
+            words = ["ls", made.path / "slow" / "one"]
+            waiting = stack.enter_context(spawned(words, stdout=subprocess.PIPE))
             time.sleep(1)
-            second = subprocess.Popen(
-                ["ls", made.path / "slow" / "two"],
-                stderr=subprocess.PIPE,
-                env=os.environ | {"LC_ALL": "C"},
+            second = stack.enter_context(
+                spawned(
+                    ["ls", made.path / "slow" / "two"],
+                    stderr=subprocess.PIPE,
+                    env=os.environ | {"LC_ALL": "C"},
+                )
             )
             assert os.strerror(errno.ETIMEDOUT).encode() in second.communicate(timeout=60)[1]
             assert status_of(made)["ok"]
             assert waiting.poll() is None
-        finally:
             os.kill(slow.daemon.pid, signal.SIGCONT)
-        assert waiting.communicate(timeout=60)[0] == b"Game.iso\n"
+            assert waiting.communicate(timeout=60)[0] == b"Game.iso\n"
         wait_until(lambda: _lists(made.path / "slow" / "two"), "the other directory")
 
 

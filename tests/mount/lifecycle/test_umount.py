@@ -15,6 +15,7 @@ import pytest
 from tests.mount.lifecycle.test_lifecycle import daemons_of
 from tests.support.mounting import DATA, names, open_to_others, unmount, wait_until
 from tests.support.namespaces import run_in_namespace
+from tests.support.rounds import rounds
 from tests.unit.cli.test_messages import run
 from zsofs.system.mountinfo import mounted_at
 
@@ -225,6 +226,20 @@ def test_a_dead_mount_that_is_in_use(library: Path, tmp_path: Path) -> None:
         assert mounted_at(os.fsencode(point)) is None
         with suppress(OSError):  # nobody is there to be told
             os.close(fd)
+
+
+def test_a_dead_mount_whose_daemon_is_still_ending(library: Path, tmp_path: Path) -> None:
+    """It may still accept a connection, and hang up: that is no daemon that does not answer."""
+    point = tmp_path / "mnt"
+    for _ in range(rounds(15, 60)):
+        with in_background(library, point) as daemon:
+            fd = os.open(point / "image", os.O_RDONLY)
+            os.kill(daemon, signal.SIGKILL)
+            done = run("umount", point)
+            assert (done.returncode, done.stderr) == (0, "")
+            assert mounted_at(os.fsencode(point)) is None
+            with suppress(OSError):
+                os.close(fd)
 
 
 @pytest.mark.usefixtures("as_root", "own_mounts")

@@ -1,30 +1,40 @@
-"""How long after a write a file can be opened."""
+"""When a change time is old enough that the next change would show in it."""
 
+import os
 import time
-
-import pytest
+from pathlib import Path
 
 from zsofs.images.content_check import seconds_until_settled
 
-MS = 1_000_000
-NOW = 1_796_019_063_502_345_678
+COARSE_CLOCK = 5
+TICK_NS = 1_000_000
 
 
-@pytest.mark.parametrize(
-    ("ctime_ns", "milliseconds"),
-    [
-        (NOW, 1),
-        (NOW - MS + 1, 1e-6),
-        (NOW - MS, 0),
-        (NOW + 3 * MS, 4),  # a stamp of a finer clock, which the coarse one has not reached
-        (NOW + 9 * MS + 999_999, 10.999999),
-        (NOW + 3600 * 1000 * MS, 0),  # of a clock that was wrong
-        (NOW - NOW % (1000 * MS), 2000 - 502.345678),  # of a file system with whole seconds
-        (NOW - NOW % (10 * MS), 10 - 2.345678),
-    ],
-)
-def test_until_the_next_write_has_another_time(
-    ctime_ns: int, milliseconds: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(time, "clock_gettime_ns", lambda clock: NOW)
-    assert seconds_until_settled(ctime_ns) == pytest.approx(milliseconds / 1000, abs=1e-12)
+def test_a_time_of_just_now_is_not_settled_until_the_clock_of_time_stamps_has_passed_it() -> None:
+    """Also where it was taken from the exact clock, which is ahead of that by several ms."""
+    for _ in range(200):
+        changed = time.time_ns()
+        left = seconds_until_settled(changed)
+        if time.clock_gettime_ns(COARSE_CLOCK) < changed + TICK_NS:
+            assert left > 0, changed
+        time.sleep(0.0003)
+
+
+def test_it_stays_settled(tmp_path: Path) -> None:
+    """Whoever waits as long as is said has a file whose next change has another time."""
+    path = tmp_path / "file"
+    for number in range(20):
+        path.write_bytes(bytes(number))
+        changed = path.stat().st_ctime_ns
+        while left := seconds_until_settled(changed):
+            time.sleep(left)
+        for _ in range(20):
+            assert seconds_until_settled(changed) == 0
+            time.sleep(0.0003)
+        os.utime(path)
+        assert path.stat().st_ctime_ns != changed
+
+
+def test_a_time_of_the_future_is_settled() -> None:
+    for seconds in (1, 60, 10**9):
+        assert seconds_until_settled(time.time_ns() + seconds * 10**9 + 1) == 0

@@ -232,13 +232,16 @@ def test_a_listener_that_fails_goes_on(
 
     async def main() -> None:
         io_pool = IoPool(2)
-        for _ in range(3):
+        for number in range(1000):
             out = bytearray(COUNT * BLOCK)
             job = packed.reader.job(packed.fd, 0, COUNT, out)
             with trio.fail_after(60):
                 await io_pool.run(1, job, spin=False)
             job.result()
             assert out == packed.image
+            # On a busy machine a job may be done before anybody begins to listen.
+            if number >= 2 and failures_left < failures:
+                break
 
     with caplog.at_level(logging.ERROR):
         trio.run(main)

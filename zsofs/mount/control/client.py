@@ -51,6 +51,9 @@ _DEPTH = 8
 
 _PART = 1 << 16
 
+_PAUSE = 0.02
+"""Seconds before a daemon that hung up is asked again."""
+
 
 def check_mount(mount_point: bytes) -> Mounted:
     """The mount of ours at a real path.
@@ -103,15 +106,22 @@ def daemon_of(mounted: Mounted, seconds: float) -> tuple[bool | None, int]:
         seconds: how long it has for an answer.
 
     Returns:
-        True if it answers, False if it listens and does not answer, None if nobody listens; and
-        the number of its process, 0 if that cannot be told.
+        True if it answers, False if it listens and does not answer, None if nobody listens, or
+        nobody any longer; and the number of its process, 0 if that cannot be told.
     """
-    processes: dict[bytes, int] = {}
-    ((_, answer),) = _ask_all([mounted], "status", seconds, processes)
-    process = processes.get(mounted.path, 0)
-    if isinstance(answer, bytes):
-        return True, process
-    return (False if isinstance(answer, TimeoutError) or process else None), process
+    until = time.monotonic() + seconds
+    process = 0
+    while True:
+        listening: dict[bytes, int] = {}
+        ((_, answer),) = _ask_all([mounted], "status", left(until), listening)
+        process = listening.get(mounted.path, process)
+        if isinstance(answer, bytes):
+            return True, process
+        if mounted.path not in listening and not isinstance(answer, TimeoutError):
+            return None, process
+        if isinstance(answer, TimeoutError) or time.monotonic() >= until:
+            return False, process
+        time.sleep(_PAUSE)  # it hung up: a daemon that is just ending will not listen any more
 
 
 def _understood(mounted: Mounted, answer: bytes | OSError) -> dict[str, Any]:
