@@ -25,8 +25,9 @@ def start(run: Callable[[Callable[[], None]], int]) -> int:
         OSError: no child can be started.
     """
     read_end, write_end = os.pipe()
-    # The interpreter runs code of its own around fork(2), and drops a KeyboardInterrupt in it.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # The interpreter runs code of its own around fork(2): it drops a KeyboardInterrupt there, and a
+    # child forgets the signals that it was sent by then, if they have handlers in Python.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         child = os.fork()
     except OSError:
