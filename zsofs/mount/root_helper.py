@@ -16,7 +16,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import NoReturn
 
@@ -116,16 +116,20 @@ def keep(
     for number in (*_PASSED_ON, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
     fd, mounted = mount_as_root(settings, user=who.user, group=who.group)
+    # Until the child has handlers of its own: those that it has from here would drop a signal.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
     try:
         child = os.fork()
     except OSError as error:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.close(fd)
         with suppress(OSError):
             fuse_mount.detach(mounted)
         raise NoProcessError(point, error) from None
     if child == 0:
         here.close()
-        _serve(who, load, InheritedMount(fd, mounted, there))
+        _serve(who, load, InheritedMount(fd, mounted, there), before)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     there.close()
     os.close(fd)
     keeper = _Keeper(mounted, settings.read_ahead, child, here, woken, background=background)
@@ -136,12 +140,16 @@ def keep(
 
 
 def _serve(
-    who: Account, load: Callable[[], Callable[[InheritedMount], int]], held: InheritedMount
+    who: Account,
+    load: Callable[[], Callable[[InheritedMount], int]],
+    held: InheritedMount,
+    unblocked: Iterable[int],
 ) -> NoReturn:
     def run() -> int:
         signal.set_wakeup_fd(-1)
         for number in (*_PASSED_ON, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         serve = load()
         privileges.become(who)
         return serve(held)

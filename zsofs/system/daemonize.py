@@ -25,8 +25,9 @@ def start(run: Callable[[Callable[[], None]], int]) -> int:
         OSError: the child cannot be started.
     """
     read_end, write_end = os.pipe()
-    # The interpreter runs its own code around fork(2), and drops a KeyboardInterrupt there.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # The interpreter runs its own code around fork(2): it drops a KeyboardInterrupt there, and a
+    # child forgets pending signals that have handlers in Python.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         child = os.fork()
     except OSError:

@@ -16,7 +16,7 @@ from tests.mount.control.test_status import state
 from tests.mount.opl.test_opl_mount import OPL, game, put, put_game
 from tests.support import writers
 from tests.support.hanging import hanging_disk
-from tests.support.mounting import Mount, mounted, open_to_others, wait_until
+from tests.support.mounting import Mount, mounted, open_to_others, timed, wait_until
 from tests.support.packed import zsofs
 from tests.unit.cli.test_messages import run
 from tests.unit.discs.test_identify import PS2_IMAGE, PSP_FILES, made, raw
@@ -207,7 +207,9 @@ def test_where_no_event_tells_of_changes(tmp_path: Path) -> None:
     put_game(tmp_path / "origin" / "a" / "One.zso", 1)
     with (
         mounted(tmp_path / "origin", tmp_path / "inner", "--show-raw") as inner,
-        mounted(inner.path, tmp_path / "outer", "--exclude", "*.iso") as at,
+        mounted(
+            inner.path, tmp_path / "outer", "--exclude", "*.iso", command=timed(trust_count=1.0)
+        ) as at,
     ):
         wait_until(lambda: counted(at)["discs"] == 1, "the first disc")
         put_game(tmp_path / "origin" / "a" / "Two.zso", 2)
