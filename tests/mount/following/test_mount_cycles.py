@@ -225,9 +225,9 @@ def test_requests_do_not_queue_forever_for_a_file_system_of_fuse(
         assert names(made.path / "slow") == ["one", "two"]
         os.kill(slow.daemon.pid, signal.SIGSTOP)
         with ExitStack() as stack:
-            stack.callback(os.kill, slow.daemon.pid, signal.SIGCONT)
             words = ["ls", made.path / "slow" / "one"]
             waiting = stack.enter_context(spawned(words, stdout=subprocess.PIPE))
+            stack.callback(os.kill, slow.daemon.pid, signal.SIGCONT)
             time.sleep(1)
             second = stack.enter_context(
                 spawned(
@@ -236,6 +236,7 @@ def test_requests_do_not_queue_forever_for_a_file_system_of_fuse(
                     env=os.environ | {"LC_ALL": "C"},
                 )
             )
+            stack.callback(os.kill, slow.daemon.pid, signal.SIGCONT)
             assert os.strerror(errno.ETIMEDOUT).encode() in second.communicate(timeout=60)[1]
             assert status_of(made)["ok"]
             assert waiting.poll() is None
