@@ -52,7 +52,7 @@ class AttributeChange:
 
 
 def link_to(fd: int) -> str:
-    """What an open descriptor stands for, as a path; it works for O_PATH descriptors, too."""
+    """Return a path that refers to an open descriptor, which may be O_PATH."""
     return f"/proc/self/fd/{fd}"
 
 
@@ -60,11 +60,11 @@ def hand_over(fd: int, mode: int, maker: NewOwner, above: os.stat_result) -> Non
     """Give what was just made the rights and the owner it is to have.
 
     The daemon's own umask does not count: the kernel has taken that of the caller from *mode*. A
-    set-group-id folder, as *above* says of it, has given what is in it its own group. What the file
-    system does not let us set (FAT has neither) stays as it is; a file that stays ours does not get
-    :data:`SET_IDS`.
+    set-group-id directory, as *above* says of it, has given what is in it its own group. What the
+    file system does not let us set (FAT has neither) stays as it is; a file that stays ours does
+    not get :data:`SET_IDS`.
     """
-    inherited = os.fstat(fd).st_mode & stat.S_ISGID  # by a folder from one above that has it
+    inherited = os.fstat(fd).st_mode & stat.S_ISGID  # by a directory from one above that has it
     keeps_group = above.st_mode & stat.S_ISGID
     uid = -1 if maker.uid is None else maker.uid
     gid = -1 if maker.gid is None or keeps_group else maker.gid
@@ -74,7 +74,7 @@ def hand_over(fd: int, mode: int, maker: NewOwner, above: os.stat_result) -> Non
 
 
 def _could(change: Callable[[], None]) -> bool:
-    """Whether the file system let us change what not every one has."""
+    """Return whether the file system let us change what not every one has."""
     try:
         change()
     except OSError as error:

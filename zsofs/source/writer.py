@@ -1,8 +1,8 @@
-"""What may be changed in the source through the mount, and how: everything but discs.
+"""Changes of the source through the mount: everything except discs.
 
-Each change is made beneath an open folder, by one name, so that nothing that changes meanwhile can
-lead outside of the source. Whatever the listing says, a disc is told by the file itself at that
-moment: by its name, or by what it begins with. All calls may wait for a disk.
+Each change is made by name below an open directory, so that concurrent changes cannot lead outside
+of the source. Whatever the listing contains, a disc is detected by the file itself at that
+moment: by its name, or by its first bytes. All calls may wait for a disk.
 """
 
 import errno
@@ -104,7 +104,7 @@ class SourceWriter:
             return _live(fd, flags)
 
     def make_folder(self, place: Place, mode: int, maker: NewOwner) -> TimedStat:
-        """Make the folder *place*.
+        """Make the directory *place*.
 
         Raises:
             StaleNodeError: somebody has put something else in its place at once.
@@ -130,13 +130,13 @@ class SourceWriter:
             os.unlink(place.name, dir_fd=folder.fd)
 
     def remove_folder(self, place: Place) -> None:
-        """Delete an empty folder; not one that only its disk has left empty."""
+        """Delete an empty directory; not one that only its disk has left empty."""
         with self._tree.folder(place.folder, to_change=True) as folder:
             self._tree.refuse_mount_points(place.path)
             os.rmdir(place.name, dir_fd=folder.fd)
 
     def rename(self, old: Place, new: Place, *, replaces: bool) -> TimedStat:
-        """Rename a file, or a folder that holds no discs.
+        """Rename a file, or a directory that holds no discs.
 
         Args:
             old: what it is called.
@@ -170,10 +170,10 @@ class SourceWriter:
     def set_attributes(
         self, path: bytes, wanted: AttributeChange, known: os.stat_result
     ) -> TimedStat:
-        """Set attributes of the file or folder *path*; see :meth:`open` for the rest."""
+        """Set attributes of the file or directory *path*; see :meth:`open` for the rest."""
         with self._tree.step(path, to_change=True) as step:
             found = os.fstat(step)
-            # A folder is what has its path, which may have been made a moment ago.
+            # A directory is what has its path, which may have been made a moment ago.
             are_folders = stat.S_ISDIR(found.st_mode) and stat.S_ISDIR(known.st_mode)
             if not (are_folders or is_same_file(found, known)):
                 raise _is_another(path)
@@ -194,7 +194,8 @@ class SourceWriter:
     ) -> TimedStat:
         """Set attributes of an open file, which may have no name any more.
 
-        Who has it open for writing may be making a disc of it, and goes on until it is closed.
+        A program that has it open for writing may be creating a disc; it may continue until it
+        closes it.
 
         Raises:
             RefusedError: it is a disc.
@@ -212,7 +213,7 @@ class SourceWriter:
             take_set_ids(fd)
 
     def sync_folder(self, path: bytes) -> None:
-        """Return when the names in the folder *path* are on the disk."""
+        """Return when the names in the directory *path* are on the disk."""
         with self._tree.folder(path, to_change=True) as folder:
             os.fsync(folder.fd)
 
@@ -243,10 +244,10 @@ def _is_another(path: bytes) -> StaleNodeError:
 
 
 def _refuse_other_than_new(step: int, place: Place) -> None:
-    """Stop if *step* is not the folder that was just made, for it would be given away.
+    """Stop if *step* is not the directory that was just made, for it would be given away.
 
-    Who may write to the folder above can put another's file or folder there. An empty folder is as
-    good as the new one.
+    Who may write to the directory above can put another's file or directory there. An empty
+    directory is as good as the new one.
     """
     if not stat.S_ISDIR(os.fstat(step).st_mode) or os.listdir(link_to(step)):
         raise _is_another(place.path)
@@ -288,7 +289,7 @@ def _refuse_disc(folder: OpenFolder, place: Place) -> None:
 
 
 def _refuse_holder(folder: OpenFolder, place: Place) -> None:
-    """Stop a change of the path of discs that lie in the folder *place*, at any depth."""
+    """Stop a change of the path of discs that lie in the directory *place*, at any depth."""
     status = folder.stat(place.name)
     if status is None or not stat.S_ISDIR(status.st_mode):
         return
@@ -307,7 +308,7 @@ def _refuse_holder(folder: OpenFolder, place: Place) -> None:
 
 
 def _is_disc(folder: int, name: bytes) -> bool:
-    """Whether the file *name* is a disc; the name alone tells, but for those it may be."""
+    """Return whether the file *name* is a disc; the name alone tells, but for those it may be."""
     if is_kept_for_discs(name):
         return True
     if not may_be_disc(name):

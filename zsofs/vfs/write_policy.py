@@ -50,7 +50,7 @@ class Rules:
             raise RefusedError(f"{for_people(path)}: creation refused: {reason}")
 
     def refuse_disc(self, folder: Folder, name: bytes, node: Node) -> None:
-        """Stop the renaming, replacing or deleting of a disc, or of a folder that shows them.
+        """Stop the renaming, replacing or deleting of a disc, or of a directory that shows them.
 
         What merely leads to a disc, under another name, may go. A symlink to a directory outside
         the source may not: it is shown as that directory, with all its discs.

@@ -52,7 +52,7 @@ class Handles:
         return iter(self._all.values())
 
     def get(self, number: int | None) -> Handle | None:
-        """The handle of that number; None for a disc's, or for no number."""
+        """Return the handle of that number; None for a disc's, or for no number."""
         return None if number is None else self._all.get(number)
 
     def add(self, handle: Handle) -> None:

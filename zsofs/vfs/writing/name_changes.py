@@ -1,4 +1,4 @@
-"""Files and folders that are made and deleted through the mount."""
+"""Files and directories that are made and deleted through the mount."""
 
 import errno
 import os
@@ -19,8 +19,8 @@ from zsofs.vfs.writing.writable_tree import Requester, WritableTree, system_erro
 class NameChanges:
     """Makes and deletes. For the event loop.
 
-    All methods raise RefusedError for a name or file that is a disc's, StaleNodeError for a folder
-    that is gone, and OSError for what the source says.
+    All methods raise RefusedError for a name or file that is a disc's, StaleNodeError for a
+    directory that is gone, and OSError for what the source says.
     """
 
     def __init__(self, tree: WritableTree, listings: Listings, files: LiveFiles) -> None:
@@ -76,7 +76,7 @@ class NameChanges:
     async def make_folder(
         self, folder: Folder, name: bytes, mode: int, requester: Requester
     ) -> Node:
-        """Make a folder.
+        """Make a directory.
 
         Raises:
             FileExistsError: there is something of that name.
@@ -97,11 +97,11 @@ class NameChanges:
         await self._remove(folder, name, self._tree.changes.remove_file)
 
     async def remove_folder(self, folder: Folder, name: bytes) -> None:
-        """Delete an empty folder."""
+        """Delete an empty directory."""
         await self._remove(folder, name, self._tree.changes.remove_folder)
 
     async def sync_folder(self, folder: Folder) -> None:
-        """Return when the names in a folder are on the disk."""
+        """Return when the names in a directory are on the disk."""
         tree = self._tree
         if tree.view.lacks(folder):
             return

@@ -1,8 +1,8 @@
-"""Keeps a path of the source as it is for as long as something is done by it.
+"""Shared and exclusive locks on source paths, held while an operation uses a path.
 
-The kernel lets nothing happen to a name while it is changed, but a folder above it may get another
-name meanwhile, and a file may while it is being opened. Another folder may then have the path, and
-a file of the same name in it.
+The kernel serializes operations on a name, but a directory above it may be renamed meanwhile, and
+a file may be renamed while it is opened. Another directory may then have the
+path, and a file of the same name in it.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -55,8 +55,8 @@ class Paths:
     async def move(self, claim: _Claim, path: bytes) -> None:
         """Let nobody else begin anything by *path* or below, and wait for those who have.
 
-        *claim* is the request's own, which keeps the folders that *path* is moved from and to; it
-        ends the move as well.
+        *claim* is the request's own, which keeps the directories that *path* is moved from and to;
+        it ends the move as well.
         """
         claim.moved = path
         await self._wait_until_none(

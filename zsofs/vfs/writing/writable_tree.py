@@ -1,4 +1,4 @@
-"""What all changes through the mount need: where things lie in the source, and who may know."""
+"""Common state of all changes through the mount: source places, permissions and updates."""
 
 import os
 import stat
@@ -92,14 +92,14 @@ class WritableTree:
         return self.view.place(node) if isinstance(node, Folder) else node.entry.path
 
     async def make_place(self, folder: Folder, requester: Requester, name: bytes = b"") -> Place:
-        """Return where *name* is to lie in the source, in a folder that exists, or is made now."""
+        """Return the place for *name* in the source; its directory is created if necessary."""
         path = self.view.place(folder)
         if self.view.lacks(folder):
             await self._make_lacking(folder, path, requester)
         return Place(path, name)
 
     async def _make_lacking(self, folder: Folder, path: bytes, requester: Requester) -> None:
-        # Nobody asks for it by itself, so it is like the folder that it lies in; and who syncs
+        # Nobody asks for it by itself, so it is like the directory that it lies in; and who syncs
         # what is in it takes it to have been on the disk before.
         root, changes = self.library.root, self.changes
         place, mode = Place(b"", path), root.entry.status.st_mode & 0o777
