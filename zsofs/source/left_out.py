@@ -36,7 +36,7 @@ Found = tuple[str, list[str], list[str]]
 
 @dataclass(slots=True)
 class Ignored:
-    """How many files were left out, by reason.
+    """Number of files left out, by reason.
 
     Attributes:
         wanted: whether a file of this name would be taken anywhere else.
@@ -52,7 +52,7 @@ class Ignored:
     _entered: set[tuple[int, int]] = field(default_factory=set)
 
     def walk(self, top: str, onerror: Callable[[OSError], None]) -> Iterator[Found]:
-        """Walk a directory as os.walk does, also into directories that followed symlinks lead to.
+        """Walk a directory like os.walk, including directories behind followed symlinks.
 
         Each directory comes once if symlinks are followed: several may lead to one, or to one above
         them.

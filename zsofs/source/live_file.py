@@ -14,7 +14,7 @@ from zsofs.system.full_write import checked
 
 
 class TimedStat(NamedTuple):
-    """What a file was, and when.
+    """The status of a file at a time.
 
     Attributes:
         status: what stat said.
@@ -32,7 +32,7 @@ def seen(file: int | str) -> TimedStat:
 
 
 class LiveFile:
-    """One handle of a file, with a descriptor of its own.
+    """An open file handle with its own descriptor.
 
     Attributes:
         fd: the descriptor.
@@ -98,7 +98,7 @@ class LiveFile:
         return count, seen(self.fd)
 
     def _is_appended(self, offset: int, size: int, known_size: int) -> bool:
-        """Return whether a write goes to the file's end, wherever the kernel takes that to be.
+        """Return whether a write appends, according to the kernel's view of the file's end.
 
         It lies further on if somebody else has just appended in the source. Mapped pages go where
         they say, also through a handle that appends: the kernel sends them from inside the file,

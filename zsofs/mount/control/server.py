@@ -56,7 +56,7 @@ class _Bound:
 
 @dataclass(eq=False, slots=True)
 class _Peer:
-    """One connection.
+    """A connection.
 
     Attributes:
         stream: the connection.
@@ -76,13 +76,13 @@ class _Peer:
 
 
 class ControlSocket:
-    """The socket of one mount, there for as long as this is entered; to be served by a task.
+    """The control socket of a mount, which exists within the context and is served by a task.
 
     A mount must never fail because of it: what goes wrong is logged, and the mount is without.
     """
 
     def __init__(self, mount_point: bytes, answer: Answer) -> None:
-        """Prepare, without touching anything.
+        """Create it without side effects.
 
         Args:
             mount_point: real path of the mount, which exists by the time this is entered.
@@ -142,7 +142,7 @@ class ControlSocket:
             return False
 
     def _bind_again_if_gone(self) -> _Bound | None:
-        """Bind anew if the directory was removed, at the user's logout, and is there again.
+        """Bind again if the directory was removed, at the user's logout, and exists again.
 
         For a thread: the environment may name a directory on a disk.
         """
@@ -270,7 +270,7 @@ class _TakenError(Exception):
 
 
 def _listen(folder: Path, name: str) -> _Bound:
-    """Return a socket that listens as *name* in *folder*, which is made if need be.
+    """Return a socket that listens as *name* in *folder*, which is created if necessary.
 
     Raises:
         _TakenError: another daemon, in another view of the file system, has that name.
@@ -292,7 +292,7 @@ def _listen(folder: Path, name: str) -> _Bound:
 
 
 def _put(listener: socket.socket, folder: int, name: str) -> os.stat_result:
-    """Give *listener* its name, in place of what may be there; returns what is there then.
+    """Give *listener* its name, replacing an existing one; return its lstat.
 
     Until it listens it has another name, so that nobody finds it deaf and takes it for stale.
     """
@@ -307,7 +307,7 @@ def _put(listener: socket.socket, folder: int, name: str) -> os.stat_result:
 
 
 def _is_taken(folder: int, name: str) -> bool:
-    """Return whether a daemon listens there that is not merely an earlier one of this mount point.
+    """Return whether a daemon listens there that is not an earlier one of this mount point.
 
     An earlier one lives on where its mount was detached while in use. Its socket is replaced: the
     name stands for what is mounted there now. In another mount namespace, as of a container, the

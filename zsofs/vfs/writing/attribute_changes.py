@@ -67,7 +67,7 @@ class AttributeChanges:
                 raise
 
     async def refresh(self, node: Node) -> None:
-        """See what a file or directory is now; where that cannot be had, it is what it was.
+        """Refresh the status of a file or directory; keep the previous one if that fails.
 
         Raises:
             StaleNodeError: it was deleted, and nobody has it open.

@@ -16,7 +16,7 @@ from zsofs.source.relpath import is_at_or_below
 
 @dataclass(eq=False, slots=True)
 class _Claim:
-    """What one request does by paths.
+    """The locks of one request.
 
     Attributes:
         kept: the paths that must stay.
@@ -37,7 +37,7 @@ class Paths:
 
     @asynccontextmanager
     async def kept(self, wanted: Callable[[], tuple[bytes, ...]]) -> AsyncIterator[_Claim]:
-        """Have these paths stay until the context ends.
+        """Hold shared locks on these paths within the context.
 
         *wanted* is asked for them once nobody is about to move any, for they are others then.
         """
@@ -53,7 +53,7 @@ class Paths:
             claim.ended.set()
 
     async def move(self, claim: _Claim, path: bytes) -> None:
-        """Let nobody else begin anything by *path* or below, and wait for those who have.
+        """Take an exclusive lock on *path* and everything below.
 
         *claim* is the request's own, which keeps the directories that *path* is moved from and to;
         it ends the move as well.

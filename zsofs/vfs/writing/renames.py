@@ -34,7 +34,7 @@ class _Plan:
     replaced: Node | None
 
     def refuse(self, tree: WritableTree, *, may_replace: bool) -> None:
-        """Stop a rename over something that is to stay, or to a name that is a disc's.
+        """Reject a rename that would replace a protected file, or use a name reserved for discs.
 
         Raises:
             RefusedError: a disc would be replaced, or something would pass for one.

@@ -44,7 +44,7 @@ class Requester(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WritableTree:
-    """The shown tree, with all that it takes to change it.
+    """The shown tree with the components that change it.
 
     Attributes:
         library: the nodes.
@@ -127,7 +127,7 @@ class WritableTree:
             self.view.outdate(node.parent, node.entry.name)
 
     def note_failure(self, node: Node, error: BaseException) -> None:
-        """Have *node* looked at anew where the source has something else of its name, or nothing.
+        """Schedule a scan of *node* if the source has another file of its name, or none.
 
         The kernel looks the name up again and tries once more, before the listing is due.
         """
@@ -136,7 +136,7 @@ class WritableTree:
 
 
 def refuse_removed(node: Node) -> None:
-    """Stop what would be done by the path of a deleted file, which may be another's now.
+    """Reject an operation by the path of a deleted file, which may be that of another file.
 
     The source may have given that one even the number of the first.
 
