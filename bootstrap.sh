@@ -352,10 +352,12 @@ run_for_caller() {
 # ---- Commands ----------------------------------------------------------------------------------
 
 # Prints how tests are distributed, given the arguments for pytest: to 4 processes, because most of them
-# wait, unless the arguments name files or specify it. System tests share one machine.
+# wait, unless the arguments name files or specify it. System tests begin with those that take longest,
+# in the order of tests/system/conftest.py.
 distribution() {
     case " $marks $* " in
-    ' system '* | *' no:xdist '* | *' tests/'* | *' ./tests'* | *' --pdb '* | *"/tests/"*) ;;
+    *' no:xdist '* | *.py[\ :]* | *' --pdb '*) ;;
+    ' system '*) echo '-n 4 --dist loadgroup --no-loadscope-reorder' ;;
     *) echo '-n 4 --dist loadgroup' ;;
     esac
 }

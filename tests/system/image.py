@@ -1,11 +1,11 @@
-"""A fresh Debian 12 as a tarball, made once with debootstrap and kept outside of the project."""
+"""A fresh Debian 12 as a folder that no test changes, made once and kept outside of the project."""
 
 import hashlib
 import os
-import shutil
 import subprocess
-import tempfile
 from pathlib import Path
+
+from tests.system.shared import USER_CACHE, made_once, remove_unused
 
 SUITE = "bookworm"
 # What a Debian has once it is installed, as far as it matters here: it boots, and users log in.
@@ -17,16 +17,17 @@ _FOR_TESTS = (
     "crun", "exfat-fuse", "flatpak", "genisoimage", "libnfs-utils", "nfs-ganesha",
     "nfs-ganesha-vfs", "ntfs-3g", "openssh-server", "p7zip-full", "podman", "rclone", "sshfs",
 )  # fmt: skip
-# Read when this module is loaded: tests set another folder for what they run.
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zsofs-tests"
+_CACHE = USER_CACHE / "zsofs-tests"
 
 
-def unpack(folder: Path) -> None:
-    """Make a fresh system in an empty folder; the first time this takes minutes."""
-    tarball = _CACHE / f"{SUITE}-{_fingerprint()}.tar.zst"
-    if not tarball.exists():
-        _make(tarball)
-    _run("tar", "--zstd", "--numeric-owner", "--xattrs", "-xpf", tarball, "-C", folder)
+def system() -> Path:
+    """The folder of a fresh system, a layer of machines; the first time this takes minutes."""
+    _CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)  # its programs are not for all users
+    place = _CACHE / f"{SUITE}-{_fingerprint()}"
+    for old in _CACHE.glob(f"{SUITE}-*"):
+        if old != place:
+            remove_unused(old)
+    return made_once(place, _make)
 
 
 def _fingerprint() -> str:
@@ -34,27 +35,17 @@ def _fingerprint() -> str:
     return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
 
 
-def _make(tarball: Path) -> None:
-    _CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="unfinished-", dir=_CACHE) as scratch:
-        system = Path(scratch) / "system"
-        words = ("debootstrap", "--variant=minbase", f"--include={','.join(_BASE)}")
-        _run(*words, SUITE, system, _mirror())
-        apt = ("chroot", system, "apt-get", "-q", "-y", "--no-install-recommends")
-        _run(*apt, "update")
-        _run(*apt, "--download-only", "install", *_FOR_TESTS)
-        (system / "etc/resolv.conf").unlink(missing_ok=True)
-        # nmbd waits for a network, for a minute and a half.
-        (system / "etc/systemd/system/nmbd.service").symlink_to("/dev/null")
-        # A container that is thrown away need not wait for a disk.
-        (system / "etc/dpkg/dpkg.cfg.d/unsafe-io").write_text("force-unsafe-io\n")
-        unfinished = Path(scratch) / "tarball"
-        _run("tar", "--zstd", "--numeric-owner", "--xattrs", "-cpf", unfinished, "-C", system, ".")
-        unfinished.replace(tarball)
-        for old in _CACHE.glob(f"{SUITE}-*.tar.zst"):
-            if old != tarball:
-                old.unlink()
-        shutil.rmtree(system)
+def _make(folder: Path) -> None:
+    words = ("debootstrap", "--variant=minbase", f"--include={','.join(_BASE)}")
+    _run(*words, SUITE, folder, _mirror())
+    apt = ("chroot", folder, "apt-get", "-q", "-y", "--no-install-recommends")
+    _run(*apt, "update")
+    _run(*apt, "--download-only", "install", *_FOR_TESTS)
+    (folder / "etc/resolv.conf").unlink(missing_ok=True)
+    # nmbd waits for a network, for a minute and a half.
+    (folder / "etc/systemd/system/nmbd.service").symlink_to("/dev/null")
+    # A container that is thrown away need not wait for a disk.
+    (folder / "etc/dpkg/dpkg.cfg.d/unsafe-io").write_text("force-unsafe-io\n")
 
 
 def _mirror() -> str:

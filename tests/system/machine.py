@@ -6,13 +6,13 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.support.mounting import wait_until
-from tests.system import image
 from tests.system.groups import own_groups
+from tests.system.shared import remove
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _numbers = itertools.count()
@@ -178,15 +178,41 @@ class Machine:
 
 
 @contextmanager
-def debian(folder: Path) -> Iterator[Machine]:
-    """A fresh Debian 12 in a new folder, booted, and always ended."""
-    root = folder / "debian"
-    root.mkdir()
-    image.unpack(root)
+def booted(
+    folder: Path, *layers: Path, devices: Mapping[str, Path] | None = None
+) -> Iterator[Machine]:
+    """A Debian 12, booted, and always ended; what it has changed stays in ``changes``.
+
+    Args:
+        folder: an empty one for it.
+        layers: folders that make up its file system, the topmost first; they stay as they are.
+        devices: block devices that it has.
+    """
+    root, changes, work = (folder / name for name in ("debian", "changes", "work"))
+    for path in (root, changes, work):
+        path.mkdir(parents=True)
+    # volatile: nothing need reach the disk, for no more is left after a crash of this system.
+    lower = f"lowerdir={':'.join(map(str, layers))}"
+    options = f"{lower},upperdir={changes},workdir={work},redirect_dir=on,volatile"
+    subprocess.run(["mount", "-t", "overlay", "-o", options, "overlay", root], check=True)
     machine = Machine(root)
+    machine.devices.update(devices or {})
     try:
         machine.boot()
         yield machine
     finally:
         machine.end()
-        subprocess.run(["rm", "-rf", "--one-file-system", root], check=True)
+        subprocess.run(["umount", root], check=True)
+        remove(work)
+
+
+@contextmanager
+def debian(
+    folder: Path, *layers: Path, devices: Mapping[str, Path] | None = None
+) -> Iterator[Machine]:
+    """The same, and nothing of it stays."""
+    try:
+        with booted(folder, *layers, devices=devices) as machine:
+            yield machine
+    finally:
+        remove(folder)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mounting import DATA
+from tests.support.mounting import DATA, open_to_others
 from tests.system.conftest import ROOT
+from tests.system.shared import PIP_CACHE
 from zsofs import __version__
 
 pytestmark = [pytest.mark.system, pytest.mark.usefixtures("as_root", "own_mounts")]
@@ -45,7 +46,7 @@ class Place:
             text=True,
             check=False,
             cwd=self.folder,
-            env=os.environ | {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+            env=os.environ | PIP_CACHE | {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
         )
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
@@ -61,8 +62,7 @@ class Place:
 
 def test_installed_by_root_for_everybody(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_others(tmp_path)
     said = place.bootstrap("install")
     assert said.endswith(f"zsofs: installed: {LINK}\n")
     (first,) = place.versions()
@@ -149,8 +149,7 @@ def test_uninstalling_names_what_stays(tmp_path: Path) -> None:
     assert "stay" not in uninstalled()
     (tmp_path / ".config/zsofs").mkdir(parents=True)
     (tmp_path / ".cache/zsofs").mkdir(parents=True)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_others(tmp_path)
     assert f"rm -r '{tmp_path}/.config/zsofs' '{tmp_path}/.cache/zsofs'" in uninstalled()
 
 
@@ -162,8 +161,7 @@ def test_services_of_ones_own_that_need_it(tmp_path: Path, name: str) -> None:
     if " " in program:  # as `zsofs service install` writes it
         program = f'"{program}"'.replace("%", "%%")
     unit_of(home).write_text(f"[Service]\nExecStart={program} mount -f %i\n")
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_others(tmp_path)
     script = tmp_path / "bootstrap.sh"
     script.write_bytes((ROOT / "bootstrap.sh").read_bytes())
     script.chmod(0o755)
@@ -229,8 +227,7 @@ def test_with_sudo_in_front_of_a_clone_of_a_user(tmp_path: Path) -> None:
     clone = tmp_path / "clone"
     clone_to(clone)
     subprocess.run(["chown", "-R", f"{user}:{group}", clone], check=True)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    open_to_others(tmp_path)
 
     def sudo(script: str, code: int = 0) -> str:
         """What the script says, run as root with what sudo sets; everybody may open /dev/fuse."""

@@ -13,9 +13,11 @@ import pytest
 from tests.support.disks import MIB, make_disk
 from tests.support.documents import Document
 from tests.support.mounting import DATA, wait_until
+from tests.system import image
+from tests.system.conftest import USER
 from tests.system.discs import MANIFEST
 from tests.system.disks import attached, have_disks
-from tests.system.machine import Machine
+from tests.system.machine import Machine, debian
 from tests.system.packages import repacked
 
 pytestmark = pytest.mark.system
@@ -42,6 +44,8 @@ WantedBy=multi-user.target
 # Docker's own words, by the engine that runs without a daemon and can do so inside a container.
 DOCKER = '#!/bin/sh\nexec podman "$@"\n'
 CONTAINERS = '[containers]\ncgroups = "disabled"\nnetns = "none"\n'
+# The machine's own file system is an overlay, on which podman makes no other.
+STORAGE = '[storage]\ndriver = "vfs"\nrunroot = "/run/podman"\ngraphroot = "/var/lib/podman"\n'
 IMAGE = """\
 cd /
 programs='bin/sh bin/ls bin/cat bin/sleep bin/sha1sum'
@@ -116,15 +120,21 @@ class Box:
         return {line[42:]: line[:40] for line in said.splitlines()} == self.wanted
 
 
-def test_all_of_it(fresh: Machine, deb: Path, disk: Path, tmp_path: Path) -> None:
-    box = Box(fresh)
-    (fresh.root / "root/zsofs/dist").mkdir(parents=True)
-    shutil.copy(deb, fresh.root / "root/zsofs/dist")
-    plug_in(box, disk)
+def test_all_of_it(deb: Path, disk: Path, tmp_path: Path) -> None:
+    # A device can be added to a container only while it is off.
+    with debian(tmp_path / "machine", image.system(), devices={DISK: disk}) as machine:
+        follow_all_of_it(Box(machine), deb, tmp_path)
+
+
+def follow_all_of_it(box: Box, deb: Path, scratch: Path) -> None:
+    machine = box.machine
+    machine.run(*USER)
+    (machine.root / "root/zsofs/dist").mkdir(parents=True)
+    shutil.copy(deb, machine.root / "root/zsofs/dist")
     box.follow("Install")
-    have_disks(fresh)
+    have_disks(machine)
     box.follow("The disk")
-    assert fresh.run("findmnt", "-no", "FSTYPE", "/srv/disk") == "ext4\n"
+    assert machine.run("findmnt", "-no", "FSTYPE", "/srv/disk") == "ext4\n"
     said = box.follow("The service")
     assert "the service runs as the user me" in said
     box.put_discs()
@@ -134,20 +144,13 @@ def test_all_of_it(fresh: Machine, deb: Path, disk: Path, tmp_path: Path) -> Non
     containers(box)
     out_and_in_again(box)
     power_cuts(box)
-    an_update(box, deb, tmp_path)
+    an_update(box, deb, scratch)
     box.follow("Taking it away")
-    mounts = fresh.run("cat", "/proc/self/mountinfo")
+    mounts = machine.run("cat", "/proc/self/mountinfo")
     assert "fuse.zsofs" not in mounts
     assert " /srv/disk " not in mounts
-    assert "GAMES" not in (fresh.root / "etc/fstab").read_text()
+    assert "GAMES" not in (machine.root / "etc/fstab").read_text()
     assert box.document.not_run() == []
-
-
-def plug_in(box: Box, disk: Path) -> None:
-    """A device can be added to a container only while it is off."""
-    box.machine.shut_down()
-    box.machine.devices = {DISK: disk}
-    box.machine.boot()
 
 
 def looks_as_told(box: Box) -> None:
@@ -192,6 +195,7 @@ def containers(box: Box) -> None:
     (machine.root / "usr/local/bin/docker").write_text(DOCKER)
     (machine.root / "usr/local/bin/docker").chmod(0o755)
     (machine.root / "etc/containers/containers.conf").write_text(CONTAINERS)
+    (machine.root / "etc/containers/storage.conf").write_text(STORAGE)
     machine.run("sh", "-ec", IMAGE)
     assert set(box.follow("Containers").split()) >= set(box.wanted)
     rows = box.document.table("Containers")
@@ -273,25 +277,26 @@ def an_update(box: Box, deb: Path, scratch: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["exFAT", "NTFS"])
-def test_disks_without_owners(installed: Machine, tmp_path: Path, kind: str) -> None:
+def test_disks_without_owners(with_zsofs: tuple[Path, ...], tmp_path: Path, kind: str) -> None:
     """The lines of the table, and who serves such a disk."""
-    box = Box(installed)
-    fstab = installed.root / "etc/fstab"
-    fstab.write_text("")
-    (line,) = [row[1] for row in box.document.table("The disk") if row[0] == kind]
-    packages = ("exfat-fuse", "ntfs-3g")
-    installed.run("apt-get", "install", "-y", "--no-install-recommends", *packages)
-    if kind == "exFAT" and "\texfat\n" not in Path("/proc/filesystems").read_text():
-        # This kernel has no exFAT; a program of the same options stands in for it.
-        installed.run("ln", "-sf", "mount.exfat-fuse", "/sbin/mount.exfat")
     command = {"exFAT": ("mkfs.exfat", "-L", "GAMES"), "NTFS": ("true",)}[kind]
-    with attached(make_disk(tmp_path / "disk", 64 * MIB, *command)) as device:
-        plug_in(box, device)
+    with (
+        attached(make_disk(tmp_path / "disk", 64 * MIB, *command)) as device,
+        debian(tmp_path / "machine", *with_zsofs, devices={DISK: device}) as machine,
+    ):
+        box = Box(machine)
+        fstab = machine.root / "etc/fstab"
+        (line,) = [row[1] for row in box.document.table("The disk") if row[0] == kind]
+        packages = ("exfat-fuse", "ntfs-3g")
+        machine.run("apt-get", "install", "-y", "--no-install-recommends", *packages)
+        if kind == "exFAT" and "\texfat\n" not in Path("/proc/filesystems").read_text():
+            # This kernel has no exFAT; a program of the same options stands in for it.
+            machine.run("ln", "-sf", "mount.exfat-fuse", "/sbin/mount.exfat")
         if kind == "NTFS":
-            installed.run("mkfs.ntfs", "-F", "-Q", "-L", "GAMES", DISK)
+            machine.run("mkfs.ntfs", "-F", "-Q", "-L", "GAMES", DISK)
         fstab.write_text(line + "\n")
-        installed.run("mkdir", "-p", "/srv/disk", "/root/zsofs")
-        installed.run("mount", "/srv/disk")
+        machine.run("mkdir", "-p", "/srv/disk", "/root/zsofs")
+        machine.run("mount", "/srv/disk")
         said = box.do(box.document.commands("The service")[-1])
         assert "the service runs as the user me" in said
         box.put_discs()
@@ -303,7 +308,3 @@ def test_disks_without_owners(installed: Machine, tmp_path: Path, kind: str) -> 
             .endswith(" at once, as the system reports them")
         )
         box.do("zsofs service remove games; umount /srv/disk")
-        fstab.write_text("")
-        installed.shut_down()
-        installed.devices = {}
-        installed.boot()

@@ -13,9 +13,9 @@ import pytest
 from tests.support.documents import Document
 from tests.support.mounting import DATA, wait_until
 from tests.system.discs import MANIFEST
-from tests.system.machine import Machine
+from tests.system.machine import Machine, debian
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("nas")]  # they share a machine
 
 ISO = "/srv/iso"
 EXPORT = "export/zso"
@@ -49,9 +49,6 @@ class Nas:
         self.machine = machine
         self.document = Document("nas.md")
         self.wanted: dict[str, str] = {}
-        machine.shut_down()
-        machine.devices = {"/dev/autofs": Path("/dev/autofs")}
-        machine.boot()
         with (machine.root / "etc/hosts").open("a") as hosts:
             hosts.write("127.0.0.1 nas\n")
         machine.run("useradd", "--create-home", "reader")
@@ -108,8 +105,10 @@ class Nas:
 
 
 @pytest.fixture(scope="module")
-def nas(installed: Machine) -> Nas:
-    return Nas(installed)
+def nas(tmp_path_factory: pytest.TempPathFactory, with_zsofs: tuple[Path, ...]) -> Iterator[Nas]:
+    folder = tmp_path_factory.mktemp("nas")
+    with debian(folder, *with_zsofs, devices={"/dev/autofs": Path("/dev/autofs")}) as machine:
+        yield Nas(machine)
 
 
 @pytest.fixture

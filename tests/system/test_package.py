@@ -7,18 +7,25 @@ from pathlib import Path
 import pytest
 
 from tests.support.mounting import wait_until
-from tests.system.conftest import PACKAGE, ROOT
+from tests.system.conftest import INSTALL, PACKAGE, ROOT
 from tests.system.discs import files, fill, sums
 from tests.system.machine import Machine
 from tests.system.packages import repacked
 from zsofs import __version__
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("package")]  # they share a machine
 
 STATUS = ("zsofs", "status", "--json")
 OTHERS = ("/home/", "/root/zsofs.deb")  # files of users
 USERS = ("another", "me")  # whose services an upgrade restarts, and a removal ends
 DEMO_DISCS = ("Sample (LZ4).iso", "Sample (Zstandard).iso", "Sample (deflate).iso")
+
+
+@pytest.fixture(scope="module")
+def installed(fresh: Machine) -> Machine:
+    """The machine of these tests, on which zsofs is installed now, as everybody does it."""
+    fresh.run(*INSTALL)
+    return fresh
 
 
 def test_it_installs_without_a_network(installed: Machine) -> None:
@@ -72,7 +79,7 @@ def test_after_a_removal_what_is_enabled_starts_again(installed: Machine) -> Non
     machine.run("systemctl", "disable", "--now", "zsofs@off")
     machine.run("apt-get", "remove", "-y", "zsofs")
     assert " /srv/games " not in machine.run("cat", "/proc/self/mountinfo")
-    machine.run("apt-get", "install", "-y", "--no-install-recommends", PACKAGE)
+    machine.run(*INSTALL)
     assert sums(machine, "/srv/games") == wanted
     assert machine.try_run("systemctl", "is-active", "zsofs@off").stdout == "inactive\n"
     machine.run("systemctl", "stop", "zsofs@games")
@@ -147,7 +154,7 @@ def test_purge_leaves_nothing(installed: Machine) -> None:
     packages = machine.run("dpkg-query", "-W", "-f", "${Package}\n")
     before = files(machine)
     assert not [line for line in before if "zsofs" in line and not line.startswith(OTHERS)]
-    said = machine.run("apt-get", "install", "-y", "--no-install-recommends", PACKAGE)
+    said = machine.run(*INSTALL)
     assert "1 newly installed" in said
     machine.run("zsofs", "mount", "--demo", "/mnt/demo")
     machine.run("zsofs", "umount", "/mnt/demo")

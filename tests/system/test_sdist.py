@@ -13,9 +13,10 @@ import pytest
 
 from tests.support.mounting import DATA, mounted, unmount
 from tests.system.conftest import ROOT
+from tests.system.shared import PIP_CACHE
 from zsofs import __version__
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("sdist")]  # they share what is built
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(*command: str | Path, home: Path | None = None) -> str:
     """What a command says that must succeed, if need be with another home and little else."""
-    environment = {**os.environ, **({"HOME": str(home), "PATH": os.defpath} if home else {})}
+    environment = {**os.environ, **PIP_CACHE}
+    if home:
+        environment |= {"HOME": str(home), "PATH": os.defpath}
     for name in [name for name in environment if name.startswith(("XDG_", "PIPX_"))]:
         del environment[name]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

@@ -15,7 +15,7 @@ from tests.system import load
 from tests.system.discs import files, fill, sums
 from tests.system.machine import Machine
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("service")]  # they share a machine
 
 GAMES = "zsofs@games.service"
 _STAMPS = ("StateChangeTimestampMonotonic", "ActiveEnterTimestampMonotonic")

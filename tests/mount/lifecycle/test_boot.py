@@ -13,7 +13,7 @@ from tests.support import writers
 from tests.support.boot_image import EXIT_CODE, EXIT_PORT, SECTOR, make_boot_image
 from tests.support.mounting import Mount, mounted
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("boot")]  # they share a mount
 
 PACKED: dict[str, writers.Writer] = {
     "ziso_py.zso": writers.ziso_py,

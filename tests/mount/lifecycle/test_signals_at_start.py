@@ -15,8 +15,8 @@ from zsofs.system.mountinfo import mounted_at
 
 ROOT = Path(__file__).parents[3]
 
-# Ctrl-C at the moment of each fork(2), so that the child is told to end as early as can be. It has a
-# handler in Python, as coverage has one, which the interpreter clears signals for in a new child.
+# Ctrl-C at the moment of each fork(2), so that the child is told to end as early as can be. It has
+# a handler in Python, as coverage has one: the interpreter clears such signals in a new child.
 INTERRUPTED = """
 import os, signal, sys, time
 from zsofs.system import daemonize
@@ -35,7 +35,7 @@ for _ in range(30):
 """
 
 # A child that takes half a second between two of its first statements, after which the keeper no
-# longer sees what the child does with a signal; and a keeper that waits for its end without a limit.
+# longer sees what the child does with a signal; and a keeper that waits without a limit.
 SLOW_CHILD = """
 import os, signal, sys, time
 from zsofs.cli.main import main

@@ -36,7 +36,7 @@ from tests.support.smb1 import (
 )
 from tests.unit.discs.test_identify import made
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("samba")]  # they share a server
 
 USER, USER_ID, GROUP_ID = "games", 5, 60
 """A user that every Debian has; the share belongs to it."""

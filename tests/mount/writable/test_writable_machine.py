@@ -289,9 +289,9 @@ def run(mount: Mount, examples: int, steps: int) -> None:
 
 
 def test_as_on_a_plain_folder(writable: Mount) -> None:
-    run(writable, examples=rounds(12, 30), steps=40)
+    run(writable, examples=rounds(12, 150), steps=rounds(40, 80))
 
 
 @pytest.mark.system
 def test_as_on_a_plain_folder_for_long(writable: Mount) -> None:
-    run(writable, examples=150, steps=80)
+    run(writable, examples=30, steps=80)

@@ -383,8 +383,9 @@ def test_bars_on_a_terminal_only(tmp_path: Path) -> None:
     assert all("B/s, " in line for line in batch)
     assert any(re.search(r"\d+ % of it", line) for line in batch)
     assert f"{tmp_path}/A.iso -> {tmp_path}/A.zso: 20.0 MB to " in said
-    assert "|" not in zsofs("pack", "--force", tmp_path).stderr
-    assert "|" not in _on_a_terminal("pack", "--quiet", "--force", str(tmp_path))
+    again = ("pack", "--force", "--level", "1", str(tmp_path))
+    assert "|" not in zsofs(*again).stderr
+    assert "|" not in _on_a_terminal(*again, "--quiet")
 
 
 def test_the_bar_while_reading_back(monkeypatch: pytest.MonkeyPatch) -> None:
