@@ -69,7 +69,9 @@ Installs what zsofs needs (once), builds it in .venv beside this file (once), an
   ./bootstrap.sh test --coverage       run the tests and count the lines that they reach
   ./bootstrap.sh test --thorough       run the tests with more rounds and examples, and count
                                        the branches that they take
+  ./bootstrap.sh docs                  build the documentation in docs/_build/html
   ./bootstrap.sh deb                   make a Debian package in dist/
+  ./bootstrap.sh sdist                 make the source distribution in dist/
   ./bootstrap.sh bench [--quick]       measure zsofs beside other file systems
   ./bootstrap.sh --version             and everything else goes to zsofs itself
 
@@ -325,7 +327,7 @@ is_for_root() {
         *) return 1 ;;
         esac
         ;;
-    bench | deb | --*) return 1 ;;
+    bench | deb | docs | sdist | --*) return 1 ;;
     *) return 0 ;;
     esac
 }
@@ -404,10 +406,35 @@ run_bench() {
     exec "$venv/bin/python" -m bench "$@"
 }
 
+need_docs() {
+    stamped zsofs-docs || {
+        say "installing what the documentation needs (once; pip fetches about 12 MB)"
+        pip_install "$venv" --upgrade 'pip>=25.1' "pip could not be updated"
+        pip_install "$venv" --group docs "the tools for the documentation could not be installed"
+        stamp zsofs-docs
+    }
+}
+
+run_docs() {
+    log=$venv/bootstrap.log
+    cd -- "$here"
+    need_docs
+    exec "$venv/bin/python" -m sphinx -W --keep-going -q docs docs/_build/html "$@"
+}
+
+run_sdist() {
+    log=$venv/bootstrap.log
+    cd -- "$here"
+    need_docs
+    exec "$venv/bin/python" -m release.sdist
+}
+
 run_deb() {
     log=$venv/bootstrap.log
     need_programs "$deb_programs" "$deb_packages"
     cd -- "$here"
+    # A source distribution has the man pages; a clone builds them.
+    ! [ -e .git ] || need_docs
     say "building (about half a minute)"
     exec "$venv/bin/python" -m release.deb
 }
@@ -596,7 +623,8 @@ esac
 
 sources=$(describe_sources)
 venv=$here/.venv
-if ! stamped zsofs-built || [ "$1" = test ] || [ "$1" = bench ] || [ "$1" = deb ]; then
+if ! stamped zsofs-built || [ "$1" = test ] || [ "$1" = bench ] || [ "$1" = deb ] ||
+    [ "$1" = docs ] || [ "$1" = sdist ]; then
     here=$(cd -- "$here" && pwd -P)
     venv=$here/.venv
     stamped zsofs-built || build
@@ -609,6 +637,13 @@ fi
 if [ "$1" = bench ]; then
     shift
     run_bench "$@"
+fi
+if [ "$1" = docs ]; then
+    shift
+    run_docs "$@"
+fi
+if [ "$1" = sdist ]; then
+    run_sdist
 fi
 if [ "$1" = deb ]; then
     run_deb

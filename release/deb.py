@@ -15,7 +15,7 @@ import time
 from email.utils import formatdate
 from pathlib import Path
 
-from release import completion, environment, manual
+from release import completion, environment, man_pages
 from zsofs import __version__
 
 _HERE = Path(__file__).parent
@@ -118,10 +118,10 @@ def _add_links(stage: Path) -> None:
 
 
 def _add_documents(stage: Path, packages: Path, dated: int) -> None:
-    day = time.strftime("%Y-%m-%d", time.gmtime(dated))
-    for name, page in manual.PAGES.items():
-        _write_packed(stage / f"usr/share/man/man{name[-1]}/{name}.gz", page(day))
-    (stage / "usr/share/man/man8/mount.fuse.zsofs.8.gz").symlink_to("mount.zsofs.8.gz")
+    for name, page in man_pages.pages().items():
+        _write_packed(stage / f"usr/share/man/man{name[-1]}/{name}.gz", page)
+    for name, target in man_pages.LINKS.items():
+        (stage / f"usr/share/man/man{name[-1]}/{name}.gz").symlink_to(f"{target}.gz")
     for name, script in completion.SCRIPTS.items():
         _write(stage / name, script())
     documents = stage / "usr/share/doc/zsofs"
