@@ -234,8 +234,8 @@ def _depends(stage: Path, scratch: Path) -> str:
 
 
 def _description() -> tuple[str, str]:
-    """What the README says below its picture."""
-    text = (_ROOT / "README.md").read_text().split("```")[2].strip().partition("\n\n")[0]
+    """The summary, and the first paragraph of the README."""
+    text = (_ROOT / "README.md").read_text().split("\n\n")[1]
     return _SUMMARY, _wrapped(text.replace("`", ""), " ", " ")
 
 

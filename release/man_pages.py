@@ -1,7 +1,7 @@
 """The manual pages, built by Sphinx from the pages in docs/.
 
-The sdist has them in ``man/``, so that packages are made from it without Sphinx. In a clone they are
-built when they are needed.
+The sdist has them in ``man/``, so that packages are made from it without Sphinx. In a clone, they
+are built when they are needed.
 """
 
 import os
@@ -110,7 +110,7 @@ def tidy(page: str) -> str:
 def _tidied(lines: Iterable[str]) -> Iterable[str]:
     is_literal = is_tag = False
     last = ""
-    for line in lines:
+    for line in map(_ascii, lines):
         if line.startswith((".EX", ".EE")):
             is_literal = line.startswith(".EX")
         is_heading = last.startswith((".SH", ".SS"))
@@ -133,10 +133,13 @@ def _tidied(lines: Iterable[str]) -> Iterable[str]:
 def _typed(line: str) -> str:
     for character, name in (("~", "ti"), ("^", "ha"), ("`", "ga")):
         line = line.replace(character, rf"\({name}")
+    return line
+
+
+def _ascii(line: str) -> str:
     return re.sub(r"[^\x00-\x7f]", lambda found: rf"\[u{ord(found[0]):04X}]", line)
 
 
 def _wrapped(line: str) -> Iterable[str]:
     parts = textwrap.wrap(line, _LONGEST_LINE, break_long_words=False, break_on_hyphens=False)
     return (re.sub(r"^(?=[.'])", r"\\&", part) for part in parts)
-

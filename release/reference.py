@@ -112,14 +112,17 @@ class _Remarks(_Generated):
 def _block(block: Block) -> Iterator[str]:
     if not block.title:
         yield from (escaped(text) for text, _ in block.items)
-    elif block.title == "examples":
-        yield "**Examples**"
-        yield ""
-        yield from _definitions((what, text) for what, text in block.items)
     else:
-        yield f"**{escaped(block.title[0].upper() + block.title[1:])}**"
+        title = block.title.strip()
+        yield f"**{escaped(title[0].upper() + title[1:])}**"
         yield ""
-        yield from _definitions((what, text) for what, text in block.items)
+        if any("  " in text for _, text in block.items):  # a table
+            yield "```text"
+            width = max(len(what) for what, _ in block.items) + 2
+            yield from (f"{what:<{width}}{text}" for what, text in block.items)
+            yield "```"
+        else:
+            yield from _definitions(iter(block.items))
     yield ""
 
 
