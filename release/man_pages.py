@@ -56,13 +56,13 @@ def pages() -> dict[str, str]:
     """
     if BUILT.is_dir() and not (ROOT / ".git").exists():
         return _read(BUILT)
-    with tempfile.TemporaryDirectory(prefix="zsofs-man-") as folder:
-        build(Path(folder))
-        return _read(Path(folder))
+    with tempfile.TemporaryDirectory(prefix="zsofs-man-") as directory:
+        build(Path(directory))
+        return _read(Path(directory))
 
 
-def _read(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in sorted(folder.glob("*.[1-8]"))}
+def _read(directory: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in sorted(directory.glob("*.[1-8]"))}
 
 
 def build(target: Path) -> None:

@@ -39,8 +39,8 @@ def main() -> int:
 
 def shown() -> list[str]:
     """Return the lines of a terminal in which the commands run."""
-    with tempfile.TemporaryDirectory(prefix="zsofs-picture-") as folder:
-        home = Path(folder).resolve()
+    with tempfile.TemporaryDirectory(prefix="zsofs-picture-") as directory:
+        home = Path(directory).resolve()
         for name, sample in _DISCS.items():
             (home / "zso" / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / "tests" / "data" / sample, home / "zso" / name)

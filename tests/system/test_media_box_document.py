@@ -135,7 +135,7 @@ def test_all_of_it(fresh: Machine, deb: Path, disk: Path, tmp_path: Path) -> Non
     out_and_in_again(box)
     power_cuts(box)
     an_update(box, deb, tmp_path)
-    box.follow("Taking it away")
+    box.follow("Remove everything")
     mounts = fresh.run("cat", "/proc/self/mountinfo")
     assert "fuse.zsofs" not in mounts
     assert " /srv/disk " not in mounts

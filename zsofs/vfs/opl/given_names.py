@@ -1,6 +1,6 @@
 """The names that discs were given in the OPL layout: a disc keeps its name when others come.
 
-OPL and its users go by names (favourites, settings by name in old versions, the list on a console
+OPL and its users go by names (favorites, settings by name in old versions, the list on a console
 that is on), so a disc that is added later never takes the name of one that has it.
 """
 
