@@ -86,7 +86,7 @@ def _function(command: Command) -> str:
 
 
 def _specs(command: Command) -> Iterator[str]:
-    """The specifications for _arguments: the options of a command, and of what follows them."""
+    """The specifications for _arguments: options, and what follows them."""
     for option in command.options:
         # One of the flags is enough, but for what adds up.
         others = "*" if option.repeats else f"({' '.join(option.flags)})"

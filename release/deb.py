@@ -125,7 +125,7 @@ def _add_documents(stage: Path, packages: Path, dated: int) -> None:
     for name, script in completion.SCRIPTS.items():
         _write(stage / name, script())
     documents = stage / "usr/share/doc/zsofs"
-    for path in (_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md"))):
+    for path in guide():
         _write_packed(documents / f"{path.name}.gz", path.read_text())
     _write_packed(documents / "changelog.gz", _changelog(dated))
     _write(documents / "copyright", _copyright(packages))
@@ -133,6 +133,13 @@ def _add_documents(stage: Path, packages: Path, dated: int) -> None:
         stage / "usr/share/lintian/overrides/zsofs",
         (_HERE / "debian/lintian-overrides").read_text(),
     )
+
+
+def guide() -> list[Path]:
+    """Return the pages that read well as they are, without Sphinx."""
+    pages = sorted((_ROOT / "docs").glob("*.md"))
+    readable = [path for path in pages if "```{" not in path.read_text()]
+    return [_ROOT / "README.md", *readable, _ROOT / "docs" / "dev" / "zsoz.md"]
 
 
 def _write(path: Path, text: str) -> None:

@@ -4,11 +4,13 @@ The commands really run, on a mount of sample discs.
 """
 
 import html
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -47,10 +49,21 @@ def shown() -> list[str]:
         lines = []
         try:
             for command in ("mount ~/zso ~/iso", "list ~/iso", "status ~/iso"):
+                if command.startswith("status"):
+                    _wait_for_count(home)
                 lines += [f"$ zsofs {command}", *_output(home, command), ""]
         finally:
             _output(home, "umount ~/iso")
     return lines[:-1]
+
+
+def _wait_for_count(home: Path) -> None:
+    """Wait until the mount has counted its discs, as somebody who types does."""
+    for _ in range(100):
+        if not json.loads("".join(_output(home, "status --json ~/iso")))["counting"]:
+            return
+        time.sleep(0.1)
+    raise SystemExit("zsofs: the discs are not counted within 10 seconds")
 
 
 def _output(home: Path, command: str) -> list[str]:
