@@ -56,26 +56,26 @@ packages_elsewhere() {
 
 usage() {
     cat <<'END'
-Installs what zsofs needs (once), builds it in .venv beside this file (once), and runs it.
+Installs what zsofs needs and builds it in .venv beside this file (both once), then runs it.
 
   ./bootstrap.sh mount ~/zso ~/iso     show the discs in ~/zso as .iso files in ~/iso
-  ./bootstrap.sh mount --demo          mount a small sample disc, in ~/zsofs-demo
-  ./bootstrap.sh umount ~/iso          take the mount down
-  ./bootstrap.sh install               put zsofs on the PATH, independent of this folder:
-                                       for everyone as root, else for you alone
-  ./bootstrap.sh uninstall             remove that again
-  ./bootstrap.sh test [ARGUMENTS]      run the tests; arguments go to pytest
-  ./bootstrap.sh test --system         run the tests that need Samba, or boot machines
-  ./bootstrap.sh test --coverage       run the tests and count the lines that they reach
-  ./bootstrap.sh test --thorough       run the tests with more rounds and examples, and count
-                                       the branches that they take
+  ./bootstrap.sh mount --demo          mount a small sample disc at ~/zsofs-demo
+  ./bootstrap.sh umount ~/iso          unmount
+  ./bootstrap.sh install               put zsofs on the PATH, independent of this directory:
+                                       system-wide as root, otherwise for this user
+  ./bootstrap.sh uninstall             remove that installation
+  ./bootstrap.sh test [ARGUMENTS]      run the tests; arguments are passed to pytest
+  ./bootstrap.sh test --system         run the tests that need Samba or boot machines
+  ./bootstrap.sh test --coverage       run the tests with line coverage
+  ./bootstrap.sh test --thorough       run the tests with more rounds and examples, and with
+                                       branch coverage
   ./bootstrap.sh docs                  build the documentation in docs/_build/html
-  ./bootstrap.sh deb                   make a Debian package in dist/
-  ./bootstrap.sh sdist                 make the source distribution in dist/
-  ./bootstrap.sh bench [--quick]       measure zsofs beside other file systems
-  ./bootstrap.sh --version             and everything else goes to zsofs itself
+  ./bootstrap.sh deb                   build a Debian package in dist/
+  ./bootstrap.sh sdist                 build a source distribution in dist/
+  ./bootstrap.sh bench [--quick]       compare zsofs with other file systems
+  ./bootstrap.sh --version             print the version; all other arguments go to zsofs
 
-`./bootstrap.sh mount --help` explains mounting.
+Run `./bootstrap.sh mount --help` for the options of a mount.
 END
 }
 
@@ -97,8 +97,8 @@ logged() {
 # For when a logged command has failed.
 die_with_log() {
     if grep -qE "$no_network" "$log"; then
-        die "there is no network, from which the first start fetches what zsofs needs; connect to one," \
-            "then start again (what happened is in $log)"
+        die "no network connection; the first start downloads what zsofs needs; connect," \
+            "then run the command again (the log is $log)"
     fi
     tail -n 40 "$log" >&2
     die "$*"
@@ -166,7 +166,7 @@ install_packages() {
         say "installing with sudo apt-get:$packages"
         set -- sudo env
     else
-        die "some packages are missing; install them as root, then start again:" \
+        die "some packages are missing; install them as root, then run the command again:" \
             "apt-get update && $command"
     fi
     set -- "$@" DEBIAN_FRONTEND=noninteractive
@@ -176,13 +176,13 @@ install_packages() {
         logged "$@" apt-get $options update || : # the installation says whether that mattered
         fetched=$("$@" apt-get $options install --assume-no --no-install-recommends $packages \
             </dev/null 2>/dev/null | sed -n 's/^Need to get \([0-9.,]* [kMG]*B\).*/\1/p')
-        [ -z "$fetched" ] || say "apt-get fetches $fetched"
+        [ -z "$fetched" ] || say "apt-get downloads $fetched"
         logged "$@" apt-get $options install -y --no-install-recommends $packages || {
             # An installation that was cut off, perhaps our own, has to be finished first.
             grep -q 'dpkg --configure -a' "$log" && logged "$@" dpkg --configure -a &&
                 logged "$@" apt-get $options install -y --no-install-recommends $packages
         }
-    } || die_with_log "the packages could not be installed; do it as root, then start again:" \
+    } || die_with_log "the packages could not be installed; install them as root, then run the command again:" \
         "apt-get update && $command"
 }
 
@@ -191,10 +191,10 @@ need_to_mount() {
     if command -v apt-get >/dev/null; then
         install_packages "$mount_packages"
         missing=$(missing_to_mount)
-        [ -z "$missing" ] || die "this system does not have what zsofs needs: $(listed "$missing")"
+        [ -z "$missing" ] || die "required on this system but missing: $(listed "$missing")"
     else
-        die "this is missing: $(listed "$(missing_to_mount)");" \
-            "install it as root, then start again: $(packages_elsewhere)"
+        die "missing: $(listed "$(missing_to_mount)");" \
+            "install as root, then run the command again: $(packages_elsewhere)"
     fi
 }
 
@@ -206,7 +206,7 @@ need_programs() {
     if command -v apt-get >/dev/null; then
         install_packages "$2"
     else
-        die "this uses these programs, which are missing: $(listed "$missing")"
+        die "required programs are missing: $(listed "$missing")"
     fi
 }
 
@@ -246,7 +246,7 @@ can_be_updated() {
 pip_install() {
     logged env PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_USER=0 PIP_RETRIES=2 \
         "$1/bin/python" -I -m pip install "$2" "$3" ||
-        die_with_log "$4; what happened is above and in $log"
+        die_with_log "$4; see above and the log $log"
 }
 
 # Only one at a time; the lock ends with the process.
@@ -254,10 +254,10 @@ lock() {
     command -v flock >/dev/null || return 0
     exec 9<"$here/pyproject.toml"
     flock -n 9 || {
-        say "waiting for another start that is building"
+        say "waiting for another build to finish"
         # 124 and more: that took too long; less: no locks on this file system.
         timeout 900 flock 9 || [ $? -lt 124 ] ||
-            die "another start has been building for 15 minutes; end it, then start again"
+            die "another build has been running for 15 minutes; stop it, then run the command again"
     }
 }
 
@@ -267,10 +267,10 @@ unlock() {
 
 build() {
     [ -w "$here" ] ||
-        die "this has to be built first, and $here is not yours to write to;" \
-            "run ./bootstrap.sh --version there as its owner, or make a clone of your own"
+        die "zsofs must be built first, and $here is not writable by this user;" \
+            "run ./bootstrap.sh --version there as its owner, or clone the repository"
     if [ -e "$venv" ] && ! [ -w "$venv" ]; then
-        die "$venv belongs to another user, as after a start with sudo; remove it, then start again:" \
+        die "$venv is owned by another user, for example after a run with sudo; remove it, then run the command again:" \
             "sudo rm -rf '$venv'"
     fi
     lock
@@ -281,10 +281,10 @@ build() {
         log=$venv/bootstrap.log
         : >"$log"
         need_to_mount
-        say "building (once, about a minute; pip fetches about 13 MB)"
+        say "building (once, about a minute; pip downloads about 13 MB)"
         if ! [ -x "$venv/bin/python" ]; then
             logged "$(find_python)" -I -m venv "$venv" ||
-                die_with_log "the virtual environment could not be made; what happened is above and in $log"
+                die_with_log "the virtual environment could not be created; see above and the log $log"
         fi
         remove_built "$here/zsofs"
         pip_install "$venv" --editable "$here" "zsofs could not be built"
@@ -346,7 +346,7 @@ run_for_caller() {
         as_caller "$here/bootstrap.sh" --version >/dev/null || exit
         return 0
     fi
-    say "running as $SUDO_USER, not as root: sudo is not needed in front"
+    say "running as $SUDO_USER, not as root; sudo is not needed"
     as_caller "$here/bootstrap.sh" "$@"
     exit
 }
@@ -380,9 +380,9 @@ run_tests() {
     [ "$marks" != system ] || need_programs "$system_programs" "$system_packages"
     cd -- "$here"
     if ! stamped zsofs-tests; then
-        say "installing what the tests need (once)"
+        say "installing the test tools (once)"
         pip_install "$venv" --upgrade 'pip>=25.1' "pip could not be updated"
-        pip_install "$venv" --group dev "the tools for the tests could not be installed"
+        pip_install "$venv" --group dev "the test tools could not be installed"
         stamp zsofs-tests
     fi
     [ -z "$runner" ] || "$venv/bin/python" -m coverage erase
@@ -398,9 +398,9 @@ run_bench() {
     need_programs "$bench_programs" "$bench_packages"
     cd -- "$here"
     if ! stamped zsofs-bench; then
-        say "installing what the benchmark needs (once)"
+        say "installing the benchmark tools (once)"
         pip_install "$venv" --upgrade 'pip>=25.1' "pip could not be updated"
-        pip_install "$venv" --group bench "the tools for the benchmark could not be installed"
+        pip_install "$venv" --group bench "the benchmark tools could not be installed"
         stamp zsofs-bench
     fi
     exec "$venv/bin/python" -m bench "$@"
@@ -448,7 +448,7 @@ find_places() {
         unit=/etc/systemd/system/zsofs@.service
         for_user=''
     else
-        [ "${HOME-}" ] || die "HOME is not set, so there is no place to install to"
+        [ "${HOME-}" ] || die "HOME is not set, so the installation directory is unknown"
         lib=${XDG_DATA_HOME:-$HOME/.local/share}/zsofs
         link=$HOME/.local/bin/zsofs
         unit=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user/zsofs@.service
@@ -485,7 +485,7 @@ install_zsofs() {
     umask 022
     find_places
     if [ -e "$link" ] || [ -h "$link" ]; then
-        link_is_ours || die "$link exists and was not made by this program; remove it first"
+        link_is_ours || die "$link exists and was not created by this program; remove it first"
     fi
     mkdir -p "$lib" "${link%/*}"
     new=$lib/$(date +%Y%m%d-%H%M%S)-$$
@@ -495,9 +495,9 @@ install_zsofs() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
     need_to_mount
-    say "building for $lib (about a minute; pip fetches about 13 MB)"
+    say "building for $lib (about a minute; pip downloads about 13 MB)"
     logged "$(find_python)" -I -m venv "$new" ||
-        die_with_log "the virtual environment could not be made; what happened is above and in $log"
+        die_with_log "the virtual environment could not be created; see above and the log $log"
     # From a copy: the build leaves its own files beside the sources.
     mkdir "$new/source"
     cp "$here/pyproject.toml" "$here/README.md" "$here/LICENSE" "$new/source"
@@ -507,7 +507,7 @@ install_zsofs() {
     rm -rf "$new/source"
     logged "$new/bin/python" -I -m pip uninstall -y pip setuptools || :
     logged "$new/bin/zsofs" --version ||
-        die_with_log "zsofs was built but does not run; what happened is above and in $log"
+        die_with_log "zsofs was built but does not run; see above and the log $log"
     ln -s "$new/bin/zsofs" "$link.$$"
     mv -f "$link.$$" "$link"
     link_helpers
@@ -517,13 +517,13 @@ install_zsofs() {
     done
     say "installed: $link"
     if starts_it "$unit"; then
-        say "services go on with the version before; start each anew, or all with:" \
+        say "services still run the previous version; restart each, or all with:" \
             "systemctl$for_user restart 'zsofs@*'"
     fi
     users=$(users_with_services)
     [ -z "$users" ] ||
-        say "services of $(listed "$users") go on with the version before, too; as that user start all" \
-            "anew with: systemctl --user restart 'zsofs@*'"
+        say "services of $(listed "$users") also still run the previous version; as that user, restart all" \
+            "with: systemctl --user restart 'zsofs@*'"
     case ":$PATH:" in
     *":${link%/*}:"*) ;;
     *) say "${link%/*} is not on your PATH; log in again, or run: export PATH=\"${link%/*}:\$PATH\"" ;;
@@ -537,7 +537,7 @@ link_helpers() {
     [ "$(id -u)" = 0 ] || return 0
     for helper in $helpers; do
         if [ -e "$helper" ] && [ "$(readlink "$helper")" != "$link" ]; then
-            say "$helper was not made by this program and stays as it is"
+            say "$helper was not created by this program and is left unchanged"
         else
             ln -sf "$link" "$helper"
         fi
@@ -555,11 +555,11 @@ uninstall_zsofs() {
     if starts_it "$unit"; then
         list="$link service list$for_user"
         remove="$link service remove$for_user"
-        die "there are services that need it; see which with: $list; remove each with: $remove NAME"
+        die "zsofs services are still installed; list them with: $list; remove each with: $remove NAME"
     fi
     users=$(users_with_services)
     [ -z "$users" ] ||
-        die "there are services of $(listed "$users") that need it; see which, as that user, with:" \
+        die "zsofs services of $(listed "$users") are still installed; as that user, list them with:" \
             "$link service list --user; remove each with: $link service remove --user NAME"
     say_what_stays
     [ "$(id -u)" != 0 ] || unlink_helpers
@@ -589,7 +589,7 @@ say_what_stays() {
     done
     stays=${stays# }
     [ -z "$stays" ] ||
-        say "configurations, logs and what was found about discs stay; remove them with: rm -r $stays"
+        say "configs, logs and caches were kept; remove them with: rm -r $stays"
 }
 
 # ---- Start -------------------------------------------------------------------------------------

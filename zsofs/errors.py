@@ -1,7 +1,7 @@
-"""Every error that zsofs raises on purpose, with its errno and its exit code.
+"""All exceptions of zsofs, with errno and exit code.
 
-This module is the one table of both: ``errno`` is what a program that reads the mount gets,
-``exit_code`` is what a shell gets from the command line. The README documents the exit codes.
+``errno`` is what a program that reads the mount receives, ``exit_code`` is the exit code of the
+command. The README documents the exit codes.
 """
 
 import errno as _errno
@@ -10,26 +10,26 @@ import signal
 
 
 class ZsofsError(Exception):
-    """Root of the family. The message is one sentence for the person at the terminal."""
+    """Base class of all errors. The message is one sentence for the user."""
 
     errno = _errno.EIO
     exit_code = 1
 
 
 def reason(error: Exception) -> str:
-    """Why something failed, without number and path: for a sentence that names the path itself."""
-    if isinstance(error, MemoryError):  # Python's own say nothing
-        return str(error) or "there is not enough memory"
+    """Return why something failed, without errno and path, for messages that name the path."""
+    if isinstance(error, MemoryError):  # its message is empty when raised by Python
+        return str(error) or "not enough memory"
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def number_of(error: ZsofsError | OSError | MemoryError) -> int:
-    """The errno that a program gets for an error."""
+    """Return the errno that a program receives for an error."""
     return _errno.ENOMEM if isinstance(error, MemoryError) else error.errno or _errno.EIO
 
 
 class SystemFailureError(ZsofsError):
-    """A system call failed where nothing but a bug, or an exhausted system, makes it fail."""
+    """A system call failed unexpectedly: a bug, or the system is out of resources."""
 
     def __init__(self, error: OSError) -> None:
         where = f" ({os.fsdecode(error.filename)})" if error.filename else ""
@@ -39,30 +39,30 @@ class SystemFailureError(ZsofsError):
 
 
 class UsageError(ZsofsError):
-    """The command line does not say something that can be done."""
+    """The command line or config is invalid."""
 
     errno = _errno.EINVAL
     exit_code = 2
 
 
 class SourceError(ZsofsError):
-    """The source folder is missing, not a folder, or not readable."""
+    """The source directory is missing, not a directory, or not readable."""
 
     errno = _errno.ENOENT
     exit_code = 3
 
 
 class NoDirectoryError(SourceError):
-    """The current directory was removed, so relative paths lead nowhere."""
+    """The current directory was deleted, so relative paths cannot be resolved."""
 
     def __init__(self) -> None:
         super().__init__("the current directory no longer exists; change to another one with: cd /")
 
 
 class FileError(ZsofsError):
-    """A file that an option names cannot be opened: a list of titles, a log.
+    """A file named by an option, such as a list of titles or a log, cannot be opened.
 
-    It is no mistake of the command line: the file may lie on a disk that comes later.
+    It is not a usage error: the file may be on a disk that is attached later.
     """
 
     errno = _errno.ENOENT
@@ -70,64 +70,64 @@ class FileError(ZsofsError):
 
 
 class MountPointError(ZsofsError):
-    """The mount point cannot be used as it is."""
+    """The mount point cannot be used."""
 
     exit_code = 4
 
 
 class MountError(ZsofsError):
-    """The system does not let us mount: no FUSE, no right to it, or the mount call failed."""
+    """The system does not permit the mount: no FUSE, no permission, or mount(2) failed."""
 
     exit_code = 5
 
 
 class NoProcessError(MountError):
-    """The process that is to serve a mount cannot be started."""
+    """The daemon process cannot be started."""
 
     def __init__(self, mount_point: str, error: OSError) -> None:
         super().__init__(
-            f"the mount at {mount_point} failed: no process can be started: {reason(error)};"
-            " see the limit of processes with: ulimit -u"
+            f"the mount at {mount_point} failed: cannot start a process: {reason(error)};"
+            " check the process limit with: ulimit -u"
         )
 
 
 class StartKilledError(MountError):
-    """A signal has ended the daemon before its mount could be used."""
+    """A signal terminated the daemon before its mount was ready."""
 
     def __init__(self, mount_point: str, number: int) -> None:
         super().__init__(
-            f"the mount at {mount_point} failed: the daemon was ended by"
-            f" {signal.Signals(number).name} while it started; if nobody sent that signal, see the"
-            " kernel's log with: dmesg"
+            f"the mount at {mount_point} failed: the daemon was terminated by"
+            f" {signal.Signals(number).name} during startup; if nobody sent that signal, check"
+            " the kernel log with: dmesg"
         )
 
 
 class UnmountError(ZsofsError):
-    """A mount could not be taken down."""
+    """A mount could not be unmounted."""
 
     errno = _errno.EBUSY
     exit_code = 6
 
 
 class ControlError(ZsofsError):
-    """A running mount could not be asked: none is there, it is another user's, or it is silent."""
+    """A running mount could not be queried: none exists, another user's, or no response."""
 
     errno = _errno.ENOTCONN
     exit_code = 7
 
 
 class InputError(ZsofsError):
-    """A file could not be packed or unpacked: what it is, or what stands in the way of its copy."""
+    """A file could not be packed or unpacked, because of its content or of the output file."""
 
     exit_code = 8
 
 
 class UnreadableError(InputError):
-    """The disk does not give back some bytes of an input.
+    """The disk does not return some bytes of an input.
 
     Attributes:
-        offset: in the image, in bytes; reading from there has failed.
-        why: what the system says.
+        offset: offset in the image at which reading failed, in bytes.
+        why: error text of the system.
     """
 
     def __init__(self, offset: int, why: str) -> None:
@@ -137,50 +137,50 @@ class UnreadableError(InputError):
 
 
 class PrintError(ZsofsError):
-    """Standard output or standard error takes nothing, and not because nobody reads it."""
+    """Writing to standard output or standard error failed, other than by a closed pipe."""
 
     exit_code = 8
 
     def __init__(self, error: OSError) -> None:
-        super().__init__(f"what is to be printed cannot be written: {reason(error)}")
+        super().__init__(f"the output cannot be written: {reason(error)}")
 
 
 class BadDiscError(ZsofsError):
-    """`zsofs verify` has found a disc that is not what it should be."""
+    """`zsofs verify` found a bad disc."""
 
     exit_code = 9
 
 
 class UnverifiedError(ZsofsError):
-    """`zsofs verify` has found nothing bad, but a disc that is not in the DATs."""
+    """`zsofs verify` found no bad disc, but a disc that is not in the DATs."""
 
     exit_code = 10
 
 
 class ServiceError(ZsofsError):
-    """The service manager could not do it, or there is no such service."""
+    """The service manager reported an error, or the service does not exist."""
 
     exit_code = 11
 
 
 class FormatError(ZsofsError):
-    """A file has the magic of a container but cannot be served as a disc."""
+    """A file has the magic of a container but cannot be used as a disc."""
 
 
 class DamagedError(FormatError):
-    """The container is cut, or its header or index contradicts itself or the file."""
+    """The container is truncated, or its header, index and size are inconsistent."""
 
 
 class ForeignError(FormatError):
-    """The magic belongs to a relative that zsofs does not read (another console, another codec)."""
+    """The magic belongs to a related format that zsofs does not support."""
 
 
 class BlockError(ZsofsError):
-    """One stored block does not decode to exactly the bytes it should.
+    """A stored block does not decode to exactly its length.
 
     Attributes:
-        block: number of the block, counted from 0.
-        offset: where its stored bytes begin in the source file, in bytes; -1 if not known.
+        block: block number, counted from 0.
+        offset: offset of its stored bytes in the source file, in bytes; -1 if unknown.
     """
 
     def __init__(self, block: int, offset: int, reason: str) -> None:
@@ -191,18 +191,18 @@ class BlockError(ZsofsError):
 
 
 class SourceChangedError(ZsofsError):
-    """A source file was written to, or cut, after it had been opened: its old bytes are gone."""
+    """A source file was modified or truncated after it was opened."""
 
 
 class SourceTouchedError(ZsofsError):
-    """A source file has another change time than when it was opened, but its size and date.
+    """Only the change time (ctime) of a source file differs from when it was opened.
 
-    Its content may be the same: a chmod changes that time, too. What was read is in the buffer.
+    Its content may be unchanged, for example after chmod. The buffer has the bytes that were read.
 
     Attributes:
         ctime_ns: the new change time in nanoseconds.
-        rights: mode, owner, group and number of links, as fstat gave them together with that time.
-        error: what else went wrong in the read.
+        rights: mode, owner, group and link count, from the same fstat as the change time.
+        error: another error of the same read.
     """
 
     def __init__(
@@ -215,38 +215,37 @@ class SourceTouchedError(ZsofsError):
 
 
 class SourceAwayError(ZsofsError):
-    """The file system of the source, or of a folder in it, is not mounted any more.
+    """The file system of the source, or of a directory in it, is no longer mounted.
 
-    It is not ENOENT, at which the kernel would forget a name that is to stay until it is back.
+    Not ENOENT: the kernel would drop names that have to persist until the disk returns.
     """
 
     errno = _errno.ENOMEDIUM
 
 
 class SourceAbsentError(ZsofsError):
-    """The source has not been there since the mount began.
+    """The source has not existed since the mount started.
 
-    It has an errno of its own, for a listing that merely is empty could make a mirror job delete
-    its copies.
+    It has its own errno, because an empty listing could make a mirror job delete its copies.
     """
 
     errno = _errno.ENOMEDIUM
 
 
 class StaleNodeError(ZsofsError):
-    """A name now stands for other content; ESTALE makes the kernel look it up again."""
+    """A name now refers to other content; ESTALE makes the kernel look it up again."""
 
     errno = _errno.ESTALE
 
 
 class DiskBusyError(ZsofsError):
-    """Too many requests wait for one disk of the source, which does not answer."""
+    """Too many requests are waiting for a disk of the source that does not respond."""
 
     errno = _errno.EBUSY
 
 
 class ReportedError(ZsofsError):
-    """A request failed, and the log already says why."""
+    """A request failed, and the reason was already logged."""
 
     def __init__(self, errno: int) -> None:
         self.errno = errno
@@ -254,6 +253,6 @@ class ReportedError(ZsofsError):
 
 
 class RefusedError(ZsofsError):
-    """A change through the mount that would touch a disc, or a name that is a disc's."""
+    """A change through the mount that would affect a disc, or a name reserved for discs."""
 
     errno = _errno.EACCES

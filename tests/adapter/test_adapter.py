@@ -377,7 +377,7 @@ case(WritableOperations, "rmdir", "ENOENT")(calling("rmdir", ROOT, b"new"))
 
 @case(WritableOperations, "rmdir", "EACCES")
 async def delete_a_folder_that_shows_discs(w: World) -> None:
-    w.view.reason = "DVD and CD hold the discs"
+    w.view.reason = "DVD and CD contain only discs"
     await w.handlers.rmdir(cast(Any, ROOT), cast(Any, b"folder"), w.ctx)
 
 

@@ -126,7 +126,7 @@ class Console:
             while self._socket.recv(4096):
                 pass
         except OSError:
-            pass  # it hung up first, or hangs itself
+            pass  # it closed the connection first, or hangs itself
         finally:
             self._socket.close()
 

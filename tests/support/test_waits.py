@@ -72,7 +72,8 @@ def test_another_start_that_does_not_end(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr.splitlines()) == (
         1,
         [
-            "zsofs: waiting for another start that is building",
-            "zsofs: another start has been building for 15 minutes; end it, then start again",
+            "zsofs: waiting for another build to finish",
+            "zsofs: another build has been running for 15 minutes; stop it, then run the"
+            " command again",
         ],
     )

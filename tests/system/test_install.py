@@ -85,13 +85,13 @@ def test_installed_by_root_for_everybody(tmp_path: Path) -> None:
         f"zsofs mount library mnt\n{ROOT}/bootstrap.sh install\n"
         f"cmp mnt/Game.iso {DATA / 'ps2.iso'}\nls -l mnt\nzsofs umount mnt"
     )
-    assert "services go on with the version before" in said
+    assert "services still run the previous version" in said
     assert "systemctl restart 'zsofs@*'" in said
     (second,) = place.versions()
     assert second != first
 
     said = place.bootstrap("uninstall", code=1)
-    assert f"there are services that need it; see which with: {LINK} service list;" in said
+    assert f"zsofs services are still installed; list them with: {LINK} service list;" in said
     assert place.versions() == [second]
     (place.units / "zsofs@.service").unlink()
     (place.sbin / HELPERS[0]).unlink()
@@ -126,7 +126,7 @@ def test_services_of_users_that_need_it(tmp_path: Path) -> None:
     command = f"mount --bind passwd /etc/passwd\n{shlex.quote(str(ROOT))}/bootstrap.sh uninstall"
     said = place.run(command, code=1)
     assert said == (
-        "zsofs: there are services of first, second that need it; see which, as that user, with:"
+        "zsofs services of first, second are still installed; as that user, list them with:"
         f" {LINK} service list --user; remove each with: {LINK} service remove --user NAME\n"
     )
     assert (place.local / "bin/zsofs").is_symlink()
@@ -173,7 +173,7 @@ def test_services_of_ones_own_that_need_it(tmp_path: Path, name: str) -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert f"see which with: {home}/.local/bin/zsofs service list --user;" in done.stderr
+    assert f"list them with: {home}/.local/bin/zsofs service list --user;" in done.stderr
     another = program.replace("a.c", "abc") if name == "a.c" else f"{program}X"
     unit_of(home).write_text(f"[Service]\nExecStart={another} mount -f %i\n")
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
@@ -190,7 +190,9 @@ def test_what_others_have_put_there_stays(tmp_path: Path) -> None:
     place = Place(tmp_path)
     (place.local / "bin").mkdir()
     (place.local / "bin/zsofs").symlink_to("/usr/bin/true")
-    assert f"{LINK} exists and was not made by this program" in place.bootstrap("install", code=1)
+    assert (f"{LINK} exists and was not created by this program") in place.bootstrap(
+        "install", code=1
+    )
     place.bootstrap("uninstall")
     assert os.readlink(place.local / "bin/zsofs") == "/usr/bin/true"
     assert set(os.listdir(place.sbin)) == place.before
@@ -219,7 +221,7 @@ def test_without_a_network(tmp_path: Path) -> None:
         env=os.environ | {"PIP_NO_CACHE_DIR": "1", "PIP_CONFIG_FILE": "/dev/null"},
     )
     assert done.returncode == 1
-    assert "zsofs: there is no network" in done.stderr.splitlines()[-1]
+    assert "zsofs: no network connection" in done.stderr.splitlines()[-1]
 
 
 def test_with_sudo_in_front_of_a_clone_of_a_user(tmp_path: Path) -> None:

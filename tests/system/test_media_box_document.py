@@ -126,7 +126,7 @@ def test_all_of_it(fresh: Machine, deb: Path, disk: Path, tmp_path: Path) -> Non
     box.follow("The disk")
     assert fresh.run("findmnt", "-no", "FSTYPE", "/srv/disk") == "ext4\n"
     said = box.follow("The service")
-    assert "it is served as the user me" in said
+    assert "the service runs as the user me" in said
     box.put_discs()
     wait_until(box.is_whole, "the discs")
     looks_as_told(box)
@@ -293,7 +293,7 @@ def test_disks_without_owners(installed: Machine, tmp_path: Path, kind: str) -> 
         installed.run("mkdir", "-p", "/srv/disk", "/root/zsofs")
         installed.run("mount", "/srv/disk")
         said = box.do(box.document.commands("The service")[-1])
-        assert "it is served as the user me" in said
+        assert "the service runs as the user me" in said
         box.put_discs()
         wait_until(box.is_whole, "the discs")
         assert box.do(f"stat -c %U {ISO}/maxcso.iso") == "me\n"

@@ -116,7 +116,7 @@ def nas(installed: Machine) -> Nas:
 def smb(nas: Nas) -> Iterator[Nas]:
     """With the first way of the document; taken away as it says."""
     said = nas.follow(RCLONE, 0)
-    assert "it is served as the user me" in said
+    assert "the service runs as the user me" in said
     yield nas
     nas.follow(RCLONE, 1)
     is_taken_away(nas)
@@ -131,7 +131,7 @@ def ssh(nas: Nas) -> Iterator[Nas]:
     keys = ("/root/.ssh/nas.pub", "/home/reader/.ssh/authorized_keys")
     machine.run("install", "-o", "reader", "-m", "600", *keys)
     said = nas.follow(SSHFS, 1)
-    assert "it is served as the user me" in said
+    assert "the service runs as the user me" in said
     yield nas
     nas.follow(SSHFS, 2)
     is_taken_away(nas)

@@ -1,4 +1,4 @@
-"""What stands behind an option, checked: for argparse, which tells what is wrong."""
+"""Types of option values for argparse."""
 
 import argparse
 
@@ -6,7 +6,7 @@ from zsofs.mount import options
 
 
 def size(text: str) -> int:
-    """Bytes, from a text such as ``64M``."""
+    """Return the number of bytes in a text such as ``64M``."""
     try:
         return options.size(text)
     except ValueError as error:
@@ -14,14 +14,14 @@ def size(text: str) -> int:
 
 
 def level(text: str) -> int:
-    """A level of compression."""
+    """Return a compression level."""
     if not text.isdecimal() or not 1 <= int(text[:20]) <= 22:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a level from 1 to 22")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a compression level from 1 to 22")
     return int(text)
 
 
 def add_allow_links_to(parser: argparse.ArgumentParser, where: str) -> None:
-    """Add the option that has symlinks followed; *where* says which ones, for its help."""
+    """Add ``--allow-links-to``; *where* is the directory in which it applies, for its help."""
     option = options.BY_NAME["allow-links-to"]
 
     def parse(text: str) -> object:
@@ -36,13 +36,12 @@ def add_allow_links_to(parser: argparse.ArgumentParser, where: str) -> None:
         action="append",
         type=parse,
         default=[],
-        help=f"follow symlinks in {where} whose target is in the directory DIR or below it; may be"
-        " repeated",
+        help=f"follow symlinks in {where} that lead into the directory DIR; may be repeated",
     )
 
 
 def path(text: str) -> str:
-    """A path as it was given."""
+    """Return a path unchanged; an empty one is an error."""
     if not text:
         raise argparse.ArgumentTypeError("'' is not a path")
     return text

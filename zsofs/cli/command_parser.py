@@ -1,4 +1,4 @@
-"""An argument parser that takes every word literally and suggests what a wrong one should be."""
+"""An argument parser that rejects abbreviations and suggests corrections."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -36,13 +36,13 @@ _OTHER_VALUES = {
     "speed": "fast",
     "zst": "zstd",
 }
-"""Words of other programs, and what they are called here; taken only where that is known."""
+"""Names used by other programs, and the zsofs names to suggest for them."""
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Reports what is wrong in one sentence, and never takes a part of a word for the word.
+    """Argument parser that reports errors in one sentence and rejects abbreviations.
 
-    An abbreviation is a typo that works: ``--d`` would be ``--delete-source``.
+    An abbreviation can turn a typo into an option: ``--d`` would mean ``--delete-source``.
     """
 
     def __init__(self, **options: object) -> None:
@@ -60,15 +60,15 @@ class CommandParser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Parse arguments; unlike in argparse, none may be left over.
+        """Parse arguments; unlike argparse, reject unknown ones here.
 
-        The parser of a command does so for its own, so that the message names its ``--help``.
+        The parser of a subcommand does this itself, so that the message names its ``--help``.
         """
         if args is not None:
             self._check_options(args)
             if not args and self._commands() is not None:
                 say(self.summary())
-                self.error("a command is missing")
+                self.error("no command given")
         options, left = super().parse_known_args(args, namespace)
         if left:
             self._refuse(left)
@@ -88,14 +88,14 @@ class CommandParser(argparse.ArgumentParser):
         return None
 
     def _check_options(self, words: Sequence[str]) -> None:
-        """Refuse an unknown option even if something else is missing, too."""
+        """Reject an unknown option, even if a required argument is also missing."""
         known = self._option_string_actions
         for word in words:
             name = word.partition("=")[0]
             if word == "--" or (self._commands() is not None and not word.startswith("-")):
                 return
             is_long = name.startswith("--") and " " not in word
-            # -force would be -f and -o with the value "rce".
+            # argparse would parse -force as -f and -o with the value "rce".
             is_short = name.startswith("-") and len(name) > 2 and "-" + name in known
             if (is_long and name not in known) or is_short:
                 self._refuse([word])
@@ -129,7 +129,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 Commands: TypeAlias = "argparse._SubParsersAction[CommandParser]"
-"""What a command is added to."""
+"""The argparse object to which subcommands are added."""
 
 
 def add_command(
@@ -144,12 +144,12 @@ def add_command(
     """Add a command; return its parser.
 
     Args:
-        commands: what it is added to.
-        name: of the command.
-        summary: what it does, in a few words, for the list of all commands.
-        description: what it does, for its own help.
-        examples: what stands below the options in its help.
-        usage: how it is called; None to have that made from its arguments.
+        commands: the argparse object to which it is added.
+        name: name of the command.
+        summary: one-line description for the list of commands.
+        description: description for its own help.
+        examples: text below the options in its help.
+        usage: usage line; None: generated from the arguments.
     """
     return commands.add_parser(
         name,
@@ -162,7 +162,7 @@ def add_command(
 
 
 def without_aliases(words: list[str]) -> list[str]:
-    """Return the same command line without the names that commands have in other programs."""
+    """Replace the aliases ``help``, ``version`` and ``unmount`` in a command line."""
     match words:
         case ["help", *others]:
             return [*others, "--help"]

@@ -1,6 +1,6 @@
-"""What each command does, but for `zsofs mount`: from its options to the module that does it.
+"""Implementations of all commands except `zsofs mount`: options in, exit code out.
 
-What is heavy to import is imported where it is used, so that ``zsofs --version`` is quick. Each
+Expensive modules are imported where they are used, which keeps ``zsofs --version`` fast. Each
 function returns the exit code, and raises ZsofsError if the command fails as a whole.
 """
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def umount(options: argparse.Namespace) -> int:
-    """Take mounts down."""
+    """Unmount mounts."""
     from zsofs.console.logging_setup import fail
     from zsofs.mount.umount import take_down_all
 
@@ -22,7 +22,7 @@ def umount(options: argparse.Namespace) -> int:
 
 
 def reload(options: argparse.Namespace) -> int:
-    """Have a mount look at its source again."""
+    """Make a mount scan its source again."""
     from zsofs.mount.control.client import ask
     from zsofs.system.mountpoint import real_path
 
@@ -31,14 +31,14 @@ def reload(options: argparse.Namespace) -> int:
 
 
 def status(options: argparse.Namespace) -> int:
-    """Print how mounts are doing."""
+    """Print the state of mounts."""
     from zsofs.mount.control import status as mount_status
 
     return mount_status.run(options.mount_point, options.json)
 
 
 def list_discs(options: argparse.Namespace) -> int:
-    """List the discs of a folder or mount."""
+    """List the discs of a directory or mount."""
     from zsofs.cli import list_command
 
     return list_command.run(options.path, options.json, options.allow_links_to)
@@ -58,7 +58,7 @@ def unpack(options: argparse.Namespace) -> int:
 
 
 def _copy(options: argparse.Namespace, how: "Packing | None") -> int:
-    """Pack as *how* says, or unpack."""
+    """Pack with the preset *how*, or unpack if it is None."""
     from zsofs.inspection.verify_cache import remember_written
     from zsofs.pack import batch
     from zsofs.pack.jobs import STANDARD_OUTPUT, PackRequest
@@ -90,7 +90,7 @@ def _copy(options: argparse.Namespace, how: "Packing | None") -> int:
 
 
 def info(options: argparse.Namespace) -> int:
-    """Print what there is to know of disc images."""
+    """Print details of disc images."""
     from zsofs.inspection.info import run
 
     return run(options.paths, options.json)

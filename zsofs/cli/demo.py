@@ -1,25 +1,25 @@
-"""A small sample disc, for those who have no game at hand: an ISO 9660 image, packed three ways."""
+"""The sample disc of `zsofs mount --demo`: an ISO 9660 image in three packed forms."""
 
 import os
 import shlex
 import shutil
 
 _DISCS = os.path.join(os.path.dirname(__file__), "demo_discs")
-"""The packed files; ``release/demo_discs.py`` writes them."""
+"""Directory of the packed files; ``release/demo_discs.py`` creates them."""
 
 _PROGRAMS = ("7z", "7zz", "isoinfo")
-"""What may be there to look into a disc image, the best first."""
+"""Programs that list the contents of a disc image, in order of preference."""
 
 _ARGUMENTS = {"isoinfo": "-l -i"}
 
 
 def default_mount_point() -> str:
-    """Return where the sample disc is mounted if no mount point is given."""
+    """Return the default mount point of the sample disc."""
     return os.path.expanduser("~/zsofs-demo")
 
 
 def what_to_try(point: str) -> str:
-    """Return commands to try on the mount at *point*, of programs that are installed."""
+    """Return commands to try on the mount at *point*, using programs that are installed."""
     point = shlex.quote(point)
     lines = [
         "",
@@ -36,8 +36,8 @@ def what_to_try(point: str) -> str:
 def fill_demo_folder(folder: str) -> None:
     """Copy the three packed files of the sample disc into *folder*.
 
-    A copy lasts as long as its mount, even if zsofs is removed or upgraded meanwhile.
+    The copy remains usable for as long as the mount exists, even if zsofs is removed or upgraded.
     """
-    os.chmod(folder, 0o755)  # as the mount shows it, so that --allow-other means something
+    os.chmod(folder, 0o755)  # the mode that the mount reports, so that --allow-other has an effect
     for name in os.listdir(_DISCS):
         shutil.copyfile(os.path.join(_DISCS, name), os.path.join(folder, name))

@@ -1,4 +1,4 @@
-"""What `zsofs list` prints: every disc of a source, as it is or would be shown."""
+"""`zsofs list`: list every disc of a source directory or mount."""
 
 import json
 import logging
@@ -46,7 +46,7 @@ from zsofs.vfs.present import folders_in, named, shown_paths
 _HEADINGS = ("stored", "plain", "ratio", "id", "container", "name")
 _INDENT = "  "
 _ALIGN = "rrrlll"
-"""The name comes last: a long one then breaks no column."""
+"""Column alignment; the name is last, so that a long one does not break the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ class Row:
 
     Attributes:
         shown: its path in the mount.
-        own: its path in the source; that of the symlink, where it is one.
-        entry: what was found.
+        own: its path in the source; for a symlink, the path of the symlink.
+        entry: the result of the scan.
         disc_state: whether it is shown as a disc; None for a directory that is not entered.
     """
 
@@ -72,19 +72,19 @@ class Row:
 
     @property
     def plain_size(self) -> int:
-        """Bytes of the plain image, or of the file as it is."""
+        """Size of the plain image in bytes, or of the file if it is not packed."""
         disc = self.entry.disc
         return disc.size if disc is not None else self.entry.status.st_size
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Oddities of the container, and of the image in it."""
+        """Remarks on the container and on the image in it."""
         disc = self.entry.disc
         return (*(disc.remarks if disc is not None else ()), *self.entry.remarks)
 
     @property
     def container(self) -> str:
-        """The container and its codec, in words."""
+        """Description of the container and its codec."""
         disc = self.entry.disc
         if disc is not None:
             return f"{disc.container} {disc.codec.name.lower()} {disc.block_size // 1024 or 1}K"
@@ -97,20 +97,20 @@ class Row:
 
 
 def run(path: str, as_json: bool, allowed: Sequence[Path] = ()) -> int:
-    """Print the discs of a source, or of what is mounted at *path*.
+    """Print the discs of a source directory, or of the mount at *path*.
 
-    *allowed* are directories that symlinks of a source may lead to; a mount has its own.
+    *allowed* are directories into which symlinks are followed; a mount has its own list.
 
     Raises:
-        SourceError: there is no such folder.
+        SourceError: the directory does not exist.
         ZsofsError: a mount does not answer, or its list of titles cannot be read.
     """
-    logging_setup.to_terminal(logging.CRITICAL)  # the table has all of it
+    logging_setup.to_terminal(logging.CRITICAL)  # the table reports everything
     mounted = _mount_at(path)
     shown = _shown_by(mounted) if mounted is not None else _Shown(path)
     with acting_as(_reader(mounted)):
         source = check_source(shown.source)
-        # Those of a mount are as it resolved them: one that is a symlink by now leads elsewhere.
+        # A mount reports resolved paths: resolving again could follow a symlink created since then.
         roots = tuple(map(os.fsencode, shown.allow_links_to)) or check_link_directories(allowed)
         ignored: Counter[str] = Counter()
         rows = sorted(_rows(source, roots, shown, ignored), key=lambda row: row.shown)
@@ -125,13 +125,13 @@ def run(path: str, as_json: bool, allowed: Sequence[Path] = ()) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """What is listed, and in which way.
+    """The options that determine what is listed.
 
     Attributes:
-        source: the folder.
-        include: patterns of what is shown, as of `--include`.
-        exclude: patterns of what is not.
-        is_opl: whether it has the layout for OPL.
+        source: path of the source directory.
+        include: `--include` patterns.
+        exclude: `--exclude` patterns.
+        is_opl: whether the layout is that for OPL.
         titles: file with titles, if any.
         allow_links_to: directories that symlinks may lead to.
     """
@@ -150,10 +150,10 @@ def _mount_at(path: str) -> Mounted | None:
 
 
 def _shown_by(mounted: Mounted) -> _Shown:
-    """What a mount shows, in its own words.
+    """Return the options of a mount, as reported by its daemon.
 
     Raises:
-        ControlError: it does not say so; its daemon may be a stranger's program.
+        ControlError: the reply is incomplete; the daemon may be another program.
     """
     said = ask(mounted.path, "status")
     source, titles = said.get("source"), said.get("titles") or ""
@@ -162,8 +162,8 @@ def _shown_by(mounted: Mounted) -> _Shown:
     paths = [source, *([titles] if titles else []), *_items(directories)]
     if not (all(map(_is_path, paths)) and all(map(_are_texts, [*patterns, directories]))):
         raise ControlError(
-            f"the daemon behind {for_people(mounted.path)} does not say what it shows; mount it"
-            " again, so that both are of one version"
+            f"the daemon behind {for_people(mounted.path)} did not report what it shows; mount"
+            " it again, so that both have the same version"
         )
     include, exclude = map(tuple, patterns)
     is_opl = said.get("layout") == "opl"
@@ -171,10 +171,10 @@ def _shown_by(mounted: Mounted) -> _Shown:
 
 
 def _is_path(found: object) -> bool:
-    """Whether it can be the path of a file, from wherever it is opened."""
+    """Return whether a value can be an absolute path."""
     try:
         return isinstance(found, str) and os.path.isabs(found) and b"\0" not in os.fsencode(found)
-    except UnicodeEncodeError:  # half of a pair of surrogates
+    except UnicodeEncodeError:  # unpaired surrogate
         return False
 
 
@@ -187,7 +187,10 @@ def _are_texts(found: object) -> bool:
 
 
 def _reader(mounted: Mounted | None) -> Account | None:
-    """Who reads the source of a mount, where that is not we: root trusts no other user's daemon."""
+    """Return the account that reads the source; None for this process.
+
+    Root does not read files on behalf of a daemon of another user.
+    """
     if os.geteuid() != 0 or mounted is None or not mounted.user:
         return None
     return account_of(mounted.user)
@@ -196,7 +199,7 @@ def _reader(mounted: Mounted | None) -> Account | None:
 def _rows(
     source: bytes, roots: tuple[bytes, ...], shown: _Shown, ignored: Counter[str]
 ) -> Iterable[Row]:
-    """What is listed; counts in *ignored* the files that are named like discs and never are."""
+    """Return the rows to list, and count ignored files with disc names in *ignored*."""
     tree = SourceTree(source, roots)
     with closing(ScanCache(default_catalog_file(tree.path), tree.path)) as catalog:
         selection = Selection(shown.include, shown.exclude)
@@ -235,7 +238,7 @@ def _rows_of_opl(
 
 
 def _walk(surveyor: Scanner) -> Iterator[tuple[bytes, ScanResult]]:
-    """Every folder of the source, by path; those that cannot be read are left out."""
+    """Yield every readable directory of the source with its path."""
     todo: list[tuple[bytes, frozenset[bytes]]] = [(b"", frozenset((b"",)))]
     known = {b""}
     files = 0
@@ -248,9 +251,11 @@ def _walk(surveyor: Scanner) -> Iterator[tuple[bytes, ScanResult]]:
                 why = reason(error)
                 if not path:
                     source = for_people(surveyor.tree.path)
-                    raise SourceError(f"the source folder {source} cannot be read: {why}") from None
+                    raise SourceError(
+                        f"the source directory {source} cannot be read: {why}"
+                    ) from None
                 _show_progress("")
-                complain(f"zsofs: {for_people(path)}: the folder cannot be read: {why}")
+                complain(f"zsofs: {for_people(path)}: the directory cannot be read: {why}")
                 continue
             yield path, found
             files += len(found.entries)
@@ -272,7 +277,7 @@ def _is_not_entered(entry: Entry) -> bool:
 
 
 def _text(rows: list[Row], source: str) -> Iterator[str]:
-    """The lines for people."""
+    """Yield the lines of the human-readable output."""
     discs = [row for row in rows if row.is_disc]
     found = count((row.own, row.disc_state) for row in rows)
     links = [row for row in rows if row.entry.kind is Kind.LINK]
@@ -284,7 +289,7 @@ def _text(rows: list[Row], source: str) -> Iterator[str]:
         saved = f", {size(shown - stored)} saved" if shown > stored else ""
         yield f"{_counted(found)}, {size(shown)} shown, {size(stored)} stored{saved}"
     else:
-        yield f"there are no discs in {source}"
+        yield f"no discs in {source}"
     noted = [(row, remark) for row in discs for remark in row.remarks]
     if noted:
         yield ""
@@ -314,14 +319,14 @@ def _with_reasons(heading: str, rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _fitted(line: str) -> list[str]:
-    """A line as it fits a terminal; as it is anywhere else."""
+    """Return a line, wrapped to the terminal width if standard output is a terminal."""
     if not sys.stdout.isatty():
         return [line]
     return wrapped(line, terminal_columns(sys.stdout), _INDENT * 2)
 
 
 def _table(discs: Sequence[Row]) -> list[str]:
-    """The discs as a table; on a terminal that it is too wide for, name and figures in turn."""
+    """Return the discs as a table, or as name and details in turn if the terminal is too narrow."""
     lines = table([_HEADINGS, *map(_cells, discs)], _ALIGN)
     if not sys.stdout.isatty():
         return lines
@@ -341,7 +346,7 @@ def _table(discs: Sequence[Row]) -> list[str]:
 def _cells(row: Row) -> tuple[str, ...]:
     identity, stored = row.entry.identity, row.entry.status.st_size
     name = for_people(row.shown)
-    if not row.shown.startswith(os.path.splitext(row.own)[0]):  # it was moved, or renamed
+    if not row.shown.startswith(os.path.splitext(row.own)[0]):  # moved or renamed by the layout
         name += f" <- {for_people(row.own)}"
     return (
         size(stored),

@@ -1,6 +1,6 @@
-"""The entry point: parses the command line, runs the command, and reports why it failed.
+"""Entry point: parse the command line, run the command, and report errors.
 
-What is heavy to import is imported where it is used, so that ``zsofs --version`` is quick.
+Expensive modules are imported where they are used, which keeps ``zsofs --version`` fast.
 """
 
 import os
@@ -29,10 +29,10 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code.
 
     Args:
-        words: the command line, or None for that of this process.
+        words: the command line; None: the arguments of this process.
 
     Raises:
-        SystemExit: it asked for help or the version.
+        SystemExit: after printing help or the version.
     """
     try:
         open_streams()
@@ -49,14 +49,14 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        print_nowhere(sys.stdout)  # whoever read what was printed has read enough
+        print_nowhere(sys.stdout)  # the reader of a pipe has closed it
         return 0
     except OSError as error:
         return _failed(SystemFailureError(error) if _has_directory() else NoDirectoryError())
 
 
 def _has_directory() -> bool:
-    """Return whether the current directory exists: without it no relative path can be used."""
+    """Return whether the current directory exists; relative paths need it."""
     try:
         os.getcwd()
     except FileNotFoundError:

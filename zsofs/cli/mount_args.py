@@ -1,4 +1,4 @@
-"""The words of `zsofs mount`: options and help, the words of ``-o``, and what goes together."""
+"""Options and help of `zsofs mount`, parsing of ``-o``, and checks of option combinations."""
 
 import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,32 +10,33 @@ from zsofs.mount import config
 from zsofs.mount.options import BY_NAME, OPTIONS, Option, words_for_help
 
 _DESCRIPTION = """\
-Shows every compressed disc in the folder SOURCE, and in all folders below it, as a plain .iso
-file in MOUNTPOINT. Everything else in SOURCE is shown as it is. Nothing can be changed through
-the mount, unless you say --writable; discs never can. Returns when the mount can be used.
+Shows every compressed disc in the directory SOURCE and its subdirectories as a plain .iso file in
+MOUNTPOINT. All other files are shown unchanged. The mount is read-only by default. With
+--writable, other files can be changed; disc images never can. Returns when the mount is ready.
 
-NAME is that of a config, /etc/zsofs/NAME.toml or ~/.config/zsofs/NAME.toml, which has SOURCE as
-source, MOUNTPOINT as mountpoint, and options under their long names. Options given here win.
+NAME is the name of a config: /etc/zsofs/NAME.toml or ~/.config/zsofs/NAME.toml. A config has the
+keys source and mountpoint, and options under their long names. Command-line options take
+precedence.
 """
 
 _EXAMPLES = """\
 examples:
-  zsofs mount ~/zso ~/iso                      the usual case
-  zsofs mount --allow-other /srv/zso /srv/iso  for a share: Samba's users may read too
-  zsofs mount --layout opl /srv/zso /srv/ps2   folders and names as Open PS2 Loader wants them
+  zsofs mount ~/zso ~/iso                      mount for yourself
+  zsofs mount --allow-other /srv/zso /srv/iso  also let other users read, such as Samba's
+  zsofs mount --layout opl /srv/zso /srv/ps2   with directories and names for Open PS2 Loader
   zsofs mount --layout opl --writable --allow-other /srv/zso /srv/ps2
-                                               the same as a share that OPL also writes to
-  zsofs mount --exclude old ~/zso ~/iso        without the folder old
+                                               the same, for a share that OPL also writes to
+  zsofs mount --exclude old ~/zso ~/iso        without the directory old
   zsofs mount --cache-size 256M ~/zso ~/iso    for discs with large blocks and many readers
-  zsofs mount -f -v ~/zso ~/iso                stay in the terminal and say what happens
-  zsofs mount games                            what the config games.toml says
-  zsofs mount --demo                           a sample disc that zsofs makes, in ~/zsofs-demo
+  zsofs mount -f -v ~/zso ~/iso                stay in the foreground and log details
+  zsofs mount games                            mount the config games.toml
+  zsofs mount --demo                           mount a small sample disc at ~/zsofs-demo
 
-Take the mount down with `zsofs umount MOUNTPOINT`.
+Unmount with `zsofs umount MOUNTPOINT`.
 """
 
-# Words that mount(8) and fstab hand on and that change nothing here: the mount is read-only unless
-# `writable` is said, and always without devices and set-user-id programs.
+# Options that mount(8) and fstab pass on and that have no effect: the mount is read-only unless
+# `writable` is given, and never allows device files or set-user-ID programs.
 _IGNORED_OPTIONS = frozenset(
     """ro rw defaults auto noauto _netdev comment user nouser users owner noowner group nogroup
     dev nodev suid nosuid exec noexec sync async dirsync atime noatime diratime nodiratime
@@ -51,7 +52,7 @@ def add(commands: Commands) -> None:
     mount = add_command(
         commands,
         "mount",
-        "show a folder of compressed discs as plain .iso files",
+        "show a directory of compressed discs as plain .iso files",
         _DESCRIPTION,
         _EXAMPLES,
         usage="zsofs mount [OPTIONS] SOURCE MOUNTPOINT\n       zsofs mount [OPTIONS] --demo"
@@ -60,16 +61,16 @@ def add(commands: Commands) -> None:
     mount.set_defaults(announce=True)
     mount.add_argument("paths", nargs="*", metavar="SOURCE MOUNTPOINT", help=argparse.SUPPRESS)
     mount.add_argument(
-        "--demo", action="store_true", help="mount a small sample disc instead of a folder"
+        "--demo", action="store_true", help="mount a small sample disc instead of a directory"
     )
     mount.add_argument(
-        "-f", "--foreground", action="store_true", help="stay in the terminal until unmounted"
+        "-f", "--foreground", action="store_true", help="stay in the foreground until unmounted"
     )
     add_options(mount)
 
 
 def add_options(mount: CommandParser) -> None:
-    """Add the options of the table; where one is not said, nothing is kept of it."""
+    """Add the options of the table; an option that is not given sets no attribute."""
     loudness = mount.add_mutually_exclusive_group()
     for option in OPTIONS:
         words = [option.short] if option.short else []
@@ -94,13 +95,13 @@ def add_options(mount: CommandParser) -> None:
         metavar="OPT,OPT",
         action="append",
         default=[],
-        help=f"the options of this list as mount(8) writes them: {words_for_help()}; ro and"
-        " its other usual words are accepted",
+        help=f"options in mount(8) syntax: {words_for_help()}; ro and the other standard mount"
+        " options are accepted",
     )
 
 
 def _told(parse: Callable[[str], object]) -> Callable[[str], object]:
-    """The same, so that argparse says what is wrong with a value."""
+    """Wrap *parse* so that argparse reports its ValueError."""
 
     def parse_or_tell(text: str) -> object:
         try:
@@ -112,28 +113,28 @@ def _told(parse: Callable[[str], object]) -> Callable[[str], object]:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Fold config, options and the words of ``-o`` into one, and check what they are together.
+    """Merge config, options and ``-o`` into *options*, and check the combination.
 
     Raises:
-        UsageError: they make no sense.
+        UsageError: the combination is invalid.
     """
     _complete(options)
     if len(options.paths) not in ((0, 1) if options.demo else (2,)):
         wanted = (
-            "one folder, MOUNTPOINT"
+            "one directory, MOUNTPOINT"
             if options.demo
-            else "two folders, SOURCE and MOUNTPOINT, or the name of a config"
+            else "two directories, SOURCE and MOUNTPOINT, or the name of a config"
         )
-        raise UsageError(f"mount takes {wanted}; see: zsofs mount --help")
+        raise UsageError(f"mount expects {wanted}; see: zsofs mount --help")
     if options.demo and options.writable:
-        raise UsageError("--writable needs a SOURCE of yours; leave it away with --demo")
+        raise UsageError("--writable and --demo cannot be combined; --writable needs a SOURCE")
     if options.demo and options.setuid is not None:
-        raise UsageError("--setuid needs a SOURCE of yours; leave it away with --demo")
+        raise UsageError("--setuid and --demo cannot be combined; --setuid needs a SOURCE")
     check_together(vars(options))
 
 
 def _complete(options: argparse.Namespace) -> None:
-    """Fold config, options and the words of ``-o`` into one; what was said last counts."""
+    """Merge config, options and ``-o``; the last value of an option takes precedence."""
     said = said_options(options)
     read_only = "ro" in _words(options)
     values = {option.field: option.first() for option in OPTIONS}
@@ -150,10 +151,10 @@ def _words(options: argparse.Namespace) -> list[str]:
 
 
 def said_options(options: argparse.Namespace) -> dict[str, object]:
-    """Return the options that the command line has, by field; those of ``-o`` count as the last.
+    """Return the options given on the command line, by field; those of ``-o`` come last.
 
     Raises:
-        UsageError: a word of ``-o`` is wrong, or contradicts another.
+        UsageError: an option of ``-o`` is invalid, or conflicts with another option.
     """
     words = _words(options)
     said = {name: value for name, value in vars(options).items() if name in _FIELDS}
@@ -161,7 +162,7 @@ def said_options(options: argparse.Namespace) -> dict[str, object]:
         option = BY_NAME[name]
         said[option.field] = [*_list(said.get(option.field)), value] if option.repeated else value
     if "ro" in words and said.get("writable"):
-        raise UsageError("a mount is ro or writable, not both; leave one of the words away")
+        raise UsageError("ro and writable cannot be combined")
     return said
 
 
@@ -170,8 +171,8 @@ def _list(value: object) -> list[object]:
 
 
 def _mount_words(words: Sequence[str]) -> Iterator[tuple[str, object]]:
-    """Name and value of each option among the words of ``-o``."""
-    # First of all: with it, mount(8) of Debian 13 hands on all that the table says of the mount.
+    """Yield name and value of each zsofs option in ``-o``."""
+    # Checked first: with remount, mount(8) of Debian 13 passes all options of the mount table.
     if "remount" in words:
         raise UsageError(
             "a zsofs mount cannot be changed while it is mounted (remount); unmount it with"
@@ -193,7 +194,7 @@ def _mount_words(words: Sequence[str]) -> Iterator[tuple[str, object]]:
 
 
 def _hint(name: str, option: Option | None, equals: str) -> str:
-    """What may be meant by a word of ``-o`` that is not known so."""
+    """Return a suggestion for an unknown option of ``-o``."""
     if option is None:
         return did_you_mean(name, [*(one.field for one in OPTIONS), *_IGNORED_OPTIONS])
     if equals:
@@ -202,29 +203,27 @@ def _hint(name: str, option: Option | None, equals: str) -> str:
 
 
 def is_known(word: str) -> bool:
-    """Whether a word of ``-o`` is one that mount takes, whatever its value."""
+    """Return whether ``-o`` accepts this option, whatever its value."""
     name, equals, _ = word.partition("=")
     option = BY_NAME.get(name.replace("_", "-"))
     return _is_for_others(name) if option is None else option.is_flag != bool(equals)
 
 
 def _is_for_others(word: str) -> bool:
-    """Whether a word of ``-o`` is meant for mount(8) or systemd, or says what is so anyway."""
+    """Return whether an option of ``-o`` is for mount(8) or systemd, or has no effect here."""
     return word in _IGNORED_OPTIONS or word.startswith(("x-", "X-"))
 
 
 def check_together(values: Mapping[str, object]) -> None:
-    """Check that options make sense beside each other.
+    """Check that options can be combined.
 
     Args:
-        values: of the options, by field.
+        values: values of the options, by field.
 
     Raises:
-        UsageError: they do not.
+        UsageError: they cannot be combined.
     """
     if values.get("verbose") and values.get("quiet"):
-        raise UsageError("a mount is verbose or quiet, not both; leave one of the words away")
+        raise UsageError("--verbose and --quiet cannot be combined")
     if values.get("titles") is not None and values.get("layout") != "opl":
-        raise UsageError(
-            "--titles is of use only with --layout opl; add that, or leave --titles away"
-        )
+        raise UsageError("--titles requires --layout opl")

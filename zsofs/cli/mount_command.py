@@ -1,6 +1,6 @@
-"""`zsofs mount`: from its options to a mount that is served, here or by a daemon.
+"""`zsofs mount`: from options to a mount served by this process or a daemon.
 
-What is heavy to import is imported where it is used, so that ``zsofs --version`` is quick.
+Expensive modules are imported where they are used, which keeps ``zsofs --version`` fast.
 """
 
 import argparse
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Mount as the options say; return the exit code.
+    """Mount as specified by the options; return the exit code.
 
     Args:
-        options: what the command line of `zsofs mount` was parsed to.
+        options: the parsed command line of `zsofs mount`.
 
     Raises:
-        ZsofsError: it cannot be mounted.
+        ZsofsError: the mount failed.
     """
     from zsofs.console import logging_setup
     from zsofs.system import limits, mountpoint, privileges, sd_notify
 
     limits.raise_open_files()
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would hide how children have ended
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if ignored, exit statuses of children are lost
     notifier = sd_notify.from_environment()
     who = None if options.setuid is None else privileges.account(options.setuid)
     options.paths = options.paths or [_demo_mount_point()]
@@ -82,7 +82,7 @@ def _mount_in_background(
     serve: Callable[[Callable[[], None]], int],
     undo: ExitStack,
 ) -> int:
-    """Have a daemon serve the mount, and wait until it can be used."""
+    """Start a daemon that serves the mount, and wait until the mount is ready."""
     from zsofs.console.logging_setup import exit_code_of
     from zsofs.system import daemonize
     from zsofs.system.mountpoint import COMMAND, clear_dead_mount
@@ -96,17 +96,16 @@ def _mount_in_background(
         with suppress(ZsofsError):
             clear_dead_mount(path, point)
         raise StartKilledError(path, -code)
-    undo.pop_all()  # the daemon has done it, or will
+    undo.pop_all()  # the daemon is now responsible for it
     if code:
         return code
     try:
-        os.stat(point)  # answered by the daemon: the mount can be used
+        os.stat(point)  # answered by the daemon: the mount is ready
     except PermissionError:
-        pass  # only another user may, whom it was mounted for
+        pass  # the mount belongs to another user (--setuid)
     except OSError as error:
         raise MountError(
-            f"the mount at {path} ended as soon as it was made: {reason(error)};"
-            " its log may say why"
+            f"the mount at {path} ended immediately: {reason(error)}; check its log"
         ) from None
     _say_mounted(options, f"end it with: {COMMAND} umount {shlex.quote(path)}")
     return 0
@@ -119,7 +118,7 @@ def _serve(
     *,
     background: bool,
 ) -> int:
-    """Serve until the mount ends; as another user while this process stays to unmount it."""
+    """Serve until the mount ends; with *who*, serve as that user while this process unmounts."""
     if who is None:
         return load()(None)
     from zsofs.mount.root_helper import keep
@@ -128,7 +127,7 @@ def _serve(
 
 
 def _end(code: int) -> int:
-    """Return *code*; exit with it if a stuck log or terminal would keep the interpreter."""
+    """Return *code*; exit immediately if a blocked log or terminal prevents a normal exit."""
     from zsofs.console import logging_setup
 
     if not logging_setup.finish() or is_stuck():
@@ -137,7 +136,7 @@ def _end(code: int) -> int:
 
 
 def _check_source(paths: Sequence[str], options: argparse.Namespace) -> bytes | None:
-    """The real path of the source, or None for the sample disc."""
+    """Return the real path of the source, or None for the sample disc."""
     from zsofs.system.mountpoint import check_source
 
     if not paths:
@@ -150,7 +149,7 @@ def _level(options: argparse.Namespace) -> int:
 
 
 def _log_to_file(options: argparse.Namespace, mount_point: bytes) -> None:
-    """Log to a file from now on, unless what is said shall stay in the terminal."""
+    """Log to a file from now on, except in the foreground without --log-file."""
     from zsofs.console import logging_setup
 
     if options.foreground and not options.log_file:
@@ -163,14 +162,15 @@ def _log_to_file(options: argparse.Namespace, mount_point: bytes) -> None:
         options.titles is not None and same_file(path, options.titles)
     ):
         raise FileError(
-            f"the log file {path} would be a disc image or the list of titles, and is not written;"
-            " name another with --log-file"
+            f"the log file {path} has the name of a disc image or is the --titles file, and was"
+            " not written; give another path with --log-file"
         )
     try:
         logging_setup.to_file(path, _level(options))
     except OSError as error:
         raise FileError(
-            f"the log file {path} cannot be written: {error.strerror}; name another with --log-file"
+            f"the log file {path} cannot be written: {error.strerror}; give another path with"
+            " --log-file"
         ) from None
 
 
@@ -181,7 +181,7 @@ def _demo_mount_point() -> str:
 
 
 def _demo_source(undo: ExitStack) -> bytes:
-    """A folder with the sample disc, for as long as *undo* is entered."""
+    """Return a temporary directory with the sample disc, which *undo* removes."""
     from tempfile import TemporaryDirectory
 
     from zsofs.cli.demo import fill_demo_folder
@@ -218,7 +218,7 @@ def _settings(options: argparse.Namespace, source: bytes, point: bytes) -> "Moun
 def _loaded(
     settings: "MountSettings", ready: Callable[[], None], notifier: "Notifier"
 ) -> "Callable[[ServedMount | None], int]":
-    """What serves until the mount ends, with all modules that it needs."""
+    """Import all modules, and return the function that serves until the mount ends."""
     from zsofs.console.logging_setup import exit_code_of, finish
     from zsofs.fuse import receive
 
@@ -252,4 +252,4 @@ def _say_mounted(options: argparse.Namespace, end: str) -> None:
         from zsofs.cli.demo import what_to_try
 
         text += "\n" + what_to_try(point)
-    mention(text)  # the mount is there, whether or not somebody takes it
+    mention(text)  # the mount succeeded even if this cannot be printed

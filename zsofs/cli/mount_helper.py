@@ -1,4 +1,4 @@
-"""What mount(8) runs for file systems of type zsofs and fuse.zsofs, by hand and from fstab."""
+"""The mount helper that mount(8) runs for file systems of type zsofs and fuse.zsofs."""
 
 import argparse
 import getopt
@@ -16,7 +16,7 @@ _NAMES = tuple(f"mount.{kind}" for kind in _TYPES)
 _FSTAB = Path("/etc/fstab")
 _USAGE = "mount.zsofs SOURCE MOUNTPOINT [-sfnv] [-o OPT,OPT]; see: zsofs mount --help"
 
-# What mount(8) documents.
+# Exit codes documented by mount(8).
 _WRONG_CALL = 1
 _INTERNAL_BUG = 4
 _INTERRUPTED = 8
@@ -24,19 +24,19 @@ _MOUNT_FAILED = 32
 
 
 def is_called(program: str) -> bool:
-    """Whether this process was started under the name of a mount helper."""
+    """Return whether this process was started under the name of a mount helper."""
     return os.path.basename(program) in _NAMES
 
 
 def run(words: Sequence[str], mount: Callable[[argparse.Namespace], int]) -> int:
-    """Mount as mount(8) asks for it.
+    """Mount for mount(8).
 
     Args:
-        words: what it was started with.
-        mount: does what ``zsofs mount`` does with what the command line was parsed to.
+        words: the command-line arguments.
+        mount: function that runs ``zsofs mount`` with parsed options.
 
     Returns:
-        The exit code, of those that mount(8) documents.
+        An exit code documented by mount(8).
     """
     try:
         options, is_fake = _parse(words)
@@ -52,7 +52,7 @@ def run(words: Sequence[str], mount: Callable[[argparse.Namespace], int]) -> int
 
 def _failed(error: ZsofsError, code: int) -> int:
     from zsofs.console.logging_setup import (
-        complain,  # all commands import this module, and few need that one
+        complain,  # imported here because most commands do not need it
     )
 
     complain(error)
@@ -60,7 +60,7 @@ def _failed(error: ZsofsError, code: int) -> int:
 
 
 def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, bool]:
-    """What is to be mounted, and whether only for show."""
+    """Return the parsed options, and whether to skip the mount itself (-f)."""
     try:
         letters, paths = getopt.gnu_getopt(list(words), "sfnvrwN:t:o:")
     except getopt.GetoptError as error:
@@ -73,7 +73,7 @@ def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, bool]:
         options.append("ro")
     if "-s" in said:
         options = [word for word in options if mount_args.is_known(word)]
-    # A name without a slash is a folder here, too, never a config.
+    # A name without a slash is a directory here, never a config.
     folders = [os.path.join(os.curdir, path) for path in paths]
     parsed = parser.parse(["mount", "-o", ",".join(options), "--", *folders])
     parsed.paths = [os.path.abspath(path) for path in paths]
@@ -83,7 +83,7 @@ def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, bool]:
 
 
 def _fstab_says_nofail(source: str, point: str) -> bool:
-    """Whether fstab has the word for this mount: systemd does not hand it on."""
+    """Return whether fstab has nofail for this mount; systemd does not pass it to the helper."""
     try:
         lines = _FSTAB.read_bytes().splitlines()
     except OSError:
@@ -101,5 +101,5 @@ def _fstab_says_nofail(source: str, point: str) -> bool:
 
 
 def _are_same(one: str, other: str) -> bool:
-    """Whether two paths mean the same; only if they differ it is asked where they lead."""
+    """Return whether two paths are the same; resolve symlinks only if they differ."""
     return os.path.normpath(one) == os.path.normpath(other) or real_path(one) == real_path(other)

@@ -1,4 +1,4 @@
-"""The words of the command line: commands, options, help. What they do is in cli/main.py."""
+"""Argument parser: all commands, options and help texts; cli/main.py runs the commands."""
 
 import argparse
 import sys
@@ -11,97 +11,98 @@ from zsofs.cli.command_parser import CommandParser, Commands, add_command, witho
 from zsofs.errors import UsageError
 
 _DESCRIPTION = """\
-Shows a folder of compressed PS2 and PSP discs (.zso, .cso, .dax) as plain .iso files.
+Shows a directory of compressed PS2 and PSP discs (.zso, .cso, .dax) as plain .iso files.
 """
 
 _EXAMPLES = """\
 examples:
   zsofs mount ~/zso ~/iso       show the discs in ~/zso as .iso files in ~/iso
-  zsofs mount --demo            mount a small sample disc in ~/zsofs-demo, without a game
-  zsofs list ~/zso              what discs there are in a folder
-  zsofs status                  how the mounts are doing
-  zsofs umount ~/iso            take the mount down
-  zsofs pack ~/games -o ~/zso   pack the discs of a folder
-  zsofs unpack Game.zso         make a plain image of one again
-  zsofs info Game.zso           all that is to know of a disc
-  zsofs verify ~/zso            check discs, and say which ones they are
+  zsofs mount --demo            mount a small sample disc at ~/zsofs-demo
+  zsofs list ~/zso              list the discs in a directory
+  zsofs status                  show the state of your mounts
+  zsofs umount ~/iso            unmount
+  zsofs pack ~/games -o ~/zso   pack the discs in a directory
+  zsofs unpack Game.zso         convert a packed disc to a plain image
+  zsofs info Game.zso           show details of a disc image
+  zsofs verify ~/zso            check discs and identify them
 
-`zsofs COMMAND --help` explains one command.
+Run `zsofs COMMAND --help` for details of a command.
 """
 
 _UMOUNT_DESCRIPTION = """\
-Takes down mounts that `zsofs mount` made. Returns when their daemons have ended and the directories
-that `zsofs mount` made are removed; waits at most 10 seconds. A mount that is in use stays, and the
-message names what uses it. `fusermount3 -u` takes a mount down too, and does not wait.
+Unmounts mounts of zsofs. Returns when their daemons have exited and the mount points that
+`zsofs mount` created are removed; waits at most 10 seconds in total. A mount that is in use is not
+unmounted; the message names the programs that use it. `fusermount3 -u` also unmounts, without
+waiting.
 """
 
 _UMOUNT_EXAMPLES = """\
 examples:
-  zsofs umount ~/iso          take the mount down
-  zsofs umount --lazy ~/iso   although a program still has a disc open
-  zsofs umount games          the mount of the config games.toml
+  zsofs umount ~/iso          unmount
+  zsofs umount --lazy ~/iso   unmount even if a program has a disc open
+  zsofs umount games          unmount the mount of the config games.toml
 """
 
 _RELOAD_DESCRIPTION = """\
-Has a mount look at all of its source again now. It sees changes by itself; this is for those that
-the system does not report, such as on a network share, when you do not want to wait for them.
+Makes a mount scan its whole source again now. A mount detects changes by itself; use this command
+if the system does not report them (for example on a network share) and you do not want to wait.
 """
 
 _RELOAD_EXAMPLES = """\
 examples:
-  zsofs reload ~/iso   show what has just been added on the server
+  zsofs reload ~/iso   show files that were just added on the server
 """
 
 _STATUS_DESCRIPTION = """\
-Says how a mount is doing: its source, discs, readers, cache, and files that are not shown as
-discs. Without MOUNTPOINT it does so for each of your mounts; for root, for those of all users.
+Shows the state of a mount: source, discs, readers, cache, and files that are not shown as discs.
+Without MOUNTPOINT, shows all your mounts; as root, the mounts of all users.
 """
 
 _STATUS_EXAMPLES = """\
 examples:
-  zsofs status                 all of your mounts; as root everybody's
-  zsofs status ~/iso           one of them
-  zsofs status --json ~/iso    for programs: one object; without MOUNTPOINT a list of them
+  zsofs status                 all your mounts; as root, the mounts of all users
+  zsofs status ~/iso           one mount
+  zsofs status --json ~/iso    JSON: one object; without MOUNTPOINT, a list of objects
 """
 
 _LIST_DESCRIPTION = """\
-Lists the discs in a folder: what a mount of it shows, from which file, and what is inside. A
-mount point does as well as a source.
+Lists the discs in a directory as a mount would show them: name, source file, container, sizes and
+disc ID. The argument is a source directory or a mount point.
 """
 
 _LIST_EXAMPLES = """\
 examples:
-  zsofs list ~/zso           the discs in a folder
-  zsofs list ~/iso           those that a mount shows
-  zsofs list --json ~/zso    for programs
+  zsofs list ~/zso           the discs in a directory
+  zsofs list ~/iso           the discs that a mount shows
+  zsofs list --json ~/zso    JSON: a list of objects
 """
 
 _EXIT_CODES = """\
 exit codes:
-  0  done
-  1  a bug in zsofs
-  2  the command line, or a config, is wrong
-  3  the source folder, or a file that an option names, is missing or cannot be used
-  4  the mount point cannot be used
-  5  the system does not let us mount (no FUSE, or no right to it)
-  6  a mount could not be taken down
-  7  no mount answers there
-  8  something could not be read, packed, unpacked or printed; the messages say what
-  9  `zsofs verify` found something bad
-  10  `zsofs verify` found nothing bad, but not every disc in the DATs
-  11  systemd could not do it, or there is no such service
+  0  success
+  1  internal error (a bug in zsofs)
+  2  invalid command line or config
+  3  the source directory, or a file that an option names, is missing or unusable
+  4  the mount point is unusable
+  5  the system does not permit the mount (no FUSE, or no permission)
+  6  a mount could not be unmounted
+  7  no mount responds at the given path
+  8  something could not be read, packed, unpacked or printed; the messages have the details
+  9  `zsofs verify` found a bad disc
+  10  `zsofs verify` found no bad disc, but a disc that is not in the DATs
+  11  systemd reported an error, or the service does not exist
 """
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """What a command line asks for; ``command`` is the name of the command.
+    """Parse a command line; ``command`` in the result is the name of the command.
 
     Args:
-        arguments: the command line, or None for that of this process.
+        arguments: the command line; None: the arguments of this process.
 
     Raises:
-        UsageError: it makes no sense.
-        SystemExit: it asked for help or the version, which is printed.
+        UsageError: the command line is invalid.
+        SystemExit: after printing help or the version.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = parser().parse_args(without_aliases(words))
@@ -115,12 +116,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         options.values = mount_args.said_options(options)
         mount_args.check_together(options.values)
         if options.user and "setuid" in options.values:
-            raise UsageError("--setuid is of use only to root; leave it or --user away")
+            raise UsageError("--setuid and --user cannot be combined; --setuid is only for root")
     return options
 
 
 def parser() -> argparse.ArgumentParser:
-    """All commands with their options: what ``--help``, the manual and completion are made from."""
+    """Return the parser of all commands: the source of ``--help``, manual and completion."""
     whole = CommandParser(
         prog="zsofs",
         description=_DESCRIPTION,
@@ -146,7 +147,7 @@ def _add_umount(commands: Commands) -> None:
     umount = add_command(
         commands,
         "umount",
-        "take a mount down",
+        "unmount",
         _UMOUNT_DESCRIPTION,
         _UMOUNT_EXAMPLES,
         usage="zsofs umount [--lazy] MOUNTPOINT|NAME...",
@@ -155,12 +156,12 @@ def _add_umount(commands: Commands) -> None:
         "mount_points",
         nargs="+",
         metavar="MOUNTPOINT",
-        help="mount point, or name of the config that was mounted",
+        help="mount point, or name of the mounted config",
     )
     umount.add_argument(
         "--lazy",
         action="store_true",
-        help="detach it at once, although it is in use; readers get errors",
+        help="detach the mount now, even if it is in use; readers get errors",
     )
 
 
@@ -168,35 +169,37 @@ def _add_reload(commands: Commands) -> None:
     reload = add_command(
         commands,
         "reload",
-        "have a mount look at its source again now",
+        "scan the source of a mount again now",
         _RELOAD_DESCRIPTION,
         _RELOAD_EXAMPLES,
     )
-    reload.add_argument("mount_point", metavar="MOUNTPOINT", help="where the discs are shown")
+    reload.add_argument("mount_point", metavar="MOUNTPOINT", help="mount point")
 
 
 def _add_status(commands: Commands) -> None:
     status = add_command(
         commands,
         "status",
-        "say how mounts are doing",
+        "show the state of mounts",
         _STATUS_DESCRIPTION,
         _STATUS_EXAMPLES,
     )
     status.add_argument(
-        "mount_point", metavar="MOUNTPOINT", nargs="?", help="only this mount (default: all)"
+        "mount_point", metavar="MOUNTPOINT", nargs="?", help="show only this mount (default: all)"
     )
-    status.add_argument("--json", action="store_true", help="print JSON, for programs")
+    status.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add_list(commands: Commands) -> None:
     listing = add_command(
         commands,
         "list",
-        "list the discs in a folder",
+        "list the discs in a directory",
         _LIST_DESCRIPTION,
         _LIST_EXAMPLES,
     )
-    listing.add_argument("path", metavar="SOURCE|MOUNTPOINT", help="a folder with discs")
+    listing.add_argument(
+        "path", metavar="SOURCE|MOUNTPOINT", help="source directory or mount point"
+    )
     add_allow_links_to(listing, "a source")
-    listing.add_argument("--json", action="store_true", help="print JSON, for programs")
+    listing.add_argument("--json", action="store_true", help="print JSON")

@@ -1,4 +1,4 @@
-"""The words of `zsofs info` and `zsofs verify`: options and help."""
+"""Options and help of `zsofs info` and `zsofs verify`."""
 
 import argparse
 
@@ -7,39 +7,39 @@ from zsofs.cli.command_parser import Commands, add_command
 from zsofs.errors import UsageError
 
 _INFO_DESCRIPTION = """\
-Says what there is to know of disc images without unpacking them: container, sizes, which disc it
-is, who wrote the file, which programs read it directly, and oddities.
+Shows details of disc images without unpacking them: container, sizes, disc ID, the program that
+wrote the file, programs that read it directly, and irregularities.
 """
 
 _INFO_EXAMPLES = """\
 examples:
   zsofs info Game.zso           one disc
-  zsofs info --json ~/zso/*     for programs: a list of objects
+  zsofs info --json ~/zso/*     JSON: a list of objects
 """
 
 _VERIFY_DESCRIPTION = """\
-Checks discs: header, index, every block, and the checksums that a disc packed by zsofs carries.
-With --dat it says which disc of a DAT each one is. Nothing is written but what was found, which is
-kept, so that files that were whole are not read again until they change.
+Checks discs: header, index, every block, and the checksums stored by `zsofs pack`. With --dat,
+identifies each disc by a DAT. Only the results are written, to a cache: a file that was whole is
+not read again until it changes.
 """
 
 _VERIFY_EXAMPLES = """\
-what is said of a file:
-  verified        its bytes are those of a disc in the DAT
-  sealed          its bytes are those that were packed
-  whole           all of it can be read; nothing says which bytes are right
-  unknown         all of it can be read, but no DAT has it
-  not comparable  a CD in a form that DATs do not have
-  sound           with --quick: header, index and size make sense
-  bad             it is damaged or cut
-  changed         its image differs from the one read before, but not its size and date
+verdicts:
+  verified        identical to a disc in the DAT
+  sealed          identical to the image that was packed
+  whole           all of it can be read; there are no checksums to compare with
+  unknown         all of it can be read, but it is not in any DAT
+  not comparable  a CD in a form that DATs do not list
+  sound           with --quick: header, index and size are valid
+  bad             damaged or truncated
+  changed         the image differs from the last check, but file size and date do not
   unreadable      the file could not be read
 
 examples:
   zsofs verify Game.zso                  one disc
-  zsofs verify --dat ps2.dat ~/zso       a library, against Redump's list
-  zsofs verify --quick ~/zso             a look at headers and indexes, a second for a library
-  zsofs verify --no-cache ~/zso          read everything again: a disk may decay
+  zsofs verify --dat ps2.dat ~/zso       a library, compared with a Redump DAT
+  zsofs verify --quick ~/zso             headers and indexes only, about a second for a library
+  zsofs verify --no-cache ~/zso          read all files again, to detect bit rot
 """
 
 
@@ -48,12 +48,14 @@ def add_info(commands: Commands) -> None:
     info = add_command(
         commands,
         "info",
-        "say all that is to know of disc images",
+        "show details of disc images",
         _INFO_DESCRIPTION,
         _INFO_EXAMPLES,
     )
-    info.add_argument("paths", nargs="+", type=path, metavar="FILE", help="a disc, packed or plain")
-    info.add_argument("--json", action="store_true", help="print JSON, for programs")
+    info.add_argument(
+        "paths", nargs="+", type=path, metavar="FILE", help="disc image, packed or plain"
+    )
+    info.add_argument("--json", action="store_true", help="print JSON")
 
 
 def add_verify(commands: Commands) -> None:
@@ -61,17 +63,17 @@ def add_verify(commands: Commands) -> None:
     verify = add_command(
         commands,
         "verify",
-        "check discs, and say which ones they are",
+        "check discs and identify them",
         _VERIFY_DESCRIPTION,
         _VERIFY_EXAMPLES,
-        usage="zsofs verify [OPTIONS] FILE|FOLDER…",
+        usage="zsofs verify [OPTIONS] FILE|DIR…",
     )
     verify.add_argument(
         "paths",
         nargs="+",
         type=path,
-        metavar="FILE|FOLDER",
-        help="a disc, packed or plain, or a folder; all folders below it are looked through",
+        metavar="FILE|DIR",
+        help="disc image, packed or plain, or a directory, which is searched recursively",
     )
     verify.add_argument(
         "--dat",
@@ -80,31 +82,31 @@ def add_verify(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a DAT, such as Redump's, perhaps compressed; may be repeated",
+        help="DAT file, such as Redump's; may be compressed; may be repeated",
     )
-    add_allow_links_to(verify, "a folder")
+    add_allow_links_to(verify, "a directory")
     verify.add_argument(
         "--quick",
         action="store_true",
-        help="check headers, indexes and volume descriptors only",
+        help="check only headers, indexes and volume descriptors",
     )
     verify.add_argument(
         "--no-cache",
         action="store_true",
-        help="read also the files that were whole before and have not changed",
+        help="also read unchanged files that were whole at the last check",
     )
     loudness = verify.add_mutually_exclusive_group()
     loudness.add_argument(
-        "-q", "--quiet", action="store_true", help="print only what is bad or unreadable"
+        "-q", "--quiet", action="store_true", help="print only bad or unreadable files"
     )
-    loudness.add_argument("--json", action="store_true", help="print a JSON object for each file")
+    loudness.add_argument("--json", action="store_true", help="print one JSON object per file")
 
 
 def check(options: argparse.Namespace) -> None:
-    """See whether the options of `zsofs verify` make sense together.
+    """Check that the options of `zsofs verify` can be combined.
 
     Raises:
-        UsageError: they do not.
+        UsageError: they cannot be combined.
     """
     if options.quick and options.dats:
-        raise UsageError("--quick reads no image, so there is nothing to compare with --dat")
+        raise UsageError("--quick and --dat cannot be combined: --quick does not read the images")

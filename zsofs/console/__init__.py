@@ -1,6 +1,6 @@
-"""Text for people: tables, progress bars, messages and the log.
+"""Terminal output: tables, progress bars, messages and the log.
 
-Nothing here knows a disc or a mount.
+Nothing here depends on discs or mounts.
 """
 
 __all__ = [

@@ -1,8 +1,8 @@
-"""A log file of bounded size, opened safely where other users may write to its directory.
+"""A log file of limited size, opened safely where other users may write to its directory.
 
-They could put a symlink, a hard link or a FIFO there, for the daemon to write into a file that is
-not theirs, or to wait for ever. So the path is walked without following a symlink of another user,
-and what lies at its end is looked at before it is opened.
+They could place a symlink, hard link or FIFO there, to make the daemon write to a file of another
+user or block forever. So the path is resolved without following symlinks of other users, and the
+file is checked before it is opened.
 """
 
 import errno
@@ -19,22 +19,22 @@ from zsofs.system.nofollow import OthersLinkError, reached, trusted_real_path
 _SIZE = 1 << 20
 _OLDER = ".1"
 
-_MODE = 0o666  # less the umask
+_MODE = 0o666  # minus the umask
 _WRITE = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NOCTTY
 _LOOK = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW
 
 _TAKES_ALL = frozenset(os.makedev(1, minor) for minor in (3, 5, 7))
-"""/dev/null, /dev/zero and /dev/full: devices that do nothing when they are opened."""
+"""/dev/null, /dev/zero and /dev/full: devices without side effects on open."""
 
 _TRIES = 10
-"""How often a file is looked for that comes and goes between two system calls."""
+"""Attempts to open a file that appears and disappears between two system calls."""
 
 
 class LogFile(RotatingFileHandler):
-    """A log file that is kept under 1 MiB, with one older file beside it."""
+    """A log file that is rotated at 1 MiB, with one older file."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file; directories above it are made.
+        """Open the file; parent directories are created.
 
         Raises:
             OSError: the file cannot be written, or is not safe to write to; its strerror says why.
@@ -43,7 +43,7 @@ class LogFile(RotatingFileHandler):
         super().__init__(path, maxBytes=_SIZE, backupCount=1, errors="backslashreplace")
 
     def lasting_descriptor(self) -> int:
-        """Return a descriptor that leads to the file, and to those that take its place."""
+        """Return a descriptor that refers to the file, also after rotation."""
         if self._lasting < 0:
             assert self.stream is not None
             self._lasting = os.dup(self.stream.fileno())
@@ -57,9 +57,9 @@ class LogFile(RotatingFileHandler):
         return os.fdopen(fd, "a", encoding=self.encoding, errors=self.errors)
 
     def doRollover(self) -> None:
-        """Rename the file to that of the older one, and begin a new one.
+        """Rename the file to the name of the older one, and start a new one.
 
-        Where it cannot be renamed the file goes on, and grows: a log that ends tells nobody why.
+        If it cannot be renamed, the file continues to grow, so that no message is lost.
         """
         if self.stream is not None:
             self.stream.close()
@@ -71,18 +71,18 @@ class LogFile(RotatingFileHandler):
 
 @contextmanager
 def _placed(path: str) -> Iterator[tuple[int, str]]:
-    """An open directory (O_PATH) and the name in it that a path leads to, made if need be."""
+    """Yield the directory of a path as a descriptor (O_PATH), created if necessary, and the name."""
     try:
         real = Path(os.fsdecode(trusted_real_path(os.fsencode(path), {0, os.geteuid()})))
     except OthersLinkError as error:
         link = os.fsdecode(error.filename)
-        raise OSError(errno.EPERM, f"the symlink {link} belongs to another user") from None
+        raise OSError(errno.EPERM, f"the symlink {link} is owned by another user") from None
     with reached(real.parent, None, make=True) as directory:
         yield directory, real.name
 
 
 def _opened(directory: int, name: str) -> int:
-    """A descriptor for appending to a file, which is made if it is not there."""
+    """Return a descriptor for appending to a file, which is created if necessary."""
     for _ in range(_TRIES):
         try:
             return os.open(name, _WRITE | os.O_CREAT | os.O_EXCL, _MODE, dir_fd=directory)
@@ -97,17 +97,17 @@ def _opened(directory: int, name: str) -> int:
             return os.open(f"/proc/self/fd/{there}", _WRITE & ~os.O_NOFOLLOW)
         finally:
             os.close(there)
-    raise OSError(errno.ESTALE, "another program keeps replacing it")
+    raise OSError(errno.ESTALE, "another program keeps replacing the file")
 
 
 def _check(file: os.stat_result, directory: os.stat_result) -> None:
-    """Raise OSError if a file that was there already is not safe to append to."""
+    """Raise OSError if an existing file is not safe to append to."""
     if stat.S_ISCHR(file.st_mode) and file.st_rdev in _TAKES_ALL:
         return
     if not stat.S_ISREG(file.st_mode):
         raise OSError(errno.EINVAL, "it is not a regular file")
     if file.st_nlink > 1:
-        raise OSError(errno.EMLINK, "it has a second name (hard link)")
+        raise OSError(errno.EMLINK, "it has more than one hard link")
     is_shared = directory.st_mode & stat.S_ISVTX and directory.st_mode & 0o022
     if is_shared and file.st_uid not in (0, os.geteuid()):
-        raise OSError(errno.EPERM, "it belongs to another user, in a directory that all may use")
+        raise OSError(errno.EPERM, "it is owned by another user, in a world-writable directory")

@@ -1,7 +1,7 @@
-"""A thread that writes the log, so that a log that cannot be written stops nobody.
+"""A logging thread, so that a log that cannot be written never blocks the daemon.
 
-A log file lies on a disk that may hang, and standard error may be a terminal that was stopped with
-Ctrl-S, or a pipe that nobody empties. The event loop must not wait for either.
+A log file may be on a disk that hangs, and standard error may be a terminal that was stopped with
+Ctrl-S, or a pipe that nobody reads. The event loop must not wait for either.
 """
 
 import logging
@@ -13,17 +13,17 @@ from collections import deque
 from zsofs.timings import timings
 
 _MAX_WAITING = 1000
-"""Messages kept for a log that does not take them; later ones are counted and dropped."""
+"""Maximum number of queued messages; later ones are counted and dropped."""
 
 
 class ThreadedHandler(logging.Handler):
-    """Pass records to another handler, in a thread of its own that starts with the first one."""
+    """Pass records to another handler in a thread, which starts with the first record."""
 
     def __init__(self, handler: logging.Handler) -> None:
         """Prepare, without starting the thread: the process may still fork.
 
         Args:
-            handler: writes the records; used by the thread alone.
+            handler: writes the records; used only by the thread.
         """
         super().__init__()
         self._handler = handler
@@ -36,7 +36,7 @@ class ThreadedHandler(logging.Handler):
         return self._handler
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Take *record*, without the lock of :class:`logging.Handler` around :meth:`emit`.
+        """Handle *record* without the lock of :class:`logging.Handler` around :meth:`emit`.
 
         A thread that logs must not wait while another one waits for the log.
         """
@@ -55,13 +55,13 @@ class ThreadedHandler(logging.Handler):
         self._is_late = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Have *record* written; wait for it, but only for a moment, and not if the log is late."""
+        """Queue *record*; wait briefly until it is written, unless the log is late."""
         try:
-            record.msg, record.args = record.getMessage(), None  # what it is about may change
+            record.msg, record.args = record.getMessage(), None  # the arguments may change later
         except Exception:  # noqa: BLE001 - as any handler does
             self.handleError(record)
             return
-        if not self._has_thread():  # better late than never
+        if not self._has_thread():  # write late rather than never
             self._handler.handle(record)
             return
         with self._changed:
@@ -75,7 +75,7 @@ class ThreadedHandler(logging.Handler):
                 self._is_late = not self._wait_written(timings().log_message)
 
     def _has_thread(self) -> bool:
-        """Whether there is a thread; it is started by the first message of a process."""
+        """Return whether the thread runs; the first message of a process starts it."""
         if self._process == os.getpid():
             return True
         with self._starting:
@@ -83,25 +83,25 @@ class ThreadedHandler(logging.Handler):
                 self._reset()
                 try:
                     threading.Thread(target=self._write_all, name="log", daemon=True).start()
-                except RuntimeError:  # the system gives none; the next message tries again
+                except RuntimeError:  # no thread available; the next message tries again
                     return False
                 self._process = os.getpid()
         return True
 
     def finish(self) -> bool:
-        """Wait until all is written, but not for long; return whether it is."""
+        """Wait briefly until all records are written; return whether they are."""
         if self._process != os.getpid():
             return True
         with self._changed:
             return self._wait_written(timings().last_log_messages)
 
     def close(self) -> None:
-        """Write what is left; the file is closed by the end of the process, which may hang."""
+        """Write the remaining records; the file stays open until exit, because close may hang."""
         self.finish()
         super().close()
 
     def _wait_written(self, seconds: float) -> bool:
-        """Whether all records so far are written within *seconds*. Lock held."""
+        """Return whether all records so far are written within *seconds*. Lock held."""
         number = self._accepted
         return self._changed.wait_for(lambda: self._written >= number, seconds)
 
@@ -126,7 +126,7 @@ class ThreadedHandler(logging.Handler):
 
 
 def _lost(count: int) -> logging.LogRecord:
-    message = f"{count} messages were lost while the log could not be written"
+    message = f"{count} messages were dropped because the log could not be written"
     record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, message, None, None)
     record.created = time.time()
     return record

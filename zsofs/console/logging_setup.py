@@ -1,4 +1,4 @@
-"""Where messages go, and that each is said once.
+"""Log destinations, and suppression of repeated messages.
 
 A console retries a bad block dozens of times; the log has one line for it.
 """
@@ -24,14 +24,14 @@ from zsofs.timings import timings
 log = logging.getLogger(__name__)
 
 REPORT = 45
-"""Level of what somebody asked for: it is written even by a quiet mount, and as often as asked."""
+"""Level of requested reports: written even by a quiet mount, and never suppressed as repeated."""
 
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 _REMEMBERED = 4096
 
 
 class _Once(logging.Filter):
-    """Lets a message pass that was not logged within the last hour."""
+    """Filter that passes a message once per hour."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class _Once(logging.Filter):
 
 
 class _JournalFormatter(logging.Formatter):
-    """What the journal takes: each line begins with its priority, as syslog(3) numbers them."""
+    """Formatter for the journal: each line starts with its syslog(3) priority."""
 
     def format(self, record: logging.LogRecord) -> str:
         level = record.levelno
@@ -62,7 +62,7 @@ class _JournalFormatter(logging.Formatter):
 
 
 def _leads_to_journal(stream: TextIO | None) -> bool:
-    """Whether a stream is the one of which the service manager says so."""
+    """Return whether a stream is the journal stream of the service manager ($JOURNAL_STREAM)."""
     said = os.environ.get("JOURNAL_STREAM", "")
     if stream is None or not said:
         return False
@@ -74,22 +74,22 @@ def _leads_to_journal(stream: TextIO | None) -> bool:
 
 
 def complain(error: Exception) -> None:
-    """Print why a command has ended; where that goes to the journal, as an error."""
+    """Print why a command failed; in the journal, with error priority."""
     mark = f"<{_PRIORITIES[0][1]}>" if _leads_to_journal(sys.stderr) else ""
     stdio.complain("\n".join(mark + line for line in f"zsofs: {error}".split("\n")))
 
 
 def fail(error: ZsofsError) -> int:
-    """Print why a command has ended; return its exit code."""
+    """Print why a command failed; return its exit code."""
     complain(error)
     return error.exit_code
 
 
 def exit_code_of(run: Callable[[], int]) -> int:
-    """Call what serves a mount, and print in one line why it failed, if it does.
+    """Serve a mount, and print the reason in one line if it fails.
 
     Args:
-        run: returns an exit code.
+        run: serves the mount; returns an exit code.
 
     Returns:
         The exit code of *run*, or that of the exception that it raised.
@@ -106,19 +106,19 @@ def exit_code_of(run: Callable[[], int]) -> int:
 
 
 def finish() -> bool:
-    """Wait a moment for what a slow log has not taken yet.
+    """Wait briefly until a slow log has taken all messages.
 
     Returns:
-        Whether all messages are written. If not, a thread is stuck in a write.
+        Whether all messages are written. If not, a thread is blocked in a write.
     """
     threaded = [one for one in logging.getLogger().handlers if isinstance(one, ThreadedHandler)]
     return all(handler.finish() for handler in threaded)
 
 
 def lasting_descriptor() -> int:
-    """Return a descriptor that leads to the log for as long as this process lives.
+    """Return a descriptor that refers to the log for the lifetime of this process.
 
-    It is that of standard error where there is no log, or where the log goes there.
+    It is that of standard error if there is no log, or if the log is written there.
     """
     for handler in logging.getLogger().handlers:
         inner = handler.inner if isinstance(handler, ThreadedHandler) else handler
@@ -128,20 +128,20 @@ def lasting_descriptor() -> int:
 
 
 def complain_of_bug(error: Exception) -> None:
-    """Print in one line that a bug has ended the command; the log has the traceback."""
-    log.error("a bug in zsofs: the mount has ended", exc_info=error)
+    """Print in one line that a bug terminated the command; the log has the traceback."""
+    log.error("internal error in zsofs: the mount has stopped", exc_info=error)
     what = "".join(traceback.format_exception_only(error)).strip().replace("\n", " ")
     complain(
-        ZsofsError(f"a bug in zsofs has ended the mount: {what}; please report it, with its log")
+        ZsofsError(f"internal error, the mount has stopped: {what}; please report it, with its log")
     )
 
 
 def to_terminal(level: int, *, threaded: bool = False) -> None:
-    """Log to standard error; where that leads to the journal, with the priority of each line.
+    """Log to standard error; in the journal, with a priority per line.
 
     Args:
-        level: of the least important messages.
-        threaded: whether a stream that takes nothing must not stop whoever logs.
+        level: minimum level.
+        threaded: use a thread, so that a blocked stream does not block the process.
     """
     handler = logging.StreamHandler(sys.stderr)
     if _leads_to_journal(sys.stderr):
@@ -152,7 +152,7 @@ def to_terminal(level: int, *, threaded: bool = False) -> None:
 
 
 def to_file(path: Path, level: int) -> None:
-    """Log to *path*, which is kept under 1 MiB, with one older file beside it.
+    """Log to *path*, which is rotated at 1 MiB, with one older file.
 
     Raises:
         OSError: the file cannot be written.
@@ -161,10 +161,10 @@ def to_file(path: Path, level: int) -> None:
 
 
 def to_default_file(mount_point: bytes, level: int) -> None:
-    """Log to a file named after the mount point, in the first folder where there can be one.
+    """Log to a file named after the mount point, in the first usable directory.
 
-    After the user's home come those in memory: who only serves has no home, mostly, and others have
-    it on a disk that comes later. No mount fails for want of a log.
+    Directories in memory follow the one in the home directory: server users usually have no home,
+    and other homes may be on a disk that is attached later. A mount never fails because of its log.
     """
     name = os.fsdecode(os.path.basename(mount_point))[:100] or "root"
     user, problem = os.geteuid(), ""
@@ -180,8 +180,8 @@ def to_default_file(mount_point: bytes, level: int) -> None:
         _install(ThreadedHandler(handler), level)
         return
     log.warning(
-        "this mount has no log, for %s; name a file for it with --log-file",
-        problem or "there is no folder for it",
+        "this mount has no log, for %s; give a path for it with --log-file",
+        problem or "there is no directory for it",
     )
 
 
@@ -200,5 +200,5 @@ def _install(handler: logging.Handler, level: int) -> None:
         old.close()
     root.addHandler(handler)
     root.setLevel(level)
-    logging.raiseExceptions = False  # a log on a full disk must not fill the terminal instead
+    logging.raiseExceptions = False  # a full disk must not flood the terminal with tracebacks
     logging.getLogger("pyfuse3").setLevel(max(level, logging.WARNING))

@@ -1,4 +1,4 @@
-"""What a terminal shows of a batch while it goes on: a bar for the file, one for all of them."""
+"""Progress bars of a batch on a terminal: one for the current file, one for all files."""
 
 import sys
 from collections.abc import Sequence
@@ -17,21 +17,21 @@ _FORMS = (
     (48, "{desc} |{bar}| {percentage:3.0f} %, {remaining} left"),
     (0, "{desc} {percentage:3.0f} %, {remaining} left"),
 )
-"""What a bar shows on a terminal of so many columns or more."""
+"""Contents of a bar by minimum terminal width."""
 
 _NUMBERS_WIDTH = 50
 _LONGEST_NAME, _SHORTEST_NAME = 30, 16
-"""Columns of the name: what the numbers of the widest form leave, between these two."""
+"""Limits of the width of the name, which gets the columns that the widest form leaves."""
 
 
 class Bars:
-    """The bars; without a terminal there are none, and lines are printed all the same.
+    """Progress bars; without a terminal there are none, but lines are printed.
 
     Attributes:
-        unprinted: why some lines could not be printed, other than that nobody read them.
+        unprinted: why some lines could not be printed, other than by a closed pipe.
     """
 
-    _interrupted = "nothing half-finished is left"
+    _interrupted = "no incomplete files remain"
 
     def __init__(self, *, quiet: bool) -> None:
         self.unprinted: PrintError | None = None
@@ -46,7 +46,7 @@ class Bars:
         self._reading_back = False
 
     def __enter__(self) -> Self:
-        tqdm.monitor_interval = 0  # no thread of its own
+        tqdm.monitor_interval = 0  # no monitor thread
         return self
 
     def __exit__(
@@ -66,14 +66,14 @@ class Bars:
             complain(f"zsofs: interrupted; {self._interrupted}")
 
     def begin(self, inputs: Sequence[tuple[str, int]]) -> None:
-        """The inputs that are to come, and the sizes of their files in bytes."""
+        """Start with a list of inputs and the sizes of their files in bytes."""
         self._sizes = dict(inputs)
         if self._bars and len(inputs) > 1:
             total = sum(self._sizes.values())
             self._batch_bar = self._bar(f"{len(inputs)} files", total, position=1)
 
     def file(self, path: str, plain: int) -> None:
-        """Work on a file begins, whose image has *plain* bytes."""
+        """Start a file whose image has *plain* bytes."""
         self._path, self._plain = path, plain
         self._taken = self._made = self._moved = 0
         self._reading_back = False
@@ -100,7 +100,7 @@ class Bars:
 
     def advance(self, plain: int, stored: int) -> None:
         """See :class:`zsofs.pack.packer.Watcher`."""
-        if not self._reading_back:  # which makes nothing, so no share changes
+        if not self._reading_back:  # reading back produces no data, so the ratio is unchanged
             self._count(plain, stored)
         if self._file_bar is not None:
             self._file_bar.update(plain)
@@ -124,14 +124,14 @@ class Bars:
             self._file_bar.reset()
 
     def _finish(self, path: str) -> None:
-        """A file is done with, and what there was to say of it is said."""
-        if path != self._path:  # nothing was done with it
+        """Finish a file after its result was printed."""
+        if path != self._path:  # it was not processed
             self._moved = 0
         self._move_batch_to(self._sizes.get(path, 0))
         self._path, self._moved = "", 0
 
     def _move_batch_to(self, share: int) -> None:
-        """Show so many bytes of the present input's file as done."""
+        """Show that many bytes of the current input file as done."""
         if self._batch_bar is not None:
             self._batch_bar.update(share - self._moved)
             self._moved = share
@@ -142,7 +142,7 @@ class Bars:
             self._file_bar = None
 
     def _print(self, text: str, stream: TextIO) -> None:
-        """Print a line; if it cannot be printed, the batch goes on all the same."""
+        """Print a line; if that fails, the batch continues."""
         try:
             if self._bars:
                 tqdm.write(text, file=stream)
@@ -156,7 +156,7 @@ class Bars:
                 complain(f"zsofs: {self.unprinted}")
 
     def _sum_up(self) -> None:
-        """Say how the batch went, when all of it is done."""
+        """Print the summary."""
 
 
 def _show_share(bar: "tqdm[Any]", made: int, taken: int) -> None:

@@ -1,8 +1,8 @@
-"""What all threads are doing, written to the log on SIGUSR2: for a daemon that hangs.
+"""Dump of all thread stacks to the log on SIGUSR2, for a daemon that hangs.
 
-The interpreter's fault handler writes it from the signal handler itself, without the GIL, which may
-be what the daemon waits for. The log may hang as well, and the thread that gets the signal with it;
-so that is one of its own.
+The fault handler of the interpreter writes it from the signal handler, without the GIL, which may
+be what the daemon waits for. The log may hang as well and block the thread that gets the signal,
+so a separate thread receives it.
 """
 
 import faulthandler
@@ -13,21 +13,21 @@ SIGNAL = signal.SIGUSR2
 
 
 def dump_on_signal(fd: int) -> None:
-    """Have SIGUSR2 dump all stacks from now on; for the main thread, before it starts others.
+    """Dump all stacks on SIGUSR2 from now on; for the main thread, before other threads start.
 
     Args:
         fd: descriptor to write to, which stays open.
     """
-    signal.signal(SIGNAL, signal.SIG_IGN)  # what comes back when the interpreter ends
+    signal.signal(SIGNAL, signal.SIG_IGN)  # restored when the interpreter exits
     faulthandler.register(SIGNAL, file=fd)
     signal.pthread_sigmask(signal.SIG_BLOCK, {SIGNAL})
     try:
         threading.Thread(target=_take_signals, name="stacks", daemon=True).start()
-    except RuntimeError:  # the system gives none
+    except RuntimeError:  # no thread available
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {SIGNAL})
 
 
 def _take_signals() -> None:
-    """Be the thread that the signal comes to, as all others block it."""
+    """Receive the signal, which all other threads block."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {SIGNAL})
     threading.Event().wait()

@@ -1,4 +1,4 @@
-"""Printing to where it may not arrive: to nobody, onto a full disk, to a stream that is closed."""
+"""Output to streams that may fail: closed pipes, full disks, closed descriptors."""
 
 import io
 import os
@@ -14,7 +14,7 @@ _printing: list[threading.Thread] = []
 
 
 def open_streams() -> None:
-    """Make sure that descriptors 0 to 2 are taken, and that any file name can be printed."""
+    """Make sure that descriptors 0 to 2 are open, and that any file name can be printed."""
     for fd in range(3):
         try:
             os.fstat(fd)
@@ -30,11 +30,11 @@ def open_streams() -> None:
 
 
 def say(text: str = "", *, end: str = "\n") -> None:
-    """Print to standard output, at once.
+    """Print to standard output and flush.
 
     Raises:
-        BrokenPipeError: nobody reads it any more.
-        PrintError: it cannot be written.
+        BrokenPipeError: the reader has closed the pipe.
+        PrintError: writing failed.
     """
     try:
         print(text, end=end, flush=True)
@@ -46,28 +46,28 @@ def say(text: str = "", *, end: str = "\n") -> None:
 
 
 def mention(text: str) -> None:
-    """Print to standard output what nobody needs: if it is not taken soon, or not at all, go on."""
+    """Print an optional message to standard output; give up if it fails or takes too long."""
 
     def print_it() -> None:
         try:
             print(text, flush=True)
-        except OSError:  # whoever listened has gone
+        except OSError:  # the reader has exited
             print_nowhere(sys.stdout)
 
     thread = threading.Thread(target=print_it, daemon=True)
-    with suppress(RuntimeError):  # no thread can be had
+    with suppress(RuntimeError):  # no thread available
         thread.start()
         _printing.append(thread)
         thread.join(timings().terminal)
 
 
 def is_stuck() -> bool:
-    """Whether something that was mentioned has not been taken yet."""
+    """Return whether a :func:`mention` is still blocked."""
     return any(thread.is_alive() for thread in _printing)
 
 
 def complain(text: str) -> None:
-    """Print a line to standard error, if that takes it: there is nowhere else to say it."""
+    """Print a line to standard error; errors are ignored, because there is no other place."""
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:
@@ -75,7 +75,7 @@ def complain(text: str) -> None:
 
 
 def print_nowhere(stream: TextIO) -> None:
-    """Let a stream take what is printed from now on, and what it still holds, and drop it."""
+    """Redirect a stream to /dev/null, and discard what it has buffered."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

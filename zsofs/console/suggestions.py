@@ -1,18 +1,18 @@
-"""Suggestions for words that zsofs does not know: options, commands, keys and values."""
+"""Suggestions for unknown names: options, commands, keys and values."""
 
 from collections.abc import Iterable, Mapping
 
 _SIMILARITY = 0.6
-"""Share of letters that two words must have in common, as difflib counts it."""
+"""Minimum similarity of two words, as a difflib ratio."""
 
 
 def did_you_mean(word: str, known: Iterable[str], others: Mapping[str, str] | None = None) -> str:
-    """Return a remark such as `` (did you mean --measure?)``, or nothing.
+    """Return a suggestion such as `` (did you mean --measure?)``, or an empty string.
 
     Args:
-        word: what was given.
-        known: what could have been meant.
-        others: words of other programs, each with the known one that does the same.
+        word: the unknown name.
+        known: the known names.
+        others: names in other programs, each with the known name that does the same.
     """
     found = _nearest(word, list(known), others or {})
     return f" (did you mean {found}?)" if found else ""
@@ -29,12 +29,12 @@ def _nearest(word: str, known: list[str], others: Mapping[str, str]) -> str | No
     longer = [one for bare, one in plain.items() if wanted and bare.startswith(wanted)]
     if len(longer) == 1:
         return longer[0]
-    from difflib import get_close_matches  # only a wrong command line needs it
+    from difflib import get_close_matches  # imported only for an invalid command line
 
     close = get_close_matches(wanted, plain, n=1, cutoff=_SIMILARITY)
     return plain[close[0]] if close else None
 
 
 def _plain(word: str) -> str:
-    """A word without what people mix up: case, dashes and underscores."""
+    """Return a word without frequently confused differences: case, dashes and underscores."""
     return word.casefold().replace("-", "").replace("_", "")

@@ -1,4 +1,4 @@
-"""Text for people: aligned columns, sizes, times and counts. Pure functions."""
+"""Text formatting: aligned columns, sizes, times and counts. Pure functions."""
 
 import os
 import re
@@ -12,22 +12,22 @@ _USUAL_COLUMNS = 80
 _SIZES = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 _TIMES = (("d", 86_400), ("h", 3_600), ("min", 60))
 _BYTE = re.compile("[\udc80-\udcff]")
-"""A byte that is no text; it is printed as an escape."""
+"""A byte that is not valid text; it is printed as an escape."""
 STILL_COUNTING = "still counting"
-"""What follows a number of discs that is not the last word."""
+"""Suffix of a number of discs that is not final."""
 
 _ESCAPE_WIDTH = len(r"\udcff")
 
 
 def table(rows: Sequence[Sequence[str]], align: str) -> list[str]:
-    """Rows as lines with aligned columns.
+    """Return rows as lines with aligned columns.
 
     Args:
-        rows: each with as many cells as *align* has letters.
-        align: for each column ``l`` or ``r``.
+        rows: rows with as many cells as *align* has letters.
+        align: ``l`` or ``r`` for each column.
 
     Returns:
-        One line for each row, without blanks at its end.
+        One line per row, without trailing blanks.
     """
     widths = [max(map(width, cells)) for cells in zip(*rows, strict=True)]
     return [
@@ -44,8 +44,8 @@ def _padded(text: str, columns: int, side: str) -> str:
 
 
 def width(text: str) -> int:
-    """How many columns a text without control characters takes on a terminal."""
-    if text.isascii():  # as most names are; loading wcwidth takes longer than a table
+    """Return the number of terminal columns of a text without control characters."""
+    if text.isascii():  # most names are; importing wcwidth takes longer than formatting a table
         return len(text)
     from wcwidth import wcswidth
 
@@ -53,7 +53,7 @@ def width(text: str) -> int:
 
 
 def terminal_columns(stream: TextIO) -> int:
-    """Return the width of the terminal that *stream* is; 80 if it does not say, or is none."""
+    """Return the width of the terminal *stream*; 80 if unknown or not a terminal."""
     try:
         return os.get_terminal_size(stream.fileno()).columns or _USUAL_COLUMNS
     except (OSError, ValueError):
@@ -61,7 +61,7 @@ def terminal_columns(stream: TextIO) -> int:
 
 
 def shortened(text: str, columns: int) -> str:
-    """Return *text*, cut to so many columns with a ``…`` at its end if it is wider."""
+    """Return *text*, truncated to *columns* with a trailing ``…`` if it is wider."""
     if width(text) <= columns:
         return text
     cut = ""
@@ -73,12 +73,12 @@ def shortened(text: str, columns: int) -> str:
 
 
 def wrapped(text: str, columns: int, indent: str) -> list[str]:
-    """Return *text* as lines of so many columns at most, broken at blanks where there are some.
+    """Return *text* as lines of at most *columns*, broken at blanks where possible.
 
     Args:
         text: one line.
-        columns: of the terminal.
-        indent: what each line but the first begins with.
+        columns: maximum width.
+        indent: prefix of each line but the first.
     """
     lines = [""]
     for word in re.findall(r" *[^ ]+", text):
@@ -92,16 +92,16 @@ def wrapped(text: str, columns: int, indent: str) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """A text that somebody else made, as one line: control characters are written as escapes."""
+    """Return untrusted text as one line, with escapes for control characters."""
     try:
         raw = os.fsencode(text)
-    except UnicodeEncodeError:  # half of a pair of surrogates, which no path has
+    except UnicodeEncodeError:  # unpaired surrogates, which no path has
         raw = text.encode(errors="backslashreplace")
     return for_people(raw)
 
 
 def size(count: int) -> str:
-    """Bytes in the units on a disc's box, with three digits: ``4.37 GB``, ``702 GB``."""
+    """Return a number of bytes in decimal units with three digits: ``4.37 GB``, ``702 GB``."""
     if count < 1000:
         return f"{count} B"
     value, unit = float(count), 0
@@ -113,7 +113,7 @@ def size(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in its largest units, two at most: ``3 d 4 h``, ``12 min``, ``5 s``."""
+    """Return a duration in its two largest units: ``3 d 4 h``, ``12 min``, ``5 s``."""
     left = max(int(seconds), 0)
     if left < 60:
         return f"{left} s"
@@ -126,10 +126,11 @@ def duration(seconds: float) -> str:
 
 
 def disc_kinds(compressed: int, plain: int) -> str:
-    """How many discs are of each kind, ``3 compressed, 1 plain``; empty without plain ones."""
+    """Return the number of discs per kind: ``3 compressed, 1 plain``; empty without plain ones."""
     return f"{compressed:,} compressed, {plain:,} plain" if plain else ""
 
 
 def counted(count: int, thing: str) -> str:
-    """How many there are: ``1 disc``, ``1,234 discs``."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+    """Return a count with its noun: ``1 disc``, ``1,234 discs``, ``2 directories``."""
+    several = f"{thing[:-1]}ies" if thing.endswith("y") else f"{thing}s"
+    return f"{count:,} {thing if count == 1 else several}"

@@ -1,10 +1,10 @@
-"""Text for people from bytes of paths."""
+"""Conversion of paths to printable text."""
 
 import os
 
 
 def for_people(path: bytes) -> str:
-    """A path as one line of text: control characters are written as escapes."""
+    """Return a path as one line of text, with escapes for control characters."""
     text = os.fsdecode(path)
     return "".join(
         char if char.isprintable() or "\udc80" <= char <= "\udcff" else ascii(char)[1:-1]

@@ -1,4 +1,4 @@
-"""Which disc an image is: by its bytes, or by a DAT.
+"""Identification of discs, by content or by a DAT.
 
 No containers.
 """

@@ -1,7 +1,7 @@
 """Classification of content by its bytes: a disc image, another kind of file, or unknown.
 
-File names play no part. Disc structures are looked for first, because the system area of a disc
-(its first 16 sectors) may begin with anything, such as an MBR or an ELF header.
+File names are ignored. Disc structures are checked first, because the system area of a disc
+(its first 16 sectors) may contain anything, such as an MBR or an ELF header.
 """
 
 import os
@@ -21,7 +21,7 @@ Read = Callable[[int, int], bytes]
 """Returns the bytes of the content at an offset, ``read(offset, size)``; fewer at its end."""
 
 _SAMPLE = 4096
-"""Bytes of each sample: the beginning, which has the signatures, the middle, and the end."""
+"""Bytes per sample: the start, which has the signatures, the middle, and the end."""
 
 _DESCRIPTOR_IDS = {
     STANDARD_ID: "an ISO 9660 image",
@@ -42,7 +42,7 @@ RAW_CD = "a raw CD image"
 _CD_2336 = "an ISO 9660 image (2336-byte sectors)"
 _PREGAP = "an ISO 9660 image (behind a pregap)"
 OTHER_SECTORS = (RAW_CD, _CD_2336, _PREGAP)
-"""Images of CDs that programs read if they know how their sectors lie."""
+"""CD images that programs can read if they know the sector layout."""
 
 _COMMON_IMAGES = ("an ISO 9660 image", "a UDF image")
 
@@ -203,7 +203,7 @@ class Classification:
             return ""
         if self.kind is ContentKind.UNKNOWN:
             return NOT_PACKED
-        return f"its name is that of a packed disc, but it is {self.name}{self.advice}"
+        return f"it has the name of a packed disc, but it is {self.name}{self.advice}"
 
     @property
     def ending(self) -> str:
@@ -285,7 +285,7 @@ def _disc_name(read: Read, size: int, head: bytes) -> str:
 
 
 def is_udf_tag(data: bytes, identifier: int) -> bool:
-    """Whether *data* begins with a descriptor tag of this kind (ECMA-167 3/7.2), checksum too."""
+    """Return whether *data* starts with a valid descriptor tag of this kind (ECMA-167 3/7.2)."""
     if len(data) < 16 or int.from_bytes(data[:2], "little") != identifier:
         return False
     return (sum(data[:16]) - data[4]) & 0xFF == data[4]
@@ -339,7 +339,7 @@ def _text(read: Read, size: int, head: bytes) -> Classification | None:
 
 
 def _is_text(sample: bytes) -> bool:
-    """Whether a sample is text: UTF-8, UTF-16 with a BOM, or mostly ASCII in an older encoding."""
+    """Return whether a sample is text: UTF-8, UTF-16 with a BOM, or mostly ASCII."""
     if sample.startswith((b"\xff\xfe", b"\xfe\xff")):
         sample = sample[: len(sample) // 2 * 2].decode("utf-16", "replace").encode()
     elif len(sample.decode(errors="ignore").encode()) >= len(sample) - 6:

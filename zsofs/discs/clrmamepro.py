@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from zsofs.discs.dat_game import GAMES, HEADER, MAX_FIELDS, Game, short
 
 _BLOCK = re.compile(r"\s*[A-Za-z]+\s+\(\s")
-"""How such a DAT begins: ``clrmamepro (``."""
+"""Start of such a DAT: ``clrmamepro (``."""
 
 _AFTER = r'(?=[ \t\r]*(?:$|\)|[a-z][a-z0-9_]*[ \t]+(?:"|[^\s"]+(?:\s|$))))'
-"""What follows a quote that ends a text: the end of its line, a bracket, or another key with
-its value. Any other quote is a part of the text, which some writers do not mark as such."""
+"""Lookahead after a closing quote: end of line, a bracket, or another key with its value. Other
+quotes are part of the text, because some writers do not escape them."""
 
 _TOKEN = re.compile(
     rf'"((?:[^"\\\n]|\\.|"(?!{_AFTER}))*)"{_AFTER}|([^\s"]+)(?=\s|$)|(\S)', re.MULTILINE
 )
-"""A text in quotes, a word or bracket, or a quote that is not closed on its line."""
+"""A quoted text, a word or bracket, or a quote that is not closed on its line."""
 
 _MAX_DEPTH = 16
 
@@ -23,20 +23,20 @@ _MAX_TOKENS = 4_000_000
 """Words, texts and brackets of one DAT; one of 20 MB has about a million."""
 
 _MAX_LINE = 200
-"""Characters of a bad line that are looked at for a message."""
+"""Characters of an invalid line that are used for a message."""
 
 _FILE = "rom"
 _CLRMAMEPRO = "clrmamepro"
-"""What the header is called."""
+"""Name of the header block."""
 
 
 class NotTextError(Exception):
     """A DAT is malformed.
 
     Attributes:
-        line: where that shows.
-        wanted: what was expected there.
-        found: what is there.
+        line: line number.
+        wanted: what was expected.
+        found: what was found.
     """
 
     def __init__(self, line: int, wanted: str, found: str) -> None:
@@ -47,7 +47,7 @@ class NotTextError(Exception):
 
 
 def begins_like_one(text: str) -> bool:
-    """Whether a text is a DAT of this form."""
+    """Return whether a text looks like a DAT of this form."""
     return _BLOCK.match(text) is not None
 
 
@@ -55,7 +55,7 @@ def games(text: str) -> Iterator[Game]:
     """Yield the header and the games.
 
     Raises:
-        NotTextError: brackets or quotes do not close, or there are more of them than in any DAT.
+        NotTextError: brackets or quotes are unbalanced, or there are more of them than in any DAT.
     """
     key, block, game = "", "", Game("")
     for depth, bracket, value in _tokens(text):
@@ -77,7 +77,7 @@ def games(text: str) -> Iterator[Game]:
 
 
 def _take(game: Game, block: str, depth: int, key: str, value: str) -> None:
-    """Take a field of a game, or of a block within it."""
+    """Set a field of a game, or of a block in it."""
     if key == "serial":
         game.add_serial(value)
     if key == "name" and depth == 1:
@@ -87,7 +87,7 @@ def _take(game: Game, block: str, depth: int, key: str, value: str) -> None:
 
 
 def _tokens(text: str) -> Iterator[tuple[int, str, str]]:
-    """Each bracket with how many are open after it; each other value with how many are open."""
+    """Yield each bracket and value, with the bracket depth after it."""
     depth = 0
     for number, match in enumerate(_TOKEN.finditer(text)):
         quoted, word, stray = match.groups()
@@ -111,4 +111,4 @@ def _tokens(text: str) -> Iterator[tuple[int, str, str]]:
             word = re.sub(r'\\(["\\])', r"\1", quoted) if "\\" in quoted else quoted
         yield depth, bracket, word
     if depth:
-        raise NotTextError(text.count("\n") + 1, "a closing bracket", "the end")
+        raise NotTextError(text.count("\n") + 1, "a closing bracket", "the end of the file")

@@ -1,4 +1,4 @@
-"""What discs there are, by the bytes of their images: the DATs of Redump and No-Intro."""
+"""DAT files: known discs with sizes and checksums, such as those of Redump and No-Intro."""
 
 import gc
 import logging
@@ -34,11 +34,11 @@ class Rom:
     """One file of a game.
 
     Attributes:
-        game: the game, as in ``Okami (USA)``.
-        name: of the file.
-        size: in bytes; None if the DAT does not have it.
-        digests: those that the DAT has of it; a CRC-32 only together with a size.
-        bad_dump: the DAT itself calls it a bad one.
+        game: name of the game, such as ``Okami (USA)``.
+        name: file name.
+        size: size in bytes; None if the DAT does not specify it.
+        digests: checksums in the DAT; a CRC-32 only together with a size.
+        bad_dump: whether the DAT marks it as a bad dump.
     """
 
     game: str
@@ -53,13 +53,13 @@ class Dat:
     """The files of one DAT.
 
     Attributes:
-        name: as it calls itself.
-        games: how many games it has.
-        skipped: how many files it has without a checksum that zsofs knows.
-        roms: by their size; None for those without one.
-        tracks: of the games that are CDs, by their name.
-        sizes: of the files, by the names of games and files, without endings and capitals.
-        by_checksum: the files by the best checksum that the DAT has of them.
+        name: name of the DAT.
+        games: number of games.
+        skipped: number of files without a supported checksum.
+        roms: files by size; None for those without a size.
+        tracks: tracks of CD games, by game name.
+        sizes: file sizes, by names of games and files in lower case without extension.
+        by_checksum: files by the strongest checksum that the DAT has of them.
     """
 
     name: str
@@ -71,9 +71,9 @@ class Dat:
     by_checksum: dict[str, list[Rom]] = field(default_factory=lambda: defaultdict(list))
 
     def matches(self, size: int, digests: Digests) -> list[Rom]:
-        """Return the files of which the best checksum that is known is this.
+        """Return the files whose strongest checksum in the DAT matches.
 
-        A SHA-1 or MD5 is enough, whatever the DAT says of the size; a CRC-32 needs the same size.
+        A SHA-1 or MD5 suffices, whatever size the DAT specifies; a CRC-32 needs the same size.
         """
         return [
             rom
@@ -83,7 +83,7 @@ class Dat:
         ]
 
     def add(self, game: str, roms: list[Rom]) -> None:
-        """Take a game with those of its files that have a checksum."""
+        """Add a game with those of its files that have a checksum."""
         self.games += 1
         sizes = {rom.size for rom in roms if rom.size is not None}
         if sizes:
@@ -99,11 +99,11 @@ class Dat:
             self.tracks[game] = tracks
 
     def sizes_of(self, stem: str) -> set[int]:
-        """The sizes of what is called so, a game or a file of one; case does not count."""
+        """Return the sizes of a game, or of a file, with this name; case is ignored."""
         return self.sizes.get(stem.casefold(), set())
 
     def cds_as_long(self, size: int) -> list[str]:
-        """The CDs of one track with as many sectors as *size* bytes are, at 2048 in each."""
+        """Return the single-track CDs with as many sectors as *size* has at 2048 bytes each."""
         raw = size // SECTOR * CD_SECTOR
         return [
             game
@@ -112,7 +112,7 @@ class Dat:
         ]
 
     def cds_of_tracks(self, size: int) -> list[str]:
-        """The CDs with several tracks that have *size* bytes together."""
+        """Return the CDs whose tracks have *size* bytes in total."""
         return [
             game
             for game, tracks in self.tracks.items()
@@ -121,10 +121,10 @@ class Dat:
 
 
 def load(path: Path) -> Dat:
-    """Read a DAT in XML (Logiqx) or text (clrmamepro), perhaps in gzip or a ZIP archive.
+    """Read a DAT in XML (Logiqx) or text (clrmamepro), optionally in gzip, Zstandard or ZIP.
 
     Raises:
-        UsageError: it cannot be read, or is none.
+        UsageError: it cannot be read, or is not a DAT.
     """
     where = for_people(os.fsencode(path))
     try:
@@ -136,7 +136,7 @@ def load(path: Path) -> Dat:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Suspend garbage collection: nothing here is a cycle, and it takes a third of the time."""
+    """Suspend garbage collection: no cycles are created here, and it takes a third of the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -156,7 +156,7 @@ def _load(content: Content, where: str) -> Dat:
         dat.skipped += len(game.files) - len(roms)
         dat.add(game.name, roms)
     if not dat.roms:
-        raise UsageError(f"{where} is no DAT: there is no game with a file and its checksums in it")
+        raise UsageError(f"{where} is not a DAT: it has no game with a file and its checksums")
     if dat.skipped:
         log.warning(
             "%s: %d of %d files have no SHA-1, no MD5, and no CRC-32 with a size; they are skipped",
@@ -168,7 +168,7 @@ def _load(content: Content, where: str) -> Dat:
 
 
 def _roms(game: Game) -> Iterator[Rom]:
-    """The files of a game that can be recognized."""
+    """Yield the files of a game that have a usable checksum."""
     for fields in game.files:
         size = _size(fields.get("size", ""))
         digests = Digests(
@@ -182,12 +182,12 @@ def _roms(game: Game) -> Iterator[Rom]:
 
 
 def _size(text: str) -> int | None:
-    """A size as a DAT has it; None if it has none, or something else."""
+    """Return a size in a DAT; None if it is missing or invalid."""
     return int(text) if _SIZE.fullmatch(text) else None
 
 
 def _checksum(form: re.Pattern[str], text: str) -> str:
-    """A checksum as a DAT has it; empty if it has none, or something else."""
+    """Return a checksum in a DAT; empty if it is missing or invalid."""
     found = form.fullmatch(text)
     return found[1].lower() if found else ""
 

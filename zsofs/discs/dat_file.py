@@ -1,7 +1,7 @@
-"""DAT files and lists of titles as bytes: plain, or in gzip, Zstandard or a ZIP archive, bounded.
+"""Bounded reading of DAT files and lists of titles: plain, or in gzip, Zstandard or ZIP.
 
-A user may name any file by mistake, or one from the net: a device, a pipe that never ends, an
-archive that unpacks to terabytes. Each ends in one sentence after bounded time and memory.
+A user may name any file, by mistake or from the internet: a device, an endless pipe, an archive
+that unpacks to terabytes. Each results in one error message after bounded time and memory.
 """
 
 import gzip
@@ -22,10 +22,10 @@ from zsofs.errors import UsageError
 from zsofs.timings import timings
 
 MAX_SIZE = 64 << 20
-"""The largest unpacked file, in bytes; the largest DATs of one console have about 20 MB."""
+"""The largest unpacked file in bytes; the largest DATs of one console have about 20 MB."""
 
 _MAX_DIRECTORY = 1 << 20
-"""The largest directory of a ZIP archive, in bytes: zipfile takes 1 KB of memory for 46 of them."""
+"""The largest directory of a ZIP archive in bytes: zipfile takes 1 KB of memory per 46 of them."""
 
 
 _GZIP = b"\x1f\x8b"
@@ -34,12 +34,12 @@ _ZIP = b"PK\3\4"
 _ZIP_END = b"PK\5\6"
 _ZIP64_LOCATOR = b"PK\6\7"
 _ZIP_TAIL = 65557
-"""Bytes at the end of a ZIP archive within which its directory is described."""
+"""Size of the end of a ZIP archive that can contain its end-of-directory record."""
 
 _READ = 64 << 10
 
 _ZSTD_READ = 256
-"""Bytes of Zstandard that are unpacked at a time; 4 of them can be a block of 128 KiB."""
+"""Bytes of Zstandard data decoded at a time; 4 of them can expand to 128 KiB."""
 
 
 class _Readable(Protocol):
@@ -47,17 +47,17 @@ class _Readable(Protocol):
 
 
 class _DamagedError(Exception):
-    """A stream of Zstandard is damaged; the message says how."""
+    """A Zstandard stream is damaged; the message has the reason."""
 
 
 @dataclass(slots=True)
 class Content:
-    """The unpacked bytes of a file, read once from first to last.
+    """The unpacked bytes of a file, read once sequentially.
 
     Attributes:
         where: name of the file for messages.
-        source: what gives the bytes.
-        head: those that were read already, to see what the file is.
+        source: stream of the bytes.
+        head: bytes that were read ahead to detect the file type.
     """
 
     where: str
@@ -66,10 +66,10 @@ class Content:
     _taken: int = field(default=0)
 
     def read(self, size: int) -> bytes:
-        """Return up to *size* bytes; none at the end.
+        """Return up to *size* bytes; empty at the end.
 
         Raises:
-            UsageError: the file has too many bytes, or its archive is damaged.
+            UsageError: the file is too large, or its archive is damaged.
             OSError: it cannot be read.
         """
         if self.head:
@@ -78,13 +78,13 @@ class Content:
         return self._more(size)
 
     def peek(self) -> bytes:
-        """Return the first bytes that are still to be read."""
+        """Return the next bytes without consuming them."""
         if not self.head:
             self.head = self._more(_READ)
         return self.head
 
     def all(self) -> bytes:
-        """Return everything that is still to be read."""
+        """Return all remaining bytes."""
         return b"".join(iter(lambda: self.read(_READ), b""))
 
     def _more(self, size: int) -> bytes:
@@ -106,23 +106,22 @@ class Content:
 def _check_size(size: int, where: str) -> None:
     if size > MAX_SIZE:
         raise UsageError(
-            f"{where} has more than {MAX_SIZE >> 20} MiB; no list or DAT of one console is that"
-            " large"
+            f"{where} has more than {MAX_SIZE >> 20} MiB; no list or DAT of a console is that large"
         )
 
 
 @contextmanager
 def opened(path: Path, where: str, *, regular: bool = False) -> Iterator[Content]:
-    """Open a file that may be packed.
+    """Open a file, and the archive or compressed stream in it.
 
     Args:
-        path: of the file.
+        path: path of the file.
         where: its name for messages.
-        regular: refuse pipes and devices.
+        regular: reject pipes and devices.
 
     Raises:
         OSError: it cannot be read.
-        UsageError: it is too large, or an archive that cannot be used.
+        UsageError: it is too large, or an unsupported archive.
     """
     with ExitStack() as stack:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -132,14 +131,14 @@ def opened(path: Path, where: str, *, regular: bool = False) -> Iterator[Content
         if stat.S_ISREG(kind):
             file = stack.enter_context(open(fd, "rb", closefd=False))
         elif regular or stat.S_ISBLK(kind):
-            raise OSError(0, "it is no regular file")
+            raise OSError(0, "it is not a regular file")
         else:
             file = io.BytesIO(_drained(fd, where))
         yield _unpacked(file, where, stack)
 
 
 def _drained(fd: int, where: str) -> bytes:
-    """All bytes of a pipe or device, which may come late, or never end."""
+    """Return all bytes of a pipe or device, within a time limit."""
     found = bytearray()
     until = time.monotonic() + timings().pipe
     poll = select.poll()
@@ -147,7 +146,7 @@ def _drained(fd: int, where: str) -> bytes:
     while len(found) <= MAX_SIZE:
         left = until - time.monotonic()
         if left <= 0 or not poll.poll(1000 * left):
-            raise UsageError(f"{where} is a pipe that has not ended within {timings().pipe:.0f} s")
+            raise UsageError(f"{where} is a pipe that did not end within {timings().pipe:.0f} s")
         try:
             piece = os.read(fd, _READ)
         except BlockingIOError:
@@ -159,7 +158,8 @@ def _drained(fd: int, where: str) -> bytes:
 
 
 def _unpacked(file: BinaryIO, where: str, stack: ExitStack) -> Content:
-    _check_size(file.seek(0, os.SEEK_END), where)  # packed as well, or it could go on for hours
+    # The compressed size is limited as well, which bounds the time.
+    _check_size(file.seek(0, os.SEEK_END), where)
     file.seek(0)
     magic = file.read(len(_ZIP))
     file.seek(0)
@@ -173,9 +173,9 @@ def _unpacked(file: BinaryIO, where: str, stack: ExitStack) -> Content:
 
 
 class _ZstdFrames:
-    """The content of Zstandard frames that follow one another (RFC 8878, section 3.1).
+    """The content of consecutive Zstandard frames (RFC 8878, section 3.1).
 
-    ``ZstdDecompressor.stream_reader`` is not used: it takes a file that was cut for a whole one.
+    ``ZstdDecompressor.stream_reader`` is not used: it treats a truncated file as complete.
     Windows may have 128 MiB, the limit of libzstd and of the program zstd.
     """
 
@@ -190,23 +190,23 @@ class _ZstdFrames:
         self._is_within = False
 
     def read(self, size: int, /) -> bytes:
-        """Return up to *size* bytes; none at the end.
+        """Return up to *size* bytes; empty at the end.
 
         Raises:
-            _DamagedError: the stream is damaged, or ends within a frame.
+            _DamagedError: the stream is damaged, or ends inside a frame.
             OSError: the file cannot be read.
         """
         while not (found := self._plain.read(size)):
             self._stored = self._stored or self._file.read(_ZSTD_READ)
             if not self._stored:
                 if self._is_within:
-                    raise _DamagedError("it ends within a Zstandard frame")
+                    raise _DamagedError("it ends inside a Zstandard frame")
                 break
             self._unpack()
         return found
 
     def _unpack(self) -> None:
-        """Unpack what is stored, as far as the frame goes."""
+        """Decode buffered data up to the end of the frame."""
         from zstandard import ZstdError
 
         try:
@@ -220,24 +220,24 @@ class _ZstdFrames:
 
 
 def _zipped(file: BinaryIO, where: str, stack: ExitStack) -> Content:
-    """The one file in a ZIP archive."""
+    """Return the one file in a ZIP archive."""
     _check_directory(file, where)
     try:
         archive = stack.enter_context(zipfile.ZipFile(file))
         files = [one for one in archive.infolist() if not one.is_dir()]
         if len(files) != 1:
             raise UsageError(
-                f"{where} is a ZIP archive with {len(files)} files; unpack it and name one of them"
+                f"{where} is a ZIP archive with {len(files)} files; extract it and give one of them"
             )
         if files[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise UsageError(f"{where} is a ZIP archive of an unusual kind; unpack it")
+            raise UsageError(f"{where} is a ZIP archive of an unsupported kind; extract it")
         return Content(where, stack.enter_context(archive.open(files[0])))
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError) as error:
         raise UsageError(f"{where} is a ZIP archive that cannot be read: {error}") from None
 
 
 def _check_directory(file: BinaryIO, where: str) -> None:
-    """See that a ZIP archive says that its directory is short, before zipfile reads it."""
+    """Check the directory size that a ZIP archive declares, before zipfile reads it."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(size - _ZIP_TAIL, 0))
     tail = file.read(_ZIP_TAIL)
@@ -245,4 +245,6 @@ def _check_directory(file: BinaryIO, where: str) -> None:
     at = tail.rfind(_ZIP_END)
     directory = int.from_bytes(tail[at + 12 : at + 16], "little")
     if at < 0 or directory > _MAX_DIRECTORY or _ZIP64_LOCATOR in tail[max(at - 20, 0) : at]:
-        raise UsageError(f"{where} is a ZIP archive that is cut, or has too many files; unpack it")
+        raise UsageError(
+            f"{where} is a ZIP archive that is truncated or has too many files; extract it"
+        )

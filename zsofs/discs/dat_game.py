@@ -1,4 +1,4 @@
-"""What a DAT says of one game, whatever form the DAT has."""
+"""A game as listed in a DAT, independent of the form of the DAT."""
 
 from dataclasses import dataclass, field
 from itertools import islice
@@ -6,33 +6,33 @@ from itertools import islice
 from zsofs.errors import UsageError
 
 GAMES = frozenset(("game", "machine"))
-"""What a game is called in a DAT."""
+"""Names of the game element in a DAT."""
 
 HEADER = "header"
 
 MAX_GAMES = 250_000
-"""Games of one DAT; all consoles together have about 100,000."""
+"""Maximum number of games in a DAT; all consoles together have about 100,000."""
 
 MAX_FILES = 500_000
-"""Files of all games of one DAT."""
+"""Maximum number of files in a DAT."""
 
 _MAX_OF_A_GAME = 10_000
-"""Files of one game; CDs have up to 99 tracks."""
+"""Maximum number of files of a game; CDs have up to 99 tracks."""
 
 
 MAX_FIELDS = 40
-"""Fields of one file, of which zsofs uses eight."""
+"""Maximum number of fields of a file, of which zsofs uses eight."""
 
 _MAX_SERIALS = 1000
 _MAX_SERIAL = 1000
-"""Characters of one; games with many discs have some ten ids in it."""
+"""Maximum length of a serial; games with many discs list some ten IDs in it."""
 
 _SHOWN = 40
-"""Characters of a bad line that a message shows."""
+"""Characters of an invalid line that a message shows."""
 
 
 class TooManyFilesError(Exception):
-    """A game has more files than any has; the message says so."""
+    """A game has more files than the limit; the message has the details."""
 
 
 @dataclass(slots=True)
@@ -41,9 +41,9 @@ class Game:
 
     Attributes:
         kind: one of :data:`GAMES`, or :data:`HEADER`.
-        name: as in ``Okami (USA)``.
+        name: such as ``Okami (USA)``.
         files: the fields of each file, such as ``name``, ``size`` and ``sha1``.
-        serials: texts with ids such as ``SLUS-21134``.
+        serials: texts with IDs such as ``SLUS-21134``.
     """
 
     kind: str
@@ -52,10 +52,10 @@ class Game:
     serials: list[str] = field(default_factory=list)
 
     def add_file(self, fields: dict[str, str]) -> None:
-        """Take a file.
+        """Add a file.
 
         Raises:
-            TooManyFilesError: there are more than any game has.
+            TooManyFilesError: the limit is exceeded.
         """
         if len(self.files) == _MAX_OF_A_GAME:
             raise TooManyFilesError(f"a game with more than {_MAX_OF_A_GAME} files")
@@ -64,16 +64,16 @@ class Game:
         self.files.append(fields)
 
     def add_serial(self, text: str) -> None:
-        """Take a text with ids; what is longer than that of any game is cut."""
+        """Add a text with IDs; a text that is too long is truncated."""
         if len(self.serials) < _MAX_SERIALS:
             self.serials.append(text[:_MAX_SERIAL])
 
 
 class Counter:
-    """Bounds what is read of a DAT."""
+    """Enforces the limits of a DAT."""
 
     def __init__(self, where: str) -> None:
-        """Args: *where* is the name of the DAT for messages."""
+        """Create it; *where* is the name of the DAT for messages."""
         self._where = where
         self._games = 0
         self._files = 0
@@ -82,17 +82,21 @@ class Counter:
         """Count a game.
 
         Raises:
-            UsageError: there are more than any DAT has.
+            UsageError: the limit is exceeded.
         """
         self._games += 1
         self._files += len(game.files)
         if self._games > MAX_GAMES:
-            raise UsageError(f"{self._where} has more than {MAX_GAMES} games, as no DAT has")
+            raise UsageError(
+                f"{self._where} has more than {MAX_GAMES} games; no real DAT has that many"
+            )
         if self._files > MAX_FILES:
-            raise UsageError(f"{self._where} has more than {MAX_FILES} files, as no DAT has")
+            raise UsageError(
+                f"{self._where} has more than {MAX_FILES} files; no real DAT has that many"
+            )
 
 
 def short(found: str) -> str:
-    """Return a piece of a file for a message, on one line."""
+    """Return part of a file for a message, on one line."""
     found = found.strip()
     return repr(found if len(found) <= _SHOWN else found[: _SHOWN - 1] + "…")

@@ -1,4 +1,4 @@
-"""The games of a DAT, whichever of its two forms it has: XML (Logiqx) or text (clrmamepro)."""
+"""The games of a DAT in either form: XML (Logiqx) or text (clrmamepro)."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def is_xml(content: Content) -> bool:
-    """Whether a file begins as XML does, in UTF-8, UTF-16 or another encoding."""
+    """Return whether a file starts like XML, in UTF-8, UTF-16 or another encoding."""
     head = content.peek().removeprefix(_BYTE_ORDER_MARK).lstrip()
     return head.startswith((b"<", b"\xff\xfe<", b"\xfe\xff\0<"))
 
@@ -20,7 +20,7 @@ def games_of(content: Content) -> Iterator[Game]:
     """Yield the header and the games of a DAT.
 
     Raises:
-        UsageError: it is malformed, or has more than any DAT has.
+        UsageError: it is malformed, or exceeds the limits of a DAT.
         OSError: it cannot be read.
     """
     if is_xml(content):
@@ -29,8 +29,7 @@ def games_of(content: Content) -> Iterator[Game]:
     if not clrmamepro.begins_like_one(head):
         found = short(head.lstrip().partition("\n")[0])
         raise UsageError(
-            f"{content.where} is no DAT: expected XML (Logiqx) or the text of clrmamepro, found"
-            f" {found}"
+            f"{content.where} is not a DAT: expected XML (Logiqx) or clrmamepro text, found {found}"
         )
     return text_games(text_of(content), content.where)
 
@@ -64,7 +63,7 @@ def _counted(games: Iterator[Game], where: str) -> Iterator[Game]:
                 counter.add(game)
             yield game
     except TooManyFilesError as error:
-        raise UsageError(f"{where} has {error}, as no DAT has") from None
+        raise UsageError(f"{where} has {error}; no real DAT has that many") from None
 
 
 def _xml_games(content: Content) -> Iterator[Game]:
@@ -82,5 +81,5 @@ def _text_games(text: str, where: str) -> Iterator[Game]:
 
 
 def malformed(where: str, line: int, wanted: str, found: str) -> UsageError:
-    """Return the error for a line of a file that is not what it should be."""
+    """Return the error for an invalid line of a file."""
     return UsageError(f"{where}, line {line}: expected {wanted}, found {found}")

@@ -1,4 +1,4 @@
-"""What is to be known of the content of one open image, each thing found out once."""
+"""Facts about the content of an open image, each determined once."""
 
 from functools import cached_property
 
@@ -9,9 +9,9 @@ from zsofs.images.input_image import Original
 
 
 class Examination:
-    """The content of an open image. Each property reads the image when it is first asked for.
+    """The content of an open image. Each property reads the image on first access.
 
-    All of them raise as :meth:`zsofs.images.input_image.Original.read` does.
+    All of them raise like :meth:`zsofs.images.input_image.Original.read`.
 
     Attributes:
         image: the open image.
@@ -22,28 +22,28 @@ class Examination:
 
     @cached_property
     def content(self) -> Classification:
-        """What the image is, by its bytes."""
+        """Kind of the image, by its content."""
         return classify(self.image.read, self.image.size)
 
     @cached_property
     def shortage(self) -> Shortage | None:
-        """What is missing at the end of the image; None if nothing is, or that cannot be told."""
+        """What is missing at the end of the image; None if nothing, or unknown."""
         image = self.image
         return find_shortage(image.read, image.size, raw_cd=image.raw_cd, names=True)
 
     @property
     def is_misnamed_disc(self) -> bool:
-        """Whether the file is a plain disc image under the name of a container."""
+        """Whether the file is a plain disc image with the name of a container."""
         return self.image.is_misnamed and self.content.kind is ContentKind.DISC
 
     @property
     def cut(self) -> str:
-        """A sentence on what is missing of an image that is cut; empty if it is not."""
+        """What is missing from a truncated image, as a sentence; empty if it is complete."""
         return self.shortage.sentence if self.shortage is not None and self.shortage.is_cut else ""
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Oddities of the content that a person should hear of, without :attr:`cut`."""
+        """Irregularities of the content for the user, without :attr:`cut`."""
         remarks = (
             misnamed(self.image.ending) if self.is_misnamed_disc else "",
             self.content.remark,

@@ -1,8 +1,8 @@
 """The file map of a disc: which of its files lie in a part of its image, by the ISO 9660 tree.
 
-Both layers of a DVD9 are searched. The image may be hostile, and directories of it damaged: the
-walk is bounded in depth, length of paths, records, bytes and damaged sectors, and reports the bound
-that it meets.
+Both layers of a DVD9 are searched. The image may be hostile, and its directories may be damaged:
+the walk is limited in depth, path length, records, bytes and damaged sectors, and reports the limit
+that it reaches.
 """
 
 from collections.abc import Callable, Iterator
@@ -39,12 +39,12 @@ _SELF_AND_PARENT = frozenset((b"", b"\0", b"\1"))
 
 @dataclass(frozen=True, slots=True)
 class FileMap:
-    """What lies in a part of an image.
+    """Files in a part of an image.
 
     Attributes:
-        files: paths from the root of the disc, as in ``/DATA/MOVIE.PSS``; those of directories end
-            in ``/``. Empty where nothing lies that the tree of the disc knows of.
-        incomplete: why the map may lack files; empty if all of the tree was read.
+        files: paths from the root of the disc, such as ``/DATA/MOVIE.PSS``; those of directories
+            end in ``/``. Empty if the directory tree has nothing there.
+        incomplete: why the map may lack files; empty if the whole tree was read.
     """
 
     files: tuple[str, ...]
@@ -65,11 +65,11 @@ def files_at(
     Args:
         read: returns the bytes of the image at an offset, ``read(offset, size)``; an error that it
             raises for a damaged part costs the directories there.
-        size: of the image in bytes.
+        size: size of the image in bytes.
         begin: offset in the image.
         end: offset in the image.
-        raw_cd: the image consists of raw 2352-byte sectors.
-        most: stop after so many of them.
+        raw_cd: whether the image has raw CD sectors of 2352 bytes.
+        most: maximum number of results.
     """
     image = _Forgiving(Image(read, size, raw_cd))
     first, last = begin // image.stored_sector, (end - 1) // image.stored_sector
@@ -81,16 +81,16 @@ def files_at(
             if len(found) == most:
                 break
             if len(found) == _MAX_FOUND:
-                walk.stop(f"more than {_MAX_FOUND} files lie there")
+                walk.stop(f"more than {_MAX_FOUND} files have data there")
                 break
     return FileMap(tuple(found), walk.incomplete)
 
 
 class _Forgiving:
-    """An image of which damaged sectors are read as zeros.
+    """An image in which damaged sectors read as zeros.
 
     Attributes:
-        damaged: how many sectors could not be read.
+        damaged: number of sectors that could not be read.
     """
 
     def __init__(self, image: Image) -> None:
@@ -99,7 +99,7 @@ class _Forgiving:
         self.damaged = 0
 
     def content(self, extent: Extent) -> bytes:
-        """Whole sectors, with zeros where they are damaged: no record begins with one."""
+        """Return whole sectors, with zeros for damaged ones; no record starts with a zero byte."""
         try:
             return self._image.directory(extent, _MAX_DIRECTORY_BYTES)
         except (OSError, ZsofsError):
@@ -115,14 +115,14 @@ class _Forgiving:
         return bytes(SECTOR)
 
     def volumes(self) -> Iterator[tuple[int, Extent]]:
-        """The sector that each volume counts from, and its root directory as counted so."""
+        """Yield the base sector of each volume, and its root directory relative to it."""
         area = self.content(Extent(DESCRIPTORS, DESCRIPTORS * SECTOR))
         for at in range(0, len(area) - SECTOR + 1, SECTOR):
             primary = area[at : at + SECTOR]
             if primary.startswith(PRIMARY):
                 yield 0, root_of(primary)
-                # The second layer is a volume of its own, whose descriptor comes where the
-                # first one ends; it counts from 16 sectors before that.
+                # The second layer is a volume of its own, whose descriptor follows the first one;
+                # it counts from 16 sectors before that.
                 end = int.from_bytes(primary[80:84], "little")
                 second = self.content(Extent(end, SECTOR))
                 if end > DESCRIPTORS and len(second) == SECTOR and second.startswith(PRIMARY):
@@ -132,11 +132,11 @@ class _Forgiving:
 
 @dataclass(frozen=True, slots=True)
 class _Directory:
-    """A directory that is still to be read.
+    """A directory that has not been read yet.
 
     Attributes:
-        path: of it, with a ``/`` at the end.
-        extent: where it lies in the image.
+        path: its path, with a trailing ``/``.
+        extent: its extent in the image.
         depth: 1 for the root.
     """
 
@@ -146,10 +146,10 @@ class _Directory:
 
 
 class _Walk:
-    """One walk over the trees of a disc.
+    """One walk over the directory trees of a disc.
 
     Attributes:
-        incomplete: which bound it met first; empty if none.
+        incomplete: the first limit reached; empty if none.
     """
 
     def __init__(self, image: _Forgiving) -> None:
@@ -160,12 +160,12 @@ class _Walk:
         self._stopped = False
 
     def stop(self, why: str) -> None:
-        """Walk no further."""
+        """Stop the walk."""
         self._stopped = True
         self._lack(why)
 
     def entries(self) -> Iterator[tuple[str, Extent]]:
-        """Everything on the disc, with where it lies in the image."""
+        """Yield every file and directory on the disc with its extent in the image."""
         for base, root in self._image.volumes():
             todo = [_Directory("/", Extent(root.first + base, root.size), 1)]
             seen = {todo[0].extent.first}
@@ -186,7 +186,7 @@ class _Walk:
                         todo.append(_Directory(f"{path}/", extent, directory.depth + 1))
 
     def _children(self, directory: _Directory, base: int) -> Iterator[tuple[str, Extent, bool]]:
-        """What a directory says of its entries: path, place, and whether it is a directory."""
+        """Yield the entries of a directory: path, extent, and whether it is a directory."""
         content = self._content(directory.extent)
         for record in records(content):
             if not self._records:
@@ -197,19 +197,19 @@ class _Walk:
                 continue
             path = directory.path + record.name.decode("ascii", "backslashreplace")
             if len(path) > _MAX_PATH:
-                self._lack(f"a path on it has more than {_MAX_PATH} characters")
+                self._lack(f"one of its paths has more than {_MAX_PATH} characters")
                 continue
             yield path, Extent(record.extent.first + base, record.extent.size), record.is_folder
 
     def _content(self, extent: Extent) -> bytes:
         if extent.size > _MAX_DIRECTORY_BYTES:
-            self._lack(f"a directory on it has more than {_MAX_DIRECTORY_BYTES >> 20} MiB")
+            self._lack(f"one of its directories has more than {_MAX_DIRECTORY_BYTES >> 20} MiB")
         content = self._image.content(extent)
         self._bytes -= len(content)
         if self._bytes < 0:
             self.stop(f"its directories have more than {_MAX_BYTES >> 20} MiB")
         if self._image.damaged:
-            self._lack("directories on it are damaged")
+            self._lack("its directories are damaged")
         return content
 
     def _lack(self, why: str) -> None:

@@ -1,6 +1,6 @@
-"""What a plain disc image is: its console, the game's id and title, and whether a CD or a DVD.
+"""Identification of a plain disc image: console, ID and title of the game, CD or DVD.
 
-It takes a few short reads, and the image may be hostile.
+It takes a few short reads. The image may be hostile.
 """
 
 import re
@@ -15,17 +15,17 @@ _UDF_MARKS = frozenset((b"NSR02", b"NSR03"))
 _XA_MARK = b"CD-XA001"
 
 _CD_SECTORS = 80 * 60 * 75
-"""What an 80-minute CD holds, at 75 sectors a second: the longest that games were pressed on. CDs
-of 90 and 99 minutes are outside of the standard."""
+"""Sectors of an 80-minute CD, at 75 per second: the longest on which games were pressed. CDs of
+90 and 99 minutes are outside the standard."""
 
 _DIRECTORY_SECTORS = 64
-"""How much of a folder is looked through: room for about 2,000 names, read at once."""
+"""Sectors of a directory that are searched: about 2,000 names, read at once."""
 
 _MAX_CONFIGURATION = 2048
-"""Bytes of SYSTEM.CNF that are looked at; those of games have about 60."""
+"""Bytes of SYSTEM.CNF that are read; those of games have about 60."""
 
 _MAX_PARAMETERS = 16384
-"""Bytes of PARAM.SFO that are looked at; those of games have less than 5,000."""
+"""Bytes of PARAM.SFO that are read; those of games have less than 5,000."""
 
 _MAX_TITLE = 512
 """Bytes of a title; the console's own limit is 128."""
@@ -37,7 +37,7 @@ _PARAMETER = struct.Struct("<HHIII")
 
 
 class Media(Enum):
-    """What the disc was pressed on."""
+    """The physical kind of the disc."""
 
     CD = "CD"
     DVD = "DVD"
@@ -55,14 +55,14 @@ class System(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What is known of a disc. Texts are one line each, and empty where nothing is known.
+    """Identity of a disc. Texts are one line each, and empty if unknown.
 
     Attributes:
         system: the console.
-        game_id: ``SLUS_209.63`` for PS1 and PS2, as the program to boot is called; ``ULUS-10041``
+        game_id: ``SLUS_209.63`` for PS1 and PS2, from the name of the boot program; ``ULUS-10041``
             for PSP; empty for homebrew.
-        title: what a PSP disc says of itself; the discs of PS1 and PS2 do not have one.
-        label: of the volume.
+        title: title stored on a PSP disc; PS1 and PS2 discs have none.
+        label: volume label.
         media: CD, DVD or UMD.
     """
 
@@ -74,20 +74,20 @@ class Identity:
 
 
 def identify(read: Callable[[int, int], bytes], size: int, *, raw_cd: bool = False) -> Identity:
-    """Find out what a disc is, in at most six reads of at most 147 KiB.
+    """Identify a disc with at most six reads of at most 147 KiB.
 
-    The media is CD if the sectors are raw ones. Else it is DVD if the volume has a descriptor of
-    UDF (``NSR02`` or ``NSR03``), as pressed DVDs of the PS2 do; else CD if the primary volume
-    descriptor has the mark of CD-ROM XA (``CD-XA001``), as its CDs do; else it goes by the size:
-    what an 80-minute CD cannot hold is a DVD. A PSP disc is a UMD.
+    The media is CD for raw sectors. Otherwise it is DVD if the volume has a UDF descriptor
+    (``NSR02`` or ``NSR03``), as pressed PS2 DVDs do; else CD if the primary volume descriptor has
+    the CD-ROM XA mark (``CD-XA001``), as PS2 CDs do; else it is determined by size: an image larger
+    than an 80-minute CD is a DVD. A PSP disc is a UMD.
 
     Args:
-        read: gives the bytes of the image at an offset, ``read(offset, size)``; fewer at its end.
-        size: of the image in bytes.
-        raw_cd: the image consists of raw 2352-byte sectors instead of 2048-byte ones.
+        read: returns the bytes of the image at an offset, ``read(offset, size)``; fewer at its end.
+        size: size of the image in bytes.
+        raw_cd: whether the image has raw CD sectors of 2352 bytes.
 
     Raises:
-        Exception: whatever *read* raises. Nothing that is in the image raises anything.
+        Exception: whatever *read* raises. No content of the image raises an exception.
     """
     image = Image(read, size, raw_cd)
     area = image.sectors(DESCRIPTORS, DESCRIPTORS)
@@ -118,7 +118,10 @@ def _media(descriptors: list[bytes], primary: bytes, image: Image) -> Media:
 
 
 def _playstation(image: Image, root: bytes) -> tuple[System, str]:
-    r"""What SYSTEM.CNF says: ``BOOT2 = cdrom0:\SLUS_209.63;1`` on PS2, ``BOOT = …`` on PS1."""
+    r"""Return system and ID from SYSTEM.CNF.
+
+    It has ``BOOT2 = cdrom0:\SLUS_209.63;1`` on PS2, ``BOOT = …`` on PS1.
+    """
     place = find(root, b"SYSTEM.CNF", folder=False)
     if place is None:
         return System.OTHER, ""
@@ -136,7 +139,7 @@ def _playstation(image: Image, root: bytes) -> tuple[System, str]:
 
 
 def _portable(image: Image, root: bytes) -> tuple[System, str, str]:
-    """What UMD_DATA.BIN and PSP_GAME/PARAM.SFO say: the system, the id and the title."""
+    """Return system, ID and title from UMD_DATA.BIN and PSP_GAME/PARAM.SFO."""
     disc = find(root, b"UMD_DATA.BIN", folder=False)
     folder = find(root, b"PSP_GAME", folder=True)
     parameters: dict[bytes, str] = {}
@@ -156,7 +159,7 @@ def _portable(image: Image, root: bytes) -> tuple[System, str, str]:
 
 
 def _parameters(data: bytes) -> dict[bytes, str]:
-    """The texts of a PARAM.SFO that matter, by name; empty if it is none."""
+    """Return the relevant texts of a PARAM.SFO by name; empty if it is invalid."""
     found: dict[bytes, str] = {}
     if len(data) < 20 or not data.startswith(b"\0PSF"):
         return found
@@ -171,6 +174,6 @@ def _parameters(data: bytes) -> dict[bytes, str]:
 
 
 def _text(data: bytes) -> str:
-    """A text as one line, up to a zero byte; what cannot be decoded shows as U+FFFD."""
+    """Return a text as one line, up to a zero byte; invalid bytes become U+FFFD."""
     text = data.split(b"\0")[0].decode("utf-8", "replace")
     return " ".join("".join(char if char.isprintable() else " " for char in text).split())

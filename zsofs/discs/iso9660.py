@@ -2,8 +2,8 @@
 
 No claim of it is believed.
 
-pycdlib is not used: opening a disc with it reads every folder, and one that contradicts itself is
-refused whole.
+pycdlib is not used: opening a disc with it reads every directory, and one that contradicts itself
+is refused whole.
 """
 
 import struct
@@ -34,7 +34,7 @@ _IS_FOLDER = 2
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Where a file or folder lies, as the disc says: perhaps outside of it.
+    """Where a file or directory lies, as the disc says: perhaps outside of it.
 
     Attributes:
         first: number of its first sector.
@@ -47,11 +47,11 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One entry of a folder.
+    """One entry of a directory.
 
     Attributes:
-        name: without its version, in capitals; a single zero or one byte for the folder itself and
-            the one above.
+        name: without its version, in capitals; a single zero or one byte for the directory itself
+            and the one above.
         is_folder: whether it is one.
         extent: where it lies.
     """

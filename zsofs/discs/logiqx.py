@@ -9,17 +9,17 @@ from zsofs.discs.dat_game import GAMES, HEADER, Game
 _READ = 64 << 10
 
 _MAX_ELEMENTS = 5_000_000
-"""Elements of one file, whatever they are; each costs about a microsecond."""
+"""Maximum number of elements in a file; each costs about a microsecond."""
 
 _MAX_DEPTH = 64
 
 _MAX_PIECE = 4 << 20
-"""Bytes of a tag or a comment; expat keeps all of it."""
+"""Maximum bytes of a tag or comment, all of which expat buffers."""
 
 _MAX_ATTRIBUTES = 500
-"""Attributes that a document type declares; expat goes through those of an element at each one.
-
-The DTD of MAME's list, which has the most, declares about 150.
+"""Maximum number of attributes declared by a document type.
+expat iterates over those of an element at each declaration. The DTD of MAME's list, the
+largest one, declares about 150.
 """
 
 _MAX_TEXT = 4096
@@ -30,7 +30,7 @@ class NotXmlError(Exception):
     """A file is not the XML of a DAT.
 
     Attributes:
-        line: where that shows.
+        line: line number.
     """
 
     def __init__(self, line: int, found: str) -> None:
@@ -43,15 +43,15 @@ class _Source(Protocol):
 
 
 def games(source: _Source) -> Iterator[Game]:
-    """Yield the header and the games one after another, as a stream.
+    """Yield the header and the games as a stream.
 
-    Namespaces play no part. Nothing outside of the file is fetched. A short file could grow to
-    gigabytes in two ways, whatever the version of expat: by entities, whose declaration is refused,
-    and by default values of attributes, which are ignored.
+    Namespaces are ignored. Nothing outside the file is fetched. A short file could expand to
+    gigabytes in two ways, whatever the version of expat: by entities, whose declaration is
+    rejected, and by default values of attributes, which are ignored.
 
     Raises:
-        NotXmlError: the file is not XML, from there on, or is not what any DAT is.
-        TooManyFilesError: a game has more files than any has.
+        NotXmlError: the file is not valid XML, or exceeds the limits of a DAT.
+        TooManyFilesError: a game has more files than the limit.
         OSError: it could not be read.
     """
     try:
@@ -61,7 +61,7 @@ def games(source: _Source) -> Iterator[Game]:
         yield from parser.end()
     except expat.ExpatError as error:
         raise NotXmlError(error.lineno, expat.ErrorString(error.code)) from None
-    except (LookupError, ValueError) as error:  # of the encoding that the first line names
+    except (LookupError, ValueError) as error:  # of the encoding in the XML declaration
         raise NotXmlError(1, str(error)) from None
 
 
@@ -86,7 +86,7 @@ class _Parser:
         parser.specified_attributes = True
 
     def feed(self, piece: bytes) -> list[Game]:
-        """Return the games that end within a piece of the file."""
+        """Return the games that end in a piece of the file."""
         self._fed += len(piece)
         self._parser.Parse(piece, False)
         if self._fed - self._parser.CurrentByteIndex > _MAX_PIECE:
@@ -94,7 +94,7 @@ class _Parser:
         return self._taken()
 
     def end(self) -> list[Game]:
-        """Return the games that end with the file."""
+        """Return the games that end at the end of the file."""
         self._parser.Parse(b"", True)
         return self._taken()
 
@@ -158,5 +158,5 @@ class _Parser:
 
 
 def _local(tag: str) -> str:
-    """A tag without the prefix of its namespace."""
+    """Return a tag without its namespace prefix."""
     return tag.rpartition(":")[2]

@@ -5,12 +5,12 @@ from zsofs.discs.identify import System
 
 
 def why_not_played(system: System, content: str, *, raw_cd: bool) -> str:
-    """Return why OPL cannot play a plain image, as a sentence; empty if it may.
+    """Return why OPL cannot play a plain image, as a sentence; empty if it can.
 
     Args:
-        system: the console that the disc is for. Homebrew is OTHER, and played.
-        content: what the image is, as of :class:`zsofs.source.scan_cache.FileFinding`.
-        raw_cd: whether it has the 2352-byte sectors of a CD.
+        system: the console. Homebrew is OTHER, which is accepted.
+        content: kind of the image, as in :class:`zsofs.source.scan_cache.FileFinding`.
+        raw_cd: whether it has raw CD sectors of 2352 bytes.
     """
     if system not in (System.PS2, System.OTHER):
         return f"it is a {system.value} disc"

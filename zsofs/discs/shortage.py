@@ -1,16 +1,16 @@
-"""Detection of images that are shorter than their own volume descriptors say.
+"""Detection of images that are shorter than their own volume descriptors specify.
 
-An image that ends before its volume does was cut, mostly by a download or a copy that did not
-finish. A longer image is normal: many are padded, and on a DVD9 of the PS2 the descriptor of layer
-0 counts layer 0 alone.
+An image that ends before its volume is truncated, usually because a download or copy did not
+finish. A longer image is normal: many are padded, and on a PS2 DVD9 the descriptor of layer
+0 covers only layer 0.
 
-Up to 150 missing sectors (2 seconds of a CD) need not be a fault: programs that read CDs leave out
-the 2 run-out sectors of a CD that was written track at once, which no drive reads, or the postgap
-of a data track, which has 150 sectors and which the descriptors of PS1 and PS2 discs count;
-genisoimage pads its volumes with 150 sectors so that only these get lost. Such a shortage is called
-filler, unless a file has data there. Of a UMD any number of sectors may be filler: images of UMDs
-are trimmed, and all data of a UMD lies in files, by which PPSSPP decides, too (pull request 15677).
-Games of the PS2 read sectors by their numbers, so files alone prove nothing there.
+Up to 150 missing sectors (2 seconds of a CD) may be harmless: programs that read CDs omit
+the 2 run-out sectors of a track-at-once CD, which no drive reads, or the postgap of a data
+track, which has 150 sectors and which the descriptors of PS1 and PS2 discs include;
+genisoimage pads its volumes with 150 sectors so that only these are lost. Such a shortage is
+called filler, unless a file has data there. For a UMD, any number of sectors may be filler: UMD
+images are trimmed, and all data of a UMD is in files, which is also the criterion of PPSSPP
+(pull request 15677). PS2 games read sectors by number, so files alone prove nothing there.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from zsofs.discs.iso9660 import DESCRIPTORS, PRIMARY, SECTOR, Image, extent_of, 
 from zsofs.formats.geometry import CD_SECTOR
 
 FILLER_SECTORS = 150
-"""The most sectors that may be missing without a fault, if no file has data in them."""
+"""Maximum number of sectors that may be missing without a fault, if no file has data there."""
 
 _UMD = b"PSP GAME"
 """The system identifier of a UMD."""
@@ -42,23 +42,23 @@ _SEARCHED = 64
 """Sectors from the first descriptor on in which a root directory is searched for."""
 
 _NAMED = 3
-"""How many files a sentence names."""
+"""Maximum number of files named in a sentence."""
 
 _LONGEST_NAME = 200
-"""Characters of a name in a sentence."""
+"""Maximum length of a name in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """How much of an image is missing.
+    """The missing part of an image.
 
     Attributes:
-        declared: number of sectors that the volume has by its descriptors.
-        present: number of sectors that the image has.
-        files: files and directories with data in the missing part, of which only the first few may
-            be there; None if they were not looked for.
-        is_umd: whether it is the image of a UMD, which may have been trimmed.
-        unsure: whether further files may have data in the missing part, as not all directories
+        declared: number of sectors of the volume according to its descriptors.
+        present: number of sectors in the image.
+        files: files and directories with data in the missing part, possibly only the first few;
+            None if they were not searched.
+        is_umd: whether it is a UMD image, which may have been trimmed.
+        unsure: whether more files may have data in the missing part, because not all directories
             could be read.
     """
 
@@ -70,49 +70,49 @@ class Shortage:
 
     @property
     def is_cut(self) -> bool:
-        """Whether data is missing, or more sectors than filler has."""
+        """Whether data is missing, or more sectors than filler."""
         is_long = self.declared - self.present > FILLER_SECTORS and not self.is_umd
         return bool(self.files) or is_long or self.unsure
 
     @property
     def sentence(self) -> str:
-        """What is missing, for a person."""
+        """What is missing, as a sentence."""
         count = self.declared - self.present
         missing = (
             f"{count:,} of its {self.declared:,} sectors {'is' if count == 1 else 'are'} missing"
         )
         if not self.is_cut:
             if self.files is None:
-                return f"the last {missing}; `zsofs verify` looks for files that have data there"
+                return f"the last {missing}; `zsofs verify` looks for files with data there"
             return (
-                f"the last {missing}, but no file has data there: filler, which many images of CDs"
-                " and UMDs lack"
+                f"the last {missing}, but no file has data there: this is padding, which many"
+                " CD and UMD images lack"
             )
         if self.files:
             more = " and more" if len(self.files) > _NAMED else ""
-            return f"the image is cut: {missing}, with data of {_listed(self.files)}{more}"
-        return f"the image is cut: {missing}, by its volume descriptors"
+            return f"the image is truncated: {missing}, with data of {_listed(self.files)}{more}"
+        return f"the image is truncated: {missing} according to its volume descriptors"
 
 
 def find_shortage(
     read: Callable[[int, int], bytes], size: int, *, raw_cd: bool, names: bool = False
 ) -> Shortage | None:
-    """Compare the size of an image with what its descriptors of ISO 9660 and UDF say.
+    """Compare the size of an image with its ISO 9660 and UDF descriptors.
 
     Args:
-        read: gives the bytes of the image at an offset, ``read(offset, size)``; fewer at its end.
-        size: of the image in bytes.
-        raw_cd: the image consists of raw 2352-byte sectors, by which it is then measured.
-        names: look for the files in the missing part, which may read all directories.
+        read: returns the bytes of the image at an offset, ``read(offset, size)``; fewer at its end.
+        size: size of the image in bytes.
+        raw_cd: whether the image has raw CD sectors of 2352 bytes, which are then its unit.
+        names: search for files in the missing part, which may read all directories.
 
     Returns:
         None if nothing is missing, or if there are no descriptors.
 
     Raises:
-        Exception: whatever *read* raises. Nothing that is in the image raises anything.
+        Exception: whatever *read* raises. No content of the image raises an exception.
     """
     image = Image(read, size, raw_cd)
-    present = -(-size // image.stored_sector)  # a file may end within the last sector
+    present = -(-size // image.stored_sector)  # a file may end inside the last sector
     area = image.sectors(DESCRIPTORS, DESCRIPTORS)
     descriptors = [area[at : at + SECTOR] for at in range(0, len(area), SECTOR)]
     primary = next((one for one in descriptors if one.startswith(PRIMARY)), b"")
@@ -134,7 +134,7 @@ def find_shortage(
 def declared_size(head: bytes, *, raw_cd: bool) -> int | None:
     """Return the size in bytes that the first bytes of an image declare, by its first descriptor.
 
-    None if there is no volume descriptor of ISO 9660 in sector 16.
+    None if sector 16 has no ISO 9660 volume descriptor.
     """
     begin, stored = (
         (DESCRIPTORS * CD_SECTOR + 16, CD_SECTOR) if raw_cd else (DESCRIPTORS * SECTOR, SECTOR)
@@ -146,19 +146,19 @@ def declared_size(head: bytes, *, raw_cd: bool) -> int | None:
 
 
 def _volume_ends(image: Image, primary: bytes) -> Iterator[int]:
-    """The sectors at which the volumes of ISO 9660 end: that of the disc, and that of layer 1."""
+    """Yield the end sectors of the ISO 9660 volumes: that of the disc, and that of layer 1."""
     end = _volume_size(primary)
     yield end
     if end > DESCRIPTORS:
-        # Layer 1 of a DVD9 of the PS2 is a volume of its own: its descriptor lies where layer 0
-        # ends, and its sectors count from 16 before that.
+        # Layer 1 of a PS2 DVD9 is a volume of its own: its descriptor is at the end of layer 0, and
+        # its sectors count from 16 before that.
         second = image.sectors(end, 1)
         if len(second) == SECTOR and second.startswith(PRIMARY):
             yield end - DESCRIPTORS + _volume_size(second)
 
 
 def _volume_size(primary: bytes) -> int:
-    """Volume space size in sectors of 2048 bytes (ECMA-119 8.4.8), the smaller if it has two."""
+    """Return the volume space size in sectors (ECMA-119 8.4.8), the smaller of its two values."""
     blocks = int.from_bytes(primary[80:84], "little")
     again = int.from_bytes(primary[84:88], "big")
     block_size = int.from_bytes(primary[128:130], "little")
@@ -168,7 +168,7 @@ def _volume_size(primary: bytes) -> int:
 
 
 def _udf_ends(image: Image) -> Iterator[int]:
-    """The sectors at which the parts of a UDF volume end (ECMA-167 3/10), as far as it has them."""
+    """Yield the end sectors of the parts of a UDF volume (ECMA-167 3/10) that can be read."""
     anchor = image.sectors(_ANCHOR_SECTOR, 1)
     if not _is_tagged(anchor, _ANCHOR, _ANCHOR_SECTOR):
         return
@@ -191,7 +191,7 @@ def _udf_ends(image: Image) -> Iterator[int]:
 
 
 def _is_tagged(sector: bytes, identifier: int, number: int) -> bool:
-    """Whether a whole sector is such a UDF descriptor, and says that it belongs where it lies."""
+    """Return whether a sector is this kind of UDF descriptor and has its own sector number."""
     return (
         len(sector) == SECTOR
         and is_udf_tag(sector, identifier)
@@ -200,17 +200,17 @@ def _is_tagged(sector: bytes, identifier: int, number: int) -> bool:
 
 
 def _extent_end(descriptor: bytes, offset: int) -> int:
-    """The sector at which an extent ends, of which length and place are at an offset; 0 if none."""
+    """Return the end sector of the extent at an offset of a descriptor; 0 if there is none."""
     length = int.from_bytes(descriptor[offset : offset + 4], "little")
     first = int.from_bytes(descriptor[offset + 4 : offset + 8], "little")
     return first + -(-length // SECTOR) if length else 0
 
 
 def _is_later_session(image: Image, primary: bytes) -> bool:
-    """Whether sectors are counted from the start of a disc of which the image is a later part.
+    """Return whether the image is a later part of a disc that counts sectors from its start.
 
-    So it is with the data track of a GD-ROM, or the second session of an enhanced CD: their root
-    directory lies near the descriptors, and not in the sector that they name.
+    Examples are the data track of a GD-ROM and the second session of an enhanced CD: their root
+    directory is near the descriptors, not in the sector that they specify.
     """
     root = root_of(primary).first
     area = image.sectors(DESCRIPTORS, _SEARCHED)
@@ -222,7 +222,7 @@ def _is_later_session(image: Image, primary: bytes) -> bool:
 
 
 def _listed(files: tuple[str, ...]) -> str:
-    """The first names; a hostile disc has names of any length, of which the end is enough."""
+    """Return the first names. Names of a hostile disc are shortened to their end."""
     names = files[:_NAMED]
     return ", ".join(
         name if len(name) <= _LONGEST_NAME else f"…{name[-_LONGEST_NAME:]}" for name in names

@@ -1,4 +1,4 @@
-"""Headers, indexes, seals and file names of containers, read and written, as integers and bytes.
+"""Container formats: headers, indexes, seals and file names, read and written as bytes.
 
 No files, no threads.
 """

@@ -1,6 +1,6 @@
 """CSO: ``CISO`` files of versions 0, 1 and 2 (maxcso, ``README_CSO.md``).
 
-Files of other consoles have the same magic and are refused by name: those of the Xbox
+Files of other consoles have the same magic and are rejected with a specific message: Xbox
 (antangelo/ciso, ``src/layout.rs``), and of the GameCube and Wii.
 """
 
@@ -26,8 +26,8 @@ _GAMECUBE_SAMPLE = 512
 
 _XBOX_SAMPLE = 64
 _XBOX_NAME = (
-    "an Xbox CISO (LZ4 blocks with a length in front), which zsofs does not read;"
-    " unpack it with the tool that made it"
+    "this is an Xbox CISO (LZ4 blocks with a length prefix), which zsofs does not support;"
+    " unpack it with the program that created it"
 )
 
 
@@ -40,14 +40,14 @@ def parse(source: SourceBytes, head: bytes) -> Geometry:
 
     Raises:
         ForeignError: the file is another console's.
-        DamagedError: the file is cut or contradicts itself.
+        DamagedError: the file is truncated or contradicts itself.
         OSError: the file cannot be read.
     """
     if _is_gamecube(source, head):
-        raise ForeignError("a GameCube or Wii CISO, which is no PS2 or PSP disc")
+        raise ForeignError("this is a GameCube or Wii CISO, not a PS2 or PSP disc")
     header = parse_header(head)
     if header.version > 2:
-        raise DamagedError(f"the header gives version {header.version}; 0, 1 and 2 exist")
+        raise DamagedError(f"the header specifies version {header.version}; expected 0, 1 or 2")
     second = header.version == 2
     if second and _is_xbox(header, source):
         raise ForeignError(_XBOX_NAME)
@@ -77,10 +77,10 @@ def _is_gamecube(source: SourceBytes, head: bytes) -> bool:
 
 
 def _is_xbox(header: Header, source: SourceBytes) -> bool:
-    """Whether each flagged block begins with its own length, as in no PSP file.
+    """Return whether each flagged block begins with its own length, as in no PSP file.
 
-    Those writers cut the frame around LZ4 data in a way that leaves its length field standing,
-    and align blocks to 4 bytes; part of the image may lie in a second file.
+    Those writers store an LZ4 frame without its header, so that its length field remains, and align
+    blocks to 4 bytes; part of the image may be in a second file.
     """
     if header.shift != 2 or header.block_size != 2048:
         return False

@@ -1,8 +1,8 @@
-"""The header and index that the CISO family shares, ZISO included.
+"""The header and index of the CISO family, including ZISO.
 
 Little endian: magic, u32 header size, u64 image size, u32 block size, u8 version, u8 shift, 2
 unused bytes (maxcso, ``README_CSO.md`` and ``README_ZSO.md``). The index follows at byte 24,
-whatever the header size is: many writers store 0, and no reader seeks to it. The index has one u32
+whatever the header size is: many writers store 0, and no reader uses it. The index has one u32
 entry for each block and one more for the end of the data.
 """
 
@@ -21,7 +21,7 @@ INDEX_OFFSET = HEADER_SIZE
 """Offset of the index in the file, in bytes."""
 
 MAX_SHIFT = 16
-"""Largest shift that is accepted, the same bound as in LRPS2; writers use up to 6."""
+"""Largest shift that is accepted, the same limit as in LRPS2; writers use up to 6."""
 
 MAX_UNITS = 1 << 31
 """The offset in an index entry is less than this; it has 31 bits."""
@@ -31,14 +31,14 @@ _FLAG = 1 << 31
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The fields of the header as they stand in the file.
+    """The fields of the header as stored in the file.
 
     Attributes:
         magic: the first 4 bytes.
         header_size: as stored, in bytes; not reliable.
-        size: of the plain image, in bytes.
-        block_size: plain bytes of each block.
-        version: of the container.
+        size: size of the plain image in bytes.
+        block_size: plain bytes per block.
+        version: version of the container.
         shift: index entries count units of 2^shift bytes.
     """
 
@@ -58,13 +58,13 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """What the ends of the index say. Sizes and offsets are in bytes.
+    """Facts from both ends of the index. Sizes and offsets are in bytes.
 
     Attributes:
-        size: of the image that the index covers.
+        size: size of the image that the index covers.
         data_start: end of the index.
-        last_end: what the last entry gives as the end of the data.
-        remarks: oddities found.
+        last_end: end of the data according to the last entry.
+        remarks: irregularities.
     """
 
     size: int
@@ -74,13 +74,13 @@ class Index:
 
 
 def parse_header(head: bytes) -> Header:
-    """Return the fields of a header, each within its bounds.
+    """Parse a header and check that each field is within its limits.
 
     Args:
         head: the first bytes of the file, :data:`HEADER_SIZE` or more unless the file is shorter.
 
     Raises:
-        DamagedError: a field is outside what any writer makes.
+        DamagedError: a field has a value that no writer produces.
     """
     if len(head) < _HEADER.size:
         raise DamagedError(f"the file ends inside the header, after {len(head)} of 24 bytes")
@@ -90,16 +90,17 @@ def parse_header(head: bytes) -> Header:
     )
     if not legal:
         raise DamagedError(
-            f"the header gives a block size of {header.block_size}; it must be 2352 or a multiple"
+            f"the header specifies a block size of {header.block_size}; it must be 2352 or a"
+            " multiple"
             f" of 2048 up to {MAX_BLOCK_SIZE}"
         )
     if header.size > MAX_IMAGE_SIZE:
         raise DamagedError(
-            f"the header gives an image size of {header.size}, more than {MAX_IMAGE_SIZE}"
+            f"the header specifies an image size of {header.size}, more than {MAX_IMAGE_SIZE}"
         )
     if header.shift > MAX_SHIFT:
         raise DamagedError(
-            f"the header gives an index shift of {header.shift}; at most {MAX_SHIFT} is in use"
+            f"the header specifies an index shift of {header.shift}; the maximum is {MAX_SHIFT}"
         )
     return header
 
@@ -123,7 +124,7 @@ def read_entries(
 
 
 def entry_offset(entry: int, shift: int) -> int:
-    """Return where an index entry points, in bytes from the start of the file.
+    """Return the offset in an index entry, in bytes from the start of the file.
 
     ``native/fetch.pyx`` does the same in C: it reads every entry of a request without the GIL.
 
@@ -145,17 +146,17 @@ def has_flag(entry: int) -> bool:
 def parse_index(header: Header, source: SourceBytes, *, exact: bool = False) -> Index:
     """Check both ends of the index against the file, without reading the rest.
 
-    The writers of the ziso.py family (Open PS2 Loader, ``pc/ziso.py``) leave out a last, partial
-    block and its entry; other writers store it.
+    Writers of the ziso.py family (Open PS2 Loader, ``pc/ziso.py``) omit a last, partial block and
+    its entry; other writers store it.
 
     Args:
-        header: the header's fields.
+        header: the header.
         source: the file.
-        exact: whether all writers of this container store the last, partial block, and begin the
+        exact: whether all writers of this container store the last, partial block, and start the
             first one right after the index.
 
     Raises:
-        DamagedError: the file is cut, or the index cannot belong to it.
+        DamagedError: the file is truncated, or the index cannot belong to it.
         OSError: the file cannot be read.
     """
     whole, rest = divmod(header.size, header.block_size)
@@ -163,7 +164,8 @@ def parse_index(header: Header, source: SourceBytes, *, exact: bool = False) -> 
     needed = INDEX_OFFSET + 4 * (whole + 1)
     if needed > source.size:
         raise DamagedError(
-            f"the file is cut: its index alone takes {needed} bytes, the file has {source.size}"
+            f"the file is truncated: its index alone needs {needed} bytes, the file has"
+            f" {source.size}"
         )
     first = entry_offset(_entries(source, 0, 1)[0], header.shift)
     remarks: tuple[str, ...] = ()
@@ -172,25 +174,26 @@ def parse_index(header: Header, source: SourceBytes, *, exact: bool = False) -> 
         count = whole
         size = whole * header.block_size
         remarks = (
-            f"the writer did not store the last {rest} bytes of the image; it ends at {size}",
+            f"the program that packed it did not store the last {rest} bytes of the image; the"
+            f" image ends at {size}",
         )
     data_start = INDEX_OFFSET + 4 * (count + 1)
     entries = _entries(source, max(count - 1, 0), min(count, 1) + 1)
     last_begin, last_end = (entry_offset(entries[at], header.shift) for at in (0, -1))
     if count and not data_start <= first < source.size:
         raise DamagedError(
-            f"the first index entry points to {first}, the data lies between {data_start} and"
+            f"the first index entry points to {first}, but the data is between {data_start} and"
             f" {source.size}"
         )
     unit = 1 << header.shift
     if exact and first != -(-data_start // unit) * unit:
         raise DamagedError(
             f"the first index entry points to {first}, the index ends at {data_start}: one of"
-            " them, or the header, is damaged"
+            " them or the header is damaged"
         )
     if last_end > source.size:
         raise DamagedError(
-            f"the file is cut: its index ends at {last_end}, the file at {source.size}"
+            f"the file is truncated: its index ends at {last_end}, the file at {source.size}"
         )
     if last_end < last_begin:
         raise DamagedError(f"the last block begins at {last_begin} and ends at {last_end}")
@@ -200,15 +203,15 @@ def parse_index(header: Header, source: SourceBytes, *, exact: bool = False) -> 
 def _entries(source: SourceBytes, first: int, count: int) -> tuple[int, ...]:
     entries = read_entries(source, first, count)
     if len(entries) < count:
-        raise DamagedError("the file is cut: it ends inside the index")
+        raise DamagedError("the file is truncated: it ends inside the index")
     return entries
 
 
 def _counts_whole_blocks_only(header: Header, source: SourceBytes, whole: int, first: int) -> bool:
-    """Whether the index leaves out the last, partial block, as the ziso.py family does.
+    """Return whether the index omits the last, partial block, as the ziso.py family does.
 
-    Then it has one entry fewer, and the data begins that much earlier. Where alignment hides the
-    difference, the place of the missing entry holds padding: four equal bytes that make no sense
+    Then it has one entry less, and the data starts that much earlier. Where alignment hides the
+    difference, the position of the missing entry holds padding: four equal bytes that are invalid
     as an end, after an entry that ends within one unit of the file's end.
     """
     if first < INDEX_OFFSET + 4 * (whole + 2):

@@ -1,8 +1,8 @@
-"""The containers that zsofs reads, one module each.
+"""Registry of the supported container formats, one module each.
 
-A format module has ``MAGICS``, the first bytes of its files, and ``parse``, which turns header and
-index into a :class:`~zsofs.formats.geometry.Geometry`. To add one: write the module, name it in
-``_FORMATS``.
+A format module has ``MAGICS``, the first bytes of its files, and ``parse``, which converts header
+and index to a :class:`~zsofs.formats.geometry.Geometry`. To add a format, write the module and add
+it to ``_FORMATS``.
 """
 
 from types import ModuleType
@@ -13,21 +13,21 @@ from zsofs.formats.geometry import Geometry, SourceBytes
 _FORMATS: tuple[ModuleType, ...] = (ziso, ciso, dax)
 _BY_MAGIC = {magic: module for module in _FORMATS for magic in module.MAGICS}
 _HEAD_SIZE = 32
-"""Bytes of the longest header, that of a DAX file."""
+"""Size of the longest header in bytes, that of a DAX file."""
 
 
 def identify(source: SourceBytes) -> Geometry | None:
-    """Return the geometry of a container, which its first bytes identify; its name plays no part.
+    """Return the geometry of a container, identified by its first bytes, not by its name.
 
     Args:
         source: the file.
 
     Returns:
-        Where its blocks lie; None if the file is not a container that zsofs knows.
+        The layout of its blocks; None if the file is not a container that zsofs supports.
 
     Raises:
-        zsofs.errors.FormatError: the file is a container, but it is cut, damaged or of a kind that
-            zsofs does not read.
+        zsofs.errors.FormatError: the file is a container, but it is truncated, damaged or of a kind
+            that zsofs does not support.
         OSError: the file cannot be read.
     """
     head = source.read_at(0, _HEAD_SIZE)
@@ -39,5 +39,5 @@ def identify(source: SourceBytes) -> Geometry | None:
 
 
 def has_magic(head: bytes) -> bool:
-    """Return whether a file that begins with *head*, 4 bytes or more, has a container's magic."""
+    """Return whether *head*, the first 4 bytes or more of a file, has the magic of a container."""
     return head[:4] in _BY_MAGIC

@@ -12,7 +12,7 @@ from zsofs.formats.geometry import Codec, Geometry, Rule, SourceBytes
 
 MAGICS = (b"DAX\0",)
 FRAME_SIZE = 0x2000
-"""Plain bytes of each frame but the last, which may be shorter."""
+"""Plain bytes of each frame; the last one may be shorter."""
 
 _HEADER = struct.Struct("<4s3I16x")
 
@@ -25,22 +25,23 @@ def parse(source: SourceBytes, head: bytes) -> Geometry:
         head: its first bytes, 32 at least unless the file is shorter.
 
     Raises:
-        ForeignError: version 1, which also has plain areas.
-        DamagedError: the file is cut or contradicts itself.
+        ForeignError: the file has version 1, which also has plain areas.
+        DamagedError: the file is truncated or contradicts itself.
         OSError: the file cannot be read.
     """
     if len(head) < _HEADER.size:
         raise DamagedError(f"the file ends inside the header, after {len(head)} of 32 bytes")
     _, size, version, areas = _HEADER.unpack_from(head)
     if version == 1 or (version == 0 and areas):
-        raise ForeignError("a DAX file of version 1, which zsofs does not read")
+        raise ForeignError("this is a DAX file of version 1, which zsofs does not support")
     if version:
-        raise DamagedError(f"the header gives version {version}; 0 and 1 exist")
+        raise DamagedError(f"the header specifies version {version}; expected 0 or 1")
     count = -(-size // FRAME_SIZE)
     data_start = _HEADER.size + 6 * count
     if data_start > source.size:
         raise DamagedError(
-            f"the file is cut: its tables alone take {data_start} bytes, the file has {source.size}"
+            f"the file is truncated: its tables alone need {data_start} bytes, the file has"
+            f" {source.size}"
         )
     if count:
         _check_ends(source, count, data_start)
@@ -64,10 +65,10 @@ def _check_ends(source: SourceBytes, count: int, data_start: int) -> None:
     end = last + int.from_bytes(source.read_at(lengths + 2 * (count - 1), 2), "little")
     if not data_start <= first < source.size:
         raise DamagedError(
-            f"the first frame's offset is {first}, the data lies between {data_start} and"
+            f"the first frame's offset is {first}, but the data is between {data_start} and"
             f" {source.size}"
         )
     if end > source.size:
         raise DamagedError(
-            f"the file is cut: its last frame ends at {end}, the file at {source.size}"
+            f"the file is truncated: its last frame ends at {end}, the file at {source.size}"
         )

@@ -1,6 +1,6 @@
-"""What a container's header and index say about an image, in plain numbers.
+"""The layout of an image in a container, as described by its header and index.
 
-The numbers of :class:`Rule` and :class:`Codec` are those of ``native/block_reader.pyx``.
+The values of :class:`Rule` and :class:`Codec` are those of ``native/block_reader.pyx``.
 """
 
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from enum import IntEnum
 from typing import NamedTuple, Protocol
 
 MAX_IMAGE_SIZE = 64 << 30
-"""Largest image size that is accepted, in bytes, the same bound as in LRPS2 (``CsoFileReader``). A
-Blu-ray XL is larger, no PS2 or PSP disc is."""
+"""Largest image size that is accepted, in bytes, the same limit as in LRPS2 (``CsoFileReader``).
+A Blu-ray XL is larger, but no PS2 or PSP disc is."""
 
 MAX_BLOCK_SIZE = 16 << 20
-"""Largest block size that is accepted, in bytes; LRPS2 and rom-properties (``CisoPspReader``) have
-the same bound, other programs none."""
+"""Largest block size that is accepted, in bytes; LRPS2 and rom-properties (``CisoPspReader``)
+have the same limit, other programs have none."""
 
 CD_SECTOR = 2352
 """Bytes of a raw CD sector (ECMA-130), and the only block size in use that is not a multiple of
@@ -21,7 +21,7 @@ CD_SECTOR = 2352
 
 
 class Codec(IntEnum):
-    """How the packed blocks of an image are coded."""
+    """Codec of the compressed blocks of an image."""
 
     LZ4 = 0
     ZSTD = 1
@@ -30,12 +30,12 @@ class Codec(IntEnum):
 
 
 class Rule(IntEnum):
-    """How an index entry is read."""
+    """Interpretation of an index entry."""
 
     FLAGGED = 0
-    """Bit 31: the block is stored plain. The other bits, shifted: where it begins."""
+    """Bit 31: the block is stored uncompressed. The other bits, shifted: its offset."""
     CISO2 = 1
-    """Stored length of a block size or more: plain. Else bit 31 tells LZ4 from deflate."""
+    """Stored length of a block size or more: uncompressed. Otherwise bit 31: LZ4 or deflate."""
     DAX = 2
     """A table of 32-bit offsets, then one of 16-bit lengths; no flags."""
     FRAMED = 3
@@ -43,13 +43,13 @@ class Rule(IntEnum):
 
 
 class Span(NamedTuple):
-    """The blocks that hold a range of the image.
+    """The blocks that cover a range of the image.
 
     Attributes:
         first: number of the first block.
         block_count: number of blocks; 0 for an empty range.
-        skip: bytes of the first block in front of the range.
-        is_exact: the range is these blocks, with nothing in front of it or behind it.
+        skip: bytes of the first block before the range.
+        is_exact: whether the range consists of exactly these blocks.
     """
 
     first: int
@@ -60,19 +60,19 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Where the blocks of one image lie. Sizes and offsets are in bytes.
+    """Layout of the blocks of an image. Sizes and offsets are in bytes.
 
     Attributes:
-        container: the container's usual name, for people.
-        size: of the plain image.
-        block_size: plain bytes of each block but the last, which may be shorter.
-        rule: how an index entry is read.
+        container: name of the container format.
+        size: size of the plain image.
+        block_size: plain bytes per block; the last one may be shorter.
+        rule: interpretation of index entries.
         shift: index entries count units of 2^shift bytes.
-        index_offset: where the index begins in the file.
-        data_start: end of the index; no block can begin before it.
-        data_end: where the last block's stored bytes end at the latest.
-        codecs: those the payload may be coded in, likeliest first; one, once it is decided.
-        remarks: oddities a person should hear of.
+        index_offset: offset of the index in the file.
+        data_start: end of the index; no block can start before it.
+        data_end: upper limit of the end of the last stored block.
+        codecs: possible codecs of the payload, most likely first; one after it is determined.
+        remarks: irregularities, for the user.
     """
 
     container: str
@@ -92,7 +92,7 @@ class Geometry:
         return -(-self.size // self.block_size)
 
     def span(self, offset: int, size: int) -> Span:
-        """Return the blocks that hold a range of the image; what lies behind its end is left out.
+        """Return the blocks that cover a range of the image; the range is clipped at its end.
 
         Args:
             offset: of the range in the image, in bytes.
@@ -108,7 +108,7 @@ class Geometry:
 
 
 class SourceBytes(Protocol):
-    """The bytes of a source file, as a format sees them."""
+    """The bytes of a source file, as seen by a format."""
 
     @property
     def size(self) -> int:

@@ -1,8 +1,8 @@
-"""The seal of a ZSOZ file: what was packed, written behind its last block so that it checks itself.
+"""The seal of a ZSOZ file: checksums of header, index and image after its last block.
 
-A seal is one zstd skippable frame (RFC 8878, 3.1.2) that begins just where the last index entry
-points: u32 magic, u32 length, and as many bytes of JSON. ``docs/format.md`` describes it for the
-authors of other readers.
+A seal is one zstd skippable frame (RFC 8878, 3.1.2) at the offset in the last index entry: u32
+magic, u32 length, and that many bytes of JSON. ``docs/format.md`` specifies it for authors of
+other readers.
 """
 
 import json
@@ -17,21 +17,21 @@ _FRAME = struct.Struct("<II")
 _MAGIC = 0x184D2A5A
 _MAX_TEXT = 4096
 MAX_SIZE = _FRAME.size + _MAX_TEXT
-"""The longest seal, in bytes; one that zsofs writes has about 300."""
+"""Size of the longest seal in bytes; those of zsofs have about 300."""
 
 _DIGITS = {"header": 2 * HEADER_SIZE, "index_crc32": 8, "crc32": 8, "md5": 32, "sha1": 40}
-"""Hexadecimal digits of the values that are written so, all in lower case."""
+"""Number of hexadecimal digits of each checksum, in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What a ZSOZ file says of itself and of the image in it.
+    """The contents of a seal.
 
     Attributes:
-        version: of the zsofs that wrote it.
+        version: version of the zsofs that wrote it.
         header: the 24 bytes of the file's header.
         index_crc32: CRC-32 of the index as it is stored, eight hexadecimal digits.
-        size: of the plain image, in bytes.
+        size: size of the plain image in bytes.
         crc32: of the plain image, eight hexadecimal digits.
         md5: of the plain image, 32 hexadecimal digits.
         sha1: of the plain image, 40 hexadecimal digits.
@@ -60,7 +60,7 @@ class Seal:
         return _FRAME.pack(_MAGIC, len(text)) + text
 
     def check_header(self, header: bytes) -> None:
-        """Compare the copy of the header with the header itself.
+        """Compare the copy of the header with the header.
 
         Args:
             header: the first 24 bytes of the file.
@@ -76,51 +76,50 @@ class Seal:
 
 
 def parse(data: bytes) -> Seal | None:
-    """Return the seal that *data* begins with.
+    """Return the seal at the start of *data*.
 
     Args:
-        data: the :data:`MAX_SIZE` bytes from the end of the last block on; fewer at the end of
-            the file.
+        data: the :data:`MAX_SIZE` bytes after the last block; fewer at the end of the file.
 
     Returns:
-        The seal, or None if there is none, which is legal.
+        The seal, or None if there is none, which is valid.
 
     Raises:
-        DamagedError: there is one, but it is cut, or cannot be read.
+        DamagedError: the seal is truncated or damaged.
     """
     magic = _FRAME.pack(_MAGIC, 0)[:4]
     if not data or data[:4] != magic[: len(data)]:
         return None
     if len(data) < _FRAME.size:
-        raise DamagedError(f"the file is cut: it ends {len(data)} bytes into its seal")
+        raise DamagedError(f"the file is truncated: it ends {len(data)} bytes into its seal")
     length = _FRAME.unpack_from(data)[1]
     if length > _MAX_TEXT:
-        raise DamagedError(f"the seal is damaged: it gives its length as {length}")
+        raise DamagedError(f"the seal is damaged: it specifies its length as {length}")
     if len(data) < _FRAME.size + length:
         raise DamagedError(
-            f"the file is cut: it ends {len(data)} bytes into its seal, which has"
+            f"the file is truncated: it ends {len(data)} bytes into its seal, which has"
             f" {_FRAME.size + length}"
         )
     try:
         said = json.loads(data[_FRAME.size : _FRAME.size + length].decode())
     except (ValueError, RecursionError):
-        raise DamagedError("the seal is damaged: it is no JSON text") from None
+        raise DamagedError("the seal is damaged: it is not valid JSON") from None
     return _checked(said)
 
 
 def _checked(said: object) -> Seal:
-    """What a seal says, once every value in it has its form."""
+    """Validate the values of a seal, and return it."""
     if not isinstance(said, dict):
-        raise DamagedError("the seal is damaged: it is no JSON object")
+        raise DamagedError("the seal is damaged: it is not a JSON object")
     for key, digits in _DIGITS.items():
         if not re.fullmatch(f"[0-9a-f]{{{digits}}}", str(said.get(key))):
             raise DamagedError(f"the seal is damaged: its {key} is not {digits} hexadecimal digits")
     version, size = said.get("zsofs"), said.get("size")
     if not isinstance(version, str):
-        raise DamagedError("the seal is damaged: it does not say which zsofs wrote it")
+        raise DamagedError("the seal is damaged: the zsofs version is missing")
     header = bytes.fromhex(said["header"])
     if type(size) is not int or size != int.from_bytes(header[8:16], "little"):
-        raise DamagedError("the seal is damaged: the size in it is not that of its header")
+        raise DamagedError("the seal is damaged: its size field differs from the header")
     return Seal(
         version, header, said["index_crc32"], size, said["crc32"], said["md5"], said["sha1"]
     )

@@ -1,9 +1,9 @@
-r"""ZSO: ``ZISO`` files, their misnamed kin ``ZSO\x01``, and zsofs's own ``ZSOZ``.
+r"""ZSO: ``ZISO`` files, the variant ``ZSO\x01``, and zsofs's own ``ZSOZ``.
 
 A ZISO payload is LZ4 by its specification (maxcso, ``README_ZSO.md``). Files with one Zstandard
 frame (DuckShrink), or one zlib stream (DiscConverter for Android, which also wrote ``ZSO\x01``), in
-each block exist under the same magic, and nothing in the header tells them apart. Whatever the
-version byte says (an earlier ziso.py of ARK-4 wrote 2), bit 31 means «stored plain».
+each block exist under the same magic, and the header does not distinguish them. Whatever the
+version byte is (an earlier ziso.py of ARK-4 wrote 2), bit 31 means that a block is uncompressed.
 ``docs/format.md`` specifies ZSOZ.
 """
 
@@ -14,7 +14,7 @@ from zsofs.formats.geometry import Codec, Geometry, Rule, SourceBytes
 
 MAGICS = (b"ZISO", b"ZSO\x01", b"ZSOZ")
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-"""How each Zstandard frame begins (RFC 8878, 3.1.1)."""
+"""Magic of a Zstandard frame (RFC 8878, 3.1.1)."""
 
 
 def parse(source: SourceBytes, head: bytes) -> Geometry:
@@ -25,14 +25,14 @@ def parse(source: SourceBytes, head: bytes) -> Geometry:
         head: its first bytes, 24 at least unless the file is shorter.
 
     Raises:
-        DamagedError: the file is cut or contradicts itself.
+        DamagedError: the file is truncated or contradicts itself.
         OSError: the file cannot be read.
     """
     header = parse_header(head)
     framed = header.magic == b"ZSOZ"
     versions = (1,) if framed else (0, 1, 2)
     if header.version not in versions:
-        raise DamagedError(f"the header gives version {header.version}, not one of {versions}")
+        raise DamagedError(f"the header specifies version {header.version}, not one of {versions}")
     index = parse_index(header, source, exact=framed)
     remarks = _check_end(source, head, index) if framed else ()
     return Geometry(
@@ -43,7 +43,7 @@ def parse(source: SourceBytes, head: bytes) -> Geometry:
         shift=header.shift,
         index_offset=INDEX_OFFSET,
         data_start=index.data_start,
-        # The ziso.py family rounds the last entry down, so the file's end bounds the last block;
+        # The ziso.py family rounds the last entry down, so the file size limits the last block;
         # in ZSOZ the entry is exact, and other data may follow it.
         data_end=index.last_end if framed else source.size,
         codecs=(Codec.ZSTD,) if framed else (Codec.ZSTD, Codec.LZ4, Codec.ZLIB),
@@ -52,20 +52,22 @@ def parse(source: SourceBytes, head: bytes) -> Geometry:
 
 
 def _check_end(source: SourceBytes, head: bytes, index: Index) -> tuple[str, ...]:
-    """Look at what follows the last block of a ZSOZ file; returns the oddities found there.
+    """Check the data after the last block of a ZSOZ file; return the irregularities.
 
     Raises:
-        DamagedError: the seal has another header, or another block follows.
+        DamagedError: the seal has a different header, or another block follows.
     """
     if index.last_end == source.size:
         return ()
     after = source.read_at(index.last_end, seal.MAX_SIZE)
     if after.startswith(ZSTD_MAGIC):
-        raise DamagedError("a block follows the last one: its header or its index is damaged")
+        raise DamagedError(
+            "there is data for a block after the last one: the header or the index is damaged"
+        )
     try:
         found = seal.parse(after)
     except DamagedError as error:
-        return (f"{error}; the image can be read, but not be checked against it",)
+        return (f"{error}; the image can be read, but not verified against the seal",)
     if found is not None:
         found.check_header(head[:HEADER_SIZE])
     return ()

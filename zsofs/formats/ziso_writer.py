@@ -1,4 +1,4 @@
-"""Where everything of a new container lies: header, index, shift, padding. Integers and bytes only.
+"""Layout of a new container: header, index, shift, padding. Integers and bytes only.
 
 Containers with LZ4 blocks are ``ZISO`` (maxcso, ``README_ZSO.md``), those with Zstandard blocks
 ``ZSOZ`` (``docs/format.md``). :mod:`zsofs.formats.ziso` reads both.
@@ -11,8 +11,8 @@ from zsofs.formats.geometry import Codec
 
 SECTOR = 2048
 MAX_BLOCK_SIZE = 1 << 20
-"""The largest block written, in bytes. Larger ones save little more (from 256 KiB to 1 MiB 1.3 % of
-the image), and to read 4 KiB all of one is unpacked."""
+"""The largest block size written, in bytes. Larger blocks save little more (from 256 KiB to 1 MiB
+1.3 % of the image), and a read of 4 KiB decodes a whole block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class ContainerLayout:
 
     Attributes:
         codec: LZ4 (``ZISO``) or ZSTD (``ZSOZ``).
-        size: of the plain image, in bytes.
+        size: size of the plain image in bytes.
         block_size: plain bytes of each block, a multiple of 2048.
         shift: index entries count units of 2^shift bytes, and stored blocks are padded to them.
     """
@@ -33,7 +33,7 @@ class ContainerLayout:
 
     @classmethod
     def of(cls, codec: Codec, size: int, block_size: int) -> "ContainerLayout":
-        """Return the layout with the smallest shift that reaches the end, however badly it packs.
+        """Return the layout with the smallest shift that can address the worst-case file size.
 
         Args:
             codec: LZ4 or ZSTD.
@@ -71,19 +71,19 @@ class ContainerLayout:
         return self.codec is Codec.ZSTD
 
     def header(self) -> bytes:
-        """Return the 24 bytes that the file begins with."""
+        """Return the header, 24 bytes."""
         magic = b"ZSOZ" if self.codec is Codec.ZSTD else b"ZISO"
         header = Header(magic, HEADER_SIZE, self.size, self.block_size, 1, self.shift)
         return header.to_bytes()
 
     def padded(self, offset: int) -> int:
-        """Return *offset*, or the next offset that an index entry can hold, in bytes."""
+        """Return *offset*, rounded up to a multiple of the index unit, in bytes."""
         return -(-offset >> self.shift) << self.shift
 
     def end_of_file(self, data_end: int) -> int:
-        """Return the end of a file without a seal, in bytes.
+        """Return the size of a file without a seal, in bytes.
 
-        A ZISO file ends on a whole sector: hdl-dump copies only whole sectors to the hard disk of
+        A ZISO file is padded to a sector: hdl-dump copies only whole sectors to the hard disk of
         a console (``iin_iso.c``).
 
         Args:
@@ -92,15 +92,15 @@ class ContainerLayout:
         return data_end if self.has_seal else -(-data_end // SECTOR) * SECTOR
 
     def _longest_block(self) -> int:
-        """Return an upper bound of the length of a stored block, in bytes."""
+        """Return an upper limit of the length of a stored block, in bytes."""
         if self.codec is Codec.LZ4:
             return self.block_size
-        # A frame of raw blocks has 17 bytes and 3 for each 128 KiB; libzstd's own bound is this.
+        # A frame of raw blocks adds 17 bytes and 3 for each 128 KiB, the limit of libzstd.
         return self.block_size + (self.block_size >> 8) + 64
 
 
 def cut_by_ziso_py(size: int, block_size: int) -> str:
-    """Return what ziso.py leaves out when it unpacks a ZSO, as a sentence; empty if nothing.
+    """Return what ziso.py omits when it unpacks a ZSO, as a sentence; empty if nothing.
 
     It writes ``size // block_size`` blocks (Open PS2 Loader, ``pc/ziso.py``).
 
@@ -109,4 +109,4 @@ def cut_by_ziso_py(size: int, block_size: int) -> str:
         block_size: plain bytes of each block.
     """
     left_over = size % block_size
-    return f"it leaves out the last {left_over} bytes, which fill no block" if left_over else ""
+    return f"it omits the last {left_over} bytes, which do not fill a block" if left_over else ""

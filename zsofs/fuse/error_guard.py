@@ -79,7 +79,7 @@ def guarded(
             log.warning("a program's %s failed: %s", handler.__name__, reason(error))
             raise FUSEError(errno.ENOMEM) from None
         except Exception:
-            log.exception("a bug in zsofs: %s failed", handler.__name__)
+            log.exception("internal error in zsofs: %s failed", handler.__name__)
             raise FUSEError(errno.EIO) from None
 
     return guarded_handler

@@ -51,7 +51,7 @@ class LiveOperations(Operations):
         """Bytes of an open file; those of a disc are sent before anything else runs.
 
         Errnos:
-            EIO: a block is damaged, or the disc was written to since it was opened.
+            EIO: a block is damaged, or the disc was modified since it was opened.
         """
         handle = self._handles.get(fh)
         if handle is None:

@@ -47,7 +47,7 @@ class Invalidations:
                 self._tell, differences, abandon_on_cancel=True, limiter=self._limiter
             )
         except Exception:  # it forgets by itself, within a second
-            log.exception("a bug in zsofs: the kernel could not be told of a change")
+            log.exception("internal error in zsofs: the kernel could not be notified of a change")
 
     def _tell(self, differences: Differences) -> None:
         folder = InodeT(differences.folder)

@@ -102,7 +102,7 @@ class Operations(pyfuse3.Operations):
             try:
                 self._library.forget(number, times)
             except Exception:
-                log.exception("a bug in zsofs: inode %d could not be forgotten", number)
+                log.exception("internal error in zsofs: inode %d could not be forgotten", number)
 
     @guarded
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
@@ -181,7 +181,7 @@ class Operations(pyfuse3.Operations):
         """Bytes of an open file; the view is sent before anything else runs.
 
         Errnos:
-            EIO: a block is damaged, or the file was written to since it was opened.
+            EIO: a block is damaged, or the file was modified since it was opened.
         """
         return await self._contents.read(fh, off, size)
 

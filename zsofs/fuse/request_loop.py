@@ -230,9 +230,9 @@ def differences(module: types.ModuleType) -> list[str]:
     """Return in which ways a pyfuse3 is not one that this module works with; empty if it is."""
     found = []
     if not _version(module).startswith(KNOWN_VERSION):
-        found.append("its version is another one")
+        found.append("its version differs")
     if getattr(module, "trio", None) is not trio:
-        found.append("it does not use the module trio by that name")
+        found.append("it does not use the module name trio")
     found += [
         f"it has no {name}({', '.join(parameters)})"
         for name, parameters in _SIGNATURES.items()
@@ -255,8 +255,8 @@ def _version(module: types.ModuleType) -> str:
 
 def _report(why: str) -> None:
     log.warning(
-        "this pyfuse3 (%s) is not one that zsofs knows: %s; the mount can stop for a while when a"
-        " program is killed; install pyfuse3 %s",
+        "this pyfuse3 (%s) is not supported: %s; the mount may stall when a program is killed;"
+        " install pyfuse3 %s",
         _version(pyfuse3),
         why,
         KNOWN_VERSION.rstrip("."),
@@ -275,4 +275,4 @@ def begun() -> None:
     if is_in_use():
         os.set_blocking(_requests.fd, False)
     else:
-        _report("it calls libfuse past zsofs's wrappers")
+        _report("it calls libfuse without the wrappers of zsofs")

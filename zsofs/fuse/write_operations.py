@@ -176,7 +176,7 @@ class WritableOperations(LiveOperations):
             ESTALE: one of the folders is gone.
         """
         if flags & ~pyfuse3.RENAME_NOREPLACE:
-            raise OSError(errno.EINVAL, "files cannot be exchanged")
+            raise OSError(errno.EINVAL, "two files cannot be exchanged (RENAME_EXCHANGE)")
         old, new = (parent_inode_old, name_old), (parent_inode_new, name_new)
         may_replace = not flags & pyfuse3.RENAME_NOREPLACE
         await self._renames.rename(old, new, ctx, may_replace=may_replace)

@@ -1,4 +1,4 @@
-"""One open file as plain bytes: by position for a mount, or first to last on all cores.
+"""One open file as plain bytes: random access for a mount, or sequential on all cores.
 
 No directories, no FUSE.
 """

@@ -1,4 +1,4 @@
-"""Checksums of an image while it passes by: CRC-32, MD5 and SHA-1, in threads of their own."""
+"""Checksums of a stream of image data: CRC-32, MD5 and SHA-1, in their own threads."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from zsofs.native.encoder import crc32
 
 @dataclass(frozen=True, slots=True)
 class Digests:
-    """Checksums in lower-case hexadecimal digits; empty where one was not asked for."""
+    """Checksums as lower-case hexadecimal digits; empty if not requested."""
 
     crc32: str = ""
     md5: str = ""
@@ -19,14 +19,17 @@ class Digests:
 
 
 class Digester:
-    """Takes the pieces of an image in order.
+    """Computes checksums of the pieces of an image, which it receives in order.
 
     OpenSSL's MD5 does 0.9 GB/s here, its SHA-1 2.2 and libdeflate's CRC-32 more than 10: the last
-    two share a thread, so that MD5 alone sets the pace.
+    two share a thread, so that MD5 determines the throughput.
     """
 
     def __init__(self, stack: ExitStack, *, every: bool) -> None:
-        """*every* asks for all three, else it is SHA-1 alone; *stack* ends the threads."""
+        """Create it; *every* requests all three checksums, otherwise SHA-1 only.
+
+        The threads end with *stack*.
+        """
         self._every = every
         self._crc32 = 0
         self._sha1 = hashlib.sha1(usedforsecurity=False)
@@ -35,13 +38,13 @@ class Digester:
         self._second = _one_thread(stack, "md5") if every else None
 
     def add(self, piece: Callable[[], memoryview]) -> "list[Future[None]]":
-        """Take one piece.
+        """Add a piece.
 
         Args:
-            piece: waits for the piece to be there and gives it.
+            piece: waits for the piece and returns it.
 
         Returns:
-            What says when its memory is no longer needed.
+            Futures that are done when its memory is no longer needed.
         """
         begun = [self._first.submit(self._add_first, piece)]
         if self._second is not None:
@@ -58,7 +61,7 @@ class Digester:
         self._md5.update(piece())
 
     def result(self) -> Digests:
-        """Return the checksums of all pieces, which must have been taken."""
+        """Return the checksums of all pieces added."""
         sha1 = self._sha1.hexdigest()
         if not self._every:
             return Digests(sha1=sha1)
@@ -73,6 +76,6 @@ def _one_thread(stack: ExitStack, name: str) -> ThreadPoolExecutor:
 
 @contextmanager
 def digester(*, every: bool) -> Iterator[Digester]:
-    """A digester whose threads end with the context."""
+    """Provide a digester whose threads end with the context."""
     with ExitStack() as stack:
         yield Digester(stack, every=every)

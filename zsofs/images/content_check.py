@@ -1,8 +1,8 @@
-"""Whether the content of an open file is still the one that was opened, judged by its change time.
+"""Check by its change time whether an open file still has the content that was opened.
 
-Size and modification time can be put back by whoever changes a file (``rsync --inplace --times``, a
-patcher); the change time (ctime) cannot. But chmod, chown, link, rename and setxattr also set it,
-and must not end a stream: Samba stores DOS attributes in an extended attribute.
+A program can restore size and modification time after a change (``rsync --inplace --times``, a
+patcher), but not the change time (ctime). chmod, chown, link, rename and setxattr also set ctime,
+and must not interrupt reads: Samba stores DOS attributes in an extended attribute.
 """
 
 import hashlib
@@ -15,49 +15,49 @@ from zsofs.system.file_lease import has_writer
 from zsofs.system.file_watch import FileWatch
 
 NEVER = -(1 << 63)
-"""A change time that no file has: with it, each read asks :class:`ContentCheck`."""
+"""A change time that no file has; with it, each read consults :class:`ContentCheck`."""
 
 _COARSE_CLOCK = 5
-"""CLOCK_REALTIME_COARSE of Linux, the clock of its time stamps; it advances once a tick."""
+"""CLOCK_REALTIME_COARSE of Linux, the clock of file time stamps; it advances once per tick."""
 
 _TICK_NS = 1_000_000
 _GRANULARITIES = ((1_000_000_000, 2_000_000_000), (10_000_000, 10_000_000))
-"""In ns: a time stamp that is a multiple of the first number may be of a file system that rounds to
-the second one: 1 s (ext4 with small inodes, HFS+) or 2 s (FAT); 10 ms (exFAT)."""
+"""In ns: a time stamp that is a multiple of the first number may be from a file system with the
+resolution of the second one: 1 s (ext4 with small inodes, HFS+) or 2 s (FAT); 10 ms (exFAT)."""
 
 _MOST_ATTRIBUTES = 64
-"""A file with more extended attributes than that has them for something else than a share."""
+"""A file with more extended attributes is not compared by them."""
 
-_WRITTEN = "the file was written to or cut after it had been opened"
+_WRITTEN = "the file was modified or truncated after it was opened"
 _UNEXPLAINED = (
-    "the file may have been written to after it had been opened: its change time is new, its mode,"
-    " owner, links, name and attributes are the same; open it again"
+    "the file may have been modified after it was opened: its change time (ctime) is new, but"
+    " its mode, owner, links, name and attributes are the same; open it again"
 )
 
 
 def seconds_until_settled(ctime_ns: int) -> float:
-    """How long until a write would give a file another change time than *ctime_ns*; mostly 0.
+    """Return the seconds until a write would set a change time other than *ctime_ns*; usually 0.
 
-    Before that, two contents can have the same size and times. What is read once it is over
-    can only be of the later one.
+    Before that, two contents can have the same size and times. Data read afterwards can only be
+    of the later one.
     """
     margin = next((most for unit, most in _GRANULARITIES if ctime_ns % unit == 0), _TICK_NS)
     left = ctime_ns + margin - time.clock_gettime_ns(_COARSE_CLOCK)
-    # A time stamp of the far future is no problem: the next one will be of today.
+    # A time stamp in the far future is no problem: the next one will be the current time.
     return left / 1e9 if 0 < left <= 2 * margin else 0.0
 
 
 def ctime_mark(ctime_ns: int) -> int:
-    """The change time as :mod:`zsofs.native.block_reader` compares it: what 64 bits hold of it."""
+    """Return a change time truncated to 64 bits, as the native code compares it."""
     return (ctime_ns + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 class ContentCheck:
-    """Judges new change times of one open file.
+    """Judges changes of the change time of one open file.
 
     Attributes:
         watch: reports writes to the file.
-        gone: why the content is not the one that was opened; empty while it is.
+        gone: why the content is no longer the one that was opened; empty while it is.
     """
 
     def __init__(
@@ -69,14 +69,14 @@ class ContentCheck:
         *,
         asks_always: bool = False,
     ) -> None:
-        """Begin with a file as it was opened. May wait for a disk.
+        """Start with a file as it was opened. May wait for a disk.
 
         Args:
-            fd: its descriptor.
-            status: what fstat said of it after *watch* had begun.
-            watch: reports writes to it.
-            take: has *watch* receive the events that are there.
-            asks_always: whether each read is to be judged, also at an unchanged change time.
+            fd: file descriptor.
+            status: its fstat after *watch* was added.
+            watch: reports writes to the file.
+            take: makes *watch* receive pending events.
+            asks_always: whether each read must be judged, even if the change time is unchanged.
         """
         self.watch = watch
         self.gone = ""
@@ -91,23 +91,23 @@ class ContentCheck:
 
     @property
     def ctime_ns(self) -> int:
-        """The change time with which the content is known to be the one that was opened."""
+        """The change time for which the content is known to be the one that was opened."""
         return self._ctime
 
     @property
     def expected_ctime(self) -> int:
-        """The change time at which a read need not ask; NEVER where each one has to."""
+        """The change time for which a read needs no check; NEVER if each read needs one."""
         return NEVER if self._asks_always or self.gone else self._ctime
 
     def verdict(self, touched: SourceTouchedError) -> bool | None:
-        """Whether the content is the one that was opened; None if only the file itself can tell.
+        """Return whether the content is still the one opened; None: the file must be examined.
 
-        For the event loop; it does not wait for a disk. *touched* is what the file was after the
-        bytes were read.
+        For the event loop; it does not wait for a disk. *touched* is the state of the file after
+        the bytes were read.
         """
         watch = self.watch
         is_dated_anew = touched.ctime_ns != self._ctime
-        # Before the events are taken: whoever is no writer any more has left its event by then.
+        # Before the events are taken: a writer that has ended since has left its event by then.
         being_written = is_dated_anew and watch.sees_all and has_writer(self._fd)
         self._take()
         if self.gone or watch.written or being_written:
@@ -121,7 +121,10 @@ class ContentCheck:
         return not watch.closed
 
     def is_explained(self, touched: SourceTouchedError) -> bool:
-        """Whether something else than a write explains the new change time. May wait for a disk."""
+        """Return whether an operation other than a write explains the change time.
+
+        May wait for a disk.
+        """
         name, attributes = _name(self._fd), _attributes(self._fd)
         if (
             touched.rights == self._rights
@@ -134,9 +137,9 @@ class ContentCheck:
         return True
 
     def _expect(self, touched: SourceTouchedError) -> bool:
-        """Expect what the file is now, unless its new change time is not settled yet.
+        """Accept the present state of the file, unless its change time is too recent.
 
-        Until then a write may leave that time as it is, so that each read has to ask again.
+        Until then a write may leave that time unchanged, so each read has to be checked.
         """
         if seconds_until_settled(touched.ctime_ns):
             return False
@@ -144,19 +147,19 @@ class ContentCheck:
         return True
 
     def give_up(self, *, written: bool) -> SourceChangedError:
-        """Note that the content is gone, for good; why, as an error.
+        """Record permanently that the content is gone; return the reason as an error.
 
-        *written* says whether size or modification time have told that.
+        *written* is whether size or modification time have shown it.
         """
         is_known = written or self.watch.written or self.watch.sees_all
         self.gone = self.gone or (_WRITTEN if is_known else _UNEXPLAINED)
         return SourceChangedError(self.gone)
 
     def look(self) -> SourceTouchedError:
-        """What the file is now, for :meth:`verdict`. May wait for a disk.
+        """Return the present state of the file, for :meth:`verdict`. May wait for a disk.
 
         Raises:
-            SourceChangedError: it is another one by size or date.
+            SourceChangedError: its size or modification time differ.
         """
         status = os.fstat(self._fd)
         if (status.st_size, status.st_mtime_ns) != self._size:
@@ -169,7 +172,7 @@ def _rights(status: os.stat_result) -> tuple[int, int, int, int]:
 
 
 def _name(fd: int) -> str | None:
-    """The path of an open file."""
+    """Return the path of an open file."""
     try:
         return os.readlink(f"/proc/self/fd/{fd}")
     except OSError:
@@ -177,7 +180,7 @@ def _name(fd: int) -> str | None:
 
 
 def _attributes(fd: int) -> dict[str, bytes] | None:
-    """The extended attributes of an open file, as digests; None if they cannot be had."""
+    """Return digests of the extended attributes of an open file; None if they are unavailable."""
     try:
         names = os.listxattr(fd)
         if len(names) > _MOST_ATTRIBUTES:
@@ -188,5 +191,5 @@ def _attributes(fd: int) -> dict[str, bytes] | None:
 
 
 def _differ(one: object, other: object) -> bool:
-    """Whether two things that are known differ."""
+    """Return whether two values are both known and differ."""
     return one is not None and other is not None and one != other

@@ -1,4 +1,4 @@
-"""A disc image that is read from its first byte to its last, whatever container it lies in."""
+"""A disc image for sequential reading, plain or in any container."""
 
 import os
 import stat
@@ -26,20 +26,20 @@ from zsofs.system.deletion import delete
 
 
 class Original:
-    """An open image. Threads may read it at the same time; nothing is ever written to it.
+    """An open image, opened read-only. It can be read by several threads.
 
     Attributes:
-        path: of its file, for messages.
-        status: what stat said of the file when it was opened.
-        disc: what its container is; None for a plain image.
-        size: of the plain image, in bytes.
-        raw_cd: whether it has the 2352-byte sectors of a CD.
-        seal: what its container says of the image, where it has a seal.
-        seal_error: why that cannot be read, if there is a seal.
+        path: path of its file, for messages.
+        status: stat result of the file when it was opened.
+        disc: facts about its container; None for a plain image.
+        size: size of the plain image in bytes.
+        raw_cd: whether it has raw CD sectors of 2352 bytes.
+        seal: the seal of its container, if any.
+        seal_error: why the seal cannot be read, if there is one.
         source: the file.
-        opened_ns: when it was opened, as the time stamps of files are counted.
-        geometry: where its blocks lie; None for a plain image.
-        reader: of these blocks; None for a plain image.
+        opened_ns: when it was opened, by the clock of file time stamps.
+        geometry: layout of its blocks; None for a plain image.
+        reader: reader of these blocks; None for a plain image.
     """
 
     def __init__(self, path: str, fd: int, *, as_it_is: bool) -> None:
@@ -47,10 +47,10 @@ class Original:
         self.opened_ns = time.time_ns()
         self.status = os.fstat(fd)
         if stat.S_ISDIR(self.status.st_mode):
-            raise InputError("it is a folder; see the discs in it with: zsofs list")
+            raise InputError("it is a directory; list its discs with: zsofs list")
         if not stat.S_ISREG(self.status.st_mode):
             raise InputError(
-                "it is no regular file; a disc in a drive has to be read into one first"
+                "it is not a regular file; a disc in a drive has to be read into one first"
             )
         self.source = source = OpenSource(
             fd,
@@ -76,38 +76,42 @@ class Original:
         if geometry.rule is Rule.FRAMED:
             try:
                 self.seal = seal.parse(source.read_at(geometry.data_end, seal.MAX_SIZE))
-            except DamagedError as error:  # the image can be read all the same
+            except DamagedError as error:  # the image can still be read
                 self.seal_error = str(error)
 
     @property
     def ending(self) -> str:
-        """Of the name of the plain image."""
+        """Extension of the name of the plain image."""
         return ".bin" if self.raw_cd else ".iso"
 
     @property
     def is_misnamed(self) -> bool:
-        """Whether the file has the name of a container, but is none."""
+        """Whether the file has the name of a container but is not one."""
         return self.disc is None and is_packed_name(os.fsencode(self.path))
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Oddities a person should hear of; all of them once everything was read."""
+        """Irregularities, for the user; complete after everything was read."""
         if self.disc is None or self.reader is None:
             return ()
         if self.reader.final_byte_missing:
-            return (*self.disc.remarks, "its writer lost the last byte of the image; it reads as 0")
+            return (
+                *self.disc.remarks,
+                "the last byte of the image was not stored by the"
+                " program that packed it; it reads as 0",
+            )
         return self.disc.remarks
 
     def read_into(self, offset: int, out: memoryview) -> None:
         """Fill *out* with the bytes at *offset*. May wait for a disk.
 
         Args:
-            offset: of the first byte in the image.
-            out: as long as the range, all of which must lie in the image.
+            offset: offset of the first byte in the image.
+            out: buffer with the length of the range, which must be within the image.
 
         Raises:
             zsofs.errors.BlockError: a block there is damaged.
-            zsofs.errors.SourceChangedError: the file was written to since it was opened.
+            zsofs.errors.SourceChangedError: the file was modified since it was opened.
             UnreadableError: the file could not be read.
         """
         try:
@@ -120,7 +124,7 @@ class Original:
 
         Raises:
             zsofs.errors.BlockError: a block there is damaged.
-            zsofs.errors.SourceChangedError: the file was written to since it was opened.
+            zsofs.errors.SourceChangedError: the file was modified since it was opened.
             UnreadableError: the file cannot be read.
         """
         out = bytearray(max(min(size, self.size - offset), 0))
@@ -131,43 +135,44 @@ class Original:
     def _read_into(self, offset: int, out: memoryview) -> None:
         source = self.source
         if self.reader is None or self.geometry is None:
-            # Holes are read, too: file systems have reported fresh data as a hole (SEEK_DATA,
-            # st_blocks), and a hole costs memory bandwidth only.
+            # Holes are read as well: file systems have reported fresh data as a hole (SEEK_DATA,
+            # st_blocks), and a hole costs only memory bandwidth.
             read_plain(source.fd, offset, out, source.size, source.mtime_mark)
             return
         read_range(self.reader, source.fd, self.geometry, offset, out)
 
     def check_unchanged(self) -> None:
-        """Check that the file is as it was when it was opened.
+        """Check that the file is unchanged since it was opened.
 
         Raises:
-            SourceChangedError: it is not, or that cannot be told.
+            SourceChangedError: it has changed, or this cannot be determined.
         """
         now = os.fstat(self.source.fd)
-        # The change time as well: there are programs that write and then put the old date back.
+        # The change time as well: some programs write and then restore the modification time.
         if (now.st_size, now.st_mtime_ns, now.st_ctime_ns) == self.source.key:
             return
         if (now.st_size, now.st_mtime_ns) != self.source.key[:2]:
-            raise SourceChangedError("it was changed while it was read")
+            raise SourceChangedError("it was modified while it was being read")
         if now.st_nlink == 0:
             raise SourceChangedError(
-                "it was deleted or replaced while it was read, perhaps by another run of zsofs"
+                "it was deleted or replaced while it was being read, possibly by another run of"
+                " zsofs"
             )
         if now.st_nlink != self.status.st_nlink:
             raise SourceChangedError(
-                "one of its hard links was made or deleted while it was read, so it is not certain"
-                " that its content is the same; run the command again"
+                "one of its hard links was created or deleted while it was being read, so its"
+                " content may have changed; run the command again"
             )
         raise SourceChangedError(
-            "it was renamed, given other permissions, or changed while it was read, and only its"
-            " change time (ctime) tells; run the command again"
+            "its change time (ctime) changed while it was being read: it was renamed, its"
+            " permissions were changed, or it was modified; run the command again"
         )
 
     def remove(self) -> None:
         """Delete the file.
 
         Raises:
-            InputError: another one has its name now, or it has changed.
+            InputError: another file has its name now, or it has changed.
             OSError: it could not be deleted.
         """
         folder, name = os.path.split(self.path)
@@ -177,7 +182,7 @@ class Original:
             if stat.S_ISLNK(now.st_mode):
                 raise InputError("it is a symlink")
             if (now.st_dev, now.st_ino) != (self.status.st_dev, self.status.st_ino):
-                raise InputError("another file has taken its name")
+                raise InputError("another file now has its name")
             self.check_unchanged()
             delete(fd, name, self.status)
         finally:
@@ -186,18 +191,18 @@ class Original:
 
 @contextmanager
 def original(path: str, *, as_it_is: bool = False) -> Iterator[Original]:
-    """Open the image at *path* for as long as the context lasts.
+    """Open the image at *path* within the context.
 
     Args:
-        path: of its file.
-        as_it_is: take the file for a plain image even if it is a container.
+        path: path of its file.
+        as_it_is: treat the file as a plain image even if it is a container.
 
     Raises:
-        InputError: it cannot be opened, or is no image that zsofs reads; also for what goes wrong
-            with it within the context.
+        InputError: it cannot be opened or is not supported; also for errors of the image within
+            the context.
     """
     try:
-        # Not to wait for a writer, should this be a FIFO.
+        # Do not wait for a writer if this is a FIFO.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise InputError(f"it cannot be opened: {reason(error)}") from None
@@ -210,7 +215,7 @@ def original(path: str, *, as_it_is: bool = False) -> Iterator[Original]:
 
 
 def size_of(path: str) -> int:
-    """Return the size of a file in bytes; 0 if it cannot be told."""
+    """Return the size of a file in bytes; 0 if unknown."""
     try:
         return os.stat(path).st_size
     except OSError:

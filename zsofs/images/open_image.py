@@ -1,6 +1,6 @@
-"""One open source file, read by position: a disc in a container, or a plain file.
+"""One open source file with random access: a disc in a container, or a plain file.
 
-Both kinds answer the same call, are safe to use from several threads at once, and never write.
+Both kinds have the same interface, can be used by several threads at once, and never write.
 """
 
 import logging
@@ -28,16 +28,16 @@ Buffer = bytearray | memoryview
 
 
 class Content(Protocol):
-    """What a reader of the mount sees of an open file.
+    """The content of an open file, as seen by a reader of the mount.
 
     Attributes:
-        name: path inside the source, for messages.
-        serial: stands for this content and, unlike an inode number, never for any other.
-        size: in bytes.
-        extent_size: the unit of decoding, in bytes. A read must begin on a multiple of it and end
-            on one or at *size*; 1 means that any read will do.
+        name: path relative to the source, for messages.
+        serial: identifies this content; unlike an inode number it is never reused.
+        size: size in bytes.
+        extent_size: unit of decoding in bytes. A read must start at a multiple of it and end at one
+            or at *size*; 1 means no restriction.
         device: st_dev of the source file.
-        check: judges new change times of the source file; None where they do not count.
+        check: judges changes of the change time of the source file; None if they do not matter.
     """
 
     name: str
@@ -49,41 +49,41 @@ class Content(Protocol):
 
     @property
     def can_ask(self) -> bool:
-        """Whether :meth:`read_now` can tell what is in memory; if not, it never reads."""
+        """Whether :meth:`read_now` can determine what is in memory; if not, it never reads."""
 
     def read_now(self, offset: int, out: Buffer) -> bool:
-        """Fill *out* with the bytes at *offset*, unless a disk would have to be waited for.
+        """Fill *out* with the bytes at *offset* if that needs no wait for a disk.
 
         Args:
             offset: in bytes, a multiple of ``extent_size``.
-            out: its length must end the read on an extent's end or at ``size``.
+            out: buffer whose length ends the read at the end of an extent or at ``size``.
 
         Returns:
             Whether *out* is filled.
 
         Raises:
             zsofs.errors.BlockError: a block there is damaged.
-            zsofs.errors.SourceChangedError: the file was written to since it was opened.
-            zsofs.errors.SourceTouchedError: it may have been, which ``check`` has to judge; *out*
+            zsofs.errors.SourceChangedError: the file was modified since it was opened.
+            zsofs.errors.SourceTouchedError: it may have been modified; ``check`` decides, and *out*
                 is filled.
             OSError: the source could not be read.
         """
 
     def job(self, offset: int, out: Buffer) -> Job:
-        """The same read for a thread that may wait; arguments as of :meth:`read_now`."""
+        """Return the same read as a job for a worker thread; arguments as in :meth:`read_now`."""
 
     def finish(self, job: Job) -> None:
-        """Take a job that is done; raises as :meth:`read_now` does."""
+        """Handle a finished job; raises like :meth:`read_now`."""
 
     def expect_checked(self) -> None:
-        """Have reads from now on compare the change time with the one that ``check`` expects."""
+        """Make future reads compare the change time with the one that ``check`` accepts."""
 
     def close(self) -> None:
-        """Close the descriptor; no read may be under way."""
+        """Close the descriptor; no read may be in progress."""
 
 
 class _OpenFile:
-    """What both kinds share: the descriptor, and how it is read without waiting for a disk."""
+    """Common base: the descriptor, and reads that do not wait for a disk."""
 
     def __init__(
         self, name: str, serial: int, size: int, source: OpenSource, check: ContentCheck | None
@@ -114,7 +114,7 @@ class _OpenFile:
         return result != WOULD_WAIT
 
     def _read(self, offset: int, out: Buffer, how: int) -> int:
-        """Fill *out* in the way *how*; zsofs.native.block_reader explains what it returns."""
+        """Fill *out* in the mode *how*; for the result see zsofs.native.block_reader."""
         raise NotImplementedError
 
     def finish(self, job: Job) -> None:
@@ -144,10 +144,10 @@ class DiscImage(_OpenFile):
         self._blocks = block_reader(geometry, source)
         self._geometry = geometry
         super().__init__(name, serial, geometry.size, source, check)
-        # One block, also where it is smaller than a page. Decoding more than a random 4 KiB read
-        # asks for never paid: two zstd 2 KiB blocks take 8 microseconds, an extent of 16 KiB 21,
-        # of 32 KiB 38, of 64 KiB 73 (LZ4: 6, 9, 16, 25), and a sequential reader gains nothing,
-        # since the kernel's read-ahead asks for 128 KiB at a time by itself.
+        # One block, even if it is smaller than a page. Decoding more than a random 4 KiB read
+        # requests never paid off: two zstd 2 KiB blocks take 8 microseconds, an extent of 16 KiB
+        # 21, of 32 KiB 38, of 64 KiB 73 (LZ4: 6, 9, 16, 25), and sequential reads gain nothing,
+        # because the kernel's read-ahead requests 128 KiB at a time.
         self.extent_size = geometry.block_size
         self._told_missing_byte = False
 
@@ -171,18 +171,22 @@ class DiscImage(_OpenFile):
         self._tell_missing_byte()
 
     def _run(self, offset: int, out: Buffer) -> tuple[int, int, int, Buffer]:
-        """Descriptor, first block, number of blocks, buffer."""
+        """Return descriptor, first block, number of blocks, and buffer."""
         span = self._geometry.span(offset, len(out))
         return self._source.fd, span.first, span.block_count, out
 
     def _tell_missing_byte(self) -> None:
         if self._blocks.final_byte_missing and not self._told_missing_byte:
             self._told_missing_byte = True
-            log.warning("%s: its writer lost the last byte of the image; it reads as 0", self.name)
+            log.warning(
+                "%s: the last byte of the image was not stored by the program that"
+                " packed it; it reads as 0",
+                self.name,
+            )
 
 
 class PlainFile(_OpenFile):
-    """A file that is shown as it is."""
+    """A file that is shown unchanged."""
 
     extent_size = 1
 

@@ -1,6 +1,6 @@
-"""An image as a stream of chunks: read and worked on by all cores, handed on in order.
+"""An image as a stream of chunks: read and processed on all cores, delivered in order.
 
-Memory is bounded: a chunk is used again once everybody is done with it.
+Memory is bounded: a chunk is reused when all consumers are done with it.
 """
 
 import os
@@ -15,15 +15,15 @@ from zsofs.images.checksums import Digester
 from zsofs.images.input_image import Original
 
 MEMORY = 96 << 20
-"""Bytes that chunks and encoders may take. With Python and its modules (35 MiB) and what the C
-library keeps of freed memory that stays below 200 MiB."""
+"""Maximum bytes of chunks and encoders. With Python and its modules (35 MiB) and freed memory that
+the C library keeps, that stays below 200 MiB."""
 
 _CHUNK_SIZE = 1 << 20
-"""Plain bytes of a chunk, about. One takes 1 to 50 ms, so handing it on costs nothing, and the last
-ones do not leave other cores idle for long."""
+"""Approximate plain bytes of a chunk. One takes 1 to 50 ms, so that the cost of passing it on is
+negligible, and the last ones do not leave other cores idle for long."""
 
 _PLAIN_UNIT = 64 << 10
-"""Unit of reading a plain image, in bytes; any will do."""
+"""Unit of reading a plain image in bytes; the value does not matter."""
 
 
 def cores() -> int:
@@ -32,18 +32,18 @@ def cores() -> int:
 
 
 def streaming_unit(image: Original) -> int:
-    """Return the block size for a :func:`stream` that makes no blocks, in plain bytes."""
+    """Return the block size for a :func:`stream` that creates no blocks, in plain bytes."""
     return _PLAIN_UNIT if image.geometry is None else image.geometry.block_size
 
 
 def chunk_size(block_size: int, image: Original) -> int:
-    """Return the size of a chunk of whole blocks, in plain bytes; not more than the image has.
+    """Return the size of a chunk of whole blocks, in plain bytes; at most that of the image.
 
-    Where *image* is stored in longer blocks, a chunk is one of those: none is decoded twice.
+    If *image* is stored in larger blocks, a chunk is one of those, so that none is decoded twice.
 
     Args:
-        block_size: plain bytes of a block of what is made from the image.
-        image: what is read.
+        block_size: plain bytes per block of the output.
+        image: the input.
     """
     wanted = _CHUNK_SIZE
     stored_in = _source_block_size(image)
@@ -54,14 +54,14 @@ def chunk_size(block_size: int, image: Original) -> int:
 
 
 def _source_block_size(image: Original) -> int:
-    """Plain bytes of the blocks that an image is stored in; 1 if it is a plain one."""
+    """Return the plain bytes per block of the stored image; 1 for a plain image."""
     return 1 if image.geometry is None else image.geometry.block_size
 
 
 def _reading_memory(image: Original, size: int) -> int:
-    """Bytes that reading a chunk of *size* bytes takes besides, where the blocks are large.
+    """Return the additional memory for reading a chunk of *size* bytes.
 
-    Stored bytes, up to twice as many as a block has, and whole blocks where a chunk is not.
+    That is stored bytes, up to twice a block, and whole blocks if a chunk is smaller.
     """
     block_size = _source_block_size(image)
     if block_size <= _CHUNK_SIZE:
@@ -70,11 +70,11 @@ def _reading_memory(image: Original, size: int) -> int:
 
 
 class Chunk:
-    """A piece of the image.
+    """A part of the image.
 
     Attributes:
-        offset: of its first byte in the image.
-        plain: its bytes.
+        offset: offset of its first byte in the image.
+        plain: its plain bytes.
     """
 
     def __init__(self, size: int) -> None:
@@ -85,25 +85,25 @@ class Chunk:
         self._held: list[Future[None]] = []
 
     def begin(self, offset: int, size: int) -> None:
-        """Become another piece of the image, not read yet."""
+        """Reuse the chunk for another part of the image, which is not read yet."""
         self.offset = offset
         self.plain = self._memory[:size]
         self._is_read.clear()
         self._held.clear()
 
     def read(self, image: Original) -> None:
-        """Fetch the bytes from *image*."""
+        """Read the bytes from *image*."""
         try:
             image.read_into(self.offset, self.plain)
         finally:
             self.give_up()
 
     def give_up(self) -> None:
-        """Let nobody wait for the bytes any more."""
+        """Release all threads that wait for the bytes."""
         self._is_read.set()
 
     def hand_to(self, digester: Digester) -> None:
-        """Have the bytes counted in by *digester* as soon as they are there."""
+        """Let *digester* process the bytes as soon as they are read."""
         self._held += digester.add(self._when_read)
 
     def _when_read(self) -> memoryview:
@@ -111,7 +111,7 @@ class Chunk:
         return self.plain
 
     def wait(self) -> None:
-        """Wait until nobody needs the bytes any more."""
+        """Wait until no consumer needs the bytes any more."""
         for holder in self._held:
             holder.result()
 
@@ -120,7 +120,7 @@ AnyChunk = TypeVar("AnyChunk", bound=Chunk)
 
 
 class Stream(Generic[AnyChunk]):
-    """The chunks of an image, one after another."""
+    """The chunks of an image, in order."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class Stream(Generic[AnyChunk]):
         self._digester = digester
 
     def __iter__(self) -> Iterator[AnyChunk]:
-        """The chunks in order, each good until the next is asked for.
+        """Yield the chunks in order, each valid until the next is requested.
 
         Raises:
             zsofs.errors.ZsofsError: the image is damaged, or has changed.
@@ -181,13 +181,13 @@ def stream(
     """Read an image in chunks of whole blocks.
 
     Args:
-        image: what is read.
-        make_chunk: makes a chunk with room for so many plain bytes.
-        block_size: in plain bytes.
-        workers: how many threads.
-        chunk_memory: bytes that a chunk takes besides its plain ones.
-        work: is done to each chunk by one of the threads, after it was read.
-        digester: gets all of the image.
+        image: the input.
+        make_chunk: creates a chunk with room for that many plain bytes.
+        block_size: plain bytes per block.
+        workers: number of worker threads.
+        chunk_memory: additional memory of a chunk in bytes.
+        work: function that a worker thread calls for each chunk after it was read.
+        digester: receives all of the image.
     """
     size = chunk_size(block_size, image)
     room = MEMORY // 2 // max(size + chunk_memory + _reading_memory(image, size), 1)
@@ -195,6 +195,6 @@ def stream(
     pool = ThreadPoolExecutor(workers, thread_name_prefix="chunk")
     with ExitStack() as stack:
         stack.callback(pool.shutdown, cancel_futures=True)
-        for chunk in chunks:  # before the threads end: one of the digester may wait for a chunk
+        for chunk in chunks:  # before the threads end: the digester may wait for a chunk
             stack.callback(chunk.give_up)
         yield Stream(image, pool, chunks, size, work, digester)

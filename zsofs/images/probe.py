@@ -1,4 +1,4 @@
-"""Decides what a header does not say: the codec of the payload, and the kind of disc."""
+"""Detection of what a header does not specify: the codec of the payload, and the kind of disc."""
 
 import threading
 from collections.abc import Iterator
@@ -14,54 +14,54 @@ from zsofs.images.source_file import OpenSource
 from zsofs.native.block_reader import BlockReader
 
 _SAMPLE = 8
-"""Packed blocks tried before a codec is chosen where not all of the first blocks decode. Random
-data decodes as LZ4 to just the wanted length about never, but one of them may be damaged."""
+"""Compressed blocks tried before a codec is chosen if not all of the first blocks decode. Random
+data practically never decodes as LZ4 to the exact length, but a block may be damaged."""
 
 FIRST_BYTES = 40 << 10
-"""Plain bytes tried at once: as far as the volume descriptor in sector 16, which every disc has and
-no writer can leave out, also where sectors have 2352 bytes."""
+"""Plain bytes tried at once: up to the volume descriptor in sector 16, which every disc has and no
+writer can omit, including images with 2352-byte sectors."""
 
 _HEAD_SIZE = 4096
-"""Bytes of a file read at once: header and the first entries of the index, one page."""
+"""Bytes read from the start of a file: header and first index entries, one page."""
 
 _SAMPLED_BYTES = 4 << 20
 _FEWEST_SAMPLES = 3
-"""Plain bytes of these blocks at most, unless they are few: a file can have blocks of 16 MiB that
-take a second each."""
+"""Minimum number of sampled blocks. A file can have blocks of 16 MiB, which take a second each, so
+samples are otherwise limited by their plain bytes."""
 
 _INDEX_SLICE = 1024
-"""Index entries looked through at a time: 4 KiB, one page. The first slice of any real disc has
-packed blocks; only where it has none are more of them read."""
+"""Index entries examined at a time: 4 KiB, one page. The first slice of any real disc has
+compressed blocks; more slices are read only if it has none."""
 
 _FIRST_SLICES = 16
 _MORE_SLICES = 48
-"""How many slices are looked through at most: those at the beginning, and others from all over the
-rest. The index of an image of 64 GiB has 128 MiB."""
+"""Maximum number of slices: those at the start, and others spread over the rest. The index of an
+image of 64 GiB has 128 MiB."""
 
 _LARGE_READ = 1 << 20
-"""Plain bytes decoded at once from which on a look at a file waits for others on the same disk."""
+"""Plain bytes decoded at once from which a probe waits for other probes on the same disk."""
 
 _VOLUME_DESCRIPTOR = 32 << 10
 """Offset of the first volume descriptor in an image of 2048-byte sectors (ECMA-119, 6.2.1)."""
 
 _CD_SYNC = b"\x00" + b"\xff" * 10 + b"\x00"
-"""How each raw sector of a CD begins (ECMA-130, 14)."""
+"""Sync pattern of a raw CD sector (ECMA-130, 14)."""
 
 CD_SYNC_SIZE = len(_CD_SYNC)
-"""Bytes at the beginning of an image that :func:`is_raw_cd` needs."""
+"""Bytes from the start of an image that :func:`is_raw_cd` needs."""
 
 
 @dataclass(slots=True)
 class Disc:
-    """What a listing tells of a container.
+    """Facts about a container that a listing needs.
 
     Attributes:
-        container: its usual name, for people.
-        codec: how its packed blocks are coded.
-        size: of the plain image, in bytes.
-        block_size: in plain bytes.
-        raw_cd: whether the image consists of raw 2352-byte sectors.
-        remarks: oddities a person should hear of.
+        container: name of the container format.
+        codec: codec of its compressed blocks.
+        size: size of the plain image in bytes.
+        block_size: plain bytes per block.
+        raw_cd: whether the image has raw CD sectors of 2352 bytes.
+        remarks: irregularities, for the user.
     """
 
     container: str
@@ -77,9 +77,9 @@ _large_reads: dict[int, threading.Lock] = {}
 
 @contextmanager
 def memory_for(device: int, size: int) -> Iterator[None]:
-    """Wait until *size* bytes may be decoded at once: one large piece at a time from each disk.
+    """Wait until *size* bytes may be decoded at once: one large buffer per disk at a time.
 
-    A look at a file would else take up to 64 MiB, and as many threads look as there are.
+    Otherwise each scanning thread could take up to 64 MiB.
 
     Args:
         device: st_dev of the file.
@@ -93,7 +93,7 @@ def memory_for(device: int, size: int) -> Iterator[None]:
 
 
 class _Head:
-    """A source file whose first page is read once."""
+    """A source file with its first page cached."""
 
     def __init__(self, source: OpenSource) -> None:
         self.size = source.size
@@ -107,7 +107,7 @@ class _Head:
 
 
 def probe(source: OpenSource) -> Disc | None:
-    """Return what a file is that is a container; None if it is none.
+    """Return the facts about a container; None for any other file.
 
     Raises:
         zsofs.errors.FormatError: as :func:`probe_image`.
@@ -118,7 +118,7 @@ def probe(source: OpenSource) -> Disc | None:
 
 
 def probe_image(source: OpenSource) -> tuple[Disc, bytes | bytearray] | None:
-    """Return what a container is, and the first bytes of its image; None for any other file.
+    """Return the facts about a container, and the start of its image; None for any other file.
 
     Three places of the file are read: its header, the end of its index, and the first blocks. May
     wait for a disk.
@@ -131,8 +131,8 @@ def probe_image(source: OpenSource) -> tuple[Disc, bytes | bytearray] | None:
         shorter or they do not decode.
 
     Raises:
-        zsofs.errors.FormatError: the file is a container, but it is cut, damaged or of a kind that
-            zsofs does not read.
+        zsofs.errors.FormatError: the file is a container, but it is truncated, damaged or of a kind
+            that zsofs does not support.
         OSError: the file cannot be read.
     """
     head = _Head(source)
@@ -152,7 +152,7 @@ def probe_image(source: OpenSource) -> tuple[Disc, bytes | bytearray] | None:
 
 
 def is_raw_cd(head: bytes | bytearray) -> bool:
-    """Return whether an image has the raw 2352-byte sectors of a CD.
+    """Return whether an image has raw CD sectors of 2352 bytes.
 
     Args:
         head: the first bytes of the image, :data:`CD_SYNC_SIZE` or more unless it is shorter.
@@ -161,17 +161,17 @@ def is_raw_cd(head: bytes | bytearray) -> bool:
 
 
 def geometry_of(source: OpenSource, disc: Disc) -> Geometry:
-    """Return where the blocks of a container lie that was probed before, by the file as it is now.
+    """Return the layout of a container that was probed before, from the present file.
 
     Args:
         source: the file.
-        disc: what :func:`probe` found in it.
+        disc: result of :func:`probe`.
 
     Returns:
         The geometry, with the codec of *disc* as its only one.
 
     Raises:
-        zsofs.errors.StaleNodeError: the file holds another disc, or none.
+        zsofs.errors.StaleNodeError: the file contains another disc, or none.
         OSError: the file could not be read.
     """
     try:
@@ -183,7 +183,7 @@ def geometry_of(source: OpenSource, disc: Disc) -> Geometry:
         or (geometry.size, geometry.block_size) != (disc.size, disc.block_size)
         or disc.codec not in geometry.codecs
     ):
-        raise StaleNodeError("the file does not hold the disc that was listed")
+        raise StaleNodeError("the file no longer contains the disc that was listed")
     return replace(geometry, codecs=(disc.codec,))
 
 
@@ -193,7 +193,7 @@ def block_reader(geometry: Geometry, source: OpenSource, codec: Codec | None = N
     Args:
         geometry: where the blocks lie.
         source: the file; its size and modification time are checked by each read.
-        codec: of the packed blocks; None for the first one of *geometry*.
+        codec: codec of the compressed blocks; None: the first one of *geometry*.
     """
     return BlockReader(
         rule=geometry.rule,
@@ -210,7 +210,7 @@ def block_reader(geometry: Geometry, source: OpenSource, codec: Codec | None = N
 
 
 class _Trial:
-    """An image taken to be coded in one codec."""
+    """Trial decoding of an image with one codec."""
 
     def __init__(self, source: OpenSource, geometry: Geometry, codec: Codec) -> None:
         self.codec = codec
@@ -220,7 +220,7 @@ class _Trial:
         self._reader = block_reader(geometry, source, codec)
 
     def decoded(self, first: int, count: int = 1) -> bytearray | None:
-        """What these blocks begin with; None if one of them does not decode."""
+        """Return the start of these blocks; None if one of them does not decode."""
         size = self._block_size * count
         try:
             with memory_for(self._device, size):
@@ -235,10 +235,10 @@ class _Trial:
 def _decide_codec(
     source: OpenSource, head: _Head, geometry: Geometry
 ) -> tuple[Codec, bytes | bytearray]:
-    """The codec that decodes most of the first packed blocks, never one for each block.
+    """Return the codec that decodes most of the first compressed blocks; it is never per block.
 
     Returns:
-        The codec, and the plain bytes that the image begins with, as far as they decode.
+        The codec, and the plain bytes at the start of the image, as far as they decode.
     """
     if not geometry.size:
         return geometry.codecs[-1], b""
@@ -249,7 +249,7 @@ def _decide_codec(
     entries = read_entries(head, 0, count, index_offset=geometry.index_offset)
     packed = [entry for entry in entries if not has_flag(entry)]
     if packed:
-        # Only the order is decided by one block: an LZ4 block cannot begin like this.
+        # One block only determines the order: an LZ4 block cannot start like this.
         begins = head.read_at(entry_offset(packed[0], geometry.shift), len(ZSTD_MAGIC))
         likely = sorted(
             geometry.codecs, key=lambda codec: (codec is Codec.ZSTD) is not (begins == ZSTD_MAGIC)
@@ -277,14 +277,16 @@ def _best_trial(head: _Head, geometry: Geometry, trials: list[_Trial]) -> _Trial
     if good[best]:
         return best
     if head.read_at(4, 4) == b"\0\0\0\0":
-        raise ForeignError("an LZO ZISO (as DreamShell writes them), which zsofs does not read")
+        raise ForeignError(
+            "this is an LZO ZISO (written by DreamShell), which zsofs does not support"
+        )
     raise DamagedError(
         f"none of its first {len(blocks)} packed blocks is LZ4, Zstandard or zlib data"
     )
 
 
 def _packed_blocks(head: _Head, geometry: Geometry) -> list[int]:
-    """Numbers of the first packed blocks, with the volume descriptor's among them."""
+    """Return the numbers of the first compressed blocks, including the volume descriptor's."""
     for first in _slices(geometry.block_count):
         count = min(geometry.block_count - first, _INDEX_SLICE)
         entries = read_entries(head, first, count, index_offset=geometry.index_offset)
@@ -299,7 +301,7 @@ def _packed_blocks(head: _Head, geometry: Geometry) -> list[int]:
 
 
 def _slices(count: int) -> Iterator[int]:
-    """Where the slices begin that are looked through in an index of *count* entries."""
+    """Yield the starts of the slices examined in an index of *count* entries."""
     slices = -(-count // _INDEX_SLICE)
     yield from range(0, min(slices, _FIRST_SLICES) * _INDEX_SLICE, _INDEX_SLICE)
     rest = max(slices - _FIRST_SLICES, 0)

@@ -1,4 +1,4 @@
-"""Reads at any offset of the plain image in a container, whose blocks can only be decoded whole."""
+"""Random access to the plain image in a container, whose blocks are decoded as a whole."""
 
 from zsofs.formats.geometry import Geometry
 from zsofs.native.block_reader import BlockReader
@@ -9,18 +9,19 @@ def read_range(
 ) -> None:
     """Fill *out* with plain bytes of an image; may wait for a disk.
 
-    Blocks are decoded straight into *out* if it takes whole blocks, else into memory of their own.
+    Blocks are decoded directly into *out* if it takes whole blocks, otherwise into a temporary
+    buffer.
 
     Args:
-        reader: of the container.
+        reader: block reader of the container.
         fd: descriptor of the container.
-        geometry: where its blocks lie.
-        offset: of the first byte in the image.
-        out: as long as the range, all of which must lie in the image.
+        geometry: layout of its blocks.
+        offset: offset of the first byte in the image.
+        out: buffer with the length of the range, which must be within the image.
 
     Raises:
         zsofs.errors.BlockError: a block there is damaged.
-        zsofs.errors.SourceChangedError: the file was written to since it was opened.
+        zsofs.errors.SourceChangedError: the file was modified since it was opened.
         OSError: the file cannot be read.
     """
     span = geometry.span(offset, len(out))

@@ -1,24 +1,24 @@
-"""An open source file, and the key that stands for its content."""
+"""An open source file, and the key that identifies its content."""
 
 import os
 from dataclasses import dataclass
 
 Key = tuple[int, int, int]
-"""Size in bytes, modification time and change time in nanoseconds: one content of a file."""
+"""Size in bytes, modification time and change time in nanoseconds; identifies a content."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenSource:
-    """An open source file: its descriptor and what fstat said of it.
+    """An open source file: its descriptor and its fstat.
 
     Attributes:
         fd: descriptor, open for reading.
         size: in bytes.
         mtime_ns: modification time in nanoseconds.
-        ctime_ns: time of the last change of any kind, in nanoseconds.
+        ctime_ns: change time in nanoseconds.
         device: st_dev of the file.
-        can_look: whether bytes that are in memory can be read at once although the file system
-            cannot be asked not to wait (zsofs.native.block_reader.LOOK).
+        can_look: whether cached bytes can be read without waiting although the file system does not
+            support RWF_NOWAIT (zsofs.native.block_reader.LOOK).
     """
 
     fd: int
@@ -30,12 +30,12 @@ class OpenSource:
 
     @property
     def key(self) -> Key:
-        """Size, modification time and change time, which stand for this content of the file."""
+        """Size, modification time and change time, which identify the content of the file."""
         return self.size, self.mtime_ns, self.ctime_ns
 
     @property
     def mtime_mark(self) -> int:
-        """The modification time in nanoseconds, cut to 64 bits, as the native code compares it.
+        """The modification time in nanoseconds, truncated to 64 bits for the native code.
 
         ext4 has dates up to 2446, nanoseconds in 64 bits end in 2262.
         """

@@ -1,4 +1,4 @@
-"""What `info` and `verify` say of a disc image.
+"""Inspection of disc images: the work of `zsofs info` and `zsofs verify`.
 
 No FUSE.
 """

@@ -1,4 +1,4 @@
-"""Everything that is to be known of a disc image without reading all of it."""
+"""Facts about a disc image that are found without reading all of it."""
 
 import os
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from zsofs.images.input_image import Original
 from zsofs.native.index_scan import Scan, scan
 
 _SAMPLED_BYTES = 4 << 20
-"""Plain bytes of samples that are decoded: some milliseconds."""
+"""Plain bytes of samples that are decoded, which takes some milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +32,17 @@ class Blocks:
     """How the blocks of a container are stored.
 
     Attributes:
-        header: as it stands in the file; of a DAX the same in its terms.
-        codec: how packed blocks are coded.
-        rule: how an index entry is read.
-        count: how many there are.
-        scan: what the index says of them.
-        zeros: about how many hold nothing but zeros: those as short as one that does.
-        dropped: bytes at the end of the image that its writer did not store.
-        last_plain: whether the last one is stored plain.
-        last_room: bytes from where the last one begins to the end of the data.
-        ends_early: bytes from the end that the index gives to the end of the file.
-        fills_sector: whether those fill the file's last 2048 bytes, for programs that copy sectors.
+        header: as stored in the file; for DAX, converted to the same fields.
+        codec: codec of the compressed blocks.
+        rule: interpretation of index entries.
+        count: number of blocks.
+        scan: statistics of the index.
+        zeros: estimated number of blocks of zeros, from the blocks as short as a known one.
+        dropped: bytes at the end of the image that were not stored.
+        last_plain: whether the last block is stored uncompressed.
+        last_room: bytes from the start of the last block to the end of the data.
+        ends_early: bytes from the end of the data, by the index, to the end of the file.
+        fills_sector: whether these pad the file to a multiple of 2048 bytes.
     """
 
     header: Header
@@ -60,18 +60,18 @@ class Blocks:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of an image.
+    """Facts about an image.
 
     Attributes:
-        path: of its file.
-        stored: bytes of the file.
-        plain: bytes of the image.
-        container: its usual name; ``plain`` where it is none.
-        raw_cd: whether the image has the 2352-byte sectors of a CD.
-        identity: which disc it is; None if its first blocks cannot be read.
-        blocks: how a container stores it.
-        content: what the image is; None if its blocks cannot be read.
-        remarks: oddities a person should hear of.
+        path: path of its file.
+        stored: size of the file in bytes.
+        plain: size of the image in bytes.
+        container: name of the container format; ``plain`` for a plain image.
+        raw_cd: whether the image has raw CD sectors of 2352 bytes.
+        identity: identity of the disc; None if its first blocks cannot be read.
+        blocks: how the blocks are stored in a container.
+        content: kind of content; None if its blocks cannot be read.
+        remarks: irregularities, for the user.
     """
 
     path: str
@@ -86,11 +86,11 @@ class Facts:
 
 
 def gather(image: Original) -> Facts:
-    """Look at the header, the whole index, and some blocks.
+    """Read the header, the complete index, and some blocks.
 
     Raises:
         InputError: the file could not be read.
-        zsofs.errors.SourceChangedError: it was written to meanwhile.
+        zsofs.errors.SourceChangedError: the file was modified meanwhile.
         OSError: its index could not be read.
     """
     blocks = _blocks(image)
@@ -100,7 +100,7 @@ def gather(image: Original) -> Facts:
         identity = None
     try:
         content = classify(image.read, image.size)
-    except (BlockError, UnreadableError):  # which `zsofs verify` reports
+    except (BlockError, UnreadableError):  # reported by `zsofs verify`
         content = None
     image.check_unchanged()
     return Facts(
@@ -123,7 +123,7 @@ def _blocks(image: Original) -> Blocks | None:
     found = scan(reader, image.source.fd)
     last = geometry.block_count - 1
     if last >= 0:
-        _decodes(image, last)  # the reader then knows of a lost last byte
+        _decodes(image, last)  # so that the reader detects a missing last byte
     if geometry.rule is Rule.DAX:
         header = Header(b"DAX\0", 32, geometry.size, FRAME_SIZE, 0, 0)
         begin, end, flag = 0, image.source.size, False
@@ -148,7 +148,7 @@ def _blocks(image: Original) -> Blocks | None:
 
 
 def _entry(image: Original, number: int) -> tuple[int, bool]:
-    """Where an index entry points, and whether it has bit 31 set."""
+    """Return the offset in an index entry, and whether bit 31 is set."""
     geometry = image.geometry
     assert geometry is not None
     entry = next(iter(read_entries(image.source, number, 1)), 0)
@@ -156,10 +156,10 @@ def _entry(image: Original, number: int) -> tuple[int, bool]:
 
 
 def _zeros(image: Original, found: Scan) -> int:
-    """About how many blocks are zeros.
+    """Return the approximate number of blocks of zeros.
 
-    Those are the shortest ones, if there are any. So are blocks of any other byte alone, which is
-    why some of the shortest from all over the image are looked at.
+    Blocks of zeros are the shortest ones. Blocks of another repeated byte are as short, so some of
+    the shortest blocks across the image are decoded.
     """
     assert image.geometry is not None
     step = 1 + len(found.samples) * image.geometry.block_size // _SAMPLED_BYTES
@@ -171,7 +171,7 @@ def _zeros(image: Original, found: Scan) -> int:
 
 
 def _decodes(image: Original, number: int) -> bytes | None:
-    """A block; None if it cannot be decoded."""
+    """Return a block; None if it cannot be decoded."""
     geometry = image.geometry
     assert geometry is not None
     try:
@@ -186,22 +186,24 @@ def _remarks(
     identity: Identity | None,
     content: Classification | None,
 ) -> Iterator[str]:
-    """The oddities of an image, in plain words."""
+    """Yield the irregularities of an image."""
     yield from image.remarks
     size = image.size
     if image.is_misnamed:
         yield _misnamed(image, content)
     if image.disc is not None and is_plain_image(os.fsencode(image.path)):
-        yield f"it is called like a plain image, but is a {image.disc.container}"
+        yield f"it has the name of a plain image, but is a {image.disc.container}"
     if image.raw_cd:
-        yield "the image has raw CD sectors of 2352 bytes: as a plain file it is a .bin, no .iso"
+        yield (
+            "the image has raw CD sectors of 2352 bytes: as a plain file it is a .bin, not an .iso"
+        )
     elif size % 2048:
         yield (
-            f"the image is no multiple of 2048 bytes: {size % 2048} are left over, which most"
-            " programs do not see"
+            f"the image size is not a multiple of 2048 bytes: {size % 2048} bytes remain, which"
+            " most programs ignore"
         )
     if identity is None:
-        yield "the beginning of the disc cannot be read"
+        yield "the start of the disc cannot be read"
     else:
         yield from _remarks_on_content(image, content)
     if blocks is not None:
@@ -209,17 +211,17 @@ def _remarks(
 
 
 def _misnamed(image: Original, content: Classification | None) -> str:
-    """A note on what is no container, and has the name of one."""
+    """Return the remark on a plain file with the name of a container."""
     if content is None:
         return NOT_PACKED
     return content.not_packed or misnamed(image.ending)
 
 
 def _remarks_on_content(image: Original, content: Classification | None) -> Iterator[str]:
-    """A note on an image that is cut, or is no disc image at all."""
-    with suppress(BlockError, UnreadableError):  # which `zsofs verify` reports
+    """Yield the remark on an image that is truncated or is not a disc image."""
+    with suppress(BlockError, UnreadableError):  # reported by `zsofs verify`
         shortage = Examination(image).shortage
-        # The remark on a misnamed image has it already.
+        # Already part of the remark on a misnamed image.
         if content is not None and content.remark and not image.is_misnamed:
             yield content.remark
         if shortage is not None:
@@ -230,21 +232,21 @@ def _remarks_on_blocks(blocks: Blocks) -> Iterator[str]:
     header, bad = blocks.header, blocks.scan.bad
     if bad:
         yield (
-            f"{bad:,} of {blocks.count:,} index entries are wrong; the first:"
+            f"{bad:,} of {blocks.count:,} index entries are invalid; the first:"
             f" {blocks.scan.first_bad}"
         )
     if header.magic == b"ZSO\x01":
-        yield "it has a magic of its own (ZSO and a byte 1), which no other program knows"
+        yield "its magic is non-standard (ZSO and a byte 1); no other program recognizes it"
     if header.magic == b"ZISO" and header.version == 2:
-        yield "its header says version 2, but its blocks are those of version 1"
+        yield "its header says version 2, but its blocks have the layout of version 1"
     if header.header_size not in (24, 32) and header.magic != b"ZSOZ":
-        yield f"its header gives its own length as {header.header_size}, which nobody minds"
+        yield f"its header gives its own length as {header.header_size}, which all programs ignore"
     if header.magic == b"ZISO" and blocks.codec is not Codec.LZ4:
         name = {Codec.ZSTD: "Zstandard", Codec.ZLIB: "zlib"}.get(blocks.codec, "other")
-        yield f"its header says LZ4, as any ZSO's, but its blocks are {name} data"
+        yield f"its header implies LZ4, as in any ZSO, but its blocks are {name} data"
     if blocks.fills_sector:
         return
     if 0 < blocks.ends_early < 1 << header.shift and blocks.rule is Rule.FLAGGED:
         yield "its last index entry is rounded down; some programs cannot read the last block"
     elif blocks.rule in (Rule.FLAGGED, Rule.CISO2) and blocks.ends_early:
-        yield f"{blocks.ends_early:,} bytes follow the last block, which nobody needs"
+        yield f"{blocks.ends_early:,} unused bytes follow the last block"

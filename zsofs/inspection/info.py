@@ -1,4 +1,4 @@
-"""What `zsofs info` prints: all that there is to know of each file, without unpacking it."""
+"""`zsofs info`: print details of disc images without unpacking them."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -15,11 +15,11 @@ from zsofs.inspection.readable_by import readers
 from zsofs.inspection.written_by import maker_of
 
 _WIDTH = 10
-"""Columns of a heading."""
+"""Width of the heading column."""
 
 
 def run(paths: Sequence[str], as_json: bool) -> int:
-    """Print what is known of these files; returns the exit code."""
+    """Print details of files; return the exit code."""
     objects = []
     failed = False
     for number, path in enumerate(paths):
@@ -32,7 +32,7 @@ def run(paths: Sequence[str], as_json: bool) -> int:
                 text = "\n".join(_lines(facts, image))
         except (OSError, ZsofsError, MemoryError) as error:
             failed = True
-            why = reason(error) or "there is not enough memory"
+            why = reason(error) or "not enough memory"
             complain(f"zsofs: {printable(path)}: {printable(why)}")
             objects.append({"path": path, "error": why})
         else:

@@ -1,4 +1,4 @@
-"""Whether one image is whole: its header and index, every block, and the seal it may carry."""
+"""Integrity check of an image: header, index, every block, and the seal if it has one."""
 
 import os
 import zlib
@@ -17,30 +17,30 @@ from zsofs.images.pipeline import Chunk, chunk_size, cores, stream
 from zsofs.native.index_scan import scan
 
 _PLAIN_BLOCK = 2048
-"""Of a plain image, which has no blocks; it only decides how much is read at once."""
+"""Block size assumed for a plain image; it only determines the size of reads."""
 
 _PAGE = 4096
-"""Bytes of a file's beginning that tell whether its disk is there."""
+"""Bytes read from the start of a file to test whether its disk is available."""
 
 _Bad = BlockError | UnreadableError
-"""A block that is bad, or a place of a plain image that cannot be read."""
+"""A bad block, or an unreadable range of a plain image."""
 
 _SLICE = 1 << 20
-"""Bytes of an index that are read at once for its checksum."""
+"""Bytes of the index read at a time for its checksum."""
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What is wrong with an image.
+    """Damage of an image.
 
     Attributes:
-        reason: a sentence; of the first bad block, where there is one.
-        bad: how many blocks are bad; 0 where it is no block that is, as in a plain image.
-        block: number of the first bad one.
-        file_offset: where its stored bytes begin in the file; -1 if that is not known.
-        image_offset: where its plain bytes begin in the image.
-        files: the files of the disc that have bytes in it.
-        map_incomplete: why *files* may lack some; empty if all directories were read.
+        reason: reason as a sentence; of the first bad block, if there is one.
+        bad: number of bad blocks; 0 if the damage is not in a block, or the image is plain.
+        block: number of the first bad block.
+        file_offset: offset of its stored bytes in the file; -1 if unknown.
+        image_offset: offset of its plain bytes in the image.
+        files: files of the disc with bytes in it.
+        map_incomplete: why *files* may be incomplete; empty if all directories were read.
     """
 
     reason: str
@@ -54,13 +54,13 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What a check found.
+    """Result of a check.
 
     Attributes:
         damage: None if the image is whole.
-        digests: of the image, if all of it was read.
-        sealed: it was compared with its seal.
-        remarks: what else a person should hear of.
+        digests: digests of the image, if all of it was read.
+        sealed: whether it was compared with its seal.
+        remarks: further remarks for the user.
     """
 
     damage: Damage | None
@@ -74,12 +74,12 @@ def check(image: Original, advance: Callable[[int], None], *, quick: bool) -> Ch
 
     Args:
         image: the open image.
-        advance: is told of plain bytes that have been read.
-        quick: leave the blocks alone, and check only what tells where they lie.
+        advance: called with the number of plain bytes read since the last call.
+        quick: check only header and index, not the blocks.
 
     Raises:
         zsofs.errors.InputError: the file could not be read.
-        zsofs.errors.SourceChangedError: it was written to meanwhile.
+        zsofs.errors.SourceChangedError: the file was modified meanwhile.
         OSError: its index could not be read.
     """
     found = scan(image.reader, image.source.fd) if image.reader is not None else None
@@ -104,9 +104,9 @@ def check(image: Original, advance: Callable[[int], None], *, quick: bool) -> Ch
 
 
 def _read(image: Original, advance: Callable[[int], None]) -> tuple[Digests, _Bad | None, int]:
-    """Read all of an image: its checksums, the first bad block, and how many of them there are.
+    """Read all of an image: return its checksums, the first bad block, and the count of bad ones.
 
-    What the disk does not give back is as bad as what cannot be decoded.
+    Bytes that the disk does not return count as bad.
     """
     block_size = image.geometry.block_size if image.geometry else _PLAIN_BLOCK
     done = 0
@@ -123,8 +123,8 @@ def _read(image: Original, advance: Callable[[int], None]) -> tuple[Digests, _Ba
         first, bad = _count(image, block_size, done, advance)
     if first is None:
         raise InputError(
-            "a block could be decoded at the second try only; this machine's memory or the disk is"
-            " not to be trusted"
+            "a block was decoded only at the second attempt; the memory or the disk of this"
+            " machine is unreliable"
         )
     return Digests(), first, bad
 
@@ -132,9 +132,9 @@ def _read(image: Original, advance: Callable[[int], None]) -> tuple[Digests, _Ba
 def _count(
     image: Original, block_size: int, begin: int, advance: Callable[[int], None]
 ) -> tuple[_Bad | None, int]:
-    """The first bad block from the offset *begin* on, and how many there are from there on.
+    """Return the first bad block at or after the offset *begin*, and the number of bad blocks.
 
-    Of a plain image the first place is enough: a disk may try for seconds at each.
+    For a plain image, only the first is searched: a disk may retry each for seconds.
     """
     size = chunk_size(block_size, image)
     out = memoryview(bytearray(size))
@@ -173,9 +173,9 @@ def _bad_blocks(image: Original, block_size: int, begin: int, out: memoryview) -
 
 @contextmanager
 def _page_by_page(fd: int) -> Iterator[None]:
-    """Have the kernel forget a file, and read no more of it than is asked for.
+    """Drop a file from the page cache, and disable read-ahead within the context.
 
-    What it reads at once fails as a whole, and so does each part of it as long as it is remembered.
+    A read-ahead fails as a whole, and its pages keep failing while they are cached.
     """
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -186,10 +186,10 @@ def _page_by_page(fd: int) -> Iterator[None]:
 
 
 def _check_disk(image: Original, error: UnreadableError) -> None:
-    """See whether the disk is there at all: if it has gone, nothing is known of the image.
+    """Check whether the disk still exists; if not, nothing is known about the image.
 
     Raises:
-        UnreadableError: the file's beginning, which could be read before, cannot be read now.
+        UnreadableError: the start of the file, which was readable before, cannot be read now.
     """
     try:
         image.source.read_at(0, _PAGE)
@@ -198,19 +198,19 @@ def _check_disk(image: Original, error: UnreadableError) -> None:
 
 
 def _as_block(image: Original, number: int, error: UnreadableError) -> _Bad:
-    """The error as one of the block with this number, where the image has blocks."""
+    """Return the error as one of the given block, if the image has blocks."""
     geometry = image.geometry
     if geometry is None:
         return error
     offset = -1
-    with suppress(OSError):  # then it is the index that cannot be read
+    with suppress(OSError):  # then the index is unreadable
         for entry in read_entries(image.source, number, 1, index_offset=geometry.index_offset):
             offset = entry_offset(entry, geometry.shift)
     return BlockError(number, offset, f"it cannot be read: {error.why}")
 
 
 def _at(image: Original, error: _Bad, bad: int) -> Damage:
-    """The damage of which *error* is the first bad block."""
+    """Return the damage with *error* as the first bad block."""
     if isinstance(error, UnreadableError):
         end = min(error.offset + _PLAIN_BLOCK, image.size)
         found = files_at(image.read, image.size, error.offset, end, raw_cd=image.raw_cd)
@@ -229,12 +229,12 @@ def _at(image: Original, error: _Bad, bad: int) -> Damage:
 
 
 def _stray_end(image: Original) -> Iterator[str]:
-    """A word on what stands where a seal would."""
+    """Yield a remark on data at the position of a seal that is not one."""
     geometry = image.geometry
     if geometry is None or geometry.rule is not Rule.FRAMED:
         return
     if image.seal is None and not image.seal_error and geometry.data_end < image.source.size:
-        yield "what follows the last block is no seal"
+        yield "the data after the last block is not a seal"
 
 
 def _damaged_seal(image: Original) -> Damage | None:
@@ -245,7 +245,7 @@ def _damaged_seal(image: Original) -> Damage | None:
 
 
 def _damaged_index(image: Original) -> Damage | None:
-    """Whether the index is another than the one that was sealed."""
+    """Return the damage if the index differs from the seal."""
     seal, geometry = image.seal, image.geometry
     if seal is None or geometry is None:
         return None
@@ -256,14 +256,14 @@ def _damaged_index(image: Original) -> Damage | None:
     if f"{found:08x}" == seal.index_crc32:
         return None
     return Damage(
-        f"the index has CRC-32 {found:08x}, the seal says {seal.index_crc32}: one of them is"
+        f"the index has CRC-32 {found:08x}, but the seal has {seal.index_crc32}: one of them is"
         " damaged",
         file_offset=geometry.index_offset,
     )
 
 
 def _differing(image: Original, digests: Digests) -> Damage | None:
-    """Whether the image is another than the one that was sealed."""
+    """Return the damage if the image differs from the seal."""
     seal = image.seal
     if seal is None:
         return None
@@ -275,7 +275,7 @@ def _differing(image: Original, digests: Digests) -> Damage | None:
         if found != said:
             assert image.geometry is not None
             return Damage(
-                f"the image has {name} {found}, the seal says {said}: one of them is damaged",
+                f"the image has {name} {found}, but the seal has {said}: one of them is damaged",
                 file_offset=image.geometry.data_end,
             )
     return None

@@ -1,4 +1,4 @@
-"""Which programs read an image directly, without zsofs, and why others do not."""
+"""Which programs read an image directly, without zsofs, and why others cannot."""
 
 from collections.abc import Callable
 from pathlib import PurePath
@@ -12,12 +12,12 @@ from zsofs.inspection.facts import Blocks, Facts
 
 
 def readers(facts: Facts) -> dict[str, str]:
-    """Why each program cannot read an image as it is; an empty reason where it can."""
+    """Return for each program why it cannot read the image; an empty reason means that it can."""
     return {name: reason(facts) for name, reason in _PROGRAMS.items()}
 
 
 def _opl(facts: Facts) -> str:
-    """Open PS2 Loader: blocks of 2048 bytes whatever the header says, and no bound on a block."""
+    """Check Open PS2 Loader: blocks of 2048 bytes whatever the header specifies, no block limit."""
     system = facts.identity.system if facts.identity else System.OTHER
     wrong = why_not_played(system, _peculiarity(facts), raw_cd=facts.raw_cd)
     if wrong:
@@ -30,9 +30,9 @@ def _opl_on_blocks(blocks: Blocks) -> str:
     return (
         _not_lz4_zso(blocks)
         or _other_block_size(blocks, 2048, 2048)
-        or ("the index shift is over 11" if blocks.header.shift > 11 else "")
+        or ("the index shift is greater than 11" if blocks.header.shift > 11 else "")
         or (
-            f"a packed block has {blocks.scan.longest} bytes, more than a plain one"
+            f"a packed block has {blocks.scan.longest} bytes, more than an uncompressed one"
             if blocks.scan.longest > 2048
             else ""
         )
@@ -40,7 +40,7 @@ def _opl_on_blocks(blocks: Blocks) -> str:
 
 
 def _pcsx2(facts: Facts) -> str:
-    """PCSX2: goes by the ending of the name, and takes versions 0 and 1."""
+    """Check PCSX2: decides by the extension, and supports versions 0 and 1."""
     wrong = _wrong_console(facts, System.PS2, System.PS1) or _wrong_content(facts, *OTHER_SECTORS)
     if wrong:
         return wrong
@@ -51,7 +51,7 @@ def _pcsx2(facts: Facts) -> str:
     return (
         reason
         or (
-            f"it takes versions 0 and 1, this says {blocks.header.version}"
+            f"it supports versions 0 and 1; this header specifies version {blocks.header.version}"
             if blocks.header.version > 1
             else ""
         )
@@ -61,7 +61,7 @@ def _pcsx2(facts: Facts) -> str:
 
 
 def _ppsspp(facts: Facts) -> str:
-    """PPSSPP: CSO of versions 0 and 1 only."""
+    """Check PPSSPP: CSO versions 0 and 1 only."""
     wrong = _wrong_console(facts, System.PSP)
     if wrong or facts.raw_cd:
         return wrong or "it has raw CD sectors"
@@ -72,19 +72,19 @@ def _ppsspp(facts: Facts) -> str:
     if blocks is None:
         return _wrong_ending(facts, ".iso")
     if blocks.header.magic != b"CISO":
-        return f"it reads CSO and plain images, no {facts.container}"
+        return f"it reads CSO and plain images, not {facts.container}"
     if blocks.header.version > 1:
-        return "it takes versions 0 and 1, this is version 2"
+        return "it supports versions 0 and 1; this is version 2"
     return _other_block_size(blocks, 2048, 16 << 20)
 
 
 def _maxcso(facts: Facts) -> str:
-    """The converter maxcso: all but zsofs's own and misnamed kinds."""
+    """Check the converter maxcso: everything except ZSOZ and misnamed kinds."""
     blocks = facts.blocks
     if _is_no_disc(facts):
         return _wrong_content(facts)
     if (blocks.header.size if blocks is not None else facts.plain) % 2048:
-        return "the image is no multiple of 2048 bytes"
+        return "the image size is not a multiple of 2048 bytes"
     if blocks is not None and blocks.dropped:
         return f"the last {blocks.dropped} bytes of the image were not stored"
     if blocks is None or blocks.header.magic == b"DAX\0":
@@ -94,18 +94,18 @@ def _maxcso(facts: Facts) -> str:
 
 
 def _ziso_py(facts: Facts) -> str:
-    """The converter ziso.py: whole blocks only, both when it packs and when it unpacks."""
+    """Check the converter ziso.py: whole blocks only, both when it packs and when it unpacks."""
     blocks = facts.blocks
     if _is_no_disc(facts):
         return _wrong_content(facts)
     if blocks is None:
-        return "the image is no multiple of 2048 bytes" if facts.plain % 2048 else ""
+        return "the image size is not a multiple of 2048 bytes" if facts.plain % 2048 else ""
     header = blocks.header
     reason = _not_lz4_zso(blocks)
     if not reason and header.header_size != 24:
-        reason = f"the header gives its own length as {header.header_size}"
+        reason = f"the header specifies its own length as {header.header_size}"
     if not reason and header.version > 1:
-        reason = f"it takes versions 0 and 1, this is version {header.version}"
+        reason = f"it supports versions 0 and 1; this is version {header.version}"
     return reason or cut_by_ziso_py(facts.plain, header.block_size)
 
 
@@ -119,11 +119,11 @@ _PROGRAMS: dict[str, Callable[[Facts], str]] = {
 
 
 def _not_lz4_zso(blocks: Blocks) -> str:
-    """Why who reads ZSO as its specification says cannot read this."""
+    """Return why a reader that follows the ZSO specification cannot read the file."""
     if blocks.header.magic == b"ZSOZ":
-        return "ZSOZ is zsofs's own"
+        return "only zsofs reads ZSOZ"
     if blocks.header.magic != b"ZISO":
-        return f"it does not know {_name_of(blocks)}"
+        return f"it does not support {_name_of(blocks)}"
     if blocks.codec is not Codec.LZ4:
         return f"the blocks are {_CODECS[blocks.codec]} data, not LZ4"
     return ""
@@ -155,7 +155,7 @@ def _is_no_disc(facts: Facts) -> bool:
 
 
 def _wrong_content(facts: Facts, *right: str) -> str:
-    """Why what the image is cannot be read by a program that reads ISO 9660, and *right*."""
+    """Return why a program that reads ISO 9660 and *right* cannot read this kind of image."""
     name = _peculiarity(facts)
     return f"it is {name}" if name and name not in right else ""
 

@@ -1,4 +1,4 @@
-"""What a whole image is, by its checksums: a disc of a DAT, another, or one not to be compared."""
+"""Verdict on a whole image by its checksums: in a DAT, not in a DAT, or not comparable."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,27 +8,27 @@ from zsofs.discs.identify import Media, System
 from zsofs.images.checksums import Digests
 
 _MOST_NAMED = 3
-"""How many games a sentence names."""
+"""Maximum number of games named in a sentence."""
 
 
 _ODD_END = 32 << 10
-"""Bytes by which programs make images longer or shorter: some read 16 sectors at a time."""
+"""Bytes by which programs shorten or extend images: some read 16 sectors at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifiedImage:
-    """An image that has been read from end to end.
+    """An image that was read completely.
 
     Attributes:
         size: in bytes.
-        digests: of it.
-        sealed: it is the one that its container says it is.
-        packed: it lies in a container.
-        raw_cd: it has the 2352-byte sectors of a CD.
-        system: the console it is for.
-        media: what it was pressed on.
-        remarks: oddities a person should hear of.
-        cut: a sentence on what is missing, if the image is shorter than its own descriptors say.
+        digests: digests of the image.
+        sealed: whether it matches the seal of its container.
+        packed: whether it is in a container.
+        raw_cd: whether it has raw CD sectors of 2352 bytes.
+        system: the console.
+        media: the kind of disc.
+        remarks: irregularities, for the user.
+        cut: what is missing, if the image is shorter than its own descriptors specify.
     """
 
     size: int
@@ -44,14 +44,14 @@ class VerifiedImage:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is said of a file.
+    """Verdict on a file.
 
     Attributes:
         state: ``verified``, ``sealed``, ``whole``, ``unknown``, ``not comparable``, ``sound``,
             ``bad`` or ``unreadable``.
         reason: a sentence, without a full stop.
-        game: of the DAT, where it was found in it.
-        dat: the name of the DAT that has it.
+        game: the matching entry of the DAT.
+        dat: the name of that DAT.
     """
 
     state: str
@@ -61,12 +61,12 @@ class Verdict:
 
 
 def judge(whole: VerifiedImage, dats: Sequence[Dat], stem: str) -> Verdict:
-    """What a whole image is.
+    """Return the verdict on a whole image.
 
     Args:
         whole: the image.
-        dats: those that a user gave.
-        stem: the name of its file without the ending: it may be that of a game.
+        dats: the DATs to compare with.
+        stem: the file name without extension, which may be the name of a game.
     """
     for dat in dats:
         found = dat.matches(whole.size, whole.digests)
@@ -74,9 +74,9 @@ def judge(whole: VerifiedImage, dats: Sequence[Dat], stem: str) -> Verdict:
             games = list(dict.fromkeys(rom.game for rom in found))
             reason = f"{_quoted(games)} of {dat.name}"
             if found[0].bad_dump:
-                reason += ", which itself calls it a bad dump"
+                reason += ", which marks it as a bad dump"
             if not (found[0].digests.sha1 or found[0].digests.md5):
-                reason += ", by its CRC-32 alone"
+                reason += ", matched only by CRC-32"
             return Verdict("verified", reason, games[0], dat.name)
     own = _without_dat(whole)
     if not dats or (whole.cut and not any(_cds_of_its_size(whole, dat) for dat in dats)):
@@ -85,54 +85,56 @@ def judge(whole: VerifiedImage, dats: Sequence[Dat], stem: str) -> Verdict:
         reason = _why_not_comparable(whole, dat)
         if reason:
             return Verdict("not comparable", reason)
-    reason = "no DAT has it"
+    reason = "not in any DAT"
     sizes = set[int]().union(*(dat.sizes_of(stem) for dat in dats))
     if sizes:
-        reason += f": the game of that name has {_otherwise(whole.size, sizes)}"
+        reason += f": the entry of the same name has {_otherwise(whole.size, sizes)}"
     elif whole.sealed:
-        reason += "; it is as it was packed"
+        reason += "; it is identical to the packed image"
     return replace(own, state="unknown", reason=reason)
 
 
 def _otherwise(size: int, sizes: set[int]) -> str:
-    """How the game of that name, which has one of these sizes, differs from an image."""
+    """Return how an image differs from the DAT entry of the same name, which has these sizes."""
     nearest = min(sizes, key=lambda other: abs(other - size))
     if 0 < nearest - size <= _ODD_END:
-        return f"{nearest - size} bytes more there, so the end may be missing"
+        return f"{nearest - size} more bytes, so the end may be missing"
     if 0 < size - nearest <= _ODD_END:
-        return f"{size - nearest} bytes fewer there, so the end may have been filled up"
-    return "other bytes there, so it may be damaged"
+        return f"{size - nearest} fewer bytes, so the end may be padded"
+    return "different checksums, so this file may be damaged"
 
 
 def _without_dat(whole: VerifiedImage) -> Verdict:
     if whole.cut:
-        how = "; it was so already when it was packed" if whole.sealed else ""
+        how = "; it was already incomplete when it was packed" if whole.sealed else ""
         return Verdict("bad", whole.cut + how)
     if whole.sealed:
-        return Verdict("sealed", "it is as it was packed")
+        return Verdict("sealed", "it is identical to the packed image")
     if whole.packed:
-        return Verdict("whole", "every block can be decoded; nothing says which bytes are right")
-    return Verdict("whole", "it can be read to its end; nothing says which bytes are right")
+        return Verdict(
+            "whole", "every block can be decoded; there are no checksums to compare with"
+        )
+    return Verdict("whole", "it can be read to its end; there are no checksums to compare with")
 
 
 def _why_not_comparable(whole: VerifiedImage, dat: Dat) -> str:
-    """Why a CD cannot be in a DAT of CDs, whatever its bytes; empty if that is not so."""
+    """Return why a CD cannot be in a DAT of CDs in this form; empty if it can."""
     games = _cds_of_its_size(whole, dat)
     if whole.raw_cd:
         if games:
             return (
-                "all tracks of a CD in one image, of which the DAT has each by itself; by its size"
-                f" it may be {_quoted(games)}"
+                "all tracks of a CD in one image, while the DAT lists each track separately;"
+                f" according to its size it may be {_quoted(games)}"
             )
         return ""
     if not games and not (_is_playstation_cd(whole) and dat.tracks):
         return ""
-    reason = "a CD with sectors of 2048 bytes, of which the DAT has the raw 2352 (.bin)"
-    return reason + (f"; by its size it may be {_quoted(games)}" if games else "")
+    reason = "a CD with sectors of 2048 bytes, while the DAT lists raw sectors of 2352 bytes (.bin)"
+    return reason + (f"; according to its size it may be {_quoted(games)}" if games else "")
 
 
 def _cds_of_its_size(whole: VerifiedImage, dat: Dat) -> list[str]:
-    """The CDs in a DAT that have as many sectors as an image that may be a CD."""
+    """Return the CDs in a DAT with as many sectors as an image that may be a CD."""
     if whole.raw_cd:
         return dat.cds_of_tracks(whole.size)
     if _is_playstation_cd(whole) or whole.system is System.OTHER:

@@ -1,4 +1,4 @@
-"""`zsofs verify`: which files are checked, and what comes of each."""
+"""`zsofs verify`: select files, check them, and report verdicts."""
 
 import os
 import time
@@ -34,14 +34,14 @@ from zsofs.system.volume_id import disk_of
 
 @dataclass(frozen=True, slots=True)
 class VerifyRequest:
-    """What a command line asks for.
+    """A parsed command line.
 
     Attributes:
-        paths: files and folders.
-        dats: what discs there are.
+        paths: files and directories.
+        dats: the DATs to compare with.
         quick: do not read the blocks.
-        believe: take what an earlier run found in files that have not changed since.
-        allowed: real paths of directories that symlinks may lead to.
+        believe: reuse results of an earlier run for unchanged files.
+        allowed: real paths of directories into which symlinks are followed.
     """
 
     paths: Sequence[str]
@@ -53,12 +53,12 @@ class VerifyRequest:
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """What tells a file from others, and from its own earlier content.
+    """Identifies a file and its content.
 
     Attributes:
         path: real path.
         key: size and times.
-        disk: the disk that it is on; None if that cannot be told.
+        disk: identifier of its disk; None if unknown.
     """
 
     path: str
@@ -67,13 +67,13 @@ class _Opened:
 
     @classmethod
     def of(cls, image: Original) -> "_Opened":
-        """Of an open image."""
+        """Create it for an open image."""
         return cls(os.path.realpath(image.path), image.source.key, disk_of(image.source.fd))
 
 
 @dataclass(slots=True)
 class VerifyRun:
-    """One run: what was asked for, who is told, and what is known from before."""
+    """One run: request, reporter, and cached results."""
 
     wish: VerifyRequest
     reporter: VerifyReporter
@@ -85,7 +85,7 @@ class VerifyRun:
         self.ignored = Ignored(may_be_disc, self.wish.paths, self.wish.allowed)
 
     def run(self) -> None:
-        """Check each file, whatever becomes of the others."""
+        """Check each file; errors of one do not affect the others."""
         files = list(self._files())
         self.reporter.ignored = self.ignored.sentence
         self.reporter.begin([(path, size_of(path)) for path, _ in files])
@@ -99,10 +99,10 @@ class VerifyRun:
                 self.reporter.tell(result)
 
     def _files(self) -> Iterator[tuple[str, bool]]:
-        """Each file, and whether it was found in a folder rather than named."""
+        """Yield each file, and whether it was found in a directory rather than named."""
 
         def cannot(error: OSError) -> None:
-            why = f"the folder cannot be read: {reason(error)}"
+            why = f"the directory cannot be read: {reason(error)}"
             self.unread.append((str(error.filename), why))
 
         for path in self.wish.paths:
@@ -115,7 +115,7 @@ class VerifyRun:
                         yield os.path.join(folder, name), True
 
     def _result(self, path: str, found: bool) -> Result | None:
-        """What comes of a file; None for one in a folder that is no disc."""
+        """Return the result for a file; None for a file in a directory that is not a disc."""
         try:
             with original(path) as image:
                 if image.is_misnamed:
@@ -128,11 +128,11 @@ class VerifyRun:
                 return _bad(path, str(error))
             return Result(path, Verdict("unreadable", str(error)))
         except (OSError, ZsofsError, MemoryError) as error:
-            why = reason(error) or "there is not enough memory"
+            why = reason(error) or "not enough memory"
             return Result(path, Verdict("unreadable", why))
 
     def _is_disc(self, image: Original) -> bool:
-        """Whether a plain file in a folder is a disc image."""
+        """Return whether a plain file in a directory is a disc image."""
         name = os.fsencode(image.path)
         if image.is_misnamed:
             return True
@@ -145,7 +145,7 @@ class VerifyRun:
         return identify(image.read, image.size).system is not System.OTHER
 
     def _checked(self, image: Original) -> Result:
-        """What comes of an open image."""
+        """Check an open image."""
         bare = Result(
             image.path,
             Verdict("bad", ""),
@@ -174,7 +174,7 @@ class VerifyRun:
         return result
 
     def _judged(self, bare: Result, whole: VerifiedImage, *, checked_at: float = 0.0) -> Result:
-        """What comes of a whole image."""
+        """Return the result for a whole image."""
         stem = os.path.splitext(os.path.basename(bare.path))[0]
         verdict = judge(whole, self.wish.dats, stem)
         return replace(
@@ -200,12 +200,12 @@ class VerifyRun:
 
 
 def run(wish: VerifyRequest, reporter: VerifyReporter) -> int:
-    """Check it all.
+    """Check all files.
 
     Raises:
-        BadDiscError: something is bad, or has changed on the disk.
+        BadDiscError: a disc is bad, or has changed on the disk.
         InputError: nothing is bad, but something could not be read.
-        UnverifiedError: all is whole, but not all of it is in the DATs.
+        UnverifiedError: all discs are whole, but not all are in the DATs.
     """
     with closing(open_checked()) as checked, reporter:
         VerifyRun(wish, reporter, checked).run()
@@ -224,10 +224,10 @@ def run(wish: VerifyRequest, reporter: VerifyReporter) -> int:
 
 
 def _compared(result: Result, kept: Kept | None, file: _Opened) -> Result:
-    """Compare a whole image with what an earlier run read under the same name.
+    """Compare a whole image with the result of an earlier run under the same path.
 
-    Containers without checksums decode without an error after most changes of a byte. A file that
-    was replaced on purpose has another date, and only gets a note.
+    In containers without checksums, most changes of a byte still decode without error. A file
+    that was replaced on purpose has another date, and only gets a remark.
     """
     vouched = result.verdict.state not in ("whole", *UNVERIFIED)
     if kept is None or vouched or kept.whole.digests.sha1 == result.digests.sha1:
@@ -236,12 +236,12 @@ def _compared(result: Result, kept: Kept | None, file: _Opened) -> Result:
     old = kept.whole.digests.sha1
     if file.disk is not None and kept.seems_of(file.key, file.disk):
         reason = (
-            f"its image had SHA-1 {old} on {day} and has another one now,"
-            " although size and date of the file are the same: the disk may be failing; restore a"
-            " backup, or, if you replaced the file yourself, run touch on it"
+            f"its image had SHA-1 {old} on {day} and has a different one now, although the size"
+            " and date of the file are the same: the disk may be failing; restore a backup,"
+            " or, if you replaced the file yourself, run touch on it"
         )
         return replace(result, verdict=replace(result.verdict, state=CHANGED, reason=reason))
-    remark = f"the file has been replaced since {day}; its image had SHA-1 {old} then"
+    remark = f"the file was replaced since {day}; its image had SHA-1 {old} then"
     return replace(result, remarks=(*result.remarks, remark))
 
 
@@ -257,16 +257,18 @@ def _bad(path: str, why: str) -> Result:
 
 def _sound(image: Original) -> Verdict:
     if image.geometry is None:
-        return Verdict("sound", "a plain image has no structure; only reading all of it tells more")
-    return Verdict("sound", "its header and its whole index make sense; its blocks were not read")
+        return Verdict(
+            "sound", "a plain image has no structure to check; read all of it (without --quick)"
+        )
+    return Verdict("sound", "its header and its index are valid; its blocks were not read")
 
 
 def _quick_result(told: Result, image: Original) -> Result:
-    """What header, index and volume descriptors alone tell of an image."""
+    """Return the result of a check of header, index and volume descriptors only."""
     try:
         examined = Examination(image)
         cut, remarks = examined.cut, examined.remarks
-    except (BlockError, UnreadableError):  # it is for a full check to say so
+    except (BlockError, UnreadableError):  # left to a full check
         cut, remarks = "", ()
     told = replace(told, remarks=(*told.remarks, *remarks))
     if cut:
@@ -275,7 +277,7 @@ def _quick_result(told: Result, image: Original) -> Result:
 
 
 def _check_plain(image: Original) -> None:
-    """See that a file under the name of a packed disc is at least a plain image."""
+    """Check that a file with the name of a packed disc is at least a plain image."""
     reason = Examination(image).content.not_packed
     if reason:
         raise DamagedError(reason)

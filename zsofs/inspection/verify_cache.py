@@ -1,7 +1,7 @@
-"""What `zsofs verify` and `zsofs pack` found in images that were whole, kept for the next time.
+"""Cache of results of `zsofs verify` and `zsofs pack` for whole images.
 
-Only images that were whole are kept; a damaged one is read again. What a DAT says is not kept:
-the checksums of an image can be compared with any DAT later.
+Only whole images are cached; a damaged one is read again. DAT verdicts are not cached: the
+checksums can be compared with any DAT later.
 """
 
 import json
@@ -21,11 +21,11 @@ from zsofs.system.volume_id import disk_of
 from zsofs.system.xdg import cache_folder
 
 _VERSION = 3
-"""Raised whenever a row comes to mean something else, or a file would be judged differently."""
+"""Incremented if the meaning of a row changes, or if files would be judged differently."""
 
 _RACY_NS = 2_000_000_000
-"""A file that changed so recently before it was opened is not kept: another change within the same
-tick of a file system's clock, two seconds on FAT, would not show in its times."""
+"""A file that changed within this time before it was opened is not cached: another change within
+the resolution of its time stamps, two seconds on FAT, would not be visible."""
 
 _NEVER = -(1 << 62)
 """A change time that no file has."""
@@ -43,11 +43,11 @@ _DESIGN = StoreSchema(
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is known of the image in a file from an earlier time.
+    """A cached result.
 
     Attributes:
-        key: of the file when it was read.
-        disk: the disk that it was on, as :func:`zsofs.system.volume_id.disk_of` gives it.
+        key: key of the file when it was read.
+        disk: identifier of its disk, from :func:`zsofs.system.volume_id.disk_of`.
         checked_at: when it was read, in seconds since 1970.
         whole: the image.
     """
@@ -58,23 +58,23 @@ class Kept:
     whole: VerifiedImage
 
     def is_of(self, key: Key, disk: str | None) -> bool:
-        """Whether a file with this key on this disk has the same content."""
+        """Return whether a file with this key on this disk has the same content."""
         return self.key == key and self.disk == disk
 
     def seems_of(self, key: Key, disk: str) -> bool:
-        """Whether such a file should have the same content, going by its size and date."""
+        """Return whether such a file should have the same content, by its size and date."""
         return self.key[:2] == key[:2] and self.disk == disk
 
 
 class Checked:
-    """The images that were whole. A store that cannot be used costs what it holds, nothing else."""
+    """Access to the cache. If it cannot be used, only its results are lost."""
 
     def __init__(self, store: Store | None) -> None:
-        """Args: *store* is None where nothing can be kept."""
+        """Create it; *store* is None if nothing can be cached."""
         self._store = store
 
     def find(self, path: str) -> Kept | None:
-        """Return what was found under a path; None if that is not known."""
+        """Return the cached result for a path; None if there is none."""
         if self._store is None:
             return None
         query = f"SELECT {_COLUMNS}, row_check FROM file WHERE path = ?"
@@ -87,13 +87,13 @@ class Checked:
         return kept
 
     def keep(self, path: str, key: Key, disk: str, whole: VerifiedImage, *, opened_ns: int) -> None:
-        """Keep what was found in a file.
+        """Cache the result for a file.
 
         Args:
-            path: of the file.
-            key: what stands for its content.
-            disk: what :func:`zsofs.system.volume_id.disk_of` says of it.
-            whole: what was found.
+            path: path of the file.
+            key: identifies its content.
+            disk: identifier of its disk, from :func:`zsofs.system.volume_id.disk_of`.
+            whole: the image.
             opened_ns: when the file was opened, before its first byte was read.
         """
         is_racy = any(0 <= opened_ns - date < _RACY_NS for date in key[1:])
@@ -102,9 +102,9 @@ class Checked:
         self._write(path, key, disk, whole)
 
     def remember(self, path: str, key: Key, disk: str, whole: VerifiedImage) -> None:
-        """Keep what was just written to a file, to compare with; the file is read all the same.
+        """Cache the checksums of a new file for later comparison; it is still read by `verify`.
 
-        Its times are too fresh to tell a later change within the same tick of the clock.
+        Its time stamps are too recent to detect a change within their resolution.
         """
         if can_hold(key):
             self._write(path, (*key[:2], _NEVER), disk, whole)
@@ -128,26 +128,26 @@ class Checked:
 
 
 def store_file() -> Path | None:
-    """Return where the store of this user lies; None for a user without a home directory."""
+    """Return the path of the cache of this user; None for a user without a home directory."""
     folder = cache_folder()
     return None if folder is None else folder / "verified.sqlite"
 
 
 def open_checked() -> Checked:
-    """Open the store of this user; one in memory if it cannot be used, which the log tells."""
+    """Open the cache of this user, or one in memory if it cannot be used, which is logged."""
     file = store_file()
     return Checked(None if file is None else Store(file, _DESIGN))
 
 
 def remember_written(path: str, size: int, digests: Digests) -> None:
-    """Keep the checksums of an image that was just written to *path*, if that can be done.
+    """Cache the checksums of an image that was just written to *path*, if possible.
 
-    A container without checksums of its own can later be compared with them.
+    They allow a later comparison even if the container has no checksums.
 
     Args:
-        path: of the new file.
-        size: of the image in it, in bytes.
-        digests: of the image; it needs a SHA-1.
+        path: path of the new file.
+        size: size of its image in bytes.
+        digests: digests of the image; a SHA-1 is required.
     """
     if not digests.sha1:
         return
@@ -189,7 +189,7 @@ def _as_object(whole: VerifiedImage) -> dict[str, object]:
 
 
 def _kept(row: tuple[Any, ...]) -> Kept | None:
-    """What a row says; None if it makes no sense."""
+    """Return the result in a row; None if it is invalid."""
     *values, check = row
     if check != row_check(values):
         return None
@@ -206,12 +206,12 @@ def _kept(row: tuple[Any, ...]) -> Kept | None:
 
 
 def _whole(said: dict[str, object]) -> VerifiedImage:
-    """What a row says of an image.
+    """Return the image in a row.
 
     Raises:
-        TypeError: it makes no sense.
-        ValueError: it makes no sense.
-        KeyError: it makes no sense.
+        TypeError: it is invalid.
+        ValueError: it is invalid.
+        KeyError: it is invalid.
     """
     size, remarks = said["size"], said["remarks"]
     if not isinstance(size, int) or not isinstance(remarks, list):

@@ -1,4 +1,4 @@
-"""What `zsofs verify` says of each file: a line, or an object for programs, and a summary."""
+"""Output of `zsofs verify`: a line or JSON object per file, and a summary."""
 
 import json
 import sys
@@ -15,29 +15,29 @@ from zsofs.inspection.integrity import Damage
 from zsofs.inspection.verdict import Verdict
 
 CHANGED = "changed"
-"""The state of an image that is another one than before in what seems to be the same file."""
+"""State of an image that differs from the last check although the file seems unchanged."""
 
 FAILED = frozenset(("bad", CHANGED, "unreadable"))
 UNVERIFIED = frozenset(("unknown", "not comparable"))
 
 _MOST_FILES = 3
-"""How many files of a disc a line names."""
+"""Maximum number of files of a disc named in a line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one file.
+    """Result for one file.
 
     Attributes:
-        path: of the file.
-        verdict: on it.
-        container: its usual name; empty if the file could not be opened as an image.
-        size: of the plain image in bytes; -1 if that is not known.
-        blocks: how many it has; 0 for a plain image.
-        digests: of the image, if all of it is whole.
-        damage: what is wrong with it.
-        checked_at: when it was read, in seconds since 1970; 0 if that was just now.
-        remarks: oddities a person should hear of.
+        path: path of the file.
+        verdict: the verdict.
+        container: name of the container format; empty if the file could not be opened as an image.
+        size: size of the plain image in bytes; -1 if unknown.
+        blocks: number of blocks; 0 for a plain image.
+        digests: digests of the image, if it is whole.
+        damage: the damage, if any.
+        checked_at: when it was read, in seconds since 1970; 0 for this run.
+        remarks: irregularities, for the user.
     """
 
     path: str
@@ -52,13 +52,13 @@ class Result:
 
 
 class VerifyReporter(Bars):
-    """Says what becomes of each file.
+    """Reporter of `zsofs verify`.
 
     Attributes:
-        states: how many files came out in each way.
+        states: number of files per state.
     """
 
-    _interrupted = "files that were whole are not read again next time"
+    _interrupted = "files that were already verified are not read again next time"
 
     def __init__(self, *, quiet: bool, as_json: bool) -> None:
         super().__init__(quiet=quiet)
@@ -67,7 +67,7 @@ class VerifyReporter(Bars):
         self._json = as_json
 
     def tell(self, result: Result) -> None:
-        """A file is done with."""
+        """Report the result of a file."""
         self._close_file_bar()
         state = result.verdict.state
         self.states[state] += 1
@@ -80,7 +80,7 @@ class VerifyReporter(Bars):
         self._finish(result.path)
 
     def skip(self, path: str) -> None:
-        """A file turned out to be no disc."""
+        """Skip a file that is not a disc."""
         self._finish(path)
 
     def _sum_up(self) -> None:
@@ -92,7 +92,7 @@ class VerifyReporter(Bars):
         if self._json:
             return
         if not total:
-            self._print("zsofs: there are no discs here", sys.stderr)
+            self._print("zsofs: no discs found", sys.stderr)
         elif total > 1:
             parts = ", ".join(f"{count} {state}" for state, count in self.states.most_common())
             self._print(f"{counted(total, 'file')}: {parts}", sys.stdout)
@@ -111,7 +111,7 @@ def _line(result: Result) -> str:
 
 
 def _damage(damage: Damage, blocks: int) -> str:
-    """The words for what is wrong."""
+    """Return the description of the damage."""
     if damage.image_offset < 0:
         return damage.reason
     if damage.block < 0:
@@ -124,11 +124,11 @@ def _damage(damage: Damage, blocks: int) -> str:
 
 
 def _place(damage: Damage) -> str:
-    """The words for the files of the disc that are damaged."""
+    """Return the description of the damaged files."""
     files, lack = damage.files, damage.map_incomplete
     note = f" (file map incomplete: {lack})" if lack else ""
     if not files:
-        return f"where no {'known ' if lack else ''}file of the disc lies{note}"
+        return f"in no {'known ' if lack else ''}file of the disc{note}"
     more = f" and {len(files) - _MOST_FILES} more" if len(files) > _MOST_FILES else ""
     return f"in {', '.join(files[:_MOST_FILES])}{more}{note}"
 

@@ -1,4 +1,4 @@
-"""Which program wrote a container, as far as its habits tell."""
+"""Detection of the program that wrote a container, by its characteristics."""
 
 import zlib
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ from zsofs.images.input_image import Original
 from zsofs.inspection.facts import Blocks, Facts
 
 _SAMPLE = 64
-"""Blocks whose last byte is looked at for padding."""
+"""Number of blocks whose last byte is checked for padding."""
 
 _X = ord("X")
 
 _ZISO_PY = "ziso.py (Open PS2 Loader, ARK-4)"
 _ZISO_PY_PERCENT = 95
-"""From here on ziso.py stores a block plain."""
+"""Compressed size in percent from which ziso.py stores a block uncompressed."""
 
 
 def maker_of(image: Original, facts: Facts) -> str:
-    """The program, or those that it may have been; empty where nothing tells."""
+    """Return the program, or the candidates; empty if unknown."""
     return next(_guesses(image, facts.blocks), "") if facts.blocks is not None else ""
 
 
@@ -50,22 +50,22 @@ def _guesses_of_zso(image: Original, blocks: Blocks) -> Iterator[str]:
     if blocks.dropped:
         yield _ZISO_PY
     if header.block_size == CD_SECTOR or header.size % 2048:
-        yield "ziso_compressor"  # the others take neither
+        yield "ziso_compressor"  # the other programs accept neither
     if image.reader is not None and image.reader.final_byte_missing:
         yield "ziso_compressor 0.7.0"
     if header.shift and _pads_with_x(image, blocks):
         yield _ZISO_PY
     if blocks.last_plain and blocks.last_room < header.block_size:
-        yield "ziso_compressor"  # maxcso fills it up
+        yield "ziso_compressor"  # maxcso pads it
     if header.shift or 100 * blocks.scan.longest >= _ZISO_PY_PERCENT * header.block_size:
         yield "maxcso or ziso_compressor"
     yield f"{_ZISO_PY}, maxcso or ziso_compressor"
 
 
 def _guesses_of_filled(image: Original, blocks: Blocks) -> Iterator[str]:
-    """Who fills a file up to a whole sector; the others end with the last block."""
+    """Yield programs that pad a file to a whole sector; others end with the last block."""
     if blocks.last_plain or not blocks.count:
-        yield "zsofs or ziso_compressor"  # either with zeros
+        yield "zsofs or ziso_compressor"  # both with zeros
     begin = image.source.size - blocks.ends_early
     last, *filling = image.source.read_at(begin - 1, blocks.ends_early + 1)
     if set(filling) == {_X} or (set(filling) == {0} and last == _X):
@@ -75,7 +75,7 @@ def _guesses_of_filled(image: Original, blocks: Blocks) -> Iterator[str]:
 
 
 def _pads_with_x(image: Original, blocks: Blocks) -> bool:
-    """Whether letters X stand before the blocks much more often than they would by chance."""
+    """Return whether blocks are padded with X much more often than by chance."""
     count = min(blocks.count, _SAMPLE)
     entries = read_entries(image.source, 0, count + 1)
     places = [entry_offset(entry, blocks.header.shift) for entry in entries[1:]]
@@ -94,7 +94,7 @@ def _maker_of_cso(image: Original, blocks: Blocks) -> str:
 
 
 def _has_adler(image: Original, blocks: Blocks) -> bool:
-    """Whether what zlib wraps a stream in still stands behind one of the first deflate streams."""
+    """Return whether a zlib trailer (Adler-32) follows one of the first deflate streams."""
     size, shift = blocks.header.block_size, blocks.header.shift
     entries = read_entries(image.source, 0, min(blocks.count, _SAMPLE) + 1)
     for number, entry in enumerate(entries[:-1]):

@@ -38,7 +38,8 @@ def check_name(name: str) -> str:
     """
     if _NAME.fullmatch(name) is None:
         raise UsageError(
-            f"{name!r} cannot be the name of a config; take letters, digits, and _ . - between them"
+            f"{name!r} is not a valid config name; use letters, digits, and _ . -"
+            " (not . or - first)"
         )
     return name
 
@@ -59,8 +60,8 @@ def find(name: str) -> Path:
             if is_there(path):
                 return path
     raise UsageError(
-        f"there is no config {' or '.join(map(str, paths))}; to mount a folder, say which, and"
-        " where to: zsofs mount SOURCE MOUNTPOINT"
+        f"no such config: {' or '.join(map(str, paths))}; to mount a directory, use: zsofs"
+        " mount SOURCE MOUNTPOINT"
     )
 
 
@@ -96,11 +97,11 @@ def load(path: Path) -> dict[str, object]:
     try:
         said = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"the config {path} is not TOML: {error}") from None
+        raise UsageError(f"the config {path} is not valid TOML: {error}") from None
     except ValueError:  # Python reads no decimal numbers of more than 4300 digits
         raise UsageError(f"the config {path} has a number with too many digits") from None
     except RecursionError:
-        raise UsageError(f"the config {path} has too many brackets within each other") from None
+        raise UsageError(f"the config {path} has brackets that are nested too deeply") from None
     found: dict[str, object] = {}
     for key, value in said.items():
         try:
@@ -109,7 +110,7 @@ def load(path: Path) -> dict[str, object]:
             raise UsageError(f"{path}, line {_line_of(key, text)}: {key}: {error}") from None
     for key in _FOLDERS:
         if key not in found:
-            raise UsageError(f'the config {path} lacks a line: {key} = "/a/folder"')
+            raise UsageError(f'the config {path} lacks the line: {key} = "/a/directory"')
     return found
 
 
@@ -123,7 +124,7 @@ def _read(path: Path) -> str:
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(0, "it is no regular file")
+            raise OSError(0, "it is not a regular file")
         data = file.read(_MAX_SIZE + 1)
     if len(data) > _MAX_SIZE:
         raise OSError(0, f"it has more than {_MAX_SIZE >> 10} KiB")
@@ -137,12 +138,12 @@ def _parsed(key: str, value: object) -> object:
     if option is None:
         meant = key.replace("_", "-")
         if meant in BY_NAME:
-            raise ValueError(f"this option is called {meant} here")
+            raise ValueError(f"unknown option; it is written {meant} in a config")
         hint = did_you_mean(key, [*_FOLDERS, *BY_NAME])
-        raise ValueError(f"there is no such option{hint}; see: zsofs mount --help")
+        raise ValueError(f"unknown option{hint}; see: zsofs mount --help")
     if option.is_flag:
         if not isinstance(value, bool):
-            raise ValueError(f"{_shown(value)} is not true or false")
+            raise ValueError(f"{_shown(value)} is neither true nor false")
         return value
     if option.repeated:
         if not isinstance(value, list):
@@ -178,7 +179,7 @@ def _full_path(value: object) -> str:
     """A path that means the same wherever this process was started."""
     path = os.path.expanduser(value) if isinstance(value, str) else ""
     if not os.path.isabs(path) or "\0" in path:
-        raise ValueError(f"{_shown(value)} is not a full path, one that begins with / or ~")
+        raise ValueError(f"{_shown(value)} is not an absolute path (it must begin with / or ~)")
     return path
 
 
@@ -206,5 +207,5 @@ def text_of(source: str, mount_point: str, values: Mapping[str, object]) -> str:
         text.encode()
     except UnicodeEncodeError as error:
         line = text.split("\n")[text.count("\n", 0, error.start)]
-        raise UsageError(f"{line!r} is no text in UTF-8, as a config needs it") from None
+        raise UsageError(f"{line!r} is not valid UTF-8, which a config requires") from None
     return text

@@ -147,10 +147,10 @@ async def _obey_signals(
         if number == _REPORT_SIGNAL:
             server.report(REPORT)
         elif number == _RELOAD_SIGNAL and not (had_terminal and not _has_terminal()):
-            log.info("looking at the source again on SIGHUP")
+            log.info("scanning the source again (SIGHUP)")
             server.begin_reload()
         else:
-            log.info("ending on %s", signal.Signals(number).name)
+            log.info("stopping on %s", signal.Signals(number).name)
             life.supervision.stop()
             # No new reader comes in, and those that are in may finish a read.
             await _detach(life.mount)

@@ -1,4 +1,4 @@
-"""The options of a mount: one table for the command line, for ``-o`` and for a config."""
+"""The options of a mount: one table for command line, ``-o`` and configs."""
 
 import grp
 import pwd
@@ -19,21 +19,21 @@ _UNITS = {"": 0, "K": 10, "M": 20, "G": 30}
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option, under the same word wherever it is said.
+    """One option, with the same name on the command line, in ``-o`` and in a config.
 
     Attributes:
-        name: the long option without its dashes, which is also the key in a config.
-        help: what it does.
-        metavar: what stands for its value in help; empty for a flag, which has none.
-        parse: makes the value from its text; ValueError says what is wrong with it.
-        default: the value where nothing is said.
-        repeated: whether it may be said several times, and all count.
-        example: its value in the help of ``-o``.
-        is_number: whether a config may give the value as a number, too.
+        name: the long option without leading dashes; also the key in a config.
+        help: help text.
+        metavar: placeholder of its value in help; empty for a flag, which has no value.
+        parse: converts text to the value; raises ValueError with the reason.
+        default: the value if the option is not given.
+        repeated: whether it may be repeated; the values form a list.
+        example: sample value in the help of ``-o``.
+        is_number: whether a config may also give the value as a number.
         is_path: whether the value is the path of a file or directory.
-        write: makes the text from the value.
-        choices: all values that there are, if they can be listed.
-        short: a short option that means the same.
+        write: converts the value to text.
+        choices: all valid values, if they can be listed.
+        short: the equivalent short option.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Option:
 
     @property
     def field(self) -> str:
-        """Its name in what the command line was parsed to."""
+        """Name of its attribute in the parsed command line."""
         return self.name.replace("-", "_")
 
     @property
@@ -60,14 +60,14 @@ class Option:
         return not self.metavar
 
     def first(self) -> object:
-        """The value where nothing is said; a list is a new one each time."""
+        """Return the value if the option is not given; a list is new each time."""
         if self.repeated:
             return []
         return False if self.is_flag else self.default
 
 
 def size(text: str) -> int:
-    """Bytes, from a text such as 64M."""
+    """Return the number of bytes in a text such as 64M."""
     match = re.fullmatch(r"(\d{1,12})([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if match is None:
         raise ValueError(f"{text!r} is not a size such as 64M or 1G")
@@ -75,7 +75,7 @@ def size(text: str) -> int:
 
 
 def _size_text(number: int) -> str:
-    """The same as text."""
+    """Return a number of bytes as text, the inverse of :func:`size`."""
     units = [unit for unit, shift in _UNITS.items() if number and number % (1 << shift) == 0]
     unit = units[-1] if units else ""
     return f"{number >> _UNITS[unit]}{unit}"
@@ -99,11 +99,11 @@ def _threads(text: str) -> int:
 
 
 def user(text: str) -> int:
-    """Number of a user, from number or name."""
+    """Return the number of a user, given as number or name."""
     try:
         return _owner_number(text) if text.isdecimal() else pwd.getpwnam(text).pw_uid
     except KeyError:
-        raise ValueError(f"there is no user {text!r} here") from None
+        raise ValueError(f"unknown user {text!r}") from None
 
 
 def _known_user(text: str) -> int:
@@ -111,14 +111,14 @@ def _known_user(text: str) -> int:
     try:
         return pwd.getpwuid(number).pw_uid
     except KeyError:
-        raise ValueError(f"there is no user {text!r} here") from None
+        raise ValueError(f"unknown user {text!r}") from None
 
 
 def _group(text: str) -> int:
     try:
         return _owner_number(text) if text.isdecimal() else grp.getgrnam(text).gr_gid
     except KeyError:
-        raise ValueError(f"there is no group {text!r} here") from None
+        raise ValueError(f"unknown group {text!r}") from None
 
 
 def _owner_number(text: str) -> int:
@@ -130,41 +130,42 @@ def _owner_number(text: str) -> int:
 
 def _umask(text: str) -> int:
     if re.fullmatch(r"0?[0-7]{1,3}", text) is None:
-        raise ValueError(f"{text!r} is not an umask such as 022")
+        raise ValueError(f"{text!r} is not a umask such as 022")
     return int(text, 8)
 
 
 def _layout(text: str) -> str:
     if text not in _LAYOUTS:
         hint = did_you_mean(text, _LAYOUTS)
-        raise ValueError(f"{text!r} is not a layout; say plain or opl{hint}")
+        raise ValueError(f"{text!r} is not a layout; use plain or opl{hint}")
     return text
 
 
 def _path(text: str) -> Path:
     if not text:
         raise ValueError("'' is not a path")
-    return Path(text).absolute()  # the daemon changes its folder
+    return Path(text).absolute()  # the daemon changes its working directory
 
 
 def _link_directory(text: str) -> Path:
     path = _path(text)
     if path == Path("/"):
-        raise ValueError("'/' allows links to everything; give the directory that has the discs")
+        raise ValueError(
+            "'/' would allow links to everything; give the directory that holds the discs"
+        )
     return path
 
 
 def _pattern(text: str) -> str:
     if not text.strip("/"):
-        raise ValueError(f"{text!r} is a pattern that matches nothing")
+        raise ValueError(f"{text!r} is a pattern that cannot match anything")
     return text
 
 
 OPTIONS = (
     Option(
         "layout",
-        "plain: names and folders as in SOURCE; opl: as Open PS2 Loader wants them"
-        " (default: plain)",
+        "plain: names and directories as in SOURCE; opl: for Open PS2 Loader (default: plain)",
         "LAYOUT",
         _layout,
         "plain",
@@ -173,7 +174,7 @@ OPTIONS = (
     ),
     Option(
         "titles",
-        "titles for --layout opl: lines `ID,Title`, or a DAT with serials",
+        "titles for --layout opl: `ID,Title` lines, or a DAT with serials",
         "FILE",
         _path,
         is_path=True,
@@ -181,8 +182,8 @@ OPTIONS = (
     ),
     Option(
         "include",
-        "show only discs and files whose path inside SOURCE matches, or whose name if GLOB has"
-        " no /; may be repeated",
+        "show only files whose path in SOURCE matches (whose name, if GLOB has no /);"
+        " may be repeated",
         "GLOB",
         _pattern,
         repeated=True,
@@ -190,7 +191,7 @@ OPTIONS = (
     ),
     Option(
         "exclude",
-        "leave out files and folders that match, in the same way; may be repeated",
+        "hide files and directories that match, in the same way; may be repeated",
         "GLOB",
         _pattern,
         repeated=True,
@@ -198,18 +199,17 @@ OPTIONS = (
     ),
     Option(
         "allow-links-to",
-        "follow symlinks in SOURCE whose target is in the directory DIR or below it; may be"
-        " repeated",
+        "follow symlinks in SOURCE that lead into the directory DIR; may be repeated",
         "DIR",
         _link_directory,
         repeated=True,
         is_path=True,
         example="PATH",
     ),
-    Option("show-raw", "show the packed file too, beside its .iso"),
+    Option("show-raw", "also show each packed file beside its .iso"),
     Option(
         "cache-size",
-        "memory for decoded blocks, as in 64M or 1G (default: 64M)",
+        "maximum memory for decoded blocks, such as 64M or 1G (default: 64M)",
         "SIZE",
         size,
         64 << 20,
@@ -219,7 +219,7 @@ OPTIONS = (
     ),
     Option(
         "threads",
-        "how many reads may wait for one disk at a time (default: 4)",
+        "maximum number of blocking reads per disk (default: 4)",
         "N",
         _threads,
         4,
@@ -228,8 +228,8 @@ OPTIONS = (
     ),
     Option(
         "read-ahead",
-        "how far the kernel reads ahead of a sequential reader; only root can change it from"
-        " the system's 128K (default: 512K)",
+        "kernel read-ahead for sequential reads; only root can change the system's 128K"
+        " (default: 512K)",
         "SIZE",
         size,
         512 << 10,
@@ -239,13 +239,13 @@ OPTIONS = (
     ),
     Option(
         "writable",
-        "let everything that is no disc be changed through the mount, and new files and"
-        " folders be made: it goes to SOURCE; discs stay as they are",
+        "allow changes to files other than discs, and new files and directories; changes are"
+        " made in SOURCE",
     ),
-    Option("allow-other", "let other users use the mount too, such as a Samba server's"),
+    Option("allow-other", "allow other users to use the mount, such as those of a Samba server"),
     Option(
         "uid",
-        "show all files as this user's, by number or name; new ones are, if root serves",
+        "report this owner (number or name) for all files; if root serves, also for new files",
         "USER",
         user,
         is_number=True,
@@ -254,8 +254,8 @@ OPTIONS = (
     Option("gid", "the same for the group", "GROUP", _group, is_number=True, example="N"),
     Option(
         "umask",
-        "show all files with the rights that this leaves of 666, folders of 777, whatever"
-        " those in SOURCE are, as in 022",
+        "report mode 666 (directories 777) minus this mask, such as 022, for all files,"
+        " ignoring the modes in SOURCE",
         "OCTAL",
         _umask,
         write=_umask_text,
@@ -263,7 +263,7 @@ OPTIONS = (
     ),
     Option(
         "setuid",
-        "as root: mount, then serve as this user, without root's rights; new files are this user's",
+        "as root: mount, then serve without root privileges as this user, who owns new files",
         "USER",
         _known_user,
         write=_user_text,
@@ -272,15 +272,14 @@ OPTIONS = (
     ),
     Option(
         "nofail",
-        "mount although SOURCE is not there yet, as where its disk comes later; its discs show"
-        " as soon as it is there",
+        "mount even if SOURCE does not exist yet, for example because its disk is not plugged"
+        " in; discs appear when it becomes available",
     ),
-    Option("verbose", "log more", short="-v"),
-    Option("quiet", "log errors only", short="-q"),
+    Option("verbose", "log more details", short="-v"),
+    Option("quiet", "log only errors", short="-q"),
     Option(
         "log-file",
-        "log to this file (default in the background: one named after the mount point in"
-        " ~/.local/state/zsofs)",
+        "log to this file (default in the background: a file in ~/.local/state/zsofs)",
         "PATH",
         _path,
         is_path=True,
@@ -291,7 +290,7 @@ BY_NAME = {option.name: option for option in OPTIONS}
 
 
 def words_for_help() -> str:
-    """The options as ``-o`` writes them, for its help."""
+    """Return the options in the syntax of ``-o``, for its help."""
     return ", ".join(
         option.field if option.is_flag else f"{option.name}={option.example}" for option in OPTIONS
     )

@@ -67,9 +67,7 @@ class OwnMount:
         mounted = mounted_at(point)
         if mounted is None or (mounted.kind, mounted.user) != (FILE_SYSTEM_TYPE, os.geteuid()):
             os.close(self.fd)
-            raise MountError(
-                f"the mount at {os.fsdecode(point)} failed: it was moved or taken down"
-            )
+            raise MountError(f"the mount at {os.fsdecode(point)} failed: it was moved or unmounted")
         self._mounted = mounted
 
     @property

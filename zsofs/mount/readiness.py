@@ -85,7 +85,7 @@ class Supervision:
             except OSError as error:
                 if error.errno == errno.ENOMEDIUM:
                     return
-                log.warning("the mount is there, but cannot be listed yet: %s", error.strerror)
+                log.warning("the mount exists but cannot be listed yet: %s", error.strerror)
                 await trio.sleep(timings().retry_service_manager)
             else:
                 return

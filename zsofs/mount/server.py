@@ -161,15 +161,15 @@ class Server:
                     self._view.recount_untold()
                 return self.status()
             case "reload":
-                log.info("looking at the source again, as was asked for")
+                log.info("scanning the source again (requested)")
                 done = self.begin_reload()
                 with trio.move_on_after(timings().reload):
                     await done.wait()
                 return {"done": done.is_set()}
             case command:
                 raise UsageError(
-                    f"this mount knows no command {command!r}; mount it again, so that both are of"
-                    " one version"
+                    f"this mount does not support the command {command!r}; mount it again, so"
+                    " that both have the same version"
                 )
 
     def _source_state(self) -> str:

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     """Do what the command line asks for; returns the exit code."""
     if not options.user and os.geteuid() != 0 and options.action != "list":
         raise UsageError(
-            "only root can change services of the system; use sudo, or --user for one of your own"
+            "only root can change system services; use sudo, or --user for a user service"
         )
     if not options.user:
         os.umask(0o022)  # what is written for the system everybody may read
@@ -56,7 +56,7 @@ def _install(manager: Manager, options: argparse.Namespace) -> int:
     file = _folder(manager) / (name + config.ENDING)
     if os.path.exists(file):
         raise UsageError(
-            f"there is a config {file} already; take another name, or remove it with:"
+            f"the config {file} already exists; use another name, or remove it with:"
             f" zsofs service remove {name}{' --user' if manager.is_users else ''}"
         )
     who = None if manager.is_users else _service_user(options)
@@ -131,7 +131,7 @@ def _tell(
 ) -> None:
     """Say what may surprise."""
     user = who.name if who is not None else pwd.getpwuid(os.geteuid()).pw_name
-    print(f"it is served as the user {user}")
+    print(f"the service runs as the user {user}")
     if unreadable:
         named = ", ".join(printable(os.fsdecode(path)) for path in unreadable[:_NAMED])
         more = f" and {len(unreadable) - _NAMED:,} more" if len(unreadable) > _NAMED else ""
@@ -140,13 +140,19 @@ def _tell(
     if changed is not None:
         path, owner = changed
         print(
-            f"root runs {printable(path)}, which user {owner} can change; install zsofs for"
-            " everyone, as root, with: ./bootstrap.sh install"
+            f"root runs {printable(path)}, which user {owner} can modify; install zsofs"
+            " system-wide, as root, with: ./bootstrap.sh install"
         )
     if not options.values.get("allow_other"):
-        print(f"only {user} can use the mount; --allow-other lets others, such as a Samba server's")
+        print(
+            f"only {user} can use the mount; --allow-other allows other users, for example"
+            " those of a Samba server"
+        )
     if manager.is_users and not Path(f"/var/lib/systemd/linger/{user}").exists():
-        print(f"it ends when you log out; to have it always: sudo loginctl enable-linger {user}")
+        print(
+            "the service stops when you log out; to keep it running: sudo loginctl"
+            f" enable-linger {user}"
+        )
 
 
 def _check_way(who: Account, point: str) -> None:
@@ -161,8 +167,8 @@ def _check_way(who: Account, point: str) -> None:
                 os.stat(os.path.join(folder, "."))
         except PermissionError:
             raise UsageError(
-                f"{who.name} cannot enter {folder}, in which the mount point {point} lies; let this"
-                f" user in with: chmod o+x {shlex.quote(str(folder))}, or give another mount point"
+                f"{who.name} cannot enter {folder}, a parent directory of the mount point {point};"
+                f" allow it with: chmod o+x {shlex.quote(str(folder))}, or give another mount point"
             ) from None
         except OSError:
             return  # what is wrong with a mount point is said by who mounts
@@ -195,7 +201,7 @@ def _units_of(
         linked_disks: the mounts that the directories of `--allow-links-to` lie on.
 
     Raises:
-        UsageError: the mount point lies on the disk of the source, which may come later.
+        UsageError: the mount point is on the file system of the source, which may come later.
     """
     beneath = None
     with suppress(OSError):  # what is wrong with a mount point is said by who mounts
@@ -207,9 +213,9 @@ def _units_of(
         unit, shown = mount_unit(os.fsdecode(mounted.path)), os.fsdecode(mounted.path)
         if mounted == disk == beneath and not manager.is_needed_to_start(unit):
             raise UsageError(
-                f"the mount point {point} lies on the disk of the source, {shown}, which would hide"
-                " it where the disk is mounted later than the service is started; give one outside"
-                f" of {shown}"
+                f"the mount point {point} is on the file system of the source, {shown}, which"
+                " would cover it if that is mounted after the service starts; give a mount"
+                f" point outside of {shown}"
             )
         yield unit
 
@@ -231,7 +237,7 @@ def _list(manager: Manager, _: argparse.Namespace) -> int:
         except UsageError as error:
             places = str(error), ""
         rows.append((name, state, enabled, *map(printable, places)))
-    say("\n".join(table(rows, "lllll")) if len(rows) > 1 else "there is no service of zsofs")
+    say("\n".join(table(rows, "lllll")) if len(rows) > 1 else "no zsofs services are installed")
     return 0
 
 
@@ -241,13 +247,13 @@ def _remove(manager: Manager, options: argparse.Namespace) -> int:
     installed = [found for found, _, _ in _installed(manager)]
     if not os.path.exists(file) and not manager.knows(name):
         raise ServiceError(
-            f"there is no service {name}; see which there are with: zsofs service list"
+            f"no such service: {name}; list the services with: zsofs service list"
             f"{' --user' if manager.is_users else ''}"
         )
     try:
         values = config.load(file)
     except UsageError as error:
-        print(f"{error}; it is removed all the same")
+        print(f"{error}; it is removed anyway")
         values = {}
     manager.remove(name, [other for other in installed if other != name])
     if "mountpoint" in values:

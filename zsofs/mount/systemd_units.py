@@ -69,11 +69,11 @@ class Manager:
         except OSError as error:
             raise ServiceError(f"systemctl cannot be run: {error.strerror}") from None
         if done.returncode:
-            said = " ".join(done.stderr.split()) or "it does not say why"
+            said = " ".join(done.stderr.split()) or "no reason was given"
             if self.is_users and "connect" in said and " bus" in said:
                 raise ServiceError(
-                    "you have no session here that services of your own could run in; log in as"
-                    " yourself (su and sudo are no logins), or let them run without one, with:"
+                    "no user session is running for user services; log in as this user (su and"
+                    " sudo do not start a session), or enable lingering with:"
                     " sudo loginctl enable-linger $USER"
                 )
             raise ServiceError(f"`{' '.join(command)}` failed: {said}")
@@ -86,9 +86,7 @@ class Manager:
             ServiceError: it is not.
         """
         if not _BOOTED.is_dir():
-            raise ServiceError(
-                "this system does not run systemd; mount by fstab, or with: zsofs mount"
-            )
+            raise ServiceError("this system does not run systemd; use fstab or: zsofs mount")
         self.call("show", "--property=Version")
 
     def add(self, name: str, wanted: Sequence[str]) -> None:
@@ -123,7 +121,7 @@ class Manager:
         except ServiceError as error:
             why = self._last_words(name) or error
             raise ServiceError(
-                f"the service {name} is installed but does not start: {why}; take it away with:"
+                f"the service {name} is installed but did not start: {why}; remove it with:"
                 f" zsofs service remove {name}{' --user' if self.is_users else ''}"
             ) from None
 
@@ -158,7 +156,7 @@ class Manager:
             self._remove_files(name, with_template=not others)
         except OSError as error:
             raise ServiceError(
-                f"the service's file {error.filename} cannot be removed: {reason(error)}"
+                f"the service file {error.filename} cannot be removed: {reason(error)}"
             ) from None
         self.call("daemon-reload")
         if self.state(name)[0] == "failed":
@@ -261,14 +259,12 @@ def write(path: Path, text: str) -> None:
         is_ours = _is_ours(path)
         if is_ours is False:
             raise ServiceError(
-                f"the service's file {path} is not written: there is one already, which zsofs has"
-                " not made; rename or remove it"
+                f"the service file {path} was not written: the existing file was not created by"
+                " zsofs; rename or remove it"
             )
         _write_new(path, text, replace=is_ours is True)
     except OSError as error:
-        raise ServiceError(
-            f"the service's file {path} cannot be written: {reason(error)}"
-        ) from None
+        raise ServiceError(f"the service file {path} cannot be written: {reason(error)}") from None
 
 
 def _is_ours(path: Path) -> bool | None:

@@ -57,7 +57,7 @@ def take_down_all(targets: Sequence[str], *, lazy: bool) -> list[ZsofsError]:
         thread.join(max(until + timings().unmount_users - time.monotonic(), 0))
         if thread.is_alive():
             failed[target] = UnmountError(
-                f"{target} could not be unmounted within 10 seconds; try again, as root if you can"
+                f"{target} could not be unmounted within 10 seconds; try again, as root if possible"
             )
     return [failed[target] for target in targets if target in failed]
 
@@ -91,7 +91,7 @@ class _TakeDown:
         """Unmount and wait for the end of the daemon.
 
         Raises:
-            UnmountError: nothing of ours is there, it is in use, or its daemon is still ending.
+            UnmountError: no zsofs mount is there, it is in use, or its daemon is still running.
         """
         point = mount_point_of(self.target)
         mounted = check_ours(os.fsdecode(point), point)
@@ -118,16 +118,16 @@ class _TakeDown:
             if not (said := detach(mounted, lazy=True)):
                 return
         elif answers is False:
-            complain(f"zsofs: {path}: the daemon does not answer, so its connection is aborted")
+            complain(f"zsofs: {path}: the daemon does not answer; its FUSE connection was aborted")
             if not (said := _abort(mounted, process)):
                 return
         if "busy" not in said.lower():
             raise UnmountError(f"{path} could not be unmounted: {said}")
         users = users_of(mounted.path)
-        shown = ", ".join(users[:_SHOWN_USERS]) or "some program"
+        shown = ", ".join(users[:_SHOWN_USERS]) or "an unknown program"
         more = f" and {len(users) - _SHOWN_USERS} more" if len(users) > _SHOWN_USERS else ""
         raise UnmountError(
-            f"{path} is in use by {shown}{more}; close it, or detach the mount at once with:"
+            f"{path} is in use by {shown}{more}; close it, or detach the mount now with:"
             f" {COMMAND} umount --lazy {shlex.quote(path)}"
         )
 
@@ -142,17 +142,21 @@ class _TakeDown:
         if left:
             places = ", ".join(for_people(elsewhere[number]) for number in sorted(left))
             path = for_people(mounted.path)
-            complain(f"zsofs: {path} is unmounted; the same mount is still there at {places}")
+            complain(f"zsofs: {path} is unmounted; the same mount still exists at {places}")
             return
         for descriptor in daemons:
             seconds = max(self.until - time.monotonic(), 0)
             ended, _, _ = select.select([descriptor], [], [], seconds)
             if not ended:
                 users = ", ".join(other_namespaces(mounted))
-                held = f"; it is still mounted for {users}" if users else ""
+                held = (
+                    f"; the mount is still present in the mount namespace of {users}"
+                    if users
+                    else ""
+                )
                 raise UnmountError(
                     f"{for_people(mounted.path)} is unmounted, but its daemon (process {process})"
-                    f" is still ending{held}"
+                    f" is still shutting down{held}"
                 )
 
 

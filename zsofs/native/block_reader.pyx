@@ -43,19 +43,21 @@ cdef extern from *:
 
 
 _REASONS = {
-    FAILED_BACKWARDS: "its index entry points to {a}, the next one back to {b}",
+    FAILED_BACKWARDS: "its index entry points to {a}, but the next one points back to {b}",
     FAILED_IN_INDEX: "its index entry points to {b}, before the data begins at {a}",
     FAILED_PAST_END: "its index entry points to {b}, past the end of the file at {a}",
-    FAILED_TOO_LONG: "its stored length is {b}, at most {a} is possible",
+    FAILED_TOO_LONG: "its stored length is {b}; the maximum is {a}",
     FAILED_EMPTY: "its stored length is 0",
-    FAILED_FLAG: "its index entry or the next has bit 31 set, which this container never does",
+    FAILED_FLAG: (
+        "bit 31 of its index entry or of the next one is set, which is invalid in this container"
+    ),
     FAILED_CODEC: "its {b} stored bytes are not valid {codec} data",
     FAILED_LENGTH: "it decodes to {b} bytes instead of {a}",
-    FAILED_STRAY: "{b} stray bytes follow its data, fewer than {a} are possible",
-    FAILED_NO_CHECKSUM: "its frame has no checksum, as all of this container have",
+    FAILED_STRAY: "{b} stray bytes follow its data; fewer than {a} are allowed",
+    FAILED_NO_CHECKSUM: "its frame has no checksum, but all frames of this container have one",
     FAILED_INDEX_CUT: "the file ends inside the index",
     FAILED_CUT: "the file ends after {b} of its {a} stored bytes",
-    FAILED_OVERLAP: "it is stored plain in {a} bytes, but the next block begins after {b}",
+    FAILED_OVERLAP: "it is stored uncompressed in {a} bytes, but the next block begins after {b}",
 }
 _CODEC_NAMES = ("LZ4", "Zstandard", "zlib", "deflate")
 
@@ -290,7 +292,7 @@ cdef object error_of(Failure *failure):
     if failure.reason == FAILED_MEMORY:
         return MemoryError("no memory to decode a block")
     if failure.reason == FAILED_CHANGED:
-        return SourceChangedError("the file was written to or cut after it had been opened")
+        return SourceChangedError("the file was modified or truncated after it was opened")
     codec = _CODEC_NAMES[failure.codec] if failure.codec < 4 else "plain"
     return BlockError(failure.block, failure.offset,
                       _REASONS[failure.reason].format(a=failure.a, b=failure.b, codec=codec))

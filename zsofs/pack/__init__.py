@@ -1,4 +1,4 @@
-"""Discs to files that are whole or not there.
+"""Pack and unpack disc images; output files are complete or absent.
 
 No FUSE, no trio.
 """

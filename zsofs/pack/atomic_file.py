@@ -1,4 +1,4 @@
-"""New files that are whole or not there: written under a hidden name, then renamed."""
+"""New files that are complete or absent: written under a hidden name, then renamed."""
 
 import errno
 import fcntl
@@ -15,22 +15,22 @@ from zsofs.system.full_write import write_all
 from zsofs.system.renames import rename_to_free_name, replace_seen
 
 _WRITEBACK = 8 << 20
-"""Bytes after which the disk is set to work, so that a slow one has little left to do in the end.
-On a quick one it makes no difference: 3.46 against 3.49 s for 736 MiB in zstd."""
+"""Bytes after which writeback is started, so that the final fsync is short on slow disks.
+On a fast disk it makes no difference: 3.46 against 3.49 s for 736 MiB in zstd."""
 
 
 class NewFile:
-    """A file under a hidden name beside its final one, locked for as long as it is written.
+    """A file under a hidden name in the directory of its target, locked while it is written.
 
     Attributes:
-        fd: its descriptor; -1 before :meth:`make`.
-        path: its hidden name.
-        remarks: what a person should hear of.
-        error: why it may not survive a power cut although it has its final name; mostly empty.
+        fd: file descriptor; -1 before :meth:`make`.
+        path: path under the hidden name.
+        remarks: remarks for the user.
+        error: why it may not survive a power failure although it has its final name; usually empty.
     """
 
     def __init__(self, target: str, there: os.stat_result | None = None) -> None:
-        """Prepare a file that shall be called *target*, in place of the one that is *there*."""
+        """Prepare a file with the final name *target*, which replaces the file *there*, if any."""
         self._target = target
         self._there = there
         self._folder = os.path.dirname(target) or "."
@@ -41,10 +41,10 @@ class NewFile:
         self.error = ""
 
     def make(self) -> None:
-        """Make it; whatever interrupts that, :meth:`close` removes it.
+        """Create the file; if interrupted, :meth:`close` removes it.
 
         Raises:
-            OSError: it failed.
+            OSError: creation failed.
         """
         final = os.fsencode(os.path.basename(self._target))
         while True:
@@ -54,89 +54,89 @@ class NewFile:
             try:
                 self.fd = os.open(self.path, flags, 0o600)
             except OSError:
-                self.path = ""  # nothing was made, or it is another's
+                self.path = ""  # nothing was created, or the file is not ours
                 raise
             if _lock(self.fd) is not False and os.fstat(self.fd).st_nlink:
                 return
-            os.close(self.fd)  # another run took it for a leftover before it was locked
+            os.close(self.fd)  # another run removed it as a leftover before it was locked
             self.fd = -1
 
     def write(self, data: bytes | memoryview, offset: int) -> None:
         """Write all of *data* at *offset*.
 
         Raises:
-            OSError: it failed, mostly because the disk is full.
+            OSError: writing failed, usually because the disk is full.
         """
         write_all(self.fd, data, offset)
 
     def is_written_to(self, offset: int) -> None:
-        """Tell that everything up to *offset* is final, so that the disk can begin with it."""
+        """Report that everything up to *offset* is final, so that writeback can start."""
         if offset - self._begun >= _WRITEBACK:
             start_writeback(self.fd, self._begun, offset - self._begun)
             self._begun = offset
 
     def settle(self, status: os.stat_result) -> None:
-        """Take over mode and times of *status* where that may be, and have all of it on the disk.
+        """Copy mode and times from *status* where permitted, and sync the file.
 
-        After that the kernel has forgotten its contents, so what is read comes from the disk.
+        The page cache is dropped afterwards, so that the file is read back from the disk.
 
         Raises:
-            OSError: the disk failed, or is full.
+            OSError: the disk failed or is full.
         """
         with suppress(PermissionError):  # a file system without modes, such as FAT
             os.fchmod(self.fd, stat.S_IMODE(status.st_mode) & 0o777)
         try:
             os.utime(self.fd, ns=(status.st_atime_ns, status.st_mtime_ns))
-        except PermissionError:  # all files are another user's, as on many mounts of SMB or FAT
+        except PermissionError:  # all files have one owner, as on many SMB and FAT mounts
             self.remarks = (
-                "its copy has the date of now: only another user may set dates on that disk",
+                "the output has the current date: only the owner of its file system can set dates",
             )
         os.fsync(self.fd)
         os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_DONTNEED)
         self._end_writing()
 
     def _end_writing(self) -> None:
-        """Hold the file open for reading only, so that a mount takes it for whole at once."""
+        """Reopen the file read-only, so that a mount treats it as complete immediately."""
         reader = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        with suppress(OSError):  # a shared lock is enough to keep other runs away
+        with suppress(OSError):  # a shared lock is enough to exclude other runs
             fcntl.flock(self.fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
             fcntl.flock(reader, fcntl.LOCK_SH | fcntl.LOCK_NB)
         self.fd, writer = reader, self.fd
         os.close(writer)
 
     def take_name(self, *, replace: bool) -> None:
-        """Give the file its final name, for good.
+        """Rename the file to its final name and sync the directory.
 
         Args:
-            replace: whether the file may go that had the name when this one was made.
+            replace: whether the file may be replaced that had the name when this one was created.
 
         Raises:
             InputError: another file has the name.
-            OSError: it failed.
+            OSError: renaming failed.
         """
         try:
             if not replace or self._there is None:
                 rename_to_free_name(self.path, self._target)
             elif not replace_seen(self.path, self._target, self._there):
                 raise InputError(
-                    f"{self._target} has been replaced or changed meanwhile; nothing was written"
-                    " over it"
+                    f"{self._target} was replaced or modified during the run; it was not"
+                    " overwritten"
                 )
         except FileExistsError:
             raise InputError(
-                f"{self._target} has appeared meanwhile; nothing was written over it"
+                f"{self._target} was created during the run; it was not overwritten"
             ) from None
         try:
             sync_folder(self._folder)
         except OSError as error:
             self.error = (
-                f"{self._target} is complete, but may be gone after a power cut: its directory"
-                f" cannot be written to the disk: {reason(error)}"
+                f"{self._target} is complete, but may be lost in a power failure: its directory"
+                f" cannot be synced: {reason(error)}"
             )
 
     def close(self) -> None:
-        """Let go of the file; what has not taken its name is removed."""
-        if self.fd < 0:  # the end came just when it was made, if it was
+        """Close the file; delete it if it has not been renamed."""
+        if self.fd < 0:  # interrupted during creation
             if self.path:
                 os.unlink(self.path)
             return
@@ -149,10 +149,10 @@ class NewFile:
 
 @contextmanager
 def new_file(target: str) -> Iterator[NewFile]:
-    """A file that shall be called *target*; removed at the end unless it has taken its name.
+    """Provide a new file for *target*; it is deleted on exit unless it has been renamed.
 
     Raises:
-        InputError: it could not be made or written.
+        InputError: it could not be created or written.
     """
     folder = os.path.dirname(target) or "."
     with ExitStack() as stack:
@@ -170,15 +170,15 @@ def new_file(target: str) -> Iterator[NewFile]:
                 raise InputError(f"{target} cannot be written: {reason(error)}") from None
             yield file
         finally:
-            with suppress(OSError):  # its disk has gone; the next run that sees the file removes it
+            with suppress(OSError):  # its disk is gone; the next run deletes the file
                 file.close()
 
 
 @contextmanager
 def _held(path: str) -> Iterator[os.stat_result | None]:
-    """What *path* is now, if there is anything; it keeps its inode number within the context.
+    """Yield the status of *path*, or None; an open descriptor keeps its inode number allocated.
 
-    Otherwise another file could get that number; FAT and FUSE may also give the same file another.
+    Otherwise another file could get that number. FAT and FUSE may also renumber a file.
     """
     try:
         fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -192,19 +192,19 @@ def _held(path: str) -> Iterator[os.stat_result | None]:
 
 
 def sync_folder(folder: str) -> None:
-    """Wait until the names in a folder are on the disk."""
+    """Sync a directory."""
     fd = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EBADF, errno.EROFS):  # cannot, as on SMB
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.EROFS):  # not supported, as on SMB
             raise
     finally:
         os.close(fd)
 
 
 def _make_folder(folder: str) -> None:
-    """Make a folder, and those above it, for good: a file in it must not go with its name."""
+    """Create a directory and its parents, and sync them, so that files in it persist."""
     if os.path.isdir(folder):
         return
     above = os.path.dirname(folder.rstrip("/")) or "."
@@ -215,7 +215,7 @@ def _make_folder(folder: str) -> None:
 
 
 def _remove_leftovers(folder: str) -> None:
-    """Remove what runs that were killed have left, and nobody has locked."""
+    """Delete unlocked temporary files of runs that were killed."""
     for name in os.listdir(folder):
         if not is_unfinished(os.fsencode(name)):
             continue
@@ -230,7 +230,7 @@ def _remove_leftovers(folder: str) -> None:
 
 
 def _lock(fd: int) -> bool | None:
-    """Lock a file for this run; False if another has it, None where there are no locks."""
+    """Lock a file; return False if another run holds the lock, None if locks are unsupported."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -241,7 +241,7 @@ def _lock(fd: int) -> bool | None:
 
 
 def _is_at(path: str, fd: int) -> bool:
-    """Whether *path* is the file open as *fd*."""
+    """Return whether *path* is the file open as *fd*."""
     try:
         there = os.lstat(path)
     except FileNotFoundError:

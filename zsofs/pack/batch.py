@@ -1,4 +1,4 @@
-"""Many files to pack or unpack, and what becomes of each."""
+"""Pack or unpack a list of files, with one result per file."""
 
 import os
 import signal
@@ -26,16 +26,16 @@ from zsofs.system.same_file import same_file
 def run(
     wish: PackRequest, reporter: Reporter, on_written: Callable[[str, int, Digests], None]
 ) -> int:
-    """Pack or unpack what the command line asks for; return the exit code.
+    """Pack or unpack as requested; return the exit code.
 
     Args:
-        wish: what the command line asks for.
+        wish: the parsed command line.
         reporter: receives the result of each file, and progress.
-        on_written: called with the path of each new file, the size of the image in it, and the
-            digests of the image.
+        on_written: called with the path of each new file, the size of its image, and the digests of
+            the image.
 
     Raises:
-        UsageError: the command line makes no sense.
+        UsageError: the command line is invalid.
     """
     hint = "" if wish.measure or wish.output else meant_as_output(wish.inputs)
     if hint and any(map(os.path.isdir, wish.inputs)):
@@ -65,12 +65,12 @@ def run(
 
 @dataclass(slots=True)
 class _PackRun:
-    """One run.
+    """State of one run.
 
     Attributes:
-        on_written: what :func:`run` was given.
-        targets: the names of the copies.
-        hint: what is added to the message if the last input does not exist.
+        on_written: callback of :func:`run`.
+        targets: output paths.
+        hint: suffix of the message if the last input does not exist.
     """
 
     wish: PackRequest
@@ -80,7 +80,7 @@ class _PackRun:
     hint: str
 
     def do(self, job: PackTask) -> None:
-        """One input, whatever becomes of it."""
+        """Process one input and report the result."""
         begun = time.monotonic()
         report = Report(job.path)
         try:
@@ -105,7 +105,7 @@ class _PackRun:
         except BrokenPipeError:
             raise
         except (OSError, ZsofsError, MemoryError) as error:
-            report.state, report.error = "failed", reason(error) or "there is not enough memory"
+            report.state, report.error = "failed", reason(error) or "not enough memory"
             if job.path == self.wish.inputs[-1]:
                 report.error += self.hint
         report.seconds = time.monotonic() - begun
@@ -125,7 +125,7 @@ class _PackRun:
         if wish.packing is None:
             if target == STANDARD_OUTPUT:
                 if sys.__stdout__ is None:
-                    raise InputError("standard output is closed; give a file with -o")
+                    raise InputError("standard output is closed; give an output file with -o")
                 return pour(image, sys.stdout.fileno(), watcher)
             return unpack(image, target, wish.care, watcher)
         if wish.measure:
@@ -135,14 +135,14 @@ class _PackRun:
     def _delete_source(
         self, examined: Examination, target: str, outcome: PackResult, report: Report
     ) -> None:
-        """Delete an input that was to be deleted, if its copy is safe; tells *report* of it."""
+        """Delete an input as requested, if its output is complete; set the result in *report*."""
         image = examined.image
         asked = self.wish.delete_source and not same_file(image.path, target)
         report.error = outcome.error
         if outcome.error and asked:
             report.error += "; the source was kept"
         elif asked and examined.cut:
-            report.error = "its copy is there, but it was not deleted: the image is cut"
+            report.error = "packed, but the input was not deleted: the image is truncated"
         elif asked:
             report.error, report.remarks = delete_input(image)
             report.source_deleted = not report.error
@@ -150,14 +150,14 @@ class _PackRun:
 
 @contextmanager
 def _orderly_end() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end this in order: nothing half-finished stays."""
+    """Handle SIGTERM and SIGHUP by a clean shutdown that leaves no incomplete files."""
 
     def end(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
     before = {}
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # which nohup does
+        if signal.getsignal(number) is not signal.SIG_IGN:  # ignored by nohup
             before[number] = signal.signal(number, end)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The files that one run reads: none is overwritten by the copy of another; how one is deleted."""
+"""The input files of a run, so that no output overwrites one, and their deletion."""
 
 import os
 import shlex
@@ -14,7 +14,7 @@ from zsofs.pack.packer import sha1_of
 
 
 class InputFiles:
-    """The inputs of a run, found again under any name: links, and other spellings of a path."""
+    """The inputs of a run, which are found under any path: links and other spellings."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         self._by_inode: dict[tuple[int, int], str] = {}
@@ -22,13 +22,13 @@ class InputFiles:
         for path in paths:
             try:
                 status = os.stat(path)
-            except OSError:  # reported when its turn comes
+            except OSError:  # reported when it is processed
                 continue
             self._by_inode.setdefault((status.st_dev, status.st_ino), path)
             self._by_name.setdefault(_folded(path), []).append(path)
 
     def find(self, path: str) -> str | None:
-        """Return the input that *path* is another name of, or None."""
+        """Return the input that is the same file as *path*, or None."""
         try:
             status = os.stat(path)
         except OSError:
@@ -36,7 +36,7 @@ class InputFiles:
         found = self._by_inode.get((status.st_dev, status.st_ino))
         if found is not None:
             return found
-        # FAT and exFAT invent inode numbers: they may forget them, or have one for each spelling.
+        # FAT and exFAT generate inode numbers: they may change, or differ for each spelling.
         for other in self._by_name.get(_folded(path), ()):
             if not os.path.lexists(other):
                 continue
@@ -46,12 +46,12 @@ class InputFiles:
 
 
 def _folded(path: str) -> str:
-    """A path that is the same for all spellings of it on a disk that ignores case."""
+    """Return a path that is equal for all spellings on a case-insensitive disk."""
     return unicodedata.normalize("NFC", os.path.realpath(path).casefold())
 
 
 def _is_listed(path: str) -> bool:
-    """Whether its directory has the name in this spelling."""
+    """Return whether the directory lists the name in this spelling."""
     folder, name = os.path.split(os.path.realpath(path))
     try:
         return name in os.listdir(folder)
@@ -60,9 +60,9 @@ def _is_listed(path: str) -> bool:
 
 
 def meant_as_output(paths: Sequence[str]) -> str:
-    """Return a hint if the last of several inputs is probably the output, as for cp(1).
+    """Return a hint if the last of several inputs is probably meant as the output, as in cp(1).
 
-    It does not exist, and its name is not that of a disc.
+    That is the case if it does not exist and does not have the name of a disc.
     """
     *others, last = paths
     if not others or os.path.lexists(last) or has_disc_ending(os.fsencode(last)):
@@ -72,19 +72,19 @@ def meant_as_output(paths: Sequence[str]) -> str:
 
 
 def is_same_image(image: Original, path: str, *, packed: bool) -> bool:
-    """Return whether the file *path* holds the same image, after reading both completely.
+    """Return whether the file *path* contains the same image, after reading both completely.
 
     Args:
         image: an open image.
-        path: of the other file.
-        packed: whether that is a container; a plain image otherwise.
+        path: path of the other file.
+        packed: whether the other file is a container; otherwise it is a plain image.
     """
     try:
         with original(path, as_it_is=not packed) as other:
             if other.size != image.size or (other.disc is not None) is not packed:
                 return False
             sha1 = sha1_of(other, streaming_unit(other), _Silent())
-    except ZsofsError:  # it is damaged
+    except ZsofsError:  # damaged
         return False
     return sha1 == sha1_of(image, streaming_unit(image), _Silent())
 
@@ -100,21 +100,21 @@ class _Silent:
 
 
 def delete_input(image: Original) -> tuple[str, tuple[str, ...]]:
-    """Delete an input whose copy is complete.
+    """Delete an input whose output is complete.
 
     Returns:
-        Why it could not be deleted, empty if it was; and remarks.
+        Why it could not be deleted (empty if it was), and remarks.
     """
     try:
         image.remove()
     except (OSError, ZsofsError) as error:
-        return f"its copy is there and whole, but it was not deleted: {reason(error)}", ()
+        return f"the output is complete, but the input was not deleted: {reason(error)}", ()
     try:
         sync_folder(os.path.dirname(image.path))
     except OSError as error:
         remark = (
-            "it was deleted, but may be back after a power cut: its directory cannot be written to"
-            f" the disk: {reason(error)}"
+            "it was deleted, but may reappear after a power failure: its directory cannot be"
+            f" synced: {reason(error)}"
         )
         return "", (remark,)
     return "", ()

@@ -1,4 +1,4 @@
-"""From a command line to jobs: which files are packed or unpacked, and where each copy goes."""
+"""Convert a command line to tasks: which files are packed or unpacked, and where outputs go."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,18 +17,18 @@ STANDARD_OUTPUT = "-"
 
 @dataclass(frozen=True, slots=True)
 class PackRequest:
-    """What a command line asks for.
+    """A parsed command line.
 
     Attributes:
-        inputs: files and folders.
-        output: a file or folder; None for beside each input.
-        recursive: also what lies in the folders below a folder.
+        inputs: files and directories.
+        output: output file or directory; None: the directory of each input.
+        recursive: include subdirectories.
         packing: how to pack; None to unpack.
-        care: how careful to be; ``replace`` is ``--force``.
-        delete_source: delete each input once its copy is there and checked.
-        unrecognized: pack also what is not recognized as a disc image.
-        measure: only say how long packed files would be.
-        allowed: real paths of directories that symlinks may lead to.
+        care: safety options; ``replace`` is ``--force``.
+        delete_source: delete each input after its output is verified.
+        unrecognized: also pack files that are not recognized as disc images.
+        measure: only report the size of packed files.
+        allowed: real paths of directories into which symlinks are followed.
     """
 
     inputs: Sequence[str]
@@ -47,10 +47,10 @@ class PackTask:
     """One input.
 
     Attributes:
-        path: of the file.
-        base: path of its copy, without the ending.
-        found: it was found in a folder, not named.
-        exact: *base* is the whole path.
+        path: path of the file.
+        base: path of the output without the extension.
+        found: it was found in a directory rather than named on the command line.
+        exact: *base* is the complete path.
     """
 
     path: str
@@ -61,14 +61,14 @@ class PackTask:
 
 @dataclass(slots=True)
 class Inputs:
-    """What a command line names.
+    """The files that a command line names.
 
     Attributes:
-        jobs: one for each file.
-        ignored: which files in directories are left out.
-        unread: the folders that cannot be read, with the reason.
-        left_out: how many folders are not looked into.
-        restored: messages about the files that an interrupted run was deleting.
+        jobs: one task per file.
+        ignored: files in directories that are left out.
+        unread: unreadable directories, with the reason.
+        left_out: number of subdirectories that were not searched.
+        restored: messages about files that an interrupted run was deleting.
     """
 
     ignored: Ignored
@@ -78,7 +78,7 @@ class Inputs:
     restored: list[str] = field(default_factory=list)
 
     def restore(self, folder: str, names: Iterable[str]) -> Iterator[str]:
-        """Have the files back that an interrupted run was deleting; yields their names."""
+        """Restore files that an interrupted run was deleting; yield their names."""
         before = {name_before_deletion(os.fsencode(name)) for name in names} - {None}
         if before:
             self.restored += restore(folder)
@@ -86,13 +86,13 @@ class Inputs:
 
 
 def find_inputs(wish: PackRequest) -> Inputs:
-    """Return a job for each file that the command line names, or that lies in a folder it names.
+    """Return one task for each file named, or found in a named directory.
 
     Args:
-        wish: what the command line asks for.
+        wish: the parsed command line.
 
     Raises:
-        UsageError: the command line makes no sense.
+        UsageError: the command line is invalid.
     """
     ignored = Ignored(
         has_disc_ending if wish.packing else is_packed_name, wish.inputs, wish.allowed
@@ -101,16 +101,16 @@ def find_inputs(wish: PackRequest) -> Inputs:
     output = wish.output
     if output == STANDARD_OUTPUT:
         if several or wish.packing:
-            raise UsageError("-o - takes one file, and is for `zsofs unpack` only")
+            raise UsageError("-o - is only for `zsofs unpack` of a single file")
         return Inputs(ignored, [PackTask(wish.inputs[0], STANDARD_OUTPUT, exact=True)])
     into_folder = output is not None and (several or os.path.isdir(output) or output.endswith("/"))
     if into_folder and os.path.lexists(output or "") and not os.path.isdir(output or ""):
-        raise UsageError(f"-o {output} is no folder; several files need one")
+        raise UsageError(f"-o {output} is not a directory; several inputs need an output directory")
     is_exact = output is not None and not into_folder
     if is_exact and not (os.path.splitext(output or "")[1] or os.path.lexists(output or "")):
         raise UsageError(
-            f"-o {output} may be a file or a folder that is not there yet; say {output}/ for a"
-            " folder, or give the name of a file its ending"
+            f"-o {output} does not exist and may be a file or a directory; give {output}/ for a"
+            " directory, or a file name with its extension"
         )
     inputs = Inputs(ignored)
     jobs = inputs.jobs
@@ -130,18 +130,20 @@ def find_inputs(wish: PackRequest) -> Inputs:
 
 
 def _base(path: str) -> str:
-    """A path without the ending of a disc."""
+    """Return a path without its disc extension."""
     return os.path.splitext(path)[0] if has_disc_ending(os.fsencode(path)) else path
 
 
 def _files_in(folder: str, wish: PackRequest, inputs: Inputs) -> Iterator[str]:
-    """The files of a folder that may be asked for."""
+    """Yield the files of a directory that are inputs."""
 
     def cannot(error: OSError) -> None:
-        inputs.unread.append((str(error.filename), f"the folder cannot be read: {reason(error)}"))
+        inputs.unread.append(
+            (str(error.filename), f"the directory cannot be read: {reason(error)}")
+        )
 
     for path, folders, names in inputs.ignored.walk(folder, cannot):
-        # What earlier runs have put into a folder of its own is no input.
+        # The output directory of an earlier run is not an input.
         output = wish.output or ""
         folders[:] = [name for name in folders if not same_file(os.path.join(path, name), output)]
         if not wish.recursive:

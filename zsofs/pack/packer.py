@@ -1,4 +1,4 @@
-"""Packing one disc: from an open image to a whole, checked file."""
+"""Pack one disc: from an open image to a complete, verified file."""
 
 import os
 import queue
@@ -21,27 +21,27 @@ from zsofs.pack.atomic_file import NewFile, new_file
 from zsofs.pack.presets import Packing
 
 _INDEX_SLICE = 64 << 10
-"""Bytes of the index that are written at a time: it is never in memory as a whole."""
+"""Bytes of the index that are buffered; the complete index is never in memory."""
 
 
 class Watcher(Protocol):
-    """Is told how it goes."""
+    """Receiver of progress."""
 
     def advance(self, plain: int, stored: int) -> None:
-        """So many more bytes of the image were taken, and became so many stored ones."""
+        """Report that *plain* more bytes of the image were processed, into *stored* bytes."""
 
     def check(self) -> None:
-        """What was written is now read back; :meth:`advance` starts again."""
+        """Report that the output is now read back; :meth:`advance` starts again at 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackOptions:
-    """How careful to be.
+    """Safety options.
 
     Attributes:
-        verify: read back what was written, and compare it with what was read.
-        digests: make checksums of the image.
-        replace: a file that has the name of the new one may go.
+        verify: read the output back and compare it with the input.
+        digests: compute checksums of the image.
+        replace: an existing output file may be replaced.
     """
 
     verify: bool = True
@@ -51,13 +51,13 @@ class PackOptions:
 
 @dataclass(frozen=True, slots=True)
 class PackResult:
-    """What became of an image.
+    """Result of packing an image.
 
     Attributes:
-        size: of the file that was made, in bytes.
-        digests: of the image.
-        remarks: what a person should hear of the new file.
-        error: why the new file, which is complete, may not survive a power cut; mostly empty.
+        size: size of the new file in bytes.
+        digests: digests of the image.
+        remarks: remarks on the new file for the user.
+        error: why the new file, which is complete, may not survive a power failure; usually empty.
     """
 
     size: int
@@ -67,17 +67,17 @@ class PackResult:
 
 
 class _Sink(Protocol):
-    """Where a container goes."""
+    """Destination of a container."""
 
     def write(self, data: bytes | memoryview, offset: int) -> None:
-        """Take *data* at *offset*."""
+        """Write *data* at *offset*."""
 
     def is_written_to(self, offset: int) -> None:
-        """Everything up to *offset* is there, but for header and index."""
+        """Report that everything up to *offset* is written, except header and index."""
 
 
 class _Nowhere:
-    """For who only wants to know how long it would be."""
+    """A sink that discards data, to measure the packed size."""
 
     def write(self, data: bytes | memoryview, offset: int) -> None:
         """See :class:`_Sink`."""
@@ -87,11 +87,11 @@ class _Nowhere:
 
 
 def measure(image: Original, how: Packing, care: PackOptions, watcher: Watcher) -> int:
-    """How long the packed file would be, in bytes; nothing is written."""
+    """Return the size of the packed file in bytes, without writing it."""
     layout = how.layout(image.size, raw_cd=image.raw_cd)
     end, _ = _write(image, layout, how, _Nowhere(), None, watcher)
     if layout.has_seal and care.digests:
-        # It has as many bytes whatever the checksums are, so none are taken.
+        # Its size does not depend on the checksums, so none are computed.
         end += len(_seal(layout, 0, Digests("0" * 8, "0" * 32, "0" * 40)).to_bytes())
     return end
 
@@ -101,11 +101,11 @@ def pack(
 ) -> PackResult:
     """Pack *image* into the new file *target*.
 
-    It gets that name when all of it is on the disk, was read back and decoded from there to the
-    bytes that were read, and the file of the image is still as it was.
+    The file is renamed to *target* after it was synced, read back from the disk, decoded and
+    compared with the input, and if the input file is unchanged.
 
     Raises:
-        InputError: it could not be done; there is nothing under that name then.
+        InputError: packing failed; *target* was not created.
     """
     layout = how.layout(image.size, raw_cd=image.raw_cd)
     with new_file(target) as file:
@@ -123,13 +123,14 @@ def pack(
 
 
 def _remarks(layout: ContainerLayout) -> tuple[str, ...]:
-    """A note on a file that ziso.py, with which many people unpack, would cut."""
+    """Return a note on a file that ziso.py, a common unpacker, would truncate."""
     left_over = layout.size % layout.block_size
     if layout.has_seal or not left_over or layout.block_size <= SECTOR:
         return ()
     return (
-        f"ziso.py would leave out its last {left_over} bytes when unpacking, because they fill no"
-        f" block of {layout.block_size}; unpack it with zsofs, or pack it with --for console",
+        f"ziso.py would omit the last {left_over} bytes when unpacking, because they do not"
+        f" fill a block of {layout.block_size}; unpack it with zsofs, or pack it with --for"
+        " console",
     )
 
 
@@ -141,7 +142,7 @@ def _write_whole(
     care: PackOptions,
     watcher: Watcher,
 ) -> tuple[Digests, Seal | None, int]:
-    """Write header, index, blocks and seal; returns the digests, the seal, and the file's size."""
+    """Write header, index, blocks and seal; return the digests, the seal, and the file size."""
     with ExitStack() as stack:
         taker = None
         if care.digests and (care.verify or layout.has_seal or image.seal is not None):
@@ -173,14 +174,15 @@ def _seal(layout: ContainerLayout, index_crc32: int, digests: Digests) -> Seal:
 
 
 def check_seal(image: Original, digests: Digests) -> None:
-    """Compare what was read with what the image's own container says of it.
+    """Compare the digests of the image with the seal of its container.
 
     Raises:
         InputError: they differ.
     """
     if image.seal is not None and digests.sha1 and image.seal.sha1 != digests.sha1:
         raise InputError(
-            f"the image has SHA-1 {digests.sha1}, the seal says {image.seal.sha1}: one of them is"
+            f"the image has SHA-1 {digests.sha1}, but the seal has {image.seal.sha1}: one of"
+            " them is"
             " damaged"
         )
 
@@ -189,10 +191,10 @@ class _PackedChunk(Chunk):
     """A chunk with its stored blocks.
 
     Attributes:
-        stored: the stored blocks, one after another.
-        lengths: of each of them, as the encoder gives them.
-        length: of all of them, in bytes.
-        filler: the byte that may follow them.
+        stored: the stored blocks, concatenated.
+        lengths: their lengths, in the format of the encoder.
+        length: their total length in bytes.
+        filler: padding byte that may follow them.
     """
 
     def __init__(self, size: int, room: int, blocks: int) -> None:
@@ -211,10 +213,10 @@ def _write(
     taker: Digester | None,
     watcher: Watcher,
 ) -> tuple[int, int]:
-    """Write blocks and index, and what follows them in front of a seal.
+    """Write the blocks, the index, and the padding before a seal.
 
     Returns:
-        Where the file ends without a seal, and the CRC-32 of the index.
+        The end of the file without a seal, and the CRC-32 of the index.
     """
     filler = 0
     position = layout.data_start >> layout.shift
@@ -241,7 +243,7 @@ def _write(
 def _packed_chunks(
     image: Original, layout: ContainerLayout, how: Packing, taker: Digester | None
 ) -> Iterator[Iterator[_PackedChunk]]:
-    """The image in chunks that are packed by all cores."""
+    """Provide the image in chunks that worker threads pack on all cores."""
     encoders: queue.SimpleQueue[Encoder] = queue.SimpleQueue()
     first = Encoder(layout.codec, how.level, layout.block_size, layout.shift)
     workers = max(min(cores(), MEMORY // 2 // first.memory), 1)
@@ -271,7 +273,7 @@ def _packed_chunks(
 
 
 class _IndexWriter:
-    """Writes the index bit by bit."""
+    """Buffered writer of the index."""
 
     def __init__(self, sink: _Sink) -> None:
         self.crc32 = 0
@@ -280,13 +282,13 @@ class _IndexWriter:
         self._entries = bytearray()
 
     def add(self, entries: bytes) -> None:
-        """Take the entries that follow."""
+        """Append entries."""
         self._entries += entries
         if len(self._entries) >= _INDEX_SLICE:
             self.flush()
 
     def flush(self) -> None:
-        """Write what has been taken."""
+        """Write the buffered entries."""
         self._sink.write(bytes(self._entries), self._offset)
         self.crc32 = crc32(self._entries, self.crc32)
         self._offset += len(self._entries)
@@ -296,38 +298,39 @@ class _IndexWriter:
 def _check(
     file: NewFile, layout: ContainerLayout, digests: Digests, seal: Seal | None, watcher: Watcher
 ) -> None:
-    """Read the new file back as any reader would; raises as :func:`reading_back`."""
+    """Read the new file back as any reader would; raises like :func:`reading_back`."""
     with reading_back(), original(file.path) as copy:
         codec = copy.disc and copy.disc.codec
         if (codec, copy.size) != (layout.codec, layout.size) and layout.size:
             raise InputError(
-                f"it is taken for {copy.size} bytes of {codec.name if codec else 'no codec'},"
-                f" not for {layout.size} of {layout.codec.name}"
+                f"it is recognized as {copy.size} bytes of {codec.name if codec else 'no codec'},"
+                f" not as {layout.size} bytes of {layout.codec.name}"
             )
         sha1 = sha1_of(copy, layout.block_size, watcher)
         if sha1 != digests.sha1:
-            raise InputError(f"its SHA-1 is {sha1}, that of what was read is {digests.sha1}")
+            raise InputError(f"its SHA-1 is {sha1}, but the SHA-1 of the input is {digests.sha1}")
         if copy.seal != seal:
-            raise InputError(copy.seal_error or "its seal is not the one that was written")
+            raise InputError(copy.seal_error or "its seal differs from the one that was written")
 
 
 @contextmanager
 def reading_back() -> Iterator[None]:
-    """Read back what was written.
+    """Context in which the output is read back.
 
     Raises:
-        InputError: it does not hold what was read, for the reason raised within the context.
+        InputError: it differs from the input, for the reason raised within the context.
     """
     try:
         yield
     except ZsofsError as error:
         raise InputError(
-            f"what was written is not what comes back from the disk, which may be failing: {error}"
+            "verification failed, the data read back differs from the data written; the disk"
+            f" may be failing: {error}"
         ) from error
 
 
 def sha1_of(image: Original, block_size: int, watcher: Watcher) -> str:
-    """SHA-1 of all of an image, read and decoded by all cores."""
+    """Return the SHA-1 of an image, read and decoded on all cores."""
     with (
         digester(every=False) as taker,
         stream(image, Chunk, block_size, workers=cores(), digester=taker) as chunks,

@@ -1,4 +1,4 @@
-"""How a disc is packed: what each purpose stands for, and what can be asked for."""
+"""Packing presets: codec, level and block size of each value of ``--for``."""
 
 from dataclasses import dataclass, replace
 
@@ -12,13 +12,13 @@ MAX_LEVELS = {Codec.ZSTD: 22, Codec.LZ4: 12}
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """One way to pack.
+    """A way to pack.
 
     Attributes:
         codec: LZ4 or ZSTD.
-        level: of the codec.
-        block_size: in plain bytes.
-        console: whether it must be readable for consoles and other programs.
+        level: compression level.
+        block_size: plain bytes per block.
+        console: whether the output must be readable by consoles and other programs.
     """
 
     codec: Codec
@@ -27,35 +27,35 @@ class Packing:
     console: bool = False
 
     def layout(self, size: int, *, raw_cd: bool) -> ContainerLayout:
-        """The layout of a container for an image.
+        """Return the layout of the container for an image.
 
         Args:
-            size: of the image, in bytes.
-            raw_cd: whether it has the 2352-byte sectors of a CD.
+            size: size of the image in bytes.
+            raw_cd: whether it has raw CD sectors of 2352 bytes.
 
         Raises:
             InputError: it cannot be packed, or not for a console.
         """
         if size > MAX_IMAGE_SIZE:
             raise InputError(
-                f"its {size} bytes are more than any disc has; {MAX_IMAGE_SIZE >> 30} GiB are"
-                " packed at most"
+                f"its {size} bytes are larger than any disc; {MAX_IMAGE_SIZE >> 30} GiB is the"
+                " maximum"
             )
         if self.console and raw_cd:
             raise InputError(
-                "it is a raw CD image (2352-byte sectors), and consoles read ZSO in sectors of 2048"
-                " only; make an .iso of it first, or leave --for console away"
+                "it is a raw CD image (2352-byte sectors), but consoles read only ZSO files"
+                " with 2048-byte sectors; convert it to .iso first, or omit --for console"
             )
         if self.console and size % SECTOR:
             raise InputError(
-                f"its {size} bytes are no whole number of {SECTOR}-byte sectors, and consoles would"
-                f" lose the last {size % SECTOR}; leave --for console away to keep every byte"
+                f"its {size} bytes are not a multiple of {SECTOR}-byte sectors, and consoles would"
+                f" lose the last {size % SECTOR}; omit --for console to keep every byte"
             )
         return ContainerLayout.of(self.codec, size, self.block_size)
 
 
 # Measured with a game-like disc of 736 MiB on two cores, from memory, through a mount: share of the
-# plain size, reading in order, random reads of 4 KiB a second.
+# plain size, sequential reads, random reads of 4 KiB per second.
 #
 #   LZ4 2K   66.6 %  2,182 MB/s  55,600      zstd 32K, level 9    49.6 %  1,583 MB/s  16,400
 #   LZ4 4K   63.5 %  2,455 MB/s  54,100      zstd 32K, level 15   48.4 %  1,248 MB/s  19,200
@@ -63,28 +63,28 @@ class Packing:
 #   LZ4 16K  58.3 %  2,459 MB/s  33,300      zstd 256K, level 15  45.0 %  1,233 MB/s   7,800
 #                                            zstd 1M, level 15    43.7 %  1,286 MB/s   2,400
 #
-# 4K is what the kernel asks for at least: LZ4 is about as quick there as in 2K, and smaller. zstd's
-# level 15 packs at a fifth of the speed of 9 for a fortieth less, and 19 at a tenth for no more.
+# The kernel requests at least 4K: LZ4 is about as fast there as in 2K, and smaller. Level 15 of
+# zstd packs at a fifth of the speed of level 9 for 1/40 less, and level 19 at a tenth for no gain.
 PURPOSES = {
     "mount": Packing(Codec.ZSTD, 9, 32 << 10),
     "small": Packing(Codec.ZSTD, 15, 256 << 10),
     "fast": Packing(Codec.LZ4, 12, 4 << 10),
     "console": Packing(Codec.LZ4, 12, SECTOR, console=True),
 }
-"""What each word of ``--for`` stands for."""
+"""The presets of ``--for``."""
 
 
 def packing(purpose: str, codec: str | None, level: int | None, block_size: int | None) -> Packing:
-    """What a command line asks for.
+    """Return the way to pack for a command line.
 
     Args:
-        purpose: a word of :data:`PURPOSES`.
-        codec: ``zstd`` or ``lz4`` instead of the purpose's own; None for that.
-        level: of the codec; None for the purpose's own, or a usual one for another codec.
-        block_size: in bytes; None for the purpose's own.
+        purpose: a key of :data:`PURPOSES`.
+        codec: ``zstd`` or ``lz4``; None: the codec of the preset.
+        level: compression level; None: that of the preset, or the default of another codec.
+        block_size: in bytes; None: that of the preset.
 
     Raises:
-        UsageError: it is not possible.
+        UsageError: the combination is not supported.
     """
     chosen = PURPOSES[purpose]
     wanted = chosen.codec if codec is None else CODECS[codec]
@@ -94,7 +94,7 @@ def packing(purpose: str, codec: str | None, level: int | None, block_size: int 
     if block_size is not None:
         if block_size % SECTOR or not 0 < block_size <= MAX_BLOCK_SIZE:
             raise UsageError(
-                f"a block size of {block_size} is not possible; it must be a multiple of {SECTOR}"
+                f"a block size of {block_size} is not supported; it must be a multiple of {SECTOR}"
                 f" up to {MAX_BLOCK_SIZE >> 10}K"
             )
         chosen = replace(chosen, block_size=block_size)
@@ -105,7 +105,7 @@ def packing(purpose: str, codec: str | None, level: int | None, block_size: int 
         chosen = replace(chosen, level=level)
     if chosen.console and (chosen.codec, chosen.block_size) != (Codec.LZ4, SECTOR):
         raise UsageError(
-            "consoles read LZ4 in blocks of 2K only; leave --codec and --block-size away, or"
-            " --for console"
+            "consoles read only LZ4 in blocks of 2K; omit --codec and --block-size, or --for"
+            " console"
         )
     return chosen

@@ -1,4 +1,4 @@
-"""What packing and unpacking say: bars on a terminal, lines or JSON for each file, a summary."""
+"""Output of packing and unpacking: progress bars, one line or JSON object per file, a summary."""
 
 import json
 import sys
@@ -13,20 +13,20 @@ from zsofs.images.checksums import Digests
 
 @dataclass(slots=True)
 class Report:
-    """What became of one input.
+    """Result for one input.
 
     Attributes:
-        path: of the input.
-        target: path of its copy.
+        path: path of the input.
+        target: path of the output.
         state: ``packed``, ``unpacked``, ``measured``, ``skipped`` or ``failed``.
-        plain: bytes of the image.
-        stored: bytes of the packed file.
-        before: bytes of the input's file.
-        seconds: how long it took.
-        digests: of the image.
-        remarks: oddities of the input.
-        error: why it was skipped or failed, or could not be deleted once its copy was there.
-        source_deleted: whether the input was deleted, as asked for with ``--delete-source``.
+        plain: size of the image in bytes.
+        stored: size of the packed file in bytes.
+        before: size of the input file in bytes.
+        seconds: duration.
+        digests: digests of the image.
+        remarks: irregularities of the input.
+        error: why it was skipped or failed, or could not be deleted after its output was complete.
+        source_deleted: whether the input was deleted (``--delete-source``).
     """
 
     path: str
@@ -43,21 +43,21 @@ class Report:
 
     @property
     def is_good(self) -> bool:
-        """Whether all that was asked for was done, or need not be."""
+        """Whether everything requested was done, or was not necessary."""
         return not self.error or self.state == "skipped"
 
 
 class Reporter(Bars):
-    """Says how a batch goes. It is a :class:`zsofs.pack.packer.Watcher`.
+    """Reporter of a run. It is a :class:`zsofs.pack.packer.Watcher`.
 
     Attributes:
-        failed: how many inputs failed, or could not be deleted.
-        left_out: how many folders lay in those named, and were not looked into.
-        ignored: which other files were left out, as a sentence; empty if none were.
+        failed: number of inputs that failed or could not be deleted.
+        left_out: number of subdirectories that were not searched.
+        ignored: sentence about other files that were left out; empty if there are none.
     """
 
     def __init__(self, *, quiet: bool, as_json: bool, to_stdout: bool = True) -> None:
-        """*to_stdout* is false where standard output takes the image itself."""
+        """Create a reporter; *to_stdout* is False if standard output receives the image."""
         super().__init__(quiet=quiet)
         self.failed = 0
         self.left_out = 0
@@ -67,7 +67,7 @@ class Reporter(Bars):
         self._done: list[Report] = []
 
     def tell(self, report: Report) -> None:
-        """A file is done with."""
+        """Report the result of a file."""
         self._close_file_bar()
         self._done.append(report)
         self.failed += not report.is_good
@@ -82,7 +82,7 @@ class Reporter(Bars):
         self._finish(report.path)
 
     def note(self, text: str) -> None:
-        """Print what concerns no input of this run."""
+        """Print a message that does not concern an input of this run."""
         if not self._quiet:
             self._print(f"zsofs: {printable(text)}", sys.stderr)
 
@@ -92,11 +92,11 @@ class Reporter(Bars):
         if len(self._done) > 1 and not self._json:
             self._print(_summary(self._done), self._lines)
         if not self._done:
-            self._print("zsofs: there are no discs here", sys.stderr)
+            self._print("zsofs: no discs found", sys.stderr)
         if self.left_out:
-            folders = counted(self.left_out, "folder")
+            folders = counted(self.left_out, "directory")
             self._print(
-                f"zsofs: left out: {folders} below; with --recursive they are taken, too",
+                f"zsofs: left out: {folders} below; use --recursive to include them",
                 sys.stderr,
             )
         if self.ignored:
@@ -143,7 +143,7 @@ def _summary(reports: Sequence[Report]) -> str:
 
 
 def _before(before: int, plain: int) -> str:
-    """What inputs had, where that is not what their images have: they were packed already."""
+    """Return the size of packed inputs, where it differs from that of their images."""
     return f", {size(before)} before" if before != plain else ""
 
 

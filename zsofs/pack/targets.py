@@ -1,4 +1,4 @@
-"""Whether the copy of an input may be made and take its name: nothing is lost or overwritten."""
+"""Checks that an output file may be created under its name, without loss of data."""
 
 import os
 from dataclasses import dataclass, field
@@ -13,22 +13,22 @@ from zsofs.pack.jobs import STANDARD_OUTPUT, PackRequest, PackTask
 from zsofs.system.same_file import same_file
 
 _SAME_TIME_NS = 2_000_000_000
-"""FAT keeps times to two seconds."""
+"""FAT stores times with a resolution of two seconds."""
 
 
 class SkippedError(Exception):
-    """There is nothing to do for an input, for the reason given."""
+    """An input needs no processing, for the reason in the message."""
 
 
 @dataclass(slots=True)
 class Targets:
-    """The names of the copies of one run.
+    """The output paths of one run.
 
     Attributes:
-        wish: what the command line asks for.
+        wish: the parsed command line.
         inputs: all files that the run reads.
-        made: the inputs of the files that it has made, by the real paths of these.
-        kept: the same of those that were there already.
+        made: real path of each file that the run has created, with its input.
+        kept: real path of each output that already existed, with its input.
     """
 
     wish: PackRequest
@@ -37,31 +37,31 @@ class Targets:
     kept: dict[str, str] = field(default_factory=dict)
 
     def path(self, job: PackTask, image: Original) -> str:
-        """Return the path of the copy of an input, or :data:`STANDARD_OUTPUT`."""
+        """Return the output path of an input, or :data:`STANDARD_OUTPUT`."""
         if job.exact:
             return job.base
         target = job.base + (".zso" if self.wish.packing else image.ending)
         own = job.base + os.path.splitext(job.path)[1]
-        # GAME.ZSO is where its copy would be, although the disk may tell it from GAME.zso.
+        # GAME.ZSO is its own output, even if the disk distinguishes it from GAME.zso.
         return own if own.lower() == target.lower() and same_file(job.path, own) else target
 
     def check(self, job: PackTask, examined: Examination, target: str) -> None:
-        """Check that the copy may be made.
+        """Check that the output may be created.
 
         Args:
             job: the input.
             examined: its image.
-            target: path of the copy.
+            target: path of the output.
 
         Raises:
-            SkippedError: it need not be.
-            InputError: it must not be.
+            SkippedError: it is not necessary.
+            InputError: it is not permitted.
         """
         wish, image = self.wish, examined.image
         if wish.packing is None and image.disc is None:
             if examined.is_misnamed_disc:
                 raise InputError(misnamed(image.ending))
-            raise InputError("it is not packed in any way that zsofs reads")
+            raise InputError("it is not in a container that zsofs supports")
         has_name = target != STANDARD_OUTPUT and (job.found or not wish.measure)
         if wish.packing:
             if has_name and image.disc is not None and same_file(job.path, target):
@@ -71,32 +71,34 @@ class Targets:
             self._check_name(job, examined, target)
 
     def _check_content(self, job: PackTask, examined: Examination) -> None:
-        """Check that an input is a disc image, by its bytes; raises as :meth:`check`."""
+        """Check by content that an input is a disc image; raises like :meth:`check`."""
         image, content = examined.image, examined.content
         name = os.fsencode(job.path)
         is_unknown = content.kind is ContentKind.UNKNOWN
         if is_unknown and image.disc is None and is_packed_name(name):
-            # As the plain image of another container its damage would look like a whole disc.
+            # Packed as a plain image, its damage would be hidden in an intact container.
             raise InputError(NOT_PACKED)
         is_taken = is_unknown and self.wish.unrecognized
         if content.kind is ContentKind.DISC or is_taken:
             return
-        if job.found and not is_kept_for_discs(name):  # a memory card, perhaps
+        if job.found and not is_kept_for_discs(name):  # for example a memory card
             raise SkippedError(content.refusal)
         advice = "; if it is one, use --any" if is_unknown else ""
         raise InputError(content.refusal + advice)
 
     def _check_name(self, job: PackTask, examined: Examination, target: str) -> None:
-        """Check that the name of the copy is free, or may be taken; raises as :meth:`check`."""
+        """Check that the output name is free or may be replaced; raises like :meth:`check`."""
         wish, image = self.wish, examined.image
         if os.path.realpath(job.path) in self.made:
-            raise SkippedError("it has just been made")
+            raise SkippedError("it was just created by this run")
         place = os.path.realpath(target)
         other = self.made.get(place) or self.kept.get(place)
         if other is not None and not same_file(job.path, target):
             if same_file(job.path, other):
-                raise SkippedError(f"{target} is there already")
-            raise InputError(f"{target} is the copy of {other}; give -o or rename one")
+                raise SkippedError(f"{target} already exists")
+            raise InputError(
+                f"{target} is also the output of {other}; rename one of them, or use -o"
+            )
         if not os.path.lexists(target):
             return
         if same_file(job.path, target):
@@ -106,48 +108,56 @@ class Targets:
             if _is_whole_copy(image, target, packed=wish.packing is not None):
                 self.kept[place] = job.path
                 kept = "; the source was kept" if wish.delete_source else ""
-                raise SkippedError(f"{target} is there already{kept}")
-            raise InputError(f"{target} exists and is not a newer copy of it; --force replaces it")
+                raise SkippedError(f"{target} already exists{kept}")
+            raise InputError(
+                f"{target} already exists and does not match this image; use --force to replace it"
+            )
         elif not os.path.isfile(target):
-            raise InputError(f"{target} exists and is no file; give another name with -o")
+            raise InputError(
+                f"{target} already exists and is not a regular file; give another name with -o"
+            )
         elif self.inputs.find(target) and not is_same_image(
             image, target, packed=wish.packing is not None
         ):
             raise InputError(
-                f"{target} is another input of this command and does not hold the same image, so it"
-                " is not replaced; give another name with -o"
+                f"{target} is another input of this command with a different image, and was not"
+                " replaced; give another name with -o"
             )
 
 
 def _check_in_place(wish: PackRequest, target: str, examined: Examination) -> None:
-    """Check whether an input may be replaced by its own copy.
+    """Check whether an input may be replaced by its own output.
 
-    Only packed discs are packed anew in place, and plain images under the name of a packed one:
-    another plain image would be gone without --delete-source, and its name would mislead.
+    Only packed discs, and plain images with the name of a packed disc, are packed in place:
+    another plain image would be lost without --delete-source, and its name would be wrong.
     """
     image = examined.image
     is_plain = wish.packing is not None and image.disc is None
     if is_plain and examined.is_misnamed_disc:
         if not wish.care.replace:
-            raise InputError(f"{misnamed(image.ending)}; rename it, give -o, or use --force")
+            raise InputError(f"{misnamed(image.ending)}; rename it, use -o, or use --force")
     elif is_plain or (wish.packing is None and not wish.care.replace):
-        raise InputError(f"{target} is its own name; give another one with -o")
+        raise InputError(f"{target} is the input itself; give another name with -o")
     if not wish.care.replace:
-        raise SkippedError("it is packed already; --force packs it anew")
+        raise SkippedError("already packed; use --force to pack it again")
     if not wish.care.verify:
-        raise InputError("its copy would replace it unchecked; leave --no-verify away")
+        raise InputError(
+            "the output would replace the input without verification; omit --no-verify"
+        )
 
 
 def _check_complete(examined: Examination) -> None:
     """Check that an image is known to be complete, so that its file may be replaced."""
     if examined.cut:
-        raise InputError(f"its copy would replace it, but {examined.cut}; give -o")
+        raise InputError(f"the output would replace the input, but {examined.cut}; use -o")
     if examined.content.kind is not ContentKind.DISC:
-        raise InputError(f"its copy would replace it, but {examined.content.remark}; give -o")
+        raise InputError(
+            f"the output would replace the input, but {examined.content.remark}; use -o"
+        )
 
 
 def _is_whole_copy(image: Original, target: str, *, packed: bool) -> bool:
-    """Whether *target* has all of the image, as far as a quick look tells, and is no older."""
+    """Return whether *target* has the size of the image, is of the right kind, and is no older."""
     try:
         with original(target, as_it_is=not packed) as there:
             return (

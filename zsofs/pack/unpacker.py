@@ -1,4 +1,4 @@
-"""Unpacking one disc: back to the plain image."""
+"""Unpack one disc to a plain image."""
 
 import os
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from zsofs.system.full_write import write_all
 
 
 def unpack(image: Original, target: str, care: PackOptions, watcher: Watcher) -> PackResult:
-    """Write the plain image to the new file *target*, with holes where it is zero.
+    """Write the plain image to the new file *target*, with holes for zeros.
 
-    It gets that name when all of it is on the disk, was read back from there, and the packed file
-    is still as it was.
+    The file is renamed to *target* after it was synced and read back, and if the packed file is
+    unchanged.
 
     Raises:
-        InputError: it could not be done; there is nothing under that name then.
+        InputError: unpacking failed; *target* was not created.
     """
     with new_file(target) as file:
         try:
@@ -40,7 +40,7 @@ def unpack(image: Original, target: str, care: PackOptions, watcher: Watcher) ->
                     sha1 = sha1_of(copy, streaming_unit(copy), watcher)
                     if (copy.size, sha1) != (image.size, digests.sha1):
                         raise InputError(
-                            f"its SHA-1 is {sha1}, that of what was read is {digests.sha1}"
+                            f"its SHA-1 is {sha1}, but the SHA-1 of the input is {digests.sha1}"
                         )
             image.check_unchanged()
             file.take_name(replace=care.replace)
@@ -50,11 +50,11 @@ def unpack(image: Original, target: str, care: PackOptions, watcher: Watcher) ->
 
 
 def pour(image: Original, fd: int, watcher: Watcher) -> PackResult:
-    """Write the plain image to *fd*, a pipe perhaps.
+    """Write the plain image to *fd*, which may be a pipe.
 
     Raises:
-        BrokenPipeError: nobody reads it any more.
-        InputError: it could not be done; a part has been written then.
+        BrokenPipeError: the reader has closed the pipe.
+        InputError: unpacking failed; part of the image has been written.
     """
     with _chunks(image) as (chunks, taker):
         for chunk in chunks:

@@ -44,7 +44,7 @@ class Admission:
         count, held = self._requests.get(device, 0), self._bytes.get(device, 0)
         if count >= self._free or held + size > self._free_bytes:
             self._report(device, count, held)
-            raise DiskBusyError(f"{count} requests wait for device {_name(device)}")
+            raise DiskBusyError(f"{count} requests are waiting for device {_name(device)}")
         self._count(device, 1, size)
         try:
             yield
@@ -68,8 +68,8 @@ class Admission:
         if device not in self._reported:
             self._reported.add(device)
             log.warning(
-                "device %s does not answer: %d requests with %d MiB to write wait for it, and"
-                " further ones fail; check the disk",
+                "device %s does not answer: %d requests with %d MiB to write are waiting for"
+                " it, and further ones fail; check the disk",
                 _name(device),
                 count,
                 held >> 20,

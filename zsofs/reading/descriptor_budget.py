@@ -36,8 +36,8 @@ class DescriptorBudget:
             if self._used >= self._limit:
                 raise OSError(
                     errno.EMFILE,
-                    f"{self._used} discs are open, and the limit of open files (ulimit -n) allows"
-                    " no more",
+                    f"{self._used} discs are open and the limit of open files (ulimit -n) is"
+                    " reached",
                 )
             self._used += 1
         try:

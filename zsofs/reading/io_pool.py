@@ -62,7 +62,7 @@ class IoPool:
         try:
             done = disk.pool.run(job, _SPIN_NS if spin and disk.prompt else 0)
         except OSError as error:  # EAGAIN would tell the reader to try again
-            raise MemoryError(f"no thread to read with: {error.strerror}") from None
+            raise MemoryError(f"cannot start a thread for reading: {error.strerror}") from None
         if done:
             return
         disk.prompt = False
@@ -105,7 +105,9 @@ class IoPool:
                     await trio.lowlevel.wait_readable(self._bell)
                     os.eventfd_read(self._bell)
                 except Exception:
-                    log.exception("a bug in zsofs: finished reads are looked for without a signal")
+                    log.exception(
+                        "internal error in zsofs: finished reads are polled without a signal"
+                    )
                     await trio.sleep(timings().retry_finished_jobs)
                 for disk in self._disks.values():
                     self._give_back(disk)
@@ -119,4 +121,4 @@ class IoPool:
                 if task is not None:  # else nobody wants it any more
                     trio.lowlevel.reschedule(task)
         except Exception:
-            log.exception("a bug in zsofs: finished reads could not be given back")
+            log.exception("internal error in zsofs: finished reads could not be returned")

@@ -261,7 +261,7 @@ def _give_up(content: Content, *, written: bool) -> SourceChangedError:
     """Refuse all reads from now on, also if the old date is put back; why, as an error."""
     check = content.check
     if check is None:
-        return SourceChangedError("the file was written to or cut after it had been opened")
+        return SourceChangedError("the file was modified or truncated after it was opened")
     error = check.give_up(written=written)
     content.expect_checked()
     return error

@@ -37,7 +37,7 @@ class StatfsCache:
             try:
                 self._last = await self._workers.run_admitted(device, self._tree.statvfs)
             except (OSError, DiskBusyError, MemoryError) as error:
-                log.info("how much room there is in the source cannot be told: %s", reason(error))
+                log.info("cannot determine the free space of the source: %s", reason(error))
                 self._last = self._last or _NO_ROOM
         assert self._last is not None
         return self._last

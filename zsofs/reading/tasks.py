@@ -11,4 +11,6 @@ async def in_background(function: Callable[..., Awaitable[object]], *args: objec
     try:
         await function(*args)
     except Exception:
-        log.exception("a bug in zsofs: %s failed", getattr(function, "__qualname__", function))
+        log.exception(
+            "internal error in zsofs: %s failed", getattr(function, "__qualname__", function)
+        )

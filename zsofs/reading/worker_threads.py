@@ -43,7 +43,7 @@ class _BoundedLimiter:
             await self._limiter.acquire_on_behalf_of(borrower)
             return
         raise QueueTimeoutError(
-            errno.ETIMEDOUT, "all threads of this mount wait for that file system"
+            errno.ETIMEDOUT, "all threads of this mount are waiting for that file system"
         )
 
     def release_on_behalf_of(self, borrower: object) -> None:
@@ -118,7 +118,7 @@ class WorkerThreads:
         except RuntimeError as error:
             if begun:
                 raise
-            raise NoThreadError(f"no thread to work with: {error}") from None
+            raise NoThreadError(f"cannot start a worker thread: {error}") from None
 
     async def run_surely(self, device: int, function: Callable[..., R], *args: object) -> R:
         """Call *function* as :meth:`run` does, but wait for a thread as long as there is none.
@@ -148,7 +148,7 @@ class WorkerThreads:
                 is_fuse, device, abandon_on_cancel=True, limiter=self._looks
             )
         except RuntimeError as error:
-            raise NoThreadError(f"no thread to work with: {error}") from None
+            raise NoThreadError(f"cannot start a worker thread: {error}") from None
 
 
 class ElasticWorkers(WorkerThreads):

@@ -152,7 +152,7 @@ def why_left_out(name: bytes, found: Content) -> str:
     why = why_not_played(system, found.content, raw_cd=raw_cd)
     ending = found.right_ending.encode() or splitext(name)[1].lower()
     if not why and found.disc is None and ending != _PLAIN_ENDING:
-        return "of plain images OPL reads only .iso files"
+        return "OPL reads only .iso files as plain images"
     return why
 
 

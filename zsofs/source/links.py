@@ -36,7 +36,7 @@ _UNSEEN = (
     " follow it, use --allow-links-to {}"
 )
 _DANGLING = "the symlink is dangling: {} does not exist"
-_HOPS = "the symlink is not followed: too many symlinks in a row, the last one {}"
+_HOPS = "the symlink is not followed: too many levels of symlinks, the last one is {}"
 _IN_MOUNT = "the symlink is not followed: {} is in a zsofs mount"
 _FAILED = "the symlink is not followed: {}: {}"
 _WHY = {

@@ -27,8 +27,8 @@ QUESTION = b".zsofs-leads-to-"
 """How the name begins that is looked up; a device number and a random text follow."""
 
 _ROOT: Mapping[bytes, str] = {b"": "the mount covers its own source directory"}
-_COVERED = "shown empty: it lies in the mount of this source directory"
-_BY_ANSWER = "shown empty: the mount there leads back to this mount, as its daemon says"
+_COVERED = "shown empty: it is inside the mount of this source directory"
+_BY_ANSWER = "shown empty: the mount there leads back to this mount, according to its daemon"
 
 _KEPT_QUESTIONS = 1000
 

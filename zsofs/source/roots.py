@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from zsofs.source.relpath import is_at_or_below
 
-_REPEATED = "shown empty: it is the source directory itself, which is shown already"
+_REPEATED = "shown empty: it is the source directory itself, which is already shown"
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,7 @@ class Scanner:
                 before = replace(before, names=None)  # it is another folder
             names = folder.names() if before.names is None else before.names
             if before.entries and not names and status.st_dev != before.place[0]:
-                raise SourceAwayError(f"{for_people(path) or 'the source folder'}: unmounted")
+                raise SourceAwayError(f"{for_people(path) or 'the source directory'}: unmounted")
             return _Survey(self, folder, path, above, before, give_way).of(names, begun)
 
 
@@ -328,7 +328,7 @@ class _Survey:
         try:
             self.surveyor.catalog.keep(self.path, self.new, gone)
         except Exception:
-            log.exception("a bug in zsofs: the catalog could not be written")
+            log.exception("internal error in zsofs: the scan cache could not be written")
 
     def _kept_finding(self, entry: Entry) -> FileFinding | None:
         """What an earlier mount found in this very content."""
@@ -337,7 +337,7 @@ class _Survey:
             try:
                 self.kept = self.surveyor.catalog.folder(self.path)
             except Exception:  # it is a convenience, which never costs a listing
-                log.exception("a bug in zsofs: the catalog could not be read")
+                log.exception("internal error in zsofs: the scan cache could not be read")
         key, finding = self.kept.get(entry.name, (None, None))
         if key != entry.key or finding is None:
             return None
@@ -401,7 +401,9 @@ class _Survey:
         except (OSError, ZsofsError, MemoryError) as error:
             return _unreadable(entry, error)
         except Exception:
-            log.exception("a bug in zsofs: %s is shown as it is", for_people(entry.path))
+            log.exception(
+                "internal error in zsofs: %s is shown as a plain file", for_people(entry.path)
+            )
             return replace(entry, settled=False)
         told = _told(entry, finding)
         if source.key != entry.key or _is_racy(entry.key):
@@ -425,7 +427,7 @@ class _Survey:
 
 def _unreadable(entry: Entry, error: Exception) -> Entry:
     why = f"it could not be read: {reason(error)}"
-    log.warning("%s: shown as it is, %s", for_people(entry.path), why)
+    log.warning("%s: shown as a plain file; %s", for_people(entry.path), why)
     return replace(entry, settled=False, reason=why)
 
 
@@ -433,7 +435,9 @@ def _told(entry: Entry, finding: FileFinding) -> Entry:
     """The entry with what is inside it, which is said in the log."""
     disc = finding.disc
     if finding.reason:
-        log.warning("%s: shown as it is, not as a disc: %s", for_people(entry.path), finding.reason)
+        log.warning(
+            "%s: shown as a plain file, not as a disc: %s", for_people(entry.path), finding.reason
+        )
     if disc is not None and (disc.remarks or log.isEnabledFor(logging.INFO)):
         _tell(for_people(entry.path), disc)
     for remark in finding.remarks:

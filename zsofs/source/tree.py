@@ -1,6 +1,6 @@
 """The source folder, reached by descriptors only and never left.
 
-Every path here is relative to the source folder, or absolute and in a directory of
+Every path here is relative to the source directory, or absolute and in a directory of
 `--allow-links-to` (see roots.py), and free of symlinks: each step below such a root is opened
 without following one, so nothing that changes meanwhile can lead outside. All calls may wait for a
 disk.
@@ -182,7 +182,7 @@ class SourceTree:
             return os.fstat(fd)
 
     def statvfs(self) -> os.statvfs_result:
-        """Room on the file system of the source folder."""
+        """Room on the file system of the source directory."""
         return os.statvfs(self.path)
 
     @contextmanager
@@ -232,7 +232,7 @@ class SourceTree:
     def _refuse_other_disk(self, path: bytes, fd: int) -> None:
         device = self.devices.get(path)
         if device is not None and os.fstat(fd).st_dev != device:
-            raise SourceAwayError(f"{for_people(path) or 'the source folder'}: unmounted")
+            raise SourceAwayError(f"{for_people(path) or 'the source directory'}: unmounted")
 
     def refuse_mount_points(self, path: bytes) -> None:
         """Stop the removal, renaming or replacing of an empty directory whose disk is away.
@@ -261,7 +261,7 @@ class SourceTree:
                 mount of this source.
         """
         if self.cycles.unasked(path) is not None and not self.may_enter(path):
-            raise OSError(errno.ELOOP, "a mount on the way leads back to this mount")
+            raise OSError(errno.ELOOP, "a mount on the path leads back to this mount")
         fd = self._reached(path, to_change=to_change)
         try:
             yield fd
@@ -274,7 +274,7 @@ class SourceTree:
             root, parts = self.roots.split(path)
             if {b"", b".", b".."}.isdisjoint(parts):
                 return root, parts
-        raise StaleNodeError(f"{for_people(path)}: not a path inside the source")
+        raise StaleNodeError(f"{for_people(path)}: not a path inside the source directory")
 
     def _reached(self, path: bytes, *, to_change: bool = False) -> int:
         """A descriptor as of :meth:`step`, without asking other mounts whether they lead back."""

@@ -33,7 +33,7 @@ _PASSED_ON = os.O_ACCMODE | os.O_TRUNC | os.O_SYNC | os.O_DSYNC
 """Flags of an open that mean something to the source. O_APPEND is LiveFile's own matter; O_DIRECT
 would ask for aligned memory."""
 
-WHAT_TO_DO = "discs are changed in the source folder only"
+WHAT_TO_DO = "discs can only be changed in the source directory"
 
 
 class SourceWriter:
@@ -239,7 +239,7 @@ def _live(fd: int, flags: int) -> tuple[LiveFile, TimedStat]:
 
 
 def _is_another(path: bytes) -> StaleNodeError:
-    return StaleNodeError(f"{for_people(path)}: another file now")
+    return StaleNodeError(f"{for_people(path)}: replaced by another file")
 
 
 def _refuse_other_than_new(step: int, place: Place) -> None:
@@ -253,7 +253,7 @@ def _refuse_other_than_new(step: int, place: Place) -> None:
 
 
 def _refused_to_change(path: bytes) -> RefusedError:
-    return RefusedError(f"{for_people(path)}: refused to change it: {WHAT_TO_DO}")
+    return RefusedError(f"{for_people(path)}: change refused: {WHAT_TO_DO}")
 
 
 def _refuse_disc_bytes(step: int, path: bytes, *, stay_as_they_are: bool = False) -> None:
@@ -283,7 +283,7 @@ def _refuse_disc(folder: OpenFolder, place: Place) -> None:
     status = folder.stat(place.name)
     if status is not None and stat.S_ISREG(status.st_mode) and _is_disc(folder.fd, place.name):
         raise RefusedError(
-            f"{for_people(place.path)}: refused to rename, replace or delete it: {WHAT_TO_DO}"
+            f"{for_people(place.path)}: rename, replacement or deletion refused: {WHAT_TO_DO}"
         )
 
 
@@ -301,7 +301,7 @@ def _refuse_holder(folder: OpenFolder, place: Place) -> None:
             if _is_disc(fd, name):
                 disc = for_people(joined(above, name))
                 raise RefusedError(
-                    f"{for_people(place.path)}: refused to move it, for it holds the disc {disc}:"
+                    f"{for_people(place.path)}: move refused, because it contains the disc {disc}:"
                     f" {WHAT_TO_DO}"
                 )
 

@@ -50,7 +50,7 @@ class BoundedStat:
             os.close(fd)
             with self._lock:
                 self._pending.discard(path)
-            raise OSError(errno.EAGAIN, f"no thread to look with: {error}") from None
+            raise OSError(errno.EAGAIN, f"cannot start a thread for scanning: {error}") from None
         if not done.wait(timings().mount_point_stat):
             raise _no_answer()
         if isinstance(found[0], OSError):
@@ -59,4 +59,4 @@ class BoundedStat:
 
 
 def _no_answer() -> OSError:
-    return OSError(errno.ETIMEDOUT, "the program that serves the mount there does not answer")
+    return OSError(errno.ETIMEDOUT, "the program that serves the mount there does not respond")

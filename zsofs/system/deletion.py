@@ -38,9 +38,9 @@ def delete(folder: int, name: str, expected: os.stat_result) -> None:
 
 def _check(caught: os.stat_result, expected: os.stat_result) -> None:
     if not os.path.samestat(caught, expected):
-        raise InputError("another file has taken its name")
+        raise InputError("another file now has its name")
     if identity(caught) != identity(expected):
-        raise InputError("it was changed while it was read")
+        raise InputError("it was modified while it was being read")
 
 
 def _put_back(folder: int, hidden: str, name: str) -> None:
@@ -82,8 +82,8 @@ def restore(folder: str) -> Iterator[str]:
             continue  # another run is deleting it, or has put it back
         except OSError as error:
             yield (
-                f"{old}: an interrupted run was deleting this file, and its name {new} cannot be"
-                f" given back: {reason(error)}; delete it, or rename it yourself"
+                f"{old}: an interrupted run was deleting this file, and its name {new} cannot"
+                f" be restored: {reason(error)}; delete or rename it manually"
             )
         else:
             yield f"{new}: restored; an interrupted run was deleting this file"

@@ -102,7 +102,7 @@ class FileWatcher:
         try:
             self._inotify = INotify(nonblocking=True)
         except OSError as error:  # the watcher of directories says it louder
-            log.info("open files are not watched: %s", error.strerror)
+            log.info("cannot watch open files: %s", error.strerror)
 
     def add(self, fd: int) -> int | None:
         """Watch the open file *fd*. May wait for a disk.
@@ -153,7 +153,10 @@ class FileWatcher:
                 for lost in list(self._watches):
                     self._tell(lost, flags.IGNORED)
                 self._lost_early = self._adding > 0
-                log.info("events were lost: open files are not watched until they are opened again")
+                log.info(
+                    "inotify events were lost; open files are not watched until they are"
+                    " opened again"
+                )
                 continue
             if self._adding:  # the number may be that of a watch that is not claimed yet, too
                 self._early[number] = self._early.get(number, 0) | mask

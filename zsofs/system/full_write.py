@@ -30,5 +30,5 @@ def checked(count: int) -> int:
         OSError: it has taken none, so another try would be as futile.
     """
     if count <= 0:
-        raise OSError(errno.EIO, "the system has written nothing and reported no error")
+        raise OSError(errno.EIO, "the write returned 0 bytes without an error")
     return count

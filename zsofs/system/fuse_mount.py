@@ -85,7 +85,7 @@ def _just_made(place: int, user: int) -> Mounted:
         found = [mounted for mounted in mount_table() if mounted.path == path]
         if found and (found[-1].kind, found[-1].user) == (FILE_SYSTEM_TYPE, user):
             return found[-1]
-    raise OSError(errno.ESTALE, "the mount point was moved while it was mounted")
+    raise OSError(errno.ESTALE, "the mount point was moved during mounting")
 
 
 def located(mounted: Mounted) -> Mounted | None:
@@ -108,14 +108,14 @@ def opened(mounted: Mounted) -> Iterator[int]:
     While the descriptor is open the mount is in use, and can only be detached.
 
     Raises:
-        OSError: it is gone, another mount hides it, or a symlink took the place of a directory.
+        OSError: it is gone, another mount covers it, or a symlink took the place of a directory.
     """
     now = located(mounted)
     if now is None:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
     with reached(Path(os.fsdecode(now.path)), None) as fd:
         if mount_number(fd) != mounted.number:
-            raise OSError(errno.ESTALE, "another mount hides it")
+            raise OSError(errno.ESTALE, "another mount covers it")
         yield fd
 
 
@@ -148,7 +148,7 @@ def unmount(mounted: Mounted) -> None:
         number = mount_number(fd)
         os.close(fd)
         if number != mounted.number:
-            raise OSError(errno.ESTALE, "its directory was moved")
+            raise OSError(errno.ESTALE, "its parent directory was moved")
         _call("umount2", b"/proc/self/fd/%d/%s" % (above, os.fsencode(path.name)), _NO_FOLLOW)
 
 

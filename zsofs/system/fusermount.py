@@ -59,7 +59,8 @@ def mount(source: bytes, point: bytes, *, writable: bool, allow_other: bool) -> 
     if is_ours and (fd is not None or code < 0):  # killed, but not before it had mounted
         unmount(point, lazy=True)
     raise MountError(
-        f"the mount at {os.fsdecode(point)} failed: {said or f'{_PROGRAM} ended with code {code}'}"
+        f"the mount at {os.fsdecode(point)} failed:"
+        f" {said or f'{_PROGRAM} failed with exit code {code}'}"
     )
 
 
@@ -104,7 +105,7 @@ def unmount(point: bytes, *, lazy: bool) -> str:
     except OSError as error:
         return f"{_PROGRAM} cannot be run: {reason(error)}"
     if done is None:
-        return f"{_PROGRAM} does not return"
+        return f"{_PROGRAM} does not finish"
     code, said = done
     return "" if code == 0 else said or f"{_PROGRAM} ended with exit code {code}"
 
@@ -113,7 +114,7 @@ class Detacher:
     """A process that waits to run fusermount3, and was started before a file of the source is open.
 
     Later the daemon may be unable to start a program: execve(2) closes the copies that the child
-    has of all files, and closing a file of a FUSE file system that hangs does not return. The
+    has of all files, and closing a file of a FUSE file system that hangs does not finish. The
     process ignores the signals that a service manager sends to all of a service; it ends with the
     daemon.
     """

@@ -60,8 +60,8 @@ class Watcher:
             self._inotify = INotify(nonblocking=True)
         except OSError as error:
             log.warning(
-                "changes show a second or two later, for the system does not report them (%s);"
-                " allow more programs to be told with: sudo sysctl"
+                "changes appear a second or two later, because inotify cannot be used (%s);"
+                " raise the limit of inotify instances with: sudo sysctl"
                 " fs.inotify.max_user_instances=1024",
                 error.strerror,
             )
@@ -90,8 +90,8 @@ class Watcher:
             if error.errno == errno.ENOSPC and not self._told_full:
                 self._told_full = True
                 log.warning(
-                    "the system's limit of watched folders is reached, so changes in the others"
-                    " show a second or two later; raise it with: sudo sysctl"
+                    "the system's limit of inotify watches is reached; changes in other"
+                    " directories appear a second or two later; raise the limit with: sudo sysctl"
                     " fs.inotify.max_user_watches=524288"
                 )
             return None

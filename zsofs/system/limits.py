@@ -19,7 +19,7 @@ def raise_open_files() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most != resource.RLIM_INFINITY and most < _LEAST:
         raise MountError(
-            f"the limit of open files is {most}, and a mount needs at least {_LEAST}; raise it, for"
+            f"the limit of open files is {most}; a mount needs at least {_LEAST}; raise it, for"
             " example with: ulimit -Hn 1024"
         )
     with suppress(OSError, ValueError):

@@ -50,8 +50,9 @@ def trusted_path(path: str) -> bytes:
         return roots_path(os.fsencode(os.path.abspath(path)))
     except OthersLinkError as error:
         raise MountPointError(
-            f"the mount point {path} is reached by the symlink {os.fsdecode(error.filename)}, which"
-            " does not belong to root; give the path that it leads to"
+            f"the mount point {path} is reached through the symlink"
+            f" {os.fsdecode(error.filename)}, which is not owned by root; give the path that"
+            " the symlink leads to"
         ) from None
     except OSError as error:
         raise MountPointError(f"the mount point {path} cannot be used: {error.strerror}") from None
@@ -72,21 +73,20 @@ def check_source(path: str, *, writable: bool = False, may_lack: bool = False) -
         os.scandir(path).close()
     except NotADirectoryError:
         raise SourceError(
-            f"the source {path} is not a folder; give the folder that holds the discs"
+            f"the source {path} is not a directory; give the directory that holds the discs"
         ) from None
     except OSError as error:
         if may_lack and error.errno not in (errno.EACCES, errno.EPERM, errno.ELOOP):
             return os.path.realpath(os.fsencode(path))
         if error.errno == errno.ENOENT:
-            raise SourceError(f"the source folder {path} does not exist") from None
+            raise SourceError(f"the source directory {path} does not exist") from None
         raise SourceError(
-            f"the source folder {path} cannot be read: {error.strerror};"
-            " run zsofs as the user who owns it"
+            f"the source directory {path} cannot be read: {error.strerror}; run zsofs as its owner"
         ) from None
     if writable and not os.access(path, os.W_OK):
         raise SourceError(
-            f"the source folder {path} cannot be written to; run zsofs as the user who owns it,"
-            " or leave --writable away"
+            f"the source directory {path} is not writable; run zsofs as its owner, or omit"
+            " --writable"
         )
     return os.path.realpath(os.fsencode(path))
 
@@ -126,7 +126,7 @@ def prepare_mount_point(path: str, source: bytes | None, user: int, undo: ExitSt
 
     Args:
         path: where the mount is to go.
-        source: the source folder, if there is one.
+        source: the source directory, if there is one.
         user: who serves the mount.
         undo: removes the directory at its end if it had to be made.
 
@@ -148,7 +148,7 @@ def prepare_mount_point(path: str, source: bytes | None, user: int, undo: ExitSt
         _check_usable(path, point)
     except OSError as error:
         raise MountPointError(
-            f"the mount point {path} does not exist and cannot be made: {error.strerror}"
+            f"the mount point {path} does not exist and cannot be created: {error.strerror}"
         ) from None
     return point
 
@@ -164,19 +164,19 @@ def _check_usable(path: str, point: bytes) -> None:
             names = os.listdir(f"/proc/self/fd/{place}/.")
     except NotADirectoryError:
         raise MountPointError(
-            f"the mount point {path} is not a folder; give an empty folder, or one that does not"
-            " exist yet"
+            f"the mount point {path} is not a directory; give an empty directory, or one that"
+            " does not exist yet"
         ) from None
     except OSError as error:
         raise MountPointError(f"the mount point {path} cannot be used: {error.strerror}") from None
     if names:
         raise MountPointError(
-            f"the mount point {path} is not empty; give an empty folder, or one that does not"
-            " exist yet"
+            f"the mount point {path} is not empty; give an empty directory, or one that does"
+            " not exist yet"
         )
     if os.geteuid() != 0 and not os.access(point, os.W_OK):  # root's may be on a read-only disk
         raise MountPointError(
-            f"the mount point {path} is not yours to write to; give a folder that you own"
+            f"the mount point {path} is not writable by this user; give a directory that you own"
         )
 
 
@@ -213,8 +213,8 @@ def clear_dead_mount(path: str, point: bytes) -> None:
         )
     if not ours:
         raise MountPointError(
-            f"a dead mount of another kind ({mounted.kind}) is in the way at {path};"
-            f" remove it with: fusermount3 -uz {path}"
+            f"a dead mount of another program ({mounted.kind}) is still mounted at {path};"
+            f" unmount it with: fusermount3 -uz {path}"
         )
     problem = detach(mounted, lazy=True)
     if problem:
@@ -244,15 +244,15 @@ def is_dead(mounted: Mounted) -> bool:
 def _check_apart(path: str, point: bytes, source: bytes) -> None:
     if point == source:
         raise MountPointError(
-            f"the mount point {path} is the source folder itself; give another, empty folder"
+            f"the mount point {path} is the source directory itself; give another, empty directory"
         )
     if point.startswith(source.rstrip(b"/") + b"/"):
         raise MountPointError(
-            f"the mount point {path} lies inside the source folder; give one outside of it"
+            f"the mount point {path} is inside the source directory; give one outside of it"
         )
     if source.startswith(point.rstrip(b"/") + b"/"):
         raise MountPointError(
-            f"the source folder lies inside the mount point {path}; give one outside of it"
+            f"the source directory is inside the mount point {path}; give one outside of it"
         )
 
 
@@ -261,8 +261,8 @@ def _check_free_of_sockets(path: str, point: bytes, user: int) -> None:
     for folder in xdg.runtime_folders(user) or xdg.folders(user):
         if os.path.commonpath((os.path.realpath(os.fsencode(folder)), point)) == point:
             raise MountPointError(
-                f"the mount point {path} lies over {folder}, where running mounts are reached; give"
-                " another, empty folder"
+                f"the mount point {path} lies over {folder}, which holds the control sockets of"
+                " running mounts; give another, empty directory"
             )
 
 
@@ -281,7 +281,7 @@ def check_fuse(allow_other: bool) -> None:
         ) from None
     except PermissionError:
         raise MountError(
-            f"you have no right to open {_FUSE_DEVICE}; allow it with:"
+            f"you have no permission to open {_FUSE_DEVICE}; grant it with:"
             f" sudo chmod 666 {_FUSE_DEVICE}"
         ) from None
     except OSError as error:
@@ -293,12 +293,13 @@ def check_fuse(allow_other: bool) -> None:
         return
     if shutil.which("fusermount3") is None:
         raise MountError(
-            "the program fusermount3, which lets users mount, is missing; install it with:"
+            "fusermount3, which users need to mount, is not installed; install it with:"
             " sudo apt install fuse3"
         )
     if allow_other and not _others_may_be_allowed():
         raise MountError(
-            f"--allow-other is not permitted to users here; add the line user_allow_other"
+            "--allow-other is not permitted for users on this system; add the line"
+            " user_allow_other"
             f" to {_FUSE_CONF}"
         )
 
@@ -319,15 +320,15 @@ def check_ours(path: str, point: bytes) -> Mounted:
     """
     mounted = mounted_at(point)
     if mounted is None:
-        raise UnmountError(f"nothing is mounted at {path}; see what is with: {COMMAND} status")
+        raise UnmountError(f"nothing is mounted at {path}; list the mounts with: {COMMAND} status")
     if mounted.kind != FILE_SYSTEM_TYPE:
         raise UnmountError(
-            f"what is mounted at {path} is not zsofs but {mounted.kind}; use umount for it"
+            f"what is mounted at {path} is not zsofs but {mounted.kind}; unmount it with umount"
         )
     if os.geteuid() not in (0, mounted.user):
         raise UnmountError(
-            f"the mount at {path} belongs to another user (number {mounted.user}), who can unmount"
-            " it, as root can"
+            f"the mount at {path} belongs to another user (number {mounted.user}), who can"
+            " unmount it; root can, too"
         )
     return mounted
 
@@ -362,7 +363,7 @@ def detach(mounted: Mounted, *, lazy: bool) -> str:
     """Unmount just this mount; returns why that failed, empty if it did not."""
     if os.geteuid() != 0:
         return fusermount.unmount(mounted.path, lazy=lazy)
-    problem = ["the kernel does not return"]
+    problem = ["the kernel does not answer"]
 
     def act() -> None:
         try:

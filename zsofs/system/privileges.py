@@ -44,11 +44,11 @@ def account(user: int) -> Account:
         UsageError: this process is not root's, or there is no such account.
     """
     if os.geteuid() != 0:
-        raise UsageError("only root can mount for another user; leave --setuid away, or use sudo")
+        raise UsageError("only root can mount for another user; omit --setuid, or use sudo")
     try:
         return _account(pwd.getpwuid(user))
     except KeyError:
-        raise UsageError(f"--setuid: there is no user {user} here") from None
+        raise UsageError(f"--setuid: unknown user {user}") from None
 
 
 def account_of(user: int) -> Account:
@@ -123,8 +123,8 @@ def _telling(who: Account) -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(
-            f"this root cannot become the user {who.name}: {error.strerror}; serve as root with:"
-            " --setuid root"
+            f"root cannot change to the user {who.name}: {error.strerror}; to serve as root,"
+            " use: --setuid root"
         ) from None
 
 

@@ -31,7 +31,7 @@ _MAX_INTEGER = 1 << 63
 
 MEMORY = Path(":memory:")
 """SQLite's name for a store that is in no file."""
-_OTHER_VERSION = "another version of zsofs wrote it"
+_OTHER_VERSION = "it was written by another version of zsofs"
 
 _NOT_DAMAGE = frozenset(
     (
@@ -143,7 +143,7 @@ class Store:
         """Set the store aside and make a new one, because a row in it is damaged."""
         with self._held() as connection:
             if connection is not None:
-                raise DamagedStoreError("a row of it is damaged")
+                raise DamagedStoreError("one of its rows is damaged")
 
     @contextmanager
     def _held(self) -> Iterator[sqlite3.Connection | None]:
@@ -167,7 +167,9 @@ class Store:
             _close(self._connection)  # another mount has replaced the file
             self._connection = self._open()
         elif _is_damage(error, self._file):
-            log.warning("the cache %s is damaged and is made anew: %s", self._file, _why(error))
+            log.warning(
+                "the cache %s is damaged and will be recreated: %s", self._file, _why(error)
+            )
             _close(self._connection)
             self._connection = self._renewed()
         else:
@@ -215,12 +217,12 @@ def open_store(file: Path, design: StoreSchema, *, damaged: bool = False) -> sql
                 why = str(error)
         if not damaged:
             level = logging.INFO if why == _OTHER_VERSION else logging.WARNING
-            log.log(level, "the cache %s is damaged and is made anew: %s", file, why)
+            log.log(level, "the cache %s is damaged and will be recreated: %s", file, why)
         set_aside(file)
         try:
             return _opened(file, design)
         except DamagedStoreError as error:
-            raise UnusableStoreError(f"a new one is damaged as well: {error}") from error
+            raise UnusableStoreError(f"the new one is also damaged: {error}") from error
 
 
 def _opened(file: Path, design: StoreSchema) -> sqlite3.Connection:
@@ -269,14 +271,14 @@ def _prepare(connection: sqlite3.Connection, design: StoreSchema) -> None:
     for why, found, wanted in (
         (_OTHER_VERSION, _one(connection, "PRAGMA user_version"), design.version),
         (
-            "its application is another one",
+            "its application ID does not match",
             _one(connection, "PRAGMA application_id"),
             design.application,
         ),
         # Compared as a whole, so that no view or trigger of a hostile file ever runs.
-        ("its tables are other ones", sorted(sql for (sql,) in schema), sorted(design.schema)),
+        ("its tables do not match", sorted(sql for (sql,) in schema), sorted(design.schema)),
         ("its structure is damaged", _one(connection, "PRAGMA quick_check(1)"), "ok"),
-        ("its content is that of another source", design.is_ours(connection), True),
+        ("it belongs to another source", design.is_ours(connection), True),
     ):
         if found != wanted:
             raise DamagedStoreError(why)

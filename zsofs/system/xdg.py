@@ -125,4 +125,4 @@ def user_folder() -> Path:
     try:
         return (Path(given) if os.path.isabs(given) else Path.home() / ".config") / "zsofs"
     except RuntimeError:
-        raise UsageError("this user has no home folder, and so no configs of its own") from None
+        raise UsageError("this user has no home directory, and therefore no configs") from None

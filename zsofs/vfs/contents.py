@@ -47,10 +47,10 @@ class Contents:
                 or status.st_ctime_ns != source.ctime_ns
                 or seconds_until_settled(source.ctime_ns)
             ):
-                raise StaleNodeError(f"{node.name}: changed since it was listed")
+                raise StaleNodeError(f"{node.name}: modified since it was listed")
             if being_written and watch.ctime_ns != ctime_mark(source.ctime_ns):
                 watch.written = True  # or may be, by way of a mapping, which is not told
-                raise StaleNodeError(f"{node.name}: may have been written to since it was read")
+                raise StaleNodeError(f"{node.name}: may have been modified since it was read")
             check = ContentCheck(
                 source.fd, status, watch, self.watcher.take, asks_always=being_written
             )
@@ -87,7 +87,7 @@ class Contents:
             check.watch = node.watch  # the same file, opened twice at a time
             self.watcher.take()
         if node.is_written:
-            raise StaleNodeError(f"{node.name}: written to since it was read")
+            raise StaleNodeError(f"{node.name}: modified since it was read")
         node.watch.ctime_ns = check.ctime_ns
 
     def forgotten(self, node: Node) -> None:

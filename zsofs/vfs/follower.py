@@ -225,7 +225,7 @@ class Follower:
 
     def _take(self, change: Change) -> None:
         if change.watch is None:
-            log.info("changes were lost: every folder is looked at again")
+            log.info("inotify events were lost; scanning every directory again")
             self._outdate_all()
             return
         if self._looking:  # a look may have begun to watch it just now
@@ -252,7 +252,7 @@ class Follower:
         try:
             yield
         except Exception:
-            log.exception("a bug in zsofs: a change of the source could not be followed")
+            log.exception("internal error in zsofs: a change of the source could not be processed")
             self._outdate_all()
 
     async def _follow_mounts(self) -> None:
@@ -321,11 +321,11 @@ class Follower:
             self._went_away(folder, error)
         except MemoryError as error:
             folder.failed(error)
-            name = for_people(folder.path) or "the source folder"
+            name = for_people(folder.path) or "the source directory"
             log.warning("%s: cannot be listed: %s", name, reason(error))
         except Exception as error:
             folder.failed(error)
-            log.exception("a bug in zsofs: the look at %s failed", for_people(folder.path))
+            log.exception("internal error in zsofs: the look at %s failed", for_people(folder.path))
         finally:
             self._looking -= 1
             if not self._looking:
@@ -420,11 +420,14 @@ class Follower:
         if not self.away:
             if folder.known is None:
                 log.warning(
-                    "the source folder is not there yet (%s); its discs show as soon as it is", why
+                    "the source directory does not exist yet (%s); its discs appear when it"
+                    " becomes available",
+                    why,
                 )
             else:
                 log.warning(
-                    "the source folder cannot be reached (%s); the last listing is shown until it"
+                    "the source directory is not available (%s); its last listing is shown"
+                    " until it"
                     " is back",
                     why,
                 )
@@ -435,9 +438,9 @@ class Follower:
     def _came_back(self, folder: SourceFolder, *, is_first: bool) -> None:
         if self.away and not folder.path:
             if is_first:
-                log.warning("the source folder is there now")
+                log.warning("the source directory is available now")
             else:
-                log.warning("the source folder is back")
+                log.warning("the source directory is available again")
             self.away = ""
             self._outdate_all()
 

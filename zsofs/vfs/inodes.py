@@ -73,7 +73,7 @@ class Inodes:
         try:
             return self._nodes[number]
         except KeyError:
-            raise StaleNodeError(f"inode {number} is not known") from None
+            raise StaleNodeError(f"inode {number} is unknown") from None
 
     def folder(self, number: int) -> Folder:
         """The folder of an inode number.

@@ -148,7 +148,7 @@ class OpenContents:
                 self._let_go(file)
         if not is_as_opened:
             self._view.doubt(node)
-            raise StaleNodeError(f"{node.name}: written to since it was opened")
+            raise StaleNodeError(f"{node.name}: modified since it was opened")
 
     def _let_go(self, file: _OpenFile) -> None:
         file.handles -= 1

@@ -15,7 +15,7 @@ from zsofs.vfs.naming import shown_names
 
 log = logging.getLogger(__name__)
 
-_TOO_LONG = f"with its new ending the name would be longer than {MAX_NAME} bytes"
+_TOO_LONG = f"with its new extension the name would be longer than {MAX_NAME} bytes"
 
 _SHOWN_TWICE = "its disc is shown as well"
 
@@ -113,7 +113,7 @@ def named(entries: Mapping[bytes, Entry], *, show_raw: bool) -> dict[bytes, Entr
         }
     for name, shown_name in renamed.items():
         if shown_name is None:
-            log.warning("%s: shown packed, under its own name: %s", for_people(name), _TOO_LONG)
+            log.warning("%s: shown as the packed file: %s", for_people(name), _TOO_LONG)
             shown[name] = replace(as_packed(entries[name]), reason=_TOO_LONG)
         else:
             shown[shown_name] = entries[name]

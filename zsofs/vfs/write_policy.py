@@ -43,11 +43,11 @@ class Rules:
         path = joined(self.view.place(folder), name)
         reason = self.view.why_not(folder, name, kind)
         if is_kept_for_discs(name):
-            reason = f"only discs are called so, and {WHAT_TO_DO}"
+            reason = f"the name is reserved for discs, and {WHAT_TO_DO}"
         elif not self.selection.takes(path, is_folder=kind is Kind.FOLDER):
-            reason = "--include and --exclude leave it out"
+            reason = "it is excluded by --include or --exclude"
         if reason:
-            raise RefusedError(f"{for_people(path)}: refused to make it: {reason}")
+            raise RefusedError(f"{for_people(path)}: creation refused: {reason}")
 
     def refuse_disc(self, folder: Folder, name: bytes, node: Node) -> None:
         """Stop the renaming, replacing or deleting of a disc, or of a folder that shows them.
@@ -64,9 +64,9 @@ class Rules:
         if entry.kind is Kind.DISC or is_called_so:
             reason = WHAT_TO_DO
         if entry.kind is Kind.FOLDER and entry.followed and is_outside(entry.path):
-            reason = "it is a symlink out of the source folder; change it there"
+            reason = "it is a symlink that leads out of the source directory; change it there"
         if reason:
-            raise RefusedError(f"{node.name}: refused to rename, replace or delete it: {reason}")
+            raise RefusedError(f"{node.name}: rename, replacement or deletion refused: {reason}")
 
     def refuse_unchangeable(self, node: Node) -> None:
         """Stop a change of the bytes or attributes of a disc, or of what is no file.
@@ -78,5 +78,5 @@ class Rules:
         if self.library.may_change(node):
             return
         if node.entry.kind in (Kind.DISC, Kind.FILE):
-            raise RefusedError(f"{node.name}: refused to change it: {WHAT_TO_DO}")
+            raise RefusedError(f"{node.name}: change refused: {WHAT_TO_DO}")
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))

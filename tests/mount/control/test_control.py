@@ -263,7 +263,7 @@ def test_no_folder_for_the_socket(
     with answering(point):
         assert "nobody listens" in refused(point)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "no socket can be made: " in caplog.text
+    assert "its control socket cannot be created: " in caplog.text
 
 
 def test_a_folder_that_went_and_came_back(
@@ -285,12 +285,12 @@ def test_a_folder_that_went_and_came_back(
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (b"\0\xff\xfe\n", "one line with a JSON object"),
-        (b'"status"\n', "one line with a JSON object"),
-        (b"[" * 60_000 + b"\n", "one line with a JSON object"),
-        (b"9" * 60_000 + b"\n", "one line with a JSON object"),
-        (b"{" * 200_000, "one line with a JSON object"),
-        (b'{"command": "status"', "one line with a JSON object"),
+        (b"\0\xff\xfe\n", "a JSON object on one line"),
+        (b'"status"\n', "a JSON object on one line"),
+        (b"[" * 60_000 + b"\n", "a JSON object on one line"),
+        (b"9" * 60_000 + b"\n", "a JSON object on one line"),
+        (b"{" * 200_000, "a JSON object on one line"),
+        (b'{"command": "status"', "a JSON object on one line"),
     ],
 )
 def test_garbage(runtime: Path, point: bytes, said: bytes, why: str) -> None:
@@ -327,7 +327,7 @@ def test_a_request_without_end(runtime: Path, point: bytes) -> None:
         thread.start()
         said = peer.makefile("rb").readline()
         join(thread)
-        assert "one line with a JSON object" in json.loads(said)["error"]
+        assert "a JSON object on one line" in json.loads(said)["error"]
         assert ask(point, "status")["ok"]
 
 
@@ -513,7 +513,7 @@ def test_another_user_is_refused(tmp_path: Path, runtime: Path, point: bytes) ->
         said = as_nobody(attempt_again)
         os.close(descriptor)
         assert json.loads(said)["ok"] is False
-        assert "belongs to another user" in said
+        assert "is owned by another user" in said
         assert "belongs to another user (number 0)" in as_nobody(lambda: str(ask(point, "status")))
 
 
@@ -563,15 +563,15 @@ def test_a_daemon_that_does_not_answer(
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (b"", "it hung up"),
-        (b'{"ok": true', "it hung up"),
+        (b"", "it closed the connection"),
+        (b'{"ok": true', "it closed the connection"),
         (b"x" * (protocol.MAX_REPLY + (1 << 20)), "has no end"),
-        (b"\xff\0\n", "understands"),
-        (b"[" * 100_000 + b"\n", "understands"),
-        (b"[true]\n", "understands"),
-        (b'{"ok": 1}\n', "understands"),
-        (b'{"ok": false}\n', "could not do it: it does not say why"),
-        (b'{"ok": false, "error": ["\\ud800\\u001b"]}\n', "could not do it: ['\\ud800\\x1b']"),
+        (b"\xff\0\n", "does not understand"),
+        (b"[" * 100_000 + b"\n", "does not understand"),
+        (b"[true]\n", "does not understand"),
+        (b'{"ok": 1}\n', "does not understand"),
+        (b'{"ok": false}\n', "reported an error: no reason was given"),
+        (b'{"ok": false, "error": ["\\ud800\\u001b"]}\n', "reported an error: ['\\ud800\\x1b']"),
     ],
 )
 def test_a_daemon_that_answers_nonsense(runtime: Path, point: bytes, said: bytes, why: str) -> None:
@@ -594,7 +594,7 @@ def test_a_daemon_that_refuses_before_it_is_asked(
     with theirs:
         theirs.sendall(b'{"ok": false, "error": "not to you"}\n')
     monkeypatch.setattr(client, "_reach", lambda *_: ours)
-    assert refused(point).endswith("could not do it: not to you")
+    assert refused(point).endswith("reported an error: not to you")
 
 
 def test_many_mounts_that_do_not_answer_take_no_longer_than_one(
@@ -636,7 +636,7 @@ def test_replies_of_one_user_that_are_long_together(
         replies = [reply for _, reply in client.ask_statuses(ours)]
     refusals = [str(reply) for reply in replies if isinstance(reply, ControlError)]
     assert 1 <= len(refusals) <= 5
-    assert all("what it says has no end" in said for said in refusals)
+    assert all("its reply is too long" in said for said in refusals)
 
 
 def test_running_removes_what_killed_daemons_left(tmp_path: Path, runtime: Path) -> None:

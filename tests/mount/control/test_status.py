@@ -239,7 +239,7 @@ def test_discs_refused_and_copied_files(source: Path, mount: MountMaker) -> None
     found = state(made)
     assert (found["discs"], found["refused_total"], len(found["refused"])) == (3, 25, 20)
     assert {"path", "reason"} == set(found["refused"][0])
-    assert all(row["reason"].startswith("the file is cut") for row in found["refused"])
+    assert all(row["reason"].startswith("the file is truncated") for row in found["refused"])
     with (source / "0" / "New.zso").open("wb") as file:
         file.write(whole)
         file.flush()
@@ -358,7 +358,7 @@ def test_a_mount_whose_daemon_was_killed(source: Path, mount: MountMaker) -> Non
     made.daemon.wait(60)
     made.daemon.returncode = 0
     said = refused(7, "status", made.path)
-    assert "nobody listens for it" in said
+    assert "nothing is listening on its control socket" in said
     assert f"zsofs umount {made.path}" in said
 
 

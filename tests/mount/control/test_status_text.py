@@ -35,7 +35,7 @@ REPLY: dict[str, Any] = {
     "plain_discs": 42,
     "counting": True,
     "refused": [
-        {"path": "PSP/Patapon.cso", "reason": "the file is cut"},
+        {"path": "PSP/Patapon.cso", "reason": "the file is truncated"},
         {"path": "\N{CJK UNIFIED IDEOGRAPH-5927}\n.zso", "reason": "another console's"},
     ],
     "refused_total": 7,
@@ -64,7 +64,7 @@ BLOCK = """\
   inodes   1,100
   daemon   process 1234, zsofs 0.3.0, running for 3 d 4 h
   shown as they are, not as discs: 7 files
-    PSP/Patapon.cso  the file is cut
+    PSP/Patapon.cso  the file is truncated
     \N{CJK UNIFIED IDEOGRAPH-5927}\\n.zso         another console's
     and 5 more
   readers:
@@ -316,7 +316,7 @@ def test_reload(points: list[bytes], capsys: pytest.CaptureFixture[str]) -> None
         assert main.main(["reload", os.fsdecode(points[0])]) == 0
         assert capsys.readouterr() == ("", "")
         assert main.main(["reload", os.fsdecode(points[0])]) == 7
-        assert capsys.readouterr().err.endswith("could not do it: the source is away\n")
+        assert capsys.readouterr().err.endswith("reported an error: the source is away\n")
     assert asked == [{"command": "reload"}] * 2
 
 

@@ -120,7 +120,7 @@ def check_away(made: Mount) -> None:
     for path in (made.path / "Game.iso", made.path / "folder" / "Other.iso"):
         check_refused(path)
     os.statvfs(made.path)
-    assert len(made.log_lines("the source folder cannot be reached")) == 1
+    assert len(made.log_lines("the source directory cannot be reached")) == 1
 
 
 def check_refused(path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_disk_that_nobody_reads_can_be_unmounted_and_comes_back(
         check_whole(made)
         wait_until(lambda: status_of(made)["source_state"] == "there", "the status")
         assert status_of(made)["source_note"] == ""
-    assert made.log_lines("the source folder is back")
+    assert made.log_lines("the source directory is available again")
     shutil.copy(PSP_PACKED, source / "folder" / "New.zso")
     wait_for(made.path / "folder", "New.iso", "Other.iso")
 
@@ -328,7 +328,7 @@ def test_nothing_is_written_below_a_disk_that_is_away(
         (made.path / "new").touch()
         (made.path / "new").unlink()
         assert names(source) == ["Game.zso", "folder", "lost+found", "save.cfg"]
-    assert len(made.log_lines("WARNING: the source folder: unmounted")) == 1
+    assert len(made.log_lines("WARNING: the source directory: unmounted")) == 1
     assert made.log_lines("bug") == []
 
 
@@ -438,7 +438,7 @@ def test_a_disk_that_comes_after_the_mount(
     assert status_of(made)["source_state"] == "there"
     (made.path / "new").touch()
     assert (late / "new").exists()
-    assert len(made.log_lines("its discs show as soon as it is")) == 1
+    assert len(made.log_lines("its discs appear when it becomes available")) == 1
     take_away(source)
     wait_until(lambda: status_of(made)["source_state"] == "away", "the status")
     assert names(made.path) == ["Other.iso", "new"]
@@ -471,7 +471,7 @@ def test_a_reload_looks_for_a_source_that_was_not_there(tmp_path: Path, source: 
         assert status_of(made)["source_state"] == "not there yet"
         subprocess.run([*ZSOFS, "reload", made.path], check=True)
         assert status_of(made)["source_state"] == "there"
-        assert made.log_lines("the source folder is there now")
+        assert made.log_lines("the source directory is available now")
         wait_for(made.path, "Game.iso")
 
 
@@ -515,7 +515,7 @@ def test_what_nofail_is_not_for(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert (done.returncode, "is not a folder" in done.stderr) == (3, True)
+    assert (done.returncode, "is not a directory" in done.stderr) == (3, True)
 
 
 # A folder

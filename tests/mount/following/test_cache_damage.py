@@ -130,7 +130,7 @@ def test_the_commands_go_on_with_a_damaged_byte(discs: Path, tmp_path: Path, at:
         change_byte(file, at, 0xFF)
     with mounted(discs, tmp_path / "mnt") as made:
         check(made)
-        assert len(made.log_lines("is damaged and is made anew")) == 1
+        assert len(made.log_lines("is damaged and will be recreated")) == 1
     change_byte(catalog_of(discs), at, 0xFF)
     done = run("list", discs)
     assert (done.returncode, done.stdout) == (0, listed)

@@ -123,7 +123,7 @@ def check(mount: Mount) -> None:
             assert path.read_bytes() == IMAGES[path.stem]
     for name in ("none.iso", "broken.zso"):
         assert (mount.path / name).read_bytes() == (mount.source / name).read_bytes()
-    assert not mount.log_lines("a bug in zsofs")
+    assert not mount.log_lines("internal error in zsofs")
     assert not mount.log_lines("Traceback")
 
 
@@ -162,7 +162,9 @@ def test_a_second_mount_opens_no_file_of_a_library_that_it_lists(
         assert opened() == {"0.zso", "1.zso", "2.zso", "folder/3.zso", "none.iso", "broken.zso"}
         with mounted(discs, tmp_path / "second") as made:
             assert names(made.path) == SHOWN
-            assert made.log_lines("broken.zso: shown as it is"), "what is wrong is told again"
+            assert made.log_lines("broken.zso: shown as a plain file"), (
+                "what is wrong is told again"
+            )
             assert opened() == set()
             check(made)
 
@@ -262,7 +264,7 @@ def test_a_clock_of_whole_seconds_has_longer_ticks() -> None:
 FINDINGS = {
     b"disc": FileFinding(Disc("ZISO", Codec.ZSTD, 1 << 35, 2048, False, ("odd", "very odd"))),
     b"raw": FileFinding(Disc("ZSOZ", Codec.LZ4, 0, 2352, True)),
-    b"refused": FileFinding(None, "the file is cut \udcff"),
+    b"refused": FileFinding(None, "the file is truncated \udcff"),
     b"nothing": FileFinding(None),
     b"known \xff\n": FileFinding(
         Disc("CISO", Codec.DEFLATE, 2048, 2048, False),
@@ -287,7 +289,7 @@ def test_findings_come_back_as_they_were(tmp_path: Path) -> None:
         assert found.keys() == FINDINGS.keys()
         for name in (b"disc", b"raw", b"nothing"):
             assert found[name] == (key, FINDINGS[name])
-        assert found[b"refused"][1].reason == "the file is cut ?"
+        assert found[b"refused"][1].reason == "the file is truncated ?"
         identity = found[b"known \xff\n"][1].identity
         assert identity is not None
         assert (identity.game_id, identity.title) == ("SLUS_210.05", "Ökami ?")
@@ -441,7 +443,7 @@ def test_a_catalog_that_breaks_while_it_is_used_is_given_up(discs: Path, tmp_pat
         assert (made.path / "new folder" / "0.iso").read_bytes() == IMAGES["0"]
         check_but_new = names(made.path) - {"new folder/0.iso"}
         assert check_but_new == SHOWN
-        assert not made.log_lines("a bug in zsofs")
+        assert not made.log_lines("internal error in zsofs")
     shutil.rmtree(discs / "new folder")
     with mounted(discs, tmp_path / "later") as made:
         check(made)
@@ -580,7 +582,7 @@ def test_a_full_disk_keeps_nobody_from_his_discs(
                 assert len(shown) == len(SHOWN) + 300
                 assert is_right(made.path / "0.iso")
                 assert is_right(made.path / "folder" / "3.iso")
-                assert not made.log_lines("a bug in zsofs")
+                assert not made.log_lines("internal error in zsofs")
 
 
 def test_a_read_only_disk_does_no_harm(
@@ -689,7 +691,7 @@ def test_two_mounts_of_one_source_share_a_catalog(
         assert is_right(made.path / "0.iso")
         assert is_right(made.path / "folder 7" / "3.iso")
         assert not made.log_lines("catalog")
-        assert not made.log_lines("a bug in zsofs")
+        assert not made.log_lines("internal error in zsofs")
     assert len(rows(discs)) == 6 + 8
     write(discs / "0.zso", writers.zstd_ziso(IMAGES["0"]))
     for made in (one, two):

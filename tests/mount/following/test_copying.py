@@ -209,7 +209,7 @@ def test_an_interrupted_copy_stays_packed_and_says_why(source: Path, mount: Moun
     (refused,) = status["refused"]
     assert refused["path"] == "Game.zso"
     assert "cut" in refused["reason"]
-    wait_until(lambda: made.log_lines("shown as it is, not as a disc"), "the log")
+    wait_until(lambda: made.log_lines("shown as a plain file, not as a disc"), "the log")
     assert names(made.path) == ["Game.zso"]
     assert (made.path / "Game.zso").read_bytes() == PACKED[:HEAD]
     with open_for_writing(source / "Game.zso", os.O_APPEND) as fd:  # it is gone on with

@@ -214,7 +214,7 @@ def test_the_log_file_is_written_in_the_background(disc_source: Path, tmp_path: 
             time.sleep(1.1)
     finally:
         unmount(point)
-    assert log.read_text().count("Bad.zso: shown as it is, not as a disc") == 1
+    assert log.read_text().count("Bad.zso: shown as a plain file, not as a disc") == 1
 
 
 # Makes everything read-only but a folder in memory, then does what follows.

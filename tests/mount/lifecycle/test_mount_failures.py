@@ -143,8 +143,8 @@ def test_no_process_for_the_other_user(
         )
         assert done.returncode == 5
         assert done.stderr == (
-            f"zsofs: the mount at {point} failed: no process can be started: a fault; see the limit"
-            " of processes with: ulimit -u\n"
+            f"zsofs: the mount at {point} failed: cannot start a process: a fault; check the"
+            " process limit with: ulimit -u\n"
         )
         check_nothing_stays(point)
     finally:
@@ -154,7 +154,7 @@ def test_no_process_for_the_other_user(
 def test_no_process_for_the_background(library: Path, tmp_path: Path) -> None:
     point = tmp_path / "mnt"
     done = faulty(("os", "fork"), "system", "mount", library, point)
-    assert (done.returncode, "no process can be started: a fault" in done.stderr) == (5, True)
+    assert (done.returncode, "cannot start a process: a fault" in done.stderr) == (5, True)
     check_nothing_stays(point)
 
 
@@ -170,8 +170,8 @@ def test_a_daemon_that_is_killed_while_it_starts(
         done = faulty(("zsofs.mount.lifecycle", name), "killed", "mount", *words, library, point)
         assert done.returncode == 5
         assert done.stderr == (
-            f"zsofs: the mount at {point} failed: the daemon was ended by SIGKILL while it started;"
-            " if nobody sent that signal, see the kernel's log with: dmesg\n"
+            f"zsofs: the mount at {point} failed: the daemon was terminated by SIGKILL during"
+            " startup; if nobody sent that signal, check the kernel log with: dmesg\n"
         )
         check_nothing_stays(point)
     finally:
@@ -193,7 +193,7 @@ def test_few_descriptors(library: Path, tmp_path: Path, limit: int) -> None:
         if limit < 64:
             assert (done.returncode, done.stderr) == (
                 5,
-                f"zsofs: the limit of open files is {limit}, and a mount needs at least 64; raise"
+                f"zsofs: the limit of open files is {limit}; a mount needs at least 64; raise"
                 " it, for example with: ulimit -Hn 1024\n",
             )
             check_nothing_stays(point)
@@ -396,7 +396,7 @@ def test_a_fusermount3_that_is_killed_after_it_has_mounted(
     try:
         assert (done.returncode, done.stderr) == (
             5,
-            f"zsofs: the mount at {point} failed: fusermount3 ended with code -9\n",
+            f"zsofs: the mount at {point} failed: fusermount3 failed with exit code -9\n",
         )
         assert not machine.has(point)
     finally:

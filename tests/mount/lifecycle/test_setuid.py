@@ -334,9 +334,12 @@ def test_no_user_speaks_for_the_mount_of_another(library: Path, tmp_path: Path) 
         try:
             seen = states(run("status", "--json"))
             assert seen[str(own)]["ok"] is True
-            assert "nobody listens for it" in seen[str(theirs)]["error"]
+            assert "nothing is listening on its control socket" in seen[str(theirs)]["error"]
             said = run("status", theirs)
-            assert (said.returncode, "nobody listens for it" in said.stderr) == (7, True)
+            assert (
+                said.returncode,
+                "nothing is listening on its control socket" in said.stderr,
+            ) == (7, True)
             place.unlink()
             lie = json.dumps({"ok": True, "mount_point": str(own), "source": "/lie"})
             words = [sys.executable, "-c", LIAR, str(place), lie]
@@ -396,8 +399,9 @@ def test_that_user_does_not_choose_where_root_mounts(library: Path, tmp_path: Pa
         done = run("mount", "-f", "--setuid", "nobody", library, home / point)
         assert (done.returncode, done.stderr) == (
             4,
-            f"zsofs: the mount point {home}/{point} is reached by the symlink {home}/{link}, which"
-            " does not belong to root; give the path that it leads to\n",
+            f"zsofs: the mount point {home}/{point} is reached through the symlink"
+            f" {home}/{link}, which is not owned by root; give the path that the symlink leads"
+            " to\n",
         )
     assert not (tmp_path / "new").exists()
     (tmp_path / "link").symlink_to(home)
@@ -457,8 +461,8 @@ def test_a_root_that_may_not_become_others(library: Path, tmp_path: Path, right:
     )
     assert done.returncode == 2
     assert done.stderr == (
-        "zsofs: this root cannot become the user nobody: Operation not permitted; serve as root"
-        " with: --setuid root\n"
+        "zsofs: root cannot change to the user nobody: Operation not permitted; to serve as"
+        " root, use: --setuid root\n"
     )
     assert not (tmp_path / "mnt").exists()
 
@@ -466,7 +470,7 @@ def test_a_root_that_may_not_become_others(library: Path, tmp_path: Path, right:
 @pytest.mark.usefixtures("another_user")
 def test_what_makes_no_sense(library: Path, tmp_path: Path) -> None:
     done = run("mount", "--setuid", "nobody-here", library, tmp_path / "mnt")
-    assert (done.returncode, "there is no user 'nobody-here' here" in done.stderr) == (2, True)
+    assert (done.returncode, "unknown user 'nobody-here'" in done.stderr) == (2, True)
     done = run("mount", "--setuid", "nobody", "--demo", tmp_path / "mnt")
     assert (done.returncode, "--setuid needs a SOURCE" in done.stderr) == (2, True)
     words = ("mount", "--setuid", "nobody", library, tmp_path / "mnt")
@@ -537,7 +541,7 @@ def test_what_the_service_manager_is_told(
             daemon.kill()
             daemon.wait(60)
             unmount(point)
-    assert "<6>ending on SIGTERM" in log.read_text().splitlines()
+    assert "<6>stopping on SIGTERM" in log.read_text().splitlines()
 
 
 def test_a_loop_that_stands_still_gives_no_sign_of_life(library: Path, tmp_path: Path) -> None:

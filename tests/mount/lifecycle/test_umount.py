@@ -198,8 +198,8 @@ def test_a_daemon_that_does_not_answer(
         reader.communicate(timeout=LIMIT)
         assert reader.returncode != 0
         aborted, ending = done.stderr.splitlines()
-        assert "the daemon does not answer, so its connection is aborted" in aborted
-        assert f"its daemon (process {daemon}) is still ending" in ending
+        assert "the daemon does not answer; its FUSE connection was aborted" in aborted
+        assert f"its daemon (process {daemon}) is still shutting down" in ending
         assert done.returncode == 6
         os.kill(daemon, signal.SIGCONT)
         wait_until(lambda: not daemons_of(point), "the daemon's end")

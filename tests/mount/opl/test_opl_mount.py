@@ -210,7 +210,7 @@ def test_long_names_are_cut_and_told_once(source: Path, mount: MountMaker) -> No
     assert (shown / f"SLUS_200.01.{'x' * 143}.iso").read_bytes() == image
     put_game(source / "another.zso", 2)
     wait_until(lambda: len(os.listdir(shown)) == 3, "another disc")
-    said = made.log_lines("its title is too long for OPL")
+    said = made.log_lines("the title is too long for OPL")
     assert len(said) == 2
     assert f"{'x' * 200}.zso" in said[0]
     assert all(len(name.encode()) <= LONGEST for name in os.listdir(shown))
@@ -259,7 +259,7 @@ def test_what_opl_cannot_play_is_left_out_and_said(source: Path, mount: MountMak
         "PSP/Plain.iso": "not in the OPL layout: it is a PSP disc",
         "raw/Track.zso": "not in the OPL layout: it has raw CD sectors",
         "bin/Game.bin": "not in the OPL layout: it has raw CD sectors",
-        "Image.img": "not in the OPL layout: of plain images OPL reads only .iso files",
+        "Image.img": "not in the OPL layout: OPL reads only .iso files as plain images",
     }
     assert log_of_list(made_at.path) == reasons | {"Game.zso": "ok"}
     put_game(source / "More.zso", 4)
@@ -317,7 +317,7 @@ def test_a_source_that_is_a_share_already_comes_out_the_same(
 def test_names_that_differ_in_case_only_are_one_folder(source: Path, mount: MountMaker) -> None:
     put(source / "dvd" / "games.bin", b"the list")
     put_game(source / "Dvd" / "Game.zso", 1)
-    (source / "cd").write_text("not a folder")
+    (source / "cd").write_text("not a directory")
     assert tree(mount(source, *OPL).path) == [
         "CD/",
         "DVD/",

@@ -445,7 +445,7 @@ def test_whether_each_write_to_a_memory_card_is_synced(
 
 
 def test_the_list_of_games(share: Share) -> None:
-    """OPL keeps one in each of the two folders; that of DVD is not in the source yet."""
+    """OPL keeps one in each of the two directories; that of DVD is not in the source yet."""
     (share.source / "CD").mkdir()
     for folder in ("DVD", "CD"):
         data = random.Random(folder).randbytes(20_000)

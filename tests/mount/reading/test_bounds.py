@@ -145,7 +145,7 @@ def test_too_many_discs_open_at_once_hinder_nothing_but_the_next_one(
         for name in refused:
             assert (made.path / name).read_bytes() == IMAGE
     wait_until(lambda: len(descriptors(made)) <= idle + 2, "as few descriptors as before")
-    assert not made.log_lines("a bug in zsofs")
+    assert not made.log_lines("internal error in zsofs")
 
 
 def test_a_source_of_which_nobody_has_a_disc_open_can_be_unmounted(

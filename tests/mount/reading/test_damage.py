@@ -250,7 +250,7 @@ def test_each_block_is_right_or_an_error(source: Path, mount: MountMaker, name: 
     for label, variant in damaged.items():
         raw, disc = label + Path(name).suffix, label + ".iso"
         assert (raw in shown) != (disc in shown), label
-        logged = tree.log_lines(f"{raw}: shown as it is, not as a disc: ")
+        logged = tree.log_lines(f"{raw}: shown as a plain file, not as a disc: ")
         kind = "raw" if raw in shown else "disc"
         if variant.expected not in (kind, "either"):
             problems.append(f"{label}: shown as {kind}, not {variant.expected}: {logged}")
@@ -297,7 +297,7 @@ def test_a_cut_in_the_padding_alone_is_found_too(
     assert (made.path / "Cut.zso").read_bytes() == data[:-1]
     assert (made.path / "Whole.iso").read_bytes() == bytes(70000)
     (line,) = made.log_lines("Cut.zso")
-    assert "the file is cut" in line
+    assert "the file is truncated" in line
 
 
 def test_a_zsoz_never_leaves_out_its_last_block(source: Path, mount: MountMaker) -> None:
@@ -454,7 +454,7 @@ def test_a_cause_has_one_line_in_the_log(source: Path, mount: MountMaker) -> Non
     for number in causes:
         assert len([line for line in lines if f"Bad.zso: block {number} at file" in line]) == 1
     for file in refused:
-        assert len([line for line in lines if f"{file}: shown as it is" in line]) == 1
+        assert len([line for line in lines if f"{file}: shown as a plain file" in line]) == 1
     assert len(lines) == len(causes) + len(refused)
 
 
@@ -524,7 +524,7 @@ def test_a_file_that_changes_while_it_is_open(
         assert pread(fd, PAGE, 600_000) is None, "the old handle never shows the new content"
     finally:
         os.close(fd)
-    assert len(made.log_lines("was written to or cut")) == 1
+    assert len(made.log_lines("was modified or truncated")) == 1
     assert not made.log_lines(": block "), "no block is to blame"
 
 
@@ -663,4 +663,4 @@ def test_foreign_files_are_shown_as_they_are(
     assert os.listdir(made.path) == [name]
     assert (made.path / name).read_bytes() == data
     (line,) = made.log_lines("WARNING")
-    assert f"{name}: shown as it is, not as a disc: {said}" in line
+    assert f"{name}: shown as a plain file, not as a disc: {said}" in line

@@ -607,7 +607,7 @@ def test_readers_of_a_source_that_is_edited_never_get_a_wrong_byte(
     for way in ("opened", "read", "failed", "listed", "no such disc"):
         assert done[way], f"no {way}"
     assert len(editor.done) >= _KINDS, "things that were never done"
-    assert not made.log_lines("a bug in zsofs")
+    assert not made.log_lines("internal error in zsofs")
     assert not made.log_lines("Traceback")
 
 

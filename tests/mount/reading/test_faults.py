@@ -445,7 +445,7 @@ def test_a_fault_of_the_catalog_costs_nothing(
         with faults.on("opendir", target, error) as fault:
             check_case(made.path / f"case{number}")
             assert fault in faults.done()
-    assert made.log_lines("the catalog could not be")
+    assert made.log_lines("the scan cache could not be")
 
 
 # A source that hangs.

@@ -98,14 +98,14 @@ def test_a_pyfuse3_that_is_not_known_is_used_as_it_is(
     code = f"{other}\nimport sys; sys.exit(main.main())"
     made = mount(source, command=(sys.executable, "-c", code))
     assert (made.path / "Picture.jpg").read_bytes() == b"picture" * 10000
-    assert len(made.log_lines("is not one that zsofs knows")) == 1
+    assert len(made.log_lines("is not supported")) == 1
     assert not does_not_block(made.daemon.pid)
 
 
 def test_the_descriptor_does_not_block(source: Path, mount: MountMaker) -> None:
     made = mount(source)
     assert does_not_block(made.daemon.pid)
-    assert not made.log_lines("is not one that zsofs knows")
+    assert not made.log_lines("is not supported")
 
 
 def does_not_block(daemon: int) -> bool:

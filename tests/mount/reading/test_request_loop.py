@@ -79,10 +79,10 @@ def test_a_pyfuse3_that_is_known(fake: FakePyfuse, caplog: pytest.LogCaptureFixt
 
 
 UNKNOWN: dict[str, tuple[Callable[[FakePyfuse], None], str]] = {
-    "version": (lambda fake: setattr(fake, "__version__", "3.6.0"), "its version is another one"),
+    "version": (lambda fake: setattr(fake, "__version__", "3.6.0"), "its version differs"),
     "event loop": (
         lambda fake: setattr(fake, "trio", SimpleNamespace(**vars(trio))),
-        "it does not use the module trio by that name",
+        "it does not use the module name trio",
     ),
     "no function": (
         lambda fake: setattr(fake, "_wait_fuse_readable", None),
@@ -111,7 +111,7 @@ def test_a_pyfuse3_that_is_not_known_runs_its_own_loop(
     assert fake.used is fake.trio is own
     assert os.get_blocking(fake.fd)
     (record,) = caplog.records
-    assert f"is not one that zsofs knows: {said};" in record.getMessage()
+    assert f"is not supported: {said};" in record.getMessage()
 
 
 def test_wrappers_that_are_not_in_effect(
@@ -121,7 +121,7 @@ def test_wrappers_that_are_not_in_effect(
     trio.run(request_loop.serve)
     assert os.get_blocking(fake.fd)
     (record,) = caplog.records
-    assert "it calls libfuse past zsofs's wrappers" in record.getMessage()
+    assert "it calls libfuse without the wrappers of zsofs" in record.getMessage()
 
 
 def test_the_real_one_is_known() -> None:

@@ -39,7 +39,7 @@ DISC, IMAGE = DATA / "ziso-py.zso", (DATA / "ps2.iso").read_bytes()
 
 @dataclass(frozen=True)
 class Disk:
-    """The disk ``slow`` inside the source folder, with a disc, a picture and a link."""
+    """The disk ``slow`` inside the source directory, with a disc, a picture and a link."""
 
     path: Path
     stop: Stop
@@ -242,6 +242,6 @@ def test_messages_that_a_slow_log_could_not_take_are_counted() -> None:
     wait_until(lambda: "lost" in said[-1], "the count")
     count = len(said) - 1
     assert said[:count] == [f"message {number}" for number in range(count)]
-    assert said[-1].startswith(f"{1200 - count} messages were lost")
+    assert said[-1].startswith(f"{1200 - count} messages were dropped")
     handler.handle(logging.makeLogRecord({"msg": "at once"}))
     assert said[-1] == "at once"

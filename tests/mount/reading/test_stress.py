@@ -53,7 +53,7 @@ KINDS = ["text", "noise", "mixed", "zeros", "text", "tight"]
 
 @dataclass(frozen=True)
 class Packed:
-    """A disc for the source folder: how large it is and in what blocks, and who packs it."""
+    """A disc for the source directory: how large it is and in what blocks, and who packs it."""
 
     name: str
     size: int

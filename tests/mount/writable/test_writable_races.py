@@ -23,7 +23,7 @@ SECONDS = 3.0
 
 @pytest.fixture
 def made(source: Path, mount: MountMaker, faults: Faults) -> Mount:
-    """A mount of two folders with a file of the same name each."""
+    """A mount of two directories with a file of the same name each."""
     for name in ("one", "other"):
         (source / name).mkdir()
         (source / name / "file").write_text(name)
@@ -45,7 +45,7 @@ def under_way(faults: Faults, fault: str, act: Callable[[], object]) -> Iterator
 
 
 def swap(folder: Path) -> None:
-    """Exchange the names of the two folders."""
+    """Exchange the names of the two directories."""
     (folder / "one").rename(folder / "aside")
     (folder / "other").rename(folder / "one")
     (folder / "aside").rename(folder / "other")
@@ -329,7 +329,7 @@ def test_programs_that_make_a_file_at_once_share_it(made: Mount) -> None:
 def test_what_is_put_in_the_place_of_a_new_folder_is_not_given_away(
     made: Mount, faults: Faults
 ) -> None:
-    """Who may write to the source folder could else have any file in it given to himself."""
+    """Who may write to the source directory could else have any file in it given to himself."""
     folder = made.source / "one"
     for secret in (folder / "secret.txt", folder / "secrets"):
         if secret.suffix:

@@ -16,7 +16,11 @@ FAILURES = [
         SystemFailureError.exit_code,
         f"zsofs: {SystemFailureError(OSError(5, 'Input/output error'))}\n",
     ),
-    (ValueError("a\nfault"), 1, "zsofs: a bug in zsofs has ended the mount: ValueError: a fault;"),
+    (
+        ValueError("a\nfault"),
+        1,
+        "zsofs: internal error, the mount has stopped: ValueError: a fault;",
+    ),
 ]
 
 

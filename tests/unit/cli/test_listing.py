@@ -236,31 +236,31 @@ def test_files_that_are_not_shown_as_discs(source: Path) -> None:
         assert iso == "  New.iso: still being copied"
         assert zso == "  New.zso: still being copied"
         assert page == (
-            "  Page.zso: its name is that of a packed disc, but it is an HTML page; if it should be"
+            "  Page.zso: it has the name of a packed disc, but it is an HTML page; if it should be"
             " a disc, download it again"
         )
-        assert cut.startswith("  a/Cut.zso: the file is cut")
+        assert cut.startswith("  a/Cut.zso: the file is truncated")
         found = objects(source)
         assert found["New.zso"]["state"] == "still being copied"
-        assert found["a/Cut.zso"]["state"].startswith("the file is cut")
+        assert found["a/Cut.zso"]["state"].startswith("the file is truncated")
         assert [name for name, row in found.items() if row["is_disc"]] == ["Whole.iso"]
     assert names(listed(source)) == ["New.iso", "New.zso.iso", "Whole.iso"]
 
 
 def test_a_folder_without_discs(source: Path) -> None:
     put(source / "a" / "readme.txt", b"text")
-    assert listed(source) == f"there are no discs in {source}\n"
+    assert listed(source) == f"no discs in {source}\n"
     assert json.loads(listed(source, "--json")) == []
     put(source / "Cut.zso", writers.maxcso_zso(game(1))[:500])
     said = listed(source).splitlines()
-    assert said[:3] == [f"there are no discs in {source}", "", "not shown as discs: 1 file"]
+    assert said[:3] == [f"no discs in {source}", "", "not shown as discs: 1 file"]
     assert len(said) == 4
 
 
 def test_what_cannot_be_listed(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "does not exist" in refused(3, "list", tmp_path / "none")
-    assert "is not a folder" in refused(3, "list", tmp_path / "file")
+    assert "is not a directory" in refused(3, "list", tmp_path / "file")
     assert "does not exist" in refused(3, "list", "--json", tmp_path / "none")
 
 
@@ -274,12 +274,12 @@ def test_folders_without_the_right_to_read_them(games: Path, tmp_path: Path) -> 
     wait_until(lambda: "copied" not in run("list", games, **home).stdout, "the quiet")
     done = run("list", games, **home)
     assert done.returncode == 0
-    assert done.stderr == "zsofs: rpg: the folder cannot be read: Permission denied\n"
+    assert done.stderr == "zsofs: rpg: the directory cannot be read: Permission denied\n"
     assert "Okami.iso" in names(done.stdout)
     assert "  PSP/Patapon.dax: it could not be read: Permission denied" in done.stdout.splitlines()
     games.chmod(0o700)
     said = refused(3, "list", games, **home)
-    assert f"the source folder {games} cannot be read: Permission denied" in said
+    assert f"the source directory {games} cannot be read: Permission denied" in said
 
 
 @pytest.mark.usefixtures("as_root", "another_user")
@@ -311,7 +311,7 @@ def test_a_broken_folder_does_not_stop_it(games: Path, tmp_path: Path) -> None:
         done = run("list", games)
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
-        "zsofs: dead: the folder cannot be read: Transport endpoint is not connected"
+        "zsofs: dead: the directory cannot be read: Transport endpoint is not connected"
     ]
     assert "7 discs" in done.stdout
 
@@ -330,7 +330,7 @@ def test_odd_names(source: Path) -> None:
     Path(os.fsdecode(os.fsencode(source) + b"/cut\n\xff.zso")).write_bytes(packed[:500])
     said = listed(source)
     assert names(said) == [odd[name] for name in sorted(odd)]
-    assert "  cut\\n\\udcff.zso: the file is cut" in said
+    assert "  cut\\n\\udcff.zso: the file is truncated" in said
     assert said.isascii() or all(line.isprintable() for line in said.splitlines())
     found = objects(source)
     assert found["caf\udce9.iso"]["path"] == "caf\udce9.zso"
@@ -388,7 +388,7 @@ def test_a_daemon_that_says_nonsense(point: bytes, kind: str) -> None:
         return NONSENSE[kind]
 
     with answering(point, answer):
-        assert "does not say what it shows" in refused(7, "list", os.fsdecode(point))
+        assert "did not report what it shows" in refused(7, "list", os.fsdecode(point))
 
 
 def test_titles_that_are_no_file(games: Path, tmp_path: Path, point: bytes) -> None:
@@ -402,7 +402,7 @@ def test_titles_that_are_no_file(games: Path, tmp_path: Path, point: bytes) -> N
     with answering(point, answer):
         for titles in (fifo, Path("/dev/zero"), tmp_path):
             said = refused(3, "list", os.fsdecode(point))
-            assert f"the list of titles {titles} cannot be read: it is no regular file" in said
+            assert f"the list of titles {titles} cannot be read: it is not a regular file" in said
         titles = put(tmp_path / "titles.csv", b"SLUS-20963,Title\n")
         assert "CD/SLUS_209.63.Title.iso" in run("list", os.fsdecode(point)).stdout
 
@@ -455,7 +455,7 @@ def test_progress_shows_in_a_terminal_only(games: Path, tmp_path: Path) -> None:
         gone.daemon.wait(60)
         gone.daemon.returncode = 0
         said = in_terminal(games)
-    at = said.index("zsofs: ART/dead: the folder cannot be read: ")
+    at = said.index("zsofs: ART/dead: the directory cannot be read: ")
     assert said[:at].endswith("\r\x1b[K"), "on a line of its own"
 
 
@@ -489,14 +489,14 @@ def test_a_mount_of_another_version(
 
     with listed_by_the_kernel(tmp_path / "mnt") as point, answering(point, nothing):
         said = refused(7, "list", os.fsdecode(point))
-        assert "does not say what it shows" in said
+        assert "did not report what it shows" in said
 
 
 def test_sockets_and_fifos_are_no_discs(source: Path) -> None:
     os.mkfifo(source / "fifo.zso")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(source / "s.iso"))
-        assert listed(source) == f"there are no discs in {source}\n"
+        assert listed(source) == f"no discs in {source}\n"
 
 
 def test_symlinks_are_listed_under_their_own_names(source: Path, tmp_path: Path) -> None:

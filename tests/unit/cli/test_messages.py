@@ -51,7 +51,7 @@ def test_the_reason_of_an_end_is_an_error_in_the_journal(tmp_path: Path, words: 
         subprocess.run(
             [*words, gone, tmp_path / "iso"], stderr=stream, env=environment, check=False
         )
-    assert journal.read_text() == f"<3>zsofs: the source folder {gone} does not exist\n"
+    assert journal.read_text() == f"<3>zsofs: the source directory {gone} does not exist\n"
 
 
 def test_version_and_help() -> None:
@@ -97,8 +97,8 @@ def test_every_exit_code_is_in_help() -> None:
 def test_a_command_line_that_makes_no_sense(tmp_path: Path) -> None:
     assert "--help" in refused(2)
     assert "mont" in refused(2, "mont")
-    assert "two folders" in refused(2, "mount", tmp_path)
-    assert "one folder" in refused(2, "mount", "--demo", tmp_path, tmp_path)
+    assert "two directories" in refused(2, "mount", tmp_path)
+    assert "one directory" in refused(2, "mount", "--demo", tmp_path, tmp_path)
     assert "'12Q'" in refused(2, "mount", "--cache-size", "12Q", tmp_path, tmp_path)
     assert "'0'" in refused(2, "mount", "--threads", "0", tmp_path, tmp_path)
     assert "'bogus=1'" in refused(2, "mount", "-o", "ro,bogus=1", tmp_path, tmp_path)
@@ -112,22 +112,22 @@ def test_a_command_line_that_makes_no_sense(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["--layout", "OPL"], "argument --layout: 'OPL' is not a layout; say plain or opl"),
+        (["--layout", "OPL"], "argument --layout: 'OPL' is not a layout; use plain or opl"),
         (["-o", "layout="], "-o layout=: '' is not a layout"),
-        (["--include", ""], "argument --include: '' is a pattern that matches nothing"),
-        (["-o", "ro,exclude=/"], "-o exclude=/: '/' is a pattern that matches nothing"),
-        (["--uid", "nobody-here"], "argument --uid: there is no user 'nobody-here' here"),
-        (["-o", "gid=nobody-here"], "-o gid=nobody-here: there is no group 'nobody-here' here"),
+        (["--include", ""], "argument --include: '' is a pattern that cannot match anything"),
+        (["-o", "ro,exclude=/"], "-o exclude=/: '/' is a pattern that cannot match anything"),
+        (["--uid", "nobody-here"], "argument --uid: unknown user 'nobody-here'"),
+        (["-o", "gid=nobody-here"], "-o gid=nobody-here: unknown group 'nobody-here'"),
         (["--gid", "4294967295"], "argument --gid: '4294967295' is not a number up to 4294967294"),
-        (["--umask", "8"], "argument --umask: '8' is not an umask such as 022"),
-        (["-o", "umask=01234"], "-o umask=01234: '01234' is not an umask such as 022"),
-        (["-o", "ro,writable"], "a mount is ro or writable, not both"),
-        (["--writable", "-o", "ro"], "a mount is ro or writable, not both"),
+        (["--umask", "8"], "argument --umask: '8' is not a umask such as 022"),
+        (["-o", "umask=01234"], "-o umask=01234: '01234' is not a umask such as 022"),
+        (["-o", "ro,writable"], "ro and writable cannot be combined"),
+        (["--writable", "-o", "ro"], "ro and writable cannot be combined"),
         (["-o", "writable=yes"], "unknown mount option 'writable=yes'"),
         (["--titles", "", "--layout", "opl"], "argument --titles: '' is not a path"),
-        (["--titles", "titles.csv"], "--titles is of use only with --layout opl"),
-        (["-o", "titles=titles.csv"], "--titles is of use only with --layout opl"),
-        (["--layout", "opl", "--titles", "x", "-o", "layout=plain"], "only with --layout opl"),
+        (["--titles", "titles.csv"], "--titles requires --layout opl"),
+        (["-o", "titles=titles.csv"], "--titles requires --layout opl"),
+        (["--layout", "opl", "--titles", "x", "-o", "layout=plain"], "requires --layout opl"),
         (["-o", "show_raw=1"], "unknown mount option 'show_raw=1'"),
     ],
 )
@@ -179,14 +179,14 @@ def test_a_source_that_may_not_be_written(tmp_path: Path) -> None:
     open_to_others(tmp_path)
     words = ("mount", "--writable", source, home / "mnt")
     said = refused(3, *words, user=65534, group=65534, cwd=ROOT)
-    assert "cannot be written to" in said
+    assert "is not writable" in said
 
 
 def test_sources_that_cannot_be(tmp_path: Path) -> None:
     point = tmp_path / "mnt"
     (tmp_path / "file").touch()
     assert "does not exist" in refused(3, "mount", tmp_path / "none", point)
-    assert "not a folder" in refused(3, "mount", tmp_path / "file", point)
+    assert "not a directory" in refused(3, "mount", tmp_path / "file", point)
     assert not point.exists()
 
 
@@ -241,7 +241,10 @@ def test_a_mount_point_over_the_sockets_of_mounts(
     (tmp_path / "link").symlink_to(runtime)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "link"))
     said = refused(4, "mount", source, runtime / below)
-    assert f"lies over {tmp_path / 'link' / 'zsofs'}, where running mounts are reached" in said
+    assert (
+        f"lies over {tmp_path / 'link' / 'zsofs'}, which holds the control sockets of running"
+        " mounts"
+    ) in said
     assert list(runtime.iterdir()) == []
     with mounted(source, runtime / "zsofs-mount"), mounted(source, runtime / "zsofs" / "mnt"):
         pass
@@ -251,7 +254,9 @@ def test_a_mount_point_over_the_sockets_of_mounts(
 def test_a_mount_point_over_the_sockets_of_another_user() -> None:
     """Nothing is made there."""
     said = refused(4, "mount", "--setuid", "nobody", "/usr/share", "/run/zsofs-65534/zsofs")
-    assert "lies over /run/zsofs-65534/zsofs, where running mounts are reached" in said
+    assert (
+        "lies over /run/zsofs-65534/zsofs, which holds the control sockets of running mounts"
+    ) in said
 
 
 def test_mount_points_that_cannot_be(source: Path, tmp_path: Path) -> None:
@@ -259,15 +264,15 @@ def test_mount_points_that_cannot_be(source: Path, tmp_path: Path) -> None:
     (full / "something").mkdir(parents=True)
     (tmp_path / "file").touch()
     assert "is not empty" in refused(4, "mount", source, full)
-    assert "is not a folder" in refused(4, "mount", source, tmp_path / "file")
-    assert "is the source folder itself" in refused(4, "mount", source, source)
+    assert "is not a directory" in refused(4, "mount", source, tmp_path / "file")
+    assert "is the source directory itself" in refused(4, "mount", source, source)
     assert "inside the source" in refused(4, "mount", source, inside)
     assert not inside.exists()
     assert "inside the mount point" in refused(4, "mount", source, tmp_path)
-    assert "cannot be made" in refused(4, "mount", source, tmp_path / "a" / "b")
+    assert "cannot be created" in refused(4, "mount", source, tmp_path / "a" / "b")
     link = tmp_path / "link"
     link.symlink_to(source)
-    assert "is the source folder itself" in refused(4, "mount", source, link)
+    assert "is the source directory itself" in refused(4, "mount", source, link)
 
 
 def test_already_mounted(source: Path, mount: MountMaker) -> None:
@@ -282,7 +287,7 @@ def test_umount_of_somebody_elses(source: Path, mount: MountMaker) -> None:
     made = mount(source, "--allow-other")
     open_to_others(made.path.parent)
     said = refused(6, "umount", made.path, user=65534, group=65534, cwd=ROOT)
-    assert "belongs to another user" in said
+    assert "is owned by another user" in said
     assert made.is_alive()
 
 
@@ -329,7 +334,7 @@ def test_no_fuse_device_or_no_right_to_it(source: Path, tmp_path: Path) -> None:
         cwd=ROOT,
     )
     assert done.returncode == 5
-    assert "no right to open /dev/fuse" in done.stderr
+    assert "no permission to open /dev/fuse" in done.stderr
 
 
 @pytest.mark.usefixtures("as_root", "another_user", "own_mounts")
@@ -409,6 +414,6 @@ def test_a_log_file_that_is_a_disc_or_the_list_of_titles(source: Path, tmp_path:
     for path in (disc, titles, link):
         before = path.read_bytes()
         said = refused(3, *mount, "--log-file", path, source, point)
-        assert "would be a disc image or the list of titles" in said
+        assert "has the name of a disc image or is the --titles file" in said
         assert path.read_bytes() == before
     assert not point.exists()

@@ -73,7 +73,7 @@ def test_symlinks_of_another_user(shared: Path, tmp_path: Path, link: str) -> No
     for name in ("log", "way"):
         os.chown(shared / name, NOBODY, NOBODY, follow_symlinks=False)
     path = shared / "log" if link == "log" else shared / "way" / "log"
-    with pytest.raises(OSError, match=f"the symlink .*/{link} belongs to another user"):
+    with pytest.raises(OSError, match=f"the symlink .*/{link} is owned by another user"):
         LogFile(path)
     assert (victim / "log").read_text() == ""
 
@@ -94,7 +94,7 @@ def test_what_is_no_file(shared: Path) -> None:
 def test_a_hard_link(shared: Path, tmp_path: Path) -> None:
     (tmp_path / "victim").write_text("")
     os.link(tmp_path / "victim", shared / "log")
-    with pytest.raises(OSError, match="it has a second name"):
+    with pytest.raises(OSError, match="it has more than one hard link"):
         LogFile(shared / "log")
     assert (tmp_path / "victim").read_text() == ""
 
@@ -104,7 +104,7 @@ def test_a_file_of_another_user(shared: Path, tmp_path: Path) -> None:
     for path in (shared / "log", tmp_path / "log"):
         path.touch()
         os.chown(path, NOBODY, NOBODY)
-    with pytest.raises(OSError, match="it belongs to another user"):
+    with pytest.raises(OSError, match="it is owned by another user"):
         LogFile(shared / "log")
     write(tmp_path / "log", "in a directory of one's own that does no harm")
 
@@ -136,8 +136,8 @@ def test_a_fifo_does_not_hold_up_a_mount(source: Path, shared: Path, tmp_path: P
     )
     assert (done.returncode, done.stderr) == (
         3,
-        f"zsofs: the log file {log} cannot be written: it is not a regular file; name another with"
-        " --log-file\n",
+        f"zsofs: the log file {log} cannot be written: it is not a regular file; give another"
+        " path with --log-file\n",
     )
     assert not point.exists()
     wait_until(lambda: not daemons_of(point), "the end")

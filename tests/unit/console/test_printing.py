@@ -13,7 +13,7 @@ import pytest
 from tests.support.mounting import DATA, ZSOFS, names
 from tests.support.packed import zsofs
 
-FULL = "zsofs: what is to be printed cannot be written: No space left on device\n"
+FULL = "zsofs: the output cannot be written: No space left on device\n"
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_an_image_for_a_closed_output(discs: Path) -> None:
     done = with_closed(">&-", "unpack", discs / "A.zso", "-o", "-")
     assert done.returncode == 8
     assert done.stderr == (
-        f"zsofs: {discs}/A.zso: standard output is closed; give a file with -o\n"
+        f"zsofs: {discs}/A.zso: standard output is closed; give an output file with -o\n"
     )
     with open("/dev/full", "wb") as full:
         done = run("unpack", discs / "A.zso", "-o", "-", stdout=full.fileno())

@@ -133,7 +133,7 @@ def test_zsofs_alone_lists_its_commands() -> None:
         assert len(lines) == count
         assert all(line.startswith("  ") and len(line.split(maxsplit=1)) == 2 for line in lines)
         see = " ".join(("zsofs", *words, "--help"))
-        assert done.stderr == f"zsofs: a command is missing; see: {see}\n"
+        assert done.stderr == f"zsofs: no command given; see: {see}\n"
     assert "  pack     pack disc images into .zso files" in run().stdout
 
 

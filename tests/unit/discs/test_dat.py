@@ -103,14 +103,14 @@ def test_tracks_of_cds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "is no DAT: expected XML (Logiqx) or the text of clrmamepro, found ''"),
-        ("a list\nof things", "is no DAT: expected XML (Logiqx) or the text of clrmamepro, found"),
-        ("game ( name x", "line 1: expected a closing bracket, found the end"),
+        ("", "is not a DAT: expected XML (Logiqx) or clrmamepro text, found ''"),
+        ("a list\nof things", "is not a DAT: expected XML (Logiqx) or clrmamepro text, found"),
+        ("game ( name x", "line 1: expected a closing bracket, found the end of the file"),
         ("<datafile><game name='x'>", "line 1: expected the XML of a DAT, found no element found"),
         ("<datafile>\n</dat>", "line 2: expected the XML of a DAT, found mismatched tag"),
         ("<?xml version='1.0' encoding='klingon'?><datafile/>", "line 1: expected"),
-        ("<datafile><game name='x'><rom name='y'/></game></datafile>", "is no DAT"),
-        ("<html><body/></html>", "is no DAT"),
+        ("<datafile><game name='x'><rom name='y'/></game></datafile>", "is not a DAT"),
+        ("<html><body/></html>", "is not a DAT"),
     ],
 )
 def test_what_is_none(tmp_path: Path, text: str, why: str) -> None:

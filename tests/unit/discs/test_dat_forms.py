@@ -207,17 +207,17 @@ def test_archives_that_cannot_be_used(tmp_path: Path) -> None:
     for content, why in (
         (packed_in_zip(path, XML, XML).read_bytes(), "is a ZIP archive with 2 files"),
         (packed_in_zip(path).read_bytes(), "is a ZIP archive with 0 files"),
-        (packed_in_zip(path, XML, method=zipfile.ZIP_LZMA).read_bytes(), "of an unusual kind"),
+        (packed_in_zip(path, XML, method=zipfile.ZIP_LZMA).read_bytes(), "of an unsupported kind"),
         (good[:-10], "is a ZIP archive that cannot be read"),
-        (good[:-60], "is a ZIP archive that is cut"),
-        (b"PK\3\4", "is a ZIP archive that is cut"),
+        (good[:-60], "is a ZIP archive that is truncated"),
+        (b"PK\3\4", "is a ZIP archive that is truncated"),
         (good.replace(b"folder/0.dat", b"folder/1.dat", 1), "is a ZIP archive that cannot be read"),
         (gzip.compress(XML.encode())[:-9], "is a damaged archive"),
         (b"\x1f\x8b" + b"x" * 100, "is a damaged archive"),
-        (zstandard.compress(XML.encode())[:-1], "is a damaged archive: it ends within a Zstandard"),
+        (zstandard.compress(XML.encode())[:-1], "is a damaged archive: it ends inside a Zstandard"),
         (zstandard.compress(XML.encode()) + b"more", "is a damaged archive: zstd decompress"),
         (zstandard.compress(b"")[:4] + b"x" * 100, "is a damaged archive: zstd decompress"),
-        (lzma.compress(XML.encode()), "is no DAT"),
+        (lzma.compress(XML.encode()), "is not a DAT"),
     ):
         path.write_bytes(content)
         with pytest.raises(UsageError) as caught:
@@ -378,7 +378,7 @@ def test_a_pipe_that_nobody_writes_to_is_given_up(tmp_path: Path, cache_home: Pa
         timeout=120,
     )
     assert done.returncode == 2
-    assert "is a pipe that has not ended within 1 s" in done.stderr
+    assert "is a pipe that did not end within 1 s" in done.stderr
 
 
 def test_a_pipe_that_ends_is_read(tmp_path: Path) -> None:
@@ -404,7 +404,7 @@ def test_a_pipe_that_ends_is_read(tmp_path: Path) -> None:
 
 def test_what_is_no_regular_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "titles")
-    with pytest.raises(FileError, match="it is no regular file"):
+    with pytest.raises(FileError, match="it is not a regular file"):
         load_titles(tmp_path / "titles", from_file=True)
     with pytest.raises(UsageError):
         load(Path("/dev/zero"))

@@ -99,7 +99,7 @@ def test_a_damaged_folder_costs_what_is_in_it_alone() -> None:
     assert files_at(read, len(image), at, at + 1, raw_cd=False).files == ()
     at = deep * SECTOR
     damaged = files_at(read, len(image), at, at + 1, raw_cd=False)
-    assert damaged == FileMap(("/DATA/DEEP/",), "directories on it are damaged")
+    assert damaged == FileMap(("/DATA/DEEP/",), "its directories are damaged")
 
 
 def test_a_tree_that_leads_round_in_a_circle_has_an_end() -> None:
@@ -177,10 +177,10 @@ def test_as_many_levels_as_anybody_needs_are_walked() -> None:
     ("image", "why"),
     [
         (chain(65, b"D"), "it has more than 64 levels of directories"),
-        (chain(20, b"\xff" * 220), "a path on it has more than 1024 characters"),
+        (chain(20, b"\xff" * 220), "one of its paths has more than 1024 characters"),
         (chain(2000, b"D"), "it has more than 64 levels of directories"),
         (disc([filled(900, 5)]), ""),
-        (disc([filled(25_000, 5)]), "a directory on it has more than 1 MiB"),
+        (disc([filled(25_000, 5)]), "one of its directories has more than 1 MiB"),
     ],
 )
 def test_a_map_says_that_it_is_incomplete(image: bytes, why: str) -> None:
@@ -193,7 +193,7 @@ def test_the_number_of_files_that_are_named_is_bounded() -> None:
         lambda at, size: image[at : at + size], 1 << 30, 400 * SECTOR, 401 * SECTOR, raw_cd=False
     )
     assert len(found.files) == 1000
-    assert found.incomplete == "more than 1000 files lie there"
+    assert found.incomplete == "more than 1000 files have data there"
 
 
 def directory_of_directories(count: int, size: int) -> bytes:
@@ -244,7 +244,7 @@ def test_a_failing_disk_is_not_asked_for_each_sector_of_a_large_directory() -> N
         return image[offset : offset + length]
 
     found = files_at(read, 1 << 32, 0, 1, raw_cd=False)
-    assert found.incomplete == "directories on it are damaged"
+    assert found.incomplete == "its directories are damaged"
     assert asked < 400
 
 
@@ -268,5 +268,5 @@ def test_a_hostile_tree_costs_verify_no_memory(tmp_path: Path) -> None:
         preexec_fn=limit,
     )
     assert done.returncode == 9, done.stderr
-    assert "file map incomplete: a path on it has more than 1024 characters" in done.stdout
+    assert "file map incomplete: one of its paths has more than 1024 characters" in done.stdout
     assert "Traceback" not in done.stderr

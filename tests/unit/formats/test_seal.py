@@ -87,7 +87,7 @@ def test_wherever_it_is_cut_it_says_so(tmp_path: Path) -> None:
     assert remarks_of(tmp_path / "none.zso", whole[:start]) == ()
     for end in range(start + 1, len(whole)):
         (remark,) = remarks_of(tmp_path / "cut.zso", whole[:end])
-        assert "the file is cut" in remark, end
+        assert "the file is truncated" in remark, end
 
 
 def test_a_header_that_is_not_the_one_sealed_is_refused(tmp_path: Path) -> None:
@@ -106,5 +106,5 @@ def test_a_shorter_index_than_the_file_has_is_noticed_without_a_seal(tmp_path: P
     """One that hides behind alignment: the first block begins where it would anyway."""
     whole = bytearray(writers.zsoz(os.urandom(20 * 2048), shift=8))
     struct.pack_into("<Q", whole, 8, 17 * 2048)
-    with pytest.raises(DamagedError, match="a block follows the last one"):
+    with pytest.raises(DamagedError, match="there is data for a block after the last one"):
         remarks_of(tmp_path / "short.zso", bytes(whole))

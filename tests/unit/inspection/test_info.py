@@ -129,7 +129,7 @@ def test_who_reads_the_fixtures(said: dict[str, dict[str, Any]]) -> None:
     assert read_by["zstd-2048.zso"] == []
     assert read_by["ziso-compressor-odd-size.zso"] == ["OPL", "PCSX2"]
     assert said["maxcso-16384.zso"]["why_not"]["OPL"] == "blocks are 16 KiB"
-    assert said["maxcso.dax"]["why_not"]["OPL"] == "it does not know DAX"
+    assert said["maxcso.dax"]["why_not"]["OPL"] == "it does not support DAX"
     assert said["zstd-2048.zso"]["why_not"]["maxcso"] == "the blocks are Zstandard data, not LZ4"
 
 
@@ -138,11 +138,11 @@ def test_oddities_in_plain_words(said: dict[str, dict[str, Any]]) -> None:
         return "; ".join(said[name]["remarks"])
 
     assert remarks("ziso-py.zso") == ""
-    assert "lost the last byte" in remarks("ziso-compressor.zso")
+    assert "the last byte of the image was not stored" in remarks("ziso-compressor.zso")
     assert "last index entry is rounded down" in remarks("ziso-py-shifted.zso")
     assert "says version 2" in remarks("ziso-ark-version2.zso")
     assert "blocks are Zstandard data" in remarks("zstd-2048.zso")
-    assert "no multiple of 2048 bytes: 1000 are left over" in remarks("zstd-odd-size.zso")
+    assert "not a multiple of 2048 bytes: 1000 bytes remain" in remarks("zstd-odd-size.zso")
 
 
 def test_the_text(said: dict[str, dict[str, Any]]) -> None:
@@ -158,7 +158,7 @@ def test_the_text(said: dict[str, dict[str, Any]]) -> None:
         "             PCSX2: yes\n"
         "             PPSSPP: no, it is a PS2 disc\n"
         "             maxcso: yes\n"
-        "             ziso.py: no, it leaves out the last 10240 bytes, which fill no block\n"
+        "             ziso.py: no, it omits the last 10240 bytes, which do not fill a block\n"
         "\n"
         f"{DATA / 'psp.iso'}\n"
         "  container  none, a plain image\n"
@@ -288,10 +288,10 @@ def test_raw_cds_and_misnamed_files(tmp_path: Path) -> None:
     assert "raw CD sectors" in "".join(cd["remarks"])
     assert cd["why_not"]["OPL"] == "it has raw CD sectors"
     assert cd["why_not"]["PCSX2"] == "blocks are 2352 bytes"
-    assert "called like a plain image, but is a ZSO" in "".join(misnamed["remarks"])
+    assert "the name of a plain image, but is a ZSO" in "".join(misnamed["remarks"])
     (other,) = objects(put(tmp_path, "Page.zso", b"<html>No such file</html>"))
     assert other["remarks"][0] == (
-        "its name is that of a packed disc, but it is an HTML page; if it should be a disc,"
+        "it has the name of a packed disc, but it is an HTML page; if it should be a disc,"
         " download it again"
     )
     assert len([remark for remark in other["remarks"] if "HTML" in remark]) == 1
@@ -302,7 +302,7 @@ def test_raw_cds_and_misnamed_files(tmp_path: Path) -> None:
 def test_a_block_longer_packed_than_plain_is_not_for_opl(tmp_path: Path) -> None:
     image = writers.content(2048 * 8, ["noise"], 3)
     path = put(tmp_path, "Game.zso", writers.ziso_py(image, threshold=200))
-    assert "more than a plain one" in readers(facts_of(path))["OPL"]
+    assert "more than an uncompressed one" in readers(facts_of(path))["OPL"]
 
 
 def test_wrong_entries_are_told(tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_wrong_entries_are_told(tmp_path: Path) -> None:
     struct.pack_into("<I", content, 24 + 4 * 300, 5)
     (found,) = objects(put(tmp_path, "Game.zso", bytes(content)))
     assert found["bad_entries"] == 2
-    assert "2 of 717 index entries are wrong; the first: block 299" in found["remarks"][0]
+    assert "2 of 717 index entries are invalid; the first: block 299" in found["remarks"][0]
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
@@ -318,11 +318,11 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     done = zsofs("info", cut, tmp_path / "none", tmp_path / "pipe", DATA / "ps2.iso", code=8)
     assert [line.split(": ")[1:] for line in done.stderr.splitlines()] == [
-        [str(cut), "the file is cut", "its index ends at 680184, the file at 680084"],
+        [str(cut), "the file is truncated", "its index ends at 680184, the file at 680084"],
         [str(tmp_path / "none"), "it cannot be opened", "No such file or directory"],
         [
             str(tmp_path / "pipe"),
-            "it is no regular file; a disc in a drive has to be read into one first",
+            "it is not a regular file; a disc in a drive has to be read into one first",
         ],
     ]
     assert "SLUS_209.63" in done.stdout
@@ -332,7 +332,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 
 def test_a_folder_is_listed_by_another_command(tmp_path: Path) -> None:
     said = zsofs("info", tmp_path, code=8).stderr
-    assert "it is a folder; see the discs in it with: zsofs list" in said
+    assert "it is a directory; list its discs with: zsofs list" in said
 
 
 def test_an_empty_file_and_an_empty_image(tmp_path: Path) -> None:
@@ -399,7 +399,7 @@ def test_an_image_without_its_tail(tmp_path: Path) -> None:
         put(tmp_path, "Odd.zso", writers.ziso_py(image[: 60 * 2048 + 1000])),
     )
     assert cut["why_not"]["maxcso"] == "the last 2048 bytes of the image were not stored"
-    assert odd["why_not"]["maxcso"] == "the image is no multiple of 2048 bytes"
+    assert odd["why_not"]["maxcso"] == "the image size is not a multiple of 2048 bytes"
     assert cut["read_by"]["ziso.py"]
     assert odd["read_by"]["ziso.py"]
 
@@ -409,7 +409,7 @@ def test_what_ziso_py_would_cut(tmp_path: Path, sectors: int, left_over: int) ->
     image = padded(PS2_IMAGE, sectors - len(PS2_IMAGE) // 2048)
     path = put(tmp_path, "Game.iso", image)
     done = zsofs("pack", "--for", "fast", path)
-    remark = f"ziso.py would leave out its last {left_over} bytes when unpacking"
+    remark = f"ziso.py would omit the last {left_over} bytes when unpacking"
     assert (remark in done.stderr) is bool(left_over)
     (found,) = objects(tmp_path / "Game.zso")
     assert found["read_by"]["ziso.py"] is not bool(left_over)

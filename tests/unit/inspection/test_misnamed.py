@@ -16,7 +16,7 @@ from tests.unit.discs.test_classify import OTHERS
 from tests.unit.discs.test_disc import PS2_IMAGE, raw
 
 REMARK = "it is a plain image, not packed: its name should end in .iso"
-NAMED_PACKED = "its name is that of a packed disc, but it is"
+NAMED_PACKED = "it has the name of a packed disc, but it is"
 
 
 @pytest.mark.parametrize("options", [(), ("--writable",)])
@@ -90,7 +90,7 @@ def test_a_plain_image_for_all_commands(tmp_path: Path) -> None:
 def test_a_plain_image_is_packed(tmp_path: Path) -> None:
     game = put(tmp_path / "in" / "Game.zso", PS2_IMAGE)
     done = zsofs("pack", game, code=8)
-    assert f"{game}: {REMARK}; rename it, give -o, or use --force\n" in done.stderr
+    assert f"{game}: {REMARK}; rename it, use -o, or use --force\n" in done.stderr
     assert game.read_bytes() == PS2_IMAGE
     (report,) = reports("pack", game, "-o", f"{tmp_path}/out/")
     assert (report["state"], REMARK in report["remarks"]) == ("packed", True)

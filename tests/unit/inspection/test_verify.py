@@ -156,7 +156,7 @@ def test_what_zsofs_packs(tmp_path: Path, dat: Path, options: tuple[str, ...]) -
 def test_the_lost_last_byte_is_told_each_time(cache_home: Path) -> None:
     for _ in range(2):
         (found,) = reports("verify", DATA / "ziso-compressor.zso")
-        assert "lost the last byte" in found["remarks"][0]
+        assert "the last byte of the image was not stored" in found["remarks"][0]
 
 
 # DATs
@@ -175,18 +175,19 @@ def test_a_damaged_disc_under_the_right_name_is_not(tmp_path: Path, dat: Path) -
     found = result(path, load(dat)).verdict
     assert found.state == "unknown"
     assert found.reason == (
-        "no DAT has it: the game of that name has other bytes there, so it may be damaged"
+        "not in any DAT: the entry of the same name has different checksums, so this file may"
+        " be damaged"
     )
-    assert result(path.rename(tmp_path / "Game.zso"), load(dat)).verdict.reason == "no DAT has it"
+    assert result(path.rename(tmp_path / "Game.zso"), load(dat)).verdict.reason == "not in any DAT"
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (-1000, "1000 bytes more there, so the end may be missing"),
-        (-32 << 10, "32768 bytes more there, so the end may be missing"),
-        (2048, "2048 bytes fewer there, so the end may have been filled up"),
-        ((32 << 10) + 1, "other bytes there, so it may be damaged"),
+        (-1000, "1000 more bytes, so the end may be missing"),
+        (-32 << 10, "32768 more bytes, so the end may be missing"),
+        (2048, "2048 fewer bytes, so the end may be padded"),
+        ((32 << 10) + 1, "different checksums, so this file may be damaged"),
     ],
 )
 def test_a_disc_with_another_end_than_that_of_its_name(
@@ -195,7 +196,7 @@ def test_a_disc_with_another_end_than_that_of_its_name(
     image = IMAGES["ps2"][: len(IMAGES["ps2"]) + min(change, 0)] + bytes(max(change, 0))
     found = result(put(tmp_path / f"{GAMES['ps2']}.iso", image), load(dat)).verdict
     assert found.state == "unknown"
-    assert found.reason == f"no DAT has it: the game of that name has {why}"
+    assert found.reason == f"not in any DAT: the entry of the same name has {why}"
 
 
 def test_an_unknown_disc_that_is_as_it_was_packed(tmp_path: Path, dat: Path) -> None:
@@ -203,7 +204,7 @@ def test_an_unknown_disc_that_is_as_it_was_packed(tmp_path: Path, dat: Path) -> 
     zsofs("pack", tmp_path / "Game.iso")
     found = result(tmp_path / "Game.zso", load(dat)).verdict
     assert found.state == "unknown"
-    assert found.reason == "no DAT has it; it is as it was packed"
+    assert found.reason == "not in any DAT; it is identical to the packed image"
 
 
 def test_bad_dumps_and_weak_checksums_are_called_so(tmp_path: Path) -> None:
@@ -211,7 +212,7 @@ def test_bad_dumps_and_weak_checksums_are_called_so(tmp_path: Path) -> None:
     found = result(DATA / "odd.iso", load(put(tmp_path / "a.dat", dat_of(lines).encode()))).verdict
     assert found.state == "verified"
     assert found.reason == (
-        f"“Odd” of {DAT_NAME}, which itself calls it a bad dump, by its CRC-32 alone"
+        f"“Odd” of {DAT_NAME}, which marks it as a bad dump, matched only by CRC-32"
     )
 
 
@@ -237,8 +238,8 @@ def test_cds(tmp_path: Path) -> None:
         found = result(path, dat).verdict
         assert found.state == "not comparable"
         assert found.reason == (
-            "a CD with sectors of 2048 bytes, of which the DAT has the raw 2352 (.bin); by its size"
-            " it may be “Single”"
+            "a CD with sectors of 2048 bytes, while the DAT lists raw sectors of 2352 bytes"
+            " (.bin); according to its size it may be “Single”"
         )
     whole = put(tmp_path / "Whole.bin", track[: 2352 * 100] + audio)
     found = result(whole, dat).verdict
@@ -306,7 +307,7 @@ def test_nothing_there(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = zsofs("verify", tmp_path / "empty")
     assert done.stdout == ""
-    assert done.stderr == "zsofs: there are no discs here\n"
+    assert done.stderr == "zsofs: no discs found\n"
 
 
 def test_bad_ones_do_not_stop_the_others(library: Path) -> None:
@@ -319,9 +320,11 @@ def test_bad_ones_do_not_stop_the_others(library: Path) -> None:
     put(library / "4-index.zso", bytes(content))
     found = {Path(one["path"]).name: one for one in reports("verify", library, code=9)}
     assert found["0-cut.zso"]["state"] == "bad"
-    assert found["0-cut.zso"]["reason"].startswith("the file is cut: its index ends at 680184")
+    assert found["0-cut.zso"]["reason"].startswith(
+        "the file is truncated: its index ends at 680184"
+    )
     assert found["1-empty.zso"]["reason"] == (
-        "its name is that of a packed disc, but it is an empty file"
+        "it has the name of a packed disc, but it is an empty file"
     )
     assert found["2-foreign.cso"]["state"] == "unreadable"
     assert "GameCube" in found["2-foreign.cso"]["reason"]
@@ -348,11 +351,13 @@ def test_exit_codes(tmp_path: Path, dat: Path) -> None:
 
 
 def test_a_command_line_that_makes_no_sense(tmp_path: Path, dat: Path) -> None:
-    assert "FILE|FOLDER" in refused(2, "verify")
-    assert "--quick reads no image" in refused(2, "verify", "--quick", "--dat", dat, DATA)
+    assert "FILE|DIR" in refused(2, "verify")
+    assert ("--quick and --dat cannot be combined") in refused(
+        2, "verify", "--quick", "--dat", dat, DATA
+    )
     assert "not allowed with" in refused(2, "verify", "-q", "--json", DATA)
     assert "cannot be read: No such file" in refused(2, "verify", "--dat", tmp_path / "x", DATA)
-    assert "is no DAT: expected XML (Logiqx)" in refused(
+    assert "is not a DAT: expected XML (Logiqx)" in refused(
         2, "verify", "--dat", DATA / "ps2.iso", DATA
     )
     assert "FILE" in refused(2, "info")
@@ -382,7 +387,7 @@ def test_a_folder_that_cannot_be_read(library: Path, own_users: None) -> None:
     found = [json.loads(line) for line in done.stdout.splitlines()]
     unread = [one for one in found if one["state"] == "unreadable"]
     assert [one["path"] for one in unread] == [f"{library}/b"], unread
-    assert unread[0]["reason"] == "the folder cannot be read: Permission denied"
+    assert unread[0]["reason"] == "the directory cannot be read: Permission denied"
     assert done.returncode == 8
 
 
@@ -585,12 +590,15 @@ def test_an_interrupted_batch_goes_on_where_it_was(tmp_path: Path, cache_home: P
     )
     assert process.stdout is not None
     assert process.stdout.readline() == (
-        f"{small}: whole, every block can be decoded; nothing says which bytes are right\n"
+        f"{small}: whole, every block can be decoded; there are no checksums to compare with\n"
     )
     process.send_signal(signal.SIGINT)
     _out, said = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert said == "zsofs: interrupted; files that were whole are not read again next time\n"
+    assert (
+        said
+        == "zsofs: interrupted; files that were already verified are not read again next time\n"
+    )
     large.unlink()
     (found,) = reports("verify", folder)
     assert found["read_before"]

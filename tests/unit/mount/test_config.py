@@ -99,9 +99,9 @@ def test_a_service_is_told_where_its_files_lie(
 
 def test_a_service_is_refused_what_its_mount_would_be() -> None:
     words = ["service", "install", "games", "/srv/zso", "/srv/iso"]
-    with pytest.raises(UsageError, match="--titles is of use only"):
+    with pytest.raises(UsageError, match="--titles requires --layout opl"):
         parse([*words, "--titles", "titles.csv"])
-    with pytest.raises(UsageError, match="verbose or quiet"):
+    with pytest.raises(UsageError, match="--verbose and --quiet"):
         parse([*words, "-o", "verbose,quiet"])
 
 
@@ -118,7 +118,7 @@ def test_the_command_line_wins(folder: Path) -> None:
 
 def test_what_is_wrong_is_told_with_its_line(folder: Path) -> None:
     path = folder / "games.toml"
-    assert f"{path}, line 3: chache-size: there is no such option" in refused(
+    assert f"{path}, line 3: chache-size: unknown option" in refused(
         folder, BOTH + 'chache-size = "1G"\n'
     )
     assert f"{path}, line 4: cache-size: 'big' is not a size" in refused(
@@ -129,24 +129,22 @@ def test_what_is_wrong_is_told_with_its_line(folder: Path) -> None:
     )
     assert "line 3: threads: True is not text" in refused(folder, BOTH + "threads = true\n")
     assert "line 3: umask: 18 is not text such as" in refused(folder, BOTH + "umask = 18\n")
-    assert "line 3: writable: 'yes' is not true or false" in refused(
+    assert "line 3: writable: 'yes' is neither true nor false" in refused(
         folder, BOTH + 'writable = "yes"\n'
     )
     assert "line 3: include: '*.zso' is not a list" in refused(folder, BOTH + 'include="*.zso"\n')
-    assert "line 4: games: there is no such option" in refused(
-        folder, BOTH + "\n[games]\nthreads = 4\n"
-    )
-    assert "line 3: allow_other: this option is called allow-other here" in refused(
+    assert "line 4: games: unknown option" in refused(folder, BOTH + "\n[games]\nthreads = 4\n")
+    assert "line 3: allow_other: unknown option; it is written allow-other in a config" in refused(
         folder, BOTH + "allow_other = true\n"
     )
-    assert "line 5: cache: there is no such option" in refused(
+    assert "line 5: cache: unknown option" in refused(
         folder, BOTH + 'cache-size = "1G"\n\ncache = "1G"\n'
     )
     assert "at line 2, column" in refused(folder, 'source = "/a"\nthreads = \n')
-    assert "line 1: source: 'zso' is not a full path" in refused(folder, 'source = "zso"\n')
-    assert 'lacks a line: mountpoint = "/a/folder"' in refused(folder, 'source = "/a"\n')
-    assert "--titles is of use only" in refused(folder, BOTH + 'titles = "/a"\n')
-    assert "verbose or quiet" in refused(folder, BOTH + "verbose = true\nquiet = true\n")
+    assert "line 1: source: 'zso' is not an absolute path" in refused(folder, 'source = "zso"\n')
+    assert 'lacks the line: mountpoint = "/a/directory"' in refused(folder, 'source = "/a"\n')
+    assert "--titles requires --layout opl" in refused(folder, BOTH + 'titles = "/a"\n')
+    assert "--verbose and --quiet" in refused(folder, BOTH + "verbose = true\nquiet = true\n")
     path.write_bytes(b"\xff")
     with pytest.raises(UsageError, match="cannot be read"):
         parse(["mount", "games"])
@@ -158,9 +156,9 @@ HOSTILE = {
     "a large number": ("threads = 99999999999999999999999999", "99999999999999999999999999 is too"),
     "a huge number elsewhere": (f"layout = 0x{'9' * 50_000}", "0x… is not text"),
     "a huge number in a list": (f"include = [0x{'9' * 50_000}]", "0x… is not text"),
-    "an unknown key": (f"x = 0x{'9' * 50_000}", "there is no such option"),
-    "lists": (f"include = {'[' * 20_000}{']' * 20_000}", "too many brackets within each other"),
-    "tables": (f"x = {'{x=' * 10_000}1{'}' * 10_000}", "too many brackets within each other"),
+    "an unknown key": (f"x = 0x{'9' * 50_000}", "unknown option"),
+    "lists": (f"include = {'[' * 20_000}{']' * 20_000}", "brackets that are nested too deeply"),
+    "tables": (f"x = {'{x=' * 10_000}1{'}' * 10_000}", "brackets that are nested too deeply"),
     "a long key": (f"{'.'.join('a' * 20_000)} = 1", "has a key with more than 100 dots"),
     "a long key in a table": (f"x = {{{'.'.join('a' * 20_000)} = 1}}", "more than 100 dots"),
     "a long word": (f'layout = "{"x" * 60_000}"', "is not a layout"),
@@ -212,10 +210,10 @@ def test_numbers_of_thousands_of_digits_on_the_command_line(
 
 
 def test_names_that_are_none(folder: Path) -> None:
-    with pytest.raises(UsageError, match=rf"there is no config (\S+ or )?{folder}/games.toml"):
+    with pytest.raises(UsageError, match=rf"no such config: (\S+ or )?{folder}/games.toml"):
         parse(["mount", "games"])
     for name in ("-x", ".hidden", "a@b", "a b", ""):
-        with pytest.raises(UsageError, match="cannot be the name"):
+        with pytest.raises(UsageError, match="is not a valid config name"):
             config.check_name(name)
 
 
@@ -247,7 +245,7 @@ def test_what_is_written_is_read(folder: Path, path: str) -> None:
         "exclude": ['a"*', "b"],
         "cache_size": 1 << 30,
     }
-    with pytest.raises(UsageError, match="no text in UTF-8"):
+    with pytest.raises(UsageError, match="not valid UTF-8"):
         config.text_of("/\udcff", "/srv/iso", {})
 
 

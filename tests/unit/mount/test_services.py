@@ -123,7 +123,7 @@ def test_installed_and_removed(system: System, zso: Path) -> None:
     assert len(system.left()) >= 3
     done = system.run("zsofs service list; zsofs service remove games; zsofs service list")
     assert "games  inactive  enabled" in done.stdout
-    assert done.stdout.endswith("\nthere is no service of zsofs\n"), done.stderr
+    assert done.stdout.endswith("\nno zsofs services are installed\n"), done.stderr
     assert (system.left(), done.stderr) == (set(), "")
 
 
@@ -137,9 +137,9 @@ def test_a_mount_point_that_the_disk_of_the_source_would_hide(system: System, zs
     for point in ("disk/iso", "disk/a/b"):
         system.check_refused(
             f"{DISK}{INSTALL} disk/zso {point}",
-            f"zsofs: the mount point {system.folder}/{point} lies on the disk of the source,"
-            f" {disk}, which would hide it where the disk is mounted later than the service is"
-            f" started; give one outside of {disk}\n",
+            f"zsofs: the mount point {system.folder}/{point} is on the file system of the source,"
+            f" {disk}, which would cover it if that is mounted after the service starts; give a"
+            f" mount point outside of {disk}\n",
         )
 
 
@@ -168,8 +168,9 @@ def test_a_mount_point_that_the_user_cannot_get_to(system: System, zso: Path) ->
     for point in ("srv/a/iso", "srv/a/b/iso"):
         system.check_refused(
             f"{INSTALL} {zso} {point}",
-            f"zsofs: nobody cannot enter {system.folder}/srv/a, in which the mount point"
-            f" {system.folder}/{point} lies; let this user in with: chmod o+x"
+            f"zsofs: nobody cannot enter {system.folder}/srv/a, a parent directory of the mount"
+            " point"
+            f" {system.folder}/{point}; allow it with: chmod o+x"
             f" {system.folder}/srv/a, or give another mount point\n",
         )
     done = system.run(f"{INSTALL} {zso} srv/a/iso --setuid root && ls srv/a/iso")
@@ -194,7 +195,7 @@ def test_a_system_that_cannot_be_written_to(system: System, zso: Path, place: st
     closed = f"mount --bind {place} {place} && mount -o remount,bind,ro {place} || exit 99\n"
     done = system.run(f"{closed}{INSTALL} {zso} srv/iso")
     assert done.returncode == 11
-    assert done.stderr.startswith(f"zsofs: the service's file {place}/")
+    assert done.stderr.startswith(f"zsofs: the service file {place}/")
     assert done.stderr.endswith(" cannot be written: Read-only file system\n")
     assert len(done.stderr.splitlines()) == 1
     if place == "/etc/systemd":
@@ -240,7 +241,7 @@ def test_a_service_whose_files_went(system: System, zso: Path) -> None:
         assert done.stdout.endswith("the service games is removed\n")
         assert {path for path in system.left() if "/etc/" in path} == set()
     done = system.run("zsofs service remove games")
-    assert (done.returncode, "there is no service games" in done.stderr) == (11, True)
+    assert (done.returncode, "no such service: games" in done.stderr) == (11, True)
 
 
 @pytest.mark.parametrize("who", ["root", "nobody"])
@@ -277,5 +278,5 @@ def test_a_user_without_a_session(system: System, zso: Path) -> None:
             f"mkdir -p run/systemd/system; {as_user} {shlex.join(ZSOFS)} service {action} --user"
         )
         assert (done.returncode, done.stdout) == (11, ""), done.stderr
-        assert "you have no session here" in done.stderr
+        assert "no user session is running" in done.stderr
         assert len(done.stderr.splitlines()) == 1

@@ -242,4 +242,4 @@ def test_a_listener_that_fails_goes_on(
 
     with caplog.at_level(logging.ERROR):
         trio.run(main)
-    assert "finished reads are looked for without a signal" in caplog.text
+    assert "finished reads are polled without a signal" in caplog.text

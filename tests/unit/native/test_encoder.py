@@ -204,7 +204,7 @@ def test_a_new_name_must_be_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         file.take_name(replace=False)
     assert (tmp_path / "a").read_bytes() == b"whole"
     with atomic_file.new_file(str(tmp_path / "a")) as file:
-        with pytest.raises(Exception, match="has appeared"):
+        with pytest.raises(Exception, match="was created during the run"):
             file.take_name(replace=False)
         file.take_name(replace=True)
     assert (tmp_path / "a").read_bytes() == b""

@@ -350,7 +350,9 @@ def test_rule_framed(opened: Open) -> None:
     stored = [packed_zstd(TEXT), packed_zstd(NOISE)]
     made = opened(stored, rule=Rule.FRAMED, codec=Codec.ZSTD)
     assert [made.block(number) for number in range(2)] == [TEXT, NOISE]
-    reason = "its index entry or the next has bit 31 set, which this container never does"
+    reason = (
+        "bit 31 of its index entry or of the next one is set, which is invalid in this container"
+    )
     for flagged, first in ((0, 0), (1, 0), (1, 1), (2, 1)):
         made = opened(stored, plain=[flagged], rule=Rule.FRAMED, codec=Codec.ZSTD)
         made.says(first, reason)
@@ -362,7 +364,7 @@ def test_rule_framed(opened: Open) -> None:
 def test_backwards(opened: Open) -> None:
     made = opened([packed_lz4(TEXT)] * 4, entries={2: 30})
     begin = made.begins[1]
-    made.says(1, f"its index entry points to {begin}, the next one back to 30")
+    made.says(1, f"its index entry points to {begin}, but the next one points back to 30")
     assert made.block(0) == made.block(3) == TEXT
 
 
@@ -396,11 +398,11 @@ def test_too_long(opened: Open) -> None:
     most = 2 * BLOCK + 16
     made = opened([packed_lz4(TEXT) + bytes(10000)] * 2, shift=4)
     length = made.begins[1] - made.begins[0]
-    made.says(0, f"its stored length is {length}, at most {most} is possible")
+    made.says(0, f"its stored length is {length}; the maximum is {most}")
     limit = opened([packed_lz4(TEXT).ljust(most, b"\0")] * 2, shift=4)
     assert limit.block(1) == TEXT
     limit.says(
-        0, f"{most - len(packed_lz4(TEXT))} stray bytes follow its data, fewer than 16 are possible"
+        0, f"{most - len(packed_lz4(TEXT))} stray bytes follow its data; fewer than 16 are allowed"
     )
 
 
@@ -411,7 +413,7 @@ def test_a_plain_block_that_is_too_long(opened: Open) -> None:
         length = made.begins[1] - made.begins[0]
         most = BLOCK + (1 << shift) - 1
         if length > most:
-            made.says(0, f"its stored length is {length}, at most {most} is possible")
+            made.says(0, f"its stored length is {length}; the maximum is {most}")
         else:
             assert made.block(0) == NOISE
         assert made.block(2) == NOISE, "nothing tells where the last one ends"
@@ -422,7 +424,7 @@ def test_a_plain_block_of_ciso_version_2_that_is_too_long(opened: Open) -> None:
         made = opened([NOISE + b"X" * stray] * 3, rule=Rule.CISO2, codec=Codec.DEFLATE, shift=2)
         length = made.begins[1] - made.begins[0]
         if length > BLOCK + 3:
-            made.says(0, f"its stored length is {length}, at most {BLOCK + 3} is possible")
+            made.says(0, f"its stored length is {length}; the maximum is {BLOCK + 3}")
         else:
             assert made.block(0) == NOISE
 
@@ -437,7 +439,7 @@ def test_a_zsoz_block_without_a_checksum(opened: Open, shift: int) -> None:
         made.refusal(number)
     bare = zstandard.ZstdCompressor(level=9).compress(TEXT)
     made = opened([bare] * 2, rule=Rule.FRAMED, codec=Codec.ZSTD, shift=shift)
-    made.says(0, "its frame has no checksum, as all of this container have")
+    made.says(0, "its frame has no checksum, but all frames of this container have one")
     other = opened([bare] * 2, codec=Codec.ZSTD, shift=shift)
     assert other.block(0) == TEXT, "other containers need none"
 
@@ -603,7 +605,9 @@ def test_a_file_that_has_changed_is_refused_as_that(
         with suppress(SourceChangedError):
             assert made.reader.read(made.fd, 0, 4, out, ASK) in (WOULD_WAIT, NO_NOWAIT)
         return
-    with pytest.raises(SourceChangedError, match="written to or cut after it had") as caught:
+    with pytest.raises(
+        SourceChangedError, match="modified or truncated after it was opened"
+    ) as caught:
         made.reader.read(made.fd, 0, 4, out)
     assert caught.value.errno == errno.EIO
 
@@ -717,7 +721,7 @@ def test_bytes_behind_a_zstd_frame(opened: Open, rule: Rule, shift: int) -> None
             if free or follows < unit:
                 assert made.block(number) == TEXT
             else:
-                reason = f"{follows} stray bytes follow its data, fewer than {unit} are possible"
+                reason = f"{follows} stray bytes follow its data; fewer than {unit} are allowed"
                 made.says(number, reason)
 
 
@@ -760,7 +764,7 @@ def test_bytes_behind_the_data_of_a_block(
                 else:
                     made.says(
                         number,
-                        f"{follows} stray bytes follow its data, fewer than {unit} are possible",
+                        f"{follows} stray bytes follow its data; fewer than {unit} are allowed",
                     )
             assert made.block(2, 500) == plain[:500]
             assert not made.reader.final_byte_missing
@@ -778,7 +782,7 @@ def test_the_adler_32_behind_a_deflate_stream(opened: Open, shift: int) -> None:
     made = opened([bytes(wrong)] * 3, codec=Codec.DEFLATE, shift=shift, padding=b"X")
     follows = made.begins[1] - made.begins[0] - len(packed) + 4
     if follows >= unit:
-        made.says(0, f"{follows} stray bytes follow its data, fewer than {unit} are possible")
+        made.says(0, f"{follows} stray bytes follow its data; fewer than {unit} are allowed")
     longer = opened([packed + b"X" * unit] * 3, codec=Codec.DEFLATE, shift=shift)
     assert "stray bytes follow its data" in str(longer.refusal(0))
 
@@ -799,7 +803,7 @@ def test_a_dax_frame_has_the_length_that_its_table_says(opened: Open) -> None:
     frame = zlib.compress(TEXT)
     made = opened([frame, frame + b"X"], rule=Rule.DAX, codec=Codec.ZLIB)
     assert made.block(0) == TEXT
-    made.says(1, "1 stray bytes follow its data, fewer than 1 are possible")
+    made.says(1, "1 stray bytes follow its data; fewer than 1 are allowed")
 
 
 def decoded_over(made: Opened, number: int, fill: int) -> bytes | None:
@@ -868,7 +872,7 @@ def test_a_byte_lost_anywhere_else_is_an_error(opened: Open) -> None:
 
 @pytest.mark.parametrize("codec", [Codec.ZSTD, Codec.ZLIB, Codec.DEFLATE])
 def test_other_codecs_lose_no_byte(opened: Open, codec: Codec) -> None:
-    """The one writer that loses it writes LZ4; elsewhere the file is cut."""
+    """The one writer that loses it writes LZ4; elsewhere the file is truncated."""
     packed = opened([PACKED[codec](TEXT), PACKED[codec](TEXT[:-1])], codec=codec)
     packed.says(1, f"it decodes to {BLOCK - 1} bytes instead of {BLOCK}")
     plain = opened([PACKED[codec](TEXT), NOISE[:-1]], plain=[1], codec=codec)

@@ -55,14 +55,14 @@ def test_a_folder_into_another(library: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     said = zsofs("pack", library, "-o", out).stderr
     assert said == (
-        "zsofs: left out: 2 folders below; with --recursive they are taken, too\n"
+        "zsofs: left out: 2 directories below; use --recursive to include them\n"
         "zsofs: left out: 1 file in a trash or system directory, 1 AppleDouble file, 2 symlinks;"
         " --allow-links-to DIR follows symlinks whose target is in DIR\n"
     )
     assert files(out) == {"Okami.zso"}
     assert "below" not in zsofs("pack", "--recursive", library, "-o", tmp_path / "else").stderr
     said = zsofs("unpack", library).stderr
-    assert said.startswith("zsofs: there are no discs here\nzsofs: left out: 2 folders below")
+    assert said.startswith("zsofs: no discs found\nzsofs: left out: 2 directories below")
     done = reports("pack", "--recursive", library, "-o", out)
     assert files(out) == {"Okami.zso", "PSP/Patapon.zso", "PSP/deep/Old.zso"}
     assert {os.path.basename(r["input"]): r["state"] for r in done} == {
@@ -114,7 +114,7 @@ def test_one_bad_input_does_not_stop_the_others(tmp_path: Path) -> None:
     assert f"zsofs: {bad}: block " in done.stderr
     assert "at file offset" in done.stderr
     assert f"{missing}: it cannot be opened: No such file" in done.stderr
-    assert "it is no regular file" in done.stderr
+    assert "it is not a regular file" in done.stderr
     summary = done.stdout.splitlines()[1:]
     assert summary[0].startswith("1 file packed")
     assert "3 failed" in summary[0]
@@ -126,30 +126,32 @@ def test_what_is_there_already(tmp_path: Path) -> None:
     source.write_bytes(IMAGE)
     zsofs("pack", source)
     first = target.stat().st_ino
-    assert "is there already" in zsofs("pack", source).stdout
+    assert "already exists" in zsofs("pack", source).stdout
     assert target.stat().st_ino == first
     zsofs("pack", "--force", source)
     assert target.stat().st_ino != first
     for content in (b"something else", target.read_bytes()[:-1000], writers.ziso_py(bytes(4096))):
         target.write_bytes(content)
         os.utime(target)
-        assert "--force replaces it" in zsofs("pack", source, code=8).stderr
+        assert "use --force to replace it" in zsofs("pack", source, code=8).stderr
         assert target.read_bytes() == content
     zsofs("pack", "--force", source)
     assert image_of(target) == IMAGE
     os.utime(source, (2**31, 2**31))
-    assert "--force replaces it" in zsofs("pack", source, code=8).stderr
+    assert "use --force to replace it" in zsofs("pack", source, code=8).stderr
     target.unlink()
     target.mkdir()
-    assert "is no file" in zsofs("pack", "--force", source, "-o", f"{tmp_path}/", code=8).stderr
+    assert ("is not a regular file") in zsofs(
+        "pack", "--force", source, "-o", f"{tmp_path}/", code=8
+    ).stderr
 
 
 def test_packing_a_zso_anew_in_its_place(tmp_path: Path) -> None:
     path = tmp_path / "Game.zso"
     path.write_bytes(writers.ziso_py(IMAGE[:98304]))
-    assert "it is packed already" in zsofs("pack", path).stdout
+    assert "already packed" in zsofs("pack", path).stdout
     done = zsofs("pack", "--force", "--no-verify", path, code=8)
-    assert "leave --no-verify away" in done.stderr
+    assert "omit --no-verify" in done.stderr
     assert path.read_bytes().startswith(b"ZISO")
     zsofs("pack", "--force", "--delete-source", path)
     assert path.read_bytes().startswith(b"ZSOZ")
@@ -161,15 +163,15 @@ def test_a_name_in_capitals_is_the_same_place(tmp_path: Path) -> None:
     path = tmp_path / "GAME.ZSO"
     path.write_bytes(writers.ziso_py(IMAGE[:98304]))
     for where in (path, tmp_path):
-        assert "it is packed already" in zsofs("pack", where).stdout
-    assert "it is packed already" in zsofs("pack", tmp_path, "-o", tmp_path).stdout
+        assert "already packed" in zsofs("pack", where).stdout
+    assert "already packed" in zsofs("pack", tmp_path, "-o", tmp_path).stdout
     zsofs("pack", "--force", path)
     assert names(tmp_path) == ["GAME.ZSO"]
     assert path.read_bytes().startswith(b"ZSOZ")
     zsofs("pack", path, "-o", f"{tmp_path}/new/")
     assert names(tmp_path / "new") == ["GAME.zso"]
     path.rename(tmp_path / "GAME.ISO")
-    assert "is its own name" in zsofs("unpack", tmp_path / "GAME.ISO", code=8).stderr
+    assert "is the input itself" in zsofs("unpack", tmp_path / "GAME.ISO", code=8).stderr
 
 
 def test_a_plain_image_is_not_replaced_by_its_own_copy(tmp_path: Path) -> None:
@@ -180,7 +182,7 @@ def test_a_plain_image_is_not_replaced_by_its_own_copy(tmp_path: Path) -> None:
     for words in ((), ("--force",), ("--force", "--delete-source")):
         for target in (path, tmp_path / "Link.zso", tmp_path / "Hard.zso"):
             done = zsofs("pack", *words, path, "-o", target, code=8)
-            assert f"{target} is its own name; give another one with -o" in done.stderr
+            assert f"{target} is the input itself; give another name with -o" in done.stderr
     assert path.read_bytes() == IMAGE
     assert names(tmp_path) == ["Game.iso", "Hard.zso", "Link.zso"]
 
@@ -190,7 +192,10 @@ def test_two_inputs_for_one_name(tmp_path: Path) -> None:
     (tmp_path / "Game.cso").write_bytes(writers.maxcso_cso1(IMAGE[:50_000]))
     for words in ((), ("--force",)):
         done = zsofs("pack", *words, tmp_path, code=8)
-        said = f"{tmp_path}/Game.zso is the copy of {tmp_path}/Game.cso; give -o or rename one"
+        said = (
+            f"{tmp_path}/Game.zso is also the output of {tmp_path}/Game.cso; rename one of"
+            " them, or use -o"
+        )
         assert said in done.stderr
         assert image_of(tmp_path / "Game.zso") == image_of(tmp_path / "Game.cso")
         (tmp_path / "Game.zso").unlink()
@@ -205,10 +210,10 @@ def test_two_inputs_for_one_name_in_the_next_run(tmp_path: Path, command: str) -
         packed = writers.maxcso_cso1(image) if command == "unpack" else image
         (tmp_path / folder / "Game.iso").write_bytes(packed)
     inputs = [tmp_path / folder / "Game.iso" for folder in ("a", "b")]
-    for first in ("MB/s", "is there already"):
+    for first in ("MB/s", "already exists"):
         done = zsofs(command, *inputs, "-o", f"{tmp_path}/out/", code=8)
         assert first in done.stdout.splitlines()[0]
-        assert f"is the copy of {inputs[0]}; give -o or rename one" in done.stderr
+        assert f"is also the output of {inputs[0]}; rename one of them, or use -o" in done.stderr
         (made,) = (tmp_path / "out").iterdir()
         assert image_of(made) == IMAGE
 
@@ -265,7 +270,7 @@ def test_a_plain_image_cannot_be_unpacked(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["Game.cso", "Game.ZSO", "Game.dax"])
 def test_a_damaged_container_is_not_packed_as_a_plain_disc(tmp_path: Path, name: str) -> None:
     """A wrong bit in its first bytes, where only the name tells, or a page of a web server."""
-    damaged = "its name is that of a packed disc, its beginning is not"
+    damaged = "it has the name of a packed disc, but not the contents of one"
     page = "it is an HTML page, not a disc image; if it should be a disc, download it again"
     for content, said in (
         (b"\x00" + writers.maxcso_cso1(IMAGE)[1:], damaged),
@@ -299,8 +304,7 @@ def test_an_image_that_is_larger_than_any_disc(tmp_path: Path, size: int) -> Non
     for words in ((), ("--no-verify",), ("--measure",), ("--for", "console")):
         said = zsofs("pack", "--any", *words, source, code=8).stderr
         assert said == (
-            f"zsofs: {source}: its {size} bytes are more than any disc has; 64 GiB are packed at"
-            " most\n"
+            f"zsofs: {source}: its {size} bytes are larger than any disc; 64 GiB is the maximum\n"
         )
     assert names(tmp_path) == ["Game.iso"]
 
@@ -336,18 +340,18 @@ def test_where_the_output_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     [
         (("pack",), "INPUT"),
         (("pack", ""), "'' is not a path"),
-        (("pack", "x", "--level", "23"), "not a level"),
+        (("pack", "x", "--level", "23"), "not a compression level"),
         (("pack", "x", "--codec", "lz4", "--level", "13"), "lz4 has the levels 1 to 12"),
         (("pack", "x", "--block-size", "3000"), "a multiple of 2048"),
         (("pack", "x", "--block-size", "2M"), "up to 1024K"),
         (("pack", "x", "--for", "speed"), "invalid choice"),
-        (("pack", "x", "-o", "-"), "for `zsofs unpack` only"),
-        (("unpack", "x", "y", "-o", "-"), "takes one file"),
+        (("pack", "x", "-o", "-"), "only for `zsofs unpack`"),
+        (("unpack", "x", "y", "-o", "-"), "of a single file"),
         (("unpack", "x", "-o", "-", "--delete-source"), "--delete-source"),
-        (("pack", "x", "--delete-source", "--no-verify"), "what was checked only"),
+        (("pack", "x", "--delete-source", "--no-verify"), "requires verification"),
         (("pack", "x", "--measure", "--delete-source"), "--measure writes nothing"),
-        (("pack", "x", "--no-digests"), "needs --no-verify"),
-        (("pack", "x", "y", "-o", "/etc/hostname"), "is no folder"),
+        (("pack", "x", "--no-digests"), "requires --no-verify"),
+        (("pack", "x", "y", "-o", "/etc/hostname"), "is not a directory"),
     ],
 )
 def test_command_lines_that_make_no_sense(words: tuple[str, ...], said: str) -> None:
@@ -463,7 +467,7 @@ def test_a_name_that_would_be_too_long(tmp_path: Path) -> None:
 
 def test_oddities_of_the_input_are_said(tmp_path: Path) -> None:
     done = zsofs("pack", DATA / "ziso-compressor.zso", "-o", tmp_path / "a.zso")
-    assert "its writer lost the last byte" in done.stderr
+    assert "the last byte of the image was not stored" in done.stderr
     quiet = zsofs("pack", "-q", DATA / "ziso-compressor.zso", "-o", tmp_path / "b.zso")
     assert quiet.stdout == quiet.stderr == ""
 
@@ -474,7 +478,7 @@ def test_an_output_that_may_be_a_file_or_a_folder(tmp_path: Path, command: str) 
     source = tmp_path / ("Game.iso" if command == "pack" else "Game.zso")
     shutil.copy(DATA / ("ps2.iso" if command == "pack" else "ziso-py.zso"), source)
     said = zsofs(command, source, "-o", tmp_path / "new", code=2).stderr
-    assert f"say {tmp_path}/new/ for a folder" in said
+    assert f"give {tmp_path}/new/ for a directory" in said
     assert names(tmp_path) == [source.name]
     zsofs(command, source, "-o", f"{tmp_path}/new/")
     assert len(names(tmp_path / "new")) == 1

@@ -52,7 +52,7 @@ def test_a_disk_on_which_another_user_sets_the_dates(
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        assert done.stderr.startswith(f"zsofs: {before}: its copy has the date of now")
+        assert done.stderr.startswith(f"zsofs: {before}: the output has the current date")
         assert names(point) == sorted([before, after])
         assert image_of(point / after) == IMAGE
         assert (point / after).stat().st_mtime > 10**9
@@ -101,7 +101,8 @@ def test_an_output_disk_that_goes(as_root: None, tmp_path: Path, command: str, m
         assert watcher.moment == "", "it came so far"
         if moment == "before reading back":
             assert str(caught.value) == (
-                "what was written is not what comes back from the disk, which may be failing: it"
+                "verification failed, the data read back differs from the data written; the"
+                " disk may be failing: it"
                 " cannot be opened: Input/output error"
             )
         assert str(caught.value).endswith("Input/output error")

@@ -80,8 +80,8 @@ def test_a_directory_that_cannot_be_synced(tmp_path: Path, source: Path, command
     environment = preload(tmp_path, NO_DIRECTORY_SYNC)
     done = zsofs(command, "--delete-source", source, code=8, env=environment)
     assert done.stderr.splitlines() == [
-        f"zsofs: {source}: {target} is complete, but may be gone after a power cut: its directory"
-        " cannot be written to the disk: Input/output error; the source was kept"
+        f"zsofs: {source}: {target} is complete, but may be lost in a power failure: its"
+        " directory cannot be synced: Input/output error; the source was kept"
     ]
     assert f"{source} -> {target}: " in done.stdout
     assert names(source.parent) == ["Game.iso", "Game.zso"]
@@ -106,7 +106,7 @@ def test_a_deletion_that_cannot_be_synced(tmp_path: Path, source: Path) -> None:
     )
     words = ("pack", "--delete-source", source, "-o", tmp_path / "out" / "Game.zso")
     done = zsofs(*words, env=environment)
-    assert "it was deleted, but may be back after a power cut: its directory" in done.stderr
+    assert "it was deleted, but may reappear after a power failure: its directory" in done.stderr
     assert "; source deleted" in done.stdout
     assert names(source.parent) == []
 
@@ -155,7 +155,7 @@ def test_a_pipe_that_takes_nothing(tmp_path: Path, source: Path) -> None:
         check=False,
     )
     assert done.returncode == 8
-    assert "the system has written nothing and reported no error" in done.stderr
+    assert "the write returned 0 bytes without an error" in done.stderr
 
 
 def steal_name(monkeypatch: pytest.MonkeyPatch, path: Path) -> Path:
@@ -181,7 +181,7 @@ def test_a_file_that_takes_the_name_of_a_source_is_not_deleted(
         monkeypatch.setattr(renames, "rename_new", _not_supported)
     with original(str(source)) as image:
         steal_name(monkeypatch, source)
-        with pytest.raises(InputError, match="another file has taken its name"):
+        with pytest.raises(InputError, match="another file now has its name"):
             image.remove()
     assert source.read_bytes() == b"another disc"
     assert names(source.parent) == ["Game.iso"]
@@ -202,7 +202,7 @@ def test_a_file_that_is_written_to_just_before_it_is_deleted(
             file.write(b"more")
 
     monkeypatch.setattr(Original, "check_unchanged", check)
-    changed = pytest.raises(InputError, match="it was changed while it was read")
+    changed = pytest.raises(InputError, match="it was modified while it was being read")
     with original(str(source)) as image, changed:
         image.remove()
     assert source.read_bytes() == IMAGE + b"more"
@@ -318,7 +318,7 @@ def test_a_source_on_a_disk_that_is_read_only(tmp_path: Path) -> None:
         words = ("pack", "--delete-source", point / "Game.iso", "-o", out)
         done = zsofs(*words, code=8)
         assert done.stderr == (
-            f"zsofs: {point}/Game.iso: its copy is there and whole, but it was not deleted:"
+            f"zsofs: {point}/Game.iso: the output is complete, but the input was not deleted:"
             " Read-only file system\n"
         )
     assert image_of(out) == IMAGE
@@ -327,12 +327,12 @@ def test_a_source_on_a_disk_that_is_read_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("act", "said"),
     [
-        ("link", "one of its hard links was made or deleted while it was read"),
-        ("unlink link", "one of its hard links was made or deleted while it was read"),
-        ("unlink", "it was deleted or replaced while it was read"),
-        ("rename", "it was renamed, given other permissions, or changed while it was read"),
-        ("chmod", "it was renamed, given other permissions, or changed while it was read"),
-        ("write", "it was changed while it was read"),
+        ("link", "one of its hard links was created or deleted while it was being read"),
+        ("unlink link", "one of its hard links was created or deleted while it was being read"),
+        ("unlink", "it was deleted or replaced while it was being read"),
+        ("rename", "it was renamed, its permissions were changed, or it was modified"),
+        ("chmod", "it was renamed, its permissions were changed, or it was modified"),
+        ("write", "it was modified while it was being read"),
     ],
 )
 def test_what_happened_to_an_input_while_it_was_read(source: Path, act: str, said: str) -> None:
@@ -372,7 +372,7 @@ def test_hard_links_that_are_packed_and_deleted_by_two_runs(source: Path) -> Non
         _, said = run.communicate(timeout=120)
         assert run.returncode in (0, 8)
         packed = path.with_suffix(".zso")
-        assert run.returncode == 0 or "one of its hard links was made or deleted" in said, said
+        assert run.returncode == 0 or "one of its hard links was created or deleted" in said, said
         assert path.exists() or image_of(packed) == IMAGE
     assert left_in(source.parent) == []
 
@@ -414,11 +414,11 @@ def test_the_files_of_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     file.write_text("[Unit]\n")
     beside = tmp_path / "zsofs@.service.new"
     beside.write_text("mine")
-    with pytest.raises(ServiceError, match="there is one already, which zsofs has not made"):
+    with pytest.raises(ServiceError, match="the existing file was not created by zsofs"):
         write(file, f"{_MARK}three")
     assert file.read_text() == "[Unit]\n"
     monkeypatch.setattr(os, "write", lambda fd, data: 0)
-    with pytest.raises(ServiceError, match="the system has written nothing"):
+    with pytest.raises(ServiceError, match="the write returned 0 bytes"):
         write(tmp_path / "other.service", "text")
     assert names(tmp_path) == [file.name, beside.name]
     assert beside.read_text() == "mine"

@@ -95,7 +95,7 @@ def test_a_directory(tmp_path: Path) -> None:
     assert "a PS2 memory card" in done["Card.bin"]["error"]
     assert "a PS2 memory card" in done["Card.cso"]["error"]
     assert done["Track 02.bin"]["error"] == UNKNOWN
-    assert done["Cover.zso"]["error"] == "it is packed already; --force packs it anew"
+    assert done["Cover.zso"]["error"] == "already packed; use --force to pack it again"
     (tmp_path / "Game.zso").unlink()
     out = tmp_path / "out"
     done = {
@@ -121,7 +121,7 @@ def test_any(tmp_path: Path) -> None:
     assert image_of(tmp_path / "Homebrew.zso") == NOISE
     packed = (tmp_path / "Homebrew.zso").read_bytes()
     said = zsofs("pack", "--any", "--force", tmp_path / "Homebrew.zso", code=8).stderr
-    assert "its copy would replace it, but" in said
+    assert "the output would replace the input, but" in said
     assert (tmp_path / "Homebrew.zso").read_bytes() == packed
     assert kept_in(tmp_path, contents)
 
@@ -201,7 +201,7 @@ def test_a_cut_image_is_told_everywhere(tmp_path: Path, name: str, mount: MountM
     source.mkdir()
     contents = put(source, {name: WAYS_OF_A_CUT[name]})
     path = source / name
-    said = "the image is cut: "
+    said = "the image is truncated: "
     assert f"note       {said}" in zsofs("info", path).stdout
     (found,) = json.loads(zsofs("info", "--json", path).stdout)
     assert any(remark.startswith(said) for remark in found["remarks"])
@@ -222,11 +222,11 @@ def test_a_cut_image_is_told_everywhere(tmp_path: Path, name: str, mount: MountM
     assert f"zsofs: {path}: {said}" in done.stderr
     packed = out.read_bytes()
     done = zsofs("pack", "--force", "--delete-source", path, "-o", out, code=8)
-    assert "its copy is there, but it was not deleted: the image is cut" in done.stderr
+    assert "packed, but the input was not deleted: the image is truncated" in done.stderr
     assert out.read_bytes() == packed
     assert kept_in(source, contents)
     (checked,) = reports("verify", out, code=9)
-    assert checked["reason"].endswith("; it was so already when it was packed")
+    assert checked["reason"].endswith("; it was already incomplete when it was packed")
     back = tmp_path / "back"
     (report,) = reports("unpack", "--delete-source", out, "-o", back / "Game.iso", code=8)
     assert report["state"] == "unpacked"
@@ -249,7 +249,7 @@ def test_a_cut_image_is_not_replaced_by_its_copy(tmp_path: Path) -> None:
     path.write_bytes(writers.ziso_py(CUT))
     for words in (("--force",), ("--force", "--delete-source")):
         said = zsofs("pack", *words, path, code=8).stderr
-        assert "its copy would replace it, but the image is cut" in said
+        assert "the output would replace the input, but the image is truncated" in said
         assert path.read_bytes() == writers.ziso_py(CUT)
     assert names(tmp_path) == ["Game.zso"]
 

@@ -17,7 +17,7 @@ from zsofs.system import renames
 
 IMAGE = writers.disc(98304, ["text", "noise"], 2)
 OTHER = writers.disc(98304, ["noise", "text"], 3)
-REFUSED = "is another input of this command and does not hold the same image"
+REFUSED = "is another input of this command with a different image"
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_other_names_of_an_input(tmp_path: Path, discs: tuple[Path, Path], way: 
 def test_an_input_that_was_read_already(tmp_path: Path, discs: tuple[Path, Path]) -> None:
     plain, packed = discs
     done = zsofs("pack", "--force", packed, plain, "-o", f"{tmp_path}/x/", code=8)
-    assert f"{packed} is the copy of {packed}; give -o or rename one" in done.stderr
+    assert f"{packed} is also the output of {packed}; rename one of them, or use -o" in done.stderr
     assert image_of(packed) == OTHER
 
 
@@ -138,7 +138,7 @@ def test_a_target_that_is_replaced_while_the_disc_is_packed(tmp_path: Path) -> N
             file.write(b"ours", 0)
             (tmp_path / "new").write_bytes(b"another disc")
             (tmp_path / "new").rename(target)
-            with pytest.raises(InputError, match="nothing was written over it"):
+            with pytest.raises(InputError, match="it was not overwritten"):
                 file.take_name(replace=True)
         assert target.read_bytes() == b"another disc"
         assert names(tmp_path) == ["Game.zso"]
@@ -166,7 +166,7 @@ def test_a_target_that_is_replaced_at_the_last_moment(
     monkeypatch.setattr(renames, "rename_exchange", late)
     with new_file(str(target)) as file:
         file.write(b"ours", 0)
-        with pytest.raises(InputError, match="nothing was written over it"):
+        with pytest.raises(InputError, match="it was not overwritten"):
             file.take_name(replace=True)
     assert target.read_bytes() == b"another disc"
     assert names(tmp_path) == ["Game.zso"]

@@ -248,7 +248,7 @@ def test_a_mount_that_is_hidden_is_left_alone(tmp_path: Path) -> None:
     fd, mounted = mount_unserved(tmp_path / "d/iso")
     try:
         with tmpfs(tmp_path / "d"), tmpfs(tmp_path / "d/iso") as hiding:
-            with pytest.raises(OSError, match="another mount hides it"):
+            with pytest.raises(OSError, match="another mount covers it"):
                 fuse_mount.detach(mounted)
             assert mounted_at(os.fsencode(hiding)) is not None
     finally:
@@ -264,7 +264,7 @@ def test_root_unmounts_nothing_by_a_symlink_of_another_user(library: Path, home:
         for words in ((), ("--lazy",)):
             done = run("umount", *words, home / "a/iso")
             assert done.returncode == 4
-            assert "which does not belong to root" in done.stderr
+            assert "which is not owned by root" in done.stderr
             assert os.listdir(point) == ["Game.iso"]
         assert run("umount", point).returncode == 0
     finally:

@@ -169,7 +169,7 @@ def test_what_opl_cannot_play_is_left_out_with_its_folder() -> None:
         b"PSP/Patapon.cso": "not in the OPL layout: it is a PSP disc",
         b"PSP/Lumines.iso": "not in the OPL layout: it is a PSP disc",
         b"raw/Track.zso": "not in the OPL layout: it has raw CD sectors",
-        b"bin/Game.bin": "not in the OPL layout: of plain images OPL reads only .iso files",
+        b"bin/Game.bin": "not in the OPL layout: OPL reads only .iso files as plain images",
     }
 
 
@@ -215,8 +215,8 @@ def test_what_lies_beside_the_discs_in_dvd_and_cd() -> None:
         file("DVD/games.bin"),
         file("cd/games.bin"),
         file("DVD/Okami.txt"),
-        file("DVD/Broken.zso", reason="the file is cut"),
-        file("DVD/Broken.iso", reason="the file is cut"),
+        file("DVD/Broken.zso", reason="the file is truncated"),
+        file("DVD/Broken.iso", reason="the file is truncated"),
         file("DVD/Copied.ZSO", copying=1.0),
         file("DVD/Nonsense.zso"),
         file("DVD/sub/readme.txt"),
@@ -239,7 +239,7 @@ def test_what_is_copied_or_broken_is_no_disc_yet() -> None:
     layout = laid_out(
         file("Copied.iso", DVD, copying=1.0),
         file("new/Copied.zso", copying=1.0),
-        file("Broken.iso", reason="the file is cut"),
+        file("Broken.iso", reason="the file is truncated"),
     )
     assert names(layout) == ["Broken.iso", "CD", "Copied.iso", "DVD", "new"]
 

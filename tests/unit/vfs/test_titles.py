@@ -156,7 +156,7 @@ def test_a_list_of_nothing(tmp_path: Path, content: str) -> None:
 def test_a_line_without_an_id(tmp_path: Path, line: str) -> None:
     message = refusal(tmp_path, f"# a comment\nSLUS-20963,Okami\n{line}\n")
     if line == "SLUS_209.63":
-        assert message.startswith("FILE, line 3: expected a title behind the comma")
+        assert message.startswith("FILE, line 3: expected a title after the comma")
     else:
         assert message.startswith("FILE, line 3: expected an id such as SLUS-20963, then a comma")
     assert message.endswith(f", found {line!r}")
@@ -167,7 +167,7 @@ def test_a_line_without_an_id(tmp_path: Path, line: str) -> None:
 )  # fmt: skip
 def test_a_line_without_a_title(tmp_path: Path, title: str) -> None:
     message = refusal(tmp_path, f"SLUS-20963,{title}\n")
-    assert message.startswith("FILE, line 1: expected a title behind the comma")
+    assert message.startswith("FILE, line 1: expected a title after the comma")
 
 
 def test_a_message_is_short(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_redumps_own_dat(tmp_path: Path) -> None:
     message = refusal(tmp_path, REDUMP)
     assert "is a DAT without serials" in message
     assert "Redump" in message
-    assert "take one with serials" in message
+    assert "use a DAT with serials" in message
 
 
 @pytest.mark.parametrize(

@@ -59,16 +59,16 @@ def check_mount(mount_point: bytes) -> Mounted:
     path = for_people(mount_point)
     mounted = mounted_at(mount_point)
     if mounted is None:
-        raise ControlError(f"nothing is mounted at {path}; see what is with: {COMMAND} status")
+        raise ControlError(f"nothing is mounted at {path}; list the mounts with: {COMMAND} status")
     if mounted.kind != FILE_SYSTEM_TYPE:
         raise ControlError(
-            f"what is mounted at {path} is not zsofs but {mounted.kind}; see what is with:"
+            f"what is mounted at {path} is not zsofs but {mounted.kind}; list the mounts with:"
             f" {COMMAND} status"
         )
     if os.geteuid() not in (0, mounted.user):
         raise ControlError(
-            f"the mount at {path} belongs to another user (number {mounted.user}), who can ask it,"
-            " as root can"
+            f"the mount at {path} belongs to another user (number {mounted.user}), who can"
+            " query it; root can, too"
         )
     return mounted
 
@@ -121,22 +121,22 @@ def _understood(mounted: Mounted, answer: bytes | OSError) -> dict[str, Any]:
     path = for_people(mounted.path)
     if isinstance(answer, TimeoutError):
         raise ControlError(
-            f"the daemon behind {path} does not answer within {timings().answer:.0f} seconds; try"
-            " again, and look into its log"
+            f"the daemon behind {path} does not answer within {timings().answer:.0f} seconds;"
+            " try again, and check its log"
         )
     if isinstance(answer, OSError):
         raise ControlError(
             f"the daemon behind {path} does not answer: {answer.strerror}; if {path} cannot be"
-            f" read either, take it down with: {COMMAND} umount {path}"
+            f" read either, unmount it with: {COMMAND} umount {path}"
         )
     reply = _shallow(parse(answer) or {})
     if not isinstance(reply.get("ok"), bool):
         raise ControlError(
-            f"the daemon behind {path} does not answer in a way that this zsofs understands; mount"
-            " it again, so that both are of one version"
+            f"the daemon behind {path} sent a reply that this version of zsofs does not"
+            " understand; mount it again, so that both have the same version"
         )
     if not reply["ok"]:
-        raise ControlError(f"the daemon behind {path} could not do it: {_reason(reply)}")
+        raise ControlError(f"the daemon behind {path} reported an error: {_reason(reply)}")
     return reply
 
 
@@ -154,7 +154,7 @@ def _shallow(fields: dict[str, Any], depth: int = _DEPTH) -> dict[str, Any]:
 
 
 def _reason(reply: dict[str, Any]) -> str:
-    said = str(reply.get("error") or "it does not say why")[:MAX_TEXT]
+    said = str(reply.get("error") or "no reason was given")[:MAX_TEXT]
     return for_people(said.encode(errors="backslashreplace"))
 
 
@@ -239,18 +239,18 @@ class _Askers:
         with _reach(mounted, names, self._kinds, self._until) as peer:
             self._processes[mounted.path] = credentials(peer)[0]
             peer.settimeout(left(self._until))
-            with suppress(BrokenPipeError):  # it may have said why before it hung up
+            with suppress(BrokenPipeError):  # it may have said why before it closed the connection
                 peer.sendall(self._request)
             line = bytearray()
             while b"\n" not in line[-_PART:]:
                 if len(line) > MAX_REPLY or self._left_to_take < 0:
-                    raise OSError(0, "what it says has no end")
+                    raise OSError(0, "its reply is too long")
                 if time.monotonic() > self._until:
                     raise TimeoutError
                 peer.settimeout(left(self._until))
                 part = peer.recv(_PART)
                 if not part:
-                    raise OSError(0, "it hung up")
+                    raise OSError(0, "it closed the connection")
                 line += part
                 with self._lock:
                     self._left_to_take -= len(part)
@@ -272,7 +272,7 @@ def _reach(mounted: Mounted, names: Sequence[str], kinds: Kinds, until: float) -
             if credentials(peer)[1] == user:
                 return peer
             peer.close()
-    raise OSError(0, "nobody listens for it")
+    raise OSError(0, "nothing is listening on its control socket")
 
 
 def _peer_in(folder: Path, name: str, user: int, kinds: Kinds, until: float) -> socket.socket:

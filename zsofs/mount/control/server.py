@@ -118,8 +118,9 @@ class ControlSocket:
                 return _listen(folder, self._name)
             except _TakenError:
                 log.warning(
-                    "another daemon, which this one cannot see, answers for %s: `zsofs status` and"
-                    " `zsofs reload` will go to that one",
+                    "another daemon in a different mount namespace already answers for %s:"
+                    " `zsofs status` and"
+                    " `zsofs reload` reach that one",
                     for_people(self._mount_point),
                 )
                 return None
@@ -127,9 +128,9 @@ class ControlSocket:
                 problem = error
         if self._bound is None:
             log.warning(
-                "`zsofs status` and `zsofs reload` cannot reach this mount, for no socket can be"
-                " made: %s",
-                problem or "there is no folder for it",
+                "`zsofs status` and `zsofs reload` cannot reach this mount, because its control"
+                " socket cannot be created: %s",
+                problem or "there is no directory for it",
             )
         return None
 
@@ -184,7 +185,7 @@ class ControlSocket:
             try:
                 stream, _ = await listener.accept()
             except (OSError, MemoryError) as error:
-                log.warning("a request to this mount could not be taken: %s", reason(error))
+                log.warning("a control connection could not be accepted: %s", reason(error))
                 await trio.sleep(timings().retry_accept)
             else:
                 nursery.start_soon(self._serve_peer, self._admitted(stream))
@@ -214,11 +215,11 @@ class ControlSocket:
                     await self._converse(peer)
                 if peer.scope.cancelled_caught and not peer.has_asked:
                     with trio.move_on_after(timings().peer):
-                        await _send(peer.stream, _failure("too many others are asking; try again"))
+                        await _send(peer.stream, _failure("too many connections; try again"))
         except OSError as error:
-            log.info("who asked about this mount has gone: %s", error.strerror)
+            log.info("the client of the control socket has disconnected: %s", error.strerror)
         except Exception:
-            log.exception("a bug in zsofs: somebody who asked about this mount got no answer")
+            log.exception("internal error in zsofs: a control client received no reply")
         finally:
             if peer in self._peers:
                 self._peers.remove(peer)
@@ -227,7 +228,7 @@ class ControlSocket:
         if peer.may_ask:
             reply = await self._reply(peer)
         else:
-            reply = _failure("this mount belongs to another user, who can ask it, as root can")
+            reply = _failure("this mount belongs to another user, who can query it; root can, too")
         if reply is not None:
             peer.has_asked = True
             with trio.move_on_after(timings().peer):
@@ -239,12 +240,12 @@ class ControlSocket:
         with trio.move_on_after(timings().peer) as limit:
             line = await _receive_line(peer.stream)
         if limit.cancelled_caught:
-            return _failure(f"the request did not come within {timings().peer:.0f} seconds")
+            return _failure(f"the request did not arrive within {timings().peer:.0f} seconds")
         if not line:
             return None
         request = parse(line)
         if request is None:
-            return _failure("the request is not one line with a JSON object")
+            return _failure("the request is not a JSON object on one line")
         peer.has_asked = peer.is_answered = True
         try:
             return await self._answer_in_time(request)
@@ -259,8 +260,8 @@ class ControlSocket:
         except (ZsofsError, MemoryError) as error:
             return _failure(reason(error))
         except Exception:
-            log.exception("a bug in zsofs: a request to this mount could not be answered")
-            return _failure("there is a bug in zsofs; the mount's log says more")
+            log.exception("internal error in zsofs: a control request could not be answered")
+            return _failure("internal error in zsofs; see the log of the mount")
         return reply or _failure(f"it took longer than {timings().peer:.0f} seconds")
 
 

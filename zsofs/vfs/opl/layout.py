@@ -55,7 +55,7 @@ def arrange(
 
     Args:
         folders: what is in each folder of the source, by path, then by name.
-        status: what stat says of the source folder.
+        status: what stat says of the source directory.
         titles: of games, by normal id.
         given: names that discs were given before, by path, as of :attr:`Layout.names`.
     """

@@ -33,8 +33,8 @@ def load_titles(path: Path, *, from_file: bool = False) -> dict[str, str]:
     """Read a list of titles.
 
     A list has one ``ID,Title`` on each line, in UTF-8; the title may be in double quotes, and blank
-    lines and those that begin with ``#`` do not count. A DAT is XML (Logiqx) or the text of
-    clrmamepro. If an id occurs more than once, its first title counts.
+    lines and lines that begin with ``#`` are ignored. A DAT is XML (Logiqx) or clrmamepro text. If an
+    id occurs more than once, its first title is used.
 
     Args:
         path: of the list.
@@ -77,7 +77,7 @@ def _listed(text: str, where: str) -> dict[str, str]:
         if found is None:
             raise malformed(where, number, "an id such as SLUS-20963, then a comma", short(line))
         if not title:
-            wanted = "a title behind the comma, with its quotes closed"
+            wanted = "a title after the comma, with its quotes closed"
             raise malformed(where, number, wanted, short(line))
         titles.setdefault(normal_id(found[0]), title)
     return titles
@@ -111,12 +111,12 @@ def _by_serial(games: Iterable[Game], where: str) -> dict[str, str]:
             if game.name:
                 (edition if rest else plain).setdefault((letters + three + two).upper(), game.name)
     if not count:
-        raise UsageError(f"{where} is neither a DAT with games nor a list of lines of ID,Title")
+        raise UsageError(f"{where} is neither a DAT with games nor a list of ID,Title lines")
     if not plain and not edition:
         raise UsageError(
-            f"{where} is a DAT without serials such as SLUS-20963 (Redump's own have none), so"
-            " nothing says which disc a title belongs to; take one with serials, such as"
-            " libretro's, or a list of lines such as SLUS-20963,Final Fantasy XII"
+            f"{where} is a DAT without serials such as SLUS-20963 (Redump DATs have none), so"
+            " titles cannot be matched to discs; use a DAT with serials, such as libretro's, or"
+            " a list of lines such as SLUS-20963,Final Fantasy XII"
         )
     if skipped:
         log.warning(

@@ -91,7 +91,7 @@ class OplView:
                 try:
                     await self._arrange()
                 except Exception:
-                    log.exception("a bug in zsofs: the discs keep their old names")
+                    log.exception("internal error in zsofs: the discs keep their old names")
 
     async def up_to_date(self, folder: Folder) -> None:
         """Make sure that *folder* has a listing, as new as can be had without a long wait.
@@ -145,9 +145,9 @@ class OplView:
     def why_not(self, folder: Folder, name: bytes, kind: Kind) -> str:
         """Why nothing of that name and kind can be made in *folder*; empty if it can."""
         if folder.shown_path in DISC_FOLDERS and kind is Kind.FOLDER:
-            return "DVD and CD show no folders"
+            return "DVD and CD show no directories"
         if not folder.shown_path and name.upper() in DISC_FOLDERS:
-            return "DVD and CD hold the discs"
+            return "DVD and CD contain only discs"
         return ""
 
     def did(self, folder: Folder, place: Place, entry: Entry | None, at: float) -> None:
@@ -298,7 +298,11 @@ class OplView:
                 log.info("%s: %s", for_people(path), reason)
         for path, name in layout.shortened.items():
             if before is None or before.shortened.get(path) != name:
-                log.warning("%s: its title is too long for OPL: %s", for_people(path), name)
+                log.warning(
+                    "%s: the title is too long for OPL and was shortened: %s",
+                    for_people(path),
+                    name,
+                )
 
     def _show(self, folder: Folder, layout: OplLayout) -> None:
         entries = layout.discs.get(folder.shown_path, layout.root)

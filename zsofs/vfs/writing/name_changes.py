@@ -55,7 +55,7 @@ class NameChanges:
                 return handle
         if flags & os.O_EXCL:
             raise system_error(errno.EEXIST)
-        raise StaleNodeError(f"{node.name}: another file now")
+        raise StaleNodeError(f"{node.name}: replaced by another file")
 
     async def make_file(self, folder: Folder, name: bytes, mode: int, requester: Requester) -> Node:
         """Make a file that nobody has open; devices and the like are not for a share.
