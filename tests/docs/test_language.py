@@ -40,7 +40,6 @@ NOT_YET: frozenset[str] = frozenset(
         "docs/dev/reading.md",
         "docs/dev/rules.md",
         "docs/dev/writing.md",
-        "docs/troubleshooting.md",
         "bootstrap.sh",
         "systemd/system/zsofs@.service",
         "zsofs/__init__.py",
