@@ -408,7 +408,7 @@ run_bench() {
 
 need_docs() {
     stamped zsofs-docs || {
-        say "installing what the documentation needs (once; pip fetches about 12 MB)"
+        say "installing what the documentation needs (once; pip downloads about 20 MB)"
         pip_install "$venv" --upgrade 'pip>=25.1' "pip could not be updated"
         pip_install "$venv" --group docs "the tools for the documentation could not be installed"
         stamp zsofs-docs

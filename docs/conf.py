@@ -23,7 +23,12 @@ nitpicky = True  # a reference without a target is a warning, and so an error
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3  # links to headings work as on GitHub
 
+smartquotes = False  # two hyphens of an option stay two hyphens
+highlight_language = "none"
+
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["zsofs.css"]
 html_title = f"zsofs {__version__}"
 html_show_copyright = False
 html_copy_source = False

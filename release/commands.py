@@ -144,7 +144,7 @@ def _command(parser: argparse.ArgumentParser, words: tuple[str, ...], summary: s
         words,
         _usage(parser),
         summary,
-        _joined(parser.description or ""),
+        "\n\n".join(map(_joined, re.split(r"\n\s*\n", parser.description or ""))),
         tuple(map(_block, re.split(r"\n\s*\n", (parser.epilog or "").strip("\n")))),
         tuple(options),
         tuple(positionals),

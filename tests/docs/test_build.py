@@ -73,6 +73,12 @@ def test_every_option_has_an_anchor(html: Path) -> None:
             assert f"cmdoption-{'-'.join(command.words)}-{name}" in found, (command.words, name)
 
 
+def test_options_in_texts_keep_their_hyphens(html: Path) -> None:
+    text = (html / "reference" / "zsofs-mount.html").read_text()
+    assert "--writable, other files" in text
+    assert "\u2013" not in text
+
+
 def test_exit_codes_of_help_are_in_the_page(html: Path) -> None:
     text = re.sub(r"<[^>]+>", " ", (html / "reference" / "exit-codes.html").read_text())
     (codes,) = (block for block in commands.zsofs().blocks if block.title == "exit codes")
