@@ -1,10 +1,10 @@
 #!/bin/sh
 # Installs what zsofs needs, builds it once in .venv beside this file, and runs it.
-# `./bootstrap.sh help` says what it can do.
+# `./bootstrap.sh help` lists the commands.
 set -eu
 unset CDPATH
 
-# ---- What has to be there, and the Debian packages it comes in ---------------------------------
+# ---- Required programs and libraries, and their Debian packages --------------------------------
 
 mount_libraries='fuse3 liblz4 libzstd libdeflate' # as pkg-config calls them
 mount_packages='python3 python3-venv python3-dev gcc libc6-dev pkg-config
@@ -26,7 +26,7 @@ deb_packages='dpkg dpkg-dev binutils xz-utils'
 bench_programs='squashfuse_ll mksquashfs fio smbd smbclient tc'
 bench_packages='squashfuse squashfs-tools fio samba smbclient iproute2'
 
-# The same as mount_packages for those who have no apt-get.
+# The equivalent of mount_packages for systems without apt-get.
 packages_elsewhere() {
     # shellcheck source=/dev/null
     case " $(. /etc/os-release 2>/dev/null && echo "${ID-} ${ID_LIKE-}") " in
@@ -52,7 +52,7 @@ packages_elsewhere() {
     esac
 }
 
-# ---- Words -------------------------------------------------------------------------------------
+# ---- Messages ----------------------------------------------------------------------------------
 
 usage() {
     cat <<'END'
@@ -94,7 +94,7 @@ logged() {
     "$@" </dev/null >>"$log" 2>&1
 }
 
-# For when a logged command has failed.
+# Exits after a logged command has failed.
 die_with_log() {
     if grep -qE "$no_network" "$log"; then
         die "no network connection; the first start downloads what zsofs needs; connect," \
@@ -104,13 +104,13 @@ die_with_log() {
     die "$*"
 }
 
-# What apt-get and pip say where there is none.
+# Error messages of apt-get and pip without a network connection.
 no_network='Temporary failure (in name resolution|resolving)|Could not resolve|Network is unreachable'
 no_network="$no_network|Failed to establish a new connection|NameResolutionError"
 
 # ---- Installing packages -----------------------------------------------------------------------
 
-# Prints the path of a Python that can build zsofs: the system's own, which the headers fit.
+# Prints the path of a Python that can build zsofs: that of the system, which matches the headers.
 find_python() {
     for candidate in /usr/bin/python3 python3 python3.14 python3.13 python3.12 python3.11; do
         "$candidate" -I - 2>/dev/null <<'END' && return
@@ -148,7 +148,7 @@ listed() {
     printf '%s\n' "$1" | sed -e ':a' -e '$!N' -e 's/\n/, /' -e 'ta'
 }
 
-# install_packages PACKAGES: those of them that are missing, with apt-get.
+# install_packages PACKAGES: installs those that are missing, with apt-get.
 install_packages() {
     packages=''
     for package in $1; do
@@ -173,12 +173,12 @@ install_packages() {
     options='-q -o DPkg::Lock::Timeout=300'
     # shellcheck disable=SC2086 # lists of words
     {
-        logged "$@" apt-get $options update || : # the installation says whether that mattered
+        logged "$@" apt-get $options update || : # a failure shows in the installation
         fetched=$("$@" apt-get $options install --assume-no --no-install-recommends $packages \
             </dev/null 2>/dev/null | sed -n 's/^Need to get \([0-9.,]* [kMG]*B\).*/\1/p')
         [ -z "$fetched" ] || say "apt-get downloads $fetched"
         logged "$@" apt-get $options install -y --no-install-recommends $packages || {
-            # An installation that was cut off, perhaps our own, has to be finished first.
+            # An interrupted installation, possibly our own, has to be finished first.
             grep -q 'dpkg --configure -a' "$log" && logged "$@" dpkg --configure -a &&
                 logged "$@" apt-get $options install -y --no-install-recommends $packages
         }
@@ -212,14 +212,14 @@ need_programs() {
 
 # ---- Building ----------------------------------------------------------------------------------
 
-# What .venv was built from: where it is, and everything that an editable install does not follow.
+# Prints what .venv was built from: its location, and all files that an editable install does not track.
 describe_sources() {
     cd -- "$here"
     pwd -P
     cksum pyproject.toml zsofs/*/*.pyx zsofs/*/*.pxd zsofs/*/*.h
 }
 
-# What an earlier build has left, maybe by other names.
+# Removes the files of an earlier build, possibly under other names.
 remove_built() {
     find "$1" \( -name "*.c" -o -name "*.so" \) -type f -exec rm -f {} +
 }
@@ -234,7 +234,7 @@ stamp() {
     mv -f "$venv/$1.new" "$venv/$1"
 }
 
-# Whether the .venv that is there can be brought up to date, rather than made anew.
+# Returns whether the existing .venv can be updated, rather than created again.
 can_be_updated() {
     if [ -e "$venv/zsofs-built" ]; then
         [ "$(head -n 1 "$venv/zsofs-built")" = "$(printf '%s\n' "$sources" | head -n 1)" ] ||
@@ -249,13 +249,13 @@ pip_install() {
         die_with_log "$4; see above and the log $log"
 }
 
-# Only one at a time; the lock ends with the process.
+# Allows one build at a time; the lock is released when the process exits.
 lock() {
     command -v flock >/dev/null || return 0
     exec 9<"$here/pyproject.toml"
     flock -n 9 || {
         say "waiting for another build to finish"
-        # 124 and more: that took too long; less: no locks on this file system.
+        # 124 and more: timeout; less: the file system does not support locks.
         timeout 900 flock 9 || [ $? -lt 124 ] ||
             die "another build has been running for 15 minutes; stop it, then run the command again"
     }
@@ -293,22 +293,22 @@ build() {
     unlock
 }
 
-# ---- With sudo in front ------------------------------------------------------------------------
+# ---- Called with sudo --------------------------------------------------------------------------
 
-# Whether root runs this by sudo in a clone of the user who called it. What is built here then has to be
-# that user's, or no later start without sudo could use it.
+# Returns whether root runs this through sudo in a clone of the calling user. Files built here then have to
+# belong to that user, or later runs without sudo could not use them.
 is_called_by_owner() {
     [ "$(id -u)" = 0 ] && [ "${SUDO_UID:-0}" != 0 ] &&
         [ "$(stat -L -c %u -- "$here")" = "$SUDO_UID" ] && command -v setpriv >/dev/null
 }
 
-# as_caller COMMAND...: runs it as the user who called sudo, in that user's environment.
+# as_caller COMMAND...: runs it as the user who called sudo, with that user's environment.
 as_caller() {
     setpriv --reuid="$SUDO_UID" --regid="$SUDO_GID" --init-groups --reset-env -- "$@"
 }
 
-# Whether a command is for root, given its name and arguments: a mount that names other users, or that is
-# in a config of the system's, and whatever may have to do with files or mounts of others.
+# Returns whether a command has to run as root, given its name and arguments: a mount for other users or of a
+# system config, and all commands that may involve files or mounts of other users.
 is_for_root() {
     case $1 in
     mount)
@@ -332,7 +332,7 @@ is_for_root() {
     esac
 }
 
-# Does what was meant: packages are installed as root, all else is built as the caller.
+# Installs packages as root, and builds everything else as the caller.
 run_for_caller() {
     log=$(mktemp)
     need_to_mount
@@ -354,7 +354,7 @@ run_for_caller() {
 # ---- Commands ----------------------------------------------------------------------------------
 
 # Prints how tests are distributed, given the arguments for pytest: to 4 processes, because most of them
-# wait, unless files are named or the arguments say otherwise. System tests share one machine.
+# wait, unless the arguments name files or specify it. System tests share one machine.
 distribution() {
     case " $marks $* " in
     ' system '* | *' no:xdist '* | *' tests/'* | *' ./tests'* | *' --pdb '* | *"/tests/"*) ;;
@@ -439,8 +439,8 @@ run_deb() {
     exec "$venv/bin/python" -m release.deb
 }
 
-# Where `install` puts things: sets $lib, a folder of our own, and $link. $unit is where `zsofs service
-# install` writes how services are started.
+# Sets the installation paths: $lib, a directory of zsofs only, and $link. $unit is the unit template that
+# `zsofs service install` writes.
 find_places() {
     if [ "$(id -u)" = 0 ]; then
         lib=/usr/local/lib/zsofs
@@ -463,15 +463,15 @@ link_is_ours() {
     esac
 }
 
-# starts_it UNIT: whether that starts what is installed. A user's own may be anything, such as on a share
-# that hangs.
+# starts_it UNIT: returns whether the unit starts the installed program. That of a user may be anything, for
+# example on a share that hangs.
 starts_it() {
-    quoted=$(printf '%s\n' "$link" | sed -e 's/%/%%/g') # as it is where it has a blank
+    quoted=$(printf '%s\n' "$link" | sed -e 's/%/%%/g') # as written for a path with a blank
     [ -f "$1" ] &&
         timeout 10 grep -qF -e "ExecStart=$link " -e "ExecStart=\"$quoted\" " -- "$1" 2>/dev/null
 }
 
-# As root: the users who have made services for themselves, one a line.
+# Prints the users with user services, one per line; for root.
 users_with_services() {
     [ "$(id -u)" = 0 ] || return 0
     { getent passwd 2>/dev/null || cat /etc/passwd; } |
@@ -480,7 +480,7 @@ users_with_services() {
         done
 }
 
-# The new version is built beside the old one; the link changes when it works.
+# Builds the new version beside the old one; the link is changed when it works.
 install_zsofs() {
     umask 022
     find_places
@@ -498,7 +498,7 @@ install_zsofs() {
     say "building for $lib (about a minute; pip downloads about 13 MB)"
     logged "$(find_python)" -I -m venv "$new" ||
         die_with_log "the virtual environment could not be created; see above and the log $log"
-    # From a copy: the build leaves its own files beside the sources.
+    # From a copy, because the build creates files beside the sources.
     mkdir "$new/source"
     cp "$here/pyproject.toml" "$here/README.md" "$here/LICENSE" "$new/source"
     cp -RL "$here/zsofs" "$new/source" # -L: zsofs/mount/units is a link to systemd
@@ -530,7 +530,7 @@ install_zsofs() {
     esac
 }
 
-# Under the names by which mount(8) looks for what mounts type zsofs; only root's are looked for.
+# The names of mount helpers for type zsofs; mount(8) searches only system directories.
 helpers='/sbin/mount.zsofs /sbin/mount.fuse.zsofs'
 
 link_helpers() {
@@ -575,7 +575,7 @@ uninstall_zsofs() {
     fi
 }
 
-# Configurations, and what was found out about discs, are not the program's to take away.
+# Configs, logs and caches belong to the user and are not removed.
 say_what_stays() {
     if [ "$(id -u)" = 0 ]; then
         set -- /etc/zsofs /var/cache/zsofs /root/.cache/zsofs /root/.local/state/zsofs
@@ -648,5 +648,5 @@ fi
 if [ "$1" = deb ]; then
     run_deb
 fi
-export ZSOFS_COMMAND="$0" # so that zsofs can say how to call it
+export ZSOFS_COMMAND="$0" # so that zsofs can show the command in hints
 exec "$venv/bin/python" "$venv/bin/zsofs" "$@"

@@ -71,7 +71,7 @@ class LogFile(RotatingFileHandler):
 
 @contextmanager
 def _placed(path: str) -> Iterator[tuple[int, str]]:
-    """Yield the directory of a path as a descriptor (O_PATH), created if necessary, and the name."""
+    """Yield the directory of a path, created if missing, as a descriptor (O_PATH), and the name."""
     try:
         real = Path(os.fsdecode(trusted_real_path(os.fsencode(path), {0, os.geteuid()})))
     except OthersLinkError as error:

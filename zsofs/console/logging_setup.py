@@ -176,11 +176,11 @@ def to_default_file(mount_point: bytes, level: int) -> None:
             problem = problem or f"{path} cannot be written: {error.strerror}"
             continue
         if problem:
-            log.warning("the log of this mount is %s, for %s", path, problem)
+            log.warning("the log of this mount is %s, because %s", path, problem)
         _install(ThreadedHandler(handler), level)
         return
     log.warning(
-        "this mount has no log, for %s; give a path for it with --log-file",
+        "this mount has no log, because %s; give a path for it with --log-file",
         problem or "there is no directory for it",
     )
 

@@ -1,6 +1,6 @@
-"""The FUSE protocol: requests in, bytes or an errno out. The only room with pyfuse3.
+"""The FUSE protocol: requests in, data or an errno out. The only room that uses pyfuse3.
 
-No policy: what is a disc or may be written is decided below.
+No policy: the rooms below decide what is a disc and what may be written.
 """
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""What stat says of files in the mount: whose they are, what may be done with them, how large."""
+"""Attributes of files in the mount: owner, mode and size as reported by stat."""
 
 import os
 import stat
@@ -17,20 +17,20 @@ from zsofs.vfs.shown_owner import ShownOwner
 
 _WRITING = 0o222
 _BLOCK_SIZE = 4096
-"""What stat reports as st_blksize. Programs take it for more than it is: hdl_dump for the size of a
-sector, and Python's open() for its buffer, which makes random reads of 2 KiB 3 to 4 times slower
-with 131072 than with 4096; sequential reads are as fast with either."""
+"""st_blksize as reported by stat. Programs use it for other purposes: hdl_dump as the sector size,
+and Python's open() as its buffer size, which makes random reads of 2 KiB 3 to 4 times slower with
+131072 than with 4096; sequential reads are equally fast."""
 
 
 @dataclass(frozen=True, slots=True)
 class Appearance:
-    """How files look.
+    """Determines the attributes of files.
 
     Attributes:
-        library: tells which files may be changed.
-        owner: whose files they are shown as, with which rights.
-        for_others: whether other users may use the mount, so that the mode of a file has to keep
-            out those who cannot reach it in the source.
+        library: determines which files may be changed.
+        owner: the reported owner and permissions.
+        for_others: whether other users may use the mount, so that the mode of a file must exclude
+            those who cannot reach it in the source.
     """
 
     library: Inodes
@@ -38,7 +38,7 @@ class Appearance:
     for_others: bool = False
 
     def attributes(self, node: Node) -> EntryAttributes:
-        """Owner, dates and rights of the source, and the size a reader will find."""
+        """Return owner, times and mode of the source, and the size that a reader will find."""
         if node.attributes is not None:
             return cast(EntryAttributes, node.attributes)
         status = node.entry.status
@@ -55,7 +55,7 @@ class Appearance:
         attributes.st_rdev = status.st_rdev
         attributes.st_size = node.size
         attributes.st_blksize = _BLOCK_SIZE
-        # Never fewer than the size asks for, or cp takes the file to have holes.
+        # At least the size in blocks, or cp assumes holes.
         attributes.st_blocks = -(-node.size // 512)
         attributes.st_atime_ns = status.st_atime_ns
         attributes.st_mtime_ns = status.st_mtime_ns
@@ -63,12 +63,12 @@ class Appearance:
         if isinstance(node, Folder) and node.changed_ns:
             attributes.st_mtime_ns = max(status.st_mtime_ns, node.changed_ns)
             attributes.st_ctime_ns = max(status.st_ctime_ns, node.changed_ns)
-        if not left_out:  # else the mode changes with that of a directory elsewhere
+        if not left_out:  # otherwise the mode depends on a directory elsewhere
             node.attributes = attributes
         return attributes
 
     def _left_out(self, node: Node) -> list[bytes]:
-        """The directories above the file in the source that are not above it in the mount."""
+        """Return parent directories in the source that are not parents in the mount."""
         if node.parent is None or not self.for_others or self.owner.is_set:
             return []
         shown = node.parent.above
@@ -88,7 +88,7 @@ class Appearance:
 
 
 def _links(node: Node) -> int:
-    """Hard links: those that a directory has in the source, and one for a file, or none."""
+    """Return the link count: that of a directory in the source, and 1 or 0 for a file."""
     if node.removed:
         return 0
     return node.entry.status.st_nlink if isinstance(node, Folder) else 1
@@ -109,7 +109,7 @@ def wanted(attr: EntryAttributes, fields: SetattrFields) -> AttributeChange:
 
 
 def absent() -> EntryAttributes:
-    """The answer «no such name», which the kernel may keep as long as a listing is fresh."""
+    """Return the answer «no such name», which the kernel may keep as long as a listing is fresh."""
     attributes = EntryAttributes()
     attributes.st_ino = InodeT(0)
     attributes.entry_timeout = timings().trust_unwatched

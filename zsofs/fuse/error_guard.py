@@ -1,17 +1,17 @@
-"""Nothing but FUSEError leaves a handler: every error becomes an errno here.
+"""Conversion of every exception to an errno, so that handlers raise only FUSEError.
 
-pyfuse3 ends the whole mount when anything else does (tried with 3.5.0: every reader of every disc
-then gets ENOTCONN).
+pyfuse3 terminates the whole mount on any other exception (observed with 3.5.0: every reader of
+every disc then gets ENOTCONN).
 
-Any handler may answer with the errno that the source gives, and with these. The others that zsofs
-decides on are in the docstrings of the handlers.
+Any handler may return the errnos of the source, and those below. Further errnos of zsofs are in
+the docstrings of the handlers.
 
 Errnos:
-    EBUSY: too many requests wait for that disk already.
-    EIO: a bug, which the log has with its traceback.
-    ENOMEDIUM: the disk is not mounted any more.
-    ENOMEM: there is no memory, or no thread.
-    ETIMEDOUT: all threads wait for the FUSE file system that the source lies on.
+    EBUSY: too many requests are waiting for that disk.
+    EIO: a bug; the log has the traceback.
+    ENOMEDIUM: the disk is no longer mounted.
+    ENOMEM: no memory or thread is available.
+    ETIMEDOUT: all threads are waiting for the FUSE file system of the source.
 """
 
 import errno
@@ -38,7 +38,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _REPORTED = (DiskBusyError, ReportedError, SourceAbsentError, StaleNodeError)
-"""Errors that are logged where they are found."""
+"""Errors that are logged where they occur."""
 
 _EXPECTED = frozenset(
     (
@@ -51,13 +51,13 @@ _EXPECTED = frozenset(
         errno.EPERM,
     )
 )
-"""What programs get to hear every day; the log does not."""
+"""Errnos that are routine, and not logged."""
 
 
 def guarded(
     handler: Callable[P, Coroutine[Any, Any, R]],
 ) -> Callable[P, Coroutine[Any, Any, R]]:
-    """Let nothing but FUSEError out of *handler* (and Cancelled, which is no Exception)."""
+    """Raise only FUSEError from *handler* (and Cancelled, which is not an Exception)."""
 
     @functools.wraps(handler)
     async def guarded_handler(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,4 +1,4 @@
-"""The FUSE requests to open files that may change. Discs are read as in any mount."""
+"""FUSE requests for open files that may change. Discs are read as in any mount."""
 
 import errno
 import os
@@ -14,10 +14,10 @@ from zsofs.vfs.writing.file_handles import Handle
 
 
 class LiveOperations(Operations):
-    """The mount, with files that change while they are open; their names stay as they are."""
+    """The mount with files that may change while they are open; names cannot be changed."""
 
     def __init__(self, parts: Parts, selection: Selection, *, serves_as_root: bool) -> None:
-        """*selection* says what is shown at all; *serves_as_root*, whether files can be given."""
+        """Create it; *selection* is what is shown, *serves_as_root* whether chown is possible."""
         super().__init__(parts)
         writable = WritableParts(parts, selection, serves_as_root=serves_as_root)
         self._live = writable.files
@@ -27,18 +27,18 @@ class LiveOperations(Operations):
         self._renames = writable.renames
 
     def readers(self) -> list[OpenHandle]:
-        """Return who has what open; one entry for each handle."""
+        """Return the open handles with their programs, one entry per handle."""
         return super().readers() + self._live.readers()
 
     @guarded
     async def open(self, inode: InodeT, flags: int, ctx: RequestContext) -> FileInfo:
-        """Open a file: one that may be changed on a descriptor of its own, a disc for reading.
+        """Open a file; a changeable file gets its own descriptor, a disc is opened for reading.
 
         Errnos:
-            EACCES: it is to be written, and is a disc.
+            EACCES: it is a disc, and opened for writing.
             EMFILE: the limit of open files is reached.
-            EPERM: it is to be written, and is a link or a device.
-            ESTALE: nothing has that inode number, or the source has something else now.
+            EPERM: it is a link or device, and opened for writing.
+            ESTALE: the inode number is unknown, or the source has another file now.
         """
         node = self._library.node(inode)
         if self._library.may_change(node):
@@ -48,7 +48,7 @@ class LiveOperations(Operations):
 
     @guarded
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
-        """Bytes of an open file; those of a disc are sent before anything else runs.
+        """Return bytes of an open file; those of a disc must be sent before another task runs.
 
         Errnos:
             EIO: a block is damaged, or the disc was modified since it was opened.
@@ -61,11 +61,11 @@ class LiveOperations(Operations):
 
     @guarded
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
-        """Write to the source; it is on the disk when the system writes it there, or at fsync.
+        """Write to the source, without syncing; see fsync.
 
         Errnos:
-            EBADF: it is a disc; the kernel writes only to what it opened for that.
-            EBUSY: too much waits to be written to that disk.
+            EBADF: it is a disc, which the kernel never opens for writing.
+            EBUSY: too much data is waiting to be written to that disk.
         """
         handle = self._handles.get(fh)
         if handle is None:
@@ -74,14 +74,14 @@ class LiveOperations(Operations):
 
     @guarded
     async def flush(self, fh: FileHandleT) -> None:
-        """A program closes a file."""
+        """Handle a close() by a program."""
         handle = self._handles.get(fh)
         if handle is not None:
             await self._live.flush(handle)
 
     @guarded
     async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
-        """Return when all that was written is on the disk."""
+        """Sync the data of the file to the disk."""
         handle = self._handles.get(fh)
         if handle is not None:
             await self._live.sync(handle, only_data=datasync)
@@ -97,5 +97,5 @@ class LiveOperations(Operations):
 
 
 def info_of(handle: Handle) -> FileInfo:
-    """What the kernel is told of a handle: others may change the file, so it keeps no pages."""
+    """Return the reply to an open; no cached pages are kept, because others may change the file."""
     return FileInfo(fh=FileHandleT(handle.number), keep_cache=False)

@@ -1,7 +1,7 @@
-"""Telling the kernel to forget what it was told of names and attributes.
+"""Invalidation of names and attributes in the kernel's cache.
 
-Only from threads: such a call waits for every look-up in that folder that is under way, and those
-wait for us.
+Only from threads: such a call waits for all lookups in progress in that directory, and those wait
+for the event loop.
 """
 
 import logging
@@ -21,7 +21,7 @@ _MOST_THREADS = 8
 
 
 class Invalidations:
-    """Calls of the kernel, in a few threads."""
+    """Sends invalidations to the kernel from a few threads."""
 
     def __init__(self) -> None:
         self._limiter = trio.CapacityLimiter(_MOST_THREADS)
@@ -31,12 +31,12 @@ class Invalidations:
         self._send, self._receive = trio.open_memory_channel[Differences](float("inf"))
 
     def send(self, differences: Differences) -> None:
-        """Have the kernel forget, soon."""
+        """Queue invalidations."""
         if differences.names or differences.numbers:
             self._send.send_nowait(differences)
 
     async def serve(self) -> None:
-        """Do what is sent, until cancelled."""
+        """Send queued invalidations until cancelled."""
         async with trio.open_nursery() as nursery:
             async for differences in self._receive:
                 nursery.start_soon(self._run, differences)
@@ -46,7 +46,7 @@ class Invalidations:
             await trio.to_thread.run_sync(
                 self._tell, differences, abandon_on_cancel=True, limiter=self._limiter
             )
-        except Exception:  # it forgets by itself, within a second
+        except Exception:  # the cached entry expires within a second
             log.exception("internal error in zsofs: the kernel could not be notified of a change")
 
     def _tell(self, differences: Differences) -> None:
@@ -54,7 +54,7 @@ class Invalidations:
         for name in differences.names:
             if self._begin():
                 try:
-                    with suppress(OSError):  # mostly ENOENT: the kernel never knew it
+                    with suppress(OSError):  # usually ENOENT: the kernel had nothing cached
                         pyfuse3.invalidate_entry(folder, name)
                 finally:
                     self._end()
@@ -77,9 +77,10 @@ class Invalidations:
             self._lock.notify_all()
 
     async def drain(self) -> None:
-        """Begin no more calls and wait for the last, while requests are still answered.
+        """Start no more invalidations and wait for the last ones while requests are still answered.
 
-        A call may wait for a look-up, and that for us: once nobody answers, neither would end.
+        An invalidation may wait for a lookup, which waits for an answer: without answers neither
+        ends.
         """
         with self._lock:
             self._ended = True
@@ -88,10 +89,10 @@ class Invalidations:
                 await trio.sleep(timings().last_invalidations_check)
 
     def end(self) -> bool:
-        """Begin no more calls, for the session is about to end.
+        """Start no more invalidations, because the session is about to end.
 
         Returns:
-            Whether none is under way; one that is would use a session that is gone.
+            Whether none is in progress; one that is would use a session that no longer exists.
         """
         with self._lock:
             self._ended = True

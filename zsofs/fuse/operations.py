@@ -1,4 +1,4 @@
-"""The FUSE protocol: a request becomes a call below, its result an answer or an errno."""
+"""Handlers of the FUSE protocol: each request becomes a call of a lower room."""
 
 import errno
 import logging
@@ -32,14 +32,14 @@ log = logging.getLogger(__name__)
 
 
 class Operations(pyfuse3.Operations):
-    """The mount, read-only.
+    """The read-only mount.
 
-    Each handler lists the errnos that zsofs itself decides on. Those that any of them may give are
+    Each handler lists the errnos of zsofs itself. Those that any handler may return are in
     in error_guard.py.
     """
 
     enable_writeback_cache = False
-    supports_dot_lookup = False  # what an NFS server would need
+    supports_dot_lookup = False  # only an NFS server would need it
 
     def __init__(self, parts: Parts) -> None:
         super().__init__()
@@ -52,16 +52,16 @@ class Operations(pyfuse3.Operations):
         self._statfs = parts.statfs
 
     async def serve(self) -> None:
-        """Answer requests until the mount ends."""
+        """Handle requests until the mount ends."""
         async with self._opener.serving():
             await request_loop.serve()
 
     def init(self) -> None:
-        """The kernel's first request, before all others."""
+        """Handle FUSE_INIT, the first request of the kernel."""
         request_loop.begun()
 
     def readers(self) -> list[OpenHandle]:
-        """Return who has what open; one entry for each handle."""
+        """Return the open handles with their programs, one entry per handle."""
         return self._contents.readers()
 
     # Names
@@ -70,14 +70,14 @@ class Operations(pyfuse3.Operations):
     async def lookup(
         self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext
     ) -> EntryAttributes:
-        """Find *name* in a folder.
+        """Find *name* in a directory.
 
         Errnos:
-            ELOOP: another zsofs mount asks, and this one leads to it.
-            ENAMETOOLONG: no file can have such a name.
-            ENOMEDIUM: the source has not been there yet.
-            ENOTDIR: it is no folder.
-            ESTALE: the folder is gone.
+            ELOOP: the requester is another zsofs mount to which this one leads.
+            ENAMETOOLONG: the name is longer than any file name.
+            ENOMEDIUM: the source has not been available yet.
+            ENOTDIR: the parent is not a directory.
+            ESTALE: the directory no longer exists.
         """
         if name.startswith(QUESTION):
             if await leads_to_asker(self._workers, self._library.tree, name):
@@ -91,13 +91,13 @@ class Operations(pyfuse3.Operations):
         return self._entry(node)
 
     def _entry(self, node: Node) -> EntryAttributes:
-        """Return the answer that gives the kernel the number of a node."""
+        """Return the attributes of a node, and count a lookup of its inode number."""
         self._library.remember(node)
         return self._appearance.attributes(node)
 
     @guarded
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
-        """The kernel drops inode numbers. It takes no answer, so pyfuse3 expects no FUSEError."""
+        """Drop lookups of inode numbers. There is no reply, so pyfuse3 expects no FUSEError."""
         for number, times in inode_list:
             try:
                 self._library.forget(number, times)
@@ -106,36 +106,36 @@ class Operations(pyfuse3.Operations):
 
     @guarded
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
-        """Attributes as of the last listing.
+        """Return attributes as of the last listing.
 
         Errnos:
-            ESTALE: nothing has that inode number.
+            ESTALE: the inode number is unknown.
         """
         return self._appearance.attributes(self._library.node(inode))
 
     @guarded
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
-        """Target of a symlink that is not followed.
+        """Return the target of a symlink that is not followed.
 
         Errnos:
-            ESTALE: nothing has that inode number.
+            ESTALE: the inode number is unknown.
         """
         return FileNameT(self._library.node(inode).entry.target)
 
     @guarded
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
-        """Fix the names, and their order, for the readdir calls to come.
+        """Take a snapshot of the names for the following readdir calls.
 
         Errnos:
-            ENOMEDIUM: the source has not been there yet.
-            ENOTDIR: it is no folder.
-            ESTALE: the folder is gone.
+            ENOMEDIUM: the source has not been available yet.
+            ENOTDIR: it is not a directory.
+            ESTALE: the directory no longer exists.
         """
         return FileHandleT(await self._listings.open(self._library.folder(inode)))
 
     @guarded
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
-        """Entries from number *start_id* on, as many as fit."""
+        """Send entries from number *start_id* on, as many as fit."""
         for position, name, node in self._listings.entries(fh, start_id):
             attributes = self._appearance.attributes(node)
             if not pyfuse3.readdir_reply(token, FileNameT(name), attributes, position + 1):
@@ -144,17 +144,17 @@ class Operations(pyfuse3.Operations):
 
     @guarded
     async def releasedir(self, fh: FileHandleT) -> None:
-        """Let go of a listing."""
+        """Release a directory listing."""
         self._listings.close(fh)
 
     @guarded
     async def access(self, inode: InodeT, mode: int, ctx: RequestContext) -> bool:
-        """Never called: the kernel checks, by the option default_permissions."""
+        """Never called: with default_permissions, the kernel checks permissions."""
         return True
 
     @guarded
     async def statfs(self, ctx: RequestContext) -> StatvfsData:
-        """Room on the source's file system, and no error of that one."""
+        """Return the free space of the source; its errors are not passed on."""
         return statvfs_data(await self._statfs.get(self._library.root.entry.status.st_dev))
 
     # Contents
@@ -165,8 +165,8 @@ class Operations(pyfuse3.Operations):
 
         Errnos:
             EMFILE: the limit of open files is reached.
-            EROFS: it is to be written.
-            ESTALE: nothing has that inode number, or the source has other content now.
+            EROFS: it is opened for writing.
+            ESTALE: the inode number is unknown, or the source has other content now.
         """
         if flags & (os.O_WRONLY | os.O_RDWR):
             raise FUSEError(errno.EROFS)
@@ -178,7 +178,7 @@ class Operations(pyfuse3.Operations):
 
     @guarded
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
-        """Bytes of an open file; the view is sent before anything else runs.
+        """Return bytes of an open file; the view must be sent before another task runs.
 
         Errnos:
             EIO: a block is damaged, or the file was modified since it was opened.
@@ -187,5 +187,5 @@ class Operations(pyfuse3.Operations):
 
     @guarded
     async def release(self, fh: FileHandleT) -> None:
-        """Close a handle; the file itself with the last one."""
+        """Close a handle; the last one closes the file."""
         self._contents.release(fh)

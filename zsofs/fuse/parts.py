@@ -1,4 +1,4 @@
-"""What requests are answered by, put together for the handlers."""
+"""The components that handlers use."""
 
 import itertools
 
@@ -23,19 +23,19 @@ from zsofs.vfs.writing.writable_tree import WritableTree
 
 
 class Parts:
-    """What every mount has.
+    """Components of every mount.
 
     Attributes:
-        library: which inode is what.
-        appearance: what the kernel is told of it.
-        view: how the source is shown.
-        reads: answers reads of discs.
-        workers: threads for what may wait.
-        paths: the paths by which something is done just now.
-        file_numbers: numbers of handles of files.
-        opener: opens and closes files of the source.
-        listings: the names in folders.
-        contents: what is open for reading.
+        library: the inode table.
+        appearance: attributes as reported to the kernel.
+        view: the layout of the mount.
+        reads: reads discs.
+        workers: worker threads for blocking calls.
+        paths: locks on source paths.
+        file_numbers: allocates file handle numbers.
+        opener: opens and closes source files.
+        listings: open directory listings.
+        contents: files open for reading.
         statfs: free space of the source.
     """
 
@@ -61,17 +61,17 @@ class Parts:
 
 
 class WritableParts:
-    """What a writable mount has besides.
+    """Additional components of a writable mount.
 
     Attributes:
-        files: files that change while they are open.
-        attributes: sets size, rights, owner and times.
-        names: makes and deletes.
+        files: files that may change while they are open.
+        attributes: changes size, permissions, owner and times.
+        names: creates and deletes.
         renames: renames.
     """
 
     def __init__(self, parts: Parts, selection: Selection, *, serves_as_root: bool) -> None:
-        """*selection* says what is shown at all; *serves_as_root*, whether files can be given."""
+        """Create them; *selection* is what is shown, *serves_as_root* whether chown is possible."""
         owner = parts.appearance.owner
         tree = WritableTree(
             parts.library,

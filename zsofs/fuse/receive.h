@@ -42,7 +42,7 @@ static void *zsofs_original(void *address, const char *name)
     return found;
 }
 
-/* pyfuse3 takes EAGAIN for a fatal error, and EINTR for a reason to try again. */
+/* pyfuse3 treats EAGAIN as a fatal error, and EINTR as a reason to retry. */
 int fuse_session_receive_buf(struct fuse_session *session, struct fuse_buf *buf)
 {
     static zsofs_receive original;
@@ -59,7 +59,7 @@ int fuse_session_receive_buf(struct fuse_session *session, struct fuse_buf *buf)
     if (lends) {
         zsofs_buffer = buf->mem; /* libfuse allocates the first one */
         if (size <= 0)
-            buf->mem = NULL; /* the task would free it at its end */
+            buf->mem = NULL; /* the task would free it when it ends */
     }
     return size == -EAGAIN ? -EINTR : size;
 }

@@ -1,8 +1,8 @@
-"""Have pyfuse3 receive requests through zsofs's wrappers of libfuse's calls.
+"""Make pyfuse3 receive requests through zsofs's wrappers of libfuse functions.
 
-Without them a descriptor that does not block cannot be used: pyfuse3 ends the mount on EAGAIN. One
-that does block stops the whole process when a request is withdrawn between poll(2) and read(2),
-because the process that made it was killed; it goes on only when somebody makes another request.
+Without them a non-blocking descriptor cannot be used: pyfuse3 terminates the mount on EAGAIN. A
+blocking one stops the whole process if a request is withdrawn between poll(2) and read(2), because
+its process was killed, until another request arrives.
 """
 
 import importlib
@@ -11,7 +11,7 @@ import sys
 
 
 def load() -> None:
-    """Load the wrappers; they take effect if pyfuse3 has not been imported yet."""
+    """Load the wrappers; they are effective if pyfuse3 has not been imported yet."""
     flags = sys.getdlopenflags()
     sys.setdlopenflags(flags | os.RTLD_GLOBAL)
     try:

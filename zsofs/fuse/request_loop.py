@@ -1,24 +1,24 @@
 """Keep one pyfuse3 task reading requests until its handler first blocks.
 
-pyfuse3 keeps two idle tasks: one waits for a request, the other for a lock. Each request hands the
-lock on and costs two turns of the event loop, although most are answered from memory and the task
-that did it could take the next. Here the lock is a token that a task keeps until it has to wait.
+pyfuse3 keeps two idle tasks: one waits for a request, the other for a lock. Each request passes
+the lock on, which costs two turns of the event loop, although most are answered from memory and the
+task could read the next one. Here the lock is a token that a task keeps until it blocks.
 
-This relies on internals of pyfuse3 (src/pyfuse3/internal.pxi of 3.5.0), and :func:`differences`
-looks for each of them at the start, as far as they can be seen:
+This relies on internals of pyfuse3 (src/pyfuse3/internal.pxi of 3.5.0); :func:`differences`
+checks each of them at startup, as far as possible:
 
-1. pyfuse3 looks up its event loop in a module variable ``trio`` at each use, for its asyncio mode
-   replaces it; and uses nothing of it but what :func:`_replacement` has.
-2. ``main()`` runs ``_session_loop()`` in a nursery, and that starts further tasks of itself by
-   ``start_soon(..., name=...)`` when none waits for a request, *max_tasks* at most.
-3. ``_wait_fuse_readable()`` makes one ``Lock()`` for all tasks and holds it around nothing but a
+1. pyfuse3 looks up its event loop in a module variable ``trio`` on each use, because its asyncio
+   mode replaces it, and uses only what :func:`_replacement` provides.
+2. ``main()`` runs ``_session_loop()`` in a nursery, which starts further tasks of itself by
+   ``start_soon(..., name=...)`` when none waits for a request, at most *max_tasks*.
+3. ``_wait_fuse_readable()`` creates one ``Lock()`` for all tasks, and holds it only around a
    call of ``wait_readable()`` with the session's descriptor.
-4. The task that was woken receives one request, awaits its handler in the same task, and sends the
+4. A task that is woken receives one request, awaits its handler in the same task, and sends the
    reply without an await in between.
-5. It calls ``fuse_session_receive_buf()`` of libfuse by the dynamic linker, so that the wrapper in
-   receive.h gets the call; and tries again on EINTR.
+5. It calls ``fuse_session_receive_buf()`` of libfuse through the dynamic linker, so that the
+   wrapper in receive.h is called, and retries on EINTR.
 
-If one of them differs, pyfuse3's own loop runs as it is, and the descriptor stays in blocking mode.
+If one of them differs, pyfuse3's own loop runs unchanged, and the descriptor stays blocking.
 """
 
 import inspect
@@ -41,51 +41,51 @@ log = logging.getLogger(__name__)
 R = TypeVar("R")
 
 _AWAKE_NS = 50_000
-"""How long a task looks for the next request before it sleeps, while requests come briskly. Falling
-asleep and being woken takes longer than answering: random 4 KiB reads went from 12,400 to 24,400 a
-second by this (median 78 to 39 microseconds), and took less processor time, 40 for 54 microseconds
-each; a disc in order was no slower and no dearer."""
+"""How long a task polls for the next request before it sleeps, while requests arrive quickly.
+Sleeping and waking takes longer than answering: random 4 KiB reads rose from 12,400 to 24,400 per
+second (median 78 to 39 microseconds), and took less CPU time, 40 instead of 54 microseconds each;
+sequential reads of a disc were no slower and used no more CPU time."""
 
 _BRISK_NS = 100_000
-"""Requests come briskly if the last sleep was shorter than that; a video's are 30 ms apart."""
+"""Requests arrive quickly if the last sleep was shorter; those of a video are 30 ms apart."""
 
 _ALONE_NS = 1_000_000
-"""How long requests are taken one after another before the loop looks after its other tasks."""
+"""How long requests are handled in sequence before other tasks of the event loop run."""
 
 
 KNOWN_VERSION = "3.5."
-"""Beginning of the versions whose request loop is known to work this way, as in pyproject.toml."""
+"""Prefix of the supported versions of pyfuse3, as in pyproject.toml."""
 
 _SIGNATURES = {
     "main": ("min_tasks", "max_tasks"),
     "_session_loop": ("nursery", "min_tasks", "max_tasks"),
     "_wait_fuse_readable": (),
 }
-"""Functions of pyfuse3 that the request loop consists of, with their parameters."""
+"""Functions of the request loop of pyfuse3, with their parameters."""
 
 
 _MAX_TASKS = 1 << 14
-"""Requests that may wait at a time. Each has a task of pyfuse3's, which takes some 10 KiB."""
+"""Maximum number of waiting requests. Each has a task of pyfuse3, which takes some 10 KiB."""
 
 
 class ReaderToken:
-    """Which task may read the next request; pyfuse3 takes it for a lock.
+    """The right to read the next request; replaces the lock of pyfuse3.
 
     Attributes:
-        blocked: how many requests are being answered that had to wait for something.
+        blocked: number of requests in progress whose handler has blocked.
     """
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Give the token to nobody, as before the first request."""
+        """Reset the token to unowned, as before the first request."""
         self._owner: trio.lowlevel.Task | None = None
         self.blocked = 0
         self._next = trio.lowlevel.ParkingLot()
 
     async def acquire(self) -> None:
-        """Wait for the token, unless the calling task has it."""
+        """Wait for the token, unless the calling task owns it."""
         task = trio.lowlevel.current_task()
         if self._owner is None:
             self._owner = task
@@ -95,16 +95,16 @@ class ReaderToken:
     __aenter__ = acquire
 
     async def __aexit__(self, *_: object) -> None:
-        """Keep the token: the request that is there now may be answered without waiting."""
+        """Keep the token: the current request may be answered without blocking."""
 
     def has_next(self) -> bool:
-        """Whether a task waits for the token; else pyfuse3 starts one for each request."""
+        """Return whether a task waits for the token; otherwise pyfuse3 starts one per request."""
         return bool(self._next)
 
     def release(self) -> None:
-        """If the calling task, which has to wait or ends, has the token, give it to the next one.
+        """Pass the token on, if the calling task, which blocks or ends, owns it.
 
-        A task that is cancelled just when it is woken goes on as the owner, to its next wait.
+        A task that is cancelled while it is being woken continues as the owner until it blocks.
         """
         if self._owner is trio.lowlevel.current_task():
             woken = self._next.unpark()
@@ -116,9 +116,9 @@ _token = ReaderToken()
 
 @types.coroutine
 def run_until_blocked(handler: Coroutine[Any, Any, R]) -> Generator[Any, Any, R]:
-    """Run *handler*, and release the token when it first has to wait.
+    """Run *handler*, and release the token when it first blocks.
 
-    Driven by hand to see its first trap, which is when it waits; trio itself never throws.
+    It is driven manually to detect its first yield; trio itself never throws.
     """
     try:
         trap = handler.send(None)
@@ -135,12 +135,12 @@ def run_until_blocked(handler: Coroutine[Any, Any, R]) -> Generator[Any, Any, R]
 
 
 def handlers_waiting() -> int:
-    """How many requests are being answered that had to wait for something."""
+    """Return the number of requests in progress whose handler has blocked."""
     return _token.blocked
 
 
 class _Nursery:
-    """Tasks of pyfuse3's; one that ends does not take the token with it."""
+    """Nursery of pyfuse3 tasks; a task that ends releases the token."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
@@ -164,7 +164,7 @@ async def _open_nursery() -> AsyncIterator[_Nursery]:
 
 
 class _Requests:
-    """Waiting for requests: not at all where there is one, and awake where one comes soon."""
+    """Waits for requests: not at all if one is pending, and by polling if one is expected soon."""
 
     def __init__(self) -> None:
         self.fd = -1
@@ -199,7 +199,7 @@ _requests = _Requests()
 
 
 async def serve() -> None:
-    """Run pyfuse3's main loop, with requests read this way if it is a pyfuse3 that is known."""
+    """Run pyfuse3's main loop, with this request reading if the pyfuse3 version is supported."""
     _token.reset()
     _requests.fd = -1
     unknown = differences(pyfuse3)
@@ -212,7 +212,7 @@ async def serve() -> None:
 
 
 def _replacement() -> types.SimpleNamespace:
-    """Return what takes the place of trio in pyfuse3."""
+    """Return the replacement of trio in pyfuse3."""
     return types.SimpleNamespace(
         Lock=lambda: _token,
         open_nursery=_open_nursery,
@@ -227,7 +227,7 @@ def _replacement() -> types.SimpleNamespace:
 
 
 def differences(module: types.ModuleType) -> list[str]:
-    """Return in which ways a pyfuse3 is not one that this module works with; empty if it is."""
+    """Return how a pyfuse3 differs from what this module requires; empty if it does not."""
     found = []
     if not _version(module).startswith(KNOWN_VERSION):
         found.append("its version differs")
@@ -242,10 +242,10 @@ def differences(module: types.ModuleType) -> list[str]:
 
 
 def _parameters(function: Callable[..., object] | None) -> tuple[str, ...] | None:
-    """The names of a function's parameters; None where these cannot be told."""
+    """Return the names of a function's parameters; None if unavailable."""
     try:
         return tuple(inspect.signature(function).parameters) if function is not None else None
-    except (TypeError, ValueError):  # no function, or one without a signature
+    except (TypeError, ValueError):  # not a function, or without a signature
         return None
 
 
@@ -264,13 +264,13 @@ def _report(why: str) -> None:
 
 
 def begun() -> None:
-    """Take the descriptor out of blocking mode, once the first request has been received.
+    """Make the descriptor non-blocking, after the first request has been received.
 
     A request can be withdrawn between poll(2) and read(2), which would then block the event loop.
-    Where pyfuse3 reads requests in another way the descriptor stays as it is: pyfuse3 ends the
-    mount on EAGAIN.
+    With pyfuse3's own request loop the descriptor stays blocking, because it terminates the mount
+    on EAGAIN.
     """
-    if _requests.fd < 0:  # serve() has said why
+    if _requests.fd < 0:  # serve() has logged why
         return
     if is_in_use():
         os.set_blocking(_requests.fd, False)

@@ -1,4 +1,4 @@
-"""The FUSE requests that change names and attributes, where all but the discs may be changed."""
+"""FUSE requests that change names and attributes, for writable mounts."""
 
 import errno
 import os
@@ -20,16 +20,16 @@ from zsofs.fuse.file_operations import LiveOperations, info_of
 
 
 class WritableOperations(LiveOperations):
-    """The mount, writable but for discs."""
+    """The writable mount; discs remain read-only."""
 
     # Attributes
 
     @guarded
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
-        """Attributes as they are now, of what may be changed; of discs as of the last listing.
+        """Return current attributes of changeable files; those of discs as of the last listing.
 
         Errnos:
-            ESTALE: nothing has that inode number, or it was deleted.
+            ESTALE: the inode number is unknown, or the file was deleted.
         """
         node = self._library.node(inode)
         if self._library.may_change(node):
@@ -45,12 +45,12 @@ class WritableOperations(LiveOperations):
         fh: FileHandleT | None,
         ctx: RequestContext,
     ) -> EntryAttributes:
-        """Size, rights, owner and times.
+        """Set size, permissions, owner or times.
 
         Errnos:
             EACCES: it is a disc.
-            EPERM: it is a link or a device, or all files are shown as those of one owner.
-            ESTALE: nothing has that inode number, or the source has something else now.
+            EPERM: it is a link or device, or --uid or --gid sets the owner.
+            ESTALE: the inode number is unknown, or the source has another file now.
         """
         node = self._library.node(inode)
         await self._attributes.change(node, wanted(attr, fields), fh, ctx)
@@ -62,14 +62,14 @@ class WritableOperations(LiveOperations):
     async def create(
         self, parent_inode: InodeT, name: FileNameT, mode: int, flags: int, ctx: RequestContext
     ) -> tuple[FileInfo, EntryAttributes]:
-        """Make a file and open it.
+        """Create a file and open it.
 
         Errnos:
-            EACCES: the name is one of a disc, or would not be shown.
-            EEXIST: the source has something of that name.
+            EACCES: the name is reserved for discs, or would not be shown.
+            EEXIST: the name exists in the source.
             EMFILE: the limit of open files is reached.
-            ENOTDIR: its folder is none.
-            ESTALE: the folder is gone, or the kernel is to look the name up again.
+            ENOTDIR: the parent is not a directory.
+            ESTALE: the directory no longer exists, or the kernel must look up the name again.
         """
         folder = self._library.folder(parent_inode)
         handle = await self._names.create(folder, name, mode, flags, ctx)
@@ -79,15 +79,15 @@ class WritableOperations(LiveOperations):
     async def mknod(
         self, parent_inode: InodeT, name: FileNameT, mode: int, rdev: int, ctx: RequestContext
     ) -> EntryAttributes:
-        """Make a file; devices and the like are not for a share.
+        """Create a regular file; other kinds are rejected.
 
         Errnos:
-            EACCES: the name is one of a disc, or would not be shown.
-            EEXIST: there is something of that name.
+            EACCES: the name is reserved for discs, or would not be shown.
+            EEXIST: the name exists.
             EMFILE: the limit of open files is reached.
-            ENOTDIR: its folder is none.
-            EPERM: it is to be no file.
-            ESTALE: the folder is gone.
+            ENOTDIR: the parent is not a directory.
+            EPERM: it is not a regular file.
+            ESTALE: the directory no longer exists.
         """
         folder = self._library.folder(parent_inode)
         return self._appearance.attributes(await self._names.make_file(folder, name, mode, ctx))
@@ -96,13 +96,13 @@ class WritableOperations(LiveOperations):
     async def mkdir(
         self, parent_inode: InodeT, name: FileNameT, mode: int, ctx: RequestContext
     ) -> EntryAttributes:
-        """Make a folder.
+        """Create a directory.
 
         Errnos:
-            EACCES: the name is one of a disc, or would not be shown.
-            EEXIST: there is something of that name.
-            ENOTDIR: its folder is none.
-            ESTALE: the folder is gone.
+            EACCES: the name is reserved for discs, or would not be shown.
+            EEXIST: the name exists.
+            ENOTDIR: the parent is not a directory.
+            ESTALE: the directory no longer exists.
         """
         folder = self._library.folder(parent_inode)
         return self._appearance.attributes(await self._names.make_folder(folder, name, mode, ctx))
@@ -111,7 +111,7 @@ class WritableOperations(LiveOperations):
     async def symlink(
         self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext
     ) -> EntryAttributes:
-        """Refused, as by FAT: a client could make links that lead to discs, or out of the share.
+        """Reject symlinks, like FAT: a client could create links to discs, or out of the share.
 
         Errnos:
             EPERM: always.
@@ -122,7 +122,7 @@ class WritableOperations(LiveOperations):
     async def link(
         self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext
     ) -> EntryAttributes:
-        """Refused, as by FAT: a file has one name and one inode number here.
+        """Reject hard links, like FAT: a file has one name and one inode number here.
 
         Errnos:
             EPERM: always.
@@ -135,22 +135,22 @@ class WritableOperations(LiveOperations):
 
         Errnos:
             EACCES: it is a disc.
-            ENOENT: there is no such file.
-            ENOTDIR: its folder is none.
-            ESTALE: the folder is gone.
+            ENOENT: the file does not exist.
+            ENOTDIR: the parent is not a directory.
+            ESTALE: the directory no longer exists.
         """
         await self._names.remove_file(self._library.folder(parent_inode), name)
 
     @guarded
     async def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
-        """Delete an empty folder.
+        """Delete an empty directory.
 
         Errnos:
-            EACCES: it shows discs.
-            ENOENT: there is no such folder.
-            ENOMEDIUM: a disk that is away is mounted there.
-            ENOTDIR: its folder is none.
-            ESTALE: the folder is gone.
+            EACCES: it contains discs.
+            ENOENT: the directory does not exist.
+            ENOMEDIUM: it is the mount point of a disk that is not attached.
+            ENOTDIR: the parent is not a directory.
+            ESTALE: the directory no longer exists.
         """
         await self._names.remove_folder(self._library.folder(parent_inode), name)
 
@@ -164,16 +164,16 @@ class WritableOperations(LiveOperations):
         flags: int,
         ctx: RequestContext,
     ) -> None:
-        """Rename a file, or a folder without discs; what is replaced must be no disc either.
+        """Rename a file, or a directory without discs; a replaced file must not be a disc either.
 
         Errnos:
-            EACCES: it is a disc, or replaces one, or the new name is one of a disc.
-            EEXIST: it must not replace what has that name.
-            EINVAL: two files are to be exchanged, or a folder is to lie below itself.
-            ENOENT: there is no such file.
-            ENOMEDIUM: a disk that is away is mounted there.
-            ENOTDIR: one of the folders is none.
-            ESTALE: one of the folders is gone.
+            EACCES: it is a disc or replaces one, or the new name is reserved for discs.
+            EEXIST: the new name exists and must not be replaced.
+            EINVAL: exchange of two files, or a move of a directory into itself.
+            ENOENT: the file does not exist.
+            ENOMEDIUM: it is the mount point of a disk that is not attached.
+            ENOTDIR: a parent is not a directory.
+            ESTALE: a directory no longer exists.
         """
         if flags & ~pyfuse3.RENAME_NOREPLACE:
             raise OSError(errno.EINVAL, "two files cannot be exchanged (RENAME_EXCHANGE)")
@@ -183,5 +183,5 @@ class WritableOperations(LiveOperations):
 
     @guarded
     async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
-        """Return when the names in a folder are on the disk."""
+        """Sync a directory to the disk."""
         await self._names.sync_folder(self._listings.folder(fh))

@@ -1,4 +1,4 @@
-"""The life of one mount, and of mounts under a name: settings, daemon, service."""
+"""The lifecycle of a mount, by hand or as a service: settings, daemon, configs, services."""
 
 __all__ = [
     "config",

@@ -1,4 +1,4 @@
-"""Configs: a mount under a name, in a file whose keys are the words of the command line."""
+"""Configs: named mounts in TOML files, whose keys are the long option names."""
 
 import os
 import re
@@ -16,25 +16,25 @@ ENDING = ".toml"
 _FOLDERS = ("source", "mountpoint")
 
 _MAX_SIZE = 64 << 10
-"""The largest config, in bytes; one with every option has about 2,000."""
+"""The largest config in bytes; one with every option has about 2,000."""
 
 _LARGEST = 1 << 63
 
 _MAX_SHOWN = 100
-"""Characters of a value that a message shows."""
+"""Maximum length of a value in a message."""
 
 _MAX_PARTS = 100
 _LONG_KEY = re.compile(rf"""(?<![\w"'-])(?:[\w"'-]++[ \t]*+\.[ \t]*+){{{_MAX_PARTS}}}""", re.ASCII)
-"""A dotted key that no config has: tomllib takes memory for the square of its parts."""
+"""A dotted key longer than any valid one: tomllib needs memory for the square of its parts."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def check_name(name: str) -> str:
-    """*name*, if a config, and a service, can be called so.
+    """Return *name* if it is a valid name of a config and a service.
 
     Raises:
-        UsageError: it cannot.
+        UsageError: it is not.
     """
     if _NAME.fullmatch(name) is None:
         raise UsageError(
@@ -45,7 +45,7 @@ def check_name(name: str) -> str:
 
 
 def find(name: str) -> Path:
-    """The config of that name: a user's own before the system's; root has only the latter.
+    """Return the path of a config: the user's directory first, then that of the system.
 
     Raises:
         UsageError: there is none.
@@ -66,7 +66,7 @@ def find(name: str) -> Path:
 
 
 def _is_hidden(path: Path) -> bool:
-    """Whether a file may be there, but in a folder that this user may not enter."""
+    """Return whether a file may exist in a directory that this user may not enter."""
     try:
         path.stat()
     except PermissionError:
@@ -77,14 +77,14 @@ def _is_hidden(path: Path) -> bool:
 
 
 def load(path: Path) -> dict[str, object]:
-    """What a config says.
+    """Parse a config.
 
     Returns:
-        ``source`` and ``mountpoint``, which are paths, and the value of each option it has, by
+        The paths ``source`` and ``mountpoint``, and the value of each option in it, by
         field.
 
     Raises:
-        UsageError: it cannot be read, or a key or value in it is wrong; names file and line.
+        UsageError: it cannot be read, or a key or value is invalid; names file and line.
     """
     import tomllib
 
@@ -98,7 +98,7 @@ def load(path: Path) -> dict[str, object]:
         said = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"the config {path} is not valid TOML: {error}") from None
-    except ValueError:  # Python reads no decimal numbers of more than 4300 digits
+    except ValueError:  # Python parses no decimal numbers of more than 4300 digits
         raise UsageError(f"the config {path} has a number with too many digits") from None
     except RecursionError:
         raise UsageError(f"the config {path} has brackets that are nested too deeply") from None
@@ -115,10 +115,10 @@ def load(path: Path) -> dict[str, object]:
 
 
 def _read(path: Path) -> str:
-    """The text of a config, which may be any file that has its name.
+    """Return the text of a config.
 
     Raises:
-        OSError: it cannot be read, or is no config by its kind or size.
+        OSError: it cannot be read, is not a regular file, or is too large.
         UnicodeError: it is not UTF-8.
     """
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -157,7 +157,7 @@ def _value(option: Option, value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value for a message."""
+    """Return a value for a message."""
     try:
         text = repr(value)
     except ValueError:  # a number of more than 4300 digits
@@ -176,7 +176,7 @@ def _text(option: Option, value: object) -> str:
 
 
 def _full_path(value: object) -> str:
-    """A path that means the same wherever this process was started."""
+    """Return an absolute path; the working directory of the process does not matter."""
     path = os.path.expanduser(value) if isinstance(value, str) else ""
     if not os.path.isabs(path) or "\0" in path:
         raise ValueError(f"{_shown(value)} is not an absolute path (it must begin with / or ~)")
@@ -184,21 +184,21 @@ def _full_path(value: object) -> str:
 
 
 def _line_of(key: str, text: str) -> int:
-    """Number of the line that has a key at its beginning, or is the head of its table."""
+    """Return the number of the line that starts with a key, or is the header of its table."""
     found = re.search(rf"""^[ \t]*\[*[ \t]*["']?{re.escape(key)}(?![\w-])""", text, re.MULTILINE)
     return text.count("\n", 0, found.start()) + 1 if found else 1
 
 
 def text_of(source: str, mount_point: str, values: Mapping[str, object]) -> str:
-    """A config as text.
+    """Return the text of a config.
 
     Args:
-        source: full path of the folder with the discs.
-        mount_point: full path of where they are shown.
-        values: by the name of each option what was said: True, text, or a list of texts.
+        source: absolute path of the source directory.
+        mount_point: absolute path of the mount point.
+        values: values by option name: True, text, or a list of texts.
 
     Raises:
-        UsageError: a text has bytes that are not UTF-8, which TOML cannot hold.
+        UsageError: a text is not valid UTF-8, which TOML requires.
     """
     import tomli_w
 

@@ -1,4 +1,4 @@
-"""The life of one mount: mount, ready, signals, unmount."""
+"""The lifecycle of a mount: mount, serve, handle signals, unmount."""
 
 import logging
 import os
@@ -39,13 +39,13 @@ def serve(
     notifier: Notifier,
     held: ServedMount | None = None,
 ) -> None:
-    """Mount and answer requests until unmounted or told to end by SIGTERM or SIGINT.
+    """Mount and serve until unmounted or terminated by SIGTERM or SIGINT.
 
     Args:
         settings: what to mount.
         ready: called once, when the mount exists and is about to be served.
-        notifier: the service manager, if one started us.
-        held: the mount, where root made it and serves no more; else it is made here.
+        notifier: the service manager, if any.
+        held: a mount that root created and hands over; None: it is created here.
 
     Raises:
         MountError: the mount could not be made.
@@ -73,8 +73,8 @@ async def _run(
     supervision: Supervision,
     held: ServedMount | None,
 ) -> None:
-    # From before the mount exists, a signal asks for an orderly end; those that come when it is
-    # under way already change nothing.
+    # From before the mount exists, a signal starts an orderly shutdown; further signals during the
+    # shutdown have no effect.
     early: list[int] = []
     for number in _SIGNALS:
         signal.signal(number, lambda number, _: early.append(number))
@@ -96,7 +96,7 @@ async def _run(
 
 
 def _attach(server: Server, mount: ServedMount) -> None:
-    """Have pyfuse3 serve a mount that was made already."""
+    """Let pyfuse3 serve an existing mount."""
     try:
         pyfuse3.init(server.operations, f"/dev/fd/{mount.fd}", set())
     except RuntimeError as error:
@@ -105,7 +105,7 @@ def _attach(server: Server, mount: ServedMount) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Life:
-    """What the tasks of a mount share."""
+    """State that the tasks of a mount share."""
 
     server: Server
     settings: MountSettings
@@ -126,8 +126,8 @@ async def _serve(life: _Life, control: ControlSocket, signals: AsyncIterator[int
             log.info("unmounted")
             nursery.cancel_scope.cancel()
     except BaseException:
-        # After a crash the mount stays and fails loudly: an empty folder in its place could make a
-        # mirror job delete its copies.
+        # After a crash the mount remains and fails visibly: an empty directory in its place could
+        # make a mirror job delete its copies.
         if server.end():
             pyfuse3.close(unmount=False)
         raise
@@ -135,7 +135,7 @@ async def _serve(life: _Life, control: ControlSocket, signals: AsyncIterator[int
     life.mount.detach()
     if is_free:
         pyfuse3.close()
-    else:  # a thread is in the kernel with the session in its hands, waiting for an answer of ours
+    else:  # a thread is in a system call that uses the session, and waits for our answer
         life.mount.abort()
 
 
@@ -152,7 +152,7 @@ async def _obey_signals(
         else:
             log.info("stopping on %s", signal.Signals(number).name)
             life.supervision.stop()
-            # No new reader comes in, and those that are in may finish a read.
+            # No new reads start, and those in progress may finish.
             await _detach(life.mount)
             await server.drain()
             nursery.cancel_scope.cancel()
@@ -161,12 +161,12 @@ async def _obey_signals(
 async def _detach(mount: ServedMount) -> None:
     try:
         await trio.to_thread.run_sync(mount.detach)
-    except RuntimeError:  # the system gives no thread
+    except RuntimeError:  # no thread available
         mount.detach()
 
 
 def _has_terminal() -> bool:
-    """Whether we run in a terminal; closing it sends SIGHUP, too, which then means the end."""
+    """Return whether this runs in a terminal; closing it sends SIGHUP, which then means exit."""
     try:
         return os.isatty(0)
     except OSError:
@@ -174,7 +174,7 @@ def _has_terminal() -> bool:
 
 
 async def _raise_limits(life: _Life) -> None:
-    """Have the kernel's limits raised, as far as we may, once it has set its own."""
+    """Raise the kernel's limits, as far as permitted, after it has set its own."""
     point = life.settings.mount_point
     with suppress(OSError):
         await trio.to_thread.run_sync(os.stat, point, abandon_on_cancel=True)

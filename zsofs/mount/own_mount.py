@@ -1,6 +1,6 @@
-"""A FUSE mount that its own daemon makes and takes away, as root or by fusermount3.
+"""A FUSE mount that its own daemon creates and removes, as root or by fusermount3.
 
-Where another user's daemon serves what root mounts, root_helper.py has the other half of this.
+For a mount that root creates for the daemon of another user, see root_helper.py.
 """
 
 import os
@@ -16,11 +16,11 @@ from zsofs.system.nofollow import reached
 
 
 class ServedMount(Protocol):
-    """A mount as its daemon sees it.
+    """A mount, as seen by its daemon.
 
     Attributes:
-        fd: of /dev/fuse.
-        device: device number of the mount, as in ``0:52``.
+        fd: descriptor of /dev/fuse.
+        device: device number of the mount, such as ``0:52``.
     """
 
     fd: int
@@ -30,26 +30,26 @@ class ServedMount(Protocol):
         """See above."""
 
     def ready(self) -> None:
-        """Tell whoever made the mount that it is served, and in use from now on."""
+        """Report that the mount is being served."""
 
     def detach(self) -> None:
-        """Take the mount from its place, if it is there; open files stay usable. Never raises."""
+        """Detach the mount, if it still exists; open files stay usable. Never raises."""
 
     def raise_limits(self) -> None:
-        """Have the kernel's limits for it raised, as far as this user may."""
+        """Raise the kernel's limits for it, as far as this user may."""
 
     def abort(self) -> None:
-        """Have the kernel fail all requests that wait for an answer."""
+        """Make the kernel fail all requests that wait for an answer."""
 
 
 class OwnMount:
-    """A mount of this process's own; see :class:`ServedMount`."""
+    """A mount created by this process; see :class:`ServedMount`."""
 
     def __init__(self, settings: MountSettings) -> None:
         """Mount.
 
         Raises:
-            MountError: it cannot be mounted; then nothing is.
+            MountError: it cannot be mounted; nothing remains.
         """
         self._read_ahead = settings.read_ahead
         self._is_roots = os.geteuid() == 0
@@ -72,16 +72,16 @@ class OwnMount:
 
     @property
     def device(self) -> str:
-        """Device number of the mount, as in ``0:52``."""
+        """Device number of the mount, such as ``0:52``."""
         return self._mounted.device
 
     def ready(self) -> None:
-        """Nobody waits for that."""
+        """Do nothing: no other process waits for it."""
 
     def detach(self) -> None:
-        """Take the mount from its place, if it is there; open files stay usable. Never raises."""
+        """Detach the mount, if it still exists; open files stay usable. Never raises."""
         if not fuse_mount.is_connected(self.fd):
-            return  # taken down already, and another mount may have its number by now
+            return  # already unmounted, and its number may have been reused
         now = fuse_mount.located(self._mounted)
         if now is None:
             return
@@ -92,27 +92,27 @@ class OwnMount:
             self._detacher.detach(now.path)
 
     def raise_limits(self) -> None:
-        """Have the kernel's limits for it raised, as far as this user may."""
+        """Raise the kernel's limits for it, as far as this user may."""
         fuse_mount.raise_limits(self._mounted, self._read_ahead)
 
     def abort(self) -> None:
-        """Have the kernel fail all requests that wait for an answer."""
+        """Make the kernel fail all requests that wait for an answer."""
         if fuse_mount.is_connected(self.fd):
             fuse_mount.abort(self._mounted)
 
 
 def mount_as_root(settings: MountSettings, *, user: int, group: int) -> tuple[int, Mounted]:
-    """Mount what *user* is going to serve.
+    """Mount a file system that *user* is going to serve.
 
     Returns:
         A descriptor of /dev/fuse, and the mount.
 
     Raises:
-        MountError: it cannot be mounted; then nothing is.
+        MountError: it cannot be mounted; nothing remains.
     """
     point = os.fsdecode(settings.mount_point)
     try:
-        # By a descriptor: another user may own a directory above, and change what has this path.
+        # By descriptor: another user may own a directory above, and change what has this path.
         with reached(Path(point), None) as place:
             return fuse_mount.mount(
                 settings.source,

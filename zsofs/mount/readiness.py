@@ -1,4 +1,4 @@
-"""What a service manager is told by a running mount: readiness, state, signs of life."""
+"""Reports of a running mount to the service manager: readiness, status, watchdog."""
 
 import errno
 import logging
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Supervision:
-    """The tasks that tell it.
+    """The tasks that report.
 
     Attributes:
         is_ready: whether the mount has been listed.
@@ -27,12 +27,12 @@ class Supervision:
     def __init__(
         self, notifier: Notifier, mount_point: bytes, state: Callable[[], Mapping[str, Any]]
     ) -> None:
-        """Prepare, without touching anything.
+        """Create it without side effects.
 
         Args:
-            notifier: who is told.
-            mount_point: real path of the mount.
-            state: what the mount says about itself, as to ``zsofs status``.
+            notifier: the service manager.
+            mount_point: real path of the mount point.
+            state: returns the status of the mount, as for ``zsofs status``.
         """
         self._notifier = notifier
         self._mount_point = mount_point
@@ -42,7 +42,7 @@ class Supervision:
         self._reloads = 0
 
     async def serve(self) -> None:
-        """Tell until cancelled."""
+        """Report until cancelled."""
         if not self._notifier.is_heard:
             return
         async with trio.open_nursery() as nursery:
@@ -54,8 +54,8 @@ class Supervision:
 
     @contextmanager
     def reload(self) -> Iterator[None]:
-        """While the source is looked at again: tell so, and when the last of several is done."""
-        if self._is_stopping or not self.is_ready:  # there is nothing to go back to
+        """Context of a reload: report its start, and its end when the last of several is done."""
+        if self._is_stopping or not self.is_ready:  # there is no state to return to
             yield
             return
         if not self._reloads:
@@ -69,15 +69,15 @@ class Supervision:
                 self._tell_ready()
 
     def stop(self) -> None:
-        """Tell that the mount ends."""
+        """Report that the mount is stopping."""
         self._is_stopping = True
         self._notifier.stopping()
 
     async def _wait_until_listed(self) -> None:
-        """Until the mount has been listed, as any program would do it: by a thread of its own.
+        """Wait until the mount has been listed by a thread, like by any other program.
 
-        That there is no source yet is an answer, too: who waits for the mount, waits for its disk
-        no longer than systemd does.
+        A missing source is an answer as well: a program that waits for the mount should not wait
+        for its disk.
         """
         while True:
             try:
@@ -91,7 +91,7 @@ class Supervision:
                 return
 
     async def _feed_watchdog(self) -> None:
-        """Signs of life by the loop itself: what stops it stops them."""
+        """Reset the watchdog from the event loop, so that a blocked loop triggers it."""
         seconds = self._notifier.watchdog_seconds
         while seconds is not None:
             self._notifier.alive()
@@ -102,7 +102,7 @@ class Supervision:
             await trio.sleep(timings().service_status)
             if self._reloads:
                 self._tell_state()
-            else:  # a manager whose queue was full has not heard it, and would end us
+            else:  # a manager with a full queue missed the message, and would kill the daemon
                 self._tell_ready()
 
     def _tell_ready(self) -> None:
@@ -121,7 +121,7 @@ def _list(mount_point: bytes) -> None:
 
 
 def state_line(state: Mapping[str, Any]) -> str:
-    """Discs, readers and hits of the cache in one line."""
+    """Return discs, readers and cache hits in one line."""
     parts = [counted(state["discs"], "disc")]
     if state["copying"]:
         parts.append(f"{state['copying']:,} being copied")

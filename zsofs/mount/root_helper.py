@@ -1,13 +1,13 @@
-"""Root's part in a mount that another user serves: a process that waits, and unmounts at the end.
+"""Root's helper process of a mount that another user serves: it waits, and unmounts at the end.
 
-A daemon without rights cannot unmount: umount(2) is root's, and fusermount3, which would do it for
-a user, is a set-user-id program, of which no_new_privs makes a plain one. So the process that was
-started stays root's, holds nothing of the mount, reads nothing but single letters from its child,
-and can do for it just what they stand for: detach this mount, raise its limits. It passes signals
-on, and ends when the daemon does, with its exit code.
+An unprivileged daemon cannot unmount: umount(2) requires root, and fusermount3, which would do it
+for a user, is a set-user-ID program, which no_new_privs makes ineffective. So the initial process
+keeps root privileges, holds no file of the mount, reads only single letters from its child, and
+performs only the operations that they stand for: detach this mount, raise its limits. It forwards
+signals, and exits when the daemon does, with its exit code.
 
-Whatever it does is done to the mount that it made, as system/fuse_mount.py identifies it: the other
-user may own directories above the mount point, and choose what is found at that path.
+All operations apply to the mount that it created, as system/fuse_mount.py identifies it: the other
+user may own directories above the mount point, and control what has that path.
 """
 
 import os
@@ -40,10 +40,10 @@ _END = (signal.SIGTERM, signal.SIGINT)
 
 
 class InheritedMount:
-    """A mount that was made already, as its daemon sees it (own_mount.ServedMount).
+    """An existing mount, as seen by its daemon (own_mount.ServedMount).
 
     Attributes:
-        fd: of /dev/fuse.
+        fd: descriptor of /dev/fuse.
     """
 
     def __init__(self, fd: int, mounted: Mounted, keeper: socket.socket) -> None:
@@ -54,29 +54,29 @@ class InheritedMount:
 
     @property
     def device(self) -> str:
-        """Device number of the mount, as in ``0:52``."""
+        """Device number of the mount, such as ``0:52``."""
         return self._mounted.device
 
     def ready(self) -> None:
-        """Tell the keeper that the mount is served, and in use from now on."""
+        """Report to the helper that the mount is being served."""
         self._ask(_READY)
 
     def detach(self) -> None:
-        """Have the mount taken from its place; who has something open in it keeps it."""
+        """Let the helper detach the mount; programs with open files keep access."""
         if fuse_mount.is_connected(self.fd):
             self._ask(_DETACH)
 
     def raise_limits(self) -> None:
-        """Have the kernel's limits for it raised."""
+        """Let the helper raise the kernel's limits for it."""
         self._ask(_RAISE)
 
     def abort(self) -> None:
-        """Have the kernel fail all requests that wait for an answer; that user may do so."""
+        """Make the kernel fail all requests that wait for an answer; this user may do so."""
         if fuse_mount.is_connected(self.fd):
             fuse_mount.abort(self._mounted)
 
     def _ask(self, word: bytes) -> None:
-        with suppress(OSError):  # a keeper that was killed leaves the mount to us, and to root
+        with suppress(OSError):  # if the helper was killed, the mount remains for us and root
             self._keeper.sendall(word)
             self._keeper.recv(1)
 
@@ -88,27 +88,27 @@ def keep(
     *,
     background: bool,
 ) -> int:
-    """Mount, have a child serve it as *who*, and unmount when it has ended.
+    """Mount, let a child serve it as *who*, and unmount when the child has exited.
 
-    After a crash the mount stays and fails loudly, as any of ours.
+    After a crash the mount remains and fails visibly, like any zsofs mount.
 
     Args:
-        who: the user it is served as.
+        who: the user who serves it.
         settings: what to mount.
-        load: called in the child, while it may still read what *who* may not; returns what is
-            called when the child is *who*, and returns its exit code.
-        background: whether to let go of the terminal when the child does.
+        load: called in the child while it can still read files that *who* may not; returns the
+            function to call as *who*, which returns its exit code.
+        background: whether to close the terminal when the child does.
 
     Returns:
         The exit code.
 
     Raises:
-        MountError: the mount could not be made.
+        MountError: the mount could not be created.
     """
     point = os.fsdecode(settings.mount_point)
     try:
         here, there = socket.socketpair()
-        # From before the mount exists, so that no signal ends us between it and its end.
+        # Installed before the mount exists, so that no signal kills this process in between.
         woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise MountError(f"the mount at {point} failed: {reason(error)}") from None
@@ -155,7 +155,7 @@ def _serve(
 
 
 class _Keeper:
-    """The process that waits."""
+    """The helper process."""
 
     def __init__(
         self,
@@ -177,7 +177,7 @@ class _Keeper:
         self._detach_at: float | None = None
 
     def run(self) -> int:
-        """Wait for the child's end, and clean up; returns the exit code."""
+        """Wait for the child to exit, and clean up; return the exit code."""
         inputs = [self._woken, self._peer.fileno()]
         while True:
             ready, _, _ = select.select(inputs, [], [], self._patience())
@@ -193,11 +193,11 @@ class _Keeper:
                     return self._end(os.waitstatus_to_exitcode(status))
 
     def _patience(self) -> float | None:
-        """For how many seconds to wait before the mount is detached unasked; None for ever."""
+        """Return the seconds until the mount is detached without a request; None: no limit."""
         return None if self._detach_at is None else max(self._detach_at - time.monotonic(), 0)
 
     def _obey(self) -> bool:
-        """Do what the child asks for; False if it will never ask again."""
+        """Execute a request of the child; return False if there will be none."""
         try:
             word = self._peer.recv(1)
         except OSError:
@@ -216,7 +216,7 @@ class _Keeper:
         return bool(word)
 
     def _detach(self) -> None:
-        if self._is_detached:  # another mount may have its number the next time
+        if self._is_detached:  # its number may have been reused
             return
         self._is_detached = True
 
@@ -227,7 +227,7 @@ class _Keeper:
         detaching = threading.Thread(target=detach, daemon=True)
         try:
             detaching.start()
-        except RuntimeError:  # the system gives no thread
+        except RuntimeError:  # no thread available
             detach()
         else:
             detaching.join(timings().keeper_unmount)
@@ -242,17 +242,17 @@ class _Keeper:
                     os.kill(self._child, number)
 
     def _end(self, code: int) -> int:
-        if not self._is_ready:  # nobody else knows of this mount yet
+        if not self._is_ready:  # the mount is not known to anyone yet
             self._detach()
             if code < 0 and not self._is_ending:
                 raise StartKilledError(os.fsdecode(self._mounted.path), -code)
         elif code == 0 or self._is_ending:
             self._detach_what_is_left()
         if code < 0 and self._is_ending:
-            return 0  # it was told to end before it could do so in order
+            return 0  # it was terminated before it could exit in order
         return code if code >= 0 else 128 - code
 
     def _detach_what_is_left(self) -> None:
-        """Detach the mount, unless somebody took it down and put another there."""
+        """Detach the mount, unless it was unmounted and replaced by another one."""
         if is_dead(self._mounted):
             self._detach()

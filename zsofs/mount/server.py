@@ -1,4 +1,4 @@
-"""The FUSE server of one mount: all its parts, put together, and what it says about itself."""
+"""The FUSE server of one mount: its components, and its status."""
 
 import logging
 import os
@@ -56,11 +56,11 @@ _REPORTED_FILES = 20
 
 
 class Server:
-    """A mount's parts; they live for as long as :meth:`serve` runs.
+    """The components of a mount; they live as long as :meth:`serve` runs.
 
     Attributes:
-        operations: what pyfuse3 is given.
-        around_reload: makes what is entered for as long as a reload goes on.
+        operations: the handlers for pyfuse3.
+        around_reload: returns a context manager that is active during a reload.
     """
 
     def __init__(self, settings: MountSettings, tree: SourceTree, catalog: ScanCache) -> None:
@@ -105,7 +105,7 @@ class Server:
         self._nursery: trio.Nursery | None = None
 
     async def serve(self, device: str) -> None:
-        """Answer the kernel's requests until the mount ends, whose device number is *device*."""
+        """Handle the kernel's requests until the mount ends; *device* is its device number."""
         self._library.tree.cycles.serve_as(device)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
@@ -119,18 +119,18 @@ class Server:
         self._library.contents.watcher.close()
 
     async def drain(self) -> None:
-        """Get ready for the end, while requests are still answered: let those under way end."""
+        """Prepare the shutdown while requests are still answered: wait for those in progress."""
         await self._invalidations.drain()
         with trio.move_on_after(timings().last_reads):
-            while handlers_waiting():  # noqa: ASYNC110 - counted where an event would cost time
+            while handlers_waiting():  # noqa: ASYNC110 - counting is cheaper than an event
                 await trio.sleep(timings().last_reads_check)
 
     def end(self) -> bool:
-        """Begin nothing more; whether no thread uses the FUSE session, which is about to end."""
+        """Stop; return whether no thread uses the FUSE session, which is about to end."""
         return self._invalidations.end()
 
     def begin_reload(self) -> trio.Event:
-        """Look at all known folders again; the event is set when that is done."""
+        """Scan all known directories again; the event is set when that is done."""
         done = trio.Event()
 
         async def reload() -> None:
@@ -143,17 +143,17 @@ class Server:
         return done
 
     def report(self, level: int) -> None:
-        """Log what reads have cost so far."""
+        """Log the cost of reads so far."""
         statistics = self._reads.statistics
         log.log(level, "all discs: %s", statistics.total().text())
         for name, counters in statistics.busiest(_REPORTED_DISCS):
             log.log(level, "%s: %s", name, counters.text())
 
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The reply to a request on the control socket; touches no disk.
+        """Return the reply to a control request; accesses no disk.
 
         Raises:
-            UsageError: there is no such command.
+            UsageError: the command is unknown.
         """
         match request.get("command"):
             case "status":
@@ -178,7 +178,7 @@ class Server:
         return "away" if self._library.tree.was_seen else "not there yet"
 
     def status(self) -> dict[str, Any]:
-        """What the mount says about itself."""
+        """Return the status of the mount."""
         settings, found = self._settings, self._census.total()
         total = self._reads.statistics.total()
         return {
@@ -224,10 +224,10 @@ class Server:
 
 
 def _counted_before(catalog: ScanCache, roots: Roots, *, opl: bool) -> Mapping[bytes, Count]:
-    """What an earlier mount or listing found, by directory.
+    """Return the counts of an earlier mount or listing, by directory.
 
-    Directories outside that this mount does not show, and another of this source may, are left out:
-    what nothing leads to is forgotten.
+    Directories outside the source that this mount does not show are omitted, because another mount
+    of this source may show them: unreachable ones are dropped.
     """
     states: dict[bytes, list[tuple[bytes, DiscState | None]]] = {}
     for folder, name, finding in catalog.findings():
@@ -239,7 +239,7 @@ def _counted_before(catalog: ScanCache, roots: Roots, *, opl: bool) -> Mapping[b
 
 
 def _reported(files: Iterable[tuple[bytes, str]]) -> list[dict[str, str]]:
-    """The first of these files, each with its reason."""
+    """Return the first of these files, each with its reason."""
     return [
         {"path": for_people(path), "reason": reason}
         for path, reason in islice(files, _REPORTED_FILES)
@@ -247,7 +247,7 @@ def _reported(files: Iterable[tuple[bytes, str]]) -> list[dict[str, str]]:
 
 
 def _readers(readers: list[OpenHandle]) -> list[dict[str, Any]]:
-    """Programs with the file each has open, and how many times."""
+    """Return programs with the file that each has open, and how many times."""
     processes = {reader.pid: _process(reader.pid) for reader in readers}
     counts = Counter((reader.path, *processes[reader.pid]) for reader in readers)
     return [
@@ -257,9 +257,10 @@ def _readers(readers: list[OpenHandle]) -> list[dict[str, Any]]:
 
 
 def _process(task: int) -> tuple[int, str]:
-    """Number and program of the process of a task: the kernel names the thread that opens a file.
+    """Return process number and program of a task: the kernel names the thread that opens a file.
 
-    One that has ended keeps its number, and has no program; what it opened another may use.
+    A process that has exited keeps its number, without a program; its files may be in use by
+    others.
     """
     try:
         said = (Path("/proc") / str(task) / "status").read_bytes()

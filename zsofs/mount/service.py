@@ -1,4 +1,4 @@
-"""`zsofs service`: mounts that systemd keeps, installed, listed and removed."""
+"""`zsofs service`: install, list and remove mounts as systemd services."""
 
 import argparse
 import os
@@ -34,13 +34,13 @@ _MADE = "# The mount point was not there before; it goes with the service.\n"
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do what the command line asks for; returns the exit code."""
+    """Run the action of the command line; return the exit code."""
     if not options.user and os.geteuid() != 0 and options.action != "list":
         raise UsageError(
             "only root can change system services; use sudo, or --user for a user service"
         )
     if not options.user:
-        os.umask(0o022)  # what is written for the system everybody may read
+        os.umask(0o022)  # system files are readable by everyone
     manager = Manager(options.user)
     manager.check()
     actions = {"install": _install, "list": _list, "remove": _remove}
@@ -88,19 +88,19 @@ def _install(manager: Manager, options: argparse.Namespace) -> int:
 
 
 def _service_user(options: argparse.Namespace) -> Account | None:
-    """Who serves: as said, else the owner of the source; None for root."""
+    """Return the user who serves: --setuid, or the owner of the source; None for root."""
     user = options.values.get("setuid")
     if user is None:
         try:
             user = os.stat(options.source).st_uid
             pwd.getpwuid(user)
         except (OSError, KeyError):
-            return None  # what is wrong with a source is said by who reads it
+            return None  # an invalid source is reported when it is read
     return privileges.account(user) if user else None
 
 
 def _texts(values: dict[str, object]) -> Iterator[tuple[str, object]]:
-    """What was said on the command line, as a config says it."""
+    """Yield the options of the command line in the form of a config."""
     for option in OPTIONS:
         value = values.get(option.field)
         if option.field not in values or value is False:
@@ -114,7 +114,7 @@ def _texts(values: dict[str, object]) -> Iterator[tuple[str, object]]:
 
 
 def _unreadable(source: bytes) -> Iterator[bytes]:
-    """Paths in the source that this process may not read."""
+    """Yield paths in the source that this process may not read."""
     failed: list[OSError] = []
     for folder, _, files in os.walk(source, onerror=failed.append):
         yield from (error.filename for error in failed)
@@ -129,7 +129,7 @@ def _unreadable(source: bytes) -> Iterator[bytes]:
 def _tell(
     manager: Manager, who: Account | None, unreadable: list[bytes], options: argparse.Namespace
 ) -> None:
-    """Say what may surprise."""
+    """Print remarks on the service that the user may not expect."""
     user = who.name if who is not None else pwd.getpwuid(os.geteuid()).pw_name
     print(f"the service runs as the user {user}")
     if unreadable:
@@ -156,10 +156,10 @@ def _tell(
 
 
 def _check_way(who: Account, point: str) -> None:
-    """Make sure that *who* can enter the folders above a mount point: the mount is listed by them.
+    """Check that *who* can enter the directories above a mount point, in order to list it.
 
     Raises:
-        UsageError: which one is closed.
+        UsageError: one of them is inaccessible.
     """
     for folder in reversed(Path(point).parents):
         try:
@@ -171,14 +171,14 @@ def _check_way(who: Account, point: str) -> None:
                 f" allow it with: chmod o+x {shlex.quote(str(folder))}, or give another mount point"
             ) from None
         except OSError:
-            return  # what is wrong with a mount point is said by who mounts
+            return  # an invalid mount point is reported when it is mounted
 
 
 def _mount_around(path: bytes) -> Mounted | None:
-    """The mount that a path, or the nearest folder above it that is there, lies on.
+    """Return the mount that contains a path, or its nearest existing parent.
 
     Raises:
-        OSError: it cannot be reached.
+        OSError: it is inaccessible.
     """
     while not os.path.exists(path) and path != b"/":
         path = os.path.dirname(path)
@@ -192,19 +192,19 @@ def _mount_around(path: bytes) -> Mounted | None:
 def _units_of(
     manager: Manager, disk: Mounted | None, point: str, linked_disks: Sequence[Mounted | None]
 ) -> Iterator[str]:
-    """The units of the mounts that a service is started after; none of the system's own disk.
+    """Yield the mount units after which a service is started, without that of the root disk.
 
     Args:
-        manager: that of the system.
-        disk: the mount that the source lies on.
+        manager: the system service manager.
+        disk: the mount that contains the source.
         point: real path of the mount point.
-        linked_disks: the mounts that the directories of `--allow-links-to` lie on.
+        linked_disks: the mounts that contain the directories of `--allow-links-to`.
 
     Raises:
-        UsageError: the mount point is on the file system of the source, which may come later.
+        UsageError: the mount point is on the file system of the source, which may be mounted later.
     """
     beneath = None
-    with suppress(OSError):  # what is wrong with a mount point is said by who mounts
+    with suppress(OSError):  # an invalid mount point is reported when it is mounted
         beneath = _mount_around(os.fsencode(point))
     mounts = {mounted.number: mounted for mounted in (disk, *linked_disks, beneath) if mounted}
     for mounted in mounts.values():
@@ -221,7 +221,7 @@ def _units_of(
 
 
 def _installed(manager: Manager) -> Iterator[tuple[str, str, str]]:
-    """Each config that has a service: its name, state, and whether it is enabled."""
+    """Yield each config with a service: name, state, and whether it is enabled."""
     for file in sorted(_folder(manager).glob("*" + config.ENDING)):
         state, enabled = manager.state(file.stem)
         if enabled == "enabled" or state in ("active", "activating", "failed"):
@@ -258,10 +258,10 @@ def _remove(manager: Manager, options: argparse.Namespace) -> int:
     manager.remove(name, [other for other in installed if other != name])
     if "mountpoint" in values:
         point = str(values["mountpoint"])
-        with suppress(UnmountError, MountPointError):  # mostly there is none any more
+        with suppress(UnmountError, MountPointError):  # usually it is already unmounted
             unmount(point, lazy=True)
         if file.read_text().startswith(_MADE):
-            with suppress(OSError):  # gone already, unless the power was cut once
+            with suppress(OSError):  # already removed, except after a power failure
                 remove_directory(os.fsencode(point))
     _remove_findings(manager, values)
     try:
@@ -275,7 +275,7 @@ def _remove(manager: Manager, options: argparse.Namespace) -> int:
 
 
 def _remove_findings(manager: Manager, values: dict[str, object]) -> None:
-    """Remove what was kept about the discs of a source, and folders in which nothing is left."""
+    """Remove the cache of a source, and directories that are then empty."""
     if "source" not in values:
         return
     user = values.get("setuid")
@@ -284,13 +284,13 @@ def _remove_findings(manager: Manager, values: dict[str, object]) -> None:
         folder = cache_folder()
     elif isinstance(user, int) and user:
         folder = privileges.cache_folder(user) / "zsofs"
-    else:  # whatever sudo says of home folders
+    else:  # independent of sudo's environment
         folder = Path(pwd.getpwuid(0).pw_dir) / ".cache" / "zsofs"
     if folder is None:
         return
     source = os.path.realpath(os.fsencode(str(values["source"])))
     other = user if isinstance(user, int) and not manager.is_users else 0
-    # That user may have put a symlink in the place of the directory.
+    # That user may have replaced the directory by a symlink.
     with privileges.acting_as(privileges.account_of(other) if other else None):
         for path in folder.glob(f"{catalog_name(source)}*"):
             with suppress(OSError):

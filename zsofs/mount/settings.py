@@ -1,4 +1,4 @@
-"""What a mount is made from, as the command line gives it."""
+"""The settings of a mount, from the command line."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,26 +6,26 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class MountSettings:
-    """What a mount is made from.
+    """The settings of a mount.
 
     Attributes:
-        source: real path of the folder with the discs.
-        mount_point: real path of an empty folder.
-        cache_size: bytes for decoded blocks.
-        threads: reads that may wait for one disk at a time.
-        read_ahead: bytes that the kernel may read ahead of a sequential reader, if we are root.
+        source: real path of the source directory.
+        mount_point: real path of the mount point, an empty directory.
+        cache_size: maximum bytes of decoded blocks.
+        threads: maximum number of blocking reads per disk.
+        read_ahead: kernel read-ahead in bytes; only effective as root.
         allow_other: whether other users may use the mount.
-        layout: ``plain``, or ``opl`` for what Open PS2 Loader expects of a share.
-        titles: a file with titles of games, for the latter.
-        include: patterns of the files to show; none for all.
-        exclude: patterns of files and folders to leave out.
-        allow_links_to: real paths of directories that symlinks in the source may lead to.
-        show_raw: whether a packed file stays visible beside its disc.
-        remember: whether what is found is kept for the next mount of this source.
-        writable: whether everything that is no disc may be changed through the mount.
-        uid: the user all files are shown to belong to, and new ones do; None for their own.
+        layout: ``plain``, or ``opl`` for Open PS2 Loader.
+        titles: file with game titles, for ``opl``.
+        include: patterns of files to show; empty: all.
+        exclude: patterns of files and directories to hide.
+        allow_links_to: real paths of directories into which symlinks are followed.
+        show_raw: whether packed files are shown beside their discs.
+        remember: whether scan results are cached for the next mount of this source.
+        writable: whether files other than discs can be changed.
+        uid: reported owner of all files, and owner of new ones; None: as in the source.
         gid: the same for the group.
-        umask: the rights taken from all files as they are shown; None for their own rights.
+        umask: mask of the reported mode of all files; None: modes as in the source.
     """
 
     source: bytes

@@ -1,4 +1,4 @@
-"""Units of systemd: where ours lie, what they say, and having systemd do something with them."""
+"""systemd units: their location and content, and calls of systemctl."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from zsofs.system.full_write import write_all
 from zsofs.system.renames import rename_to_free_name
 
 _BOOTED = Path("/run/systemd/system")
-"""It is there where systemd runs (sd_booted(3)); elsewhere systemctl may seem to succeed."""
+"""It exists where systemd runs (sd_booted(3)); elsewhere systemctl may seem to succeed."""
 
 _SHIPPED = Path(__file__).parent / "units"
 _TEMPLATE = "zsofs@.service"
@@ -32,17 +32,17 @@ After={units}
 
 @dataclass(frozen=True, slots=True)
 class Manager:
-    """One service manager: that of the system, or that of this user's sessions.
+    """A service manager: that of the system, or that of this user.
 
     Attributes:
-        is_users: whether it is the latter.
+        is_users: whether it is that of the user.
     """
 
     is_users: bool
 
     @property
     def _folder(self) -> Path:
-        """Where units lie that belong to this machine, not to a package."""
+        """Directory of units installed by the administrator, rather than by packages."""
         if not self.is_users:
             return Path("/etc/systemd/system")
         given = os.environ.get("XDG_CONFIG_HOME", "")
@@ -58,10 +58,10 @@ class Manager:
         return any((Path(folder) / kind / _TEMPLATE).exists() for folder in folders)
 
     def call(self, *words: str) -> str:
-        """What systemctl says.
+        """Run systemctl; return its output.
 
         Raises:
-            ServiceError: it failed, or is not there.
+            ServiceError: it failed, or is missing.
         """
         command = ["systemctl", *(["--user"] if self.is_users else []), *words]
         try:
@@ -80,7 +80,7 @@ class Manager:
         return done.stdout
 
     def check(self) -> None:
-        """Make sure that this manager is there.
+        """Check that this service manager is available.
 
         Raises:
             ServiceError: it is not.
@@ -90,11 +90,11 @@ class Manager:
         self.call("show", "--property=Version")
 
     def add(self, name: str, wanted: Sequence[str]) -> None:
-        """Write what the service *name* needs, and make it known.
+        """Write the files of the service *name*, and reload the service manager.
 
         Args:
-            name: of a config.
-            wanted: units that it is started after, and starts.
+            name: name of a config.
+            wanted: units to start before it.
         """
         if not self._is_packaged():
             shipped = _SHIPPED / ("user" if self.is_users else "system") / _TEMPLATE
@@ -110,10 +110,10 @@ class Manager:
         self.call("daemon-reload")
 
     def start(self, name: str) -> None:
-        """Have it started now and at each start of the system; returns when it is ready.
+        """Start the service, and enable it at boot; return when it is ready.
 
         Raises:
-            ServiceError: it does not start; says what it said.
+            ServiceError: it does not start; the message has the reason.
         """
         self.call("enable", unit(name))
         try:
@@ -126,11 +126,11 @@ class Manager:
             ) from None
 
     def _last_words(self, name: str) -> str:
-        """The last line that the service itself has logged, or nothing."""
+        """Return the last line that the service has logged, or an empty string."""
         field = "_SYSTEMD_USER_UNIT" if self.is_users else "_SYSTEMD_UNIT"
         command = ["journalctl", "-q", "-o", "cat", "-n", _LOG_LINES, f"{field}={unit(name)}"]
         try:
-            if not self.is_users:  # what was said a moment ago may not be in the journal yet
+            if not self.is_users:  # recent messages may not be in the journal yet
                 subprocess.run(["journalctl", "--sync"], capture_output=True, check=False)
             done = subprocess.run(command, capture_output=True, text=True, check=False)
         except OSError:
@@ -139,14 +139,14 @@ class Manager:
         return lines[-1].removeprefix("zsofs: ") if lines else ""
 
     def remove(self, name: str, others: Sequence[str]) -> None:
-        """Stop the service and take away what :meth:`add` wrote.
+        """Stop the service and delete the files that :meth:`add` wrote.
 
         Args:
-            name: of its config.
-            others: names of the services that stay.
+            name: name of its config.
+            others: names of the remaining services.
 
         Raises:
-            ServiceError: systemd could not do it, or a file cannot be removed.
+            ServiceError: systemctl failed, or a file cannot be deleted.
         """
         if self._is_packaged() or self._template.exists():
             self.call("disable", "--now", unit(name))
@@ -163,7 +163,7 @@ class Manager:
             self.call("reset-failed", unit(name))
 
     def _remove_files(self, name: str, *, with_template: bool) -> None:
-        for link in self._links(name):  # only where systemctl had no unit to disable
+        for link in self._links(name):  # only if systemctl had no unit to disable
             link.unlink()
         drop_in = self._drop_in(name)
         if _is_ours(drop_in / "zsofs.conf"):
@@ -175,22 +175,22 @@ class Manager:
             template.unlink()
 
     def knows(self, name: str) -> bool:
-        """Whether anything of the service *name* is left, whatever became of its config."""
+        """Return whether files or state of the service *name* exist, even without a config."""
         return bool(self._links(name)) or (self._drop_in(name) / "zsofs.conf").exists()
 
     def _links(self, name: str) -> list[Path]:
-        """What has it started with the system; where its unit is gone they lead nowhere."""
+        """Return the links that enable the service; they are dangling if its unit is gone."""
         links = [wants / unit(name) for wants in self._folder.glob("*.wants")]
         return [link for link in links if link.is_symlink()]
 
     def state(self, name: str) -> tuple[str, str]:
-        """What systemd says of it: its state, such as active, and whether it is enabled."""
+        """Return its state according to systemd, such as active, and whether it is enabled."""
         said = self.call("show", "--property=ActiveState,UnitFileState", unit(name))
         fields = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
         return fields.get("ActiveState", ""), fields.get("UnitFileState", "")
 
     def is_needed_to_start(self, mount: str) -> bool:
-        """Whether the system does not start without a mount: an fstab without `nofail` says so."""
+        """Return whether the system does not boot without a mount: fstab has no `nofail` for it."""
         said = self.call("show", "--value", "--property=RequiredBy", mount)
         return "local-fs.target" in said.split()
 
@@ -199,15 +199,15 @@ class Manager:
 
 
 def unit(name: str) -> str:
-    """The unit that mounts the config *name*."""
+    """Return the unit name of the service for the config *name*."""
     return f"zsofs@{name}.service"
 
 
 def mount_unit(mount_point: str) -> str:
-    """The unit of a mount.
+    """Return the unit name of a mount.
 
     Raises:
-        ServiceError: systemd is not there.
+        ServiceError: systemd is missing.
     """
     command = ["systemd-escape", "--path", "--suffix=mount", "--", mount_point]
     try:
@@ -219,7 +219,7 @@ def mount_unit(mount_point: str) -> str:
 
 
 def _program() -> str:
-    """How a unit starts this program, of which systemd takes no path with quotes or backslashes."""
+    """Return the path of this program for a unit; systemd accepts no quote or backslash in it."""
     here = os.path.abspath(sys.argv[0])
     words = [here] if os.path.basename(here) == "zsofs" else [sys.executable, "-m", "zsofs"]
     words = [word.replace("%", "%%") for word in words]
@@ -227,11 +227,11 @@ def _program() -> str:
 
 
 def changed_by_others() -> tuple[str, int] | None:
-    """Whether somebody else than root can change the program that units of the system start.
+    """Return whether a user other than root can modify the program that system units start.
 
     Returns:
-        A path that leads to the program, and the number of the user whom it belongs to; None if
-        all of it is root's.
+        A path on the way to the program, and the number of the user who owns it; None if root
+        owns all of it.
     """
     for program in {os.path.abspath(sys.argv[0]), os.path.realpath(sys.argv[0]), sys.executable}:
         path = program
@@ -247,12 +247,12 @@ def changed_by_others() -> tuple[str, int] | None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file, in a directory that is made if need be, so that nobody ever sees half of it.
+    """Write a file atomically, and create its directory if necessary.
 
-    Only a file that zsofs has written itself is replaced.
+    Only a file that zsofs has written is replaced.
 
     Raises:
-        ServiceError: it cannot be written, or there is a file of somebody else.
+        ServiceError: it cannot be written, or another program has created the file.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -268,7 +268,7 @@ def write(path: Path, text: str) -> None:
 
 
 def _is_ours(path: Path) -> bool | None:
-    """Whether a file is one that zsofs has written; None if there is none."""
+    """Return whether zsofs has written a file; None if it does not exist."""
     try:
         return path.read_bytes().startswith(_MARK.encode())
     except FileNotFoundError:

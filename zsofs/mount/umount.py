@@ -1,7 +1,7 @@
-"""Takes mounts down, and returns when their daemons have ended and removed their directories.
+"""Unmounts, and returns when the daemons have exited and removed their mount points.
 
-Nothing here touches what is mounted: a daemon that hangs would keep the command forever, beyond
-SIGKILL. What may wait for one all the same runs in a child that is left behind.
+Nothing here accesses the mounted file systems: a daemon that hangs would block the command,
+beyond SIGKILL. Calls that may block nevertheless run in a child process that is abandoned.
 """
 
 import os
@@ -29,14 +29,14 @@ _SHOWN_USERS = 5
 
 
 def take_down_all(targets: Sequence[str], *, lazy: bool) -> list[ZsofsError]:
-    """Take mounts down, all at the same time.
+    """Unmount several mounts in parallel.
 
     Args:
         targets: mount points, or names of configs.
-        lazy: detach them at once even if they are in use.
+        lazy: detach them immediately even if they are in use.
 
     Returns:
-        What could not be done, in the order of *targets*.
+        The errors, in the order of *targets*.
     """
     until = time.monotonic() + timings().unmount
     failed: dict[str, ZsofsError] = {}
@@ -46,7 +46,7 @@ def take_down_all(targets: Sequence[str], *, lazy: bool) -> list[ZsofsError]:
             _TakeDown(target, lazy, until).run()
         except ZsofsError as error:
             failed[target] = error
-        except (OSError, RuntimeError) as error:  # the latter where the system gives no thread
+        except (OSError, RuntimeError) as error:  # RuntimeError: no thread available
             failed[target] = UnmountError(f"{target} could not be unmounted: {reason(error)}")
 
     targets = list(dict.fromkeys(targets))
@@ -63,10 +63,10 @@ def take_down_all(targets: Sequence[str], *, lazy: bool) -> list[ZsofsError]:
 
 
 def mount_point_of(target: str) -> bytes:
-    """Return the real path of a mount point, given as such or by the name of its config.
+    """Return the real path of a mount point, given as a path or as the name of a config.
 
     Raises:
-        MountPointError: as root, a symlink of another user is on the way.
+        MountPointError: as root, a symlink on the path belongs to another user.
         UsageError: the config cannot be read.
     """
     point = own_path(target)
@@ -74,21 +74,21 @@ def mount_point_of(target: str) -> bytes:
         return point
     try:
         path = config.find(target)
-    except UsageError:  # it is neither
+    except UsageError:  # neither a path nor a config
         return point
     return own_path(str(config.load(path)["mountpoint"]))
 
 
 @dataclass(frozen=True, slots=True)
 class _TakeDown:
-    """One mount on its way down."""
+    """The unmounting of one mount."""
 
     target: str
     lazy: bool
     until: float
 
     def run(self) -> None:
-        """Unmount and wait for the end of the daemon.
+        """Unmount, and wait for the daemon to exit.
 
         Raises:
             UnmountError: no zsofs mount is there, it is in use, or its daemon is still running.
@@ -112,7 +112,7 @@ class _TakeDown:
                 self._wait(mounted, process, daemons, elsewhere)
 
     def _overcome(self, mounted: Mounted, answers: bool | None, process: int, said: str) -> None:
-        """Take down what could not simply be unmounted; a mount that is merely in use stays."""
+        """Unmount after a plain unmount failed; a mount that is only in use stays."""
         path = os.fsdecode(mounted.path)
         if answers is None and is_dead(mounted):
             if not (said := detach(mounted, lazy=True)):
@@ -161,7 +161,7 @@ class _TakeDown:
 
 
 def _process_descriptors(process: int, stack: ExitStack) -> list[int]:
-    """Descriptors that are readable when a daemon, and the root helper that is its parent, end."""
+    """Return descriptors that are readable when a daemon, and its root helper, exit."""
     found = []
     for number in (process, _root_helper_of(process)):
         if number:
@@ -173,7 +173,7 @@ def _process_descriptors(process: int, stack: ExitStack) -> list[int]:
 
 
 def _root_helper_of(process: int) -> int:
-    """Return the parent of a daemon if it was forked from it (with --setuid); else 0."""
+    """Return the root helper of a daemon (with --setuid), which is its parent; 0 if none."""
     with suppress(OSError, ValueError, IndexError):
         if process:
             with open(f"/proc/{process}/stat", "rb") as file:
@@ -189,12 +189,12 @@ def _command_line(process: int) -> bytes:
 
 
 def _abort(mounted: Mounted, process: int) -> str:
-    """Abort the connection of a mount whose daemon does not answer, and detach the mount."""
+    """Abort the connection of a mount whose daemon does not respond, and detach it."""
     if os.geteuid() == 0:
         with suppress(OSError):
             fuse_mount.detach(mounted, force=True)
             return ""
     elif not fuse_mount.abort(mounted) and process:
-        with suppress(OSError):  # the end of the daemon ends the connection
+        with suppress(OSError):  # the connection ends when the daemon exits
             os.kill(process, signal.SIGKILL)
     return detach(mounted, lazy=True)

@@ -1,6 +1,6 @@
-"""Names what keeps a mount busy, without touching what is mounted.
+"""Detection of the programs that keep a mount busy, without access to the mount.
 
-Only links and tables of /proc and /sys are read: ``stat`` of a file in a mount whose daemon hangs
+Only links and tables in /proc and /sys are read: ``stat`` of a file in a mount whose daemon hangs
 never returns.
 """
 
@@ -23,7 +23,7 @@ _LOOP_DEVICES = Path("/sys/block")
 def users_of(point: bytes) -> list[str]:
     """Return the programs, loop devices and mounts that use the mount at *point*.
 
-    Programs of other users are only seen by root.
+    Only root can see programs of other users.
     """
     found: list[str] = []
     _in_time(lambda: found.extend(_users(point)))
@@ -31,7 +31,7 @@ def users_of(point: bytes) -> list[str]:
 
 
 def other_namespaces(wanted: Mounted) -> list[str]:
-    """Return one program of each other mount namespace that has the mount."""
+    """Return a program in each other mount namespace that contains the mount."""
     same = wanted.device, wanted.kind, wanted.source
     found: dict[str, str] = {}
 
@@ -81,7 +81,7 @@ def _program(process: Path) -> str:
 
 
 def _links(process: Path) -> Iterator[bytes]:
-    """The files and directories that a process has open, runs, or works in."""
+    """Yield the files that a process has open or executes, and its working directory."""
     names = []
     with suppress(OSError):
         names = [f"fd/{number}" for number in os.listdir(process / "fd")]
@@ -98,7 +98,7 @@ def _mapped(process: Path) -> Iterator[bytes]:
 
 
 def _loop_devices(point: bytes) -> Iterator[str]:
-    """Loop devices whose files lie in the mount, and where they are mounted."""
+    """Yield loop devices with files in the mount, and their mount points."""
     table = list(mount_table())
     for device in sorted(_LOOP_DEVICES.glob("loop*")):
         with suppress(OSError):

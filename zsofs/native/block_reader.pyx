@@ -1,9 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The kernel: turns a run of stored blocks into plain bytes, in one call and without the GIL.
+"""Reads and decodes a run of stored blocks in one call, without the GIL.
 
-It knows threads and nothing of names, caches or FUSE. A call reads the slice of the index that it
-needs, reads the stored bytes, decodes them into the caller's buffer and checks that the file is
-still the one that was opened.
+It uses threads, but no names, caches or FUSE. A call reads the slice of the index that it
+needs, reads the stored bytes, decodes them into the caller's buffer, and checks that the file
+is still the one that was opened.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
@@ -62,34 +62,34 @@ _REASONS = {
 _CODEC_NAMES = ("LZ4", "Zstandard", "zlib", "deflate")
 
 WAIT = HOW_WAIT
-"""How to read: wait for the disk if need be."""
+"""Read mode: wait for the disk if necessary."""
 
 ASK = HOW_ASK
-"""Ask the kernel not to wait (RWF_NOWAIT)."""
+"""Read mode: do not wait for the disk (RWF_NOWAIT)."""
 
 LOOK = HOW_LOOK
-"""Look first whether all bytes are in memory: for file systems that cannot be asked."""
+"""Read mode: first check whether all bytes are cached, for file systems without RWF_NOWAIT."""
 
 WOULD_WAIT = -1
-"""Returned by a read with ASK or LOOK whose bytes are not all in memory: let a thread do it."""
+"""Result of a read with ASK or LOOK whose bytes are not all cached: use a thread."""
 
 NO_NOWAIT = -2
-"""Returned by a read with ASK from a file system that cannot be asked: do not try it again."""
+"""Result of a read with ASK from a file system without RWF_NOWAIT: do not use ASK again."""
 
-# One pread gathers at most this much stored data unless a single block is longer. 1 MiB is the
-# longest request the kernel sends, so a request costs one pread where the blocks lie in order.
+# One pread reads at most this much stored data unless a single block is longer. 1 MiB is the
+# longest request of the kernel, so a request costs one pread if the blocks are contiguous.
 cdef enum:
     GATHER = 1 << 20
-    # Blocks that lie this near to each other are fetched by one pread: alignment padding is at
+    # Blocks with a gap up to this are read by one pread: alignment padding is at
     # most 64 KiB (index shift 16) and in practice under 64 bytes.
     MAX_GAP = 4096
 
 
-# Decoding is shared with other cores where it takes long enough to pay for waking a thread. With
+# Decoding is distributed to other cores if it takes long enough to pay for waking a thread. With
 # one helper, 128 KiB of zstd 2 KiB blocks take 97 instead of 147 microseconds, of zstd 32 KiB
-# blocks 52 instead of 66, of deflate 153 instead of 252; LZ4 (38) is left alone.
+# blocks 52 instead of 66, of deflate 153 instead of 252; LZ4 (38) is not distributed.
 cdef enum:
-    # Nanoseconds of work that one part is cut to, and from which on there are parts at all.
+    # Nanoseconds of work of one part, and the minimum for splitting.
     PART_NS = 25_000
     SHARE_FROM_NS = 60_000
     MOST_HELPERS = 3
@@ -99,7 +99,7 @@ cdef int _helper_count = min(MOST_HELPERS, len(sched_getaffinity(0)) - 1)
 
 
 cdef struct Run:
-    # One read, from its arguments to its outcome; the job is what a pool knows of it.
+    # One read, from arguments to result; a pool sees only the job in it.
     zsofs_job job
     Image *image         # NULL: a plain file
     int fd
@@ -182,7 +182,7 @@ cdef int64_t _run_blocks(Run *run, Space *space) noexcept nogil:
 
 
 cdef struct Share:
-    # Blocks that several threads decode, a part at a time: whoever is free takes the next one.
+    # Blocks that several threads decode in parts: an idle thread takes the next part.
     zsofs_job job
     Share *whole
     Image *image
@@ -203,7 +203,7 @@ cdef struct Share:
 cdef bint _decode_blocks(Image *image, Space *space, uint64_t first, uint64_t done, uint64_t upto,
                          uint64_t begin, uint64_t fetched, uint8_t *out,
                          Failure *failure) noexcept nogil:
-    """Decode fetched blocks *done* to *upto* - 1 of a run that begins with block *first*."""
+    """Decode fetched blocks *done* to *upto* - 1 of a run that starts with block *first*."""
     cdef Share[1 + MOST_HELPERS] shares
     cdef Share *own = &shares[0]
     cdef double block_ns = image.block_size * _byte_ns(image)
@@ -248,7 +248,7 @@ cdef bint _decode_blocks(Image *image, Space *space, uint64_t first, uint64_t do
 
 
 cdef double _byte_ns(Image *image) noexcept nogil:
-    """About how long one core takes for a byte (measured, blocks of 2 and of 32 KiB)."""
+    """Approximate decoding time per byte on one core (measured, blocks of 2 and of 32 KiB)."""
     if image.rule == RULE_CISO2 or image.codec == CODEC_ZLIB or image.codec == CODEC_DEFLATE:
         return 2.2
     if image.codec == CODEC_ZSTD:
@@ -266,7 +266,7 @@ cdef void _help(zsofs_job *job) noexcept nogil:
 
 
 cdef void _decode_parts(Share *whole, Share *own, Space *space) noexcept nogil:
-    """Decode parts of *whole* until none is left; *own* tells how it went."""
+    """Decode parts of *whole* until none is left; *own* receives the result."""
     cdef uint64_t at, end, skip
     memset(&own.failure, 0, sizeof(Failure))
     while own.good:
@@ -286,7 +286,7 @@ cdef void _decode_parts(Share *whole, Share *own, Space *space) noexcept nogil:
 
 
 cdef object error_of(Failure *failure):
-    """The exception that tells of a failure."""
+    """Return the exception for a failure."""
     if failure.reason == FAILED_READ:
         return OSError(failure.error, strerror(failure.error))
     if failure.reason == FAILED_MEMORY:
@@ -299,7 +299,7 @@ cdef object error_of(Failure *failure):
 
 
 cdef int raise_failure(Run *run) except -1:
-    """Raise what went wrong in a read, if anything did."""
+    """Raise the exception for a failed read, if it failed."""
     cdef zsofs_seen *seen = &run.seen
     error = error_of(&run.failure) if run.result == -3 else None
     if (run.checks_ctime and seen.filled and seen.ctime_ns != run.source_ctime_ns
@@ -314,8 +314,8 @@ cdef int raise_failure(Run *run) except -1:
 cdef class BlockReader:
     """Decodes the blocks of one image.
 
-    Built from the plain numbers of a :class:`zsofs.formats.geometry.Geometry`, which is where
-    they are explained, and the size and modification time the source file had when it was opened.
+    Created from the values of a :class:`zsofs.formats.geometry.Geometry`, which documents them,
+    and the size and modification time of the source file when it was opened.
     """
 
     def __init__(self, *, int rule, int codec, int shift, uint64_t size, uint64_t block_size,
@@ -338,13 +338,13 @@ cdef class BlockReader:
         self.expect_ctime(None)
 
     def expect_ctime(self, ctime_ns):
-        """Compare the change time with this one in reads that begin from now on; None: not at all."""
+        """Compare the change time with this one in future reads; None: no comparison."""
         self.image.checks_ctime = ctime_ns is not None
         self.image.source_ctime_ns = ctime_ns or 0
 
     @property
     def final_byte_missing(self):
-        """Whether a block was served whose last byte its writer had lost."""
+        """Whether a block was returned whose last byte was not stored."""
         return self.image.final_byte_missing
 
     def read(self, int fd, uint64_t first, uint64_t count, out, int how=HOW_WAIT):
@@ -353,18 +353,18 @@ cdef class BlockReader:
         Args:
             fd: descriptor of the source file; read by position only.
             first: number of the first block.
-            count: how many blocks; the run must lie inside the image.
+            count: number of blocks; the run must be within the image.
             out: writable buffer of at least the run's plain length, in bytes.
-            how: WAIT, ASK or LOOK; with the latter two a read gives up rather than wait for a disk.
+            how: WAIT, ASK or LOOK; with the latter two a read fails rather than wait for a disk.
 
         Returns:
-            The plain length, or WOULD_WAIT or NO_NOWAIT (then *out* holds no promise).
+            The plain length, or WOULD_WAIT or NO_NOWAIT (then the content of *out* is undefined).
 
         Raises:
-            BlockError: the first block with a wrong index entry, else the first that does not
-                decode.
+            BlockError: the first block with an invalid index entry, otherwise the first that does
+                not decode.
             SourceChangedError: the file is no longer the one that was opened.
-            SourceTouchedError: it has another change time; *out* is filled nevertheless.
+            SourceTouchedError: its change time differs; *out* is filled nevertheless.
             OSError: the source could not be read.
         """
         cdef Py_buffer view
@@ -381,7 +381,7 @@ cdef class BlockReader:
         return run.result if run.result < 0 else size
 
     def job(self, int fd, uint64_t first, uint64_t count, out):
-        """The same as a job for a pool, waiting for the disk; arguments as of :meth:`read`."""
+        """Return the same read as a job for a pool, which waits for the disk; see :meth:`read`."""
         cdef Job job = Job.__new__(Job)
         job.take(self, out)
         _prepare(self, job.run, fd, first, count, &job.view, HOW_WAIT)
@@ -390,7 +390,7 @@ cdef class BlockReader:
 
 cdef uint64_t _prepare(BlockReader reader, Run *run, int fd, uint64_t first, uint64_t count,
                        Py_buffer *view, int how) except? 0:
-    """Fill *run* in after a look at its bounds; returns the plain length."""
+    """Check the bounds and initialize *run*; return the plain length."""
     cdef Image *image = &reader.image
     cdef uint64_t size
     if count == 0 or first >= image.block_count or count > image.block_count - first:
@@ -429,19 +429,19 @@ def read_plain(int fd, uint64_t offset, out, uint64_t source_size, int64_t sourc
 
     Args:
         fd: descriptor of the file; read by position only.
-        offset: in bytes; *offset* + len(*out*) must lie inside the file.
+        offset: in bytes; *offset* + len(*out*) must be within the file.
         out: writable buffer.
         source_size: size of the file when it was opened, in bytes.
         source_mtime_ns: its modification time then, in nanoseconds.
-        how: WAIT, ASK or LOOK; with the latter two a read gives up rather than wait for a disk.
-        source_ctime_ns: its change time then; None not to compare it.
+        how: WAIT, ASK or LOOK; with the latter two a read fails rather than wait for a disk.
+        source_ctime_ns: its change time then; None: no comparison.
 
     Returns:
         len(*out*), or WOULD_WAIT or NO_NOWAIT.
 
     Raises:
         SourceChangedError: the file is no longer the one that was opened.
-        SourceTouchedError: it has another change time; *out* is filled nevertheless.
+        SourceTouchedError: its change time differs; *out* is filled nevertheless.
         OSError: the file could not be read.
     """
     cdef Py_buffer view
@@ -460,7 +460,7 @@ def read_plain(int fd, uint64_t offset, out, uint64_t source_size, int64_t sourc
 
 def plain_job(int fd, uint64_t offset, out, uint64_t source_size, int64_t source_mtime_ns,
               source_ctime_ns=None):
-    """The same as a job for a pool; arguments as of :func:`read_plain`."""
+    """Return the same read as a job for a pool; arguments as in :func:`read_plain`."""
     cdef Job job = Job.__new__(Job)
     job.take(None, out)
     _fill_in(job.run, NULL, fd, offset, <uint64_t> job.view.len, &job.view, source_size,
@@ -472,8 +472,8 @@ def plain_job(int fd, uint64_t offset, out, uint64_t source_size, int64_t source
 cdef class Job:
     """One read for a pool.
 
-    While it is under way, which may be for ever where a disk is dead, a pool holds on to it, and so
-    nothing that its thread reads or writes is freed, even if nobody wants the job any more.
+    While it is in progress, which may be forever on a dead disk, a pool holds a reference, so that
+    no memory that its thread accesses is freed, even if the job was abandoned.
     """
 
     cdef Run *run
@@ -499,7 +499,7 @@ cdef class Job:
         free(self.run)
 
     def result(self):
-        """Return if the buffer is filled; raises as :meth:`BlockReader.read` does."""
+        """Return if the buffer is filled; raise like :meth:`BlockReader.read` otherwise."""
         if not self.done:
             raise RuntimeError("the job is not done")
         if self.holds_view:
@@ -509,26 +509,26 @@ cdef class Job:
 
     @property
     def queue_ns(self):
-        """Nanoseconds from when it was handed in to when a thread took it."""
+        """Nanoseconds from its submission until a thread started it."""
         return self.run.begun_at - self.run.started_at
 
     @property
     def source_ns(self):
-        """Nanoseconds for which it waited for the source."""
+        """Nanoseconds of waiting for the source."""
         return self.run.source_ns
 
     @property
     def decode_ns(self):
-        """Nanoseconds for which it decoded."""
+        """Nanoseconds of decoding."""
         return self.run.ended_at - self.run.begun_at - self.run.source_ns
 
 
 cdef class ThreadPool:
-    """Threads that run jobs, at most *threads* at a time; they start when they are needed.
+    """Threads that run jobs, at most *threads* at a time, started on demand.
 
     Args:
-        threads: how many at most.
-        eventfd: written to when a job is done that nobody waits for any more.
+        threads: maximum number of threads.
+        eventfd: written to when an abandoned job is done.
     """
 
     cdef zsofs_pool *pool
@@ -539,13 +539,13 @@ cdef class ThreadPool:
             raise MemoryError("no memory for threads")
 
     def run(self, Job job, int64_t spin_ns):
-        """Hand in *job* and wait for it as long as *spin_ns*.
+        """Submit *job* and wait for it up to *spin_ns*.
 
         Returns:
-            Whether it is done. If not, :meth:`finished` gives it once the eventfd is readable.
+            Whether it is done. If not, :meth:`finished` returns it once the eventfd is readable.
 
         Raises:
-            OSError: the system gives no thread.
+            OSError: no thread is available.
         """
         cdef int failed
         cdef bint done
@@ -553,7 +553,7 @@ cdef class ThreadPool:
             raise ValueError("a job is done once")
         job.run.owner = <PyObject *> job
         job.run.started_at = zsofs_now()
-        Py_INCREF(job)  # until its thread is done with it
+        Py_INCREF(job)  # until its thread has finished with it
         with nogil:
             failed = zsofs_pool_start(self.pool, &job.run.job)
             done = not failed and zsofs_pool_wait(self.pool, &job.run.job, spin_ns)
@@ -565,7 +565,7 @@ cdef class ThreadPool:
         return done
 
     def finished(self):
-        """The jobs that have been done since the last call."""
+        """Return the jobs finished since the last call."""
         cdef zsofs_job *at = zsofs_pool_finished(self.pool)
         cdef Job job
         done = []
@@ -579,7 +579,7 @@ cdef class ThreadPool:
 
 
 def start_helpers():
-    """From now on use the other cores, if there are any; once, in the process that serves."""
+    """Use other cores from now on, if there are any; call it once, in the process that serves."""
     global _helpers, zsofs_awake_ns
     if _helper_count > 0:
         zsofs_awake_ns = ZSOFS_AWAKE_NS

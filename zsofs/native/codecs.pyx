@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The codecs: one stored block to plain bytes, without the GIL.
+"""The codecs: decode one stored block to plain bytes, without the GIL.
 
-The source is hostile input: a block that does not give exactly the wanted length is an error.
+The source is hostile input: a block that does not decode to exactly its length is an error.
 """
 
 from libc.stdlib cimport calloc, free, malloc
@@ -74,20 +74,20 @@ cdef extern from "libdeflate.h":
 
 
 cdef enum:
-    # In the frame header descriptor (RFC 8878, 3.1.1.1.1), the byte behind the magic number.
+    # In the frame header descriptor (RFC 8878, 3.1.1.1.1), the byte after the magic number.
     ZSTD_CHECKSUM_FLAG = 4
 
-# A space that a rare large block has grown past this is given back to the system.
+# A workspace that a rare large block has grown beyond this is returned to the system.
 cdef enum:
     KEEP_AT_MOST = 4 << 20
 
-# Spaces are used again, because fresh pages cost more than decoding does (20 to 30 microseconds for
-# each 128 KiB). There are as many as calls have been under way at a time.
+# Workspaces are reused, because fresh pages cost more than decoding (20 to 30 microseconds per
+# 128 KiB). There are as many as concurrent calls so far.
 cdef Space *idle_spaces = NULL
 
 
 cdef Space *take_space() noexcept nogil:
-    """A space of one's own until it is given back; NULL where there is no memory."""
+    """Return a workspace for exclusive use until it is released; NULL without memory."""
     global idle_spaces
     cdef Space *space
     pthread_mutex_lock(&zsofs_spaces_lock)
@@ -122,7 +122,7 @@ cdef void _free_space(Space *space) noexcept nogil:
 
 
 def trim() -> None:
-    """Give the memory of all idle spaces, and what has been freed before, back to the system."""
+    """Return the memory of all idle workspaces, and memory freed before, to the system."""
     global idle_spaces
     cdef Space *space
     cdef Space *rest
@@ -138,12 +138,12 @@ def trim() -> None:
 
 
 def release_at_once() -> None:
-    """From now on give blocks of memory of 4 MiB and more back to the system when freed."""
+    """Return blocks of memory of 4 MiB and more to the system when freed, from now on."""
     zsofs_release_at_once()
 
 
 cdef uint8_t *grown(uint8_t *memory, size_t *size, size_t wanted) noexcept nogil:
-    """*memory* with room for *wanted* bytes, its old contents lost; NULL where there is none."""
+    """Return *memory* with room for *wanted* bytes, without its contents; NULL without memory."""
     if memory is not NULL and size[0] >= wanted:
         return memory
     free(memory)
@@ -165,7 +165,7 @@ cdef bint decode(Image *image, Space *space, uint64_t number, Stored *block,
     failure.codec = block.method
     if (block.method == CODEC_PLAIN and block.last and have == want - 1
             and image.codec == CODEC_LZ4 and image.rule == RULE_FLAGGED):
-        # The same lost byte as in _lacks_final_byte, from a block stored plain.
+        # The same lost byte as in _lacks_final_byte, in an uncompressed block.
         memcpy(out, stored, have)
         out[have] = 0
         image.final_byte_missing = True
@@ -182,21 +182,21 @@ cdef bint decode(Image *image, Space *space, uint64_t number, Stored *block,
         good = _decode_zstd(image, space, stored, block, out, want, failure)
     else:
         good = _decode_deflate(image, space, stored, block, out, want, failure)
-    if space.lacks_memory and not good:  # it was not found out whether the block is damaged
+    if space.lacks_memory and not good:  # it is unknown whether the block is damaged
         return fail(failure, FAILED_MEMORY, 0, 0)
     return good
 
 
 cdef bint _decode_lz4(Image *image, Space *space, const uint8_t *stored, Stored *block,
                       uint8_t *out, uint64_t want, Failure *failure) noexcept nogil:
-    # The strict decoder refuses a stream that padding follows, and a last block that is stored
-    # longer than the image goes on. LZ4_decompress_safe_partial takes both, at half the speed
+    # The strict decoder rejects a stream that is followed by padding, and a last block that goes
+    # beyond the end of the image. LZ4_decompress_safe_partial accepts both, at half the speed
     # (1.5 against 3.0 GB/s on 2 KiB blocks, liblz4 1.9.4), but it reads padding as one more
-    # match and then leaves in the buffer what was there before (tried: stale bytes that pass
-    # as decoded ones). So the strict decoder alone is used, with the exact end of the stream. There
-    # is just one end with which it gives *want* bytes, so guessing is safe: what writers pad
-    # with is taken for padding, and only where that is wrong the end is looked for (which takes
-    # 0.25 microseconds for 2 KiB, nearly as long as decoding them). Both respect that padding is
+    # match and then leaves stale buffer content in place (observed: stale bytes returned
+    # as decoded ones). So only the strict decoder is used, with the exact end of the stream. There
+    # is only one end with which it returns *want* bytes, so guessing is safe: the usual padding
+    # is assumed, and only if that fails the end is searched for (which takes
+    # 0.25 microseconds for 2 KiB, nearly as long as decoding them). Both require that padding is
     # shorter than a unit: more stray bytes mean that the index points to another, shorter block.
     cdef int size = <int> block.length
     cdef int got = -1
@@ -229,7 +229,7 @@ cdef bint _decode_lz4(Image *image, Space *space, const uint8_t *stored, Stored 
 
 cdef bint _lacks_final_byte(Image *image, const uint8_t *stored, int size, uint8_t *out,
                             uint64_t want) noexcept nogil:
-    """ziso_compressor 0.7.0 can lose the final byte of an image; 0 is served for it."""
+    """ziso_compressor 0.7.0 can lose the final byte of an image; 0 is returned for it."""
     cdef int end = _lz4_end(stored, size, want - 1) if want > 1 else 0
     cdef int at
     if not end:
@@ -247,7 +247,7 @@ cdef bint _lacks_final_byte(Image *image, const uint8_t *stored, int size, uint8
 
 cdef bint _goes_on(Image *image, Space *space, const uint8_t *stored, int size, uint8_t *out,
                    uint64_t want) noexcept nogil:
-    """Decode a last block that is stored longer than the image goes on, mostly in full."""
+    """Decode a last block that is stored beyond the end of the image, usually completely."""
     cdef int end = _lz4_end(stored, size, image.block_size)
     if want == image.block_size or not _grow_scratch(image, space):
         return False
@@ -260,16 +260,16 @@ cdef bint _goes_on(Image *image, Space *space, const uint8_t *stored, int size, 
 
 cdef bint _decode_zstd(Image *image, Space *space, const uint8_t *stored, Stored *block,
                        uint8_t *out, uint64_t want, Failure *failure) noexcept nogil:
-    # ZSTD_decompress fails on a frame that padding follows, so the frame's own length
-    # comes first; what follows it can only be padding.
+    # ZSTD_decompress fails on a frame that is followed by padding, so the length of the frame
+    # is determined first; what follows can only be padding.
     cdef size_t frame = ZSTD_findFrameCompressedSize(stored, block.length)
     cdef size_t got
     if ZSTD_isError(frame) or frame > block.length:
         return fail(failure, FAILED_CODEC, 0, block.length)
     if _has_stray(image, block, block.length - frame):
         return fail(failure, FAILED_STRAY, _unit(image), block.length - frame)
-    # Without this flag the frame is 4 bytes shorter than stored, which from shift 3 up could be
-    # padding: one wrong bit would take the checksum away.
+    # Without this flag the frame is 4 bytes shorter than stored, which from shift 3 on could be
+    # padding: a single wrong bit would remove the checksum.
     if image.rule == RULE_FRAMED and not stored[4] & ZSTD_CHECKSUM_FLAG:
         return fail(failure, FAILED_NO_CHECKSUM, 0, 0)
     if space.zstd is NULL:
@@ -291,8 +291,8 @@ cdef bint _decode_zstd(Image *image, Space *space, const uint8_t *stored, Stored
 
 cdef bint _decode_deflate(Image *image, Space *space, const uint8_t *stored, Stored *block,
                           uint8_t *out, uint64_t want, Failure *failure) noexcept nogil:
-    # ciso.py leaves the Adler-32 of the zlib format behind each stream, and writers pad to a unit;
-    # libdeflate stops at the stream's end.
+    # ciso.py leaves the Adler-32 of the zlib format after each stream, and writers pad to a unit;
+    # libdeflate stops at the end of the stream.
     cdef size_t used, got
     cdef libdeflate_result result
     if space.deflate is NULL:
@@ -329,14 +329,14 @@ cdef bint _ends_with_adler32(const uint8_t *end, const uint8_t *out, uint64_t wa
 
 
 cdef inline uint64_t _unit(Image *image) noexcept nogil:
-    """How many bytes an index entry counts at a time."""
+    """Return the unit of an index entry in bytes."""
     return <uint64_t> 1 << image.shift
 
 
 cdef inline bint _has_stray(Image *image, Stored *block, uint64_t stray) noexcept nogil:
-    """Whether more bytes follow a block's data than writers pad with: less than a unit. Only the
-    last block of containers whose last index entry is not to be trusted may be followed by more;
-    there its end is that of the file."""
+    """Return whether a block is followed by more bytes than padding: less than a unit. Only the
+    last block of containers with an unreliable last index entry may be followed by more;
+    its end is then that of the file."""
     if block.last and (image.rule == RULE_FLAGGED or image.rule == RULE_CISO2):
         return False
     return stray >= _unit(image)
@@ -353,15 +353,15 @@ cdef libdeflate_result _inflate(Image *image, Space *space, const uint8_t *store
 
 
 cdef bint _grow_scratch(Image *image, Space *space) noexcept nogil:
-    """Room for a whole block: some writers store the last one longer than the image goes on."""
+    """Return room for a whole block: some writers store the last one past the end of the image."""
     space.scratch = grown(space.scratch, &space.scratch_size, image.block_size)
     space.lacks_memory = space.scratch is NULL
     return not space.lacks_memory
 
 
 cdef int _lz4_end(const uint8_t *stored, int size, uint64_t want) noexcept nogil:
-    """Length of the LZ4 stream at *stored* that decodes to exactly *want* bytes; 0 if there is none
-    within *size* bytes. It walks the sequences (token, literals, offset, match) without copying."""
+    """Return the length of the LZ4 stream at *stored* that decodes to exactly *want* bytes; 0 if
+    none is within *size* bytes. It walks the sequences (token, literals, offset, match) without copying."""
     cdef int at = 0
     cdef uint64_t made = 0
     cdef uint64_t length
@@ -393,7 +393,7 @@ cdef int _lz4_end(const uint8_t *stored, int size, uint64_t want) noexcept nogil
 
 
 cdef int _lz4_length(const uint8_t *stored, int size, int at, uint64_t *length) noexcept nogil:
-    """Add a length's further bytes to *length*; returns where they end."""
+    """Add the extension bytes of a length to *length*; return where they end."""
     cdef uint8_t more = 255
     while more == 255 and at < size:
         more = stored[at]

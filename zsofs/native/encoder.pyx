@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The encoders: a run of plain blocks to stored blocks, in one call and without the GIL.
+"""The encoders: encode a run of plain blocks in one call, without the GIL.
 
-They know neither files nor headers. An encoder belongs to one thread at a time.
+They access neither files nor headers. An encoder belongs to one thread at a time.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -50,20 +50,20 @@ cdef enum:
 
 
 cdef class Encoder:
-    """Encodes blocks in one codec.
+    """Encodes blocks with one codec.
 
-    LZ4 blocks are packed, or plain where that would be no shorter; the last one is filled up with
+    LZ4 blocks are compressed, or uncompressed if that is not longer; the last one is padded with
     zeros to a full block. Zstandard blocks are always frames with a checksum.
 
     Args:
         codec: a zsofs.formats.geometry.Codec, LZ4 or ZSTD.
-        level: of the codec; for LZ4 1 and 2 are the quick encoder, 3 to 12 the thorough one.
-        block_size: plain bytes of a block.
+        level: compression level; for LZ4, 1 and 2 are the fast encoder, 3 to 12 the HC encoder.
+        block_size: plain bytes per block.
         shift: stored blocks are padded to multiples of 2^shift bytes.
 
     Attributes:
-        filler: the byte that may follow the last block encoded. What pads an LZ4 block is never its
-            own last byte: there are readers that find its end by taking equal bytes off.
+        filler: padding byte after the last block encoded. The padding of an LZ4 block always
+            differs from its last byte, because some readers find the end by removing equal bytes.
     """
 
     cdef int codec
@@ -126,28 +126,28 @@ cdef class Encoder:
 
     @property
     def memory(self):
-        """Bytes that it takes, about."""
+        """Approximate memory use in bytes."""
         cdef size_t own = 2 * self.bound + 2 * self.block_size
         return own + (ZSTD_sizeof_CCtx(self.zstd) if self.zstd is not NULL else 256 << 10)
 
     def room(self, size_t size):
-        """Bytes that *size* plain ones may take stored, at most."""
+        """Return the maximum stored size of *size* plain bytes."""
         return (size + self.block_size - 1) // self.block_size * self.bound
 
     def encode(self, data, out, lengths):
-        """Encode whole blocks, of which the last may be short.
+        """Encode whole blocks; the last one may be short.
 
         Args:
             data: the plain bytes.
             out: writable buffer for the stored blocks, of :meth:`room` bytes.
-            lengths: writable buffer of a u32 for each block: its stored length in units of 2^shift
-                bytes, with bit 31 if it is stored plain.
+            lengths: writable buffer with a u32 per block: its stored length in units of 2^shift
+                bytes, with bit 31 if it is uncompressed.
 
         Returns:
             The stored bytes, padding included.
 
         Raises:
-            MemoryError: there is none.
+            MemoryError: no memory is available.
         """
         cdef Py_buffer source, target, numbers
         cdef size_t done
@@ -195,7 +195,7 @@ cdef class Encoder:
 
     cdef uint32_t _encode_block(self, const uint8_t *data, size_t have,
                                 uint8_t *out) noexcept nogil:
-        """Encode a block of *have* plain bytes; its length and flag, 0 where memory is out."""
+        """Encode a block of *have* plain bytes; return its length and flag, 0 without memory."""
         cdef size_t length
         cdef uint32_t flag = 0
         self.filler = 0
@@ -219,7 +219,7 @@ cdef class Encoder:
         return <uint32_t> (self._padded(length) >> self.shift) | flag
 
     cdef size_t _pack_lz4(self, const uint8_t *data) noexcept nogil:
-        # With room for the worst case liblz4 never gives up in the middle, after which it would
+        # With room for the worst case liblz4 never stops in the middle, after which it would
         # have to clear 256 KiB of tables for the next block.
         cdef int size = <int> self.block_size
         cdef int room = LZ4_compressBound(size)
@@ -238,15 +238,15 @@ cdef bint _is_zero(const uint8_t *data, size_t size) noexcept nogil:
 
 
 def index_entries(lengths, size_t count, uint64_t position):
-    """Index entries of blocks that follow each other.
+    """Return the index entries of consecutive blocks.
 
     Args:
         lengths: buffer of u32, as :meth:`Encoder.encode` fills it.
-        count: how many of them.
-        position: where the first block begins, in units.
+        count: number of entries.
+        position: start of the first block, in units.
 
     Returns:
-        The entries as they are stored, little endian, and where the last block ends, in units.
+        The entries as stored, little endian, and the end of the last block, in units.
     """
     cdef Py_buffer numbers
     cdef bytes entries = PyBytes_FromStringAndSize(NULL, 4 * count)
@@ -271,7 +271,7 @@ def index_entries(lengths, size_t count, uint64_t position):
 
 
 def crc32(data, uint32_t value=0):
-    """CRC-32 of *data*, going on from *value*: as zlib.crc32, many times as fast."""
+    """Return the CRC-32 of *data*, continued from *value*, like zlib.crc32 but much faster."""
     cdef Py_buffer view
     cdef uint32_t result
     PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)

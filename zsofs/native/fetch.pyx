@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""The stored side: which bytes of a source file hold which block, and how they are fetched.
+"""Location and reading of stored blocks in a source file.
 
 The index is hostile input: every bound is checked in 64 bits before it is used.
 """
@@ -92,7 +92,7 @@ cdef extern from *:
 
 cdef int64_t fetch(int fd, uint8_t *out, uint64_t size, uint64_t offset, int how,
                    Failure *failure) noexcept nogil:
-    """Bytes read (fewer than *size* only at the end of the file), WOULD_WAIT, NO_NOWAIT,
+    """Return the bytes read (fewer than *size* only at the end of the file), WOULD_WAIT, NO_NOWAIT,
     or -3 with *failure* filled."""
     cdef uint64_t done = 0
     cdef ssize_t got
@@ -105,7 +105,7 @@ cdef int64_t fetch(int fd, uint8_t *out, uint64_t size, uint64_t offset, int how
         if got > 0:
             done += <uint64_t> got
         elif got == 0:
-            # With RWF_NOWAIT this may also be a file system's way to say «not now».
+            # With RWF_NOWAIT a file system may also return fewer bytes instead of EAGAIN.
             return -1 if nowait else <int64_t> done
         elif errno == EINTR:
             continue
@@ -127,7 +127,7 @@ cdef inline uint32_t _u32(const uint8_t *at) noexcept nogil:
 
 cdef int64_t locate(Image *image, Space *space, int fd, uint64_t first, uint64_t count,
                      int how, Failure *failure) noexcept nogil:
-    """Read the index slice and fill space.blocks; 0, or negative as _read gives it."""
+    """Read the index slice and fill space.blocks; return 0, or a negative result of _read."""
     cdef uint64_t entries = count if image.rule == RULE_DAX else count + 1
     cdef uint64_t needed = 4 * entries
     cdef uint64_t number
@@ -164,7 +164,7 @@ cdef int64_t locate(Image *image, Space *space, int fd, uint64_t first, uint64_t
 
 cdef bint locate_block(Image *image, Stored *block, const uint8_t *entry, const uint8_t *dax_size,
                        uint64_t number, Failure *failure) noexcept nogil:
-    """What one index entry says, checked against the file's bounds."""
+    """Decode one index entry and check it against the bounds of the file."""
     cdef uint64_t want = min(image.block_size, image.size - number * image.block_size)
     cdef uint64_t most = 2 * image.block_size + (<uint64_t> 1 << image.shift)
     cdef uint64_t offset, end, delta
@@ -197,9 +197,9 @@ cdef bint locate_block(Image *image, Stored *block, const uint8_t *entry, const 
         return fail(failure, FAILED_FLAG, 0, 0)
     block.offset = offset
     if block.method == CODEC_PLAIN:
-        # The next entry is no end: padding makes the distance longer, and some writers round the
-        # last entry down. But a packed block whose flag was flipped has not this much room, and
-        # one with a wrong entry often more than padding, which is shorter than a unit.
+        # The next entry is not the end: padding adds to the distance, and some writers round the
+        # last entry down. But a compressed block whose flag was flipped has less room, and a block
+        # with a wrong entry often more than padding, which is shorter than a unit.
         if delta < want and not block.last:
             return fail(failure, FAILED_OVERLAP, want, delta)
         if delta >= want + (<uint64_t> 1 << image.shift) and not block.last:
@@ -208,7 +208,7 @@ cdef bint locate_block(Image *image, Stored *block, const uint8_t *entry, const 
         return True
     if block.last and image.rule != RULE_DAX:
         # The last entry may be rounded down by up to 2^shift - 1 bytes, so it does not
-        # bound the last block; the end of the data does.
+        # limit the last block; the end of the data does.
         delta = min(most, image.data_end - offset) if image.data_end > offset else 0
     if delta == 0:
         return fail(failure, FAILED_EMPTY, 0, 0)

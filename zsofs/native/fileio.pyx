@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""Calls for writing files that Python does not have."""
+"""System calls for writing files that Python lacks."""
 
 from libc.errno cimport EINTR, EIO, errno
 from libc.stdint cimport int64_t, uint8_t
@@ -35,41 +35,41 @@ cdef extern from *:
     ssize_t pwrite(int fd, const void *data, size_t size, int64_t offset) nogil
 
 cdef enum:
-    # What a hole is looked for in: the block of nearly every file system.
+    # Granularity of the search for holes: the block size of nearly every file system.
     PIECE = 4096
-    # Of <linux/fs.h> and <fcntl.h>.
+    # From <linux/fs.h> and <fcntl.h>.
     NOREPLACE = 1
     EXCHANGE = 2
     AT_FDCWD = -100
 
 
 def start_writeback(int fd, int64_t offset, int64_t size):
-    """Have the system begin to write these bytes to disk, so that an fsync later is short.
+    """Start writeback of these bytes, so that a later fsync is short.
 
-    It is a hint: a file system that cannot do it does not matter.
+    It is a hint: lack of support by the file system is ignored.
     """
     with nogil:
         zsofs_start_writeback(fd, offset, size)
 
 
 def rename_new(old, new, src_dir_fd=None, dst_dir_fd=None):
-    """Rename a file to a name that must be free, as renameat2(2) does with RENAME_NOREPLACE.
+    """Rename a file to an unused name, with renameat2(2) and RENAME_NOREPLACE.
 
     Args:
-        old: the path.
-        new: the new one.
+        old: old path.
+        new: new path.
         src_dir_fd: the directory that *old* is relative to; None for the current one.
         dst_dir_fd: the same for *new*.
 
     Raises:
         FileExistsError: the name is taken.
-        OSError: it failed; EINVAL and ENOSYS: this file system or kernel cannot do it.
+        OSError: it failed; EINVAL and ENOSYS: not supported by the file system or kernel.
     """
     _rename(old, new, src_dir_fd, dst_dir_fd, NOREPLACE)
 
 
 def rename_exchange(old, new):
-    """Exchange the names of two files, as renameat2(2) does with RENAME_EXCHANGE; raises alike."""
+    """Exchange two files, with renameat2(2) and RENAME_EXCHANGE; raise like the above."""
     _rename(old, new, None, None, EXCHANGE)
 
 
@@ -89,12 +89,12 @@ cdef _rename(old, new, src_dir_fd, dst_dir_fd, unsigned flags):
 
 
 def write_sparse(int fd, data, int64_t offset):
-    """Write *data* at *offset* of a new file, leaving holes for zeros.
+    """Write *data* at *offset* of a new file, with holes for zeros.
 
     Args:
-        fd: descriptor of a file that has nothing there yet.
+        fd: descriptor of a file without data there.
         data: the bytes.
-        offset: where it goes; holes are found best from a multiple of 4096 on.
+        offset: offset in the file; holes are found best from a multiple of 4096 on.
 
     Raises:
         OSError: it failed.
@@ -124,7 +124,7 @@ cdef int _write_sparse(int fd, const uint8_t *data, size_t size, int64_t offset)
         while at < end:
             done = pwrite(fd, data + at, end - at, offset + <int64_t> at)
             if done == 0:
-                return EIO  # another try would be as futile
+                return EIO  # a retry would be futile
             if done < 0 and errno != EINTR:
                 return errno
             if done > 0:

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-"""A look at a whole index at once, without the blocks: what it says, and where it is wrong."""
+"""Scan of a complete index without the blocks: statistics and errors."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -9,23 +9,23 @@ from zsofs.native.codecs cimport *
 from zsofs.native.fetch cimport *
 
 cdef enum:
-    # Entries that are fetched at once: 256 KiB of them.
+    # Entries read at a time: 256 KiB.
     SLICE = 65536
     SAMPLES = 64
 
 
 cdef class Scan:
-    """What the index of an image says of its blocks.
+    """Statistics of the index of an image.
 
     Attributes:
-        bad: how many blocks have an entry that cannot be right.
-        first_bad: the error of the first bad one; None if there is none.
-        plain: how many blocks are stored plain.
-        lz4: how many are stored as LZ4.
-        longest: stored bytes of the longest packed block but the last.
-        shortest: stored bytes of the shortest packed block but the last; 0 if there is none.
-        shortest_count: how many blocks are as short as that.
-        samples: numbers of some of these, from all over the image.
+        bad: number of blocks with an invalid entry.
+        first_bad: the error of the first bad block; None if there is none.
+        plain: number of uncompressed blocks.
+        lz4: number of LZ4 blocks.
+        longest: stored size of the longest compressed block except the last.
+        shortest: stored size of the shortest compressed block except the last; 0 if none.
+        shortest_count: number of blocks of that size.
+        samples: numbers of some of these, spread over the image.
     """
 
     cdef readonly uint64_t bad
@@ -46,7 +46,7 @@ cdef class Scan:
 
 
 def scan(BlockReader reader not None, int fd):
-    """Look at every entry of the index of the file open as *fd*, which is read by position.
+    """Read every entry of the index of the file open as *fd*, which is read by position.
 
     Raises:
         zsofs.errors.SourceChangedError: the file is no longer the one that was opened.
@@ -94,7 +94,7 @@ cdef int64_t _scan_slice(Image *image, int fd, uint64_t first, uint64_t count, u
                        HOW_WAIT, failure)
     if result < 0:
         return result
-    if <uint64_t> result < needed:  # it had room for all of it when it was opened
+    if <uint64_t> result < needed:  # the file was longer when it was opened
         failure.reason = FAILED_CHANGED
         return -3
     for number in range(count):
@@ -111,7 +111,7 @@ cdef int64_t _scan_slice(Image *image, int fd, uint64_t first, uint64_t count, u
 
 
 cdef bint _is_within(Image *image, Stored *block, Failure *failure) noexcept nogil:
-    """Whether all stored bytes of a block lie in the file."""
+    """Return whether all stored bytes of a block are within the file."""
     cdef uint64_t have = image.source_size - block.offset
     if (block.last and block.method == CODEC_PLAIN and have == block.length - 1
             and image.codec == CODEC_LZ4):
@@ -139,7 +139,7 @@ cdef void _count(Scan found, Stored *block, uint64_t number) noexcept nogil:
     if block.length != found.shortest:
         return
     if found.shortest_count % found._stride == 0:
-        if found._sample_count == SAMPLES:  # every other one of them is enough
+        if found._sample_count == SAMPLES:  # keep every second one
             for at in range(SAMPLES // 2):
                 found._samples[at] = found._samples[2 * at]
             found._sample_count = SAMPLES // 2

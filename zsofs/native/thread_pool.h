@@ -1,8 +1,8 @@
 /* A pool of threads that run jobs without Python: no interpreter lock to wait for, and no part of
- * the event loop to pass through. A job is memory of the caller's, alive until it is done.
+ * the event loop to pass through. A job is memory of the caller, alive until it is done.
  *
  * Handing a 128 KiB read to trio's threads and back took longer than the read itself (the mount was
- * at 0.29 of its speed); that is what this is for. */
+ * at 0.29 of its speed); this pool avoids that. */
 #ifndef ZSOFS_CREW_H
 #define ZSOFS_CREW_H
 
@@ -46,7 +46,7 @@ static inline int64_t zsofs_now(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* Threads that had nothing to do for so long end. */
+/* Threads that have been idle for this long exit. */
 enum { ZSOFS_IDLE_SECONDS = 30 };
 
 static inline void zsofs_pause(void)
@@ -58,13 +58,13 @@ static inline void zsofs_pause(void)
 #endif
 }
 
-/* How long a waiter looks before it sleeps; 0 on a machine of one core. Being woken takes longer
- * than most jobs: through overlayfs random 4 KiB reads went from 8,800 to 19,500 a second, 32 KiB
- * from 6,300 to 11,500; a disc in order lost as much as the noise, a tenth. */
+/* How long a waiter spins before it sleeps; 0 on a machine with one core. Being woken takes longer
+ * than most jobs: through overlayfs random 4 KiB reads went from 8,800 to 19,500 per second, those
+ * of 32 KiB from 6,300 to 11,500; sequential reads lost a tenth, which is within the noise. */
 enum { ZSOFS_AWAKE_NS = 60000 };
 static int64_t zsofs_awake_ns = 0;
 
-/* Lives until the process ends, for its threads do. NULL: no memory. */
+/* Lives until the process exits, because its threads do. NULL: no memory. */
 static zsofs_pool *zsofs_pool_new(int most, int eventfd)
 {
     pthread_condattr_t clock;
@@ -127,7 +127,7 @@ static void *zsofs_pool_work(void *of)
     return NULL;
 }
 
-/* One more thread, with every signal blocked: signals belong to the event loop. Lock held. */
+/* Start a thread, with every signal blocked: signals belong to the event loop. Lock held. */
 static int zsofs_pool_grow(zsofs_pool *pool)
 {
     sigset_t all, before;
@@ -147,7 +147,7 @@ static int zsofs_pool_grow(zsofs_pool *pool)
     return failed;
 }
 
-/* 0, or an errno where the pool has no thread and the system gives none. */
+/* Returns 0, or an errno if the pool has no thread and none is available. */
 static int zsofs_pool_start(zsofs_pool *pool, zsofs_job *job)
 {
     int failed = 0;
@@ -174,7 +174,7 @@ static int zsofs_pool_start(zsofs_pool *pool, zsofs_job *job)
     return failed;
 }
 
-/* Whether the job was done within so many nanoseconds. If not, it is detached. */
+/* Returns whether the job was done within that many nanoseconds. If not, it is detached. */
 static int zsofs_pool_wait(zsofs_pool *pool, zsofs_job *job, int64_t nanoseconds)
 {
     struct timespec until;
@@ -203,7 +203,7 @@ static int zsofs_pool_wait(zsofs_pool *pool, zsofs_job *job, int64_t nanoseconds
     return done;
 }
 
-/* Come back when nobody works on the job: take it off the queue if it has not begun. */
+/* Return when no thread works on the job: remove it from the queue if it has not started. */
 static void zsofs_pool_wait_or_cancel(zsofs_pool *pool, zsofs_job *job)
 {
     /* It ends within one part of the work (about 25 microseconds): sleeping would take longer. */
@@ -233,7 +233,7 @@ static void zsofs_pool_wait_or_cancel(zsofs_pool *pool, zsofs_job *job)
     pthread_mutex_unlock(&pool->lock);
 }
 
-/* Those that were detached and are done, as a list by ``next``. */
+/* Returns those that were detached and are done, as a list by ``next``. */
 static zsofs_job *zsofs_pool_finished(zsofs_pool *pool)
 {
     zsofs_job *jobs;

@@ -1,4 +1,4 @@
-"""How one read is answered: cache, threads for each disk, admission.
+"""Reads of discs: cache, per-disk threads, admission control.
 
 No FUSE, no containers.
 """

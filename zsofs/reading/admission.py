@@ -1,7 +1,7 @@
 """Admission control: how many requests may wait for each source device.
 
-A request that waits has a task of pyfuse3's, and a write has its data in memory. Both are bounded
-in all, so a disk that does not answer must not use up what requests to other disks need.
+A waiting request occupies a task of pyfuse3, and a write holds its data in memory. The totals of
+both are limited, so a disk that does not respond must not use up the share of other disks.
 """
 
 import logging
@@ -14,17 +14,17 @@ from zsofs.errors import DiskBusyError
 log = logging.getLogger(__name__)
 
 MAX_REQUESTS = 15 << 10
-"""Requests that may wait at a time, for all devices together."""
+"""Maximum number of waiting requests for all devices."""
 
 _MAX_BYTES = 512 << 20
-"""Bytes of writes that may wait at a time, for all devices together."""
+"""Maximum bytes of waiting writes for all devices."""
 
 
 class Admission:
-    """Counts the requests that wait, by device. For the event loop.
+    """Counts waiting requests by device. For the event loop.
 
-    One device may have as many as it leaves to the others: half of them all if no other device has
-    any, a quarter if one other device has its half, and so on. So there is always some room.
+    A device may use as much as it leaves to the others: half of the total if no other device uses
+    any, a quarter if another one uses its half, and so on. So there is always some capacity left.
     """
 
     def __init__(self, max_requests: int = MAX_REQUESTS, max_bytes: int = _MAX_BYTES) -> None:
@@ -36,10 +36,10 @@ class Admission:
 
     @contextmanager
     def waiting(self, device: int, size: int = 0) -> Iterator[None]:
-        """Count a request that may wait for *device* and holds *size* bytes.
+        """Count a request that may wait for *device* with *size* bytes of data.
 
         Raises:
-            DiskBusyError: too many wait for it.
+            DiskBusyError: too many requests are waiting for it.
         """
         count, held = self._requests.get(device, 0), self._bytes.get(device, 0)
         if count >= self._free or held + size > self._free_bytes:
@@ -52,7 +52,7 @@ class Admission:
             self._count(device, -1, -size)
 
     def is_waited_for(self, device: int) -> bool:
-        """Whether any request waits for *device*. Any thread may ask."""
+        """Return whether any request waits for *device*. Thread-safe."""
         return device in self._requests
 
     def _count(self, device: int, requests: int, size: int) -> None:
@@ -77,5 +77,5 @@ class Admission:
 
 
 def _name(device: int) -> str:
-    """The number of a device as lsblk(8) and /proc/self/mountinfo show it."""
+    """Return the number of a device as in lsblk(8) and /proc/self/mountinfo."""
     return f"{os.major(device)}:{os.minor(device)}"

@@ -1,4 +1,4 @@
-"""Back-pressure by bytes: how much memory may be in use for something at a time."""
+"""Back-pressure by bytes: a limit of memory in use for a purpose."""
 
 from collections import deque
 
@@ -6,26 +6,26 @@ import trio
 
 
 class ByteBudget:
-    """Bytes that are taken and given back; who wants more than is left waits its turn.
+    """A pool of bytes; a request for more than is left waits.
 
-    For one event loop. First come, first served, so that a large wish is not passed over for ever.
+    For one event loop. First come, first served, so that a large request is not starved.
     """
 
     def __init__(self, limit: int) -> None:
-        """*limit* is in bytes; a wish for more than that gets all of it."""
+        """Create it with *limit* bytes; a larger request gets all of them."""
         self._limit = limit
         self._left = limit
         self._waiting: deque[tuple[int, trio.Event]] = deque()
 
     def take_now(self, size: int) -> bool:
-        """Take *size* bytes, at most the limit, if that takes no waiting; return whether it did."""
+        """Take *size* bytes, at most the limit, if that needs no waiting; return whether it did."""
         if self._waiting or size > self._left:
             return False
         self._left -= size
         return True
 
     async def take(self, size: int) -> None:
-        """Take *size* bytes; waits until others have given back enough of theirs."""
+        """Take *size* bytes; wait until enough are returned."""
         size = min(size, self._limit)
         if self.take_now(size):
             return
@@ -36,13 +36,13 @@ class ByteBudget:
         except BaseException:
             if turn in self._waiting:
                 self._waiting.remove(turn)
-                self._pass_on()  # who waits behind may want less
+                self._pass_on()  # the next request may be smaller
             else:
                 self.give(size)
             raise
 
     def give(self, size: int) -> None:
-        """Give back *size* bytes that were taken."""
+        """Return *size* bytes to the pool."""
         self._left = min(self._left + size, self._limit)
         if self._waiting:
             self._pass_on()

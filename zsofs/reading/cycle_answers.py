@@ -1,4 +1,4 @@
-"""Answers other zsofs mounts that ask whether this one leads to them; see mount_cycles.py."""
+"""Answers to other zsofs mounts whether this one leads to them; see mount_cycles.py."""
 
 import trio
 
@@ -8,7 +8,7 @@ from zsofs.timings import timings
 
 
 async def leads_to_asker(workers: WorkerThreads, tree: SourceTree, question: bytes) -> bool:
-    """Return whether *tree* leads to the mount that asks; False if that takes too long."""
+    """Return whether *tree* leads to the mount that asks; False after a timeout."""
     with trio.move_on_after(timings().other_mounts):
         return await workers.run(QUESTIONS, tree.leads_to, question)
     return False

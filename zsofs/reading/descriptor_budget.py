@@ -1,4 +1,4 @@
-"""How many files of the source may be open at a time."""
+"""The limit of concurrently open source files."""
 
 import errno
 import resource
@@ -11,14 +11,14 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _RESERVED = 64
-"""Descriptors that are not for open files: without them no directory could be read, and a disc
-image that has to be looked into would be shown as a packed file."""
+"""Descriptors reserved for other purposes: without them no directory could be read, and a disc
+image could not be inspected and would be shown as a packed file."""
 
 
 class DescriptorBudget:
-    """Counts open files. For threads, so that what still waits for a thread has no descriptor yet.
+    """Counts open files. For threads, so that a request waiting for a thread has no descriptor yet.
 
-    Else the requests that wait for a disk that hangs would leave none to others.
+    Otherwise requests that wait for a hanging disk would leave none for others.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class DescriptorBudget:
         """Call *function*, which opens a file.
 
         Raises:
-            OSError: EMFILE, as the limit of open files is reached; or what *function* raises.
+            OSError: EMFILE if the limit of open files is reached; or what *function* raises.
         """
         with self._lock:
             if self._used >= self._limit:
@@ -47,7 +47,7 @@ class DescriptorBudget:
             raise
 
     def close(self, function: Callable[[], None]) -> None:
-        """Call *function*, which closes a file; it is closed also where that is an error."""
+        """Call *function*, which closes a file, and count it as closed even if that fails."""
         try:
             function()
         finally:

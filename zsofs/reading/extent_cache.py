@@ -1,7 +1,7 @@
-"""A cache of decoded extents: least recently used goes first, bounded in bytes, one load a key.
+"""Byte-bounded LRU cache of decoded extents with single-flight loading.
 
-It lives on one event loop and needs no lock. What it hands out is a view of memory that the cache
-will use again: it is good until the caller next awaits something.
+For one event loop, without locks. It returns views of memory that it will reuse: each is valid
+until the caller next awaits.
 """
 
 from collections import OrderedDict
@@ -11,7 +11,7 @@ import trio
 
 
 class _Loading:
-    """A load under way, and those who wait for it."""
+    """A load in progress, and its waiters."""
 
     def __init__(self) -> None:
         self.done = trio.Event()
@@ -20,10 +20,10 @@ class _Loading:
 
 
 class ExtentCache:
-    """Extents by key, together never more than *capacity* bytes.
+    """Extents by key, in total at most *capacity* bytes.
 
-    Buffers of extents that were dropped are filled again rather than allocated anew: fresh pages
-    cost 20 to 30 microseconds for each 128 KiB, as much as decoding them does.
+    Buffers of evicted extents are reused rather than allocated again: fresh pages cost 20 to 30
+    microseconds per 128 KiB, as much as decoding them.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -43,17 +43,17 @@ class ExtentCache:
         load: Callable[[bytearray], Awaitable[None]],
         admit: Callable[[], Awaitable[None]] | None = None,
     ) -> bytearray:
-        """The extent *key*, loaded if need be; valid until the caller next awaits.
+        """Return the extent *key*, loading it if necessary; valid until the caller next awaits.
 
         Args:
-            key: whose extent, and which.
+            key: identifies content and extent.
             size: its length in bytes, the same for each call with this key.
-            load: fills a buffer of *size* bytes; called once however many ask meanwhile. What it
-                raises goes to all of them and is not kept.
-            admit: waits until there may be such a buffer, before there is one.
+            load: fills a buffer of *size* bytes; called once for concurrent requests. Its exception
+                is raised for all of them and not cached.
+            admit: waits until a buffer may be allocated.
 
         Raises:
-            MemoryError: there is no memory for it.
+            MemoryError: no memory is available.
         """
         while True:
             extent = self._extents.get(key)
@@ -72,7 +72,7 @@ class ExtentCache:
                 return loading.passed_on
 
     def clear(self) -> None:
-        """Drop all extents and their memory; loads under way go on."""
+        """Drop all extents and their memory; loads in progress continue."""
         for extent in self._extents.values():
             self.used -= len(extent)
         self._extents.clear()
@@ -100,7 +100,7 @@ class ExtentCache:
                 self._give_back(buffer)
             raise
         except BaseException:
-            # Cancelled: a thread may still be writing into the buffer, so it is never used again.
+            # Cancelled: a thread may still write to the buffer, so it must not be reused.
             if buffer is not None:
                 self.used -= size
             raise
@@ -109,13 +109,13 @@ class ExtentCache:
             loading.done.set()
         if self.used <= self.capacity:
             self._extents[key] = buffer
-        else:  # larger than the cache, or everything else is being loaded too
+        else:  # larger than the cache, or all others are being loaded
             self.used -= size
             loading.passed_on = buffer
         return buffer
 
     def _take(self, size: int) -> bytearray:
-        """A buffer of *size* bytes, counted in ``used``; older extents make room for it."""
+        """Return a buffer of *size* bytes, counted in ``used``; evict older extents for it."""
         while self.used + size > self.capacity and self._extents:
             _, dropped = self._extents.popitem(last=False)
             self._give_back(dropped)

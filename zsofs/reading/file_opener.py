@@ -1,4 +1,4 @@
-"""Opens and closes files of the source in worker threads, within the limit of open files."""
+"""Opening and closing of source files in worker threads, within the limit of open files."""
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -37,35 +37,35 @@ class FileOpener:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        """Have files closed by tasks of their own until the context ends."""
+        """Close files in background tasks until the context ends."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             yield
             nursery.cancel_scope.cancel()
 
     async def open(self, device: int, function: Callable[..., R], *args: object) -> R:
-        """Call *function*, which opens one file, in a thread that counts against *device*.
+        """Call *function*, which opens one file, in a worker thread for *device*.
 
         Raises:
-            DiskBusyError: too many requests wait for *device*.
+            DiskBusyError: too many requests are waiting for *device*.
             OSError: EMFILE if too many files are open; or what *function* raises.
         """
         return await self._workers.run_admitted(device, self._budget.open, function, *args)
 
     async def close(self, file: OpenFile) -> None:
-        """Close *file*, however long a thread for it has to be waited for."""
+        """Close *file*, however long it takes to get a thread."""
         await self._workers.run_surely(file.device, self._budget.close, file.close)
 
     def close_later(self, name: str, close: Callable[..., Awaitable[None]], *args: object) -> None:
-        """Close a file of the source without delaying the answer to FUSE_RELEASE.
+        """Close a source file without delaying the reply to FUSE_RELEASE.
 
-        The kernel counts that request with those for read-ahead, of which few are under way at a
-        time for all files together: closing on a disk that hangs would stop reads from others.
+        The kernel counts that request like read-ahead, of which only a few are in progress at a
+        time for all files: closing on a hanging disk would block reads from others.
 
         Args:
-            name: of the file, for the log.
-            close: closes it, as :meth:`close` does.
-            args: of *close*.
+            name: name of the file, for the log.
+            close: closes it, like :meth:`close`.
+            args: arguments of *close*.
         """
 
         async def finish() -> None:

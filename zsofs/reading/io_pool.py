@@ -1,7 +1,7 @@
-"""Reads that may wait for a disk, on threads that run without Python.
+"""Reads that may wait for a disk, on native threads without Python.
 
-trio's own threads serve everything else that may wait. For reads they cost too much: two turns of
-the event loop and the interpreter's lock, longer in all than decoding 128 KiB.
+trio's threads serve all other blocking calls. For reads they cost too much: two turns of the event
+loop and the GIL, together longer than decoding 128 KiB.
 """
 
 import logging
@@ -17,11 +17,11 @@ from zsofs.timings import timings
 log = logging.getLogger(__name__)
 
 _SPIN_NS = 300_000
-"""How long the event loop itself waits for a read from a disk that has been answering at once (one
-that only cannot promise to, such as NFS or FUSE, with the bytes in memory). Going through the loop
-instead costs as much as the read; with this, random 4 and 32 KiB reads through overlayfs took 0.11
-and 0.15 ms in all. A disk that takes longer is not waited for again until it has answered within
-that time."""
+"""How long the event loop itself waits for a read from a disk that has been answering immediately
+(one that cannot guarantee it, such as NFS or FUSE, with the bytes in memory). Going through the
+loop costs as much as the read; with this, random 4 and 32 KiB reads through overlayfs took 0.11 and
+0.15 ms in total. A disk that takes longer is not waited for again until it has answered within that
+time."""
 
 
 class _Disk:
@@ -33,7 +33,7 @@ class _Disk:
 
 
 class IoPool:
-    """At most *threads* reads at a time from each source device: a dead disk stops only itself."""
+    """At most *threads* concurrent reads per source device: a dead disk blocks only itself."""
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
@@ -43,25 +43,25 @@ class IoPool:
         self._has_ears = False
 
     async def run(self, device: int, job: Job, *, spin: bool) -> None:
-        """Have *job* done by a thread that counts against *device*; its result is the caller's.
+        """Run *job* in a thread for *device*; the caller evaluates its result.
 
-        Cancelling abandons it: what hangs in the kernel cannot be called back. Its buffer then
-        stays in the thread's hands.
+        Cancelling abandons it: a thread that hangs in the kernel cannot be recalled, and keeps its
+        buffer.
 
         Args:
             device: st_dev of the source.
-            job: what to do.
-            spin: whether it may well be done at once, so that waiting for it a moment pays.
+            job: the read.
+            spin: whether it is likely to finish immediately, so that a short wait pays off.
 
         Raises:
-            MemoryError: the system gives no thread.
+            MemoryError: no thread is available.
         """
         disk = self._disks.get(device)
         if disk is None:
             disk = self._disks[device] = _Disk(self._threads, self._bell)
         try:
             done = disk.pool.run(job, _SPIN_NS if spin and disk.prompt else 0)
-        except OSError as error:  # EAGAIN would tell the reader to try again
+        except OSError as error:  # EAGAIN would make the reader retry
             raise MemoryError(f"cannot start a thread for reading: {error.strerror}") from None
         if done:
             return
@@ -75,7 +75,7 @@ class IoPool:
         disk.prompt = job.source_ns + job.decode_ns < _SPIN_NS
 
     def is_in_use(self, device: int) -> bool:
-        """Whether reads wait for *device*, or did a moment ago. Any thread may ask."""
+        """Return whether reads wait for *device*, or did recently. Thread-safe."""
         disk = self._disks.get(device)
         if disk is None:
             return False
@@ -94,10 +94,10 @@ class IoPool:
         await trio.lowlevel.wait_task_rescheduled(abandon)
 
     async def _listen(self) -> None:
-        """Give finished jobs back to their tasks until cancelled.
+        """Return finished jobs to their tasks until cancelled.
 
-        A failure must not leave here: it would end trio, and with it the mount; and a listener that
-        ends leaves every reader waiting.
+        An exception must not leave this task: it would end trio, and with it the mount; and a
+        listener that ends would leave every reader waiting.
         """
         try:
             while True:
@@ -118,7 +118,7 @@ class IoPool:
         try:
             for job in disk.pool.finished():
                 task = self._waiting.pop(job, None)
-                if task is not None:  # else nobody wants it any more
+                if task is not None:  # otherwise the task was cancelled
                     trio.lowlevel.reschedule(task)
         except Exception:
             log.exception("internal error in zsofs: finished reads could not be returned")

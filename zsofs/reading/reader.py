@@ -1,8 +1,8 @@
-"""How one read is answered: which bytes come from the cache, which are decoded, and where.
+"""Execution of a read: which bytes come from the cache, which are decoded, and in which thread.
 
-The kernel's page cache keeps whatever the kernel asked for. So extents that a request covers whole
-are decoded straight into the reply and kept nowhere else; only those that it covers in part go
-through our own cache, for the rest of them is likely to be asked for next.
+The kernel's page cache keeps whatever the kernel has requested. So extents that a request covers
+completely are decoded straight into the reply and not cached; only partially covered ones are
+cached here, because their remaining bytes are likely to be requested next.
 """
 
 from collections.abc import Awaitable, Callable
@@ -21,40 +21,40 @@ from zsofs.reading.worker_threads import WorkerThreads
 from zsofs.timings import timings
 
 _REPLY_SIZE = 128 << 10
-"""Bytes of a fresh reply buffer; the kernel's usual read-ahead asks for as much."""
+"""Bytes of a new reply buffer; the kernel's usual read-ahead requests as much."""
 
 _KEPT_REPLIES = 4 << 20
-"""Bytes of reply buffers kept to be used again: 32 of the usual size."""
+"""Bytes of reply buffers kept for reuse: 32 of the usual size."""
 
 _REPLIES = 16 << 20
-"""Bytes of replies being made at a time from one disk. A program that reads with many threads, from
-a disk that is slow, would else have up to 1 MiB waiting for each of its reads."""
+"""Bytes of replies in progress per disk. Otherwise a program that reads with many threads from a
+slow disk would use up to 1 MiB for each of its reads."""
 
 _INLINE_SIZE = 1 << 20
-"""Bytes decoded on the loop at most: the longest request the kernel sends, which takes 0.3 ms
-of LZ4 and 2 ms of deflate. Handing requests of 512 KiB to a thread instead made a disc in order
-slower (LZ4 2 KiB 1.6 for 2.2 GB/s, zstd 32 KiB 1.5 for 1.8)."""
+"""Maximum bytes decoded on the event loop: the longest request of the kernel, which takes 0.3 ms of
+LZ4 and 2 ms of deflate. Passing requests of 512 KiB to a thread instead made sequential reads
+slower (LZ4 2 KiB 1.6 instead of 2.2 GB/s, zstd 32 KiB 1.5 instead of 1.8)."""
 
 _INLINE_EXTENT = 256 << 10
-"""Extents longer than that always go to a thread: a block of 16 MiB made to be slow took 1.7 s
-(tried), in which nobody else was served."""
+"""Larger extents are always decoded in a thread: a crafted block of 16 MiB took 1.7 s (observed),
+which blocked all other requests."""
 
 _LARGE_LOADS = 48 << 20
-"""Bytes for extents longer than that being loaded at a time from one disk: as many as one block of
-16 MiB needs. Others wait before they have a buffer."""
+"""Bytes of such larger extents in progress per disk: as many as one block of 16 MiB needs. Others
+wait before a buffer is allocated."""
 
 _STORED_FACTOR = 2
-"""Most stored bytes of a block, in lengths of a plain one: a damaged index can ask for so many."""
+"""Maximum stored size of a block in plain block sizes; a damaged index can specify that much."""
 
 _IDLE_CHECKS = 3
-"""After 30 to 45 seconds without a read the memory of cache and buffers goes back to the system."""
+"""Idle checks (30 to 45 seconds without a read) before cache and buffers are freed."""
 
 
 class _ReplyBuffers:
-    """Memory for replies, used again.
+    """Reusable memory for replies.
 
-    pyfuse3 sends a reply as soon as the handler has returned, before any other task runs. So what
-    a handler returned is free once the loop starts the next read.
+    pyfuse3 sends a reply as soon as the handler returns, before another task runs. So the buffer
+    that a handler returned is free when the loop starts the next read.
     """
 
     def __init__(self) -> None:
@@ -85,10 +85,10 @@ class _ReplyBuffers:
 
 
 class Reader:
-    """Answers reads of all open files through one cache.
+    """Serves reads of all open files through one cache.
 
     Attributes:
-        statistics: what they cost.
+        statistics: counters of their costs.
     """
 
     def __init__(self, cache: ExtentCache, io_pool: IoPool, workers: WorkerThreads) -> None:
@@ -103,10 +103,10 @@ class Reader:
         release_at_once()
 
     async def read(self, content: Content, offset: int, size: int) -> bytes | memoryview:
-        """The *size* bytes at *offset*, fewer at the end; valid until the caller next awaits.
+        """Return *size* bytes at *offset*, fewer at the end; valid until the caller next awaits.
 
         Raises:
-            zsofs.errors.ZsofsError: those bytes cannot be had.
+            zsofs.errors.ZsofsError: those bytes are unavailable.
             OSError: the source could not be read.
         """
         counters = self.statistics.of(content.name)
@@ -130,7 +130,7 @@ class Reader:
     async def _assemble(
         self, content: Content, counters: Counters, offset: int, end: int, whole_end: int
     ) -> memoryview:
-        """A read of whole extents up to *whole_end*, with a part of one before or after."""
+        """Read whole extents up to *whole_end*, with a partial one before or after."""
         size = end - offset
         budget = self._making.get(content.device)
         if budget is None:
@@ -215,7 +215,7 @@ class Reader:
             raise _give_up(content, written=True) from None
 
     async def is_as_opened(self, content: Content) -> bool:
-        """Whether an open file still has its content; yes if its disk does not answer soon."""
+        """Return whether an open file still has its content; True if its disk is slow to answer."""
         check, right = content.check, True
         if check is None or check.gone:
             return check is None
@@ -230,7 +230,7 @@ class Reader:
         return right
 
     async def _is_right(self, content: Content, touched: SourceTouchedError) -> bool:
-        """Whether a file is as it was opened although its change time is another one."""
+        """Return whether a file is unchanged although its change time differs."""
         check = content.check
         assert check is not None
         verdict = check.verdict(touched)
@@ -240,9 +240,9 @@ class Reader:
         return verdict
 
     async def give_back_when_idle(self) -> None:
-        """For as long as the mount lives, free what only readers need when there are none.
+        """Free the memory of caches and buffers whenever there are no reads.
 
-        A media box is idle for most of the day; the discs' bytes that matter are the kernel's.
+        A media box is idle most of the day; the relevant disc data is in the kernel's page cache.
         """
         while True:
             await trio.sleep(timings().idle_check)
@@ -251,14 +251,14 @@ class Reader:
                 self.give_back()
 
     def give_back(self) -> None:
-        """Free all memory that is only kept in case it is needed again."""
+        """Free all memory that is kept only for reuse."""
         self._cache.clear()
         self._replies.clear()
         trim()
 
 
 def _give_up(content: Content, *, written: bool) -> SourceChangedError:
-    """Refuse all reads from now on, also if the old date is put back; why, as an error."""
+    """Reject all further reads, even if the old date is restored; return the reason as an error."""
     check = content.check
     if check is None:
         return SourceChangedError("the file was modified or truncated after it was opened")

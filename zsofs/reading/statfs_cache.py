@@ -1,4 +1,4 @@
-"""Free space of the source: the current answer of statvfs, or the last one if the disk is slow."""
+"""Free space of the source: the current statvfs result, or the last one if the disk is slow."""
 
 import logging
 import math
@@ -19,7 +19,7 @@ _NO_ROOM = os.statvfs_result((4096, 4096, 0, 0, 0, 0, 0, 0, 0, MAX_NAME))
 
 
 class StatfsCache:
-    """The last answer of statvfs. For the event loop."""
+    """The last statvfs result. For the event loop."""
 
     def __init__(self, workers: WorkerThreads, tree: SourceTree) -> None:
         self._workers = workers
@@ -27,10 +27,10 @@ class StatfsCache:
         self._last: os.statvfs_result | None = None
 
     async def get(self, device: int) -> os.statvfs_result:
-        """Return the current answer, or the last one if *device*, the source's, is slow.
+        """Return the current result, or the last one if *device* is slow.
 
-        An error of the source is not passed on: that of a dead daemon would make this mount look
-        dead itself.
+        Errors of the source are not passed on: that of a dead daemon would make this mount look
+        dead.
         """
         limit = timings().stale_free_space if self._last else math.inf
         with trio.move_on_after(limit):

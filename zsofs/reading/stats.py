@@ -1,31 +1,31 @@
-"""What reads cost, counted on the way: for each disc, and in all."""
+"""Counters of the cost of reads: per disc, and in total."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, fields
 
 SLOW_NS = 100_000_000
-"""A read that took this long is slow: a video shows a gap of a tenth of a second."""
+"""A read is slow from this time on: a tenth of a second is visible in a video."""
 
 _REMEMBERED = 4096
 
 
 @dataclass(slots=True)
 class Counters:
-    """Of one disc, or of all.
+    """Counters of one disc, or of all.
 
     Attributes:
-        requests: reads that the kernel asked for.
-        bytes: that it asked for, as far as the file goes.
-        lookups: extents looked for in the cache.
-        loads: of those, how many were not there.
-        blocks: decoded; of a plain file none.
-        inline: runs of blocks that were done at once.
-        threaded: those that a thread did because a disk might have to be waited for.
-        queue_ns: nanoseconds that the latter waited for a thread, in all.
-        slow_queue: reads slower than SLOW_NS, most of it spent waiting for a thread.
-        slow_source: the same, for the disk.
-        slow_decode: the same, for the processor.
-        errors: reads that failed.
+        requests: reads requested by the kernel.
+        bytes: bytes requested, within the file.
+        lookups: cache lookups of extents.
+        loads: cache misses.
+        blocks: decoded blocks; 0 for a plain file.
+        inline: runs of blocks read on the event loop.
+        threaded: runs of blocks read in a thread, because a disk might block.
+        queue_ns: total nanoseconds that the latter waited for a thread.
+        slow_queue: reads slower than SLOW_NS, mostly because of waiting for a thread.
+        slow_source: the same, because of the disk.
+        slow_decode: the same, because of decoding.
+        errors: failed reads.
     """
 
     requests: int = 0
@@ -43,11 +43,11 @@ class Counters:
 
     @property
     def hits(self) -> int:
-        """Extents that were found in the cache."""
+        """Cache hits."""
         return self.lookups - self.loads
 
     def count_thread(self, queue_ns: int, source_ns: int, decode_ns: int) -> None:
-        """Count one run of blocks that a thread did, from its times in nanoseconds."""
+        """Count a run of blocks read in a thread, by its times in nanoseconds."""
         self.threaded += 1
         self.queue_ns += queue_ns
         if queue_ns + source_ns + decode_ns >= SLOW_NS:
@@ -59,12 +59,12 @@ class Counters:
                 self.slow_decode += 1
 
     def add(self, other: "Counters") -> None:
-        """Add *other*'s figures to these."""
+        """Add the counters of *other*."""
         for field in fields(Counters):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
     def text(self) -> str:
-        """One line for people."""
+        """Return the counters as one line of text."""
         parts = [
             f"{self.requests:,} reads, {self.bytes / 1e6:,.1f} MB",
             f"cache {self.hits:,} of {self.lookups:,} hits",
@@ -87,14 +87,14 @@ class Counters:
 
 
 class Statistics:
-    """The counters of all discs, by their path inside the source."""
+    """The counters of all discs, by path relative to the source."""
 
     def __init__(self) -> None:
         self._discs: OrderedDict[str, Counters] = OrderedDict()
         self._forgotten = Counters()
 
     def of(self, name: str) -> Counters:
-        """The counters of one disc; beyond 4,096 those of the longest unread are merged."""
+        """Return the counters of a disc; beyond 4,096, the least recently read discs are merged."""
         counters = self._discs.get(name)
         if counters is None:
             counters = self._discs[name] = Counters()
@@ -106,7 +106,7 @@ class Statistics:
         return counters
 
     def total(self) -> Counters:
-        """Of everything since the mount began."""
+        """Return the total since the mount started."""
         total = Counters()
         total.add(self._forgotten)
         for counters in self._discs.values():
@@ -114,6 +114,6 @@ class Statistics:
         return total
 
     def busiest(self, most: int) -> list[tuple[str, Counters]]:
-        """The discs that gave the most bytes, the busiest first, at most so many."""
+        """Return the discs with the most bytes read, in descending order, at most *most*."""
         ordered = sorted(self._discs.items(), key=lambda item: -item[1].bytes)
         return [(name, counters) for name, counters in ordered[:most] if counters.requests]

@@ -1,4 +1,4 @@
-"""Tasks beside the requests, which may fail without taking the mount with them."""
+"""Background tasks whose failure does not terminate the mount."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -7,7 +7,7 @@ log = logging.getLogger(__name__)
 
 
 async def in_background(function: Callable[..., Awaitable[object]], *args: object) -> None:
-    """Run *function*; a bug in it is logged and ends nothing else."""
+    """Run *function*; an unexpected exception is logged and otherwise ignored."""
     try:
         await function(*args)
     except Exception:

@@ -1,4 +1,4 @@
-"""Threads for what may wait for a disk, so that the event loop never does."""
+"""Worker threads for calls that may wait for a disk, so that the event loop never blocks."""
 
 import errno
 import time
@@ -15,26 +15,26 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _MAX_HUNG = 64
-"""Further threads that may be added for calls that hang, for each source device."""
+"""Additional threads per source device for calls that hang."""
 
 
 COMPUTING, CATALOG, MOUNT_TABLE, QUESTIONS, OPL_NAMES = -1, -2, -3, -4, -5
-"""What calls count against that wait for no disk of the source, each for something else: a cache
-directory on a disk that hangs must not keep the table of mounts waiting."""
+"""Keys for calls that wait for no disk of the source, one per purpose: a cache directory on a
+hanging disk must not delay reading the mount table."""
 
 
 class QueueTimeoutError(OSError):
-    """No thread became free in time."""
+    """No thread became available in time."""
 
 
 class _BoundedLimiter:
-    """A capacity limiter whose borrowers do not wait forever."""
+    """A capacity limiter whose waiters time out."""
 
     def __init__(self, threads: int) -> None:
         self._limiter = trio.CapacityLimiter(threads)
 
     async def acquire_on_behalf_of(self, borrower: object) -> None:
-        """Wait for a free thread.
+        """Wait for a thread.
 
         Raises:
             QueueTimeoutError: after `Timings.queue`.
@@ -47,7 +47,7 @@ class _BoundedLimiter:
         )
 
     def release_on_behalf_of(self, borrower: object) -> None:
-        """Give the thread back."""
+        """Release the thread."""
         self._limiter.release_on_behalf_of(borrower)
 
     def statistics(self) -> trio.CapacityLimiterStatistics:
@@ -70,14 +70,14 @@ class _BoundedLimiter:
 
 
 class NoThreadError(MemoryError):
-    """The system gives no thread, mostly for want of address space."""
+    """The system provides no thread, usually for lack of address space."""
 
 
 class WorkerThreads:
-    """At most *threads* calls at a time for each source device: a dead disk stops only itself.
+    """At most *threads* concurrent calls per source device: a dead disk blocks only itself.
 
     Attributes:
-        admission: how many requests may wait for that.
+        admission: limits the number of waiting requests.
     """
 
     def __init__(self, threads: int, admission: Admission) -> None:
@@ -87,22 +87,22 @@ class WorkerThreads:
         self._looks = trio.CapacityLimiter(threads)
 
     async def run_admitted(self, device: int, function: Callable[..., R], *args: object) -> R:
-        """Call *function* as :meth:`run` does, for a request.
+        """Call *function* like :meth:`run`, for a request.
 
         Raises:
-            DiskBusyError: too many requests wait for *device* already.
+            DiskBusyError: too many requests are waiting for *device*.
         """
         with self.admission.waiting(device):
             return await self.run(device, function, *args)
 
     async def run(self, device: int, function: Callable[..., R], *args: object) -> R:
-        """Call *function* in a thread that counts against *device*.
+        """Call *function* in a thread for *device*.
 
-        Cancelling abandons the thread: what hangs in the kernel cannot be called back, and a
-        daemon that is told to end must not wait for it.
+        Cancelling abandons the thread: a call that hangs in the kernel cannot be interrupted, and
+        a daemon that terminates must not wait for it.
 
         Raises:
-            NoThreadError: the system gives no thread; *function* was not called.
+            NoThreadError: no thread is available; *function* was not called.
             Exception: what *function* raises.
         """
         limiter = await self._limiter(device)
@@ -121,9 +121,9 @@ class WorkerThreads:
             raise NoThreadError(f"cannot start a worker thread: {error}") from None
 
     async def run_surely(self, device: int, function: Callable[..., R], *args: object) -> R:
-        """Call *function* as :meth:`run` does, but wait for a thread as long as there is none.
+        """Call *function* like :meth:`run`, but retry as long as no thread is available.
 
-        For what must not be left out, such as closing a file.
+        For calls that must not be skipped, such as closing a file.
         """
         while True:
             try:
@@ -135,14 +135,14 @@ class WorkerThreads:
         limiter = self._limiters.get(device)
         if limiter is None:
             on_fuse = device >= 0 and await self._is_fuse(device)
-            # trio takes any object with the methods of one, but does not say so in its types.
+            # trio accepts any object with these methods, but its type hints do not.
             kind = _BoundedLimiter if on_fuse else trio.CapacityLimiter
             made = cast(trio.CapacityLimiter, kind(self._threads))
             limiter = self._limiters.setdefault(device, made)
         return limiter
 
     async def _is_fuse(self, device: int) -> bool:
-        """In a thread, for the table of mounts can be held while a disk is waited for."""
+        """Look it up in a thread, because the mount table can be locked while a disk blocks."""
         try:
             return await trio.to_thread.run_sync(
                 is_fuse, device, abandon_on_cancel=True, limiter=self._looks
@@ -152,10 +152,10 @@ class WorkerThreads:
 
 
 class ElasticWorkers(WorkerThreads):
-    """Workers for calls that can hang because of another device than the one they count against.
+    """Workers for calls that can hang because of a device other than the one they count for.
 
-    A look at a directory does, at a mount point or symlink in it that leads to a dead disk. When
-    all calls that count against a device hang, others may begin.
+    Scanning a directory does, at a mount point or symlink that leads to a dead disk. If all
+    calls of a device hang, others may start.
     """
 
     def __init__(self, threads: int, admission: Admission) -> None:
@@ -187,7 +187,7 @@ class ElasticWorkers(WorkerThreads):
                 limiter.total_tokens -= 1
 
     async def _make_room(self, device: int, limiter: trio.CapacityLimiter) -> None:
-        """Let further calls begin while some wait and none of those under way ends."""
+        """Allow further calls while some wait and none of those in progress ends."""
         finished = -1
         while True:
             await trio.sleep(timings().call_hangs)

@@ -236,7 +236,7 @@ class _Survey:
             status = self._stat(name)
         except OSError as error:  # a dead mount in this folder: the rest of it is all right
             own = for_people(joined(self.path, name))
-            log.warning("%s: cannot be looked at: %s", own, error.strerror)
+            log.warning("%s: cannot be examined: %s", own, error.strerror)
             self.silent.append(name)
             return known
         return self._entry(name, status, known)

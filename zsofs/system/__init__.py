@@ -1,6 +1,6 @@
-"""What Linux offers and Python does not wrap: mounts, inotify, privileges, XDG directories.
+"""Linux interfaces that Python does not wrap: mounts, inotify, privileges, XDG directories.
 
-Nothing here knows what a disc is.
+Nothing here depends on discs.
 """
 
 __all__ = [

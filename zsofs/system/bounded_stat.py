@@ -1,4 +1,4 @@
-"""lstat of mount points that a program serves, which may never answer."""
+"""lstat with a timeout, for mount points whose server may never answer."""
 
 import errno
 import os
@@ -8,22 +8,22 @@ from zsofs.timings import timings
 
 
 class BoundedStat:
-    """Looks at mount points in threads that are left behind if they hang. For any thread."""
+    """Runs lstat in threads that are abandoned if they hang. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pending: set[bytes] = set()
 
     def stat(self, folder: int, name: bytes, path: bytes) -> os.stat_result:
-        """Return what lstat says of *name*.
+        """Return the lstat of *name*.
 
         Args:
-            folder: descriptor of the directory that has it.
-            name: of the mount point.
-            path: what stands for the mount point: one look at a time is under way.
+            folder: descriptor of its directory.
+            name: name of the mount point.
+            path: key of the mount point: one lstat at a time is in progress per key.
 
         Raises:
-            OSError: it cannot be looked at; ETIMEDOUT if there is no answer in time.
+            OSError: lstat failed; ETIMEDOUT after a timeout.
         """
         with self._lock:
             if path in self._pending:
@@ -46,7 +46,7 @@ class BoundedStat:
 
         try:
             threading.Thread(target=look, daemon=True).start()
-        except RuntimeError as error:  # the system gives no thread
+        except RuntimeError as error:  # no thread available
             os.close(fd)
             with self._lock:
                 self._pending.discard(path)

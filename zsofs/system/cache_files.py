@@ -1,4 +1,4 @@
-"""The files of zsofs's caches: where they lie, which may be opened, and setting them aside."""
+"""Cache files: their location, checks before opening, and moving damaged ones aside."""
 
 import fcntl
 import os
@@ -14,18 +14,18 @@ _MAX_FILE = 256 << 20
 """Size in bytes above which a store is replaced without reading it; a row has about 300 bytes."""
 
 _ENDINGS = ("", "-wal", "-shm")
-"""What SQLite appends to the name of a store for the files that belong to it."""
+"""Suffixes of the files that SQLite creates for a store."""
 
 _BROKEN = ".broken"
-"""Appended to the name of a damaged store that was set aside; only the last one is kept."""
+"""Suffix of a damaged store that was moved aside; only the last one is kept."""
 
 
 @contextmanager
 def one_at_a_time(folder: Path, seconds: float) -> Iterator[None]:
-    """Keep other zsofs processes from opening a store in *folder*, if it can be locked.
+    """Exclude other zsofs processes from opening a store in *folder*, if it can be locked.
 
-    Two mounts that start together could each set aside what the other has just made; and SQLite
-    does not wait for a file that another process is creating (tried: locked at once).
+    Two mounts that start at once could each move the other's new file aside, and SQLite does not
+    wait for a file that another process is creating (observed: "locked" immediately).
     """
     until = time.monotonic() + seconds
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -37,7 +37,7 @@ def one_at_a_time(folder: Path, seconds: float) -> Iterator[None]:
                 if time.monotonic() < until:
                     time.sleep(timings().retry_store_lock)
                     continue
-            except OSError:  # NFS cannot lock directories
+            except OSError:  # NFS does not lock directories
                 pass
             break
         yield
@@ -46,9 +46,9 @@ def one_at_a_time(folder: Path, seconds: float) -> Iterator[None]:
 
 
 def unfit(file: Path) -> str:
-    """Return why a file is not to be opened at all; empty if it may be.
+    """Return why a file must not be opened; empty if it may be.
 
-    SQLite follows a symlink, and would change a database of another program that it leads to.
+    SQLite follows symlinks, and would modify a database of another program.
     """
     for ending in _ENDINGS:
         try:
@@ -65,7 +65,7 @@ def unfit(file: Path) -> str:
 
 
 def set_aside(file: Path) -> None:
-    """Rename a damaged store, or whatever is in its place; nothing of another program is deleted.
+    """Rename a damaged store, or another file in its place; nothing is deleted.
 
     Raises:
         OSError: it cannot be renamed.
@@ -78,5 +78,5 @@ def set_aside(file: Path) -> None:
                 continue
             try:
                 path.replace(path.with_name(path.name + _BROKEN))
-            except OSError:  # for example, a directory was set aside under that name
+            except OSError:  # for example, a directory has that name
                 path.unlink()

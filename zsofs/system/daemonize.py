@@ -1,4 +1,4 @@
-"""A daemon's beginning and end: the command returns when the mount is usable, not before."""
+"""Daemon startup and exit: the command returns when the mount is ready."""
 
 import os
 import signal
@@ -11,21 +11,21 @@ _INTERRUPTED = 130
 
 
 def start(run: Callable[[Callable[[], None]], int]) -> int:
-    """Fork a child that runs *run* and wait until it is ready or has ended.
+    """Fork a child that calls *run*, and wait until it is ready or has exited.
 
     Args:
-        run: gets a function to call when it is ready, after which its standard streams are gone;
-            returns an exit code, and raises nothing. Until then it may write to them.
+        run: receives a function to call when it is ready, which closes its standard streams;
+            returns an exit code and never raises. Before that it may write to the streams.
 
     Returns:
-        0 as soon as the child is ready, else its exit code, which is the negative number of a
-        signal that ended it.
+        0 when the child is ready, otherwise its exit code, or the negative number of the signal
+        that terminated it.
 
     Raises:
-        OSError: no child can be started.
+        OSError: the child cannot be started.
     """
     read_end, write_end = os.pipe()
-    # The interpreter runs code of its own around fork(2), and drops a KeyboardInterrupt in it.
+    # The interpreter runs its own code around fork(2), and drops a KeyboardInterrupt there.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         child = os.fork()
@@ -55,7 +55,7 @@ def start(run: Callable[[Callable[[], None]], int]) -> int:
 
 
 def leave_terminal() -> None:
-    """Let go of the standard streams."""
+    """Close the standard streams."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)
@@ -63,9 +63,9 @@ def leave_terminal() -> None:
 
 
 def end_undisturbed(signals: Iterable[int]) -> None:
-    """Have *signals* change nothing any more: the process ends in order already.
+    """Ignore *signals* during shutdown.
 
-    A handler of Python's would not do: the interpreter takes those away before it has ended itself.
+    A Python handler does not suffice: the interpreter removes those before it has exited.
     """
     for number in signals:
         signal.signal(number, signal.SIG_IGN)
@@ -77,7 +77,7 @@ def _run_child(run: Callable[[Callable[[], None]], int], write_end: int) -> int:
 
     def ready() -> None:
         leave_terminal()
-        with suppress(BrokenPipeError):  # whoever waited was killed; the mount is wanted still
+        with suppress(BrokenPipeError):  # the parent was killed; the mount is still wanted
             os.write(write_end, _READY)
         os.close(write_end)
 

@@ -1,8 +1,8 @@
-"""Deletion of one file by its identity: a file that has taken its name meanwhile is not deleted.
+"""Deletion of a file by identity: another file that has taken its name is never deleted.
 
-Linux cannot unlink "this inode". So the file is first renamed to a hidden name in its directory
-that nobody else uses, checked there, and then unlinked. A run that is killed between these steps
-leaves the file under the hidden name, from which :func:`restore` gives it back its own.
+Linux cannot unlink an inode. So the file is renamed to a unique hidden name in its directory,
+checked there, and then unlinked. A run that is killed between these steps leaves the file under
+the hidden name, and :func:`restore` renames it back.
 """
 
 import os
@@ -19,12 +19,12 @@ def delete(folder: int, name: str, expected: os.stat_result) -> None:
 
     Args:
         folder: descriptor of its directory.
-        name: of the file.
-        expected: what fstat says of it.
+        name: name of the file.
+        expected: its fstat.
 
     Raises:
-        InputError: another file has the name, which keeps it, or the file was changed.
-        OSError: the file could not be deleted; it keeps its name.
+        InputError: another file has the name, and keeps it, or the file was changed.
+        OSError: the file could not be deleted, and keeps its name.
     """
     hidden = os.fsdecode(deletion_name(os.fsencode(name), secrets.token_hex(4)))
     try:
@@ -45,7 +45,7 @@ def _check(caught: os.stat_result, expected: os.stat_result) -> None:
 
 def _put_back(folder: int, hidden: str, name: str) -> None:
     try:
-        # On a read-only file system a rename fails before it finds that there is nothing.
+        # On a read-only file system rename fails before it reports that the file is missing.
         os.stat(hidden, dir_fd=folder, follow_symlinks=False)
         rename_to_free_name(hidden, name, src_dir_fd=folder, dst_dir_fd=folder)
     except FileNotFoundError:
@@ -58,17 +58,17 @@ def _put_back(folder: int, hidden: str, name: str) -> None:
 
 
 def restore(folder: str) -> Iterator[str]:
-    """Give files their names back that an interrupted run was deleting.
+    """Rename files back that an interrupted run was deleting.
 
     Args:
         folder: path of the directory.
 
     Yields:
-        A message for each such file.
+        A message per file.
     """
     try:
         names = sorted(os.listdir(folder))
-    except OSError:  # whoever reads the directory for its files reports it
+    except OSError:  # reported by the caller, which reads the directory
         return
     for hidden in names:
         name = name_before_deletion(os.fsencode(hidden))
@@ -79,7 +79,7 @@ def restore(folder: str) -> Iterator[str]:
         try:
             rename_to_free_name(old, new)
         except FileNotFoundError:
-            continue  # another run is deleting it, or has put it back
+            continue  # another run is deleting it, or has restored it
         except OSError as error:
             yield (
                 f"{old}: an interrupted run was deleting this file, and its name {new} cannot"

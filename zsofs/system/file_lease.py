@@ -1,18 +1,18 @@
-"""Read leases, which tell whether a file is open for writing; see fcntl(2)."""
+"""Detection of writers by read leases; see fcntl(2)."""
 
 import fcntl
 import signal
 
 
 def has_writer(fd: int) -> bool | None:
-    """Whether some program has the file open for writing; None if that cannot be told.
+    """Return whether a program has the file open for writing; None if unknown.
 
-    A read lease is granted only while nobody has. It is given back at once: whoever opens the file
-    for writing in between waits for these microseconds. None is granted to who neither owns the
-    file nor is root.
+    A read lease is granted only while there is no writer. It is released immediately: a program
+    that opens the file for writing in between waits for these microseconds. Only the owner of the
+    file and root can get one.
     """
     try:
-        # Without this the breach of a lease would be told by SIGIO, which ends a program.
+        # Otherwise a lease break is signaled by SIGIO, which terminates a program.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except BlockingIOError:

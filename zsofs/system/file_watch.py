@@ -1,12 +1,12 @@
-"""Watches on single files: whether anybody wrote to a file since it was first read.
+"""Watches on single files: whether a file was written to since it was first read.
 
-A watch is on the file itself (its inode), not on a name of it, so it also reports writes through
-another hard link, through another mount, and after a rename. inotify reports ``write``,
+A watch is on the inode, not on a name, so it also reports writes through another hard link, through
+another mount, and after a rename. inotify reports ``write``,
 ``truncate``, ``fallocate`` and ``copy_file_range`` as IN_MODIFY before they return. It does not
 report stores to a mapping (inotify(7), Limitations), and not every kernel reports writes by the
-loop driver or native AIO. All of those need the file open for writing, and the end of the last
-descriptor or mapping is reported as IN_CLOSE_WRITE. So "nobody wrote" needs neither event, and no
-writer at the moment.
+loop driver or native AIO. All of those need the file open for writing, and closing the last
+descriptor or mapping is reported as IN_CLOSE_WRITE. So "nobody wrote" means neither event, and no
+writer at present.
 """
 
 import logging
@@ -19,23 +19,23 @@ from inotify_simple import INotify, flags
 log = logging.getLogger(__name__)
 
 _MOST_KEPT = 1000
-"""Watches beyond that are kept only while the kernel knows the files: a user has some 8,000 on old
-kernels, and directories need them, too."""
+"""Watches beyond that are kept only while the kernel has the files open: a user has some 8,000
+on old kernels, and directories need them as well."""
 
 _WANTED = flags.MODIFY | flags.CLOSE_WRITE
 
 
 @dataclass(eq=False, slots=True)
 class FileWatch:
-    """What is known of writes to one file since its watch began.
+    """Writes to one file since its watch was added.
 
     Attributes:
-        ctime_ns: change time with which the content is known to be the one first read.
-        number: inotify's number of the watch; None if the file is not watched, or not any more.
+        ctime_ns: change time for which the content is known to be the one first read.
+        number: inotify watch number; None if the file is not, or no longer, watched.
         alone: whether only this machine's kernel can change the file.
-        dated: whether its file system has change times of their own, which cannot be set.
-        written: whether the content is another one now, whatever the file's times are.
-        closed: whether a program that could write to the file closed it.
+        dated: whether its file system maintains change times that cannot be set.
+        written: whether the content has changed, whatever the file's times are.
+        closed: whether a program that could write to the file has closed it.
     """
 
     ctime_ns: int
@@ -47,17 +47,17 @@ class FileWatch:
 
     @property
     def sees_all(self) -> bool:
-        """Whether no write goes unseen."""
+        """Whether every write is detected."""
         return self.number is not None and self.alone
 
     @property
     def is_clean(self) -> bool:
-        """Whether nobody wrote to the file, as far as the events say that were taken."""
+        """Whether nobody wrote to the file, according to the events received."""
         return self.sees_all and not (self.written or self.closed)
 
 
 class FileWatcher:
-    """Watches files. :meth:`add` is for threads, the rest for the event loop, and never waits."""
+    """Watches files. :meth:`add` is for threads, the rest for the event loop and non-blocking."""
 
     def __init__(self) -> None:
         self._inotify: INotify | None = None
@@ -69,19 +69,19 @@ class FileWatcher:
         self._has_begun = False
 
     def close(self) -> None:
-        """End all watches."""
+        """Close all watches."""
         inotify, self._inotify = self._inotify, None
         if inotify is not None:
             inotify.close()
 
     @property
     def is_crowded(self) -> bool:
-        """Whether watches that are not needed should be released."""
+        """Whether unneeded watches should be released."""
         return len(self._watches) > _MOST_KEPT
 
     @contextmanager
     def adding(self) -> Iterator[None]:
-        """The context in which watches are added and claimed; what is not claimed ends with it."""
+        """Context in which watches are added and claimed; unclaimed ones end with it."""
         self._adding += 1
         self._begin()
         try:
@@ -101,15 +101,15 @@ class FileWatcher:
         self._has_begun = True
         try:
             self._inotify = INotify(nonblocking=True)
-        except OSError as error:  # the watcher of directories says it louder
+        except OSError as error:  # the directory watcher reports it
             log.info("cannot watch open files: %s", error.strerror)
 
     def add(self, fd: int) -> int | None:
         """Watch the open file *fd*. May wait for a disk.
 
         Returns:
-            The watch's number, the same for each descriptor of one file and never used again;
-            None if the file cannot be watched.
+            The watch number, which is the same for all descriptors of a file and never reused; None
+            if the file cannot be watched.
         """
         inotify = self._inotify
         if inotify is None:
@@ -122,7 +122,7 @@ class FileWatcher:
         return number
 
     def claim(self, watch: FileWatch) -> None:
-        """Have *watch* receive the events of its number, also those since it was added."""
+        """Deliver events of its number to *watch*, including those since it was added."""
         self.take()
         if watch.number is None:
             return
@@ -134,7 +134,7 @@ class FileWatcher:
             self._tell(watch.number, missed)
 
     def release(self, watch: FileWatch) -> None:
-        """Nobody wants *watch* any more."""
+        """Release a watch that is no longer needed."""
         if watch.number is None:
             return
         watches = self._watches.get(watch.number, set())
@@ -145,7 +145,7 @@ class FileWatcher:
         watch.number = None
 
     def take(self) -> None:
-        """Take all events that are there."""
+        """Process all pending events."""
         if self._inotify is None:
             return
         for number, mask, _, _ in self._inotify.read(timeout=0):
@@ -158,7 +158,7 @@ class FileWatcher:
                     " opened again"
                 )
                 continue
-            if self._adding:  # the number may be that of a watch that is not claimed yet, too
+            if self._adding:  # the number may be that of a watch that is not claimed yet
                 self._early[number] = self._early.get(number, 0) | mask
             if number in self._watches:
                 self._tell(number, mask)
@@ -171,7 +171,7 @@ class FileWatcher:
             watch.written = watch.written or (watch.closed and not watch.dated)
             if mask & flags.IGNORED:
                 watch.number = None
-        if mask & (flags.IGNORED | flags.MODIFY):  # after a write nothing more is of interest
+        if mask & (flags.IGNORED | flags.MODIFY):  # after a write nothing else matters
             for watch in watches:
                 watch.number = None
             del self._watches[number]
@@ -182,5 +182,5 @@ class FileWatcher:
             return
         try:
             self._inotify.rm_watch(number)
-        except OSError:  # the kernel has removed it itself
+        except OSError:  # the kernel has already removed it
             return

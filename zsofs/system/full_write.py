@@ -1,4 +1,4 @@
-"""Writes of whole buffers: as many calls as it takes, and an error instead of an endless loop."""
+"""Complete writes of buffers, with an error instead of an endless loop."""
 
 import errno
 import os
@@ -10,10 +10,10 @@ def write_all(fd: int, data: bytes | memoryview, offset: int | None = None) -> N
     Args:
         fd: the descriptor.
         data: what to write.
-        offset: where in the file; None for the descriptor's own position, as of a pipe.
+        offset: offset in the file; None: the current position, as for a pipe.
 
     Raises:
-        OSError: a write failed, or wrote nothing, which some file systems do without an error.
+        OSError: a write failed, or wrote 0 bytes, which some file systems do without an error.
     """
     view = memoryview(data)
     while view:
@@ -24,10 +24,10 @@ def write_all(fd: int, data: bytes | memoryview, offset: int | None = None) -> N
 
 
 def checked(count: int) -> int:
-    """Return how many bytes a write has taken.
+    """Return the number of bytes written.
 
     Raises:
-        OSError: it has taken none, so another try would be as futile.
+        OSError: it is 0, so that a retry is futile.
     """
     if count <= 0:
         raise OSError(errno.EIO, "the write returned 0 bytes without an error")

@@ -1,7 +1,7 @@
-"""The kernel's side of a FUSE mount, for root: mount(2), umount2(2), limits, abort.
+"""The kernel interface of FUSE mounts, for root: mount(2), umount2(2), limits, abort.
 
-A mount is identified by its line of the table of mounts (number, device, type and user), never by
-its path alone: whoever may rename a directory above the mount point chooses what has that path.
+A mount is identified by its line in the mount table (number, device, type and user), never by path
+alone: a user who can rename a directory above the mount point controls what has that path.
 """
 
 import ctypes
@@ -23,32 +23,32 @@ _DETACH = 2
 _NO_FOLLOW = 8
 
 _TRIES = 100
-"""How often a mount that was just made is looked for. Each try fails only if a directory above it
-is renamed between two system calls."""
+"""Attempts to find a mount that was just created. Each fails only if a directory above it is
+renamed between two system calls."""
 
 _MAX_BACKGROUND = 96
-"""Read-ahead requests under way for each mount. The kernel's own limit of 12 is shared by all
-files: 12 readers that hang on a dead disk stop everyone (tried). As `fuse/receive.h` asks for."""
+"""Concurrent read-ahead requests per mount. The kernel default of 12 is shared by all files: 12
+readers that hang on a dead disk block everyone (observed). `fuse/receive.h` requests the same."""
 
 
 def mount(
     source: bytes, place: int, *, user: int, group: int, writable: bool, allow_other: bool
 ) -> tuple[int, Mounted]:
-    """Mount a FUSE file system that nobody serves yet.
+    """Mount a FUSE file system that is not served yet.
 
     Args:
-        source: what the table of mounts shows as its source; any bytes.
-        place: descriptor of the directory that it is mounted over.
-        user: number of the user whose mount it is: who may use it, and look at its state.
+        source: the source in the mount table; any bytes.
+        place: descriptor of the mount point directory.
+        user: number of the user who owns the mount, and may use it and query its state.
         group: number of that user's group.
-        writable: whether the kernel lets changes through.
+        writable: whether the kernel permits writes.
         allow_other: whether other users may use it.
 
     Returns:
-        A descriptor of /dev/fuse, whose holder serves the mount; and the mount.
+        A descriptor of /dev/fuse, by which the mount is served, and the mount.
 
     Raises:
-        OSError: it cannot be mounted; then nothing is.
+        OSError: it cannot be mounted; nothing remains.
     """
     fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
     point, kind = b"/proc/self/fd/%d" % place, FILE_SYSTEM_TYPE.encode()
@@ -66,7 +66,7 @@ def mount(
         try:
             return fd, _just_made(place, user)
         except BaseException:
-            # The kernel steps from the directory to what is mounted over it.
+            # The kernel resolves "." to the mount over the directory.
             _call("umount2", point, _DETACH)
             raise
     except BaseException:
@@ -75,10 +75,10 @@ def mount(
 
 
 def _just_made(place: int, user: int) -> Mounted:
-    """The mount that *user* has over an open directory, open as *place*.
+    """Return the mount of *user* over the directory that is open as *place*.
 
     Raises:
-        OSError: it is not in the table.
+        OSError: it is not in the mount table.
     """
     for _ in range(_TRIES):
         path = os.readlink(b"/proc/self/fd/%d" % place)
@@ -89,7 +89,7 @@ def _just_made(place: int, user: int) -> Mounted:
 
 
 def located(mounted: Mounted) -> Mounted | None:
-    """The same mount as it is in the table now, perhaps at another path; None if it is gone."""
+    """Return the present table entry of the mount, possibly at another path; None if it is gone."""
     for one in mount_table():
         if (one.number, one.device, one.kind, one.user) == (
             mounted.number,
@@ -103,9 +103,9 @@ def located(mounted: Mounted) -> Mounted | None:
 
 @contextmanager
 def opened(mounted: Mounted) -> Iterator[int]:
-    """Open (O_PATH) the top of just this mount, wherever it is now; its server is not asked.
+    """Open (O_PATH) the root of exactly this mount, without a request to its server.
 
-    While the descriptor is open the mount is in use, and can only be detached.
+    While the descriptor is open the mount is busy, and can only be detached.
 
     Raises:
         OSError: it is gone, another mount covers it, or a symlink took the place of a directory.
@@ -120,11 +120,11 @@ def opened(mounted: Mounted) -> Iterator[int]:
 
 
 def detach(mounted: Mounted, *, force: bool = False) -> None:
-    """Take a mount away from its place; programs that have something open in it keep it.
+    """Detach a mount; programs that have files open in it keep access.
 
     Args:
         mounted: the mount.
-        force: abort its connection as well, so that everything in it fails at once.
+        force: also abort its connection, so that all requests fail immediately.
 
     Raises:
         OSError: it cannot be detached; EINVAL if it is gone.
@@ -134,9 +134,9 @@ def detach(mounted: Mounted, *, force: bool = False) -> None:
 
 
 def unmount(mounted: Mounted) -> None:
-    """Unmount a mount that nobody uses.
+    """Unmount a mount that is not in use.
 
-    The last step is by name, for an open descriptor of the mount would be a use of it.
+    The last step is by name, because an open descriptor of the mount would make it busy.
 
     Raises:
         OSError: it cannot be unmounted; EBUSY if it is in use, EINVAL if it is gone.
@@ -160,9 +160,9 @@ def _call(name: str, *arguments: object) -> None:
 
 
 def is_connected(fd: int) -> bool:
-    """Whether the mount that is served by a descriptor of /dev/fuse still exists somewhere.
+    """Return whether the mount served by a descriptor of /dev/fuse still exists.
 
-    While it does, its device number cannot be that of another mount.
+    While it does, its device number cannot be reused.
     """
     poll = select.poll()
     poll.register(fd, 0)
@@ -170,10 +170,10 @@ def is_connected(fd: int) -> bool:
 
 
 def raise_limits(mounted: Mounted, read_ahead: int) -> None:
-    """Let hung readers leave room for others, and the kernel read further ahead.
+    """Raise the limits of concurrent and sequential read-ahead.
 
-    The kernel sets both itself when the mount answers its first request: not before that. Nothing
-    changes for those who may not change it.
+    The kernel sets both when the mount answers its first request, so call this afterwards. Without
+    permission, nothing changes.
 
     Args:
         mounted: the mount.
@@ -189,12 +189,12 @@ def raise_limits(mounted: Mounted, read_ahead: int) -> None:
 
 
 def abort(mounted: Mounted) -> bool:
-    """Have the kernel fail everything that still waits for an answer of this mount's daemon.
+    """Make the kernel fail all requests that wait for an answer of this mount's daemon.
 
-    To be called only while the mount is known to be there: device numbers are used again.
+    Call it only while the mount is known to exist: device numbers are reused.
 
     Returns:
-        Whether it did.
+        Whether it succeeded.
     """
     try:
         (_connection(mounted) / "abort").write_text("1")
@@ -204,5 +204,5 @@ def abort(mounted: Mounted) -> bool:
 
 
 def _connection(mounted: Mounted) -> Path:
-    """Where the kernel lets a FUSE mount be tuned."""
+    """Return the control directory of a FUSE mount."""
     return Path("/sys/fs/fuse/connections") / mounted.device.partition(":")[2]

@@ -1,8 +1,8 @@
-"""Mounting and unmounting without root's rights, by the program fusermount3.
+"""Mounting and unmounting without root privileges, by fusermount3.
 
-It is called as libfuse calls it: it opens /dev/fuse, mounts, and sends the descriptor over the
-socket that the variable _FUSE_COMMFD names. libfuse's own call is not used, for a signal that
-comes meanwhile interrupts it after the mount was made (``fuse: waitpid: Interrupted system call``).
+It is called as libfuse does: it opens /dev/fuse, mounts, and sends the descriptor over the socket
+that _FUSE_COMMFD names. libfuse's own call is not used, because a signal can interrupt it after
+the mount was created (``fuse: waitpid: Interrupted system call``).
 """
 
 import os
@@ -26,19 +26,19 @@ _OPTIONS = (b"nodev", b"nosuid", b"default_permissions", b"subtype=zsofs")
 
 
 def mount(source: bytes, point: bytes, *, writable: bool, allow_other: bool) -> int:
-    """Mount a FUSE file system that nobody serves yet.
+    """Mount a FUSE file system that is not served yet.
 
     Args:
-        source: what the table of mounts shows as its source; any bytes.
-        point: real path of the directory that it is mounted over.
-        writable: whether the kernel lets changes through.
+        source: the source in the mount table; any bytes.
+        point: real path of the mount point.
+        writable: whether the kernel permits writes.
         allow_other: whether other users may use it.
 
     Returns:
-        A descriptor of /dev/fuse; whoever holds it serves the mount.
+        A descriptor of /dev/fuse, by which the mount is served.
 
     Raises:
-        MountError: it cannot be mounted; then nothing is.
+        MountError: it cannot be mounted; nothing remains.
     """
     # fusermount3 splits options at commas.
     shown = source.replace(b"\\", b"\\\\").replace(b",", b"\\,")
@@ -56,7 +56,7 @@ def mount(source: bytes, point: bytes, *, writable: bool, allow_other: bool) -> 
         os.close(fd)
     mounted = mounted_at(point)
     is_ours = mounted is not None and mounted.kind == FILE_SYSTEM_TYPE
-    if is_ours and (fd is not None or code < 0):  # killed, but not before it had mounted
+    if is_ours and (fd is not None or code < 0):  # killed, but only after it had mounted
         unmount(point, lazy=True)
     raise MountError(
         f"the mount at {os.fsdecode(point)} failed:"
@@ -65,11 +65,11 @@ def mount(source: bytes, point: bytes, *, writable: bool, allow_other: bool) -> 
 
 
 def _run(command: Sequence[str | bytes]) -> tuple[int | None, int, str]:
-    """Run fusermount3 with one end of a socket.
+    """Run fusermount3 with one end of a socket pair.
 
     Returns:
-        The descriptor that it sends, if any; its exit code, negative if a signal ended it; and what
-        it says on standard error.
+        The descriptor that it sends, if any; its exit code, negative for a signal; and its standard
+        error output.
     """
     ours, its = socket.socketpair()
     with ours:
@@ -80,7 +80,7 @@ def _run(command: Sequence[str | bytes]) -> tuple[int | None, int, str]:
                 stderr=subprocess.PIPE,
                 env=os.environ | {"LC_ALL": "C", _SOCKET: str(its.fileno())},
                 pass_fds=(its.fileno(),),
-                # Ctrl-C in our terminal must not end it between mount and answer.
+                # Ctrl-C in the terminal must not terminate it between mount and reply.
                 start_new_session=True,
             )
         with program:
@@ -91,11 +91,11 @@ def _run(command: Sequence[str | bytes]) -> tuple[int | None, int, str]:
 
 
 def unmount(point: bytes, *, lazy: bool) -> str:
-    """Unmount what this user has mounted at *point*.
+    """Unmount a mount of this user at *point*.
 
     Args:
         point: real path of the mount point.
-        lazy: detach it at once even if it is in use.
+        lazy: detach it immediately even if it is in use.
 
     Returns:
         Why it cannot be unmounted; empty if it was.
@@ -111,16 +111,15 @@ def unmount(point: bytes, *, lazy: bool) -> str:
 
 
 class Detacher:
-    """A process that waits to run fusermount3, and was started before a file of the source is open.
+    """A process that can run fusermount3 later, started before any file of the source is open.
 
-    Later the daemon may be unable to start a program: execve(2) closes the copies that the child
-    has of all files, and closing a file of a FUSE file system that hangs does not finish. The
-    process ignores the signals that a service manager sends to all of a service; it ends with the
-    daemon.
+    Later the daemon may be unable to start a program: execve(2) closes the child's copies of all
+    open files, and closing a file of a hanging FUSE file system blocks. The process ignores the
+    signals that a service manager sends to the whole service; it exits with the daemon.
     """
 
     def __init__(self) -> None:
-        """Start it; where that fails, :meth:`detach` starts a program of its own."""
+        """Start the process; if that fails, :meth:`detach` starts a program itself."""
         self._process: subprocess.Popen[bytes] | None = None
         with suppress(OSError):
             self._process = subprocess.Popen(
@@ -133,7 +132,7 @@ class Detacher:
             )
 
     def detach(self, point: bytes) -> None:
-        """Detach what this user has mounted at *point*; open files stay usable. Never raises.
+        """Detach the mount of this user at *point*; open files stay usable. Never raises.
 
         Args:
             point: real path of the mount point.
@@ -142,7 +141,7 @@ class Detacher:
             if self._process is None or self._process.poll() is not None:
                 unmount(point, lazy=True)
             else:
-                line = "".join(f"\\0{byte:03o}" for byte in point)  # as printf reads any byte
+                line = "".join(f"\\0{byte:03o}" for byte in point)  # printf octal escapes
                 self._process.communicate(line.encode() + b"\n", timings().program)
         except (OSError, subprocess.TimeoutExpired):
-            pass  # the mount stays, and fails loudly when the daemon has ended
+            pass  # the mount remains, and fails visibly when the daemon has exited

@@ -1,6 +1,6 @@
-"""Word from the kernel that something in the source has changed.
+"""Notification of changes in the source.
 
-inotify tells of changes in folders; the table of mounts, of disks that come and go.
+inotify reports changes in directories; the mount table reports disks that come and go.
 """
 
 import errno
@@ -35,13 +35,14 @@ _WHOLE = flags.CLOSE_WRITE | flags.MOVED_TO
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change in a watched folder.
+    """A change in a watched directory.
 
     Attributes:
-        watch: the watch's number; None where changes were lost, and any folder may have changed.
-        name: of the entry that changed; empty for the folder itself.
-        ended: whether the folder moved or went, so that the watch tells no more of this path.
-        whole: whether a writer closed the file, or it was renamed to this name.
+        watch: the watch number; None if events were lost and any directory may have changed.
+        name: name of the entry that changed; empty for the directory itself.
+        ended: whether the directory was moved or deleted, so that the watch no longer covers the
+            path.
+        whole: True after IN_CLOSE_WRITE or IN_MOVED_TO: the file is no longer being written.
     """
 
     watch: int | None
@@ -51,7 +52,10 @@ class Change:
 
 
 class Watcher:
-    """Watches folders. :meth:`add` is for threads, the rest for the event loop, and never waits."""
+    """Watches directories. :meth:`add` is for threads, the rest for the event loop.
+
+    Methods for the event loop never block.
+    """
 
     def __init__(self) -> None:
         self._inotify: INotify | None = None
@@ -67,20 +71,20 @@ class Watcher:
             )
 
     def fileno(self) -> int | None:
-        """A descriptor that is readable when there are changes; None where none are told."""
+        """Return a descriptor that is readable when there are events; None without inotify."""
         return None if self._inotify is None else int(self._inotify.fileno())
 
     def close(self) -> None:
-        """End all watches."""
+        """Close all watches."""
         if self._inotify is not None:
             self._inotify.close()
 
     def add(self, fd: int) -> int | None:
-        """Watch an open folder; its changes from now on are told. May wait for a disk.
+        """Watch an open directory from now on. May wait for a disk.
 
         Returns:
-            The watch's number, the same for every descriptor of one folder and never used again;
-            None if this folder cannot be watched.
+            The watch number, which is the same for all descriptors of a directory and never reused;
+            None if this directory cannot be watched.
         """
         if self._inotify is None:
             return None
@@ -97,16 +101,16 @@ class Watcher:
             return None
 
     def remove(self, watch: int) -> None:
-        """End a watch, if it has not ended by itself."""
+        """Remove a watch, if it still exists."""
         if self._inotify is None:
             return
         try:
             self._inotify.rm_watch(watch)
-        except OSError:  # the folder has gone
+        except OSError:  # the directory was deleted
             return
 
     def changes(self) -> Iterator[Change]:
-        """What has happened since the last call."""
+        """Yield the changes since the last call."""
         events = [] if self._inotify is None else self._inotify.read(timeout=0)
         for watch, mask, _, name in events:
             if mask & flags.Q_OVERFLOW:
@@ -116,20 +120,20 @@ class Watcher:
 
 
 class MountWatcher:
-    """Tells when a file system is mounted or unmounted on the way to a directory or inside it."""
+    """Reports mounts and unmounts on the path to a directory or inside it."""
 
     def __init__(self, directories: Sequence[bytes]) -> None:
-        """*directories* are real paths: the source, and others that it leads to."""
+        """Create it; *directories* are real paths: the source, and others that it links to."""
         self._directories = directories
         self._table = table_fd()
-        # The table is always readable; only its priority events tell of changes. An epoll of its
-        # own turns them into a descriptor that an event loop can wait for.
+        # The table is always readable; only its priority events signal changes. An epoll instance
+        # converts them to a descriptor that an event loop can wait for.
         self._epoll = select.epoll()
         self._epoll.register(self._table, select.EPOLLPRI | select.EPOLLET)
         self._mounts = self._around()
 
     def fileno(self) -> int:
-        """A descriptor that is readable when any mount was made or taken down."""
+        """Return a descriptor that is readable after any mount or unmount."""
         return self._epoll.fileno()
 
     def close(self) -> None:
@@ -138,7 +142,7 @@ class MountWatcher:
         os.close(self._table)
 
     def have_changed(self) -> bool:
-        """Whether mounts have changed that matter for the source, since the last call."""
+        """Return whether mounts relevant to the source have changed since the last call."""
         self._epoll.poll(0)
         before, self._mounts = self._mounts, self._around()
         return before != self._mounts

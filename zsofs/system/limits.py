@@ -1,4 +1,4 @@
-"""The limit of open files, which each open disc counts against."""
+"""The limit of open files."""
 
 import resource
 from contextlib import suppress
@@ -6,15 +6,15 @@ from contextlib import suppress
 from zsofs.errors import MountError
 
 _LEAST = 64
-"""A daemon that serves nothing yet has some 20 descriptors open; each directory that is looked at
-and each open disc takes more (with 22 allowed a mount was made, and no disc could be opened)."""
+"""Minimum limit. An idle daemon has some 20 descriptors open; each scanned directory and each open
+disc takes more (with a limit of 22 a mount succeeded, and no disc could be opened)."""
 
 
 def raise_open_files() -> None:
-    """Allow this process as many open files as the system lets it have.
+    """Raise the limit of open files of this process to the hard limit.
 
     Raises:
-        MountError: that is too few to serve a mount.
+        MountError: that is too low to serve a mount.
     """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most != resource.RLIM_INFINITY and most < _LEAST:

@@ -1,4 +1,4 @@
-"""The kernel's table of mounts, read without touching anything that is mounted."""
+"""The mount table of the kernel, read without access to mounted file systems."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FILE_SYSTEM_TYPE = "fuse.zsofs"
-"""Type of our mounts in the table."""
+"""File system type of zsofs mounts in the table."""
 
 _TABLE = Path("/proc/self/mountinfo")
 
@@ -18,20 +18,20 @@ _ELSEWHERE = frozenset(
     """9p afs beegfs ceph cifs coda fuse gfs2 glusterfs lustre ncpfs nfs nfs4 ocfs2 orangefs smb3
     smbfs vboxsf virtiofs vmhgfs""".split()  # noqa: SIM905 - a list of twenty strings reads worse
 )
-"""Types of file systems whose files may change without this machine's kernel being told."""
+"""Types of file systems that can change without events in this machine's kernel."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """One line of the table.
+    """A line of the mount table.
 
     Attributes:
-        number: the kernel's number of the mount.
-        path: where it is mounted.
-        device: major and minor number, as in ``0:52``.
-        kind: type of the file system, as in ``fuse.zsofs``.
-        user: whose mount it is, where it is one of FUSE.
-        source: what is mounted: a device, or what the program that mounted it says.
+        number: mount ID of the kernel.
+        path: mount point.
+        device: major and minor number, such as ``0:52``.
+        kind: file system type, such as ``fuse.zsofs``.
+        user: number of the user who owns a FUSE mount.
+        source: what is mounted: a device, or a text set by the mounting program.
     """
 
     number: int
@@ -43,20 +43,20 @@ class Mounted:
 
     @property
     def is_fuse(self) -> bool:
-        """Whether a program serves its files, which are on no disk that the kernel knows."""
+        """Whether a program serves its files, rather than the kernel from a disk."""
         return self.kind == "fuse" or self.kind.startswith("fuse.")
 
     @property
     def changes_elsewhere(self) -> bool:
-        """Whether others than this machine's kernel may change its files.
+        """Whether its files can change without events in this machine's kernel.
 
-        A file system of FUSE may show anything; one on a disk of this machine (fuseblk) does not.
+        A FUSE file system may show anything, except one on a disk of this machine (fuseblk).
         """
         return self.kind in _ELSEWHERE or self.is_fuse
 
     @property
     def has_change_times(self) -> bool:
-        """Whether the change time of an open file is one that nobody can set.
+        """Whether it maintains change times that cannot be set.
 
         FAT has a single time for both; a FUSE file system may report anything, and many report the
         modification time (exfat-fuse, sshfs).
@@ -65,12 +65,12 @@ class Mounted:
 
 
 def mount_table() -> Iterator[Mounted]:
-    """All mounts, those on top of others after them."""
+    """Return all mounts, in mount order."""
     return mounts_in(_TABLE.read_bytes())
 
 
 def mounts_in(table: bytes) -> Iterator[Mounted]:
-    """The mounts in a table as the kernel writes it, also that of another process."""
+    """Yield the mounts in a mountinfo table, which may be that of another process."""
     for line in table.split(b"\n"):
         fields, _, rest = line.partition(b" - ")
         match fields.split(b" "), rest.split(b" "):
@@ -80,14 +80,14 @@ def mounts_in(table: bytes) -> Iterator[Mounted]:
                     int(number),
                     unescape(point),
                     os.fsdecode(device),
-                    os.fsdecode(kind),  # of a FUSE mount any bytes that its user likes
+                    os.fsdecode(kind),  # for a FUSE mount, any bytes chosen by its user
                     int(user[1]) if user else None,
                     unescape(source),
                 )
 
 
 class MountTable:
-    """The table, read again only when it has changed. Any thread may use it."""
+    """The cached mount table, read again only after changes. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -95,9 +95,9 @@ class MountTable:
         self._changes: select.poll | None = None
 
     def current(self) -> tuple[Mounted, ...]:
-        """Return all mounts; the same object as long as none was made or taken down.
+        """Return all mounts; the same object until a mount or unmount.
 
-        While one thread reads the table, which can wait for a disk, others get the table before.
+        While one thread reads the table, which can wait for a disk, others get the previous table.
         """
         if not self._lock.acquire(blocking=not self._mounts):
             return self._mounts
@@ -119,14 +119,14 @@ class MountTable:
 
 
 def is_fuse(device: int) -> bool:
-    """Return whether a device, as of st_dev, is a file system of FUSE that is on no disk."""
+    """Return whether a device (st_dev) is a FUSE file system that is not on a disk."""
     number = f"{os.major(device)}:{os.minor(device)}" if device >= 0 else ""
     mounts = [mounted for mounted in mount_table() if mounted.device == number]
     return any(mounted.is_fuse for mounted in mounts)
 
 
 def mounted_at(path: bytes) -> Mounted | None:
-    """What is mounted at exactly *path*; the topmost if several are."""
+    """Return the topmost mount at exactly *path*."""
     found = None
     for mounted in mount_table():
         if mounted.path == path:
@@ -135,19 +135,19 @@ def mounted_at(path: bytes) -> Mounted | None:
 
 
 def mount_of(fd: int) -> Mounted | None:
-    """The mount that an open file or folder lies on."""
+    """Return the mount that contains an open file or directory."""
     number = mount_number(fd)
     return next((mounted for mounted in mount_table() if mounted.number == number), None)
 
 
 def mount_number(fd: int) -> int:
-    """The kernel's number of that mount; -1 if it does not say."""
+    """Return the mount ID of an open file; -1 if unknown."""
     found = re.search(r"^mnt_id:\s*(\d+)$", Path(f"/proc/self/fdinfo/{fd}").read_text(), re.M)
     return int(found[1]) if found else -1
 
 
 def mounts_around(path: bytes) -> list[Mounted]:
-    """The mounts that *path* lies on or that lie below it."""
+    """Return the mounts that contain *path* or are below it."""
     below = path.rstrip(b"/") + b"/"
     return [
         mounted
@@ -158,10 +158,10 @@ def mounts_around(path: bytes) -> list[Mounted]:
 
 
 def table_fd() -> int:
-    """A descriptor of the table, on which epoll shows EPOLLPRI when it has changed."""
+    """Return a descriptor of the table, for which epoll reports EPOLLPRI after changes."""
     return os.open(_TABLE, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def unescape(text: bytes) -> bytes:
-    """A path as it is, from the way that the table and fstab write it."""
+    """Return a path without the escapes of the mount table and fstab."""
     return re.sub(rb"\\([0-7]{3})", lambda match: bytes((int(match[1], 8),)), text)

@@ -1,4 +1,4 @@
-"""The mount point before and after: what the kernel says is mounted, what stands in the way."""
+"""Checks and operations on the mount point, before and after mounting."""
 
 import errno
 import os
@@ -28,11 +28,11 @@ _FUSE_DEVICE = "/dev/fuse"
 _FUSE_CONF = Path("/etc/fuse.conf")
 
 COMMAND = os.environ.get("ZSOFS_COMMAND", "zsofs")
-"""How this program was called, for hints: ``./bootstrap.sh`` where it is not on the PATH."""
+"""How this program was called, for hints: ``./bootstrap.sh`` if it is not on the PATH."""
 
 
 def real_path(path: str) -> bytes:
-    """Absolute path without symlinks, got without touching what is mounted there."""
+    """Return the absolute path without symlinks, without access to the mount itself."""
     here = os.fsencode(os.path.abspath(path))
     here = os.path.join(os.path.realpath(os.path.dirname(here)), os.path.basename(here))
     if mounted_at(here) is not None:
@@ -41,10 +41,12 @@ def real_path(path: str) -> bytes:
 
 
 def trusted_path(path: str) -> bytes:
-    """The same for what root mounts or unmounts where another user must not choose what that is.
+    """Return the real path like :func:`real_path`, for operations by root.
+
+    Another user must not be able to choose what root mounts or unmounts.
 
     Raises:
-        MountPointError: a symlink on the way is another user's, or it leads nowhere.
+        MountPointError: a symlink on the path belongs to another user, or the path is invalid.
     """
     try:
         return roots_path(os.fsencode(os.path.abspath(path)))
@@ -59,15 +61,15 @@ def trusted_path(path: str) -> bytes:
 
 
 def check_source(path: str, *, writable: bool = False, may_lack: bool = False) -> bytes:
-    """The real path of a source folder that can be read, and written to if it is to be *writable*.
+    """Return the real path of a source directory that is readable, and *writable* if requested.
 
     Args:
-        path: the folder.
-        writable: whether it is to be written to.
-        may_lack: whether it may be missing for now, as where its disk is not there yet.
+        path: path of the directory.
+        writable: whether it must be writable.
+        may_lack: whether it may be missing for now, for example because its disk is not attached.
 
     Raises:
-        SourceError: what is wrong with it.
+        SourceError: it cannot be used, with the reason.
     """
     try:
         os.scandir(path).close()
@@ -92,14 +94,14 @@ def check_source(path: str, *, writable: bool = False, may_lack: bool = False) -
 
 
 def check_link_directories(paths: Iterable[Path], *, may_lack: bool = False) -> tuple[bytes, ...]:
-    """The real paths of the directories of `--allow-links-to`.
+    """Return the real paths of the directories of `--allow-links-to`.
 
     Args:
         paths: the directories.
-        may_lack: whether one may be missing for now.
+        may_lack: whether they may be missing for now.
 
     Raises:
-        SourceError: what is wrong with one.
+        SourceError: one cannot be used, with the reason.
     """
     return tuple(_link_directory(path, may_lack=may_lack) for path in paths)
 
@@ -122,26 +124,26 @@ def _link_directory(path: Path, *, may_lack: bool) -> bytes:
 
 
 def prepare_mount_point(path: str, source: bytes | None, user: int, undo: ExitStack) -> bytes:
-    """Make sure that a mount can go to *path*; a dead zsofs mount there is cleaned up.
+    """Check that *path* can be a mount point, and unmount a dead zsofs mount there.
 
     Args:
-        path: where the mount is to go.
+        path: the mount point.
         source: the source directory, if there is one.
-        user: who serves the mount.
-        undo: removes the directory at its end if it had to be made.
+        user: number of the user who serves the mount.
+        undo: removes the directory on exit if it was created here.
 
     Returns:
         Its real path.
 
     Raises:
-        MountPointError: what stands in the way.
+        MountPointError: it cannot be used, with the reason.
     """
     point = trusted_path(path) if os.geteuid() == 0 else real_path(path)
     clear_dead_mount(path, point)
     if source is not None:
         _check_apart(path, point, source)
     _check_free_of_sockets(path, point, user)
-    # By descriptors: another user may own a directory above it, and change what has this path.
+    # By descriptor: another user may own a directory above it, and change what has this path.
     try:
         _make(point, undo)
     except FileExistsError:
@@ -154,7 +156,7 @@ def prepare_mount_point(path: str, source: bytes | None, user: int, undo: ExitSt
 
 
 def _check_usable(path: str, point: bytes) -> None:
-    """Make sure that what is at a mount point is an empty directory of this user's.
+    """Check that a mount point is an empty directory that this user can write to.
 
     Raises:
         MountPointError: it is not.
@@ -181,7 +183,7 @@ def _check_usable(path: str, point: bytes) -> None:
 
 
 def _make(point: bytes, undo: ExitStack) -> None:
-    """Make a directory that *undo* removes, also if Ctrl-C is pressed in between."""
+    """Create a directory that *undo* removes, even if Ctrl-C is pressed in between."""
 
     def remove(made: Identity) -> None:
         with suppress(OSError):
@@ -195,15 +197,15 @@ def _make(point: bytes, undo: ExitStack) -> None:
 
 
 def clear_dead_mount(path: str, point: bytes) -> None:
-    """Take down a dead zsofs mount at a real path, which is called *path* in messages.
+    """Unmount a dead zsofs mount at a real path; messages use *path*.
 
     Raises:
         MountPointError: another FUSE file system is mounted there, or a daemon serves it.
-        UnmountError: it cannot be taken down.
+        UnmountError: it cannot be unmounted.
     """
     mounted = mounted_at(point)
     if mounted is None or not mounted.kind.startswith("fuse"):
-        return  # an empty disk, or a container's volume, is as good as an empty folder
+        return  # the root of another file system is treated like any directory
     ours = mounted.kind == FILE_SYSTEM_TYPE
     if not is_dead(mounted):
         command = f"{COMMAND} umount" if ours else "fusermount3 -u"
@@ -222,16 +224,16 @@ def clear_dead_mount(path: str, point: bytes) -> None:
 
 
 def is_dead(mounted: Mounted) -> bool:
-    """Whether the daemon behind a mount has gone; one that does not answer in time has not.
+    """Return whether the daemon behind a mount has exited; a timeout does not count as dead.
 
-    A mount that is gone itself is not dead. A child asks, for it may hang beyond SIGKILL: as the
-    user whom it was mounted for, since root gets no answer without --allow-other. Root has opened
-    the mount for that user, who need not be able to enter the folder above it.
+    A mount that no longer exists is not dead. A child process asks, because it may hang beyond
+    SIGKILL: as the user who owns the mount, since root is refused without --allow-other. Root
+    opens the mount for that user, who may lack permission to enter the parent directory.
     """
     user = mounted.user if os.geteuid() == 0 and mounted.user else None
     try:
         with fuse_mount.opened(mounted) as fd:
-            # statfs is never answered from the kernel's memory, as stat may be.
+            # statfs is never answered from the kernel's cache, as stat may be.
             command = ["stat", "--file-system", "--", f"/proc/self/fd/{fd}"]
             done = run_bounded(command, fds=(fd,), user=user)
     except (KeyError, OSError):
@@ -257,7 +259,7 @@ def _check_apart(path: str, point: bytes, source: bytes) -> None:
 
 
 def _check_free_of_sockets(path: str, point: bytes, user: int) -> None:
-    """Make sure that the daemon does not reach for its own socket through its own mount."""
+    """Check that the daemon would not access its own socket through its own mount."""
     for folder in xdg.runtime_folders(user) or xdg.folders(user):
         if os.path.commonpath((os.path.realpath(os.fsencode(folder)), point)) == point:
             raise MountPointError(
@@ -267,10 +269,10 @@ def _check_free_of_sockets(path: str, point: bytes, user: int) -> None:
 
 
 def check_fuse(allow_other: bool) -> None:
-    """Make sure that this user may mount.
+    """Check that this user can mount.
 
     Raises:
-        MountError: what is missing, and what to do.
+        MountError: what is missing, and how to fix it.
     """
     try:
         os.close(os.open(_FUSE_DEVICE, os.O_RDWR | os.O_CLOEXEC))
@@ -313,10 +315,10 @@ def _others_may_be_allowed() -> bool:
 
 
 def check_ours(path: str, point: bytes) -> Mounted:
-    """Return the zsofs mount at a real path, which this user may take down.
+    """Return the zsofs mount at a real path, if this user may unmount it.
 
     Raises:
-        UnmountError: there is none, or it is another user's.
+        UnmountError: there is none, or it belongs to another user.
     """
     mounted = mounted_at(point)
     if mounted is None:
@@ -334,15 +336,15 @@ def check_ours(path: str, point: bytes) -> Mounted:
 
 
 def unmount(path: str, *, lazy: bool = False) -> None:
-    """Take down the mount at *path*, without waiting for its daemon.
+    """Unmount the mount at *path* without waiting for its daemon.
 
     Args:
         path: the mount point.
-        lazy: detach it at once even if it is in use.
+        lazy: detach it immediately even if it is in use.
 
     Raises:
-        MountPointError: as root, a symlink of another user is on the way.
-        UnmountError: nothing of ours is there, or it is in use.
+        MountPointError: as root, a symlink on the path belongs to another user.
+        UnmountError: no zsofs mount of this user is there, or it is in use.
     """
     mounted = check_ours(path, own_path(path))
     problem = detach(mounted, lazy=lazy)
@@ -351,16 +353,16 @@ def unmount(path: str, *, lazy: bool = False) -> None:
 
 
 def own_path(path: str) -> bytes:
-    """Return the real path of a mount point to unmount: another user must not choose it for root.
+    """Return the real path of a mount point to unmount; for root, by trusted symlinks only.
 
     Raises:
-        MountPointError: as root, a symlink of another user is on the way.
+        MountPointError: as root, a symlink on the path belongs to another user.
     """
     return trusted_path(path) if os.geteuid() == 0 else real_path(path)
 
 
 def detach(mounted: Mounted, *, lazy: bool) -> str:
-    """Unmount just this mount; returns why that failed, empty if it did not."""
+    """Unmount exactly this mount; return why that failed, or an empty string."""
     if os.geteuid() != 0:
         return fusermount.unmount(mounted.path, lazy=lazy)
     problem = ["the kernel does not answer"]

@@ -1,12 +1,11 @@
-"""Opening what another user owns, without waiting for anything that this user has put there.
+"""Access to paths that other users control, without blocking and without following their symlinks.
 
-A file system of FUSE, or one of another machine, may never answer, and who waits for it cannot even
-be killed. So each step of a path is opened without a word to the file system that it leads into
-(O_PATH), and before the next one the kernel's table says of which kind that is. A symlink is no
-step.
+A FUSE or network file system may never answer, and a process that waits for it cannot be killed.
+So each component of a path is opened with O_PATH, which sends no request to the file system, and
+the mount table is checked before the next component. Symlinks are not followed.
 
-Nor does anybody else choose where root goes: a symlink that is not root's is not followed, and what
-is done at the end of a path is done to what was opened, not to what has its name by then.
+Root also never follows a symlink of another user, and operates on the opened object, not on
+whatever has its name later.
 """
 
 import errno
@@ -18,7 +17,7 @@ from pathlib import Path
 from zsofs.system.mountinfo import Mounted, mount_number
 
 Kinds = Mapping[int, str]
-"""Types of file systems, by the kernel's number of their mount."""
+"""File system types by mount ID."""
 
 _MOST_LINKS = 40
 
@@ -26,7 +25,7 @@ _STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def answering_kinds(table: Iterable[Mounted]) -> Kinds:
-    """The mounts of a table that answer whatever users do."""
+    """Return the mounts of a table that always answer."""
     return {
         mounted.number: mounted.kind
         for mounted in table
@@ -35,23 +34,23 @@ def answering_kinds(table: Iterable[Mounted]) -> Kinds:
 
 
 class OthersLinkError(OSError):
-    """A symlink on the way belongs to a user who is not trusted; its path is the file name."""
+    """A symlink on the path belongs to an untrusted user; ``filename`` is its path."""
 
 
 @contextmanager
 def reached(path: Path, kinds: Kinds | None, *, make: bool = False) -> Iterator[int]:
-    """A descriptor (O_PATH) of what lies at an absolute path.
+    """Yield a descriptor (O_PATH) of an absolute path.
 
     Args:
         path: the path.
-        kinds: the mounts that may be entered; None for all.
-        make: whether to make directories that are missing.
+        kinds: the mounts that may be entered; None: all.
+        make: whether to create missing directories.
 
     Raises:
-        OSError: nothing is there, a symlink is on the way, or a mount that may not be entered.
+        OSError: the path does not exist, or has a symlink or a mount that may not be entered.
     """
     names = path.parts[1:]
-    # With this flag the kernel mounts a directory that is mounted on first use; that may take time.
+    # Without this flag the kernel could trigger an automount, which may take time.
     way = _STEP | os.O_DIRECTORY if kinds is None else _STEP
     here = os.open("/", _STEP)
     try:
@@ -75,10 +74,10 @@ Identity = tuple[int, int]
 
 
 def make_directory(path: bytes) -> Identity:
-    """Make a directory without following a symlink on the way to it.
+    """Create a directory without following symlinks on its path.
 
     Raises:
-        OSError: it cannot be made; FileExistsError if something is there.
+        OSError: it cannot be created; FileExistsError if the path exists.
     """
     above, name = os.path.split(path)
     with reached(Path(os.fsdecode(above)), None) as fd:
@@ -88,20 +87,20 @@ def make_directory(path: bytes) -> Identity:
 
 
 def remove_directory(path: bytes, made: Identity | None = None) -> None:
-    """Remove an empty directory without following a symlink on the way to it.
+    """Remove an empty directory without following symlinks on its path.
 
     Args:
         path: absolute path of the directory.
-        made: what :func:`make_directory` returned, if no other directory may be removed.
+        made: result of :func:`make_directory`, to remove no other directory.
 
     Raises:
-        OSError: it cannot be removed, or is another one.
+        OSError: it cannot be removed, or is a different one.
     """
     above, name = os.path.split(path)
     with reached(Path(os.fsdecode(above)), None) as fd:
         there = os.open(name, _STEP, dir_fd=fd)
         try:
-            if mount_number(there) != mount_number(fd):  # what is mounted may never answer
+            if mount_number(there) != mount_number(fd):  # a mount may never answer
                 raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
             status = os.fstat(there)
         finally:
@@ -112,21 +111,23 @@ def remove_directory(path: bytes, made: Identity | None = None) -> None:
 
 
 def roots_path(path: bytes) -> bytes:
-    """The real path of an absolute one, of which parts may be missing, by symlinks of root's.
+    """Return the real path of an absolute path, following only symlinks owned by root.
+
+    Parts of it may be missing.
 
     Raises:
-        OthersLinkError: a symlink on the way is not root's.
-        OSError: it leads nowhere.
+        OthersLinkError: a symlink on the path is not owned by root.
+        OSError: the path is invalid.
     """
     return trusted_real_path(path, {0})
 
 
 def trusted_real_path(path: bytes, owners: Collection[int]) -> bytes:
-    """The same by symlinks of these users.
+    """Return the real path, following only symlinks owned by *owners*.
 
     Raises:
-        OthersLinkError: a symlink on the way is another user's.
-        OSError: it leads nowhere.
+        OthersLinkError: a symlink on the path belongs to another user.
+        OSError: the path is invalid.
     """
     todo = path.split(b"/")[::-1]
     real: list[bytes] = []
@@ -153,12 +154,12 @@ def trusted_real_path(path: bytes, owners: Collection[int]) -> bytes:
 
 
 def _target(path: bytes, owners: Collection[int]) -> bytes | None:
-    """Where a symlink of *owners* leads to; None for what is no symlink, or not there."""
+    """Return the target of a symlink owned by *owners*; None if it is missing or not a symlink."""
     try:
         with reached(Path(os.fsdecode(path)), None) as fd:
             try:
                 target = os.readlink(b"", dir_fd=fd)
-            except OSError:  # and nobody was asked
+            except OSError:  # no request was sent to the file system
                 return None
             if os.fstat(fd).st_uid not in owners:
                 raise OthersLinkError(errno.EPERM, os.strerror(errno.EPERM), path)

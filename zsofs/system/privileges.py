@@ -1,4 +1,4 @@
-"""Serving as another user: what root's rights are needed for is done first, then they are gone."""
+"""Serving as another user: privileged steps come first, then privileges are dropped."""
 
 import ctypes
 import os
@@ -20,14 +20,14 @@ _OF_A_SESSION = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "XDG_ST
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user of this system, as far as rights go.
+    """A user account.
 
     Attributes:
-        name: of the user.
+        name: user name.
         user: number of the user.
-        group: number of its first group.
-        groups: numbers of all its groups.
-        home: path of its home folder, which need not exist.
+        group: number of the primary group.
+        groups: numbers of all groups.
+        home: path of the home directory, which need not exist.
     """
 
     name: str
@@ -38,10 +38,10 @@ class Account:
 
 
 def account(user: int) -> Account:
-    """The account with that number, for a process that may become it.
+    """Return the account with that number, for a process that can switch to it.
 
     Raises:
-        UsageError: this process is not root's, or there is no such account.
+        UsageError: this process is not root, or the account does not exist.
     """
     if os.geteuid() != 0:
         raise UsageError("only root can mount for another user; omit --setuid, or use sudo")
@@ -52,7 +52,7 @@ def account(user: int) -> Account:
 
 
 def account_of(user: int) -> Account:
-    """The account with that number, for root; of a number without a name one without a home."""
+    """Return the account with that number, for root; one without a home if it does not exist."""
     try:
         return _account(pwd.getpwuid(user))
     except KeyError:
@@ -65,15 +65,15 @@ def _account(found: pwd.struct_passwd) -> Account:
 
 
 def cache_folder(user: int) -> Path:
-    """Where the catalogs of mounts lie that root made for a user."""
+    """Return the cache directory for mounts that root creates for a user."""
     return _CACHES / str(user)
 
 
 def make_folders(who: Account | None) -> None:
-    """As root, make what a mount of *who* has no right to make: for socket, catalog and log.
+    """As root, create the directories for socket, cache and log of a mount of *who*.
 
-    What cannot be made the mount is without, as one of somebody who has no home. Root has its own.
-    Nothing is made for None.
+    A directory that cannot be created is omitted, as for a user without a home directory.
+    Nothing is done for root or None.
     """
     if who is None or who.user == 0:
         return
@@ -86,7 +86,7 @@ def make_folders(who: Account | None) -> None:
 
 
 def remove_folders(user: int) -> None:
-    """Remove what :func:`make_folders` made, where nothing is in it."""
+    """Remove the directories of :func:`make_folders` that are empty."""
     for folder in (service_folder(user), cache_folder(user)):
         for path in (folder / "zsofs", folder, folder.parent):
             with suppress(OSError):
@@ -95,7 +95,7 @@ def remove_folders(user: int) -> None:
 
 @contextmanager
 def acting_as(who: Account | None) -> Iterator[None]:
-    """Reach and make files as *who* would, and be root again afterwards; nothing for None."""
+    """Access the file system as *who* within the context; no effect for None."""
     if who is None:
         yield
         return
@@ -110,7 +110,7 @@ def acting_as(who: Account | None) -> Iterator[None]:
     finally:
         os.seteuid(0)
         os.setegid(0)
-        with suppress(PermissionError):  # then they are what they were
+        with suppress(PermissionError):  # they were not changed then
             os.setgroups(groups)
         os.environ.clear()
         os.environ.update(environment)
@@ -118,7 +118,7 @@ def acting_as(who: Account | None) -> Iterator[None]:
 
 @contextmanager
 def _telling(who: Account) -> Iterator[None]:
-    """Say it in words if this root may not become other users, as in some containers."""
+    """Report that this root cannot switch users, as in some containers."""
     try:
         yield
     except OSError as error:
@@ -135,10 +135,10 @@ def _be_at_home(who: Account) -> None:
 
 
 def become(who: Account) -> None:
-    """Be *who* for good: no root's right is left, and no program started from here gains any.
+    """Switch to *who* permanently: drop all privileges, and set no_new_privs.
 
     Raises:
-        UsageError: the system does not let this process.
+        UsageError: the system does not permit it.
     """
     _be_at_home(who)
     if os.access(cache_folder(who.user), os.F_OK):
@@ -148,7 +148,7 @@ def become(who: Account) -> None:
         os.setgroups(who.groups)
         os.setresgid(who.group, who.group, who.group)
         os.setresuid(who.user, who.user, who.user)
-        # Our own files in /proc belong to us again: sockets are reached by /proc/self/fd.
+        # Own our files in /proc again: sockets are reached by /proc/self/fd.
         for word in ((_SET_NO_NEW_PRIVS, 1), (_SET_DUMPABLE, 1)):
             if library.prctl(*(ctypes.c_ulong(number) for number in (*word, 0, 0, 0))) != 0:
                 raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

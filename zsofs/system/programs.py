@@ -1,4 +1,4 @@
-"""Runs programs that may hang for as long as a FUSE daemon does."""
+"""Execution of programs that may hang as long as a FUSE daemon does."""
 
 import os
 import pwd
@@ -11,19 +11,19 @@ from zsofs.timings import timings
 def run_bounded(
     command: Sequence[str | bytes], *, fds: Sequence[int] = (), user: int | None = None
 ) -> tuple[int, str] | None:
-    """Run a program that may hang, beyond SIGKILL even, and be left behind.
+    """Run a program with a timeout; abandon it if it hangs, possibly beyond SIGKILL.
 
     Args:
         command: the program and its arguments.
         fds: descriptors that it inherits.
-        user: as whom it runs, if not as this process.
+        user: user to run it as, if not the current one.
 
     Returns:
-        Its exit code and what it prints as errors; None if it did not end in time.
+        Its exit code and standard error output; None after a timeout.
 
     Raises:
         OSError: it cannot be run.
-        KeyError: there is no such user.
+        KeyError: the user does not exist.
     """
     child = subprocess.Popen(
         command,

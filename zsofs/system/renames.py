@@ -1,4 +1,4 @@
-"""Renames that never replace a file unseen, on file systems with and without renameat2(2)."""
+"""Renames that never replace a file unnoticed, with and without renameat2(2)."""
 
 import errno
 import os
@@ -8,15 +8,15 @@ from contextlib import suppress
 from zsofs.native.fileio import rename_exchange, rename_new
 
 _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
-"""What a kernel or file system without a flag of renameat2(2) returns, such as NFS or FUSE."""
+"""Errors of a kernel or file system without a flag of renameat2(2), such as NFS or FUSE."""
 
 Identity = tuple[int, int, int, int, int]
 
 
 def identity(status: os.stat_result) -> Identity:
-    """Return what tells one file, with one content, from another that has its name.
+    """Return an identifier of a file and its content.
 
-    The change time is not part of it: a rename changes that.
+    It excludes the change time, which a rename changes.
     """
     kind = stat.S_IFMT(status.st_mode)
     return status.st_dev, status.st_ino, kind, status.st_size, status.st_mtime_ns
@@ -32,8 +32,8 @@ def rename_to_free_name(
     """Rename a file to a name that must be free.
 
     Args:
-        old: the name, or path.
-        new: the new one.
+        old: old name or path.
+        new: new name or path.
         src_dir_fd: the directory that *old* is relative to; None for the current one.
         dst_dir_fd: the same for *new*.
 
@@ -46,17 +46,17 @@ def rename_to_free_name(
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise
-        # The check and the rename are two steps here; nothing better is left.
+        # Check and rename are two steps here; there is no better way.
         if _exists(new, dst_dir_fd):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), new) from None
         os.rename(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
 
 def replace_seen(new: str, target: str, seen: os.stat_result) -> bool:
-    """Rename *new* to *target*, in place of the file that was seen there and of no other.
+    """Rename *new* to *target*, replacing only the file that was seen there.
 
-    The two files exchange their names in one step, so that a file that has taken the name
-    meanwhile is noticed after the fact and put back. Without RENAME_EXCHANGE the file is checked
+    The two files are exchanged in one step, so that another file that has taken the name meanwhile
+    is detected afterwards and exchanged back. Without RENAME_EXCHANGE the file is checked
     just before it is replaced.
 
     Returns:

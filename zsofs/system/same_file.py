@@ -1,4 +1,4 @@
-"""Whether two paths lead to one file."""
+"""Comparison of paths by file identity."""
 
 import os
 
@@ -11,7 +11,7 @@ def same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> boo
         other: another one.
 
     Returns:
-        False also if either is missing or cannot be reached.
+        Also False if either is missing or inaccessible.
     """
     try:
         return os.path.samefile(one, other)

@@ -1,4 +1,4 @@
-"""Telling the service manager how a daemon is doing (sd_notify(3), without a library)."""
+"""Notification of the service manager (sd_notify(3), without a library)."""
 
 import os
 import socket
@@ -7,54 +7,54 @@ from contextlib import suppress
 
 
 class Notifier:
-    """Messages to the service manager; none where it did not start us, or went away."""
+    """Sends messages to the service manager; does nothing without one."""
 
     def __init__(self, address: str = "", watchdog_seconds: float | None = None) -> None:
-        """Prepare, without touching anything.
+        """Create it without side effects.
 
         Args:
-            address: of its socket; a path, or an abstract one after an @.
-            watchdog_seconds: after how long without a sign of life it ends us; None for never.
+            address: address of its socket: a path, or an abstract name after @.
+            watchdog_seconds: watchdog timeout; None: no watchdog.
         """
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self.watchdog_seconds = watchdog_seconds
 
     @property
     def is_heard(self) -> bool:
-        """Whether there is anybody to tell."""
+        """Whether there is a service manager."""
         return bool(self._address)
 
     def ready(self) -> None:
-        """The mount can be used."""
+        """Report that the mount is ready."""
         self._send("READY=1")
 
     def status(self, text: str) -> None:
-        """What ``systemctl status`` shows, in one line."""
+        """Set the status line of ``systemctl status``."""
         self._send("STATUS=" + text.replace("\n", " "))
 
     def alive(self) -> None:
-        """A sign of life."""
+        """Reset the watchdog."""
         self._send("WATCHDOG=1")
 
     def reloading(self) -> None:
-        """A reload has begun; :meth:`ready` says that it is done."""
+        """Report that a reload has started; :meth:`ready` reports its end."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        """The mount will be gone soon."""
+        """Report that the mount is stopping."""
         self._send("STOPPING=1")
 
     def _send(self, message: str) -> None:
         if not self._address:
             return
-        # A full queue must not hold up the loop, and a manager that is away must not end a mount.
+        # A full queue must not block the loop, and a missing manager must not end a mount.
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
             peer.setblocking(False)
             peer.sendto(message.encode(errors="replace"), self._address)
 
 
 def from_environment() -> Notifier:
-    """What the service manager said to this process; programs it starts do not get to see it."""
+    """Create it from the environment variables, and unset these for child processes."""
     address = os.environ.pop("NOTIFY_SOCKET", "")
     microseconds = os.environ.pop("WATCHDOG_USEC", "")
     pid = os.environ.pop("WATCHDOG_PID", "")

@@ -1,7 +1,7 @@
-"""SQLite files that zsofs can do without: created if missing, replaced if damaged.
+"""Expendable SQLite files: created if missing, replaced if damaged.
 
-Any failure of such a file (damage, a lock, a full disk, another kind of file in its place) costs
-what it held and nothing else. A damaged file is renamed to ``NAME.broken`` and a new one is made.
+Any failure of such a file (damage, a lock, a full disk, another kind of file in its place) loses
+only its content. A damaged file is renamed to ``NAME.broken``, and a new one is created.
 """
 
 import logging
@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 
 
 _MAX_VALUE = 1 << 20
-"""The longest value, in bytes, that is read from a store."""
+"""The longest value in bytes that is read from a store."""
 
 _MAX_INTEGER = 1 << 63
 
 MEMORY = Path(":memory:")
-"""SQLite's name for a store that is in no file."""
+"""SQLite's name for an in-memory store."""
 _OTHER_VERSION = "it was written by another version of zsofs"
 
 _NOT_DAMAGE = frozenset(
@@ -48,29 +48,29 @@ _NOT_DAMAGE = frozenset(
         sqlite3.SQLITE_READONLY,
     )
 )
-"""Primary result codes that say nothing about the content of the file."""
+"""Primary result codes that do not indicate a damaged file."""
 
 Statement = tuple[str, list[tuple[object, ...]]]
-"""An SQL statement and the values of each of its executions."""
+"""An SQL statement and the parameters of each execution."""
 
 
 class UnusableStoreError(Exception):
-    """A store cannot be used now, for a reason that is not damage. The message is the reason."""
+    """A store cannot be used now, for a reason other than damage. The message is the reason."""
 
 
 class DamagedStoreError(Exception):
-    """The content of a store is not what it should be. The message is the reason."""
+    """The content of a store is invalid. The message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreSchema:
-    """What a store has to be.
+    """Requirements for a store.
 
     Attributes:
-        application: SQLite's application_id.
-        version: its user_version; a store with another one is replaced.
-        schema: the statements that make the tables. A store with another schema is replaced.
-        is_ours: whether the content of a store with this schema is acceptable.
+        application: application_id of SQLite.
+        version: user_version; a store with another one is replaced.
+        schema: statements that create the tables. A store with another schema is replaced.
+        is_ours: checks the content of a store with this schema.
         fill: called with the connection of a new store.
     """
 
@@ -82,22 +82,22 @@ class StoreSchema:
 
 
 def row_check(values: Iterable[object]) -> int:
-    """Return the checksum of a row's values, as SQLite returns them, that it is stored with.
+    """Return the checksum of the values of a row, as SQLite returns them.
 
-    SQLite checks the structure of its pages, not the values in them.
+    SQLite checks the structure of its pages, but not the values in them.
     """
     return zlib.crc32(repr(tuple(values)).encode("utf-8", "surrogatepass"))
 
 
 def can_hold(key: Iterable[int]) -> bool:
-    """Whether SQLite can hold these integers; a file may have a date beyond."""
+    """Return whether SQLite can store these integers; a file may have a date out of range."""
     return all(abs(part) < _MAX_INTEGER for part in key)
 
 
 class Store:
-    """A store that never fails: what goes wrong with it is logged, and it is replaced if damaged.
+    """A store that never raises: errors are logged, and a damaged store is replaced.
 
-    Any thread may use it. All calls may wait for a disk.
+    Thread-safe. All calls may wait for a disk.
     """
 
     def __init__(self, file: Path | None, design: StoreSchema) -> None:
@@ -112,7 +112,7 @@ class Store:
         self._connection = self._open()
 
     def close(self) -> None:
-        """Close the file, but do not wait long for a thread that hangs in a read of it."""
+        """Close the file, but wait only briefly for a thread that hangs in a read."""
         self._closed = True
         if self._lock.acquire(timeout=timings().store_lock):
             _close(self._connection)
@@ -128,7 +128,7 @@ class Store:
 
     def write(self, *statements: Statement) -> None:
         """Execute statements in one transaction; nothing happens if the store cannot be used."""
-        for _attempt in range(2):  # the second one is for a store that has just been replaced
+        for _attempt in range(2):  # the second attempt is for a store that was just replaced
             done = False
             with self._held() as connection:
                 if connection is not None:
@@ -140,16 +140,16 @@ class Store:
                 return
 
     def replace_damaged(self) -> None:
-        """Set the store aside and make a new one, because a row in it is damaged."""
+        """Replace the store because one of its rows is damaged."""
         with self._held() as connection:
             if connection is not None:
                 raise DamagedStoreError("one of its rows is damaged")
 
     @contextmanager
     def _held(self) -> Iterator[sqlite3.Connection | None]:
-        """The connection, for one thread at a time; None if it cannot be used now.
+        """Yield the connection, for one thread at a time; None if it is unavailable.
 
-        Neither an error of the store nor a disk that hangs under it disturbs the caller.
+        Errors of the store and a hanging disk do not affect the caller.
         """
         if not self._lock.acquire(timeout=timings().store_lock):
             yield None
@@ -157,7 +157,7 @@ class Store:
         try:
             resting = self._closed or time.monotonic() < self._resting_until
             yield None if resting else self._connection
-        except Exception as error:  # noqa: BLE001 - sqlite3 raises others than its own for damage
+        except Exception as error:  # noqa: BLE001 - sqlite3 raises various exceptions for damage
             self._recover(error)
         finally:
             self._lock.release()
@@ -177,18 +177,18 @@ class Store:
             log.info("the cache %s cannot be used: %s", self._file, _why(error))
 
     def _renewed(self) -> sqlite3.Connection:
-        """A new store in the place of a damaged one; in memory if that was damaged as well."""
+        """Return a new store in place of a damaged one; in memory if that is damaged as well."""
         if self._file is None or self._replaced:
             return open_store(MEMORY, self._design)
         self._replaced = True
-        # Unless another mount has replaced it already.
+        # Unless another mount has already replaced it.
         return self._open(damaged=_inode(self._file) == self._inode)
 
     def _open(self, *, damaged: bool = False) -> sqlite3.Connection:
         if self._file is not None:
             try:
                 connection = open_store(self._file, self._design, damaged=damaged)
-            except Exception as error:  # noqa: BLE001 - a cache is never worth an exit
+            except Exception as error:  # noqa: BLE001 - a cache must never end the process
                 log.warning("the cache %s cannot be used: %s", self._file, _why(error))
             else:
                 self._inode = _inode(self._file)
@@ -199,11 +199,11 @@ class Store:
 def open_store(file: Path, design: StoreSchema, *, damaged: bool = False) -> sqlite3.Connection:
     """Return a connection to the store in *file*, for one thread at a time.
 
-    A file that does not fit the design is set aside; with *damaged* it is in any case.
+    A file that does not match the design is moved aside; with *damaged*, always.
 
     Raises:
         UnusableStoreError: it is locked, or its disk is full or read-only.
-        OSError: its directory cannot be made, or what is in its place cannot be set aside.
+        OSError: its directory cannot be created, or the file cannot be moved aside.
     """
     if file is MEMORY:
         return _opened(file, design)
@@ -249,12 +249,12 @@ def _opened(file: Path, design: StoreSchema) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, design: StoreSchema) -> None:
-    """Make the tables of a new store; check an old one.
+    """Create the tables of a new store; check an existing one.
 
     Raises:
         DamagedStoreError: it is damaged, or of another kind.
-        Exception: whatever sqlite3 raises for a damaged file, which may be a UnicodeDecodeError of
-            its message.
+        Exception: whatever sqlite3 raises for a damaged file, such as a UnicodeDecodeError for its
+            message.
     """
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
@@ -275,7 +275,7 @@ def _prepare(connection: sqlite3.Connection, design: StoreSchema) -> None:
             _one(connection, "PRAGMA application_id"),
             design.application,
         ),
-        # Compared as a whole, so that no view or trigger of a hostile file ever runs.
+        # Compared as a whole, so that no view or trigger of a hostile file is executed.
         ("its tables do not match", sorted(sql for (sql,) in schema), sorted(design.schema)),
         ("its structure is damaged", _one(connection, "PRAGMA quick_check(1)"), "ok"),
         ("it belongs to another source", design.is_ours(connection), True),
@@ -290,13 +290,13 @@ def _one(connection: sqlite3.Connection, query: str) -> object:
 
 
 def _is_damage(error: Exception, file: Path | None) -> bool:
-    """Whether an error is due to the content of the file.
+    """Return whether an error is due to the content of the file.
 
     A file with an unknown write version in its header is read-only to SQLite, although its disk and
     its mode are not.
 
-    sqlite3 raises what has no code, too: a UnicodeDecodeError if the message quotes the damaged
-    bytes, for example.
+    sqlite3 also raises exceptions without a code, such as a UnicodeDecodeError if the message
+    quotes damaged bytes.
     """
     if isinstance(error, (UnusableStoreError, OSError, MemoryError)):
         return False
@@ -313,7 +313,7 @@ def _inode(file: Path) -> int:
 
 
 def _why(error: Exception) -> str:
-    """The reason for a message, on one line."""
+    """Return the reason for a message, on one line."""
     return " ".join(reason(error).split()) or type(error).__name__
 
 

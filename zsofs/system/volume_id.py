@@ -1,4 +1,4 @@
-"""Which disk a file lies on, told from another disk that is mounted at the same place."""
+"""Identification of the disk of a file, to distinguish disks mounted at the same path."""
 
 import os
 import stat
@@ -8,22 +8,22 @@ from pathlib import Path
 from zsofs.system.mountinfo import mount_of
 
 _BY_UUID = Path("/dev/disk/by-uuid")
-"""Where udev has a link for each file system on a disk, named after its UUID."""
+"""Directory of udev with a link per file system UUID."""
 
 _WITH_CHANGE_TIMES = frozenset(
     """9p bcachefs btrfs ceph cifs ext2 ext3 ext4 f2fs fuse.mergerfs jfs nfs nfs4 nilfs2 ntfs3
     overlay ramfs smb3 tmpfs virtiofs xfs zfs""".split()  # noqa: SIM905 - many strings read worse
 )
-"""Types of file systems with change times of their own. FAT, exFAT and what is reached over SSH
-have none, and say the modification time instead, which a backup has, too."""
+"""File systems with change times of their own. FAT, exFAT and file systems over SSH have none, and
+report the modification time instead, which a backup has as well."""
 
 
 def disk_of(fd: int) -> str | None:
-    """What tells the disk of an open file from others that are mounted there at other times.
+    """Return an identifier of the disk of an open file.
 
     Returns:
-        The UUID of its file system. Empty where the system does not say, but the file's change time
-        tells as much, which no copy on another disk has; None where that does not tell, either.
+        The UUID of its file system. Empty if it is unknown but the file has a change time, which no
+        copy on another disk shares; None if neither is available.
     """
     status = os.fstat(fd)
     uuid = _uuid_of(status.st_dev)
@@ -37,7 +37,7 @@ def disk_of(fd: int) -> str | None:
 
 
 def _uuid_of(device: int) -> str:
-    """The UUID of the file system on a block device; empty if udev does not know it."""
+    """Return the UUID of the file system on a block device; empty if udev does not list it."""
     with suppress(OSError):
         for name in sorted(os.listdir(_BY_UUID)):
             with suppress(OSError):

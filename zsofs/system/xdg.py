@@ -1,7 +1,7 @@
-"""Base directories of a user's own files, by the XDG Base Directory Specification.
+"""Base directories of a user, by the XDG Base Directory Specification.
 
-Root is given only what belongs to root: sudo may hand on the environment of another user, who could
-put symlinks there for root to write through.
+As root, only directories owned by root are used: sudo may pass on the environment of another user,
+who could place symlinks there for root to write through.
 """
 
 import os
@@ -14,11 +14,11 @@ from zsofs.errors import UsageError
 
 
 def base_directory(variable: str, default: str) -> Path | None:
-    """The directory that a variable names, else a default one in the home directory.
+    """Return the directory that a variable names, or the default in the home directory.
 
     Args:
         variable: name of an environment variable, such as ``XDG_CACHE_HOME``.
-        default: the directory that stands for it, relative to the home directory.
+        default: default directory, relative to the home directory.
 
     Returns:
         The directory, which may be missing; None for a user without a home directory.
@@ -36,7 +36,10 @@ def base_directory(variable: str, default: str) -> Path | None:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether root may use a directory, or the nearest one above it that exists; others may any."""
+    """Return whether root may use a directory, by the owner of its nearest existing parent.
+
+    Other users may use any.
+    """
     if os.geteuid() != 0:
         return True
     for one in (path, *path.parents):
@@ -46,10 +49,10 @@ def _is_ours(path: Path) -> bool:
 
 
 def runtime_folders(user: int) -> list[Path]:
-    """Folders in memory for the sockets of a user's mounts, the best first.
+    """Return the directories in memory for the sockets of a user's mounts, in order of preference.
 
-    They may go when the user logs out. One that belongs to somebody else is left out: ``sudo``
-    may hand on the user's environment to root. Those of another user are not looked at here.
+    They may disappear when the user logs out. A directory of another user is omitted: ``sudo`` may
+    pass on the user's environment to root. Those of another *user* are not checked here.
     """
     bases = [Path("/run")] if user == 0 else [service_folder(user), Path("/run/user") / str(user)]
     given = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
@@ -60,12 +63,12 @@ def runtime_folders(user: int) -> list[Path]:
 
 
 def service_folder(user: int) -> Path:
-    """What root makes for the mounts that it makes for a user, who need not be logged in."""
+    """Return the runtime directory that root creates for mounts of a user not logged in."""
     return Path(f"/run/zsofs-{user}")
 
 
 def folders(user: int) -> list[Path]:
-    """Every folder where the sockets of a user's mounts may lie, the best first."""
+    """Return all directories that may have sockets of a user's mounts, in order of preference."""
     return runtime_folders(user) + state_folders(user)
 
 
@@ -77,7 +80,7 @@ def _owner(path: Path) -> int | None:
 
 
 def state_folders(user: int) -> list[Path]:
-    """The folder on a disk where a user's logs lie, and sockets if nowhere else; or none."""
+    """Return the state directory of a user for logs, and for sockets as a fallback; or none."""
     if user == os.geteuid():
         state = base_directory("XDG_STATE_HOME", ".local/state")
     else:
@@ -90,10 +93,10 @@ def state_folders(user: int) -> list[Path]:
 
 @contextmanager
 def opened(folder: Path, user: int) -> Iterator[int]:
-    """Descriptor of a folder with the sockets of *user*, who must own it.
+    """Yield a descriptor of a directory with the sockets of *user*, who must own it.
 
     Raises:
-        OSError: it is not there, or somebody else's.
+        OSError: it is missing, or belongs to another user.
     """
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -111,15 +114,15 @@ def cache_folder() -> Path | None:
 
 
 def system_folder() -> Path:
-    """Where the configs of the whole system lie."""
+    """Return the directory of the system configs."""
     return Path("/etc/zsofs")
 
 
 def user_folder() -> Path:
-    """Where this user's own configs lie.
+    """Return the directory of this user's configs.
 
     Raises:
-        UsageError: this user has no home folder.
+        UsageError: this user has no home directory.
     """
     given = os.environ.get("XDG_CONFIG_HOME", "")
     try:

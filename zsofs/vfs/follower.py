@@ -325,7 +325,7 @@ class Follower:
             log.warning("%s: cannot be listed: %s", name, reason(error))
         except Exception as error:
             folder.failed(error)
-            log.exception("internal error in zsofs: the look at %s failed", for_people(folder.path))
+            log.exception("internal error in zsofs: the scan of %s failed", for_people(folder.path))
         finally:
             self._looking -= 1
             if not self._looking:

@@ -513,7 +513,7 @@ def test_another_user_is_refused(tmp_path: Path, runtime: Path, point: bytes) ->
         said = as_nobody(attempt_again)
         os.close(descriptor)
         assert json.loads(said)["ok"] is False
-        assert "is owned by another user" in said
+        assert "belongs to another user" in said
         assert "belongs to another user (number 0)" in as_nobody(lambda: str(ask(point, "status")))
 
 

@@ -246,7 +246,7 @@ def test_discs_refused_and_copied_files(source: Path, mount: MountMaker) -> None
         wait_until(lambda: state(made)["copying"] == 1, "the new file")
         said = run("status", made.path).stdout
         assert "  discs    3, 1 being copied\n" in said
-        assert "  shown as they are, not as discs: 25 files\n" in said
+        assert "  shown as plain files, not as discs: 25 files\n" in said
         assert "\n    and 5 more\n" in said
     wait_until(lambda: state(made)["discs"] == 4, "the new disc")
     for path in source.glob("Cut*"):
@@ -396,7 +396,7 @@ def test_a_source_that_is_away(tmp_path: Path, mount: MountMaker) -> None:
     wait_until(lambda: state(made)["source_state"] == "away", "the source to be missed")
     assert state(made)["source_note"] == "No such file or directory"
     said = run("status", made.path).stdout
-    assert f"  source   {source} is away at present: No such file or directory\n" in said
+    assert f"  source   {source} is currently not available: No such file or directory\n" in said
     (tmp_path / "elsewhere").rename(source)
     wait_until(lambda: state(made)["source_state"] == "there", "the source to be back")
 

@@ -56,14 +56,14 @@ UNBUFFERED = "PYTHONUNBUFFERED"
 BLOCK = """\
 /home/me/iso
   source   /srv/zso
-  changes  seen at once, as the system reports them
+  changes  detected immediately (inotify)
   layout   plain
   discs    1,042 (1,000 compressed, 42 plain), 2 being copied, still counting
   cache    63.1 MB of 67.1 MB, 80 % of 12,345 lookups hit
   reads    54,321, 1.21 TB in all, 1 error
   inodes   1,100
   daemon   process 1234, zsofs 0.3.0, running for 3 d 4 h
-  shown as they are, not as discs: 7 files
+  shown as plain files, not as discs: 7 files
     PSP/Patapon.cso  the file is truncated
     \N{CJK UNIFIED IDEOGRAPH-5927}\\n.zso         another console's
     and 5 more
@@ -118,8 +118,8 @@ def test_a_block_without_what_is_not_there() -> None:
     [
         ("there", "", "  source   /srv/zso"),
         ("there", "read-only", "  source   /srv/zso: read-only"),
-        ("away", "", "  source   /srv/zso is away at present"),
-        ("away", "plug\nit in", "  source   /srv/zso is away at present: plug\\nit in"),
+        ("away", "", "  source   /srv/zso is currently not available"),
+        ("away", "plug\nit in", "  source   /srv/zso is currently not available: plug\\nit in"),
     ],
 )
 def test_where_the_source_is(state: str, note: str, line: str) -> None:
@@ -131,8 +131,8 @@ def test_where_the_source_is(state: str, note: str, line: str) -> None:
 def test_how_changes_are_seen(following: str) -> None:
     line = status.text(REPLY | {"following": following}).splitlines()[2]
     assert line.startswith("  changes  ")
-    assert ("reports them" in line) == following.startswith("events")
-    assert ("looked for" in line) == following.endswith("polling")
+    assert ("inotify" in line) == following.startswith("events")
+    assert ("polling" in line) == following.endswith("polling")
     assert ("a later way" in line) == (following == "a later way")
 
 
@@ -217,7 +217,7 @@ def test_a_reply_that_was_made_to_be_huge(points: list[bytes], kind: str, option
         assert json.loads(done.stdout)["ok"] is True
     elif kind == "texts":
         lines = done.stdout.splitlines()
-        assert "  shown as they are, not as discs: 2,001 files" in lines
+        assert "  shown as plain files, not as discs: 2,001 files" in lines
         assert lines.count("    and 1,981 more") == 1
         assert lines[-1] == "    and 2,501 more"
         assert max(map(len, lines)) < 5_000

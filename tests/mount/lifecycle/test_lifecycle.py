@@ -279,8 +279,8 @@ def test_a_mount_with_no_place_for_its_log(
     )
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(
-        r"zsofs: WARNING: this mount has no log, for \S+/mnt-\w{8}\.log cannot be written: .*;"
-        r" name a file for it with --log-file",
+        r"zsofs: WARNING: this mount has no log, because \S+/mnt-\w{8}\.log cannot be written: .*;"
+        r" give a path for it with --log-file",
         done.stderr.splitlines()[0],
     )
     wait_until(lambda: not daemons_of(point), "the daemon's end")

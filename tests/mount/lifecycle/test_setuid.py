@@ -160,7 +160,7 @@ def test_a_user_without_a_home(library: Path, tmp_path: Path) -> None:
     try:
         done = run("mount", "--setuid", "nobody", library, point)
         assert done.returncode == 0, done.stderr
-        said = f"zsofs: WARNING: the log of this mount is {log}, for "
+        said = f"zsofs: WARNING: the log of this mount is {log}, because "
         assert re.fullmatch(rf"{said}\S+/{name} cannot be written: .*\n", done.stderr)
         daemon = processes_of(point)["daemon"]
         os.kill(daemon, signal.SIGUSR1)

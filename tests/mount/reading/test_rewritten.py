@@ -127,7 +127,7 @@ def assert_rewritten(made: Mount, fd: int, number: int) -> None:
     wait_until(lambda: shows(made.path / "Game.iso", NEW), "the new disc")
     assert (made.path / "Game.iso").stat().st_ino != number
     assert_gone(fd)
-    assert len(made.log_lines("after it had been opened")) == 1, made.log_lines()
+    assert len(made.log_lines("after it was opened")) == 1, made.log_lines()
 
 
 # Rewritten.
@@ -340,7 +340,7 @@ def test_what_sets_only_the_change_time_ends_no_read_and_drops_no_page(
         assert os.pread(fd, SIZE, 0) == OLD
     finally:
         os.close(fd)
-    assert not made.log_lines("after it had been opened")
+    assert not made.log_lines("after it was opened")
 
 
 def test_a_stream_goes_on_while_attributes_are_set_all_the_time(

@@ -143,7 +143,7 @@ def test_a_disk_that_hangs_already_when_the_mount_begins(slow: Disk, mount: Moun
     try:
         in_time(lambda: takes_part(made))
         in_time(lambda: takes_part(made))
-        assert made.log_lines("slow: cannot be looked at: the program that serves")
+        assert made.log_lines("slow: cannot be examined: the program that serves")
     finally:
         slow.stop.end()
     wait_until(lambda: "slow" in names(made.path), "the disk that answers again")

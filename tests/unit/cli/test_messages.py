@@ -287,7 +287,7 @@ def test_umount_of_somebody_elses(source: Path, mount: MountMaker) -> None:
     made = mount(source, "--allow-other")
     open_to_others(made.path.parent)
     said = refused(6, "umount", made.path, user=65534, group=65534, cwd=ROOT)
-    assert "is owned by another user" in said
+    assert "belongs to another user" in said
     assert made.is_alive()
 
 

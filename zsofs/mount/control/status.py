@@ -32,9 +32,9 @@ _LIMIT = 1 << 63
 _MAX_REFUSED = 20
 _MAX_READERS = 500
 _FOLLOWING = {
-    "events": "seen at once, as the system reports them",
-    "events and polling": "seen as the system reports them, elsewhere looked for now and then",
-    "polling": "looked for now and then, for the system does not report them",
+    "events": "detected immediately (inotify)",
+    "events and polling": "detected immediately (inotify), elsewhere by polling",
+    "polling": "detected by polling, because the system does not report them",
 }
 
 
@@ -137,7 +137,9 @@ class _Reply:
 def _facts(said: _Reply) -> Iterator[tuple[str, str]]:
     source, note = said.text("source"), said.text("source_note")
     state = said.text("source_state")
-    source += {"away": " is away at present", "not there yet": " is not there yet"}.get(state, "")
+    source += {"away": " is currently not available", "not there yet": " does not exist yet"}.get(
+        state, ""
+    )
     yield "source", f"{source}: {note}" if note else source
     following = said.text("following")
     yield "changes", _FOLLOWING.get(following, following)
@@ -177,7 +179,7 @@ def _hits(cache: _Reply) -> str:
 def _not_discs(said: _Reply) -> list[str]:
     """Files that look like discs and are not; discs that are not for OPL; symlinks to discs."""
     return [
-        *_named(said, "refused", "shown as they are, not as discs"),
+        *_named(said, "refused", "shown as plain files, not as discs"),
         *_named(said, "left_out", "not shown"),
         *_named(said, "links_not_followed", "not followed", "symlink"),
     ]
