@@ -69,7 +69,9 @@ Installs what zsofs needs and builds it in .venv beside this file (both once), t
   ./bootstrap.sh test --coverage       run the tests with line coverage
   ./bootstrap.sh test --thorough       run the tests with more rounds and examples, and with
                                        branch coverage
+  ./bootstrap.sh docs                  build the documentation in docs/_build/html
   ./bootstrap.sh deb                   build a Debian package in dist/
+  ./bootstrap.sh sdist                 build a source distribution in dist/
   ./bootstrap.sh bench [--quick]       compare zsofs with other file systems
   ./bootstrap.sh --version             print the version; all other arguments go to zsofs
 
@@ -325,7 +327,7 @@ is_for_root() {
         *) return 1 ;;
         esac
         ;;
-    bench | deb | --*) return 1 ;;
+    bench | deb | docs | sdist | --*) return 1 ;;
     *) return 0 ;;
     esac
 }
@@ -406,10 +408,35 @@ run_bench() {
     exec "$venv/bin/python" -m bench "$@"
 }
 
+need_docs() {
+    stamped zsofs-docs || {
+        say "installing what the documentation needs (once; pip downloads about 20 MB)"
+        pip_install "$venv" --upgrade 'pip>=25.1' "pip could not be updated"
+        pip_install "$venv" --group docs "the tools for the documentation could not be installed"
+        stamp zsofs-docs
+    }
+}
+
+run_docs() {
+    log=$venv/bootstrap.log
+    cd -- "$here"
+    need_docs
+    exec "$venv/bin/python" -m sphinx -W --keep-going -q docs docs/_build/html "$@"
+}
+
+run_sdist() {
+    log=$venv/bootstrap.log
+    cd -- "$here"
+    need_docs
+    exec "$venv/bin/python" -m release.sdist
+}
+
 run_deb() {
     log=$venv/bootstrap.log
     need_programs "$deb_programs" "$deb_packages"
     cd -- "$here"
+    # A source distribution has the man pages; a clone builds them.
+    ! [ -e .git ] || need_docs
     say "building (about half a minute)"
     exec "$venv/bin/python" -m release.deb
 }
@@ -598,7 +625,8 @@ esac
 
 sources=$(describe_sources)
 venv=$here/.venv
-if ! stamped zsofs-built || [ "$1" = test ] || [ "$1" = bench ] || [ "$1" = deb ]; then
+if ! stamped zsofs-built || [ "$1" = test ] || [ "$1" = bench ] || [ "$1" = deb ] ||
+    [ "$1" = docs ] || [ "$1" = sdist ]; then
     here=$(cd -- "$here" && pwd -P)
     venv=$here/.venv
     stamped zsofs-built || build
@@ -611,6 +639,13 @@ fi
 if [ "$1" = bench ]; then
     shift
     run_bench "$@"
+fi
+if [ "$1" = docs ]; then
+    shift
+    run_docs "$@"
+fi
+if [ "$1" = sdist ]; then
+    run_sdist
 fi
 if [ "$1" = deb ]; then
     run_deb

@@ -13,7 +13,7 @@ class Kind(Enum):
     """What a value is, as far as shells can offer some."""
 
     FILE = auto()
-    FOLDER = auto()
+    DIRECTORY = auto()
     USER = auto()
     GROUP = auto()
     MOUNT = auto()
@@ -29,9 +29,9 @@ _KINDS = {
     "PATH": Kind.FILE,
     "USER": Kind.USER,
     "GROUP": Kind.GROUP,
-    "DIR": Kind.FOLDER,
-    "SOURCE": Kind.FOLDER,
-    "MOUNTPOINT": Kind.FOLDER,
+    "DIR": Kind.DIRECTORY,
+    "SOURCE": Kind.DIRECTORY,
+    "MOUNTPOINT": Kind.DIRECTORY,
 }
 
 
@@ -49,7 +49,7 @@ class Option:
     """One option of a command.
 
     Attributes:
-        flags: how it is said, as in ``("-f", "--foreground")``.
+        flags: its spellings, as in ``("-f", "--foreground")``.
         metavar: what its value is called, or None if it takes none.
         text: its help.
         choices: the values it may have, as far as they can be listed.
@@ -144,7 +144,7 @@ def _command(parser: argparse.ArgumentParser, words: tuple[str, ...], summary: s
         words,
         _usage(parser),
         summary,
-        _joined(parser.description or ""),
+        "\n\n".join(map(_joined, re.split(r"\n\s*\n", parser.description or ""))),
         tuple(map(_block, re.split(r"\n\s*\n", (parser.epilog or "").strip("\n")))),
         tuple(options),
         tuple(positionals),

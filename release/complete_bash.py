@@ -8,7 +8,7 @@ from release.commands import Command, Kind, Option, zsofs
 # As compgen calls them.
 _ACTIONS = {
     Kind.FILE: "file",
-    Kind.FOLDER: "directory",
+    Kind.DIRECTORY: "directory",
     Kind.USER: "user",
     Kind.GROUP: "group",
     Kind.MOUNT: "mounts",
@@ -106,7 +106,7 @@ def _guess(option: Option) -> str:
 
 
 def _arguments(command: Command) -> str:
-    """What may follow a command: options, commands beneath it, folders."""
+    """What may follow a command: options, commands beneath it, directories."""
     words = [flag for option in command.options for flag in option.flags] + ["--help"]
     words += [below.words[-1] for below in command.commands]
     action = _ACTIONS[command.argument] if command.argument is not Kind.OTHER else ""

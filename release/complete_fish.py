@@ -6,7 +6,7 @@ from release.commands import Command, Kind, Option, zsofs
 
 _ACTIONS = {
     Kind.FILE: "-r -F",
-    Kind.FOLDER: "-x -a '(__fish_complete_directories)'",
+    Kind.DIRECTORY: "-x -a '(__fish_complete_directories)'",
     Kind.USER: "-x -a '(__fish_complete_users)'",
     Kind.GROUP: "-x -a '(__fish_complete_groups)'",
     Kind.MOUNT: "-x -a '(__zsofs_mounts)'",
@@ -68,7 +68,7 @@ def _completions(command: Command) -> Iterator[str]:
     yield f"{begin} -l help -d 'explain this'"
     if command.argument is Kind.FILE:
         yield f"{begin} -F"
-    elif command.argument is Kind.FOLDER:
+    elif command.argument is Kind.DIRECTORY:
         yield f"{begin} -a '(__fish_complete_directories)'"
     elif command.argument is Kind.MOUNT:
         yield f"{begin} -a '(__zsofs_mounts)'"

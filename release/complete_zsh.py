@@ -8,7 +8,7 @@ from release.commands import Command, Kind, Option, zsofs
 
 _ACTIONS = {
     Kind.FILE: "_files",
-    Kind.FOLDER: "_files -/",
+    Kind.DIRECTORY: "_files -/",
     Kind.USER: "_users",
     Kind.GROUP: "_groups",
     Kind.MOUNT: "_zsofs_mount_points",
@@ -86,7 +86,7 @@ def _function(command: Command) -> str:
 
 
 def _specs(command: Command) -> Iterator[str]:
-    """What _arguments is told of the options of a command, and of what follows them."""
+    """The specifications for _arguments: options, and what follows them."""
     for option in command.options:
         # One of the flags is enough, but for what adds up.
         others = "*" if option.repeats else f"({' '.join(option.flags)})"

@@ -13,4 +13,4 @@ SCRIPTS: Mapping[str, Callable[[], str]] = {
     "usr/share/fish/vendor_completions.d/zsofs.fish": fish,
     "usr/share/zsh/vendor-completions/_zsofs": zsh,
 }
-"""Where each shell looks for its script, below the root folder, and what makes it."""
+"""Where each shell looks for its script, below the root directory, and what makes it."""

@@ -15,7 +15,7 @@ import time
 from email.utils import formatdate
 from pathlib import Path
 
-from release import completion, environment, manual
+from release import completion, environment, man_pages
 from zsofs import __version__
 
 _HERE = Path(__file__).parent
@@ -47,13 +47,13 @@ def main() -> int:
     os.umask(0o022)
     dated = _date()
     os.environ["SOURCE_DATE_EPOCH"] = str(dated)  # dpkg-deb makes no time newer than this
-    with tempfile.TemporaryDirectory(prefix="zsofs-deb-") as folder:
-        stage = Path(folder) / "stage"
+    with tempfile.TemporaryDirectory(prefix="zsofs-deb-") as directory:
+        stage = Path(directory) / "stage"
         packages = environment.build(stage, _PLACE)
         _add_links(stage)
         _add_documents(stage, packages, dated)
         _add_units(stage)
-        _add_control(stage, Path(folder), dated)
+        _add_control(stage, Path(directory), dated)
         architecture = _output("dpkg", "--print-architecture")
         target = _ROOT / "dist" / f"zsofs_{_version(dated)}_{architecture}.deb"
         target.parent.mkdir(exist_ok=True)
@@ -61,8 +61,8 @@ def main() -> int:
         _output("dpkg-deb", "--root-owner-group", "-Zxz", "--build", str(stage), str(unfinished))
         unfinished.replace(target)
     print(target)
-    folder = shlex.quote(str(target.parent))  # the name itself has a ~, which needs no quotes there
-    print(f"Install it with: sudo apt install {folder}/{target.name}", file=sys.stderr)
+    directory = shlex.quote(str(target.parent))  # the ~ of the name needs no quotes
+    print(f"Install it with: sudo apt install {directory}/{target.name}", file=sys.stderr)
     return 0
 
 
@@ -97,13 +97,13 @@ def _release() -> str:
     return re.sub(r"[^A-Za-z0-9.+~]", "", name + number)
 
 
-def _output(*command: str, folder: Path | None = None) -> str:
+def _output(*command: str, directory: Path | None = None) -> str:
     """Return what a command prints; what it complains of is shown only if it fails.
 
     Raises:
         SystemExit: it fails.
     """
-    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=directory, check=False, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{done.stderr}zsofs: {command[0]} failed; its message is above")
     return done.stdout.strip()
@@ -118,14 +118,14 @@ def _add_links(stage: Path) -> None:
 
 
 def _add_documents(stage: Path, packages: Path, dated: int) -> None:
-    day = time.strftime("%Y-%m-%d", time.gmtime(dated))
-    for name, page in manual.PAGES.items():
-        _write_packed(stage / f"usr/share/man/man{name[-1]}/{name}.gz", page(day))
-    (stage / "usr/share/man/man8/mount.fuse.zsofs.8.gz").symlink_to("mount.zsofs.8.gz")
+    for name, page in man_pages.pages().items():
+        _write_packed(stage / f"usr/share/man/man{name[-1]}/{name}.gz", page)
+    for name, target in man_pages.LINKS.items():
+        (stage / f"usr/share/man/man{name[-1]}/{name}.gz").symlink_to(f"{target}.gz")
     for name, script in completion.SCRIPTS.items():
         _write(stage / name, script())
     documents = stage / "usr/share/doc/zsofs"
-    for path in (_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md"))):
+    for path in guide():
         _write_packed(documents / f"{path.name}.gz", path.read_text())
     _write_packed(documents / "changelog.gz", _changelog(dated))
     _write(documents / "copyright", _copyright(packages))
@@ -133,6 +133,13 @@ def _add_documents(stage: Path, packages: Path, dated: int) -> None:
         stage / "usr/share/lintian/overrides/zsofs",
         (_HERE / "debian/lintian-overrides").read_text(),
     )
+
+
+def guide() -> list[Path]:
+    """Return the pages that read well as they are, without Sphinx."""
+    pages = sorted((_ROOT / "docs").glob("*.md"))
+    readable = [path for path in pages if "```{" not in path.read_text()]
+    return [_ROOT / "README.md", *readable, _ROOT / "docs" / "dev" / "zsoz.md"]
 
 
 def _write(path: Path, text: str) -> None:
@@ -154,7 +161,7 @@ def _changelog(dated: int) -> str:
         " urgency=medium\n\n"
         + "".join(
             f"{_wrapped(item, '  * ', '    ')}\n"
-            for item in news.strip().removeprefix("- ").split("\n- ")
+            for item in re.findall(r"^- (.*(?:\n {2}.*)*)", news, re.M)
         )
         + f"\n -- {_MAINTAINER}  {formatdate(dated)}\n"
         for version, news in versions
@@ -172,16 +179,16 @@ def _copyright(packages: Path) -> str:
     parts = [
         "zsofs, with all that it needs in /usr/lib/zsofs.\n",
         (_ROOT / "LICENSE").read_text(),
-        "In /usr/lib/zsofs there are also these packages, each under a licence of its own:\n",
+        "In /usr/lib/zsofs there are also these packages, each under a license of its own:\n",
     ]
-    for name, licence, texts in environment.licences(packages):
+    for name, license, texts in environment.licenses(packages):
         shown = [_common(text) or text.strip() for text in texts]
-        parts.append("\n\n".join([f"{'-' * 78}\n{name}: {licence}", *shown]) + "\n")
+        parts.append("\n\n".join([f"{'-' * 78}\n{name}: {license}", *shown]) + "\n")
     return "\n".join(parts)
 
 
 def _common(text: str) -> str | None:
-    """Where Debian keeps a licence of this text, if it does."""
+    """Where Debian keeps a license of this text, if it does."""
     for title, name in _COMMON_LICENCES:
         if re.search(title, text):
             return f"The whole text is in /usr/share/common-licenses/{name}."
@@ -201,15 +208,16 @@ def _add_control(stage: Path, scratch: Path, dated: int) -> None:
             path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
     files = sorted(path for path in stage.rglob("*") if path.is_file() and not path.is_symlink())
     sums = [(hashlib.md5(path.read_bytes()).hexdigest(), path) for path in files]
-    folder = stage / "DEBIAN"
-    folder.mkdir()
+    directory = stage / "DEBIAN"
+    directory.mkdir()
     _write(
-        folder / "md5sums", "".join(f"{sum_}  {path.relative_to(stage)}\n" for sum_, path in sums)
+        directory / "md5sums",
+        "".join(f"{sum_}  {path.relative_to(stage)}\n" for sum_, path in sums),
     )
     size = sum(-(-path.stat().st_size // 1024) for path in files)
     for name in ("preinst", "postinst", "prerm", "postrm"):
-        shutil.copy(_HERE / "debian" / name, folder / name)
-        (folder / name).chmod(0o755)
+        shutil.copy(_HERE / "debian" / name, directory / name)
+        (directory / name).chmod(0o755)
     summary, description = _description()
     control = _CONTROL.format(
         version=_version(dated),
@@ -220,7 +228,7 @@ def _add_control(stage: Path, scratch: Path, dated: int) -> None:
         summary=summary,
         description=description,
     )
-    _write(folder / "control", control)
+    _write(directory / "control", control)
 
 
 def _depends(stage: Path, scratch: Path) -> str:
@@ -228,14 +236,14 @@ def _depends(stage: Path, scratch: Path) -> str:
     minor = sys.version_info.minor
     libraries = [str(path) for path in stage.rglob("*.so*")]
     _write(scratch / "debian/control", "Source: zsofs\n\nPackage: zsofs\nArchitecture: any\n")
-    said = _output("dpkg-shlibdeps", "-O", *libraries, folder=scratch)
+    said = _output("dpkg-shlibdeps", "-O", *libraries, directory=scratch)
     shared = said.removeprefix("shlibs:Depends=")
     return f"python3 (>= 3.{minor}), python3 (<< 3.{minor + 1}), python3.{minor}, fuse3, {shared}"
 
 
 def _description() -> tuple[str, str]:
-    """What the README says below its picture."""
-    text = (_ROOT / "README.md").read_text().split("```")[2].strip().partition("\n\n")[0]
+    """The summary, and the first paragraph of the README."""
+    text = (_ROOT / "README.md").read_text().split("\n\n")[1]
     return _SUMMARY, _wrapped(text.replace("`", ""), " ", " ")
 
 

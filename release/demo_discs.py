@@ -31,8 +31,8 @@ _CSO = "Sample (deflate).cso"
 def main(target: Path = DISCS) -> None:
     """Write the packed files into the directory *target*, replacing those that are there."""
     image = make_image()
-    with tempfile.TemporaryDirectory() as folder:
-        plain = Path(folder, "Sample.iso")
+    with tempfile.TemporaryDirectory() as directory:
+        plain = Path(directory, "Sample.iso")
         plain.write_bytes(image)
         for name, purpose in _PACKED.items():
             words = ("pack", "--quiet", "--force", "--for", purpose, "-o", target / name, plain)

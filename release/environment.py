@@ -1,4 +1,4 @@
-"""A Python environment with zsofs and all that it uses, for one folder of the target system."""
+"""A Python environment with zsofs and all that it uses, for one directory of the target system."""
 
 import importlib.metadata
 import os
@@ -30,11 +30,11 @@ def build(stage: Path, place: Path) -> Path:
     It is of the system's own Python, which must be there on the target in the same minor version.
 
     Args:
-        stage: the folder that stands for ``/`` of the target.
+        stage: the directory that stands for ``/`` of the target.
         place: where the environment will be, as in ``/usr/lib/zsofs``.
 
     Returns:
-        The folder in *stage* that has the packages.
+        The directory in *stage* that has the packages.
     """
     inside = stage / place.relative_to("/")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -88,11 +88,11 @@ def _install(packages: Path) -> None:
     shutil.rmtree(source)
 
 
-def licences(packages: Path) -> list[tuple[str, str, list[str]]]:
-    """What is in an environment beside zsofs, and its licences; sorted.
+def licenses(packages: Path) -> list[tuple[str, str, list[str]]]:
+    """What is in an environment beside zsofs, and its licenses; sorted.
 
     Returns:
-        For each package its name with the version, the name of its licence, and the texts that
+        For each package its name with the version, the name of its license, and the texts that
         come with it.
     """
     found = []
@@ -103,7 +103,7 @@ def licences(packages: Path) -> list[tuple[str, str, list[str]]]:
         kinds = [
             line.rpartition(" :: ")[2] for line in data.get("classifier", ()) if "License" in line
         ]
-        licence = data.get("license_expression") or data.get("license") or ", ".join(kinds)
+        license = data.get("license_expression") or data.get("license") or ", ".join(kinds)
         name = package.name.replace("-", "_")
         (information,) = packages.glob(f"{name}-{package.version}.dist-info")
         texts = [
@@ -114,7 +114,7 @@ def licences(packages: Path) -> list[tuple[str, str, list[str]]]:
         found.append(
             (
                 f"{package.name} {package.version}",
-                str(licence or "see below").partition("\n")[0],
+                str(license or "see below").partition("\n")[0],
                 texts,
             )
         )

@@ -20,7 +20,7 @@ from tests.support.printed import ROOT, Parts, Text, Texts, texts
 pytestmark = pytest.mark.xdist_group("troubleshooting")  # they share what takes long to make
 
 DOCUMENT = ROOT / "docs" / "troubleshooting.md"
-OF_OTHERS = "What other programs say"
+OF_OTHERS = "Errors in other programs"
 """The section with messages that are not zsofs's, so that nothing here can tell whether they are
 right."""
 

@@ -1,4 +1,4 @@
-"""A reader of ZSOZ files, written from docs/format.md alone: it shares no code with the package."""
+"""A reader of ZSOZ files, written from docs/dev/zsoz.md; it shares no code with the package."""
 
 from __future__ import annotations
 

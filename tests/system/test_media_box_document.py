@@ -145,7 +145,7 @@ def follow_all_of_it(box: Box, deb: Path, scratch: Path) -> None:
     out_and_in_again(box)
     power_cuts(box)
     an_update(box, deb, scratch)
-    box.follow("Taking it away")
+    box.follow("Remove everything")
     mounts = machine.run("cat", "/proc/self/mountinfo")
     assert "fuse.zsofs" not in mounts
     assert " /srv/disk " not in mounts

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from release import man_pages
+from release.deb import guide
 from tests.support.mounting import wait_until
 from tests.system.conftest import INSTALL, PACKAGE, ROOT
 from tests.system.discs import files, fill, sums
@@ -36,9 +38,20 @@ def test_it_installs_without_a_network(installed: Machine) -> None:
 
 
 def test_its_documents(installed: Machine) -> None:
-    for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+    assert {"README.md", "mount.md", "troubleshooting.md", "media-box.md", "zsoz.md"} <= {
+        path.name for path in guide()
+    }
+    for path in guide():
         packed = f"/usr/share/doc/zsofs/{path.name}.gz"
         assert installed.run("zcat", packed) == path.read_text()
+
+
+def test_its_man_pages(installed: Machine) -> None:
+    """Debian's containers leave man pages out; the package has them all the same."""
+    listed = installed.run("dpkg", "-L", "zsofs").split()
+    for _, name, _, _, section in man_pages.MAN_PAGES:
+        assert f"/usr/share/man/man{section}/{name}.{section}.gz" in listed
+    assert "/usr/share/man/man8/mount.fuse.zsofs.8.gz" in listed
 
 
 def test_it_uses_nothing_but_its_own_packages(installed: Machine) -> None:

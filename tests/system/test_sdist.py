@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from release import man_pages
 from tests.support.mounting import DATA, mounted, unmount
 from tests.system.conftest import ROOT
 from tests.system.shared import PIP_CACHE
@@ -30,18 +31,27 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in filter(lambda name: os.path.lexists(ROOT / name), said.stdout.split("\0")[:-1]):
         (clean / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, clean / name, follow_symlinks=False)
-    run(sys.executable, "-m", "build", "--outdir", folder, clean)
+    run(sys.executable, "-m", "release.sdist", folder=clean)
+    (sdist,) = (clean / "dist").iterdir()
+    shutil.copy(sdist, folder)
+    # The wheel is built from the sdist, by tools that know no Sphinx.
+    with tarfile.open(sdist) as archive:
+        archive.extractall(clean.parent / "sdist", filter="data")
+    (unpacked,) = (clean.parent / "sdist").iterdir()
+    run(sys.executable, "-m", "build", "--wheel", "--outdir", folder, unpacked)
     return folder
 
 
-def run(*command: str | Path, home: Path | None = None) -> str:
+def run(*command: str | Path, home: Path | None = None, folder: Path | None = None) -> str:
     """What a command says that must succeed, if need be with another home and little else."""
     environment = {**os.environ, **PIP_CACHE}
     if home:
         environment |= {"HOME": str(home), "PATH": os.defpath}
     for name in [name for name in environment if name.startswith(("XDG_", "PIPX_"))]:
         del environment[name]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, cwd=folder
+    )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return done.stdout
 
@@ -78,8 +88,12 @@ def test_the_sdist_has_what_it_is_built_from(built: Path) -> None:
     documents = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
     assert len(documents) >= 6
     assert documents <= names
-    assert not [name for name in names if name.startswith(("tests/", "bench/", "release/"))]
+    # With the man pages built, and what makes a Debian package.
+    assert {f"man/{name}.{section}" for _, name, _, _, section in man_pages.MAN_PAGES} <= names
+    assert {"bootstrap.sh", "release/deb.py", "release/debian/postinst"} <= names
+    assert not [name for name in names if name.startswith(("tests/", "bench/"))]
     assert not [name for name in names if name.endswith((".c", ".so", ".pyc"))]
+    assert not [name for name in names if "_build/" in name]
 
 
 def test_the_wheel_has_all_that_is_used(built: Path) -> None:
@@ -91,6 +105,9 @@ def test_the_wheel_has_all_that_is_used(built: Path) -> None:
         assert len(data) >= 2
         assert data <= names
     assert "zsofs/py.typed" in names
+    for _, name, _, _, section in man_pages.MAN_PAGES:
+        place = f"zsofs-{__version__}.data/data/share/man/man{section}/{name}.{section}"
+        assert place in names
     for name in ("native/block_reader", "native/codecs", "fuse/_receive"):
         assert [found for found in names if found.startswith(f"zsofs/{name}.cpython-")]
 

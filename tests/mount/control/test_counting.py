@@ -227,8 +227,8 @@ def test_a_directory_that_may_be_read_later(source: Path, mount: MountMaker) -> 
 
 
 def test_fields_for_programs_are_documented(source: Path, mount: MountMaker) -> None:
-    text = (ROOT / "README.md").read_text()
-    (section,) = re.findall(r"^### zsofs status .*?(?=^### )", text, re.M | re.S)
+    text = (ROOT / "docs" / "reference" / "json.md").read_text()
+    (section,) = re.findall(r"^## zsofs status\n.*?(?=^## )", text, re.M | re.S)
     documented = set(re.findall(r"`(\w+)`", section))
     fields = set(state(mount(source)))
     assert fields <= documented, fields - documented

@@ -490,9 +490,9 @@ def test_an_output_that_may_be_a_file_or_a_folder(tmp_path: Path, command: str) 
 
 
 def test_what_for_stands_for_is_said_alike() -> None:
-    """The table of the help and that of the README, and what is done."""
+    """The table of the help and that of docs/pack.md, and what is done."""
     said: dict[str, list[str]] = {}
-    for line in (ROOT / "README.md").read_text().splitlines():
+    for line in (ROOT / "docs" / "pack.md").read_text().splitlines():
         cells = [cell.strip(" `") for cell in line.strip("|").split("|")]
         if cells[0] in PURPOSES and len(cells) == 7:
             packed = round(float(cells[2].removesuffix(" %")))

@@ -1,33 +1,44 @@
-"""The manual pages say what --help says, and are right for man."""
+"""The man pages contain what --help prints, and are correct for man."""
 
+import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from release import commands, manual, readme
+from release import commands, man_pages
+from tests.support.documents import DOCS
 from zsofs.cli import parser
 from zsofs.mount import config
 
-pytestmark = pytest.mark.xdist_group("manual")  # they share what takes long to make
+pytestmark = pytest.mark.xdist_group("docs")  # they share what takes long to build
 
-DATE = "2024-05-31"
+PAGES = [f"{name}.{section}" for _, name, _, _, section in man_pages.MAN_PAGES]
+DAY = 1_717_113_600  # 2024-05-31
 COMMANDS = [command for command in commands.zsofs().walk() if not command.commands]
 
 
 @pytest.fixture(scope="module")
 def pages(module_path: Path) -> Path:
-    """A folder with all pages."""
-    for name, make in manual.PAGES.items():
-        (module_path / name).write_text(make(DATE))
+    """A directory with all pages, built as on that day."""
+    before = os.environ.get("SOURCE_DATE_EPOCH")
+    os.environ["SOURCE_DATE_EPOCH"] = str(DAY)
+    try:
+        man_pages.build(module_path)
+    finally:
+        if before is None:
+            del os.environ["SOURCE_DATE_EPOCH"]
+        else:
+            os.environ["SOURCE_DATE_EPOCH"] = before
     return module_path
 
 
-@pytest.fixture(scope="module")
-def shown(pages: Path) -> str:
-    return as_read(pages / "zsofs.1")
+def page_of(command: commands.Command) -> str:
+    """The file name of the page of a command; those of services share one."""
+    return f"{'-'.join(command.words[:2])}.1"
 
 
 def as_read(page: Path) -> str:
@@ -60,26 +71,34 @@ def options_in(said: str) -> list[tuple[str, str]]:
     return [(joined(name), joined(text)) for name, text in found]
 
 
+def test_every_page_is_built(pages: Path) -> None:
+    assert {path.name for path in pages.glob("*.[1-8]")} == set(PAGES)
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.words[-1])
-def test_every_option_of_help_is_in_the_page(shown: str, command: commands.Command) -> None:
+def test_every_option_of_help_is_in_the_page(pages: Path, command: commands.Command) -> None:
     said = said_by_help(*command.words[1:])
     options = options_in(said)
     assert len(options) == len(re.findall(r"^  -", said, re.M))
     assert options[0][0] == "-h, --help"
-    name = " ".join(command.words)
-    start = shown.index(f" {name} {joined(command.usage[0])} ")
-    part = shown[start : shown.index(" Examples: ", start)]
+    shown = as_read(pages / page_of(command))
+    for usage in command.usage:
+        assert f" {joined(usage)} " in shown
     for said_as, text in options[1:]:
         option = re.sub(
             r" [A-Z]+, -", ", -", said_as
-        )  # older Pythons say the value after each name
-        assert f" {option} {text}" in part
-    assert f" {joined(command.description)}" in part
+        )  # older Pythons print the value after each name
+        flags = [part.split(" ")[0] for part in option.split(", ")]
+        metavar = re.search(r" ([^ ]+)$", option.split(", -")[-1]) if " " in option else None
+        spelled = ", ".join(f"{flag} {metavar[1]}" if metavar else flag for flag in flags)
+        assert f" {spelled} {text}" in shown
+    assert f" {joined(command.description)}" in shown
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.words[-1])
-def test_every_example_of_help_is_in_the_page(shown: str, command: commands.Command) -> None:
+def test_every_example_of_help_is_in_the_page(pages: Path, command: commands.Command) -> None:
     said = said_by_help(*command.words[1:])
+    shown = as_read(pages / page_of(command))
     examples = said.partition("examples:\n")[2].partition("\n\n")[0]
     assert examples.startswith("  zsofs ")
     assert joined(examples) in shown
@@ -87,10 +106,13 @@ def test_every_example_of_help_is_in_the_page(shown: str, command: commands.Comm
     assert joined(rest) in shown
 
 
-def test_every_exit_code_of_help_is_in_the_page(shown: str) -> None:
+def test_every_command_and_exit_code_of_help_is_in_the_page(pages: Path) -> None:
+    shown = as_read(pages / "zsofs.1")
     codes = said_by_help().partition("exit codes:\n")[2]
     assert len(codes.splitlines()) >= 8
     assert f" EXIT STATUS {joined(codes)} " in shown
+    for command in commands.zsofs().commands:
+        assert f" {' '.join(command.words)} {command.summary} " in shown
 
 
 def options_of_mount() -> dict[str, tuple[str, str]]:
@@ -128,31 +150,51 @@ def test_every_option_of_help_is_in_the_page_of_configs(pages: Path, tmp_path: P
     assert len(config.load(tmp_path / "all.toml")) == len(lines)
 
 
-def test_sections_of_the_readme_are_in_the_page(shown: str) -> None:
+@pytest.mark.parametrize(
+    ("page", "source"),
+    [(f"{name}.{section}", source) for source, name, _, _, section in man_pages.MAN_PAGES],
+)
+def test_a_page_has_every_section_of_its_source(pages: Path, page: str, source: str) -> None:
+    shown = (pages / page).read_text()
+    headings = re.findall(r"^##+ (.*)$", (DOCS / f"{source}.md").read_text(), re.M)
+    assert headings
+    titles = {joined(title) for title in re.findall(r"^\.S[HS] (.*)$", shown, re.M)}
+    for heading in headings:
+        title = heading.replace("-", "\\-").replace("`", "")
+        assert {title, title.upper()} & titles, heading
+
+
+def test_pages_of_the_guide(pages: Path) -> None:
+    shown = as_read(pages / "zsofs-mounting.7")
     assert " Game.zso beside a real Game.iso Game.zso.iso; the real one keeps its name " in shown
+    shown = as_read(pages / "zsofs-opl.7")
     assert " zsofs mount --allow-other --writable --layout opl /srv/zso /srv/ps2 " in shown
-    assert " DIAGNOSTICS " in shown
-    assert " Input/output error while reading a disc — a block of that disc is damaged" in shown
-    assert "](" not in shown
-    assert "**" not in shown
+    shown = as_read(pages / "zsofs-troubleshooting.7")
+    assert " Input/output error " in shown
+    for page in PAGES:
+        text = as_read(pages / page)
+        assert "](" not in text
+        assert "**" not in text
+        assert "<>" not in text
 
 
-def test_a_section_that_the_readme_does_not_have() -> None:
-    with pytest.raises(ValueError, match="no section 'Nothing'"):
-        readme.section("Nothing")
-
-
-def test_help_with_the_columns_of_a_terminal_gives_the_same_page(
+def test_help_with_the_columns_of_a_terminal_gives_the_same_command_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pages = set()
+    found = set()
     for columns in ("40", "80", "300"):
         monkeypatch.setenv("COLUMNS", columns)
-        pages.add(manual.zsofs_1(DATE))
-    assert len(pages) == 1
+        found.add(repr(commands.zsofs()))
+    assert len(found) == 1
 
 
-@pytest.mark.parametrize("name", manual.PAGES)
+def test_the_date_is_that_of_the_sources(pages: Path) -> None:
+    date = time.strftime("%Y-%m-%d", time.gmtime(DAY))
+    for page in PAGES:
+        assert f' "{date}" ' in (pages / page).read_text()
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_right_for_mandoc(pages: Path, name: str) -> None:
     done = subprocess.run(
         ["mandoc", "-T", "lint", pages / name], capture_output=True, text=True, check=False
@@ -160,7 +202,7 @@ def test_a_page_is_right_for_mandoc(pages: Path, name: str) -> None:
     assert (done.stdout, done.returncode) == ("", 0)
 
 
-@pytest.mark.parametrize("name", manual.PAGES)
+@pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_right_for_groff(pages: Path, name: str) -> None:
     done = subprocess.run(
         ["groff", "-man", "-ww", "-b", "-T", "utf8", pages / name],
@@ -172,10 +214,40 @@ def test_a_page_is_right_for_groff(pages: Path, name: str) -> None:
     assert "zsofs" in done.stdout
     assert "\u2010" not in done.stdout, "a hyphen that cannot be typed"
     assert "\u2019" not in done.stdout, "an apostrophe that cannot be typed"
+    assert "\u02dc" not in done.stdout, "a tilde that cannot be typed"
 
 
-def test_what_help_does_not_say_is_in_no_page(pages: Path) -> None:
+def test_what_help_does_not_say_is_in_no_page_of_a_command(pages: Path) -> None:
     assert "--no-digests" not in said_by_help("pack")
-    for page in pages.iterdir():
+    for page in pages.glob("*.[158]"):
         assert "no\\-digests" not in page.read_text().replace("no-digests", "no\\-digests")
         assert "SUPPRESS" not in page.read_text()
+
+
+def test_built_pages_need_no_sphinx(pages: Path, tmp_path: Path) -> None:
+    """As from a source distribution: its pages are used as they are."""
+    (tmp_path / "man").mkdir()
+    for page in PAGES:
+        (tmp_path / "man" / page).write_bytes((pages / page).read_bytes())
+    code = f"""
+import pathlib, sys
+sys.modules["sphinx"] = None
+from release import man_pages
+man_pages.ROOT = pathlib.Path({str(tmp_path)!r})
+man_pages.BUILT = man_pages.ROOT / "man"
+print(*man_pages.pages())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=DOCS.parent, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == sorted(PAGES)
+
+
+def test_a_warning_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link that leads nowhere stops the build, with what Sphinx says."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "conf.py").write_text('extensions = ["myst_parser"]\nnitpicky = True\n')
+    (tmp_path / "docs" / "index.md").write_text("# Title\n\n[a page](nowhere.md)\n")
+    monkeypatch.setattr(man_pages, "ROOT", tmp_path)
+    with pytest.raises(SystemExit, match=r"nowhere\.md"):
+        man_pages.build(tmp_path / "man")

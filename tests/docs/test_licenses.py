@@ -1,14 +1,14 @@
-"""The licences of the packages that come with the Debian package."""
+"""The licenses of the packages that come with the Debian package."""
 
 from pathlib import Path
 
 import pytest
 
-from release.environment import licences
+from release.environment import licenses
 
 
 @pytest.mark.parametrize(
-    ("said", "licence"),
+    ("said", "license"),
     [
         ("License-Expression: BSD-3-Clause", "BSD-3-Clause"),
         ("License: MIT", "MIT"),
@@ -16,11 +16,11 @@ from release.environment import licences
         ("Classifier: Typing :: Typed", "see below"),
     ],
 )
-def test_a_licence_is_named_as_its_package_does(tmp_path: Path, said: str, licence: str) -> None:
+def test_a_license_is_named_as_its_package_does(tmp_path: Path, said: str, license: str) -> None:
     information = tmp_path / "some_package-1.0.dist-info"
     information.mkdir()
     (information / "METADATA").write_text(
         f"Metadata-Version: 2.4\nName: some-package\nVersion: 1.0\n{said}\n"
     )
     (information / "LICENSE").write_text("All of it.")
-    assert licences(tmp_path) == [("some-package 1.0", licence, ["All of it."])]
+    assert licenses(tmp_path) == [("some-package 1.0", license, ["All of it."])]

@@ -1,0 +1,214 @@
+"""Sphinx extension: the reference pages, made from the command line and the table of options.
+
+Directives:
+    ``synopsis``, ``description``, ``options``, ``remarks``: parts of ``zsofs COMMAND --help``.
+    ``commands``: all commands, one line each, with links to their pages.
+    ``exit-codes``: the exit codes.
+    ``mount-options``: the options of a mount as ``config`` keys or as ``fstab`` options.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from release.commands import Block, Command, Option, zsofs
+from zsofs.mount import options as mount_options
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the directives, as Sphinx asks of an extension."""
+    app.add_directive("synopsis", _Synopsis)
+    app.add_directive("description", _Description)
+    app.add_directive("options", _Options)
+    app.add_directive("remarks", _Remarks)
+    app.add_directive("commands", _Commands)
+    app.add_directive("exit-codes", _ExitCodes)
+    app.add_directive("mount-options", _MountOptions)
+    app.connect("doctree-resolved", _for_man)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def escaped(text: str) -> str:
+    """Return a sentence of the help as Markdown; text in backticks is code already."""
+    parts = text.split("`")
+    for number in range(0, len(parts), 2):
+        parts[number] = re.sub(r"([\\*_<>\[\]{}$|])", r"\\\1", parts[number])
+    return "`".join(parts)
+
+
+class _Generated(SphinxDirective):
+    """A directive that is replaced by Markdown."""
+
+    optional_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        """Return the nodes of the generated Markdown."""
+        return self.parse_text_to_nodes("\n".join(self.lines()))
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of the Markdown."""
+        raise NotImplementedError
+
+    def command(self) -> Command:
+        """Return the command that the argument names, such as ``service install``."""
+        words = ("zsofs", *(self.arguments[0].split() if self.arguments else ()))
+        for command in zsofs().walk():
+            if command.words == words:
+                return command
+        raise self.error(f"there is no command {' '.join(words)}")
+
+
+class _Synopsis(_Generated):
+    """How a command is called."""
+
+    def lines(self) -> Iterator[str]:
+        yield "```text"
+        yield from self.command().usage
+        yield "```"
+
+
+class _Description(_Generated):
+    """What a command does."""
+
+    def lines(self) -> Iterator[str]:
+        yield escaped(self.command().description)
+
+
+class _Options(_Generated):
+    """The options of a command, each with an anchor."""
+
+    def lines(self) -> Iterator[str]:
+        command = self.command()
+        yield "``````{program} " + " ".join(command.words)
+        yield "``````"
+        yield ""
+        for option in command.options:
+            yield "``````{option} " + ", ".join(_spellings(option))
+            yield ""
+            yield escaped(option.text)
+            yield "``````"
+            yield ""
+
+
+def _spellings(option: Option) -> Iterator[str]:
+    for flag in option.flags:
+        yield f"{flag} {option.metavar}" if option.metavar else flag
+
+
+class _Remarks(_Generated):
+    """The examples and remarks that follow the options in the help."""
+
+    def lines(self) -> Iterator[str]:
+        for block in self.command().blocks:
+            if block.title == "exit codes":
+                continue
+            yield from _block(block)
+
+
+def _block(block: Block) -> Iterator[str]:
+    if not block.title:
+        yield from (escaped(text) for text, _ in block.items)
+    else:
+        title = block.title.strip()
+        yield f"**{escaped(title[0].upper() + title[1:])}**"
+        yield ""
+        if any("  " in text for _, text in block.items):  # a table
+            yield "```text"
+            width = max(len(what) for what, _ in block.items) + 2
+            yield from (f"{what:<{width}}{text}" for what, text in block.items)
+            yield "```"
+        else:
+            yield from _definitions(iter(block.items))
+    yield ""
+
+
+def _definitions(items: Iterator[tuple[str, str]]) -> Iterator[str]:
+    for what, text in items:
+        yield f"`{what}`"
+        yield f": {escaped(text)}"
+        yield ""
+
+
+class _Commands(_Generated):
+    """All commands, with links to their pages."""
+
+    def lines(self) -> Iterator[str]:
+        for command in zsofs().commands:
+            name = command.words[-1]
+            yield f"[`zsofs {name}`](zsofs-{name}.md)"
+            yield f": {escaped(command.summary)}"
+            yield ""
+
+
+class _ExitCodes(_Generated):
+    """The exit codes of all commands."""
+
+    def lines(self) -> Iterator[str]:
+        (codes,) = (block for block in zsofs().blocks if block.title == "exit codes")
+        yield "| code | meaning |"
+        yield "|---:|---|"
+        for code, meaning in codes.items:
+            yield f"| {code} | {escaped(meaning)} |"
+
+
+class _MountOptions(_Generated):
+    """The options of a mount, in the spelling of a config or of fstab."""
+
+    required_arguments = 1
+    optional_arguments = 0
+
+    def lines(self) -> Iterator[str]:
+        spell: Callable[[mount_options.Option], str] = {"config": _key, "fstab": _fstab}[
+            self.arguments[0]
+        ]
+        yield from _definitions((spell(option), option.help) for option in mount_options.OPTIONS)
+
+
+def _key(option: mount_options.Option) -> str:
+    if option.is_flag:
+        return f"{option.name} = true"
+    value = f'"{option.metavar}"'
+    return f"{option.name} = {f'[{value}, ...]' if option.repeated else value}"
+
+
+def _fstab(option: mount_options.Option) -> str:
+    return option.field if option.is_flag else f"{option.name}={option.metavar}"
+
+
+def _for_man(app: Sphinx, tree: nodes.document, _name: str) -> None:
+    """Prepare a page for man: internal links become text, and tables become lists."""
+    if app.builder.name == "man":
+        for link in list(tree.findall(nodes.reference)):
+            if "://" not in link.get("refuri", ""):
+                link.replace_self(link.children)
+        _tables_to_lists(tree)
+
+
+def _tables_to_lists(tree: nodes.document) -> None:
+    """Turn each table into a list: its first column, explained by the others."""
+    for table in list(tree.findall(nodes.table)):
+        items = nodes.definition_list()
+        for body in table.findall(nodes.tbody):
+            for row in body.findall(nodes.row):
+                items += _item(row)
+        table.replace_self(items)
+
+
+def _item(row: nodes.row) -> nodes.definition_list_item:
+    first, *others = row.children
+    assert isinstance(first, nodes.entry)
+    term = nodes.term()
+    for paragraph in first.findall(nodes.paragraph):
+        term += paragraph.children
+    text = nodes.paragraph()
+    for other in others:
+        assert isinstance(other, nodes.entry)
+        if other.children and text.children:
+            text += nodes.Text("; ")
+        for paragraph in other.findall(nodes.paragraph):
+            text += paragraph.children
+    return nodes.definition_list_item("", term, nodes.definition("", text))

@@ -1,0 +1,172 @@
+"""Texts follow docs/dev/language.md: no banned phrase, US spelling, short sentences."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.language import (
+    LONGEST_SENTENCE,
+    ROOT,
+    banned,
+    long_sentences,
+    phrases_in,
+    text_of,
+)
+
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "ARCHITECTURE.md",
+    *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts),
+]
+PROGRAM = [
+    ROOT / "bootstrap.sh",
+    *sorted(
+        path
+        for folder in ("zsofs", "release", "systemd")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".py", ".pyx", ".pxd", ".pyi", ".h", ".service")
+    ),
+]
+RULES = ROOT / "docs" / "dev" / "language.md"  # it quotes what is banned
+ALLOWED = {"docs/quick-start.md": {"folder"}}  # it explains the word
+VOCABULARY = Path(__file__).with_name("vocabulary.txt")
+
+NOT_YET: frozenset[str] = frozenset(
+    {
+        "zsofs/__init__.py",
+        "zsofs/cli/demo.py",
+        "zsofs/discs/iso9660.py",
+        "zsofs/mount/control/client.py",
+        "zsofs/mount/control/protocol.py",
+        "zsofs/mount/control/server.py",
+        "zsofs/mount/control/status.py",
+        "zsofs/mount/service.py",
+        "zsofs/pack/report.py",
+        "zsofs/source/entry.py",
+        "zsofs/source/filters.py",
+        "zsofs/source/ownership.py",
+        "zsofs/source/relpath.py",
+        "zsofs/source/scan.py",
+        "zsofs/source/scan_cache.py",
+        "zsofs/source/tree.py",
+        "zsofs/source/writer.py",
+        "zsofs/system/bounded_stat.py",
+        "zsofs/system/cache_files.py",
+        "zsofs/system/deletion.py",
+        "zsofs/system/mountpoint.py",
+        "zsofs/system/xdg.py",
+        "zsofs/vfs/disc_counter.py",
+        "zsofs/vfs/disc_counts.py",
+        "zsofs/vfs/folder_state.py",
+        "zsofs/vfs/follower.py",
+        "zsofs/vfs/inodes.py",
+        "zsofs/vfs/listings.py",
+        "zsofs/vfs/naming.py",
+        "zsofs/vfs/node.py",
+        "zsofs/vfs/opl/layout.py",
+        "zsofs/vfs/opl/view.py",
+        "zsofs/vfs/plain_view.py",
+        "zsofs/vfs/present.py",
+        "zsofs/vfs/view.py",
+        "zsofs/vfs/write_policy.py",
+        "zsofs/vfs/writing/attribute_changes.py",
+        "zsofs/vfs/writing/name_changes.py",
+        "zsofs/vfs/writing/path_locks.py",
+        "zsofs/vfs/writing/renames.py",
+        "zsofs/vfs/writing/writable_tree.py",
+    }
+)
+"""Files whose texts still have to be rewritten. A file that is clean must leave this list."""
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def misspelled(*paths: Path) -> list[str]:
+    """What codespell reports: misspelled words, and British spelling."""
+    command = [sys.executable, "-m", "codespell_lib", "--builtin", "clear,rare,en-GB_to_en-US"]
+    command += ["--ignore-words", str(VOCABULARY), *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 65), done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, *PROGRAM], ids=name)
+def test_no_banned_phrase(path: Path) -> None:
+    found = phrases_in(text_of(path), banned()) if path != RULES else []
+    found = [phrase for phrase in found if phrase not in ALLOWED.get(name(path), ())]
+    if name(path) in NOT_YET:
+        assert found, f"{name(path)} is clean: remove it from NOT_YET"
+    else:
+        assert found == [], f"write instead: {[banned()[phrase] for phrase in found]}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name)
+def test_sentences_are_short(path: Path) -> None:
+    assert name(path) in NOT_YET or long_sentences(path.read_text()) == []
+
+
+def test_spelling() -> None:
+    wrong = misspelled(*DOCUMENTS, *(path for path in PROGRAM if name(path) not in NOT_YET))
+    assert wrong == []
+
+
+def test_every_file_of_the_list_exists() -> None:
+    for path in NOT_YET:
+        assert (ROOT / path).exists(), path
+
+
+# What the checker finds.
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The answer is said on the terminal.",
+        "Programs\nthat read: who has\nit open gets an error.",
+        "# So it is with\n# the others.",
+        "FOLDERS are shown.",
+    ],
+)
+def test_a_planted_phrase_is_found(text: str) -> None:
+    assert len(phrases_in(text, banned())) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["The directory is printed.", "`source/folder.py`", "a folder_state", "--folder"]
+)
+def test_other_text_is_accepted(text: str) -> None:
+    assert phrases_in(text, banned()) == []
+
+
+def test_a_planted_phrase_is_found_in_each_part_of_a_program(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    for line in ('"""A folder."""', "# A folder.", 'print("a folder")', 'f"{1} a folder"'):
+        program.write_text(f"folder = 1\n{line}\n")
+        assert phrases_in(text_of(program), banned()) == ["folder"]
+    program.write_text("folder = 1\n")
+    assert phrases_in(text_of(program), banned()) == []
+
+
+def test_a_planted_misspelling_is_found(tmp_path: Path) -> None:
+    (tmp_path / "text.md").write_text("The colour is recieved.\n")
+    (line,) = {one.rpartition(":")[0] for one in misspelled(tmp_path / "text.md")}
+    assert line.endswith("text.md:1")
+    assert len(misspelled(tmp_path / "text.md")) == 2
+
+
+def test_a_planted_long_sentence_is_found() -> None:
+    longest = " ".join(["word"] * LONGEST_SENTENCE)
+    assert long_sentences(f"# Title\n\n{longest}. Another one.\n\n- {longest}\n- more\n") == []
+    assert long_sentences(f"Short.\n{longest} more.\n") == [f"{longest} more."]
+    assert long_sentences(f"```\n{longest} more\n```\n") == []
+    assert long_sentences(f"| {longest} | {longest} |") == []
+
+
+def test_the_rules_are_short_and_have_phrases() -> None:
+    assert len(RULES.read_text().splitlines()) <= 120
+    assert len(banned()) > 20
