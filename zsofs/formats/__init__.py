@@ -4,6 +4,9 @@ No files, no threads.
 """
 
 __all__ = [
+    "chd",
+    "chd_layout",
+    "chd_metadata",
     "ciso_header",
     "containers",
     "dax",

@@ -5,6 +5,8 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
 
 from zsofs.errors import (
     BlockError,
@@ -78,6 +80,19 @@ class Original:
                 self.seal = seal.parse(source.read_at(geometry.data_end, seal.MAX_SIZE))
             except DamagedError as error:  # the image can be read all the same
                 self.seal_error = str(error)
+
+    def as_hunks(self) -> "Original":
+        """Return all data of a CHD as an image: whole hunks, whatever the image takes of them."""
+        assert self.geometry is not None
+        assert self.geometry.chd is not None
+        chd = replace(self.geometry.chd, skip=0, take=0)
+        whole = copy(self)
+        whole.size = chd.logical_size
+        whole.geometry = replace(
+            self.geometry, size=chd.logical_size, block_size=chd.hunk_size, chd=chd
+        )
+        whole.reader = block_reader(whole.geometry, self.source)
+        return whole
 
     @property
     def ending(self) -> str:

@@ -3,4 +3,12 @@
 No file names, no caches, no headers of containers.
 """
 
-__all__ = ["block_reader", "codecs", "encoder", "fetch", "fileio", "index_scan"]
+__all__ = [
+    "block_reader",
+    "chd_map",
+    "codecs",
+    "encoder",
+    "fetch",
+    "fileio",
+    "index_scan",
+]
