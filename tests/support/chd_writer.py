@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-import lzma
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -86,18 +85,6 @@ def huff(data: bytes) -> bytes:
             run -= step
     code = codes(lengths)
     return to_bytes(bits + "".join(code[byte] for byte in data))
-
-
-def lzma1(data: bytes) -> bytes:
-    """Raw LZMA1 without an end mark, as CHD has it.
-
-    Python only writes the .lzma format with a mark; the mark's bits come last, so the stream
-    without it is the shortest beginning that decodes to all of the data, and is looked for.
-    """
-    filters = [
-        {"id": lzma.FILTER_LZMA1, "lc": 3, "lp": 0, "pb": 2, "dict_size": max(len(data), 4096)},
-    ]
-    return lzma.compress(data, lzma.FORMAT_RAW, filters=filters)
 
 
 ENCODERS = {

@@ -5,6 +5,7 @@ No file names, no caches, no headers of containers.
 
 __all__ = [
     "block_reader",
+    "cd_codecs",
     "chd_map",
     "codecs",
     "encoder",

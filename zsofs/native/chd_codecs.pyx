@@ -9,6 +9,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
+from zsofs.native.cd_codecs cimport decode_cd, decode_cd_flac, decode_flac
 from zsofs.native.chd_map cimport Chd
 from zsofs.native.codecs cimport *
 
@@ -26,7 +27,6 @@ cdef extern from "zstd.h":
     ZSTD_DCtx *ZSTD_createDCtx() nogil
     size_t ZSTD_decompressDCtx(ZSTD_DCtx *context, void *dst, size_t capacity,
                                const void *src, size_t size) nogil
-    unsigned ZSTD_isError(size_t code) nogil
 
 cdef extern from "libdeflate.h":
     cdef struct libdeflate_decompressor:
@@ -149,44 +149,78 @@ cdef bint _decode(Chd *chd, Space *space, Stored *block, const uint8_t *stored, 
                   Failure *failure) noexcept nogil:
     cdef size_t size = chd.hunk_size
     cdef size_t length = block.length
-    cdef size_t used = 0
-    cdef size_t got = 0
-    cdef int good
-    if block.method == CODEC_PLAIN:
+    cdef int method = block.method
+    cdef int result
+    if method == CODEC_PLAIN:
         memcpy(out, stored, size)
         return True
-    if block.method == CODEC_HOLE:
+    if method == CODEC_HOLE:
         memset(out, 0, size)
         return True
-    if block.method == CODEC_LZMA:
-        good = zsofs_lzma_decode(&space.lzma, stored, length, out, size)
-        if good < 0:
-            return fail(failure, FAILED_MEMORY, 0, 0)
-        return good or fail(failure, FAILED_CODEC, 0, length)
-    if block.method == CODEC_DEFLATE:
+    if method == CODEC_LZMA:
+        result = _lzma(space, stored, length, out, size)
+    elif method == CODEC_DEFLATE:
+        result = _deflate(space, stored, length, out, size)
+    elif method == CODEC_ZSTD:
+        result = _zstd(space, stored, length, out, size)
+    elif method == CODEC_HUFFMAN:
+        result = 0 if zsofs_huffman_decode(stored, length, out, size) else FAILED_CODEC
+    elif method == CODEC_FLAC:
+        result = decode_flac(stored, length, out, size)
+    else:
+        result = _decode_frames(space, method, stored, length, out, size)
+    if result == 0:
+        return True
+    return fail(failure, result if result > 0 else FAILED_CODEC, 0, length)
+
+
+cdef int _decode_frames(Space *space, int method, const uint8_t *stored, size_t length,
+                        uint8_t *out, size_t size) noexcept nogil:
+    """The codecs of CDs. Sync and ECC are always rebuilt: the hunk's CRC-16 covers them."""
+    space.scratch = grown(space.scratch, &space.scratch_size, size // 2448 * 96 + 1)
+    if space.scratch is NULL:
+        return FAILED_MEMORY
+    if method == CODEC_CD_LZMA:
+        return decode_cd(stored, length, out, size, _lzma, _deflate, space, space.scratch, NULL)
+    if method == CODEC_CD_DEFLATE:
+        return decode_cd(stored, length, out, size, _deflate, _deflate, space, space.scratch, NULL)
+    if method == CODEC_CD_ZSTD:
+        return decode_cd(stored, length, out, size, _zstd, _zstd, space, space.scratch, NULL)
+    if method == CODEC_CD_FLAC:
+        return decode_cd_flac(stored, length, out, size, _deflate, space, space.scratch)
+    return FAILED_CODEC
+
+
+cdef int _lzma(void *context, const uint8_t *stored, size_t length, uint8_t *out,
+               size_t size) noexcept nogil:
+    cdef int good = zsofs_lzma_decode(&(<Space *> context).lzma, stored, length, out, size)
+    return 0 if good > 0 else FAILED_CODEC if good == 0 else FAILED_MEMORY
+
+
+cdef int _deflate(void *context, const uint8_t *stored, size_t length, uint8_t *out,
+                  size_t size) noexcept nogil:
+    cdef Space *space = <Space *> context
+    cdef size_t used = 0
+    cdef size_t got = 0
+    if space.deflate is NULL:
+        space.deflate = libdeflate_alloc_decompressor()
         if space.deflate is NULL:
-            space.deflate = libdeflate_alloc_decompressor()
-            if space.deflate is NULL:
-                return fail(failure, FAILED_MEMORY, 0, 0)
-        if libdeflate_deflate_decompress_ex(<libdeflate_decompressor *> space.deflate, stored,
-                                            length, out, size, &used, &got) != LIBDEFLATE_SUCCESS:
-            return fail(failure, FAILED_CODEC, 0, length)
-        if got != size:
-            return fail(failure, FAILED_LENGTH, size, got)
-        return used == length or fail(failure, FAILED_CODEC, 0, length)
-    if block.method == CODEC_ZSTD:
+            return FAILED_MEMORY
+    if libdeflate_deflate_decompress_ex(<libdeflate_decompressor *> space.deflate, stored, length,
+                                        out, size, &used, &got) != LIBDEFLATE_SUCCESS:
+        return FAILED_CODEC
+    return 0 if got == size and used == length else FAILED_CODEC
+
+
+cdef int _zstd(void *context, const uint8_t *stored, size_t length, uint8_t *out,
+               size_t size) noexcept nogil:
+    cdef Space *space = <Space *> context
+    if space.zstd is NULL:
+        space.zstd = ZSTD_createDCtx()
         if space.zstd is NULL:
-            space.zstd = ZSTD_createDCtx()
-            if space.zstd is NULL:
-                return fail(failure, FAILED_MEMORY, 0, 0)
-        got = ZSTD_decompressDCtx(<ZSTD_DCtx *> space.zstd, out, size, stored, length)
-        if ZSTD_isError(got):
-            return fail(failure, FAILED_CODEC, 0, length)
-        return got == size or fail(failure, FAILED_LENGTH, size, got)
-    if block.method == CODEC_HUFFMAN:
-        return (zsofs_huffman_decode(stored, length, out, size)
-                or fail(failure, FAILED_CODEC, 0, length))
-    return fail(failure, FAILED_CODEC, 0, length)
+            return FAILED_MEMORY
+    return 0 if ZSTD_decompressDCtx(<ZSTD_DCtx *> space.zstd, out, size, stored,
+                                    length) == size else FAILED_CODEC
 
 
 cdef double hunk_ns(Stored *blocks, uint64_t done, uint64_t upto, uint64_t hunk_size) noexcept nogil:
