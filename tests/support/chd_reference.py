@@ -9,6 +9,7 @@ Written from the facts of MAME's chd.cpp, chdcodec.cpp and huffman.cpp.
 
 from __future__ import annotations
 
+import binascii
 import lzma
 import zlib
 from collections.abc import Callable, Mapping
@@ -23,13 +24,8 @@ class Damaged(Exception):
 
 
 def crc16(data: bytes) -> int:
-    """CRC-16 CCITT with the start value FFFF, bit by bit."""
-    crc = 0xFFFF
-    for byte in data:
-        crc ^= byte << 8
-        for _ in range(8):
-            crc = (crc << 1 ^ 0x1021 if crc & 0x8000 else crc << 1) & 0xFFFF
-    return crc
+    """CRC-16 CCITT with the start value FFFF."""
+    return binascii.crc_hqx(data, 0xFFFF)
 
 
 class Bits:
@@ -170,7 +166,7 @@ class Chd:
         self.hunk_count = -(-self.size // self.hunk_size)
         at = number(40, 8)
         if self.codecs[0] == bytes(4):
-            self.map = [
+            self.map: list[tuple[int, int, int, int]] = [
                 (4, self.hunk_size, place * self.hunk_size, -1)
                 if (place := number(at + 4 * hunk, 4))
                 else (7, 0, hunk * self.hunk_size // self.unit_size, -1)
@@ -233,7 +229,9 @@ class Chd:
                 entries.append((6, 0, last_parent, 0))
         bits.check()
         expanded = b"".join(
-            bytes([kind]) + length.to_bytes(3, "big") + place.to_bytes(6, "big")
+            bytes([kind])
+            + length.to_bytes(3, "big")
+            + place.to_bytes(6, "big")
             + crc.to_bytes(2, "big")
             for kind, length, place, crc in entries
         )
@@ -244,7 +242,7 @@ class Chd:
     def hunk(self, number: int, links: int = 0) -> bytes:
         kind, length, place, crc = self.map[number]
         if kind == 5:
-            if place >= self.hunk_count or links > 32:
+            if place >= self.hunk_count or links >= 32:
                 raise Damaged("a reference leads nowhere")
             return self.hunk(place, links + 1)
         if kind == 7 and self.parent is None:

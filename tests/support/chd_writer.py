@@ -87,16 +87,16 @@ def huff(data: bytes) -> bytes:
     return to_bytes(bits + "".join(code[byte] for byte in data))
 
 
+def deflate(data: bytes) -> bytes:
+    stream = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return stream.compress(data) + stream.flush()
+
+
 ENCODERS = {
-    b"zlib": lambda data: _deflate(data),
+    b"zlib": deflate,
     b"zstd": lambda data: zstandard.ZstdCompressor().compress(data),
     b"huff": huff,
 }
-
-
-def _deflate(data: bytes) -> bytes:
-    stream = zlib.compressobj(9, zlib.DEFLATED, -15)
-    return stream.compress(data) + stream.flush()
 
 
 def chd(
