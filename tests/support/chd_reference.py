@@ -164,9 +164,10 @@ class Chd:
         self.sha1 = data[84:104].hex()
         self.parent_sha1 = data[104:124].hex() if any(data[104:124]) else ""
         self.hunk_count = -(-self.size // self.hunk_size)
+        self.map: list[tuple[int, int, int, int]]
         at = number(40, 8)
         if self.codecs[0] == bytes(4):
-            self.map: list[tuple[int, int, int, int]] = [
+            self.map = [
                 (4, self.hunk_size, place * self.hunk_size, -1)
                 if (place := number(at + 4 * hunk, 4))
                 else (7, 0, hunk * self.hunk_size // self.unit_size, -1)
