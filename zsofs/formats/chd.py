@@ -10,8 +10,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from zsofs.errors import DamagedError, ForeignError
-from zsofs.formats.chd_layout import UNIT_CD, UNIT_SECTOR, ChdLayout, ChdMapHeader
-from zsofs.formats.chd_metadata import MetadataEntry, TrackEntry, read_metadata, tracks_of
+from zsofs.formats.cd_tracks import Track, TrackType
+from zsofs.formats.cd_views import CHD_FRAME, USER_DATA, chd_begins
+from zsofs.formats.chd_layout import ChdLayout, ChdMapHeader, ChdSha1s
+from zsofs.formats.chd_metadata import MetadataEntry, read_metadata, tracks_of
 from zsofs.formats.geometry import (
     MAX_BLOCK_SIZE,
     MAX_IMAGE_SIZE,
@@ -55,6 +57,11 @@ _MIN_HUNK_SIZE = 16
 _MAX_HUNKS = 1 << 25
 """The largest number of hunks that is read: 64 GiB in hunks of 2 KiB."""
 
+_MADE_AS_CD = (
+    "a disc of 2048-byte sectors that was packed as a CD (createcd): it works, but takes about 1 %"
+    " more; re-create it with: chdman createdvd"
+)
+
 _OTHERS = {
     b"GDDD": "a hard disk image (CHD), which is no disc",
     b"CHGT": "a GD-ROM of a Dreamcast (CHD), which is no PS2 or PSP disc",
@@ -63,9 +70,6 @@ _OTHERS = {
     b"AVLD": "a laserdisc (CHD), which is no PS2 or PSP disc",
 }
 """Tags of metadata of what is no disc."""
-
-_USER_DATA = {"MODE1": 0, "MODE2_FORM1": 0, "MODE1_RAW": 16, "MODE2_RAW": 24, "MODE2": 8}
-"""Where the 2048 user bytes of a sector begin in a unit, by the type of its track."""
 
 
 class ChdHeader(NamedTuple):
@@ -181,9 +185,7 @@ def parse_layout(source: SourceBytes, header: ChdHeader) -> ChdLayout:
         header.logical_size,
         (first, rest[0], rest[1], rest[2]),
         where,
-        header.raw_sha1.hex(),
-        header.sha1.hex(),
-        parent,
+        ChdSha1s(header.raw_sha1.hex(), header.sha1.hex(), parent),
     )
 
 
@@ -206,8 +208,10 @@ def parse(source: SourceBytes, head: bytes) -> Geometry:
     tracks = tracks_of(entries)
     remarks: tuple[str, ...] = ()
     size = layout.logical_size
-    if tracks or header.unit_size == UNIT_CD:
-        layout, size, remarks = _first_track(layout, tracks)
+    if tracks or layout.unit_size == CHD_FRAME:
+        layout, size = _first_track(layout, tracks)
+        if len(tracks) == 1 and tracks[0].type is TrackType.MODE1:
+            remarks = (_MADE_AS_CD,)
     return Geometry(
         container="CHD",
         size=size,
@@ -229,25 +233,16 @@ def _check_kind(entries: tuple[MetadataEntry, ...]) -> None:
             raise ForeignError(_OTHERS[entry.tag])
 
 
-def _first_track(
-    layout: ChdLayout, tracks: tuple[TrackEntry, ...]
-) -> tuple[ChdLayout, int, tuple[str, ...]]:
-    """The user data of the one data track of a CD: what of each unit is shown, size, remarks."""
-    if not tracks:
-        raise DamagedError("it has the units of a CD, but no tracks")
-    track = tracks[0]
-    skip = _USER_DATA.get(track.type)
-    if len(tracks) > 1 or skip is None:
-        raise ForeignError("a CD with audio or several tracks (CHD), which zsofs does not show yet")
-    if layout.unit_size != UNIT_CD or track.frames * UNIT_CD > layout.logical_size:
-        raise DamagedError(
-            f"its track has {track.frames} frames, its data {layout.logical_size} bytes"
-        )
-    remarks: tuple[str, ...] = ()
-    if track.type == "MODE1":
-        remarks = (
-            "a disc of 2048-byte sectors that was packed as a CD (createcd): it works, but takes"
-            " about 1 % more; re-create it with: chdman createdvd",
-        )
-    shown = replace(layout, skip=skip, take=UNIT_SECTOR)
-    return shown, track.frames * UNIT_SECTOR, remarks
+def _first_track(layout: ChdLayout, tracks: tuple[Track, ...]) -> tuple[ChdLayout, int]:
+    """What of each unit the image of a CD has, and its size.
+
+    It has the user data of the first track; or its sectors, if these have no user data.
+    """
+    if not tracks or layout.unit_size != CHD_FRAME:
+        raise DamagedError("its units or its metadata are those of a CD, but not both")
+    chd_begins(tracks, layout.logical_size // CHD_FRAME)
+    first = tracks[0]
+    skip, take = 0, first.type.sector_size
+    if first.type.user_data is not None:
+        skip, take = first.type.user_data, USER_DATA
+    return replace(layout, skip=skip, take=take, tracks=tracks), first.frames * take

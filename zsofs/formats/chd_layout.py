@@ -1,12 +1,9 @@
 """What a CHD's header says of its hunks and their map, in plain numbers."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-UNIT_SECTOR = 2048
-"""Bytes of a unit of a DVD."""
-
-UNIT_CD = 2448
-"""Bytes of a unit of a CD: a frame of 2352 bytes and 96 bytes of subcode."""
+from zsofs.formats.cd_tracks import Track
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +27,20 @@ class ChdMapHeader:
     bits: tuple[int, int, int] = (0, 0, 0)
 
 
+class ChdSha1s(NamedTuple):
+    """The SHA-1s of a header, hexadecimal.
+
+    Attributes:
+        data: of all data.
+        overall: of that and of the metadata; children name their parent by it.
+        parent: of the parent; empty if there is none.
+    """
+
+    data: str
+    overall: str
+    parent: str
+
+
 @dataclass(frozen=True, slots=True)
 class ChdLayout:
     """The hunks of a CHD. Sizes are in bytes.
@@ -41,11 +52,10 @@ class ChdLayout:
         logical_size: of all data, as of the header.
         codecs: of the map's types 0 to 3, numbers of ``native/codecs.pxd``.
         map: where the hunks lie.
-        raw_sha1: SHA-1 of all data, hexadecimal.
-        sha1: SHA-1 of that and of the metadata; what children name their parent by.
-        parent_sha1: that of the parent; empty if there is none.
+        sha1s: of the header.
         skip: bytes of each unit in front of those that the image has.
         take: bytes of each unit that the image has; 0 if it has whole hunks.
+        tracks: of a CD.
     """
 
     hunk_size: int
@@ -54,11 +64,10 @@ class ChdLayout:
     logical_size: int
     codecs: tuple[int, int, int, int]
     map: ChdMapHeader
-    raw_sha1: str
-    sha1: str
-    parent_sha1: str
+    sha1s: ChdSha1s
     skip: int = 0
     take: int = 0
+    tracks: tuple[Track, ...] = ()
 
     @property
     def block_size(self) -> int:

@@ -5,11 +5,11 @@ Big endian: 4 bytes tag, u8 flags, u24 length, u64 offset of the next entry (0: 
 """
 
 import hashlib
-import re
 import struct
 from dataclasses import dataclass
 
 from zsofs.errors import DamagedError
+from zsofs.formats.cd_tracks import Track, parse_tracks
 from zsofs.formats.geometry import SourceBytes
 
 _ENTRY = struct.Struct(">4sIQ")
@@ -22,11 +22,6 @@ _MOST_DATA = 1 << 20
 _CHECKED = 0x01
 """The flag of an entry that the overall SHA-1 covers."""
 
-_TRACK = re.compile(
-    r"TRACK:(\d{1,3}) TYPE:(\S{1,15}) SUBTYPE:(\S{1,15}) FRAMES:(\d{1,9})"
-    r"(?: PREGAP:(\d{1,9}) PGTYPE:(\S{1,15}) PGSUB:(\S{1,15}) POSTGAP:(\d{1,9}))?"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class MetadataEntry:
@@ -35,29 +30,6 @@ class MetadataEntry:
     tag: bytes
     flags: int
     data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class TrackEntry:
-    """What ``CHT2`` or ``CHTR`` says of a track.
-
-    Attributes:
-        number: from 1 on.
-        type: such as ``MODE1``, ``MODE1_RAW``, ``MODE2_RAW``, ``AUDIO``.
-        subtype: of the subcode; mostly ``NONE``.
-        frames: number of its frames, a stored pregap included.
-        pregap: frames in front of the track.
-        pregap_type: begins with ``V`` if the pregap is stored.
-        postgap: frames behind the track, never stored.
-    """
-
-    number: int
-    type: str
-    subtype: str
-    frames: int
-    pregap: int
-    pregap_type: str
-    postgap: int
 
 
 def read_metadata(source: SourceBytes, offset: int) -> tuple[MetadataEntry, ...]:
@@ -86,36 +58,13 @@ def read_metadata(source: SourceBytes, offset: int) -> tuple[MetadataEntry, ...]
     return tuple(entries)
 
 
-def tracks_of(entries: tuple[MetadataEntry, ...]) -> tuple[TrackEntry, ...]:
+def tracks_of(entries: tuple[MetadataEntry, ...]) -> tuple[Track, ...]:
     """Return the tracks of a CD in their order; empty if it is none.
 
     Raises:
         DamagedError: an entry does not describe a track.
     """
-    tracks = []
-    for entry in entries:
-        if entry.tag not in (b"CHT2", b"CHTR"):
-            continue
-        text = entry.data.split(b"\0")[0].decode("ascii", "replace")
-        found = _TRACK.match(text)
-        if found is None:
-            raise DamagedError(f"its metadata describe no track: {text[:80]!r}")
-        number, kind, subtype, frames, pregap, pregap_type, _, postgap = found.groups()
-        tracks.append(
-            TrackEntry(
-                int(number),
-                kind,
-                subtype,
-                int(frames),
-                int(pregap or 0),
-                pregap_type or "",
-                int(postgap or 0),
-            )
-        )
-    tracks.sort(key=lambda track: track.number)
-    if [track.number for track in tracks] != list(range(1, len(tracks) + 1)):
-        raise DamagedError("its metadata do not number its tracks from 1 on")
-    return tuple(tracks)
+    return parse_tracks(entry.data for entry in entries if entry.tag in (b"CHT2", b"CHTR"))
 
 
 def overall_sha1(raw_sha1: str, entries: tuple[MetadataEntry, ...]) -> str:

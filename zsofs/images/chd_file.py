@@ -34,7 +34,7 @@ def use_chd(reader: BlockReader, source: OpenSource, layout: ChdLayout) -> None:
         OSError: the file or its directory cannot be read.
     """
     reader.use_map(_map(source.fd, layout))
-    if layout.parent_sha1:
+    if layout.sha1s.parent:
         _adopt_parents(reader, source, layout)
 
 
@@ -68,7 +68,7 @@ def _adopt_parents(reader: BlockReader, source: OpenSource, layout: ChdLayout) -
         child = layout
         for _ in range(_MOST_PARENTS):
             reader, child = _adopt(reader, child, directory)
-            if not child.parent_sha1:
+            if not child.sha1s.parent:
                 return
     finally:
         os.close(directory)
@@ -78,7 +78,7 @@ def _adopt_parents(reader: BlockReader, source: OpenSource, layout: ChdLayout) -
 def _adopt(child: BlockReader, layout: ChdLayout, directory: int) -> tuple[BlockReader, ChdLayout]:
     """Give *child* its parent; returns the parent's own reader and layout."""
     for fd, header in _headers(directory):
-        if header.sha1.hex() != layout.parent_sha1:
+        if header.sha1.hex() != layout.sha1s.parent:
             continue
         status = os.fstat(fd)
         source = OpenSource(
@@ -104,7 +104,7 @@ def _adopt(child: BlockReader, layout: ChdLayout, directory: int) -> tuple[Block
         parent.use_map(_map(fd, found))
         child.adopt(parent, fd)
         return parent, found
-    raise MissingParentError(layout.parent_sha1)
+    raise MissingParentError(layout.sha1s.parent)
 
 
 def _headers(directory: int) -> Iterator[tuple[int, ChdHeader]]:

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from zsofs.errors import FormatError
+from zsofs.formats.cd_tracks import Track
 from zsofs.formats.chd import HEADER_SIZE, parse_header
 from zsofs.formats.chd_layout import ChdLayout
-from zsofs.formats.chd_metadata import TrackEntry, overall_sha1, read_metadata, tracks_of
+from zsofs.formats.chd_metadata import overall_sha1, read_metadata
 from zsofs.images.checksums import Digests, digester
 from zsofs.images.input_image import Original
 from zsofs.images.pipeline import Chunk, cores, stream
@@ -30,7 +31,7 @@ class ChdFacts:
     layout: ChdLayout
     codecs: tuple[str, ...]
     shares: dict[str, int]
-    tracks: tuple[TrackEntry, ...]
+    tracks: tuple[Track, ...]
     map_memory: int
 
     def as_object(self) -> dict[str, Any]:
@@ -45,16 +46,16 @@ class ChdFacts:
             "tracks": [
                 {
                     "number": track.number,
-                    "type": track.type,
+                    "type": track.type.chd_name,
                     "frames": track.frames,
                     "pregap": track.pregap,
                     "postgap": track.postgap,
                 }
                 for track in self.tracks
             ],
-            "raw_sha1": None if layout.raw_sha1 == NO_SHA1 else layout.raw_sha1,
-            "sha1": None if layout.sha1 == NO_SHA1 else layout.sha1,
-            "parent_sha1": layout.parent_sha1 or None,
+            "raw_sha1": None if layout.sha1s.data == NO_SHA1 else layout.sha1s.data,
+            "sha1": None if layout.sha1s.overall == NO_SHA1 else layout.sha1s.overall,
+            "parent_sha1": layout.sha1s.parent or None,
         }
 
 
@@ -76,12 +77,11 @@ def chd_facts(image: Original) -> ChdFacts | None:
     for label, count in zip(labels, counts, strict=True):
         if count:
             shares[label] = shares.get(label, 0) + count
-    entries = read_metadata(image.source, header.metadata_offset)
     return ChdFacts(
         layout,
         tuple(name for name in named if name) or ("uncompressed",),
         shares,
-        tracks_of(entries),
+        layout.tracks,
         image.reader.chd_map.memory,
     )
 
@@ -89,7 +89,7 @@ def chd_facts(image: Original) -> ChdFacts | None:
 def has_sha1(image: Original) -> bool:
     """Return whether a CHD has the SHA-1s of its data and metadata; uncompressed ones have none."""
     layout = _layout(image)
-    return NO_SHA1 not in (layout.sha1, layout.raw_sha1)
+    return NO_SHA1 not in (layout.sha1s.overall, layout.sha1s.data)
 
 
 def damaged_metadata(image: Original) -> str:
@@ -99,14 +99,14 @@ def damaged_metadata(image: Original) -> str:
         return ""
     try:
         header = parse_header(image.source.read_at(0, HEADER_SIZE))
-        found = overall_sha1(layout.raw_sha1, read_metadata(image.source, header.metadata_offset))
+        found = overall_sha1(layout.sha1s.data, read_metadata(image.source, header.metadata_offset))
     except FormatError as error:
         return str(error)
-    if found == layout.sha1:
+    if found == layout.sha1s.overall:
         return ""
     return (
-        f"data and metadata have SHA-1 {found}, the header gives {layout.sha1}: header or metadata"
-        " are damaged"
+        f"data and metadata have SHA-1 {found}, the header gives {layout.sha1s.overall}: header or"
+        " metadata are damaged"
     )
 
 
@@ -124,9 +124,9 @@ def other_data(image: Original, digests: Digests) -> str:
     if not has_sha1(image):
         return ""
     found = digests.sha1 if not layout.take else _sha1_of_hunks(image)
-    if found == layout.raw_sha1:
+    if found == layout.sha1s.data:
         return ""
-    return f"its data have SHA-1 {found}, the header gives {layout.raw_sha1}: one is damaged"
+    return f"its data have SHA-1 {found}, the header gives {layout.sha1s.data}: one is damaged"
 
 
 def _layout(image: Original) -> ChdLayout:

@@ -86,11 +86,11 @@ def _rows_of_chd(chd: ChdFacts) -> Iterator[tuple[str, str]]:
         yield "hunks", f"{hunks:,}; {', '.join(shares)}"
     for track in chd.tracks:
         gap = f", pregap of {track.pregap:,} frames" if track.pregap else ""
-        yield f"track {track.number}", f"{track.type}, {track.frames:,} frames{gap}"
-    if chd.layout.raw_sha1 != NO_SHA1:
-        yield "SHA-1", f"{chd.layout.raw_sha1} of the data"
-    if chd.layout.parent_sha1:
-        yield "parent", f"the CHD with SHA-1 {chd.layout.parent_sha1}"
+        yield f"track {track.number}", f"{track.type.chd_name}, {track.frames:,} frames{gap}"
+    if chd.layout.sha1s.data != NO_SHA1:
+        yield "SHA-1", f"{chd.layout.sha1s.data} of the data"
+    if chd.layout.sha1s.parent:
+        yield "parent", f"the CHD with SHA-1 {chd.layout.sha1s.parent}"
 
 
 def _container(facts: Facts) -> str:
