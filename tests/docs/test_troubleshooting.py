@@ -53,6 +53,8 @@ REPORTS = {
     "inspection.info._container": "a row of `zsofs info`",
     "inspection.info._disc": "a row of `zsofs info`",
     "inspection.info._rows": "rows of `zsofs info`",
+    "inspection.info._rows_of_chd": "rows of `zsofs info`",
+    "inspection.chd_facts.chd_facts": "a row of `zsofs info`",
     "cli.list_command._walk": "how many files were looked at so far",
     "inspection.written_by": "names of programs",
     "formats.file_names.APPLE_DOUBLE": "names of kinds of files",
@@ -70,6 +72,7 @@ REPORTS = {
 is raised or logged there is a message all the same."""
 
 NEVER_SHOWN = {
+    "discs.form2.find_form2": "only decides in which form a CD is shown",
     "source.scan_cache._disc": "caught within the module",
     "source.scan_cache._text": "caught within the module",
     "inspection.verify_cache._whole": "caught within the module",

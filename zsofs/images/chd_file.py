@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from zsofs.errors import DamagedError, FormatError, MissingParentError
 from zsofs.formats.chd import HEADER_SIZE, ChdHeader, parse_header, parse_layout
@@ -60,19 +60,38 @@ def _map(fd: int, layout: ChdLayout) -> ChdMap:
 
 def _adopt_parents(reader: BlockReader, source: OpenSource, layout: ChdLayout) -> None:
     """Look for parents among the CHDs of the same directory, without following symlinks."""
-    path = os.readlink(f"/proc/self/fd/{source.fd}")
-    directory = os.open(
-        os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
-    )
-    try:
+    with _directory_of(source.fd) as directory:
         child = layout
         for _ in range(_MOST_PARENTS):
             reader, child = _adopt(reader, child, directory)
             if not child.sha1s.parent:
                 return
+    raise DamagedError(f"its parents are more than {_MOST_PARENTS}")
+
+
+def is_parent(source: OpenSource, layout: ChdLayout) -> bool:
+    """Return whether a CHD in the directory of this one has it as its parent; may wait for a disk.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
+    with _directory_of(source.fd) as directory:
+        return any(
+            header.parent_sha1.hex() == layout.sha1s.overall for _, header in _headers(directory)
+        )
+
+
+@contextmanager
+def _directory_of(fd: int) -> Iterator[int]:
+    """A descriptor of the directory that an open file lies in."""
+    path = os.readlink(f"/proc/self/fd/{fd}")
+    directory = os.open(
+        os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+    )
+    try:
+        yield directory
     finally:
         os.close(directory)
-    raise DamagedError(f"its parents are more than {_MOST_PARENTS}")
 
 
 def _adopt(child: BlockReader, layout: ChdLayout, directory: int) -> tuple[BlockReader, ChdLayout]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from zsofs.console.stdio import complain, say
 from zsofs.console.tables import printable, size
+from zsofs.discs.cd_image import choose_form
 from zsofs.discs.classify import ContentKind
 from zsofs.discs.identify import System
 from zsofs.errors import InputError, ZsofsError, reason
@@ -26,6 +27,7 @@ def run(paths: Sequence[str], as_json: bool) -> int:
     for number, path in enumerate(paths):
         try:
             with original(path) as image:
+                choose_form(image)
                 facts = gather(image)
                 if as_json:
                     objects.append(_as_object(facts, image))

@@ -235,9 +235,7 @@ def _at(image: Original, error: _Bad, bad: int) -> Damage:
             files=found.files,
             map_incomplete=found.incomplete,
         )
-    assert image.geometry is not None
-    begin = error.block * image.geometry.block_size
-    end = min(begin + image.geometry.block_size, image.size)
+    begin, end = image.range_of(error.block)
     found = files_at(image.read, image.size, begin, end, raw_cd=image.raw_cd)
     return Damage(str(error), bad, error.block, error.offset, begin, found.files, found.incomplete)
 

@@ -22,11 +22,12 @@ def _reason_of_chd(name: str, facts: Facts) -> str:
     """Why a program cannot read a CHD: most do not know CHDs at all."""
     if name == "PCSX2":
         wrong = _wrong_console(facts, System.PS2, System.PS1)
+        wrong = wrong or _wrong_content(facts, *OTHER_SECTORS)
     elif name == "PPSSPP":
-        wrong = _wrong_console(facts, System.PSP)
+        wrong = _wrong_console(facts, System.PSP) or _wrong_content(facts)
     else:
         return "it reads no CHD"
-    return wrong or _wrong_content(facts) or _wrong_ending(facts, ".chd")
+    return wrong or _wrong_ending(facts, ".chd")
 
 
 def _opl(facts: Facts) -> str:

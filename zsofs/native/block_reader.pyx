@@ -63,7 +63,7 @@ _REASONS = {
     FAILED_LINK_ENDS: "it refers to hunk {b} of {a}",
     FAILED_NO_PARENT: "it is stored in the parent, and this CHD has none",
     FAILED_PARENT_ENDS: "it is stored at {b} of the parent, which has {a} bytes",
-    FAILED_CRC: "its CRC-16 is {b:04x}, the map gives {a:04x}",
+    FAILED_CRC: "its CRC-16 is {b}, the map gives {a}",
 }
 _CODEC_NAMES = {
     CODEC_LZ4: "LZ4",
@@ -73,10 +73,10 @@ _CODEC_NAMES = {
     CODEC_LZMA: "LZMA",
     CODEC_HUFFMAN: "Huffman",
     CODEC_FLAC: "FLAC",
-    CODEC_CD_LZMA: "CD LZMA",
-    CODEC_CD_DEFLATE: "CD deflate",
-    CODEC_CD_ZSTD: "CD Zstandard",
-    CODEC_CD_FLAC: "CD FLAC",
+    CODEC_CD_LZMA: "cdlz",
+    CODEC_CD_DEFLATE: "cdzl",
+    CODEC_CD_ZSTD: "cdzs",
+    CODEC_CD_FLAC: "cdfl",
 }
 
 WAIT = HOW_WAIT

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import lru_cache
 
+from zsofs.discs.cd_forms import CdForm, default_form
 from zsofs.discs.classify import Classification, ContentKind, classify, looks_like_disc
 from zsofs.discs.identify import Identity, identify
 from zsofs.discs.iso9660 import Image
@@ -31,6 +32,12 @@ from zsofs.images.random_access import read_range
 from zsofs.images.source_file import OpenSource
 from zsofs.source.scan_cache import FileFinding
 from zsofs.system.file_lease import has_writer
+
+CD_NOT_SHOWN = (
+    "a CD with audio, several tracks, or data that an .iso cannot hold, which is not shown as a"
+    " disc yet; unpack it to .cue and .bin with: zsofs unpack"
+)
+"""Why a CHD is shown as it is although it can be read."""
 
 _KEPT_READS = 8
 """Reads of an image that are kept while it is looked at: several looks begin at its descriptors."""
@@ -63,17 +70,7 @@ def look_inside(
         return FileFinding(None, content=APPLE_DOUBLE)
     # Before the look: who closes it during that was seen here, and the look is not believed.
     written = has_writer(source.fd) if tells_writers else None
-    reason = ""
-    disc: Disc | None = None
-    head = b""
-    try:
-        found = probe_image(source)
-        if found is not None:
-            disc, head = found[0], bytes(memoryview(found[1])[:FIRST_BYTES])
-    except FormatError as error:
-        reason = str(error)
-    if disc is None and not reason and is_packed_name(name):
-        reason = NOT_PACKED
+    disc, head, reason = _packed_disc(source, name)
     if written or (written is None and not quiet):
         if disc is not None or reason or _may_be_plain_disc(source, name):
             raise StillWrittenError
@@ -89,6 +86,39 @@ def look_inside(
     finding = FileFinding(disc, reason, remarks=remarks, right_ending=right_ending)
     _complete(finding, source, name, head, identities=identities or is_undecided(name))
     return finding
+
+
+def _packed_disc(source: OpenSource, name: bytes) -> tuple[Disc | None, bytes, str]:
+    """The container in a file, the first bytes of its image, and else why there is none."""
+    try:
+        found = probe_image(source)
+        if found is None:
+            return None, b"", NOT_PACKED if is_packed_name(name) else ""
+        disc, head = found
+        reason = _unshown_cd(source, disc)
+    except FormatError as error:
+        return None, b"", str(error)
+    if reason:
+        return None, b"", reason
+    return disc, bytes(memoryview(head)[:FIRST_BYTES]), ""
+
+
+def _unshown_cd(source: OpenSource, disc: Disc) -> str:
+    """Why the CD in a CHD cannot be shown as one ``.iso``; empty if it can, or for other discs."""
+    try:
+        geometry = geometry_of(source, disc)
+    except StaleNodeError:
+        return ""
+    tracks = geometry.chd.tracks if geometry.chd is not None else ()
+    if not tracks:
+        return ""
+    try:
+        read = lru_cache(_KEPT_READS)(_plain_bytes(source, disc))
+        if default_form(tracks, read, disc.size) is CdForm.ISO:
+            return ""
+    except (BlockError, StaleNodeError):
+        return "a CD whose first blocks cannot be read; see: zsofs verify"
+    return CD_NOT_SHOWN
 
 
 def _under_packed_name(source: OpenSource) -> tuple[str, str]:

@@ -29,6 +29,7 @@ from tests.support.chd_writer import (
 )
 from tests.support.mounting import DATA
 from tests.support.rounds import rounds
+from zsofs.discs.cd_image import choose_form
 from zsofs.errors import BlockError, FormatError, InputError, MissingParentError
 from zsofs.formats.chd import HEADER_SIZE
 from zsofs.images.input_image import Original, original
@@ -36,11 +37,9 @@ from zsofs.images.probe import probe
 from zsofs.images.source_file import OpenSource
 
 CHDS = DATA / "chd"
-MANIFEST = {
-    name: about
-    for name, about in json.loads((CHDS / "manifest.json").read_text()).items()
-    if name != "_" and about["kind"] != "hard disk"
-}
+ALL = json.loads((CHDS / "manifest.json").read_text())
+ALL.pop("_")
+MANIFEST = {name: about for name, about in ALL.items() if "size" in about or "iso_size" in about}
 CODECS = (b"zlib", b"zstd", b"huff")
 
 
@@ -82,6 +81,39 @@ def test_files_of_chdman(name: str) -> None:
             offset = chance.randrange(image.size)
             size = chance.randrange(1, 40_000)
             assert image.read(offset, size) == whole[offset : offset + size]
+
+
+@pytest.mark.parametrize("name", [name for name, about in ALL.items() if "bin_size" in about])
+def test_bins_of_chdman(name: str) -> None:
+    """The bytes of all tracks, as `chdman extractcd` writes them."""
+    about = ALL[name]
+    with original(str(CHDS / name)) as image:
+        image.show_as_bin()
+        assert image.size == about["bin_size"]
+        whole = image.read(0, image.size)
+        assert hashlib.sha1(whole).hexdigest() == about["bin_sha1"]
+        chance = random.Random(name)
+        for _ in range(200):
+            offset = chance.randrange(image.size)
+            size = chance.randrange(1, 40_000)
+            assert image.read(offset, size) == whole[offset : offset + size]
+        assert image.geometry is not None
+        ranges = [image.range_of(number) for number in range(image.geometry.block_count)]
+        shown = [both for both in ranges if both[0] != both[1]]
+        assert shown[0][0] == 0
+        assert all(begin < end <= image.size for begin, end in shown)
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("cd-default.chd", "iso"), ("cd-zstd.chd", "iso"), ("cd-of-dvd-iso.chd", "iso"),
+     ("cd-mixed.chd", "bin"), ("cd-mode1-pregap.chd", "bin"), ("dvd-default.chd", "iso")],
+)  # fmt: skip
+def test_the_form_of_a_cd(name: str, form: str) -> None:
+    with original(str(CHDS / name)) as image:
+        choose_form(image)
+        assert image.ending == f".{form}"
+        assert (image.view is not None) == (form == "bin")
 
 
 def test_a_hard_disk_is_refused_by_name() -> None:
@@ -279,7 +311,7 @@ def test_a_flipped_bit_in_each_hunk_is_found(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     data = (CHDS / name).read_bytes()
     with original(str(CHDS / name)) as image:
-        right = blocks_of(image)
+        right = blocks_of(image.as_hunks())
         assert image.reader is not None
         assert image.reader.chd_map is not None
         end = image.reader.chd_map.data_end
@@ -288,7 +320,7 @@ def test_a_flipped_bit_in_each_hunk_is_found(tmp_path: Path, name: str) -> None:
         at = chance.randrange(HEADER_SIZE + 100, end)
         path.write_bytes(data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :])
         with original(str(path)) as image:
-            found = blocks_of(image)
+            found = blocks_of(image.as_hunks())
         assert None in found
         assert all(block in (None, good) for block, good in zip(found, right, strict=True))
 
