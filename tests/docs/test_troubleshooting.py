@@ -27,6 +27,7 @@ right."""
 MESSAGE = r"^- \*\*(`+)( ?)(.+)\2\1\*\*$"
 
 REPORTS = {
+    "discs.form2.find_form2": "only decides in which form a CD is shown",
     "console.progress_bars.Bars.check": "shown on a bar",
     "console.progress_bars._show_share": "shown on a bar",
     "discs.classify.RAW_CD": "names of kinds of files",
@@ -72,7 +73,6 @@ REPORTS = {
 is raised or logged there is a message all the same."""
 
 NEVER_SHOWN = {
-    "discs.form2.find_form2": "only decides in which form a CD is shown",
     "source.scan_cache._disc": "caught within the module",
     "source.scan_cache._text": "caught within the module",
     "inspection.verify_cache._whole": "caught within the module",

@@ -129,6 +129,14 @@ def test_older_versions_are_refused_by_name(tmp_path: Path, version: int) -> Non
         pass
 
 
+@pytest.mark.parametrize("name", ["Game.chd", "Game.iso"])
+def test_what_only_begins_like_a_chd_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"MComprHD" + random.Random(1).randbytes(5000))
+    with pytest.raises(InputError, match="no CHD header of version 5"), original(str(path)):
+        pass
+
+
 def test_a_laserdisc_is_refused_by_name(tmp_path: Path) -> None:
     data = bytearray((CHDS / "dvd-default.chd").read_bytes())
     data[16:20] = b"avhu"
