@@ -2,19 +2,25 @@
 
 import os
 import stat
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from threading import Lock
 
 from zsofs.errors import DamagedError, FormatError, MissingParentError
 from zsofs.formats.chd import HEADER_SIZE, ChdHeader, parse_header, parse_layout
 from zsofs.formats.chd_layout import ChdLayout
 from zsofs.formats.geometry import ChdCodec, Rule
+from zsofs.images.content_check import seconds_until_settled
 from zsofs.images.source_file import OpenSource
 from zsofs.native.block_reader import BlockReader
 from zsofs.native.chd_map import ChdMap
 
 _MOST_PARENTS = 32
 """Files in a chain of parents; PCSX2 has the same bound."""
+
+_KEPT_MAPS = 2 << 20
+"""Bytes of maps that are kept for files which are opened again: about 20 of DVDs."""
 
 _MOST_FILES = 10_000
 """CHDs in a directory that are looked at for a parent."""
@@ -33,12 +39,46 @@ def use_chd(reader: BlockReader, source: OpenSource, layout: ChdLayout) -> None:
         MissingParentError: a parent is not there.
         OSError: the file or its directory cannot be read.
     """
-    reader.use_map(_map(source.fd, layout))
+    reader.use_map(_maps.get(source.fd, layout))
     if layout.sha1s.parent:
         _adopt_parents(reader, source, layout)
 
 
-def _map(fd: int, layout: ChdLayout) -> ChdMap:
+class _Maps:
+    """The maps that were used last, for files that are opened again soon.
+
+    A file that appears is looked into, and opened by whoever lists or plays it: its map of up to
+    26 MB need not be decoded each time. Those of CHDs with a parent are bound to it and not kept.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._maps: OrderedDict[object, ChdMap] = OrderedDict()
+
+    def get(self, fd: int, layout: ChdLayout) -> ChdMap:
+        """The map of the open file, from memory if it has not changed by size and times."""
+        if layout.sha1s.parent or not layout.map.compressed:
+            return _load(fd, layout)
+        status = os.fstat(fd)
+        key = (
+            (status.st_dev, status.st_ino),
+            (status.st_size, status.st_mtime_ns, status.st_ctime_ns),
+            layout,
+        )
+        with self._lock:
+            found = self._maps.pop(key, None)
+        if found is None:
+            found = _load(fd, layout)
+        if seconds_until_settled(status.st_ctime_ns):  # other content may have the same times
+            return found
+        with self._lock:
+            self._maps[key] = found
+            while sum(one.memory for one in self._maps.values()) > _KEPT_MAPS:
+                self._maps.popitem(last=False)
+        return found
+
+
+def _load(fd: int, layout: ChdLayout) -> ChdMap:
     """The map of a CHD, checked as a whole."""
     where = layout.map
     return ChdMap(
@@ -120,7 +160,7 @@ def _adopt(child: BlockReader, layout: ChdLayout, directory: int) -> tuple[Block
             source_size=source.size,
             source_mtime_ns=source.mtime_mark,
         )
-        parent.use_map(_map(fd, found))
+        parent.use_map(_maps.get(fd, found))
         child.adopt(parent, fd)
         return parent, found
     raise MissingParentError(layout.sha1s.parent)
@@ -143,3 +183,6 @@ def _headers(directory: int) -> Iterator[tuple[int, ChdHeader]]:
                     yield fd, header
             finally:
                 os.close(fd)
+
+
+_maps = _Maps()

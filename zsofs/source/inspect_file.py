@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 from zsofs.discs.cd_forms import CdForm, default_form
 from zsofs.discs.classify import Classification, ContentKind, classify, looks_like_disc
 from zsofs.discs.identify import Identity, identify
 from zsofs.discs.iso9660 import Image
 from zsofs.discs.shortage import declared_size, find_shortage
-from zsofs.errors import BlockError, FormatError, StaleNodeError
+from zsofs.errors import BlockError, FormatError, MissingParentError, StaleNodeError
 from zsofs.formats.file_names import (
     APPLE_DOUBLE,
     NOT_PACKED,
@@ -70,7 +71,7 @@ def look_inside(
         return FileFinding(None, content=APPLE_DOUBLE)
     # Before the look: who closes it during that was seen here, and the look is not believed.
     written = has_writer(source.fd) if tells_writers else None
-    disc, head, reason = _packed_disc(source, name)
+    disc, head, reason, settled = _packed_disc(source, name)
     if written or (written is None and not quiet):
         if disc is not None or reason or _may_be_plain_disc(source, name):
             raise StillWrittenError
@@ -79,7 +80,7 @@ def look_inside(
     if reason == NOT_PACKED:
         reason, right_ending = _under_packed_name(source)
     if disc is None and not (right_ending or is_plain_image(name)):
-        return FileFinding(None, reason)
+        return FileFinding(None, reason, settled=settled)
     if disc is None:
         head = source.read_at(0, FIRST_BYTES)
     remarks = (misnamed(right_ending),) if right_ending else ()
@@ -88,19 +89,34 @@ def look_inside(
     return finding
 
 
-def _packed_disc(source: OpenSource, name: bytes) -> tuple[Disc | None, bytes, str]:
-    """The container in a file, the first bytes of its image, and else why there is none."""
+class _Packed(NamedTuple):
+    """What is packed in a file.
+
+    Attributes:
+        disc: the container; None if it is none that is shown as a disc.
+        head: the first bytes of its image.
+        reason: else why it is none; empty for what does not look like one either.
+        settled: whether that depends on this file alone, and not on the parent of a CHD.
+    """
+
+    disc: Disc | None
+    head: bytes = b""
+    reason: str = ""
+    settled: bool = True
+
+
+def _packed_disc(source: OpenSource, name: bytes) -> _Packed:
     try:
         found = probe_image(source)
         if found is None:
-            return None, b"", NOT_PACKED if is_packed_name(name) else ""
+            return _Packed(None, reason=NOT_PACKED if is_packed_name(name) else "")
         disc, head = found
         reason = _unshown_cd(source, disc)
     except FormatError as error:
-        return None, b"", str(error)
+        return _Packed(None, b"", str(error), not isinstance(error, MissingParentError))
     if reason:
-        return None, b"", reason
-    return disc, bytes(memoryview(head)[:FIRST_BYTES]), ""
+        return _Packed(None, reason=reason)
+    return _Packed(disc, bytes(memoryview(head)[:FIRST_BYTES]))
 
 
 def _unshown_cd(source: OpenSource, disc: Disc) -> str:

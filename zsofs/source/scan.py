@@ -200,6 +200,9 @@ class _Survey:
         known = self.before.entries or {}
         entries = {} if self.before.names is None else dict(known)
         refused = self.surveyor.tree.refused_in(self.path)
+        if self.before.names is not None:
+            # A CHD may wait for its parent, which is one of the names that have changed.
+            names = {*names, *(name for name, entry in known.items() if _is_refused_for_now(entry))}
         for name in names:
             entry = self._looked_at(name, known.get(name), refused.get(name, ""))
             if entry is None:
@@ -404,7 +407,7 @@ class _Survey:
             log.exception("a bug in zsofs: %s is shown as it is", for_people(entry.path))
             return replace(entry, settled=False)
         told = _told(entry, finding)
-        if source.key != entry.key or _is_racy(entry.key):
+        if source.key != entry.key or _is_racy(entry.key) or not finding.settled:
             told.settled = False  # it may be another already, although nothing shows it
         else:
             self.new.append((entry.name, entry.key, finding))
@@ -421,6 +424,10 @@ class _Survey:
         if self.before.entries is not None:
             return False
         return abs(time.time() - max(entry.key[1:]) / 1e9) >= timings().quiet_file
+
+
+def _is_refused_for_now(entry: Entry) -> bool:
+    return bool(entry.reason) and not entry.settled and entry.copying_since is None
 
 
 def _unreadable(entry: Entry, error: Exception) -> Entry:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MountMaker
-from tests.support.mounting import DATA, ZSOFS, Mount, mounted
+from tests.support.mounting import DATA, ZSOFS, Mount, mounted, wait_until
 
 pytestmark = pytest.mark.xdist_group("chd")  # they share a mount
 
@@ -91,6 +91,19 @@ def test_random_reads_from_eight_threads(tree: Mount) -> None:
         ]
         for run in runs:
             run.result(300)
+
+
+def test_a_parent_that_arrives_makes_a_disc_of_its_child(tmp_path: Path, mount: MountMaker) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    shutil.copy(CHDS / "dvd-child.chd", source / "Child.chd")
+    tree = mount(source)
+    assert os.listdir(tree.path) == ["Child.chd"]
+    assert tree.log_lines("Child.chd: shown as it is, not as a disc: it needs its parent")
+    shutil.copy(CHDS / "dvd-default.chd", source / "Parent.chd")
+    wait_until(lambda: sorted(os.listdir(tree.path)) == ["Child.iso", "Parent.iso"], "the disc")
+    said = hashlib.sha1((tree.path / "Child.iso").read_bytes()).hexdigest()
+    assert said == ALL["dvd-child.chd"]["sha1"]
 
 
 def test_a_damaged_hunk_costs_its_range_alone(tmp_path: Path, mount: MountMaker) -> None:
