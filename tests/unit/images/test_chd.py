@@ -172,7 +172,7 @@ def content(chance: random.Random, size: int) -> bytes:
 def made(draw: st.DrawFn) -> Made:
     chance = random.Random(draw(st.integers(0, 2**32)))
     unit = draw(st.sampled_from([1, 64, 512, 2048]))
-    hunk_size = max(draw(st.sampled_from([512, 2048, 4096, 6144])) // unit, 1) * unit
+    hunk_size = max(draw(st.sampled_from([512, 1000, 2048, 4096, 6144])) // unit, 1) * unit
     count = draw(st.sampled_from([1, 2, 5, 30, 255, 256, 257, 600]))
     if count > 30:
         unit, hunk_size = min(unit, 512), 512
