@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 from zsofs.formats.cd_tracks import Track
 
+_SLOW = frozenset((5, 8))
+"""LZMA and its form for CDs, by the numbers of :class:`zsofs.formats.geometry.ChdCodec`."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChdMapHeader:
@@ -68,6 +71,11 @@ class ChdLayout:
     skip: int = 0
     take: int = 0
     tracks: tuple[Track, ...] = ()
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether hunks may be stored as LZMA, which is decoded at some 50 MB/s a core."""
+        return not _SLOW.isdisjoint(self.codecs)
 
     @property
     def block_size(self) -> int:

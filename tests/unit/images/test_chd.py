@@ -32,8 +32,11 @@ from tests.support.rounds import rounds
 from zsofs.discs.cd_image import choose_form
 from zsofs.errors import BlockError, FormatError, InputError, MissingParentError
 from zsofs.formats.chd import HEADER_SIZE
+from zsofs.formats.chd_layout import _SLOW
+from zsofs.formats.geometry import ChdCodec
 from zsofs.images.input_image import Original, original
-from zsofs.images.probe import probe
+from zsofs.images.open_image import DiscImage
+from zsofs.images.probe import geometry_of, probe
 from zsofs.images.source_file import OpenSource
 
 CHDS = DATA / "chd"
@@ -114,6 +117,22 @@ def test_the_form_of_a_cd(name: str, form: str) -> None:
         choose_form(image)
         assert image.ending == f".{form}"
         assert (image.view is not None) == (form == "bin")
+
+
+@pytest.mark.parametrize(
+    ("name", "on_the_loop"),
+    [("dvd-default.chd", False), ("cd-default.chd", False), ("dvd-zstd-2048.chd", True)],
+)
+def test_lzma_is_not_decoded_on_the_event_loop(name: str, on_the_loop: bool) -> None:
+    assert int(ChdCodec.LZMA) in _SLOW
+    assert int(ChdCodec.CDLZ) in _SLOW
+    with opened(CHDS / name) as source:
+        disc = probe(source)
+        assert disc is not None
+        content = DiscImage(name, 1, source, geometry_of(source, disc))
+        assert content.can_ask == on_the_loop
+        out = bytearray(content.extent_size)
+        assert content.read_now(0, out) == on_the_loop
 
 
 def test_a_hard_disk_is_refused_by_name() -> None:
