@@ -133,7 +133,7 @@ def _check_sizes(header: ChdHeader) -> None:
         raise DamagedError(
             f"the header gives units of {header.unit_size} bytes in hunks of {header.hunk_size}"
         )
-    if header.logical_size > MAX_IMAGE_SIZE:
+    if header.logical_size + header.hunk_size > MAX_IMAGE_SIZE:  # of whole hunks
         raise DamagedError(
             f"the header gives an image size of {header.logical_size}, more than {MAX_IMAGE_SIZE}"
         )
