@@ -175,6 +175,15 @@ class ForeignError(FormatError):
     """The magic belongs to a related format that zsofs does not support."""
 
 
+class MissingParentError(FormatError):
+    """A CHD holds only what differs from another one, which is not in its directory."""
+
+    def __init__(self, sha1: str) -> None:
+        super().__init__(
+            f"it needs its parent, the CHD with SHA-1 {sha1}, which is not in the same directory"
+        )
+
+
 class BlockError(ZsofsError):
     """A stored block does not decode to exactly its length.
 

@@ -27,6 +27,7 @@ right."""
 MESSAGE = r"^- \*\*(`+)( ?)(.+)\2\1\*\*$"
 
 REPORTS = {
+    "discs.form2.find_form2": "only decides in which form a CD is shown",
     "console.progress_bars.Bars.check": "shown on a bar",
     "console.progress_bars._show_share": "shown on a bar",
     "discs.classify.RAW_CD": "names of kinds of files",
@@ -53,6 +54,8 @@ REPORTS = {
     "inspection.info._container": "a row of `zsofs info`",
     "inspection.info._disc": "a row of `zsofs info`",
     "inspection.info._rows": "rows of `zsofs info`",
+    "inspection.info._rows_of_chd": "rows of `zsofs info`",
+    "inspection.chd_facts.chd_facts": "a row of `zsofs info`",
     "cli.list_command._walk": "how many files were looked at so far",
     "inspection.written_by": "names of programs",
     "formats.file_names.APPLE_DOUBLE": "names of kinds of files",

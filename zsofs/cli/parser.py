@@ -11,7 +11,7 @@ from zsofs.cli.command_parser import CommandParser, Commands, add_command, witho
 from zsofs.errors import UsageError
 
 _DESCRIPTION = """\
-Shows a directory of compressed PS2 and PSP discs (.zso, .cso, .dax) as plain .iso files.
+Shows a directory of compressed PS2 and PSP discs (.zso, .cso, .chd, .dax) as plain .iso files.
 """
 
 _EXAMPLES = """\

@@ -4,6 +4,8 @@ No containers.
 """
 
 __all__ = [
+    "cd_forms",
+    "cd_image",
     "classify",
     "clrmamepro",
     "dat",

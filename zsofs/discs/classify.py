@@ -78,7 +78,7 @@ _SIGNATURES = (
     (0, b"Sony PS2 Memory Card Format ", "a PS2 memory card", ""),
     (0, b"123-456-STD", "a PS1 memory card", ""),
     (0, b"\0PMV", "a PS1 memory card", ""),
-    (0, b"MComprHD", "a CHD", "; extract it with chdman first"),
+    (0, b"MComprHD", "a CHD", _EXTRACT),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", _EXTRACT),
     (0, b"PK\x03\x04", "a ZIP archive", _EXTRACT),
     (0, b"PK\x05\x06", "a ZIP archive", _EXTRACT),

@@ -71,13 +71,14 @@ def files_at(
         raw_cd: whether the image has raw CD sectors of 2352 bytes.
         most: maximum number of results.
     """
-    image = _Forgiving(Image(read, size, raw_cd))
+    image = Image(read, size, raw_cd)
     first, last = begin // image.stored_sector, (end - 1) // image.stored_sector
     found: dict[str, None] = {}
-    walk = _Walk(image)
-    for path, extent in walk.entries():
+    walk = Walk(image)
+    for entry in walk.entries():
+        extent = entry.extent
         if extent.first <= last and first < extent.first + -(-extent.size // SECTOR):
-            found[path] = None
+            found[entry.path] = None
             if len(found) == most:
                 break
             if len(found) == _MAX_FOUND:
@@ -95,7 +96,6 @@ class _Forgiving:
 
     def __init__(self, image: Image) -> None:
         self._image = image
-        self.stored_sector = image.stored_sector
         self.damaged = 0
 
     def content(self, extent: Extent) -> bytes:
@@ -131,6 +131,23 @@ class _Forgiving:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """A file or directory of a disc.
+
+    Attributes:
+        path: from the root of the disc; that of a directory ends in ``/``.
+        extent: where it lies in the image.
+        is_folder: whether it is a directory.
+        xa_attributes: those of CD-ROM XA; 0 if it has none.
+    """
+
+    path: str
+    extent: Extent
+    is_folder: bool
+    xa_attributes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class _Directory:
     """A directory that has not been read yet.
 
@@ -145,16 +162,19 @@ class _Directory:
     depth: int
 
 
-class _Walk:
+class Walk:
     """One walk over the directory trees of a disc.
+
+    Args:
+        image: of the disc. What its ``read`` raises for a damaged part costs the directories there.
 
     Attributes:
         incomplete: the first limit reached; empty if none.
     """
 
-    def __init__(self, image: _Forgiving) -> None:
+    def __init__(self, image: Image) -> None:
         self.incomplete = ""
-        self._image = image
+        self._image = _Forgiving(image)
         self._records = _MAX_RECORDS
         self._bytes = _MAX_BYTES
         self._stopped = False
@@ -164,17 +184,18 @@ class _Walk:
         self._stopped = True
         self._lack(why)
 
-    def entries(self) -> Iterator[tuple[str, Extent]]:
+    def entries(self) -> Iterator[Entry]:
         """Yield every file and directory on the disc with its extent in the image."""
         for base, root in self._image.volumes():
             todo = [_Directory("/", Extent(root.first + base, root.size), 1)]
             seen = {todo[0].extent.first}
             while todo and not self._stopped:
                 directory = todo.pop()
-                yield directory.path, directory.extent
-                for path, extent, is_folder in self._children(directory, base):
-                    if not is_folder:
-                        yield path, extent
+                yield Entry(directory.path, directory.extent, is_folder=True)
+                for entry in self._children(directory, base):
+                    extent = entry.extent
+                    if not entry.is_folder:
+                        yield entry
                     elif extent.first in seen:  # a loop, or a second name
                         continue
                     elif directory.depth == _MAX_DEPTH:
@@ -183,10 +204,10 @@ class _Walk:
                         self._lack(f"it has more than {_MAX_DIRECTORIES} directories")
                     else:
                         seen.add(extent.first)
-                        todo.append(_Directory(f"{path}/", extent, directory.depth + 1))
+                        todo.append(_Directory(f"{entry.path}/", extent, directory.depth + 1))
 
-    def _children(self, directory: _Directory, base: int) -> Iterator[tuple[str, Extent, bool]]:
-        """Yield the entries of a directory: path, extent, and whether it is a directory."""
+    def _children(self, directory: _Directory, base: int) -> Iterator[Entry]:
+        """Yield the entries of a directory; no path ends in ``/`` yet."""
         content = self._content(directory.extent)
         for record in records(content):
             if not self._records:
@@ -199,7 +220,8 @@ class _Walk:
             if len(path) > _MAX_PATH:
                 self._lack(f"one of its paths has more than {_MAX_PATH} characters")
                 continue
-            yield path, Extent(record.extent.first + base, record.extent.size), record.is_folder
+            extent = Extent(record.extent.first + base, record.extent.size)
+            yield Entry(path, extent, record.is_folder, record.xa_attributes)
 
     def _content(self, extent: Extent) -> bytes:
         if extent.size > _MAX_DIRECTORY_BYTES:

@@ -31,6 +31,10 @@ _RECORD_SIZE = 34
 _IS_FOLDER = 2
 """The bit among the flags of a directory record (ECMA-119, 9.1.6)."""
 
+_XA_SIGNATURE = b"XA"
+_XA_SIZE = 14
+"""Bytes that CD-ROM XA adds to a directory record, and the signature at byte 6 of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Extent:
@@ -54,11 +58,13 @@ class Record:
             and the one above.
         is_folder: whether it is one.
         extent: where it lies.
+        xa_attributes: those of CD-ROM XA; 0 if the record has none.
     """
 
     name: bytes
     is_folder: bool
     extent: Extent
+    xa_attributes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +144,21 @@ def records(directory: bytes) -> Iterator[Record]:
             continue
         record = directory[at : at + length]
         name = record[33 : 33 + record[32]].split(b";")[0].rstrip(b".").upper()
-        yield Record(name, bool(record[25] & _IS_FOLDER), extent_of(record))
+        yield Record(name, bool(record[25] & _IS_FOLDER), extent_of(record), _xa_of(record))
         at += length
+
+
+def _xa_of(record: bytes) -> int:
+    """Return the attributes that CD-ROM XA adds to a directory record; 0 if it has none.
+
+    They begin at the first even byte behind the name (ECMA-119, 9.1.12 and 9.1.13).
+    """
+    begin = 33 + record[32]
+    begin += begin % 2
+    system_use = record[begin : begin + _XA_SIZE]
+    if len(system_use) < _XA_SIZE or system_use[6:8] != _XA_SIGNATURE:
+        return 0
+    return int.from_bytes(system_use[4:6], "big")
 
 
 def find(directory: bytes, wanted: bytes, *, folder: bool) -> Extent | None:

@@ -4,6 +4,11 @@ No files, no threads.
 """
 
 __all__ = [
+    "cd_tracks",
+    "cd_views",
+    "chd",
+    "chd_layout",
+    "chd_metadata",
     "ciso_header",
     "containers",
     "dax",

@@ -7,10 +7,10 @@ it to ``_FORMATS``.
 
 from types import ModuleType
 
-from zsofs.formats import ciso, dax, ziso
+from zsofs.formats import chd, ciso, dax, ziso
 from zsofs.formats.geometry import Geometry, SourceBytes
 
-_FORMATS: tuple[ModuleType, ...] = (ziso, ciso, dax)
+_FORMATS: tuple[ModuleType, ...] = (ziso, ciso, dax, chd)
 _BY_MAGIC = {magic: module for module in _FORMATS for magic in module.MAGICS}
 _HEAD_SIZE = 32
 """Size of the longest header in bytes, that of a DAX file."""

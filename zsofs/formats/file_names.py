@@ -3,7 +3,7 @@
 import re
 from os.path import splitext
 
-_PACKED = frozenset((b".zso", b".ziso", b".cso", b".ciso", b".dax"))
+_PACKED = frozenset((b".zso", b".ziso", b".cso", b".ciso", b".dax", b".chd"))
 _PLAIN = frozenset((b".iso", b".img", b".bin"))
 _DISCS = _PACKED | _PLAIN
 _LOOKED_INTO = _DISCS | {b""}

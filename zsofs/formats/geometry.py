@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
+from zsofs.formats.chd_layout import ChdLayout
+
 MAX_IMAGE_SIZE = 64 << 30
 """Largest image size that is accepted, in bytes, the same limit as in LRPS2 (``CsoFileReader``).
 A Blu-ray XL is larger, but no PS2 or PSP disc is."""
@@ -29,6 +31,24 @@ class Codec(IntEnum):
     DEFLATE = 3
 
 
+class ChdCodec(IntEnum):
+    """The codecs that only CHDs have, with the numbers that follow."""
+
+    NONE = 4
+    """No hunk is packed."""
+    LZMA = 5
+    HUFF = 6
+    FLAC = 7
+    CDLZ = 8
+    CDZL = 9
+    CDZS = 10
+    CDFL = 11
+
+
+AnyCodec = Codec | ChdCodec
+"""Of a CHD it is the first one that its header names."""
+
+
 class Rule(IntEnum):
     """Interpretation of an index entry."""
 
@@ -40,6 +60,8 @@ class Rule(IntEnum):
     """A table of 32-bit offsets, then one of 16-bit lengths; no flags."""
     FRAMED = 3
     """As FLAGGED, but bit 31 is never set and nothing may follow a block's frame."""
+    CHD = 4
+    """There is no such index but a map, :class:`zsofs.formats.chd_layout.ChdLayout`."""
 
 
 class Span(NamedTuple):
@@ -73,6 +95,7 @@ class Geometry:
         data_end: upper limit of the end of the last stored block.
         codecs: possible codecs of the payload, most likely first; one after it is determined.
         remarks: irregularities, for the user.
+        chd: the hunks of a CHD and their map, else None.
     """
 
     container: str
@@ -83,8 +106,9 @@ class Geometry:
     index_offset: int
     data_start: int
     data_end: int
-    codecs: tuple[Codec, ...]
+    codecs: tuple[AnyCodec, ...]
     remarks: tuple[str, ...] = ()
+    chd: ChdLayout | None = None
 
     @property
     def block_count(self) -> int:

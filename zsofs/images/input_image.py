@@ -5,6 +5,8 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
 
 from zsofs.errors import (
     BlockError,
@@ -16,12 +18,16 @@ from zsofs.errors import (
     reason,
 )
 from zsofs.formats import seal
+from zsofs.formats.cd_tracks import Track
+from zsofs.formats.cd_views import CHD_FRAME, USER_DATA, CdView, bin_view, chd_pieces
 from zsofs.formats.file_names import is_packed_name
-from zsofs.formats.geometry import Geometry, Rule
+from zsofs.formats.geometry import CD_SECTOR, Geometry, Rule
+from zsofs.images.chd_file import is_parent
 from zsofs.images.probe import CD_SYNC_SIZE, block_reader, geometry_of, is_raw_cd, probe
 from zsofs.images.random_access import read_range
 from zsofs.images.source_file import OpenSource
 from zsofs.native.block_reader import BlockReader, read_plain
+from zsofs.native.cd_codecs import gather
 from zsofs.system.deletion import delete
 
 
@@ -40,6 +46,7 @@ class Original:
         opened_ns: when it was opened, by the clock of file time stamps.
         geometry: layout of its blocks; None for a plain image.
         reader: reader of these blocks; None for a plain image.
+        view: the part of a CHD's data that is shown, unless it is the user data of one track.
     """
 
     def __init__(self, path: str, fd: int, *, as_it_is: bool) -> None:
@@ -64,6 +71,7 @@ class Original:
         self.seal_error = ""
         self.geometry: Geometry | None = None
         self.reader: BlockReader | None = None
+        self.view: CdView | None = None
         if self.disc is None:
             self.size = source.size
             self.raw_cd = is_raw_cd(source.read_at(0, CD_SYNC_SIZE))
@@ -80,9 +88,69 @@ class Original:
                 self.seal_error = str(error)
 
     @property
+    def tracks(self) -> tuple[Track, ...]:
+        """The tracks of a CD in a CHD; empty for any other image."""
+        return self.geometry.chd.tracks if self.geometry and self.geometry.chd else ()
+
+    def range_of(self, block: int) -> tuple[int, int]:
+        """Return where the bytes of a block begin and end in the image.
+
+        Args:
+            block: its number; the image must have blocks.
+        """
+        assert self.geometry is not None
+        begin = block * self.geometry.block_size
+        end = begin + self.geometry.block_size
+        if self.view is None:
+            return begin, min(end, self.size)
+        shown = 0
+        for piece in self.view.pieces:
+            first = max(-(-(begin - piece.begin) // piece.unit), 0)
+            last = min(-(-(end - piece.begin) // piece.unit), piece.unit_count)
+            if first < last:
+                return shown + first * piece.width, shown + last * piece.width
+            shown += piece.size
+        return shown, shown
+
+    @property
+    def lacks(self) -> str:
+        """Why the image has not all that its container stores, as a sentence; empty if it has."""
+        if any(track.subtype != "NONE" for track in self.tracks):
+            return "the CHD also has subcode, which the image lacks"
+        if self.view is None and any(track.type.sector_size != USER_DATA for track in self.tracks):
+            return "the CHD has whole CD sectors, of which the image has the user data"
+        if self.geometry and self.geometry.chd and is_parent(self.source, self.geometry.chd):
+            return "another CHD needs it as its parent"
+        return ""
+
+    def show_as_bin(self) -> None:
+        """Become the ``.bin`` of all tracks of a CD in a CHD, as ``chdman extractcd`` writes it."""
+        hunks = self.as_hunks()
+        pieces = chd_pieces(self.tracks, hunks.size // CHD_FRAME)
+        self.geometry, self.reader = hunks.geometry, hunks.reader
+        self.view = bin_view(pieces)
+        self.size = self.view.size
+        first = self.tracks[0].type
+        self.raw_cd = first.sector_size == CD_SECTOR and not first.is_audio
+
+    def as_hunks(self) -> "Original":
+        """Return all data of a CHD as an image: whole hunks, whatever the image takes of them."""
+        assert self.geometry is not None
+        assert self.geometry.chd is not None
+        chd = replace(self.geometry.chd, skip=0, take=0)
+        whole = copy(self)
+        whole.view = None
+        whole.size = chd.logical_size
+        whole.geometry = replace(
+            self.geometry, size=chd.logical_size, block_size=chd.hunk_size, chd=chd
+        )
+        whole.reader = block_reader(whole.geometry, self.source)
+        return whole
+
+    @property
     def ending(self) -> str:
         """Extension of the name of the plain image."""
-        return ".bin" if self.raw_cd else ".iso"
+        return ".bin" if self.raw_cd or self.view is not None else ".iso"
 
     @property
     def is_misnamed(self) -> bool:
@@ -139,7 +207,22 @@ class Original:
             # st_blocks), and a hole costs only memory bandwidth.
             read_plain(source.fd, offset, out, source.size, source.mtime_mark)
             return
-        read_range(self.reader, source.fd, self.geometry, offset, out)
+        if self.view is None:
+            read_range(self.reader, source.fd, self.geometry, offset, out)
+            return
+        for span in self.view.spans(offset, len(out)):
+            units = bytearray(span.end - span.begin)
+            read_range(self.reader, source.fd, self.geometry, span.begin, memoryview(units))
+            gather(
+                units,
+                unit=span.unit,
+                skip=span.skip,
+                width=span.width,
+                swapped=span.swapped,
+                head=span.head,
+                out=out[: span.length],
+            )
+            out = out[span.length :]
 
     def check_unchanged(self) -> None:
         """Check that the file is unchanged since it was opened.

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from zsofs.errors import BlockError, DamagedError, ForeignError, FormatError, StaleNodeError
 from zsofs.formats.ciso_header import entry_offset, has_flag, read_entries
 from zsofs.formats.containers import identify
-from zsofs.formats.geometry import Codec, Geometry
+from zsofs.formats.geometry import AnyCodec, Codec, Geometry
 from zsofs.formats.ziso import ZSTD_MAGIC
+from zsofs.images.chd_file import use_chd
 from zsofs.images.source_file import OpenSource
 from zsofs.native.block_reader import BlockReader
 
@@ -65,7 +66,7 @@ class Disc:
     """
 
     container: str
-    codec: Codec
+    codec: AnyCodec
     size: int
     block_size: int
     raw_cd: bool
@@ -187,7 +188,9 @@ def geometry_of(source: OpenSource, disc: Disc) -> Geometry:
     return replace(geometry, codecs=(disc.codec,))
 
 
-def block_reader(geometry: Geometry, source: OpenSource, codec: Codec | None = None) -> BlockReader:
+def block_reader(
+    geometry: Geometry, source: OpenSource, codec: AnyCodec | None = None
+) -> BlockReader:
     """Return the native reader of the blocks of a container.
 
     Args:
@@ -195,7 +198,7 @@ def block_reader(geometry: Geometry, source: OpenSource, codec: Codec | None = N
         source: the file; its size and modification time are checked by each read.
         codec: codec of the compressed blocks; None: the first one of *geometry*.
     """
-    return BlockReader(
+    reader = BlockReader(
         rule=geometry.rule,
         codec=geometry.codecs[0] if codec is None else codec,
         shift=geometry.shift,
@@ -207,12 +210,15 @@ def block_reader(geometry: Geometry, source: OpenSource, codec: Codec | None = N
         source_size=source.size,
         source_mtime_ns=source.mtime_mark,
     )
+    if geometry.chd is not None:
+        use_chd(reader, source, geometry.chd)
+    return reader
 
 
 class _Trial:
     """Trial decoding of an image with one codec."""
 
-    def __init__(self, source: OpenSource, geometry: Geometry, codec: Codec) -> None:
+    def __init__(self, source: OpenSource, geometry: Geometry, codec: AnyCodec) -> None:
         self.codec = codec
         self._fd = source.fd
         self._device = source.device
@@ -234,7 +240,7 @@ class _Trial:
 
 def _decide_codec(
     source: OpenSource, head: _Head, geometry: Geometry
-) -> tuple[Codec, bytes | bytearray]:
+) -> tuple[AnyCodec, bytes | bytearray]:
     """Return the codec that decodes most of the first compressed blocks; it is never per block.
 
     Returns:

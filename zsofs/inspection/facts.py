@@ -19,8 +19,9 @@ from zsofs.formats.ciso_header import (
 )
 from zsofs.formats.dax import FRAME_SIZE
 from zsofs.formats.file_names import NOT_PACKED, is_plain_image, misnamed
-from zsofs.formats.geometry import Codec, Rule
+from zsofs.formats.geometry import AnyCodec, Codec, Rule
 from zsofs.images.input_image import Original
+from zsofs.inspection.chd_facts import ChdFacts, chd_facts
 from zsofs.native.index_scan import Scan, scan
 
 _SAMPLED_BYTES = 4 << 20
@@ -46,7 +47,7 @@ class Blocks:
     """
 
     header: Header
-    codec: Codec
+    codec: AnyCodec
     rule: Rule
     count: int
     scan: Scan
@@ -72,6 +73,7 @@ class Facts:
         blocks: how the blocks are stored in a container.
         content: kind of content; None if its blocks cannot be read.
         remarks: irregularities, for the user.
+        chd: how a CHD stores it; None for other containers.
     """
 
     path: str
@@ -83,6 +85,7 @@ class Facts:
     blocks: Blocks | None
     content: Classification | None
     remarks: tuple[str, ...]
+    chd: ChdFacts | None = None
 
 
 def gather(image: Original) -> Facts:
@@ -113,12 +116,13 @@ def gather(image: Original) -> Facts:
         blocks,
         content,
         tuple(_remarks(image, blocks, identity, content)),
+        chd_facts(image),
     )
 
 
 def _blocks(image: Original) -> Blocks | None:
     geometry, reader = image.geometry, image.reader
-    if geometry is None or reader is None:
+    if geometry is None or reader is None or geometry.chd is not None:
         return None
     found = scan(reader, image.source.fd)
     last = geometry.block_count - 1
@@ -242,7 +246,8 @@ def _remarks_on_blocks(blocks: Blocks) -> Iterator[str]:
     if header.header_size not in (24, 32) and header.magic != b"ZSOZ":
         yield f"its header gives its own length as {header.header_size}, which all programs ignore"
     if header.magic == b"ZISO" and blocks.codec is not Codec.LZ4:
-        name = {Codec.ZSTD: "Zstandard", Codec.ZLIB: "zlib"}.get(blocks.codec, "other")
+        names: dict[AnyCodec, str] = {Codec.ZSTD: "Zstandard", Codec.ZLIB: "zlib"}
+        name = names.get(blocks.codec, "other")
         yield f"its header implies LZ4, as in any ZSO, but its blocks are {name} data"
     if blocks.fills_sector:
         return

@@ -6,10 +6,12 @@ from typing import Any
 
 from zsofs.console.stdio import complain, say
 from zsofs.console.tables import printable, size
+from zsofs.discs.cd_image import choose_form
 from zsofs.discs.classify import ContentKind
 from zsofs.discs.identify import System
 from zsofs.errors import InputError, ZsofsError, reason
 from zsofs.images.input_image import Original, original
+from zsofs.inspection.chd_facts import NO_SHA1, ChdFacts
 from zsofs.inspection.facts import Facts, gather
 from zsofs.inspection.readable_by import readers
 from zsofs.inspection.written_by import maker_of
@@ -25,6 +27,7 @@ def run(paths: Sequence[str], as_json: bool) -> int:
     for number, path in enumerate(paths):
         try:
             with original(path) as image:
+                choose_form(image)
                 facts = gather(image)
                 if as_json:
                     objects.append(_as_object(facts, image))
@@ -59,6 +62,8 @@ def _rows(facts: Facts, image: Original) -> Iterator[tuple[str, str]]:
             f"{blocks.count:,}; {_percent(blocks.scan.plain, blocks.count)} stored plain,"
             f" about {_percent(blocks.zeros, blocks.count)} zeros",
         )
+    if facts.chd is not None:
+        yield from _rows_of_chd(facts.chd)
     yield "disc", _disc(facts)
     if facts.identity is not None and facts.identity.title:
         yield "title", facts.identity.title
@@ -76,7 +81,27 @@ def _rows(facts: Facts, image: Original) -> Iterator[tuple[str, str]]:
         yield "note", remark
 
 
+def _rows_of_chd(chd: ChdFacts) -> Iterator[tuple[str, str]]:
+    hunks = chd.layout.hunk_count
+    if hunks and chd.shares:
+        shares = (f"{_percent(count, hunks)} {name}" for name, count in chd.shares.items())
+        yield "hunks", f"{hunks:,}; {', '.join(shares)}"
+    for track in chd.tracks:
+        gap = f", pregap of {track.pregap:,} frames" if track.pregap else ""
+        yield f"track {track.number}", f"{track.type.chd_name}, {track.frames:,} frames{gap}"
+    if chd.layout.sha1s.data != NO_SHA1:
+        yield "SHA-1", f"{chd.layout.sha1s.data} of the data"
+    if chd.layout.sha1s.parent:
+        yield "parent", f"the CHD with SHA-1 {chd.layout.sha1s.parent}"
+
+
 def _container(facts: Facts) -> str:
+    if facts.chd is not None:
+        layout = facts.chd.layout
+        return (
+            f"CHD version 5, {', '.join(facts.chd.codecs)}, hunks of {layout.hunk_size}, units of"
+            f" {layout.unit_size}"
+        )
     blocks = facts.blocks
     if blocks is None:
         content = facts.content
@@ -113,7 +138,7 @@ def _percent(part: int, whole: int) -> str:
 
 
 def _as_object(facts: Facts, image: Original) -> dict[str, Any]:
-    blocks, identity = facts.blocks, facts.identity
+    blocks, identity, chd = facts.blocks, facts.identity, facts.chd
     reasons = readers(facts)
     return {
         "path": facts.path,
@@ -137,6 +162,7 @@ def _as_object(facts: Facts, image: Original) -> dict[str, Any]:
         "media": identity.media.value if identity else "",
         "written_by": maker_of(image, facts),
         "seal": _seal(image),
+        "chd": chd.as_object() if chd is not None else None,
         "read_by": {name: not why for name, why in reasons.items()},
         "why_not": {name: why for name, why in reasons.items() if why},
         "remarks": facts.remarks,

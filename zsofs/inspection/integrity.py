@@ -14,6 +14,7 @@ from zsofs.formats.geometry import Rule
 from zsofs.images.checksums import Digests, digester
 from zsofs.images.input_image import Original
 from zsofs.images.pipeline import Chunk, chunk_size, cores, stream
+from zsofs.inspection.chd_facts import damaged_metadata, has_sha1, other_data
 from zsofs.native.index_scan import scan
 
 _PLAIN_BLOCK = 2048
@@ -82,11 +83,16 @@ def check(image: Original, advance: Callable[[int], None], *, quick: bool) -> Ch
         zsofs.errors.SourceChangedError: the file was modified meanwhile.
         OSError: its index could not be read.
     """
-    found = scan(image.reader, image.source.fd) if image.reader is not None else None
+    is_chd = image.geometry is not None and image.geometry.chd is not None
+    found = None
+    if image.reader is not None and not is_chd:  # the map of a CHD was checked when it was opened
+        found = scan(image.reader, image.source.fd)
     index = _damaged_index(image)
     remarks = [*_stray_end(image)]
     if quick:
         damage = _at(image, found.first_bad, found.bad) if found and found.first_bad else index
+        if is_chd:
+            damage = _as_damage(damaged_metadata(image))
         return CheckResult(damage or _damaged_seal(image), remarks=(*image.remarks, *remarks))
     digests, first, bad = _read(image, advance)
     if found is not None and found.first_bad is not None:
@@ -98,9 +104,15 @@ def check(image: Original, advance: Callable[[int], None], *, quick: bool) -> Ch
             remarks.append(index.reason)
         return CheckResult(_at(image, first, bad), remarks=(*image.remarks, *remarks))
     damage = index or _damaged_seal(image) or _differing(image, digests)
-    return CheckResult(
-        damage, digests, image.seal is not None and damage is None, (*image.remarks, *remarks)
-    )
+    if is_chd:
+        damage = _as_damage(damaged_metadata(image) or other_data(image, digests))
+    sealed = image.seal is not None or (is_chd and has_sha1(image))
+    return CheckResult(damage, digests, sealed and damage is None, (*image.remarks, *remarks))
+
+
+def _as_damage(reason: str) -> Damage | None:
+    """The damage of what no block is to blame for; None for an empty *reason*."""
+    return Damage(reason) if reason else None
 
 
 def _read(image: Original, advance: Callable[[int], None]) -> tuple[Digests, _Bad | None, int]:
@@ -202,6 +214,8 @@ def _as_block(image: Original, number: int, error: UnreadableError) -> _Bad:
     geometry = image.geometry
     if geometry is None:
         return error
+    if geometry.chd is not None:
+        return BlockError(number, -1, f"it cannot be read: {error.why}")
     offset = -1
     with suppress(OSError):  # then the index is unreadable
         for entry in read_entries(image.source, number, 1, index_offset=geometry.index_offset):
@@ -221,9 +235,7 @@ def _at(image: Original, error: _Bad, bad: int) -> Damage:
             files=found.files,
             map_incomplete=found.incomplete,
         )
-    assert image.geometry is not None
-    begin = error.block * image.geometry.block_size
-    end = min(begin + image.geometry.block_size, image.size)
+    begin, end = image.range_of(error.block)
     found = files_at(image.read, image.size, begin, end, raw_cd=image.raw_cd)
     return Damage(str(error), bad, error.block, error.offset, begin, found.files, found.incomplete)
 

@@ -6,14 +6,28 @@ from pathlib import PurePath
 from zsofs.discs.classify import OTHER_SECTORS, ContentKind
 from zsofs.discs.identify import System
 from zsofs.discs.opl_support import why_not_played
-from zsofs.formats.geometry import CD_SECTOR, Codec
+from zsofs.formats.geometry import CD_SECTOR, AnyCodec, Codec
 from zsofs.formats.ziso_writer import cut_by_ziso_py
 from zsofs.inspection.facts import Blocks, Facts
 
 
 def readers(facts: Facts) -> dict[str, str]:
     """Return for each program why it cannot read the image; an empty reason means that it can."""
+    if facts.chd is not None:
+        return {name: _reason_of_chd(name, facts) for name in _PROGRAMS}
     return {name: reason(facts) for name, reason in _PROGRAMS.items()}
+
+
+def _reason_of_chd(name: str, facts: Facts) -> str:
+    """Why a program cannot read a CHD: most do not know CHDs at all."""
+    if name == "PCSX2":
+        wrong = _wrong_console(facts, System.PS2, System.PS1)
+        wrong = wrong or _wrong_content(facts, *OTHER_SECTORS)
+    elif name == "PPSSPP":
+        wrong = _wrong_console(facts, System.PSP) or _wrong_content(facts)
+    else:
+        return "it reads no CHD"
+    return wrong or _wrong_ending(facts, ".chd")
 
 
 def _opl(facts: Facts) -> str:
@@ -129,7 +143,7 @@ def _not_lz4_zso(blocks: Blocks) -> str:
     return ""
 
 
-_CODECS = {
+_CODECS: dict[AnyCodec, str] = {
     Codec.LZ4: "LZ4",
     Codec.ZSTD: "Zstandard",
     Codec.ZLIB: "zlib",

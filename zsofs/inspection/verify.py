@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from zsofs.console.tables import counted
+from zsofs.discs.cd_image import choose_form
 from zsofs.discs.dat import Dat
 from zsofs.discs.examination import Examination
 from zsofs.discs.identify import System, identify
@@ -118,6 +119,7 @@ class VerifyRun:
         """Return the result for a file; None for a file in a directory that is not a disc."""
         try:
             with original(path) as image:
+                choose_form(image)
                 if image.is_misnamed:
                     _check_plain(image)
                 if found and image.disc is None and not self._is_disc(image):

@@ -3,4 +3,13 @@
 No file names, no caches, no headers of containers.
 """
 
-__all__ = ["block_reader", "codecs", "encoder", "fetch", "fileio", "index_scan"]
+__all__ = [
+    "block_reader",
+    "cd_codecs",
+    "chd_map",
+    "codecs",
+    "encoder",
+    "fetch",
+    "fileio",
+    "index_scan",
+]

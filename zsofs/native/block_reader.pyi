@@ -1,3 +1,5 @@
+from zsofs.native.chd_map import ChdMap
+
 WAIT: int
 ASK: int
 LOOK: int
@@ -21,6 +23,10 @@ class BlockReader:
         source_size: int,
         source_mtime_ns: int,
     ) -> None: ...
+    @property
+    def chd_map(self) -> ChdMap | None: ...
+    def use_map(self, chd_map: ChdMap) -> None: ...
+    def adopt(self, parent: BlockReader, fd: int) -> None: ...
     def expect_ctime(self, ctime_ns: int | None) -> None: ...
     def read(
         self,

@@ -12,6 +12,8 @@ from libc.string cimport memset
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
 
+from zsofs.native.chd_codecs cimport decode_hunk, hunk_ns, show_hunk
+from zsofs.native.chd_map cimport Chd, ChdMap, locate_hunks
 from zsofs.native.codecs cimport *
 from zsofs.native.fetch cimport *
 
@@ -58,8 +60,26 @@ _REASONS = {
     FAILED_INDEX_CUT: "the file ends inside the index",
     FAILED_CUT: "the file ends after {b} of its {a} stored bytes",
     FAILED_OVERLAP: "it is stored uncompressed in {a} bytes, but the next block begins after {b}",
+    FAILED_NO_CODEC: "it is stored with codec {b}, which the header does not name",
+    FAILED_LINKS: "it refers to another hunk, and that one on, more than {a} times",
+    FAILED_LINK_ENDS: "it refers to hunk {b} of {a}",
+    FAILED_NO_PARENT: "it is stored in the parent, and this CHD has none",
+    FAILED_PARENT_ENDS: "it is stored at {b} of the parent, which has {a} bytes",
+    FAILED_CRC: "its CRC-16 is {b}, the map gives {a}",
 }
-_CODEC_NAMES = ("LZ4", "Zstandard", "zlib", "deflate")
+_CODEC_NAMES = {
+    CODEC_LZ4: "LZ4",
+    CODEC_ZSTD: "Zstandard",
+    CODEC_ZLIB: "zlib",
+    CODEC_DEFLATE: "deflate",
+    CODEC_LZMA: "LZMA",
+    CODEC_HUFFMAN: "Huffman",
+    CODEC_FLAC: "FLAC",
+    CODEC_CD_LZMA: "cdlz",
+    CODEC_CD_DEFLATE: "cdzl",
+    CODEC_CD_ZSTD: "cdzs",
+    CODEC_CD_FLAC: "cdfl",
+}
 
 WAIT = HOW_WAIT
 """Read mode: wait for the disk if necessary."""
@@ -152,15 +172,28 @@ cdef int64_t _run_blocks(Run *run, Space *space) noexcept nogil:
     cdef int64_t before = run.begun_at
     cdef uint64_t done = 0
     cdef uint64_t upto, begin, end
-    result = locate(image, space, run.fd, run.first, run.count, run.how, &run.failure)
+    if image.chd is NULL:
+        result = locate(image, space, run.fd, run.first, run.count, run.how, &run.failure)
+    else:
+        result = locate_hunks(image, space, run.fd, run.first, run.count, run.how, &run.failure)
     if result < 0:
         return result
     while done < run.count:
+        if space.blocks[done].method == CODEC_PARENT:
+            result = _read_parent(image, space.blocks[done].offset, run.first + done, run.how,
+                                  run.out + done * image.block_size, &run.failure)
+            run.source_ns += zsofs_now() - before
+            if result < 0:
+                return result
+            done += 1
+            before = zsofs_now()
+            continue
         # Gather as many blocks as lie in order and near each other, and fetch them at once.
         begin = space.blocks[done].offset
         end = begin + space.blocks[done].length
         upto = done + 1
-        while (upto < run.count and space.blocks[upto].offset >= begin
+        while (upto < run.count and space.blocks[upto].method != CODEC_PARENT
+               and space.blocks[upto].offset >= begin
                and space.blocks[upto].offset <= end + MAX_GAP
                and space.blocks[upto].offset + space.blocks[upto].length - begin <= GATHER):
             end = max(end, space.blocks[upto].offset + space.blocks[upto].length)
@@ -178,6 +211,77 @@ cdef int64_t _run_blocks(Run *run, Space *space) noexcept nogil:
             return -3
         done = upto
         before = zsofs_now()
+    return 0
+
+
+cdef int64_t _read_parent(Image *image, uint64_t offset, uint64_t number, int how, uint8_t *out,
+                          Failure *failure) noexcept nogil:
+    """Take hunk *number* from *offset* of the parent; returns as :func:`fetch` does.
+
+    It may lie in two hunks of the parent, and these in its own parent: the depth is that of the
+    chain, which is bounded when it is opened.
+    """
+    cdef Chd *chd = <Chd *> image.chd
+    cdef Image *parent = chd.parent
+    cdef Space *space
+    cdef zsofs_seen seen
+    cdef uint64_t end = offset + chd.hunk_size
+    cdef uint64_t first = offset // parent.block_size
+    cdef uint64_t count = (end - 1) // parent.block_size - first + 1
+    cdef uint64_t size = count * parent.block_size
+    cdef uint8_t *hunks
+    cdef int64_t result
+    failure.block = number
+    failure.offset = -1
+    if end > parent.size:
+        fail(failure, FAILED_PARENT_ENDS, parent.size, offset)
+        return -3
+    space = take_space()
+    if space is NULL:
+        fail(failure, FAILED_MEMORY, 0, 0)
+        return -3
+    space.scratch = hunks = grown(space.scratch, &space.scratch_size, size)
+    if hunks is NULL:
+        fail(failure, FAILED_MEMORY, 0, 0)
+        result = -3
+    else:
+        result = _read_hunks(parent, space, chd.parent_fd, first, count, how, hunks, failure)
+        result = check_unchanged(chd.parent_fd, parent.source_size, parent.source_mtime_ns, result,
+                                 failure, &seen)
+        if result >= 0:
+            show_hunk(image, hunks + (offset - first * parent.block_size), number, out)
+    give_back(space)
+    if result == -3:
+        failure.block = number
+        failure.in_parent = True
+    return result
+
+
+cdef int64_t _read_hunks(Image *image, Space *space, int fd, uint64_t first, uint64_t count,
+                         int how, uint8_t *out, Failure *failure) noexcept nogil:
+    """Decode hunks of a parent, one after the other."""
+    cdef uint64_t done
+    cdef int64_t result = locate_hunks(image, space, fd, first, count, how, failure)
+    if result < 0:
+        return result
+    for done in range(count):
+        if space.blocks[done].method == CODEC_PARENT:
+            result = _read_parent(image, space.blocks[done].offset, first + done, how,
+                                  out + done * image.block_size, failure)
+            if result < 0:
+                return result
+            continue
+        space.data = grown(space.data, &space.data_size, max(space.blocks[done].length, 1))
+        if space.data is NULL:
+            fail(failure, FAILED_MEMORY, 0, 0)
+            return -3
+        result = fetch(fd, space.data, space.blocks[done].length, space.blocks[done].offset, how,
+                       failure)
+        if result < 0:
+            return result
+        if not decode_hunk(image, space, first + done, &space.blocks[done], space.data,
+                           <uint64_t> result, out + done * image.block_size, failure):
+            return -3
     return 0
 
 
@@ -206,7 +310,9 @@ cdef bint _decode_blocks(Image *image, Space *space, uint64_t first, uint64_t do
     """Decode fetched blocks *done* to *upto* - 1 of a run that starts with block *first*."""
     cdef Share[1 + MOST_HELPERS] shares
     cdef Share *own = &shares[0]
-    cdef double block_ns = image.block_size * _byte_ns(image)
+    cdef double block_ns = (image.block_size * _byte_ns(image) if image.chd is NULL
+                            else hunk_ns(space.blocks, done, upto,
+                                         (<Chd *> image.chd).hunk_size))
     cdef uint64_t parts
     cdef int helpers = 0
     cdef int number
@@ -267,17 +373,21 @@ cdef void _help(zsofs_job *job) noexcept nogil:
 
 cdef void _decode_parts(Share *whole, Share *own, Space *space) noexcept nogil:
     """Decode parts of *whole* until none is left; *own* receives the result."""
-    cdef uint64_t at, end, skip
+    cdef uint64_t at, end, skip, have
+    cdef uint8_t *block_out
     memset(&own.failure, 0, sizeof(Failure))
     while own.good:
         at = whole.done + <uint64_t> zsofs_take_number(&whole.next) * whole.part
         end = min(at + whole.part, whole.upto)
         while at < end:
             skip = whole.blocks[at].offset - whole.data_at
-            if not decode(whole.image, space, whole.first + at, &whole.blocks[at],
-                          whole.data + skip,
-                          whole.fetched - skip if whole.fetched > skip else 0,
-                          whole.out + at * whole.image.block_size, &own.failure):
+            have = whole.fetched - skip if whole.fetched > skip else 0
+            block_out = whole.out + at * whole.image.block_size
+            if not (decode(whole.image, space, whole.first + at, &whole.blocks[at],
+                           whole.data + skip, have, block_out, &own.failure)
+                    if whole.image.chd is NULL else
+                    decode_hunk(whole.image, space, whole.first + at, &whole.blocks[at],
+                                whole.data + skip, have, block_out, &own.failure)):
                 own.good = False
                 break
             at += 1
@@ -293,9 +403,12 @@ cdef object error_of(Failure *failure):
         return MemoryError("no memory to decode a block")
     if failure.reason == FAILED_CHANGED:
         return SourceChangedError("the file was modified or truncated after it was opened")
-    codec = _CODEC_NAMES[failure.codec] if failure.codec < 4 else "plain"
-    return BlockError(failure.block, failure.offset,
-                      _REASONS[failure.reason].format(a=failure.a, b=failure.b, codec=codec))
+    codec = _CODEC_NAMES.get(failure.codec, "plain")
+    reason = _REASONS[failure.reason].format(a=failure.a, b=failure.b, codec=codec)
+    if failure.in_parent:
+        reason = f"it is stored in the parent, which is damaged there: {reason}"
+        return BlockError(failure.block, -1, reason)
+    return BlockError(failure.block, failure.offset, reason)
 
 
 cdef int raise_failure(Run *run) except -1:
@@ -336,6 +449,18 @@ cdef class BlockReader:
         self.image.source_mtime_ns = source_mtime_ns
         self.image.final_byte_missing = False
         self.expect_ctime(None)
+
+    def use_map(self, ChdMap chd_map not None):
+        """Find the blocks by the map of a CHD; once, before the first read."""
+        _check_shown(&self.image, &chd_map.chd)
+        self.chd_map = chd_map
+        self.image.chd = &chd_map.chd
+
+    def adopt(self, BlockReader parent not None, int fd):
+        """Read what this CHD lacks from its parent, open as *fd*, which is duplicated."""
+        if self.chd_map is None or parent.chd_map is None or parent.chd_map.chd.take:
+            raise ValueError("not two CHDs, the parent with whole hunks")
+        self.chd_map.adopt(parent, &parent.image, fd)
 
     def expect_ctime(self, ctime_ns):
         """Compare the change time with this one in future reads; None: no comparison."""
@@ -386,6 +511,13 @@ cdef class BlockReader:
         job.take(self, out)
         _prepare(self, job.run, fd, first, count, &job.view, HOW_WAIT)
         return job
+
+
+cdef _check_shown(Image *image, Chd *chd):
+    """See that the blocks of an image are what its map shows of its hunks."""
+    shown = chd.hunk_size // chd.unit_size * chd.take if chd.take else chd.hunk_size
+    if image.block_size != shown or image.block_count > chd.hunk_count:
+        raise ValueError("the image is larger than the hunks of its CHD")
 
 
 cdef uint64_t _prepare(BlockReader reader, Run *run, int fd, uint64_t first, uint64_t count,

@@ -9,13 +9,26 @@ cdef enum:
     RULE_CISO2 = 1       # stored length >= block size: plain; else bit 31: LZ4; else deflate
     RULE_DAX = 2         # a table of offsets and a table of lengths, no flags
     RULE_FRAMED = 3      # bit 31 never set, no byte between the blocks: ZSOZ
+    RULE_CHD = 4         # a map of its own, native/chd_map.pyx
 
 cdef enum:
     CODEC_LZ4 = 0
     CODEC_ZSTD = 1
     CODEC_ZLIB = 2
     CODEC_DEFLATE = 3
-    CODEC_PLAIN = 4      # how one block is stored; never the codec of an image
+    CODEC_PLAIN = 4      # how one block is stored, or all hunks of a CHD
+    CODEC_LZMA = 5
+    CODEC_HUFFMAN = 6
+    CODEC_FLAC = 7
+    CODEC_CD_LZMA = 8
+    CODEC_CD_DEFLATE = 9
+    CODEC_CD_ZSTD = 10
+    CODEC_CD_FLAC = 11
+    # How one hunk of a CHD is stored; never the codec of an image.
+    CODEC_NONE = 12      # a codec that its header does not name
+    CODEC_HOLE = 13      # not at all: zeros
+    CODEC_SELF = 14      # as another hunk
+    CODEC_PARENT = 15    # in the parent
 
 cdef enum:
     FAILED_READ = 1
@@ -34,6 +47,15 @@ cdef enum:
     FAILED_CUT = 14
     FAILED_OVERLAP = 15
     FAILED_NO_CHECKSUM = 16
+    FAILED_NO_CODEC = 17
+    FAILED_LINKS = 18
+    FAILED_LINK_ENDS = 19
+    FAILED_NO_PARENT = 20
+    FAILED_PARENT_ENDS = 21
+    FAILED_CRC = 22
+
+cdef enum:
+    NO_CRC = -1
 
 cdef struct Failure:
     int reason
@@ -43,6 +65,7 @@ cdef struct Failure:
     int64_t offset
     uint64_t a
     uint64_t b
+    bint in_parent
 
 cdef struct Image:
     # The numbers of a zsofs.formats.geometry.Geometry, explained there, and what the source file
@@ -61,11 +84,13 @@ cdef struct Image:
     int64_t source_ctime_ns
     bint checks_ctime    # whether a read also compares the change time
     bint final_byte_missing
+    void *chd            # of a CHD its zsofs.native.chd_map.Chd, else NULL
 
 cdef struct Stored:
     uint64_t offset
     uint64_t length      # stored bytes to fetch
     int method
+    int crc              # CRC-16 of a hunk, or NO_CRC
     bint last
 
 cdef struct Space:
@@ -82,6 +107,9 @@ cdef struct Space:
     size_t blocks_size
     void *zstd
     void *deflate
+    void *lzma
+    uint8_t *hunk
+    size_t hunk_size
 
 cdef Space *take_space() noexcept nogil
 cdef void give_back(Space *space) noexcept nogil

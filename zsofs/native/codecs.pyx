@@ -43,6 +43,19 @@ cdef extern from *:
     void malloc_trim(size_t keep) nogil
     void zsofs_release_at_once() nogil
 
+cdef extern from *:
+    """
+    #include <lzma.h>
+    #include <stdlib.h>
+    static void zsofs_lzma_free(void *state)
+    {
+        if (state != NULL)
+            lzma_end((lzma_stream *)state);
+        free(state);
+    }
+    """
+    void zsofs_lzma_free(void *state) nogil
+
 cdef extern from "lz4.h":
     int LZ4_decompress_safe(const char *src, char *dst, int size, int capacity) nogil
 
@@ -100,7 +113,7 @@ cdef Space *take_space() noexcept nogil:
 
 cdef void give_back(Space *space) noexcept nogil:
     global idle_spaces
-    if space.data_size + space.scratch_size > KEEP_AT_MOST:
+    if space.data_size + space.scratch_size + space.hunk_size > KEEP_AT_MOST:
         _free_space(space)
         return
     pthread_mutex_lock(&zsofs_spaces_lock)
@@ -112,12 +125,14 @@ cdef void give_back(Space *space) noexcept nogil:
 cdef void _free_space(Space *space) noexcept nogil:
     free(space.data)
     free(space.scratch)
+    free(space.hunk)
     free(space.index)
     free(space.blocks)
     if space.zstd is not NULL:
         ZSTD_freeDCtx(<ZSTD_DCtx *> space.zstd)
     if space.deflate is not NULL:
         libdeflate_free_decompressor(<libdeflate_decompressor *> space.deflate)
+    zsofs_lzma_free(space.lzma)
     free(space)
 
 

@@ -3,6 +3,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 
 from zsofs.native.block_reader cimport BlockReader, error_of
 from zsofs.native.codecs cimport *
@@ -59,7 +60,7 @@ def scan(BlockReader reader not None, int fd):
     cdef zsofs_seen seen
     cdef int64_t result = 0
     cdef uint64_t first = 0
-    failure.reason = 0
+    memset(&failure, 0, sizeof(Failure))
     found._stride = 1
     if memory is NULL:
         raise MemoryError("no memory to read an index")

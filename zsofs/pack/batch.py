@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from zsofs.discs.cd_image import choose_form
 from zsofs.discs.examination import Examination
 from zsofs.errors import InputError, UsageError, ZsofsError, reason
 from zsofs.images.checksums import Digests
@@ -85,6 +86,7 @@ class _PackRun:
         report = Report(job.path)
         try:
             with original(job.path) as image:
+                choose_form(image)
                 report.target = target = self.targets.path(job, image)
                 report.plain, report.before = image.size, image.status.st_size
                 examined = Examination(image)
@@ -143,6 +145,8 @@ class _PackRun:
             report.error += "; the source was kept"
         elif asked and examined.cut:
             report.error = "packed, but the input was not deleted: the image is truncated"
+        elif asked and image.lacks:
+            report.error = f"packed, but the input was not deleted: {image.lacks}"
         elif asked:
             report.error, report.remarks = delete_input(image)
             report.source_deleted = not report.error

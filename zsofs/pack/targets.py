@@ -64,6 +64,11 @@ class Targets:
             raise InputError("it is not in a container that zsofs supports")
         has_name = target != STANDARD_OUTPUT and (job.found or not wish.measure)
         if wish.packing:
+            if image.view is not None:
+                raise InputError(
+                    "a CD with audio, several tracks, or data that an .iso cannot hold; unpack it"
+                    " to .cue and .bin with: zsofs unpack"
+                )
             if has_name and image.disc is not None and same_file(job.path, target):
                 _check_in_place(wish, target, examined)
             self._check_content(job, examined)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from zsofs.errors import InputError, reason
+from zsofs.formats.cd_tracks import cue_sheet
 from zsofs.images.checksums import Digester, digester
 from zsofs.images.input_image import Original, original
 from zsofs.images.pipeline import Chunk, Stream, cores, stream, streaming_unit
@@ -19,10 +20,31 @@ def unpack(image: Original, target: str, care: PackOptions, watcher: Watcher) ->
 
     The file is renamed to *target* after it was synced and read back, and if the packed file is
     unchanged.
+    A CD with several tracks also gets a cue sheet beside it, after that.
 
     Raises:
         InputError: unpacking failed; *target* was not created.
     """
+    if image.view is None:
+        return _unpack_image(image, target, care, watcher)
+    stem, ending = os.path.splitext(target)
+    cue = f"{stem}.cue"
+    if ending.lower() == ".cue":
+        raise InputError(f"{target} is the name of a cue sheet; give that of the .bin with -o")
+    if os.path.lexists(cue) and not care.replace:
+        raise InputError(f"{cue} exists; --force replaces it")
+    with new_file(cue) as sheet:
+        try:
+            sheet.write(cue_sheet(image.tracks, os.fsencode(os.path.basename(target))), 0)
+            sheet.settle(image.status)
+            result = _unpack_image(image, target, care, watcher)
+            sheet.take_name(replace=care.replace)
+        except OSError as error:
+            raise InputError(f"{cue} cannot be written: {reason(error)}") from error
+    return result
+
+
+def _unpack_image(image: Original, target: str, care: PackOptions, watcher: Watcher) -> PackResult:
     with new_file(target) as file:
         try:
             with _chunks(image) as (chunks, taker):

@@ -128,7 +128,7 @@ class FileLooks:
             log.exception("a bug in zsofs: %s is shown as it is", for_people(entry.path))
             return replace(entry, settled=False)
         now = told(entry, finding)
-        if source.key != entry.key or _is_racy(entry.key):
+        if source.key != entry.key or _is_racy(entry.key) or not finding.settled:
             now.settled = False  # it may be another already, although nothing shows it
         else:
             self._kept.add(entry, finding)

@@ -19,6 +19,8 @@ class FileFinding:
             2048-byte sectors, and where that is not known.
         right_ending: the one that a plain image should have, as in ``.iso``, where its name has
             that of a packed one; else empty.
+        settled: whether it depends on this file alone. Otherwise, as for a CHD without its parent,
+            it is not kept.
     """
 
     disc: Disc | None = None
@@ -27,6 +29,7 @@ class FileFinding:
     remarks: tuple[str, ...] = ()
     content: str = ""
     right_ending: str = ""
+    settled: bool = True
 
 
 NOTHING = FileFinding()

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
+from zsofs.discs.cd_forms import CdForm, default_form
 from zsofs.discs.classify import Classification, ContentKind, classify, looks_like_disc
 from zsofs.discs.identify import Identity, identify
 from zsofs.discs.iso9660 import Image
 from zsofs.discs.shortage import declared_size, find_shortage
-from zsofs.errors import BlockError, FormatError, StaleNodeError
+from zsofs.errors import BlockError, FormatError, MissingParentError, StaleNodeError
 from zsofs.formats.file_names import (
     APPLE_DOUBLE,
     NOT_PACKED,
@@ -32,6 +34,12 @@ from zsofs.images.random_access import read_range
 from zsofs.images.source_file import OpenSource
 from zsofs.source.finding import FileFinding
 from zsofs.system.file_lease import has_writer
+
+CD_NOT_SHOWN = (
+    "a CD with audio, several tracks, or data that an .iso cannot hold, which is not shown as a"
+    " disc yet; unpack it to .cue and .bin with: zsofs unpack"
+)
+"""Why a CHD is shown as it is although it can be read."""
 
 _KEPT_READS = 8
 """Reads of an image that are kept while it is looked at: several looks begin at its descriptors."""
@@ -64,17 +72,7 @@ def look_inside(
         return FileFinding(None, content=APPLE_DOUBLE)
     # Before the look: who closes it during that was seen here, and the look is not believed.
     written = has_writer(source.fd) if tells_writers else None
-    reason = ""
-    disc: Disc | None = None
-    head = b""
-    try:
-        found = probe_image(source)
-        if found is not None:
-            disc, head = found[0], bytes(memoryview(found[1])[:FIRST_BYTES])
-    except FormatError as error:
-        reason = str(error)
-    if disc is None and not reason and is_packed_name(name):
-        reason = NOT_PACKED
+    disc, head, reason, settled = _packed_disc(source, name)
     if written or (written is None and not quiet):
         if disc is not None or reason or _may_be_plain_disc(source, name):
             raise StillWrittenError
@@ -83,13 +81,61 @@ def look_inside(
     if reason == NOT_PACKED:
         reason, right_ending = _under_packed_name(source)
     if disc is None and not (right_ending or is_plain_image(name)):
-        return FileFinding(None, reason)
+        return FileFinding(None, reason, settled=settled)
     if disc is None:
         head = source.read_at(0, FIRST_BYTES)
     remarks = (misnamed(right_ending),) if right_ending else ()
     finding = FileFinding(disc, reason, remarks=remarks, right_ending=right_ending)
     identities = identities or is_undecided(name)
     return _completed(finding, source, name, head, identities=identities)
+
+
+class _Packed(NamedTuple):
+    """What is packed in a file.
+
+    Attributes:
+        disc: the container; None if it is none that is shown as a disc.
+        head: the first bytes of its image.
+        reason: else why it is none; empty for what does not look like one either.
+        settled: whether that depends on this file alone, and not on the parent of a CHD.
+    """
+
+    disc: Disc | None
+    head: bytes = b""
+    reason: str = ""
+    settled: bool = True
+
+
+def _packed_disc(source: OpenSource, name: bytes) -> _Packed:
+    try:
+        found = probe_image(source)
+        if found is None:
+            return _Packed(None, reason=NOT_PACKED if is_packed_name(name) else "")
+        disc, head = found
+        reason = _unshown_cd(source, disc)
+    except FormatError as error:
+        return _Packed(None, b"", str(error), not isinstance(error, MissingParentError))
+    if reason:
+        return _Packed(None, reason=reason)
+    return _Packed(disc, bytes(memoryview(head)[:FIRST_BYTES]))
+
+
+def _unshown_cd(source: OpenSource, disc: Disc) -> str:
+    """Why the CD in a CHD cannot be shown as one ``.iso``; empty if it can, or for other discs."""
+    try:
+        geometry = geometry_of(source, disc)
+    except StaleNodeError:
+        return ""
+    tracks = geometry.chd.tracks if geometry.chd is not None else ()
+    if not tracks:
+        return ""
+    try:
+        read = lru_cache(_KEPT_READS)(_plain_bytes(source, disc))
+        if default_form(tracks, read, disc.size) is CdForm.ISO:
+            return ""
+    except (BlockError, StaleNodeError):
+        return "a CD whose first blocks cannot be read; see: zsofs verify"
+    return CD_NOT_SHOWN
 
 
 def _under_packed_name(source: OpenSource) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zsofs.discs.identify import Identity, Media, System
-from zsofs.formats.geometry import MAX_BLOCK_SIZE, MAX_IMAGE_SIZE, Codec
+from zsofs.formats.geometry import MAX_BLOCK_SIZE, MAX_IMAGE_SIZE, AnyCodec, ChdCodec, Codec
 from zsofs.images.probe import Disc
 from zsofs.images.source_file import Key
 from zsofs.source.finding import FileFinding
@@ -49,7 +49,7 @@ _SCHEMA = (
     ) WITHOUT ROWID""",
 )
 
-_CODECS: dict[object, Codec] = {int(codec): codec for codec in Codec}
+_CODECS: dict[object, AnyCodec] = {int(codec): codec for codec in (*Codec, *ChdCodec)}
 
 
 class ScanCache:

@@ -313,7 +313,7 @@ def test_findings_come_back_as_they_were(tmp_path: Path) -> None:
         ("ctime_ns", None),
         ("container", 7),
         ("container", b"ZISO"),
-        ("codec", 4),
+        ("codec", 12),
         ("codec", -1),
         ("codec", "LZ4"),
         ("image_size", -1),

@@ -18,11 +18,11 @@ from zsofs.vfs.naming import shown_names
 
 CLASSES = {
     # packed, plain, kept for discs, ends like a disc, looked into
-    b".zso .ziso .cso .ciso .dax": (True, False, True, True, True),
+    b".zso .ziso .cso .ciso .dax .chd": (True, False, True, True, True),
     b".iso": (False, True, True, True, True),
     b".img .bin": (False, True, False, True, True),
     b"": (False, False, False, False, True),
-    b".txt .part .cue .jpg .zso2 .is .gz .chd": (False, False, False, False, False),
+    b".txt .part .cue .jpg .zso2 .is .gz": (False, False, False, False, False),
 }
 
 

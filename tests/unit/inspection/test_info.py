@@ -372,7 +372,7 @@ def test_hostile_headers_never_end_in_a_traceback(
 
 @pytest.mark.parametrize(
     ("name", "what"),
-    [("Page.iso", "an HTML page"), ("Disc.iso", "a CHD"), ("Empty.zso", "an empty file")],
+    [("Page.iso", "an HTML page"), ("Disc.iso", "a RAR archive"), ("Empty.zso", "an empty file")],
 )
 def test_no_program_reads_what_is_no_disc(tmp_path: Path, name: str, what: str) -> None:
     (found,) = objects(put(tmp_path, name, OTHERS[what]))

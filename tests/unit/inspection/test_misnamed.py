@@ -102,7 +102,9 @@ def test_a_plain_image_is_packed(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path / "in")) == ["Game.iso", "Game.zso"]
 
 
-@pytest.mark.parametrize("what", ["a ZIP archive", "an empty file", "an HTML page", "a CHD"])
+@pytest.mark.parametrize(
+    "what", ["a ZIP archive", "an empty file", "an HTML page", "a RAR archive"]
+)
 def test_other_files_are_called_what_they_are(tmp_path: Path, mount: MountMaker, what: str) -> None:
     source = tmp_path / "source"
     game = put(source / "Game.zso", OTHERS[what])

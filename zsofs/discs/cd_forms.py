@@ -1,0 +1,52 @@
+"""The form in which a CD is shown: as the 2048-byte sectors of its data, or with all its bytes."""
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+
+from zsofs.discs.form2 import find_form2
+from zsofs.discs.identify import System, identify
+from zsofs.formats.cd_tracks import Track
+from zsofs.formats.cd_views import USER_DATA
+
+
+class CdForm(Enum):
+    """How a CD is shown.
+
+    The values are the words of the option ``--cd``; its ``auto`` is :func:`default_form`.
+    """
+
+    ISO = "iso"
+    """As one ``.iso``: 2048 bytes of user data of each sector of the first track."""
+    BIN = "bin"
+    """As a cue sheet and one ``.bin`` with the bytes of all tracks."""
+    TRACKS = "tracks"
+    """As a cue sheet and a ``.bin`` for each track."""
+
+
+def default_form(tracks: Sequence[Track], read: Callable[[int, int], bytes], size: int) -> CdForm:
+    """Return the form of a CD by which no program loses anything: ISO where that has all its data.
+
+    That is so for a single track that is stored in sectors of 2048 bytes, such as a DVD that was
+    packed as a CD, and for a single data track of a PS2 disc of which no file has sectors of form
+    2. Games of other systems may need what an ``.iso`` lacks.
+
+    Args:
+        tracks: of the disc.
+        read: returns bytes of the user data of the first track, ``read(offset, size)``; not called
+            where the tracks decide.
+        size: of the user data in bytes.
+
+    Raises:
+        Exception: whatever *read* raises outside of directories.
+    """
+    if not can_be_iso(tracks) or len(tracks) > 1:
+        return CdForm.BIN
+    if tracks[0].type.sector_size == USER_DATA:
+        return CdForm.ISO
+    is_ps2 = identify(read, size).system is System.PS2
+    return CdForm.ISO if is_ps2 and find_form2(read, size).is_excluded else CdForm.BIN
+
+
+def can_be_iso(tracks: Sequence[Track]) -> bool:
+    """Return whether the first track of a disc has sectors with 2048 bytes of user data."""
+    return bool(tracks) and tracks[0].type.user_data is not None
