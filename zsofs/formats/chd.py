@@ -117,9 +117,13 @@ def parse_header(head: bytes) -> ChdHeader:
     _check_sizes(header)
     for name in codecs:
         if name == b"avhu":
-            raise ForeignError("this is a laserdisc (CHD with the codec avhu), not a PS2 or PSP disc")
+            raise ForeignError(
+                "this is a laserdisc (CHD with the codec avhu), not a PS2 or PSP disc"
+            )
         if name not in _CODECS:
-            raise ForeignError(f"this is a CHD with the codec {name!r}, which zsofs does not support")
+            raise ForeignError(
+                f"this is a CHD with the codec {name!r}, which zsofs does not support"
+            )
     return header
 
 
@@ -160,7 +164,8 @@ def parse_layout(source: SourceBytes, header: ChdHeader) -> ChdLayout:
             raw = source.read_at(header.map_offset, _MAP_HEADER.size)
         if len(raw) < _MAP_HEADER.size:
             raise DamagedError(
-                f"the file is truncated or unfinished: its map is expected at {header.map_offset}, the file"
+                "the file is truncated or unfinished: its map is expected at"
+                f" {header.map_offset}, the file"
                 f" has {source.size} bytes"
             )
         size, begin, crc, *bits, _ = _MAP_HEADER.unpack(raw)

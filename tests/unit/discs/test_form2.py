@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.rounds import rounds
-from tests.unit.discs.test_disc import made, raw
+from tests.unit.discs.test_identify import made, raw
 from zsofs.discs.cd_forms import CdForm, can_be_iso, default_form
 from zsofs.discs.form2 import Form2, find_form2
 from zsofs.discs.iso9660 import records
