@@ -87,12 +87,14 @@ class CdView:
 
     Attributes:
         size: bytes of the view.
+        end: where the last byte of it is stored, plus one.
     """
 
     def __init__(self, pieces: Sequence[Piece]) -> None:
         self._pieces = tuple(piece for piece in pieces if piece.size)
         self._ends = tuple(accumulate(piece.size for piece in self._pieces))
         self.size = self._ends[-1] if self._ends else 0
+        self.end = max((piece.span(0, piece.size).end for piece in self._pieces), default=0)
 
     @property
     def pieces(self) -> tuple[Piece, ...]:

@@ -57,6 +57,7 @@ def plain_job(
 ) -> Job: ...
 
 class Job:
+    context: object
     @property
     def queue_ns(self) -> int: ...
     @property

@@ -6,6 +6,7 @@ needs, reads the stored bytes, decodes them into the caller's buffer, and checks
 is still the one that was opened.
 """
 
+cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
@@ -601,6 +602,7 @@ def plain_job(int fd, uint64_t offset, out, uint64_t source_size, int64_t source
     return job
 
 
+@cython.no_gc_clear  # clearing would drop the buffer's owner without giving the buffer back
 cdef class Job:
     """One read for a pool.
 
@@ -613,6 +615,7 @@ cdef class Job:
     cdef object reader
     cdef bint holds_view
     cdef bint done
+    cdef public object context  # of whoever made the job; freed with it
 
     cdef take(self, reader, out):
         self.run = <Run *> calloc(1, sizeof(Run))

@@ -251,6 +251,12 @@ static void cd_gather(const uint8_t *units, size_t unit, size_t skip, size_t wid
             size_t done = 0;
             if (head % 2 && take)
                 out[done++] = part[head - 1];
+            for (; done + 8 <= take; done += 8) {
+                uint64_t samples;
+                memcpy(&samples, part + head + done, 8);
+                samples = (samples >> 8 & 0x00ff00ff00ff00ffu) | (samples & 0x00ff00ff00ff00ffu) << 8;
+                memcpy(out + done, &samples, 8);
+            }
             for (; done + 2 <= take; done += 2) {
                 out[done] = part[head + done + 1];
                 out[done + 1] = part[head + done];

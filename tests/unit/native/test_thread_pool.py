@@ -1,6 +1,7 @@
 """Jobs on native threads: what is done in time, what is detached, and who takes part."""
 
 import errno
+import gc
 import logging
 import os
 import random
@@ -129,6 +130,16 @@ def test_jobs_nobody_waits_for_write_to_the_eventfd(tmp_path: Path, eventfd: int
     assert set(done) == set(detached)
     for job in done:
         job.result()
+
+
+def test_a_job_that_the_garbage_collector_finds_gives_its_buffer_back(tmp_path: Path) -> None:
+    packed = Packed(tmp_path / "blocks", Codec.ZSTD, bad=set())
+    out = bytearray(BLOCK)
+    job = packed.reader.job(packed.fd, 0, 1, out)
+    job.context = [job]
+    del job
+    gc.collect()
+    out += b"more"  # a bytearray with a buffer that is taken cannot grow
 
 
 def test_a_job_raises_what_a_read_raises(tmp_path: Path, eventfd: int) -> None:

@@ -1,0 +1,174 @@
+"""A view of a CD as an open file: an ``.iso`` or ``.bin`` whose bytes are parts of stored sectors.
+
+The stored sectors are those of another open file: a ``.bin``, a container of one, or the frames of
+a CHD.
+"""
+
+from collections.abc import Callable
+
+from zsofs.errors import SourceTouchedError, StaleNodeError
+from zsofs.formats.cd_tracks import Track, TrackType
+from zsofs.formats.cd_views import CdView, ViewSpan
+from zsofs.formats.geometry import CD_SECTOR
+from zsofs.images.open_image import Buffer, Content
+from zsofs.images.probe import is_raw_cd
+from zsofs.native.block_reader import Job
+from zsofs.native.cd_codecs import gather
+
+_MODE = 15
+"""The byte of a raw sector that has its mode (ECMA-130, 14)."""
+
+_DATA_TYPES = {1: TrackType.MODE1_RAW, 2: TrackType.MODE2_RAW}
+
+
+class _Part:
+    """What one read of a view takes from the stored bytes, and where it goes.
+
+    Attributes:
+        begin: in the stored bytes, a multiple of their extents.
+        stored: the buffer for them.
+    """
+
+    def __init__(
+        self, spans: tuple[ViewSpan, ...], out: Buffer, extent_size: int, stored_size: int
+    ) -> None:
+        # The spans of a read are neighbors: at most a few padding frames lie between two tracks.
+        self.begin = spans[0].begin // extent_size * extent_size
+        end = -(-spans[-1].end // extent_size) * extent_size
+        self.stored = bytearray(min(end, stored_size) - self.begin)
+        self._spans = spans
+        self._out = out
+
+    def deliver(self) -> None:
+        """Fill the reader's buffer from the stored bytes."""
+        stored, out = memoryview(self.stored), memoryview(self._out)
+        done = 0
+        for span in self._spans:
+            gather(
+                stored[span.begin - self.begin : span.end - self.begin],
+                unit=span.unit,
+                skip=span.skip,
+                width=span.width,
+                swapped=span.swapped,
+                head=span.head,
+                out=out[done : done + span.length],
+            )
+            done += span.length
+
+
+class ViewContent:
+    """A view as :class:`zsofs.images.open_image.Content`, over that of what is stored.
+
+    Args:
+        serial: stands for this view of this content.
+        view: which stored bytes its bytes are. Its pieces lie one behind the other.
+        stored: the open file with the stored bytes, closed together with the view.
+
+    Raises:
+        StaleNodeError: the file is too short for the view.
+    """
+
+    def __init__(self, serial: int, view: CdView, stored: Content) -> None:
+        if view.end > stored.size:
+            raise StaleNodeError("the file does not hold the disc that was listed")
+        self.name = stored.name
+        self.serial = serial
+        self.size = view.size
+        self.device = stored.device
+        self.check = stored.check
+        self.extent_size = 1
+        if stored.extent_size > 1 and view.pieces:
+            # About as much as one stored extent gives, since less cannot be decoded.
+            piece = view.pieces[0]
+            self.extent_size = -(-stored.extent_size // piece.unit) * piece.width
+        self._view = view
+        self._stored = stored
+
+    @property
+    def can_ask(self) -> bool:
+        """See :class:`zsofs.images.open_image.Content`."""
+        return self._stored.can_ask
+
+    def read_now(self, offset: int, out: Buffer) -> bool:
+        """See :class:`zsofs.images.open_image.Content`."""
+        part = self._part(offset, out)
+        try:
+            if not self._stored.read_now(part.begin, part.stored):
+                return False
+        except SourceTouchedError:
+            part.deliver()
+            raise
+        part.deliver()
+        return True
+
+    def job(self, offset: int, out: Buffer) -> Job:
+        """See :class:`zsofs.images.open_image.Content`."""
+        part = self._part(offset, out)
+        job = self._stored.job(part.begin, part.stored)
+        job.context = part
+        return job
+
+    def finish(self, job: Job) -> None:
+        """See :class:`zsofs.images.open_image.Content`."""
+        part = job.context
+        assert isinstance(part, _Part)
+        try:
+            self._stored.finish(job)
+        except SourceTouchedError:
+            part.deliver()
+            raise
+        part.deliver()
+
+    def expect_checked(self) -> None:
+        """See :class:`zsofs.images.open_image.Content`."""
+        self._stored.expect_checked()
+
+    def close(self) -> None:
+        """See :class:`zsofs.images.open_image.Content`."""
+        self._stored.close()
+
+    def _part(self, offset: int, out: Buffer) -> _Part:
+        spans = self._view.spans(offset, len(out))
+        return _Part(spans, out, self._stored.extent_size, self._stored.size)
+
+
+def view_reader(view: CdView, read: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
+    """Return ``read(offset, size)`` for the bytes of a view, fewer at its end.
+
+    Args:
+        view: of the stored bytes.
+        read: returns the stored bytes, ``read(offset, size)``; what it raises is passed on.
+    """
+
+    def read_view(offset: int, size: int) -> bytes:
+        out = memoryview(bytearray(max(min(size, view.size - offset), 0)))
+        done = 0
+        for span in view.spans(offset, size):
+            gather(
+                read(span.begin, span.end - span.begin),
+                unit=span.unit,
+                skip=span.skip,
+                width=span.width,
+                swapped=span.swapped,
+                head=span.head,
+                out=out[done : done + span.length],
+            )
+            done += span.length
+        return bytes(out)
+
+    return read_view
+
+
+def track_of_raw_image(read: Callable[[int, int], bytes], size: int) -> Track | None:
+    """Return the data track for which an image of raw sectors is taken without a cue sheet.
+
+    Args:
+        read: returns the bytes of the image at an offset, ``read(offset, size)``.
+        size: of the image in bytes; what lies behind the last whole sector is no part of the track.
+
+    Returns:
+        The track; None if the image does not begin with a data sector of 2352 bytes.
+    """
+    head = read(0, min(_MODE + 1, size))
+    kind = _DATA_TYPES.get(head[_MODE]) if len(head) > _MODE and is_raw_cd(head) else None
+    return None if kind is None else Track(1, kind, size // CD_SECTOR)
