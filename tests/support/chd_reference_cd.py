@@ -6,6 +6,7 @@ Written from ECMA-130 (annex A), RFC 9639 and what chdman writes; it shares no c
 import random
 import zlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 SECTOR = 2352
 SUBCODE = 96
@@ -82,7 +83,7 @@ def data_sector(number: int, data: bytes, mode: int) -> bytes:
 # ---- FLAC -----------------------------------------------------------------------------------
 
 
-def _crc(data: bytes, polynomial: int, width: int) -> int:
+def _crc(data: bytes | bytearray, polynomial: int, width: int) -> int:
     crc = 0
     for byte in data:
         crc ^= byte << (width - 8)
@@ -252,6 +253,166 @@ def flac(data: bytes, chance: random.Random, block: int, order: str = "big") -> 
     )
 
 
+class Damaged(Exception):
+    """A stream that no encoder writes."""
+
+
+class OutOfRange(Exception):
+    """Samples that need more bits than they have; what comes of them is not defined."""
+
+
+class Bits:
+    """Bits of a byte string, most significant first."""
+
+    def __init__(self, data: bytes | bytearray) -> None:
+        self.text = "".join(f"{byte:08b}" for byte in data)
+        self.at = 0
+
+    def take(self, count: int) -> int:
+        if self.at + count > len(self.text):
+            raise Damaged("the stream ends")
+        self.at += count
+        return int(self.text[self.at - count : self.at] or "0", 2)
+
+    def signed(self, count: int) -> int:
+        value = self.take(count)
+        return value - (1 << count) if count and value >> (count - 1) else value
+
+    def unary(self) -> int:
+        one = self.text.find("1", self.at)
+        if one < 0:
+            raise Damaged("the stream ends")
+        zeros = one - self.at
+        self.at = one + 1
+        return zeros
+
+
+def _demand(right: bool) -> None:
+    if not right:
+        raise Damaged
+
+
+def _read_residual(bits: Bits, count: int, order: int) -> list[int]:
+    method, partition_bits = bits.take(2), bits.take(4)
+    _demand(method < 2 and count % (1 << partition_bits) == 0 and count >> partition_bits >= order)
+    parameter_bits = 5 if method else 4
+    values: list[int] = []
+    for partition in range(1 << partition_bits):
+        size = (count >> partition_bits) - (order if partition == 0 else 0)
+        parameter = bits.take(parameter_bits)
+        if parameter == (1 << parameter_bits) - 1:
+            width = bits.take(5)
+            values += [bits.signed(width) for _ in range(size)]
+            continue
+        for _ in range(size):
+            folded = bits.unary() << parameter | bits.take(parameter)
+            if folded >= 1 << 32:
+                raise OutOfRange
+            values.append(-(folded >> 1) - 1 if folded & 1 else folded >> 1)
+    return values
+
+
+def _read_subframe(bits: Bits, count: int, depth: int) -> list[int]:
+    _demand(bits.take(1) == 0)
+    kind = bits.take(6)
+    wasted = bits.unary() + 1 if bits.take(1) else 0
+    _demand(wasted < depth)
+    depth -= wasted
+    shift, factors = 0, [list[int](), [1], [2, -1], [3, -3, 1], [4, -6, 4, -1]]
+    if kind == 0:
+        samples = [bits.signed(depth)] * count
+    elif kind == 1:
+        samples = [bits.signed(depth) for _ in range(count)]
+    else:
+        is_linear = kind >= 32
+        _demand(is_linear or 8 <= kind <= 12)
+        order = kind - 31 if is_linear else kind - 8
+        _demand(order <= count)
+        samples = [bits.signed(depth) for _ in range(order)]
+        by = [] if is_linear else factors[order]
+        if is_linear:
+            precision = bits.take(4) + 1
+            shift = bits.signed(5)
+            _demand(precision < 16 and shift >= 0)
+            by = [bits.signed(precision) for _ in range(order)]
+        for residual in _read_residual(bits, count, order):
+            before = samples[: -order - 1 : -1]
+            guess = sum(factor * one for factor, one in zip(by, before, strict=True)) >> shift
+            samples.append(residual + guess)
+            if not -(1 << (depth - 1)) <= samples[-1] < 1 << (depth - 1):
+                raise OutOfRange
+    return [sample << wasted for sample in samples]
+
+
+def _read_frame(data: bytearray, order: str, *, mend: bool = False) -> tuple[bytes, int]:
+    """The samples of a frame as bytes, and where it ends; *mend* its checksums before."""
+    bits = Bits(data)
+    _demand(bits.take(15) == 0x7FFC)
+    bits.take(1)
+    size_code, rate_code, channels, depth_code = (bits.take(n) for n in (4, 4, 4, 3))
+    _demand(bits.take(1) == 0 and rate_code != 15 and depth_code in (0, 4))
+    _demand(channels in (1, 8, 9, 10))
+    lead = f"{bits.take(8):08b}"
+    ones = len(lead) - len(lead.lstrip("1"))
+    _demand(ones not in {1, 8})
+    bits.take(8 * max(ones - 1, 0))
+    _demand(size_code != 0)
+    if size_code in (6, 7):
+        count = bits.take(8 * (size_code - 5)) + 1
+    else:
+        count = 192 if size_code == 1 else 576 << size_code - 2
+        count = 1 << size_code if size_code >= 8 else count
+    bits.take({12: 8, 13: 16, 14: 16}.get(rate_code, 0))
+    head = bits.at // 8
+    if mend and head < len(data):
+        data[head] = _crc(data[:head], 0x07, 8)
+        bits.text = Bits(data).text
+    _demand(bits.take(8) == _crc(data[:head], 0x07, 8) and count <= 4608)
+    first = _read_subframe(bits, count, 16 + (channels == 9))
+    second = _read_subframe(bits, count, 16 + (channels in (8, 10)))
+    end = -(-bits.at // 8)
+    if mend:
+        data[end : end + 2] = _crc(data[:end], 0x8005, 16).to_bytes(2, "big")
+    _demand(data[end : end + 2] == _crc(data[:end], 0x8005, 16).to_bytes(2, "big"))
+    out = bytearray()
+    for left, right in zip(first, second, strict=True):
+        pair = {
+            1: (left, right),
+            8: (left, left - right),
+            9: (left + right, right),
+            10: ((2 * left + right % 2 + right) >> 1, (2 * left + right % 2 - right) >> 1),
+        }[channels]
+        for sample in pair:
+            out += (sample & 0xFFFF).to_bytes(2, order)  # type: ignore[arg-type]
+    return bytes(out), end + 2
+
+
+def flac_mended(frame: bytes) -> bytes:
+    """A changed frame with checksums that are right, as far as it can be read."""
+    data = bytearray(frame)
+    with suppress(Damaged, OutOfRange):
+        _read_frame(data, "big", mend=True)
+    return bytes(data)
+
+
+def flac_read(data: bytes, size: int, order: str = "big") -> tuple[bytes, int]:
+    """Samples of *size* bytes, and where the frames end.
+
+    Raises:
+        Damaged: the frames are not valid, or do not give just *size* bytes.
+        OutOfRange: samples do not fit into their bits.
+    """
+    plain = b""
+    at = 0
+    _demand(size % 4 == 0)
+    while len(plain) < size:
+        samples, used = _read_frame(bytearray(data[at:]), order)
+        plain += samples
+        at += used
+    _demand(len(plain) == size)
+    return plain, at
+
+
 # ---- Hunks ----------------------------------------------------------------------------------
 
 
@@ -283,3 +444,46 @@ def cd_flac_hunk(frames: Sequence[bytes], chance: random.Random, block: int) -> 
     """A hunk of `cdfl`."""
     sectors = b"".join(frame[:SECTOR] for frame in frames)
     return flac(sectors, chance, block) + deflated(b"".join(frame[SECTOR:] for frame in frames))
+
+
+Unpack = Callable[[bytes, int], bytes]
+
+
+def inflated(data: bytes, size: int) -> bytes:
+    """The first *size* bytes of a raw deflate stream."""
+    return zlib.decompressobj(wbits=-15).decompress(data, size)
+
+
+def read_cd_hunk(data: bytes, size: int, base: Unpack, subcode: Unpack = inflated) -> bytes:
+    """A hunk of `cdlz`, `cdzl` or `cdzs`: frames with sync and parity."""
+    count = size // FRAME
+    bitmap = (count + 7) // 8
+    head = bitmap + (2 if size < 65536 else 3)
+    length = int.from_bytes(data[bitmap:head], "big")
+    sectors = base(data[head : head + length], count * SECTOR)
+    subcodes = subcode(data[head + length :], count * SUBCODE)
+    frames = b""
+    for number in range(count):
+        sector = sectors[number * SECTOR :][:SECTOR]
+        if data[number // 8] >> number % 8 & 1:
+            sector = with_parity(SYNC + sector[12:])
+        frames += sector + subcodes[number * SUBCODE :][:SUBCODE]
+    return frames
+
+
+def read_cd_flac_hunk(data: bytes, size: int) -> bytes:
+    """A hunk of `cdfl`."""
+    count = size // FRAME
+    sectors, used = flac_read(data, count * SECTOR)
+    subcodes = inflated(data[used:], count * SUBCODE)
+    return b"".join(
+        sectors[number * SECTOR :][:SECTOR] + subcodes[number * SUBCODE :][:SUBCODE]
+        for number in range(count)
+    )
+
+
+def read_flac_hunk(data: bytes, size: int) -> bytes:
+    """A hunk of `flac`."""
+    order = {b"L": "little", b"B": "big"}.get(data[:1])
+    _demand(order is not None)
+    return flac_read(data[1:], size, order or "")[0]

@@ -158,8 +158,10 @@ def test_flac_gives_the_samples_that_were_written(
     chance = random.Random(seed)
     data = sound(chance, count)
     block = chance.choice((count, max(1, count // 2), chance.randint(1, 300), 192))
-    frames = reference.flac(data, chance, block, "big" if big_endian else "little")
+    order = "big" if big_endian else "little"
+    frames = reference.flac(data, chance, block, order)
     tail = chance.randbytes(chance.choice((0, 1, 9)))
+    assert reference.flac_read(frames + tail, len(data), order) == (data, len(frames))
     assert library.flac(frames + tail, len(data), big_endian=big_endian) == (data, len(frames))
 
 
@@ -176,6 +178,26 @@ def test_flac_frame_numbers_of_all_lengths(library: Library) -> None:
     for bits in range(36):
         frame = writer.frame([1, 2, 3], [4, 5, 6], (1 << bits) + bits)
         assert library.flac(frame, 12) is not None, bits
+
+
+@settings(max_examples=rounds(150, 5000), deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_damaged_flac_is_read_as_the_slow_decoder_reads_it(library: Library, seed: int) -> None:
+    """With the checksums mended, so that what lies behind them is compared too."""
+    chance = random.Random(seed)
+    count = chance.randint(1, 60)
+    changed = bytearray(reference.flac(sound(chance, count), chance, count))
+    for _ in range(chance.randint(0, 3)):
+        changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
+    frame = reference.flac_mended(bytes(changed))
+    try:
+        expected = reference.flac_read(frame, 4 * count)
+    except reference.Damaged:
+        assert library.flac(frame, 4 * count) is None
+    except reference.OutOfRange:
+        library.flac(frame, 4 * count)  # anything but a crash
+    else:
+        assert library.flac(frame, 4 * count) == expected
 
 
 def test_flac_of_the_wrong_length_is_refused(library: Library) -> None:
@@ -207,7 +229,7 @@ def test_a_flac_hunk_gives_its_byte_order(library: Library) -> None:
     data = sound(chance, 512)
     for first, order in ((b"L", "little"), (b"B", "big")):
         packed = first + reference.flac(data, chance, 256, order)
-        assert library.plain_flac(packed, 2048) == data
+        assert library.plain_flac(packed, 2048) == reference.read_flac_hunk(packed, 2048) == data
         assert library.plain_flac(packed, 2052) == BAD_FLAC
         assert library.plain_flac(b"X" + packed[1:], 2048) == BAD_FLAC
     assert library.plain_flac(b"", 2048) == BAD_FLAC
@@ -227,6 +249,7 @@ def test_cd_hunks_give_the_frames_that_were_packed(
     (pack, unpack), (pack_subcode, unpack_subcode) = CODECS[name]
     packed = reference.cd_hunk(frames, pack, pack_subcode)
     plain = b"".join(frames)
+    assert reference.read_cd_hunk(packed, len(plain), unpack, unpack_subcode) == plain
     assert library.cd(packed, len(plain), unpack, unpack_subcode) == plain
     assert library.cd(packed, len(plain), unpack, unpack_subcode, later=True) == plain
 
@@ -252,6 +275,7 @@ def test_audio_hunks_give_the_frames_that_were_packed(library: Library, count: i
     frames = [sound(chance, SECTOR // 4) + chance.randbytes(SUBCODE) for _ in range(count)]
     packed = reference.cd_flac_hunk(frames, chance, 588)
     plain = b"".join(frames)
+    assert reference.read_cd_flac_hunk(packed, len(plain)) == plain
     assert library.cd_flac(packed, len(plain), inflated) == plain
     assert library.cd_flac(packed[:-1], len(plain), inflated) == REFUSED_BY_CALLER
     assert library.cd_flac(packed[:100], len(plain), inflated) == BAD_FLAC
