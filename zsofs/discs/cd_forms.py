@@ -1,12 +1,23 @@
-"""The form in which a CD is shown: as the 2048-byte sectors of its data, or with all its bytes."""
+"""The form in which a CD is shown: as the 2048-byte sectors of its data, or with all its bytes.
+
+A form decides which files a CD becomes, what they are called, and what is in them.
+"""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import Enum
 
 from zsofs.discs.form2 import find_form2
 from zsofs.discs.identify import System, identify
-from zsofs.formats.cd_tracks import Track
-from zsofs.formats.cd_views import USER_DATA
+from zsofs.formats.cd_tracks import Track, cue_sheet, split_cue_sheet, track_file_name
+from zsofs.formats.cd_views import (
+    USER_DATA,
+    CdView,
+    Piece,
+    bin_view,
+    track_view,
+    user_data_view,
+)
 
 
 class CdForm(Enum):
@@ -50,3 +61,54 @@ def default_form(tracks: Sequence[Track], read: Callable[[int, int], bytes], siz
 def can_be_iso(tracks: Sequence[Track]) -> bool:
     """Return whether the first track of a disc has sectors with 2048 bytes of user data."""
     return bool(tracks) and tracks[0].type.user_data is not None
+
+
+@dataclass(frozen=True, slots=True)
+class CdFile:
+    """One of the files that a CD becomes.
+
+    Attributes:
+        name: of the file.
+        content: the bytes of a cue sheet; else which stored bytes those of the file are.
+    """
+
+    name: bytes
+    content: bytes | CdView
+
+    @property
+    def size(self) -> int:
+        """Size of the file in bytes."""
+        return self.content.size if isinstance(self.content, CdView) else len(self.content)
+
+
+def files_of(
+    form: CdForm, stem: bytes, tracks: Sequence[Track], pieces: Sequence[Piece]
+) -> tuple[CdFile, ...]:
+    """Return the files that a CD becomes, the one that programs open first.
+
+    Args:
+        form: of the CD; ISO only if :func:`can_be_iso` is true.
+        stem: name of the disc without its ending.
+        tracks: of the disc.
+        pieces: where each of them is stored.
+
+    Raises:
+        ValueError: the first track has no user data for an ISO.
+    """
+    if form is CdForm.ISO:
+        view = user_data_view(tracks[0], pieces[0])
+        if view is None:
+            raise ValueError("the first track has no 2048 bytes of user data")
+        return (CdFile(stem + b".iso", view),)
+    if form is CdForm.BIN:
+        name = stem + b".bin"
+        sheet = cue_sheet(tracks, name)
+        return CdFile(stem + b".cue", sheet), CdFile(name, bin_view(pieces))
+    numbers = range(1, len(tracks) + 1)
+    return (
+        CdFile(stem + b".cue", split_cue_sheet(tracks, stem)),
+        *(
+            CdFile(track_file_name(stem, number, len(tracks)), track_view(pieces, number))
+            for number in numbers
+        ),
+    )

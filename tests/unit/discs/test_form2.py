@@ -1,4 +1,4 @@
-"""Sectors of form 2 by the directory records, and the form in which a CD is shown by default."""
+"""Sectors of form 2, by the directory records of a disc."""
 
 import random
 import subprocess
@@ -10,11 +10,9 @@ from hypothesis import strategies as st
 
 from tests.support.rounds import rounds
 from tests.unit.discs.test_identify import made, raw
-from zsofs.discs.cd_forms import CdForm, can_be_iso, default_form
 from zsofs.discs.form2 import Form2, find_form2
 from zsofs.discs.iso9660 import records
 from zsofs.errors import BlockError
-from zsofs.formats.cd_tracks import Track, TrackType
 
 SECTOR = 2048
 FILES = {
@@ -111,48 +109,3 @@ def test_a_hostile_image_gives_an_answer(seed: int) -> None:
 
 
 HOSTILE = xa_image(FILES, {})
-
-
-# ---- The form of a CD ----------------------------------------------------------------------
-
-
-def form(tracks: list[Track], image: bytes) -> CdForm:
-    return default_form(tracks, lambda at, n: image[at : at + n], len(image))
-
-
-def track(kind: TrackType, number: int = 1) -> Track:
-    return Track(number, kind, 100)
-
-
-@pytest.mark.parametrize("kind", [TrackType.MODE1_RAW, TrackType.MODE2_RAW, TrackType.MODE2])
-def test_a_ps2_disc_without_form_2_is_an_iso(kind: TrackType) -> None:
-    assert form([track(kind)], xa_image(FILES, {})) is CdForm.ISO
-    assert form([track(kind)], made(FILES)) is CdForm.ISO
-    assert form([track(kind)], xa_image(FILES, {b"MOVIE.STR": MIXED})) is CdForm.BIN
-    assert form([track(kind)], xa_image(PS1, {})) is CdForm.BIN, "a PS1 disc"
-    assert form([track(kind)], made({"/A.BIN": b"1"})) is CdForm.BIN, "of no known system"
-    assert form([track(kind)], b"") is CdForm.BIN
-    two = [track(kind), track(TrackType.AUDIO, 2)]
-    assert form(two, xa_image(FILES, {})) is CdForm.BIN
-
-
-def never(_offset: int, _size: int) -> bytes:
-    raise AssertionError("the tracks decide")
-
-
-@pytest.mark.parametrize("kind", [TrackType.MODE1, TrackType.MODE2_FORM1])
-def test_sectors_that_are_stored_in_2048_bytes_are_an_iso(kind: TrackType) -> None:
-    assert default_form([track(kind)], never, 0) is CdForm.ISO
-    assert default_form([track(kind), track(TrackType.AUDIO, 2)], never, 0) is CdForm.BIN
-
-
-@pytest.mark.parametrize("kind", [TrackType.AUDIO, TrackType.MODE2_FORM2])
-def test_sectors_without_2048_bytes_of_data_are_no_iso(kind: TrackType) -> None:
-    assert default_form([track(kind)], never, 0) is CdForm.BIN
-    assert not can_be_iso([track(kind)])
-    assert can_be_iso([track(TrackType.MODE1_RAW), track(kind, 2)])
-
-
-def test_no_tracks() -> None:
-    assert not can_be_iso([])
-    assert default_form([], never, 0) is CdForm.BIN
