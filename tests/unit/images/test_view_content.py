@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.support import chd_reference_cd as reference
 from tests.support import writers
@@ -31,6 +34,11 @@ from zsofs.images.probe import geometry_of, probe
 from zsofs.images.source_file import OpenSource
 from zsofs.images.view_content import ViewContent, track_of_raw_image, view_reader
 from zsofs.native.block_reader import ThreadPool
+from zsofs.reading.admission import Admission
+from zsofs.reading.extent_cache import ExtentCache
+from zsofs.reading.io_pool import IoPool
+from zsofs.reading.reader import Reader
+from zsofs.reading.worker_threads import WorkerThreads
 
 SECTORS = 40
 CHANCE = random.Random(12)
@@ -113,6 +121,52 @@ def test_the_user_data_of_a_raw_image(tmp_path: Path, name: str, by_thread: bool
             got = read_by(content, offset, size, pool=pool)
             assert got == USER[offset : offset + size], (offset, size)
     os.close(eventfd)
+
+
+@settings(max_examples=rounds(40, 400), deadline=None)
+@given(data=st.data())
+def test_random_reads_of_random_views(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Through the reader of the mount: its cache, its threads, and many reads at a time."""
+    chance = random.Random(data.draw(st.integers(0, 2**32)))
+    tracks = [
+        Track(number, data.draw(st.sampled_from(list(TrackType))), data.draw(st.integers(0, 40)))
+        for number in range(1, data.draw(st.integers(1, 5)) + 1)
+    ]
+    units = sum((track.frames + 3) // 4 * 4 for track in tracks) + 1
+    frames = chance.randbytes(units * 2448)
+    pieces = chd_pieces(tracks, units)
+    views = [bin_view(pieces), *(track_view(pieces, track.number) for track in tracks)]
+    user = user_data_view(tracks[0], pieces[0])
+    view = data.draw(st.sampled_from(views if user is None else [*views, user]))
+    block_size = data.draw(st.sampled_from((None, 2048, 2352, 16384, 1 << 19)))
+    stored_bytes = frames
+    if block_size is not None:
+        stored_bytes = writers.maxcso_zso(frames, block_size=block_size)
+    plain = view_reader(view, lambda at, size: frames[at : at + size])(0, view.size)
+    capacity = data.draw(st.sampled_from((0, 5000, 1 << 20)))
+    places = [
+        (chance.randrange(view.size + 100), int(2 ** chance.uniform(0, 18))) for _ in range(12)
+    ]
+    folder = tmp_path_factory.mktemp("views")
+    with content_of(folder, stored_bytes, packed=block_size is not None) as (stored, _):
+        content = ViewContent(9, view, stored)
+
+        async def read_all() -> None:
+            reads = Reader(ExtentCache(capacity), IoPool(3), WorkerThreads(3, Admission()))
+
+            async def check(offset: int, size: int) -> None:
+                given = bytes(await reads.read(content, offset, size))
+                assert given == plain[offset : offset + size], (offset, size)
+
+            for place in places:
+                await check(*place)
+            async with trio.open_nursery() as nursery:
+                for place in places:
+                    nursery.start_soon(check, *place)
+
+        trio.run(read_all)
 
 
 def test_extents_of_a_view_are_about_as_long_as_stored_ones(tmp_path: Path) -> None:
