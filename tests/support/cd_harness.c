@@ -9,7 +9,7 @@
 
 void harness_start(void)
 {
-    flac_make_tables();
+    cd_make_tables();
 }
 
 int harness_flac(const uint8_t *source, size_t size, uint8_t *out, size_t out_size, int big_endian,
@@ -152,7 +152,7 @@ int main(int count, char **arguments)
         return 2;
     size_t have = fread(cases, 1, ROOM, file), accepted = 0, refused = 0;
     fclose(file);
-    flac_make_tables();
+    cd_make_tables();
     for (size_t at = 0; at + 4 <= have;) {
         size_t size = (size_t)cases[at] << 24 | (size_t)cases[at + 1] << 16
                       | (size_t)cases[at + 2] << 8 | cases[at + 3];

@@ -13,7 +13,7 @@ cdef extern from "cd_frames.h":
     """
     #include "cd_frames.h"
     """
-    void flac_make_tables() nogil
+    void cd_make_tables() nogil
     bint flac_decode(const uint8_t *source, size_t size, uint8_t *out, size_t out_size,
                      bint big_endian, size_t *used) nogil
     int cd_decode_plain_flac(const uint8_t *source, size_t size, uint8_t *out,
@@ -28,7 +28,7 @@ cdef extern from "cd_frames.h":
     void cd_gather(const uint8_t *units, size_t unit, size_t skip, size_t width, bint swapped,
                    size_t head, uint8_t *out, size_t length) nogil
 
-flac_make_tables()
+cd_make_tables()
 
 
 cdef bint decode_flac_frames(const uint8_t *source, size_t size, uint8_t *out, size_t out_size,

@@ -1,8 +1,8 @@
 /* Decoding of FLAC frames (RFC 9639) as CHD stores them: 16-bit stereo, without a stream header.
 
-   An own decoder instead of libFLAC: CHD has neither the stream header nor the metadata that libFLAC
-   wants, so each hunk would need a made-up one and a decoder object fed by callbacks. And it is one
-   library less to install.
+   An own decoder instead of libFLAC: CHD has neither the stream header nor the metadata that
+   libFLAC wants, so each hunk would need a made-up one and a decoder object fed by callbacks. And
+   it is one library less to install.
 
    The input is hostile. The reader of bits never reads behind the end of the input and gives zeros
    there; all arithmetic that the input can overflow is unsigned. The checksums of the frame header
@@ -199,32 +199,19 @@ static void flac_fixed(int32_t *samples, unsigned block, unsigned order)
     }
 }
 
-static inline __attribute__((always_inline)) void flac_linear_32(
-    int32_t *samples, unsigned block, const int32_t *factors, unsigned order, unsigned shift)
-{
-    for (unsigned i = order; i < block; i++) {
-        uint32_t sum = 0;
-#pragma GCC unroll 12
-        for (unsigned j = 0; j < order; j++)
-            sum += (uint32_t)factors[j] * (uint32_t)samples[i - 1 - j];
-        samples[i] = (int32_t)((uint32_t)samples[i] + (uint32_t)((int32_t)sum >> shift));
-    }
-}
-
 /* Add the prediction of a linear predictor to the residual (9.2.6), in 32 bits if `narrow`. */
 static void flac_linear(int32_t *samples, unsigned block, const int32_t *factors, unsigned order,
                         unsigned shift, int narrow)
 {
-    /* The loop over a constant order has no branches: 1.5 to 2 times as fast. Encoders use up to 12. */
-#define FLAC_ORDER(number) \
-    case number: flac_linear_32(samples, block, factors, number, shift); return
-    if (narrow)
-        switch (order) {
-        FLAC_ORDER(1); FLAC_ORDER(2); FLAC_ORDER(3); FLAC_ORDER(4); FLAC_ORDER(5); FLAC_ORDER(6);
-        FLAC_ORDER(7); FLAC_ORDER(8); FLAC_ORDER(9); FLAC_ORDER(10); FLAC_ORDER(11); FLAC_ORDER(12);
-        default: flac_linear_32(samples, block, factors, order, shift); return;
+    if (narrow) {
+        for (unsigned i = order; i < block; i++) {
+            uint32_t sum = 0;
+            for (unsigned j = 0; j < order; j++)
+                sum += (uint32_t)factors[j] * (uint32_t)samples[i - 1 - j];
+            samples[i] = (int32_t)((uint32_t)samples[i] + (uint32_t)((int32_t)sum >> shift));
         }
-#undef FLAC_ORDER
+        return;
+    }
     for (unsigned i = order; i < block; i++) {
         int64_t sum = 0; /* 32 products of 15 and 32 bits */
         for (unsigned j = 0; j < order; j++)
