@@ -85,7 +85,7 @@ def test_the_sheets_of_chdman_are_read_as_they_were_written(path: Path) -> None:
 KINDS = [kind for kind in TrackType if kind is not TrackType.MODE2_FORM_MIX]
 
 
-@settings(max_examples=rounds(150, 2000))
+@settings(max_examples=rounds(150, 600))
 @given(data=st.data())
 def test_what_is_written_is_read_again(data: st.DataObject) -> None:
     tracks = []
