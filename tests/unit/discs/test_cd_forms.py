@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.unit.discs.test_disc import made
 from tests.unit.discs.test_form2 import FILES, MIXED, PS1, xa_image
+from tests.unit.discs.test_identify import made
 from tests.unit.formats.test_cd_tracks import DATA, metadata
 from zsofs.discs.cd_forms import CdForm, can_be_iso, default_form, files_of
 from zsofs.formats.cd_tracks import Track, TrackType, parse_tracks
