@@ -30,7 +30,7 @@ NOT_DISCS = {
     "cover.jpg": "a JPEG picture",
     "readme.txt": "a text file",
     "Game.cue": "a cue sheet",
-    "Game.chd": "a CHD",
+    "Game.rar": "a RAR archive",
     "Game.7z": "a 7z archive",
     "Game.zip": "a ZIP archive",
     "Mcd001.ps2": "a PS2 memory card",
@@ -55,15 +55,17 @@ def kept_in(folder: Path, contents: dict[str, bytes]) -> bool:
 @pytest.mark.parametrize("words", [(), ("--delete-source",), ("--any",), ("--measure",)])
 def test_what_the_shell_gives_for_a_star(tmp_path: Path, words: tuple[str, ...]) -> None:
     others = put(tmp_path, {name: OTHERS[what] for name, what in NOT_DISCS.items()})
+    others |= put(tmp_path, {"Game.chd": OTHERS["a CHD"]})
     put(tmp_path, {"Okami.iso": PS2_IMAGE})
     done = zsofs("pack", *words, *sorted(tmp_path.iterdir()), code=8)
     for name, what in NOT_DISCS.items():
         assert f"zsofs: {tmp_path}/{name}: it is {what}, not a disc image" in done.stderr
+    assert f"zsofs: {tmp_path}/Game.chd: the header is no CHD header" in done.stderr
     assert kept_in(tmp_path, others)
     made = set() if words == ("--measure",) else {"Okami.zso"}
     kept = set() if words == ("--delete-source",) else {"Okami.iso"}
     assert set(names(tmp_path)) == {*others, *made, *kept}
-    assert "10 failed" in done.stdout
+    assert "11 failed" in done.stdout
 
 
 def test_a_directory(tmp_path: Path) -> None:
