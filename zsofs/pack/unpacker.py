@@ -14,7 +14,7 @@ from zsofs.pack.packer import PackOptions, PackResult, Watcher, check_seal, read
 from zsofs.system.full_write import write_all
 
 
-def unpack(image: Original, target: str, care: PackOptions, watcher: Watcher) -> PackResult:
+def unpack(image: Original, target: str, options: PackOptions, watcher: Watcher) -> PackResult:
     """Write the plain image to the new file *target*, with holes for zeros.
 
     The file is renamed to *target* after it was synced and read back, and if the packed file is
@@ -34,7 +34,7 @@ def unpack(image: Original, target: str, care: PackOptions, watcher: Watcher) ->
             os.ftruncate(file.fd, image.size)
             check_seal(image, digests)
             file.settle(image.status)
-            if care.verify:
+            if options.verify:
                 watcher.check()
                 with reading_back(), original(file.path, as_it_is=True) as copy:
                     sha1 = sha1_of(copy, streaming_unit(copy), watcher)
@@ -43,7 +43,7 @@ def unpack(image: Original, target: str, care: PackOptions, watcher: Watcher) ->
                             f"its SHA-1 is {sha1}, but the SHA-1 of the input is {digests.sha1}"
                         )
             image.check_unchanged()
-            file.take_name(replace=care.replace)
+            file.take_name(replace=options.replace)
         except OSError as error:
             raise InputError(f"{target} cannot be written: {reason(error)}") from error
     return PackResult(image.size, digests, file.remarks, file.error)

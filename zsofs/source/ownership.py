@@ -56,7 +56,7 @@ def link_to(fd: int) -> str:
     return f"/proc/self/fd/{fd}"
 
 
-def hand_over(fd: int, mode: int, maker: NewOwner, above: os.stat_result) -> None:
+def hand_over(fd: int, mode: int, owner: NewOwner, above: os.stat_result) -> None:
     """Set mode and owner of a new file or directory.
 
     The daemon's own umask does not count: the kernel has taken that of the caller from *mode*. A
@@ -66,8 +66,8 @@ def hand_over(fd: int, mode: int, maker: NewOwner, above: os.stat_result) -> Non
     """
     inherited = os.fstat(fd).st_mode & stat.S_ISGID  # by a directory from one above that has it
     keeps_group = above.st_mode & stat.S_ISGID
-    uid = -1 if maker.uid is None else maker.uid
-    gid = -1 if maker.gid is None or keeps_group else maker.gid
+    uid = -1 if owner.uid is None else owner.uid
+    gid = -1 if owner.gid is None or keeps_group else owner.gid
     if not _could(lambda: os.chown(link_to(fd), uid, gid)):
         mode &= ~SET_IDS
     _could(lambda: os.chmod(link_to(fd), stat.S_IMODE(mode) | inherited))

@@ -60,10 +60,10 @@ class ScanCache:
 
         A file that cannot be used is replaced; where none can be written, memory has to do.
         """
-        design = StoreSchema(
+        store_schema = StoreSchema(
             _APPLICATION, _VERSION, _SCHEMA, partial(_is_ours, source), partial(_fill, source)
         )
-        self._store = Store(file, design)
+        self._store = Store(file, store_schema)
 
     def close(self) -> None:
         """Close the file, unless a disk that hangs keeps some thread at it: the end is no later."""

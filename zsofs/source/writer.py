@@ -78,7 +78,7 @@ class SourceWriter:
             return _live(fd, flags)
 
     def create(
-        self, place: Place, flags: int, mode: int, maker: NewOwner
+        self, place: Place, flags: int, mode: int, owner: NewOwner
     ) -> tuple[LiveFile, TimedStat]:
         """Create the file *place* and open it.
 
@@ -89,7 +89,7 @@ class SourceWriter:
             OSError: the source reported an error.
         """
         flags |= os.O_CREAT | os.O_EXCL
-        if self._takes_set_ids or maker.uid is None:
+        if self._takes_set_ids or owner.uid is None:
             mode &= ~SET_IDS
         kept = _PASSED_ON | os.O_CREAT | os.O_EXCL
         with self._tree.folder(place.folder, to_change=True) as folder:
@@ -100,10 +100,10 @@ class SourceWriter:
                 dir_fd=folder.fd,
             )
         with _closed_on_failure(fd):
-            hand_over(fd, mode, maker, folder.status)
+            hand_over(fd, mode, owner, folder.status)
             return _live(fd, flags)
 
-    def make_folder(self, place: Place, mode: int, maker: NewOwner) -> TimedStat:
+    def make_folder(self, place: Place, mode: int, owner: NewOwner) -> TimedStat:
         """Create the directory *place*.
 
         Raises:
@@ -115,7 +115,7 @@ class SourceWriter:
             os.mkdir(place.name, mode | stat.S_IRWXU, dir_fd=folder.fd)
             with folder.step(place.name) as step:
                 _refuse_other_than_new(step, place)
-                hand_over(step, mode, maker, folder.status)
+                hand_over(step, mode, owner, folder.status)
                 return seen(step)
 
     def remove_file(self, place: Place) -> None:

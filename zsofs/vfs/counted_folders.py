@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 
 from zsofs.source.disc_state import Count
-from zsofs.vfs.disc_counts import Census
+from zsofs.vfs.disc_counts import DiscCounts
 from zsofs.vfs.folder_state import SourceFolder
 from zsofs.vfs.follower import Follower
 
@@ -11,15 +11,15 @@ from zsofs.vfs.follower import Follower
 class CountedFolders:
     """Directories of the source by path, as far as others lead to them. For the event loop."""
 
-    def __init__(self, follower: Follower, census: Census, *, are_shown: bool) -> None:
-        """Make one that looks by *follower* and tells *census* what is found.
+    def __init__(self, follower: Follower, disc_counts: DiscCounts, *, are_shown: bool) -> None:
+        """Make one that looks by *follower* and tells *disc_counts* what is found.
 
         *are_shown* says whether the mount shows what is found here. Then a directory that nothing
         leads to is listed for nobody else, and discs that were found count for as long as they are
         shown, although their directory may not be read any more.
         """
         self._follower = follower
-        self._census = census
+        self._disc_counts = disc_counts
         self._are_shown = are_shown
         self._folders: dict[bytes, SourceFolder] = {}
 
@@ -49,8 +49,8 @@ class CountedFolders:
             self._follower.drop(folder)
 
     def count(self, path: bytes, found: Count, directories: Collection[bytes]) -> None:
-        """Note what a look at a directory has found, as of :meth:`Census.take`."""
-        gone = self._census.take(path, found, directories)
+        """Note what a look at a directory has found, as of :meth:`DiscCounts.take`."""
+        gone = self._disc_counts.take(path, found, directories)
         for one in gone:
             folder = self._folders.get(one)
             if folder is not None:
@@ -65,7 +65,7 @@ class CountedFolders:
         untold = [folder for folder in self._folders.values() if folder.is_untold]
         for folder in untold:
             folder.outdate()
-            self._census.doubt(folder.path)
+            self._disc_counts.doubt(folder.path)
         return untold
 
     async def recount(self, folder: SourceFolder) -> None:
@@ -82,4 +82,4 @@ class CountedFolders:
         if isinstance(folder.error, PermissionError) and not self._are_shown:
             self.count(folder.path, Count(), ())  # nor can its discs be opened
         elif folder.error is not None:
-            self._census.give_up(folder.path)
+            self._disc_counts.give_up(folder.path)

@@ -6,7 +6,7 @@ import trio
 
 from zsofs.reading.tasks import in_background
 from zsofs.vfs.counted_folders import CountedFolders
-from zsofs.vfs.disc_counts import Census
+from zsofs.vfs.disc_counts import DiscCounts
 from zsofs.vfs.folder_state import SourceFolder, Use
 from zsofs.vfs.follower import Follower
 
@@ -18,10 +18,10 @@ class DiscCounter:
     well is shared with the view; of others, only what the next look needs is kept.
     """
 
-    def __init__(self, follower: Follower, census: Census) -> None:
-        """Make one that looks by *follower* and tells *census* what it finds."""
+    def __init__(self, follower: Follower, disc_counts: DiscCounts) -> None:
+        """Make one that looks by *follower* and tells *disc_counts* what it finds."""
         self._follower = follower
-        self._counted = CountedFolders(follower, census, are_shown=False)
+        self._counted = CountedFolders(follower, disc_counts, are_shown=False)
         self._queues: dict[int, deque[SourceFolder]] = {}
         self._queued: set[SourceFolder] = set()
         self._nursery: trio.Nursery | None = None

@@ -44,7 +44,7 @@ class Follower:
 
     def __init__(
         self,
-        surveyor: Scanner,
+        scanner: Scanner,
         workers: WorkerThreads,
         as_shown: Callable[[bytes, Mapping[bytes, Entry]], Presentation],
         is_busy: Callable[[int], bool],
@@ -52,7 +52,7 @@ class Follower:
         """Make one.
 
         Args:
-            surveyor: looks at the source.
+            scanner: looks at the source.
             workers: for looks alone, which can hang at a mount point or link to another disk.
             as_shown: what the mount makes of a folder, by its path and entries.
             is_busy: whether reads of files wait for a device; any thread may ask.
@@ -62,7 +62,7 @@ class Follower:
         self.away = ""
         self._workers = workers
         self._watches = WatchRegistry()
-        self._scans = SourceScans(surveyor, as_shown, is_busy, self._watches)
+        self._scans = SourceScans(scanner, as_shown, is_busy, self._watches)
         self._folders = FollowedFolders()
         self._nursery: trio.Nursery | None = None
 

@@ -48,7 +48,7 @@ class ShownOwner:
             mode &= ~SET_IDS
         return stat.S_IMODE(mode)
 
-    def maker(self, uid: int, gid: int) -> NewOwner:
+    def new_owner(self, uid: int, gid: int) -> NewOwner:
         """Return whom new files are to belong to that the user *uid* of the group *gid* makes."""
         return NewOwner(
             uid if self.uid is None else self.uid, gid if self.gid is None else self.gid

@@ -9,7 +9,7 @@ from zsofs.reading.tasks import in_background
 from zsofs.source.scan_result import ScanResult
 from zsofs.timings import timings
 from zsofs.vfs.counted_folders import CountedFolders
-from zsofs.vfs.disc_counts import Census
+from zsofs.vfs.disc_counts import DiscCounts
 from zsofs.vfs.folder_state import SourceFolder
 from zsofs.vfs.follower import Follower
 
@@ -23,9 +23,9 @@ class Collection:
         outdated: set while something was found since :meth:`found` was last called.
     """
 
-    def __init__(self, follower: Follower, census: Census) -> None:
-        """Make one that looks by *follower* and tells *census* what it finds."""
-        self.folders = CountedFolders(follower, census, are_shown=True)
+    def __init__(self, follower: Follower, disc_counts: DiscCounts) -> None:
+        """Make one that looks by *follower* and tells *disc_counts* what it finds."""
+        self.folders = CountedFolders(follower, disc_counts, are_shown=True)
         self.seen_enough = trio.Event()
         self.outdated = trio.Event()
         self._follower = follower

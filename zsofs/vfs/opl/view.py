@@ -10,7 +10,7 @@ from zsofs.reading.worker_threads import WorkerThreads
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.tree import Place
 from zsofs.timings import timings
-from zsofs.vfs.disc_counts import Census
+from zsofs.vfs.disc_counts import DiscCounts
 from zsofs.vfs.folder_state import SourceFolder
 from zsofs.vfs.follower import Follower
 from zsofs.vfs.inodes import Differences, Inodes
@@ -32,7 +32,7 @@ class OplView:
         self,
         library: Inodes,
         follower: Follower,
-        census: Census,
+        disc_counts: DiscCounts,
         differ: Callable[[Differences], None],
         workers: WorkerThreads,
         titles: Mapping[str, str],
@@ -43,7 +43,7 @@ class OplView:
         Args:
             library: the nodes.
             follower: looks at the source.
-            census: counts what is found.
+            disc_counts: counts what is found.
             differ: called with what the kernel must forget.
             workers: for what takes the processor long.
             titles: of games, by normal id.
@@ -51,7 +51,7 @@ class OplView:
         """
         self._library = library
         self._differ = differ
-        self._collection = Collection(follower, census)
+        self._collection = Collection(follower, disc_counts)
         self._arrangement = Arrangement(workers, titles, store)
         self._arranging = trio.Lock()
         self._folders: dict[bytes, Folder] = {}

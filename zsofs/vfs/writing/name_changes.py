@@ -87,7 +87,7 @@ class NameChanges:
         async with tree.paths.kept(lambda: (tree.view.place(folder),)):
             place = await tree.make_place(folder, requester, name)
             make, rights = tree.changes.make_folder, stat.S_IMODE(mode)
-            now = await tree.run(folder, make, place, rights, tree.maker(requester))
+            now = await tree.run(folder, make, place, rights, tree.new_owner(requester))
             node = tree.made(folder, place, now)
         tree.library.remember(node)
         return node
@@ -122,7 +122,7 @@ class NameChanges:
                 place,
                 flags,
                 stat.S_IMODE(mode),
-                tree.maker(requester),
+                tree.new_owner(requester),
             )
             return self._files.keep(tree.made(folder, place, now), live, requester)
 

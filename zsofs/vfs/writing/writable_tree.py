@@ -72,11 +72,11 @@ class WritableTree:
         """Call *function* in a thread that counts against the device of *node*."""
         return await self.workers.run_admitted(node.entry.status.st_dev, function, *args)
 
-    def maker(self, requester: Requester) -> NewOwner:
+    def new_owner(self, requester: Requester) -> NewOwner:
         """Return whom new files are to belong to."""
         if not self.serves_as_root:
             return NewOwner(None, None)
-        return self.owner.maker(requester.uid, requester.gid)
+        return self.owner.new_owner(requester.uid, requester.gid)
 
     # Places
 
@@ -104,7 +104,9 @@ class WritableTree:
         root, changes = self.library.root, self.changes
         place, mode = Place(b"", path), root.entry.status.st_mode & 0o777
         with suppress(FileExistsError):
-            now = await self.run(folder, changes.make_folder, place, mode, self.maker(requester))
+            now = await self.run(
+                folder, changes.make_folder, place, mode, self.new_owner(requester)
+            )
             # A look at the source that began before has not seen it.
             self.view.did(root, place, Entry(path, Kind.FOLDER, path, now.status), now.at)
             with suppress(OSError):
