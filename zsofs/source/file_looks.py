@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 
 _RACY_NS = 50_000_000
 _RACY_NS_WHOLE_SECONDS = 2_000_000_000
-"""What was found in a file that changed so recently is not kept, and not believed when the folder
-is looked at again: another change within the same tick of the file system's clock would not show in
-its times."""
+"""What was found in a file that changed so recently is not kept, and not believed when the
+directory is looked at again: another change within the same tick of the file system's clock would
+not show in its times."""
 
 _OPENED_AHEAD = 8
 _FETCHED_AHEAD = 32 << 10

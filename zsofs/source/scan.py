@@ -1,4 +1,4 @@
-"""What lies in one folder of the source: each entry, by its name there."""
+"""What lies in one directory of the source: each entry, by its name there."""
 
 import logging
 import time
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class Scanner:
-    """Looks at the folders of one source. Any thread may use it; all calls may wait for a disk."""
+    """Looks at the directories of one source. Any thread may use it; all calls may wait for a disk."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Scanner:
         self._elsewhere: dict[int, bool] = {}
 
     def changes_elsewhere(self, fd: int, device: int) -> bool:
-        """Whether others than this machine's kernel may change an open file or folder."""
+        """Whether others than this machine's kernel may change an open file or directory."""
         answer = self._elsewhere.get(device)
         if answer is None:
             mounted = mount_of(fd)
@@ -66,19 +66,19 @@ class Scanner:
         watch: Callable[[OpenFolder], None] = lambda folder: None,
         give_way: Callable[[], None] = lambda: None,
     ) -> ScanResult:
-        """List a folder of the source.
+        """List a directory of the source.
 
         Args:
-            path: the folder.
-            above: the paths of this folder and all those above it: a symlink to one of them is a
+            path: the directory.
+            above: the paths of this directory and all those above it: a symlink to one of them is a
                 loop.
             before: what is known of it; a file that has not changed since is not opened again.
-            watch: called with the open folder before it is listed.
+            watch: called with the open directory before it is listed.
             give_way: called before each file that is looked into.
 
         Raises:
             SourceAwayError: its file system is no longer there.
-            OSError: the folder cannot be read.
+            OSError: the directory cannot be read.
         """
         begun = time.monotonic()
         self.tree.find_late_roots()
@@ -91,7 +91,7 @@ class Scanner:
             status = folder.status
             self.tree.permissions.record(path, status)
             if before.names is not None and (status.st_dev, status.st_ino) != before.place:
-                before = replace(before, names=None)  # it is another folder
+                before = replace(before, names=None)  # it is another directory
             names = folder.names() if before.names is None else before.names
             if before.entries and not names and status.st_dev != before.place[0]:
                 raise SourceAwayError(f"{for_people(path) or 'the source folder'}: unmounted")

@@ -53,7 +53,7 @@ _CODECS: dict[object, Codec] = {int(codec): codec for codec in Codec}
 
 
 class ScanCache:
-    """The findings in one source folder. Any thread may use it; all calls may wait for a disk."""
+    """The findings in one source directory. Any thread may use it; all calls may wait for a disk."""
 
     def __init__(self, file: Path | None, source: bytes) -> None:
         """Open the catalog of *source*, a real path; *file* None keeps it in memory.
@@ -86,7 +86,7 @@ class ScanCache:
         findings: Iterable[tuple[bytes, Key, FileFinding]],
         gone: Iterable[bytes] = (),
     ) -> None:
-        """Keep findings of the folder *path* and drop those of the names *gone*."""
+        """Keep findings of the directory *path* and drop those of the names *gone*."""
         rows = [
             (path, name, *key, *_row(finding)) for name, key, finding in findings if can_hold(key)
         ]
@@ -97,11 +97,11 @@ class ScanCache:
         )
 
     def drop_folders(self, paths: Iterable[bytes]) -> None:
-        """Drop all findings of these folders."""
+        """Drop all findings of these directories."""
         self._store.write(("DELETE FROM file WHERE folder = ?", [(path,) for path in paths]))
 
     def findings(self) -> list[tuple[bytes, bytes, FileFinding]]:
-        """Return the folder, name and finding of each file; none if a row is damaged."""
+        """Return the directory, name and finding of each file; none if a row is damaged."""
         found = []
         for row in self._store.read(_ALL):
             finding = _finding(row)
@@ -137,16 +137,16 @@ class ScanCache:
 
 
 def default_catalog_file(source: bytes) -> Path | None:
-    """Where the catalog of a source folder, a real path, lies: a file of its own.
+    """Where the catalog of a source directory, a real path, lies: a file of its own.
 
-    None for a user without a home folder.
+    None for a user without a home directory.
     """
     folder = cache_folder()
     return folder / catalog_name(source) if folder is not None else None
 
 
 def catalog_name(source: bytes) -> str:
-    """Name of the catalog of a source folder."""
+    """Name of the catalog of a source directory."""
     return f"{hashlib.blake2b(source, digest_size=8).hexdigest()}.sqlite"
 
 

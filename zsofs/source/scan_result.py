@@ -10,11 +10,11 @@ from zsofs.source.entry import Entry
 
 @dataclass(frozen=True, slots=True)
 class ScanHints:
-    """What is known of a folder from before.
+    """What is known of a directory from before.
 
     Attributes:
         entries: what an earlier survey found; None if there was none.
-        place: st_dev and st_ino of the folder then.
+        place: st_dev and st_ino of the directory then.
         names: the only names that may have changed since; None if any may have.
         closed: names that a writer closed since, or that were renamed to: they are whole.
         doubted: names of files in which something else turned out to be than was found, so that
@@ -37,7 +37,7 @@ class ScanResult:
     Attributes:
         begun: what is older than this, by the monotonic clock, it has seen.
         took: how many seconds the survey took.
-        status: what stat says of the folder itself.
+        status: what stat says of the directory itself.
         entries: what is in it, by name in the source.
         has_links: whether symlinks in it lead to what changes unseen.
         unsure: names to be looked at again before long: of files that are still being written, and

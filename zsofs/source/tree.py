@@ -1,4 +1,4 @@
-"""The source folder, reached by descriptors only and never left.
+"""The source directory, reached by descriptors only and never left.
 
 Every path here is relative to the source directory, or absolute and in a directory of
 `--allow-links-to` (see roots.py), and free of symlinks: each step below such a root is opened
@@ -36,10 +36,10 @@ _IS_ROOT = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A name in a folder of the source.
+    """A name in a directory of the source.
 
     Attributes:
-        folder: the folder's path in the source.
+        folder: the directory's path in the source.
         name: the name.
     """
 
@@ -53,7 +53,7 @@ class Place:
 
 
 class OpenFolder:
-    """A folder of the source, open: what lies in it, one step away.
+    """A directory of the source, open: what lies in it, one step away.
 
     Attributes:
         fd: descriptor, open for reading.
@@ -102,7 +102,7 @@ class OpenFolder:
 
 
 class SourceTree:
-    """The source folder.
+    """The source directory.
 
     No descriptor of it is kept, so that its file system can be unmounted while nobody reads.
 
@@ -111,9 +111,9 @@ class SourceTree:
         roots: that path, and those of the directories that symlinks may lead to.
         identities: st_dev and st_ino of each root that was opened, and its path in the tree.
         was_seen: whether it has been there.
-        devices: st_dev of each folder that is followed, by path, as of the last look at it. If it
-            is another one, its disk is not there, and what is there is the folder that is mounted
-            upon.
+        devices: st_dev of each directory that is followed, by path, as of the last look at it. If
+            it is another one, its disk is not there, and what is there is the directory that is
+            mounted upon.
         permissions: who may traverse each directory.
         cycles: which mounts inside the source must not be entered.
         bounded: looks at mount points that may not answer.
@@ -205,7 +205,7 @@ class SourceTree:
 
     @contextmanager
     def folder(self, path: bytes, *, to_change: bool = False) -> Iterator[OpenFolder]:
-        """The folder *path*, open for as long as the context lasts; see also :meth:`step`."""
+        """The directory *path*, open for as long as the context lasts; see also :meth:`step`."""
         with self.step(path, to_change=to_change) as step:
             fd = os.open(f"/proc/self/fd/{step}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -280,7 +280,7 @@ def _reach(mounted: Mounted, names: Sequence[str], kinds: Kinds, until: float) -
                 raise
             except OSError:
                 continue
-            # A link in a user's folder would lead root to whoever listens elsewhere.
+            # A link in a user's directory would lead root to whoever listens elsewhere.
             if credentials(peer)[1] == user:
                 return peer
             peer.close()
