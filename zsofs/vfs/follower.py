@@ -201,7 +201,7 @@ class Follower:
 
     def _take(self, change: Change) -> None:
         if change.watch is None:
-            log.info("changes were lost: every folder is looked at again")
+            log.info("inotify events were lost; scanning every directory again")
             self._folders.outdate_all()
             return
         if not self._watches.keep(change):
@@ -223,7 +223,7 @@ class Follower:
         try:
             yield
         except Exception:
-            log.exception("a bug in zsofs: a change of the source could not be followed")
+            log.exception("internal error in zsofs: a change of the source could not be processed")
             self._folders.outdate_all()
 
     async def _follow_mounts(self) -> None:
@@ -260,11 +260,13 @@ class Follower:
                 self._went_away(folder, error)
             except MemoryError as error:
                 folder.failed(error)
-                name = for_people(folder.path) or "the source folder"
+                name = for_people(folder.path) or "the source directory"
                 log.warning("%s: cannot be listed: %s", name, reason(error))
             except Exception as error:
                 folder.failed(error)
-                log.exception("a bug in zsofs: the look at %s failed", for_people(folder.path))
+                log.exception(
+                    "internal error in zsofs: the scan of %s failed", for_people(folder.path)
+                )
             finally:
                 folder.look = None
                 look.done.set()

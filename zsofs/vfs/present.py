@@ -113,7 +113,7 @@ def named(entries: Mapping[bytes, Entry], *, show_raw: bool) -> dict[bytes, Entr
         }
     for name, shown_name in renamed.items():
         if shown_name is None:
-            log.warning("%s: shown packed, under its own name: %s", for_people(name), _TOO_LONG)
+            log.warning("%s: shown as the packed file: %s", for_people(name), _TOO_LONG)
             shown[name] = as_packed(entries[name], _TOO_LONG)
         else:
             shown[shown_name] = entries[name]

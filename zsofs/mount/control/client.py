@@ -245,7 +245,7 @@ class _Askers:
         """Send the request to the daemon of a mount; its answer, without the end of line.
 
         Raises:
-            OSError: why there is none; its strerror is for people.
+            OSError: why there is none; its strerror is human-readable.
         """
         names = [socket_name(path) for path in _places(mounted, self._table)]
         with _reach(mounted, names, self._kinds, self._until) as peer:
