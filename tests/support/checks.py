@@ -29,8 +29,8 @@ def results(
 ) -> list[Result]:
     """What comes of these files and folders."""
     listener = Listener()
-    wish = VerifyRequest([str(path) for path in paths], dats, quick)
-    VerifyRun(wish, listener, checked or Checked(None)).run()
+    request = VerifyRequest([str(path) for path in paths], dats, quick)
+    VerifyRun(request, listener, checked or Checked(None)).run()
     return listener.results
 
 

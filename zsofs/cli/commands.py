@@ -66,7 +66,7 @@ def _copy(options: argparse.Namespace, how: "Packing | None") -> int:
     from zsofs.pack.report import Reporter
     from zsofs.system.mountpoint import check_link_directories
 
-    wish = PackRequest(
+    request = PackRequest(
         options.inputs,
         options.output,
         options.recursive,
@@ -86,7 +86,7 @@ def _copy(options: argparse.Namespace, how: "Packing | None") -> int:
         as_json=options.json,
         to_stdout=options.output != STANDARD_OUTPUT,
     )
-    return batch.run(wish, reporter, remember_written)
+    return batch.run(request, reporter, remember_written)
 
 
 def info(options: argparse.Namespace) -> int:
@@ -105,14 +105,14 @@ def verify(options: argparse.Namespace) -> int:
     from zsofs.system.mountpoint import check_link_directories
 
     logging_setup.to_terminal(40 if options.quiet else 30)
-    wish = VerifyRequest(
+    request = VerifyRequest(
         options.paths,
         [load(Path(path)) for path in options.dats],
         options.quick,
         not options.no_cache,
         check_link_directories(options.allow_links_to),
     )
-    return run(wish, VerifyReporter(quiet=options.quiet, as_json=options.json))
+    return run(request, VerifyReporter(quiet=options.quiet, as_json=options.json))
 
 
 def service(options: argparse.Namespace) -> int:

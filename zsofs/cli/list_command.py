@@ -176,8 +176,8 @@ def _rows(
     tree = SourceTree(source, roots)
     with closing(ScanCache(default_catalog_file(tree.path), tree.path)) as catalog:
         selection = Selection(shown.include, shown.exclude)
-        surveyor = Scanner(tree, catalog, selection, identities=True)
-        folders = dict(_walk(surveyor))
+        scanner = Scanner(tree, catalog, selection, identities=True)
+        folders = dict(_walk(scanner))
         given = catalog.opl_names() if is_opl else {}
     ignored.update(
         entry.ignored
@@ -210,7 +210,7 @@ def _rows_of_opl(
                 yield Row(layout.places.get(own, own), own, entry, state)
 
 
-def _walk(surveyor: Scanner) -> Iterator[tuple[bytes, ScanResult]]:
+def _walk(scanner: Scanner) -> Iterator[tuple[bytes, ScanResult]]:
     """Yield every readable directory of the source with its path."""
     todo: list[tuple[bytes, frozenset[bytes]]] = [(b"", frozenset((b"",)))]
     known = {b""}
@@ -219,11 +219,11 @@ def _walk(surveyor: Scanner) -> Iterator[tuple[bytes, ScanResult]]:
         while todo:
             path, above = todo.pop()
             try:
-                found = surveyor.survey(path, above, ScanHints())
+                found = scanner.survey(path, above, ScanHints())
             except (OSError, ZsofsError) as error:
                 why = reason(error)
                 if not path:
-                    source = for_people(surveyor.tree.path)
+                    source = for_people(scanner.tree.path)
                     raise SourceError(
                         f"the source directory {source} cannot be read: {why}"
                     ) from None

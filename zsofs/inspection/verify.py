@@ -76,14 +76,14 @@ class _Opened:
 class VerifyRun:
     """One run: request, reporter, and cached results."""
 
-    wish: VerifyRequest
+    request: VerifyRequest
     reporter: VerifyReporter
     checked: Checked
     unread: list[tuple[str, str]] = field(default_factory=list)
     ignored: Ignored = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ignored = Ignored(may_be_disc, self.wish.paths, self.wish.allowed)
+        self.ignored = Ignored(may_be_disc, self.request.paths, self.request.allowed)
 
     def run(self) -> None:
         """Check each file; errors of one do not affect the others."""
@@ -106,7 +106,7 @@ class VerifyRun:
             why = f"the directory cannot be read: {reason(error)}"
             self.unread.append((str(error.filename), why))
 
-        for path in self.wish.paths:
+        for path in self.request.paths:
             if not os.path.isdir(path):
                 yield path, False
                 continue
@@ -142,7 +142,7 @@ class VerifyRun:
             return False
         if image.raw_cd or is_kept_for_discs(name):
             return True
-        if any(dat.roms.get(image.size) for dat in self.wish.dats):
+        if any(dat.roms.get(image.size) for dat in self.request.dats):
             return True
         return identify(image.read, image.size).system is not System.OTHER
 
@@ -165,7 +165,7 @@ class VerifyRun:
         if outcome.damage is not None:
             verdict = Verdict("bad", outcome.damage.reason)
             return replace(told, verdict=verdict, damage=outcome.damage)
-        if self.wish.quick:
+        if self.request.quick:
             return _quick_result(told, image)
         whole = _whole(image, outcome)
         image.check_unchanged()
@@ -178,7 +178,7 @@ class VerifyRun:
     def _judged(self, bare: Result, whole: VerifiedImage, *, checked_at: float = 0.0) -> Result:
         """Return the result for a whole image."""
         stem = os.path.splitext(os.path.basename(bare.path))[0]
-        verdict = judge(whole, self.wish.dats, stem)
+        verdict = judge(whole, self.request.dats, stem)
         return replace(
             bare,
             verdict=verdict,
@@ -190,18 +190,18 @@ class VerifyRun:
 
     @property
     def _believes(self) -> bool:
-        return self.wish.believe and not self.wish.quick
+        return self.request.believe and not self.request.quick
 
     def _outcome(self, image: Original) -> CheckResult:
         def advance(plain: int) -> None:
             self.reporter.advance(plain, 0)
 
-        if not self.wish.quick:
+        if not self.request.quick:
             self.reporter.file(image.path, image.size)
-        return check(image, advance, quick=self.wish.quick)
+        return check(image, advance, quick=self.request.quick)
 
 
-def run(wish: VerifyRequest, reporter: VerifyReporter) -> int:
+def run(request: VerifyRequest, reporter: VerifyReporter) -> int:
     """Check all files.
 
     Raises:
@@ -210,7 +210,7 @@ def run(wish: VerifyRequest, reporter: VerifyReporter) -> int:
         UnverifiedError: all discs are whole, but not all are in the DATs.
     """
     with closing(open_checked()) as checked, reporter:
-        VerifyRun(wish, reporter, checked).run()
+        VerifyRun(request, reporter, checked).run()
     states = reporter.states
     if states[CHANGED]:
         raise BadDiscError(_share(states, "bad", CHANGED) + " bad or changed")

@@ -31,7 +31,7 @@ _NEVER = -(1 << 62)
 """A change time that no file has."""
 
 _COLUMNS = "path, size, mtime_ns, ctime_ns, disk, checked_at, whole"
-_DESIGN = StoreSchema(
+_STORE_SCHEMA = StoreSchema(
     0x7A736F76,
     _VERSION,
     (
@@ -136,7 +136,7 @@ def store_file() -> Path | None:
 def open_checked() -> Checked:
     """Open the cache of this user, or one in memory if it cannot be used, which is logged."""
     file = store_file()
-    return Checked(None if file is None else Store(file, _DESIGN))
+    return Checked(None if file is None else Store(file, _STORE_SCHEMA))
 
 
 def remember_written(path: str, size: int, digests: Digests) -> None:

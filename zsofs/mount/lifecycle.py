@@ -37,7 +37,7 @@ def serve(
     settings: MountSettings,
     ready: Callable[[], None],
     notifier: Notifier,
-    held: ServedMount | None = None,
+    inherited: ServedMount | None = None,
 ) -> None:
     """Mount and serve until unmounted or terminated by SIGTERM or SIGINT.
 
@@ -45,7 +45,7 @@ def serve(
         settings: what to mount.
         ready: called once, when the mount exists and is about to be served.
         notifier: the service manager, if any.
-        held: a mount that root created and hands over; None: it is created here.
+        inherited: a mount that root created and hands over; None: it is created here.
 
     Raises:
         MountError: the mount could not be made.
@@ -60,7 +60,7 @@ def serve(
         supervision = Supervision(notifier, settings.mount_point, server.state.status)
         server.around_reload = supervision.reload
         try:
-            trio.run(_run, server, settings, ready, supervision, held)
+            trio.run(_run, server, settings, ready, supervision, inherited)
         finally:
             end_undisturbed(_SIGNALS)
         server.report(logging.INFO)
@@ -71,7 +71,7 @@ async def _run(
     settings: MountSettings,
     ready: Callable[[], None],
     supervision: Supervision,
-    held: ServedMount | None,
+    inherited: ServedMount | None,
 ) -> None:
     # From before the mount exists, a signal starts an orderly shutdown; further signals during the
     # shutdown have no effect.
@@ -81,7 +81,7 @@ async def _run(
     with trio.open_signal_receiver(*_SIGNALS) as received:
         for missed in early:
             signal.raise_signal(missed)
-        mount = held or OwnMount(settings)
+        mount = inherited or OwnMount(settings)
         with ExitStack() as stack:
             try:
                 _attach(server, mount)

@@ -142,7 +142,7 @@ def keep(
 def _serve(
     who: Account,
     load: Callable[[], Callable[[InheritedMount], int]],
-    held: InheritedMount,
+    inherited: InheritedMount,
     unblocked: Iterable[int],
 ) -> NoReturn:
     def run() -> int:
@@ -152,7 +152,7 @@ def _serve(
         signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         serve = load()
         privileges.become(who)
-        return serve(held)
+        return serve(inherited)
 
     code = 1
     try:

@@ -33,7 +33,7 @@ from zsofs.source.scan_cache import ScanCache
 from zsofs.source.tree import SourceTree
 from zsofs.timings import timings
 from zsofs.vfs.disc_counter import DiscCounter
-from zsofs.vfs.disc_counts import Census
+from zsofs.vfs.disc_counts import DiscCounts
 from zsofs.vfs.follower import Follower
 from zsofs.vfs.inodes import Inodes
 from zsofs.vfs.opl.titles import load_titles
@@ -61,16 +61,16 @@ class Server:
         self._invalidations = Invalidations()
         shown = settings.tree
         opl = shown.layout == "opl"
-        self._census = Census(_counted_before(catalog, tree.roots, opl=opl))
+        self._disc_counts = DiscCounts(_counted_before(catalog, tree.roots, opl=opl))
         admission = Admission()
         workers = WorkerThreads(settings.threads, admission)
         io_pool = IoPool(settings.threads)
         self._reads = Reader(cache, io_pool, workers)
         selection = Selection(shown.include, shown.exclude)
-        surveyor = Scanner(tree, catalog, selection, identities=opl)
+        scanner = Scanner(tree, catalog, selection, identities=opl)
         lookers = ElasticWorkers(settings.threads, admission)
         self._follower = Follower(
-            surveyor,
+            scanner,
             lookers,
             partial(as_shown, show_raw=shown.show_raw, opl=opl),
             lambda device: io_pool.is_in_use(device) or admission.is_waited_for(device),
@@ -79,9 +79,9 @@ class Server:
         view: PlainView | OplView
         if opl:
             titles = load_titles(shown.titles) if shown.titles else {}
-            view = OplView(library, follower, self._census, differ, workers, titles, catalog)
+            view = OplView(library, follower, self._disc_counts, differ, workers, titles, catalog)
         else:
-            view = PlainView(library, follower, DiscCounter(follower, self._census), differ)
+            view = PlainView(library, follower, DiscCounter(follower, self._disc_counts), differ)
         self._view = view
         appearance = Appearance(self._library, settings.owner, for_others=settings.allow_other)
         parts = Parts(self._library, appearance, view, self._reads, workers)
@@ -97,7 +97,7 @@ class Server:
             cache,
             self._reads.statistics,
             follower,
-            self._census,
+            self._disc_counts,
             self.operations,
         )
         self.around_reload: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -156,7 +156,7 @@ class Server:
         """
         match request.get("command"):
             case "status":
-                if self._census.may_be_old:
+                if self._disc_counts.may_be_old:
                     self._view.recount_untold()
                 return self.state.status().to_json()
             case "reload":

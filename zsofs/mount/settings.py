@@ -14,7 +14,7 @@ class TreeSettings:
         layout: ``plain``, or ``opl`` for what Open PS2 Loader expects of a share.
         titles: a file with titles of games, for the latter.
         include: patterns of the files to show; none for all.
-        exclude: patterns of files and folders to leave out.
+        exclude: patterns of files and directories to leave out.
         allow_links_to: real paths of directories that symlinks in the source may lead to.
         show_raw: whether a packed file stays visible beside its disc.
     """

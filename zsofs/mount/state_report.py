@@ -26,7 +26,7 @@ from zsofs.mount.control.mount_status import (
 from zsofs.mount.settings import MountSettings
 from zsofs.reading.extent_cache import ExtentCache
 from zsofs.reading.stats import Statistics
-from zsofs.vfs.disc_counts import Census
+from zsofs.vfs.disc_counts import DiscCounts
 from zsofs.vfs.follower import Follower
 from zsofs.vfs.inodes import Inodes
 from zsofs.vfs.open_contents import OpenHandle
@@ -44,7 +44,7 @@ class StateReport:
         cache: ExtentCache,
         statistics: Statistics,
         follower: Follower,
-        census: Census,
+        disc_counts: DiscCounts,
         operations: Operations,
     ) -> None:
         self._settings = settings
@@ -52,15 +52,15 @@ class StateReport:
         self._cache = cache
         self._statistics = statistics
         self._follower = follower
-        self._census = census
+        self._disc_counts = disc_counts
         self._operations = operations
         self._started = time.monotonic()
 
     def status(self) -> MountStatus:
         """Return the state at this moment."""
         uptime = round(time.monotonic() - self._started, 1)
-        found = self._census.total()
-        counting = not self._census.is_complete
+        found = self._disc_counts.total()
+        counting = not self._disc_counts.is_complete
         return MountStatus(
             DaemonStatus(__version__, os.getpid(), uptime, len(self._library)),
             self._shown(),

@@ -25,12 +25,12 @@ from zsofs.system.same_file import same_file
 
 
 def run(
-    wish: PackRequest, reporter: Reporter, on_written: Callable[[str, int, Digests], None]
+    request: PackRequest, reporter: Reporter, on_written: Callable[[str, int, Digests], None]
 ) -> int:
     """Pack or unpack as requested; return the exit code.
 
     Args:
-        wish: the parsed command line.
+        request: the parsed command line.
         reporter: receives the result of each file, and progress.
         on_written: called with the path of each new file, the size of its image, and the digests of
             the image.
@@ -38,21 +38,23 @@ def run(
     Raises:
         UsageError: the command line is invalid.
     """
-    hint = "" if wish.measure or wish.output else meant_as_output(wish.inputs)
-    if hint and any(map(os.path.isdir, wish.inputs)):
+    hint = "" if request.measure or request.output else meant_as_output(request.inputs)
+    if hint and any(map(os.path.isdir, request.inputs)):
         raise UsageError(
-            f"the input {wish.inputs[-1]} does not exist{hint}; see: zsofs"
-            f" {'pack' if wish.packing else 'unpack'} --help"
+            f"the input {request.inputs[-1]} does not exist{hint}; see: zsofs"
+            f" {'pack' if request.packing else 'unpack'} --help"
         )
-    inputs = find_inputs(wish)
+    inputs = find_inputs(request)
     named = (
-        () if wish.measure else {os.path.dirname(job.path) for job in inputs.jobs if not job.found}
+        ()
+        if request.measure
+        else {os.path.dirname(job.path) for job in inputs.jobs if not job.found}
     )
     for folder in named:
         inputs.restored += restore(folder or os.curdir)
     with _orderly_end(), reporter:
-        targets = Targets(wish, InputFiles(job.path for job in inputs.jobs))
-        batch = _PackRun(wish, reporter, on_written, targets, hint)
+        targets = Targets(request, InputFiles(job.path for job in inputs.jobs))
+        batch = _PackRun(request, reporter, on_written, targets, hint)
         reporter.left_out, reporter.ignored = inputs.left_out, inputs.ignored.sentence
         for message in inputs.restored:
             reporter.note(message)
@@ -74,7 +76,7 @@ class _PackRun:
         hint: suffix of the message if the last input does not exist.
     """
 
-    wish: PackRequest
+    request: PackRequest
     reporter: Reporter
     on_written: Callable[[str, int, Digests], None]
     targets: Targets
@@ -99,7 +101,7 @@ class _PackRun:
                 self.targets.made[os.path.realpath(target)] = job.path
                 self._delete_source(examined, target, outcome, report)
             report.state = self._done
-            report.stored = outcome.size if self.wish.packing else image.status.st_size
+            report.stored = outcome.size if self.request.packing else image.status.st_size
             report.digests = outcome.digests
             report.remarks = (*image.remarks, *notes, *outcome.remarks, *report.remarks)
         except SkippedError as why:
@@ -108,38 +110,38 @@ class _PackRun:
             raise
         except (OSError, ZsofsError, MemoryError) as error:
             report.state, report.error = "failed", reason(error) or "not enough memory"
-            if job.path == self.wish.inputs[-1]:
+            if job.path == self.request.inputs[-1]:
                 report.error += self.hint
         report.seconds = time.monotonic() - begun
         self.reporter.tell(report)
 
     def _makes_files(self, target: str) -> bool:
-        return not self.wish.measure and target != STANDARD_OUTPUT
+        return not self.request.measure and target != STANDARD_OUTPUT
 
     @property
     def _done(self) -> str:
-        if self.wish.measure:
+        if self.request.measure:
             return "measured"
-        return "packed" if self.wish.packing else "unpacked"
+        return "packed" if self.request.packing else "unpacked"
 
     def _convert(self, image: Original, target: str) -> PackResult:
-        wish, watcher = self.wish, self.reporter
-        if wish.packing is None:
+        request, watcher = self.request, self.reporter
+        if request.packing is None:
             if target == STANDARD_OUTPUT:
                 if sys.__stdout__ is None:
                     raise InputError("standard output is closed; give an output file with -o")
                 return pour(image, sys.stdout.fileno(), watcher)
-            return unpack(image, target, wish.care, watcher)
-        if wish.measure:
-            return PackResult(measure(image, wish.packing, wish.care, watcher), Digests())
-        return pack(image, target, wish.packing, wish.care, watcher)
+            return unpack(image, target, request.options, watcher)
+        if request.measure:
+            return PackResult(measure(image, request.packing, request.options, watcher), Digests())
+        return pack(image, target, request.packing, request.options, watcher)
 
     def _delete_source(
         self, examined: Examination, target: str, outcome: PackResult, report: Report
     ) -> None:
         """Delete an input as requested, if its output is complete; set the result in *report*."""
         image = examined.image
-        asked = self.wish.delete_source and not same_file(image.path, target)
+        asked = self.request.delete_source and not same_file(image.path, target)
         report.error = outcome.error
         if outcome.error and asked:
             report.error += "; the source was kept"

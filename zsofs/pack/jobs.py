@@ -24,7 +24,7 @@ class PackRequest:
         output: output file or directory; None: the directory of each input.
         recursive: include subdirectories.
         packing: how to pack; None to unpack.
-        care: safety options; ``replace`` is ``--force``.
+        options: safety options; ``replace`` is ``--force``.
         delete_source: delete each input after its output is verified.
         unrecognized: also pack files that are not recognized as disc images.
         measure: only report the size of packed files.
@@ -35,7 +35,7 @@ class PackRequest:
     output: str | None
     recursive: bool
     packing: Packing | None
-    care: PackOptions
+    options: PackOptions
     delete_source: bool = False
     unrecognized: bool = False
     measure: bool = False
@@ -85,24 +85,24 @@ class Inputs:
         yield from (os.fsdecode(name) for name in before if name is not None)
 
 
-def find_inputs(wish: PackRequest) -> Inputs:
+def find_inputs(request: PackRequest) -> Inputs:
     """Return one task for each file named, or found in a named directory.
 
     Args:
-        wish: the parsed command line.
+        request: the parsed command line.
 
     Raises:
         UsageError: the command line is invalid.
     """
     ignored = Ignored(
-        has_disc_ending if wish.packing else is_packed_name, wish.inputs, wish.allowed
+        has_disc_ending if request.packing else is_packed_name, request.inputs, request.allowed
     )
-    several = len(wish.inputs) > 1 or any(os.path.isdir(path) for path in wish.inputs)
-    output = wish.output
+    several = len(request.inputs) > 1 or any(os.path.isdir(path) for path in request.inputs)
+    output = request.output
     if output == STANDARD_OUTPUT:
-        if several or wish.packing:
+        if several or request.packing:
             raise UsageError("-o - is only for `zsofs unpack` of a single file")
-        return Inputs(ignored, [PackTask(wish.inputs[0], STANDARD_OUTPUT, exact=True)])
+        return Inputs(ignored, [PackTask(request.inputs[0], STANDARD_OUTPUT, exact=True)])
     into_folder = output is not None and (several or os.path.isdir(output) or output.endswith("/"))
     if into_folder and os.path.lexists(output or "") and not os.path.isdir(output or ""):
         raise UsageError(f"-o {output} is not a directory; several inputs need an output directory")
@@ -114,9 +114,9 @@ def find_inputs(wish: PackRequest) -> Inputs:
         )
     inputs = Inputs(ignored)
     jobs = inputs.jobs
-    for path in wish.inputs:
+    for path in request.inputs:
         if os.path.isdir(path):
-            for found in _files_in(path, wish, inputs):
+            for found in _files_in(path, request, inputs):
                 own = os.path.relpath(found, path)
                 base = _base(found if output is None else os.path.join(output, own))
                 jobs.append(PackTask(found, base, found=True))
@@ -134,7 +134,7 @@ def _base(path: str) -> str:
     return os.path.splitext(path)[0] if has_disc_ending(os.fsencode(path)) else path
 
 
-def _files_in(folder: str, wish: PackRequest, inputs: Inputs) -> Iterator[str]:
+def _files_in(folder: str, request: PackRequest, inputs: Inputs) -> Iterator[str]:
     """Yield the files of a directory that are inputs."""
 
     def cannot(error: OSError) -> None:
@@ -144,11 +144,11 @@ def _files_in(folder: str, wish: PackRequest, inputs: Inputs) -> Iterator[str]:
 
     for path, folders, names in inputs.ignored.walk(folder, cannot):
         # The output directory of an earlier run is not an input.
-        output = wish.output or ""
+        output = request.output or ""
         folders[:] = [name for name in folders if not same_file(os.path.join(path, name), output)]
-        if not wish.recursive:
+        if not request.recursive:
             inputs.left_out += len(folders)
             folders.clear()
-        for name in sorted({*names, *(() if wish.measure else inputs.restore(path, names))}):
+        for name in sorted({*names, *(() if request.measure else inputs.restore(path, names))}):
             if inputs.ignored.takes(path, name, links=False):
                 yield os.path.join(path, name)

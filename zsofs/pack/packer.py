@@ -86,18 +86,18 @@ class _Nowhere:
         """See :class:`_Sink`."""
 
 
-def measure(image: Original, how: Packing, care: PackOptions, watcher: Watcher) -> int:
+def measure(image: Original, how: Packing, options: PackOptions, watcher: Watcher) -> int:
     """Return the size of the packed file in bytes, without writing it."""
     layout = how.layout(image.size, raw_cd=image.raw_cd)
     end, _ = _write(image, layout, how, _Nowhere(), None, watcher)
-    if layout.has_seal and care.digests:
+    if layout.has_seal and options.digests:
         # Its size does not depend on the checksums, so none are computed.
         end += len(_seal(layout, 0, Digests("0" * 8, "0" * 32, "0" * 40)).to_bytes())
     return end
 
 
 def pack(
-    image: Original, target: str, how: Packing, care: PackOptions, watcher: Watcher
+    image: Original, target: str, how: Packing, options: PackOptions, watcher: Watcher
 ) -> PackResult:
     """Pack *image* into the new file *target*.
 
@@ -110,13 +110,13 @@ def pack(
     layout = how.layout(image.size, raw_cd=image.raw_cd)
     with new_file(target) as file:
         try:
-            digests, seal, end = _write_whole(image, layout, how, file, care, watcher)
+            digests, seal, end = _write_whole(image, layout, how, file, options, watcher)
             file.settle(image.status)
-            if care.verify:
+            if options.verify:
                 watcher.check()
                 _check(file, layout, digests, seal, watcher)
             image.check_unchanged()
-            file.take_name(replace=care.replace)
+            file.take_name(replace=options.replace)
         except OSError as error:
             raise InputError(f"{target} cannot be written: {reason(error)}") from error
     return PackResult(end, digests, (*file.remarks, *_remarks(layout)), file.error)
@@ -139,20 +139,20 @@ def _write_whole(
     layout: ContainerLayout,
     how: Packing,
     file: NewFile,
-    care: PackOptions,
+    options: PackOptions,
     watcher: Watcher,
 ) -> tuple[Digests, Seal | None, int]:
     """Write header, index, blocks and seal; return the digests, the seal, and the file size."""
     with ExitStack() as stack:
         taker = None
-        if care.digests and (care.verify or layout.has_seal or image.seal is not None):
+        if options.digests and (options.verify or layout.has_seal or image.seal is not None):
             taker = stack.enter_context(digester(every=layout.has_seal))
         end, index_crc32 = _write(image, layout, how, file, taker, watcher)
         digests = taker.result() if taker is not None else Digests()
     check_seal(image, digests)
     file.write(layout.header(), 0)
     seal = None
-    if layout.has_seal and care.digests:
+    if layout.has_seal and options.digests:
         seal = _seal(layout, index_crc32, digests)
         stored = seal.to_bytes()
         file.write(stored, end)

@@ -25,13 +25,13 @@ class Targets:
     """The output paths of one run.
 
     Attributes:
-        wish: the parsed command line.
+        request: the parsed command line.
         inputs: all files that the run reads.
         made: real path of each file that the run has created, with its input.
         kept: real path of each output that already existed, with its input.
     """
 
-    wish: PackRequest
+    request: PackRequest
     inputs: InputFiles
     made: dict[str, str] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Targets:
         """Return the output path of an input, or :data:`STANDARD_OUTPUT`."""
         if job.exact:
             return job.base
-        target = job.base + (".zso" if self.wish.packing else image.ending)
+        target = job.base + (".zso" if self.request.packing else image.ending)
         own = job.base + os.path.splitext(job.path)[1]
         # GAME.ZSO is its own output, even if the disk distinguishes it from GAME.zso.
         return own if own.lower() == target.lower() and same_file(job.path, own) else target
@@ -57,20 +57,20 @@ class Targets:
             SkippedError: it is not necessary.
             InputError: it is not permitted.
         """
-        wish, image = self.wish, examined.image
-        if wish.packing is None and image.disc is None:
+        request, image = self.request, examined.image
+        if request.packing is None and image.disc is None:
             if examined.is_misnamed_disc:
                 raise InputError(misnamed(image.ending))
             raise InputError("it is not in a container that zsofs supports")
-        has_name = target != STANDARD_OUTPUT and (job.found or not wish.measure)
-        if wish.packing:
+        has_name = target != STANDARD_OUTPUT and (job.found or not request.measure)
+        if request.packing:
             if image.view is not None:
                 raise InputError(
                     "a CD with audio, several tracks, or data that an .iso cannot hold; unpack it"
                     " to .cue and .bin with: zsofs unpack"
                 )
             if has_name and image.disc is not None and same_file(job.path, target):
-                _check_in_place(wish, target, examined)
+                _check_in_place(request, target, examined)
             self._check_content(job, examined)
         if has_name:
             self._check_name(job, examined, target)
@@ -83,7 +83,7 @@ class Targets:
         if is_unknown and image.disc is None and is_packed_name(name):
             # Packed as a plain image, its damage would be hidden in an intact container.
             raise InputError(NOT_PACKED)
-        is_taken = is_unknown and self.wish.unrecognized
+        is_taken = is_unknown and self.request.unrecognized
         if content.kind is ContentKind.DISC or is_taken:
             return
         if job.found and not is_kept_for_discs(name):  # for example a memory card
@@ -93,7 +93,7 @@ class Targets:
 
     def _check_name(self, job: PackTask, examined: Examination, target: str) -> None:
         """Check that the output name is free or may be replaced; raises like :meth:`check`."""
-        wish, image = self.wish, examined.image
+        request, image = self.request, examined.image
         if os.path.realpath(job.path) in self.made:
             raise SkippedError("it was just created by this run")
         place = os.path.realpath(target)
@@ -107,12 +107,12 @@ class Targets:
         if not os.path.lexists(target):
             return
         if same_file(job.path, target):
-            _check_in_place(wish, target, examined)
+            _check_in_place(request, target, examined)
             _check_complete(examined)
-        elif not wish.care.replace:
-            if _is_whole_copy(image, target, packed=wish.packing is not None):
+        elif not request.options.replace:
+            if _is_whole_copy(image, target, packed=request.packing is not None):
                 self.kept[place] = job.path
-                kept = "; the source was kept" if wish.delete_source else ""
+                kept = "; the source was kept" if request.delete_source else ""
                 raise SkippedError(f"{target} already exists{kept}")
             raise InputError(
                 f"{target} already exists and does not match this image; use --force to replace it"
@@ -122,7 +122,7 @@ class Targets:
                 f"{target} already exists and is not a regular file; give another name with -o"
             )
         elif self.inputs.find(target) and not is_same_image(
-            image, target, packed=wish.packing is not None
+            image, target, packed=request.packing is not None
         ):
             raise InputError(
                 f"{target} is another input of this command with a different image, and was not"
@@ -130,22 +130,22 @@ class Targets:
             )
 
 
-def _check_in_place(wish: PackRequest, target: str, examined: Examination) -> None:
+def _check_in_place(request: PackRequest, target: str, examined: Examination) -> None:
     """Check whether an input may be replaced by its own output.
 
     Only packed discs, and plain images with the name of a packed disc, are packed in place:
     another plain image would be lost without --delete-source, and its name would be wrong.
     """
     image = examined.image
-    is_plain = wish.packing is not None and image.disc is None
+    is_plain = request.packing is not None and image.disc is None
     if is_plain and examined.is_misnamed_disc:
-        if not wish.care.replace:
+        if not request.options.replace:
             raise InputError(f"{misnamed(image.ending)}; rename it, use -o, or use --force")
-    elif is_plain or (wish.packing is None and not wish.care.replace):
+    elif is_plain or (request.packing is None and not request.options.replace):
         raise InputError(f"{target} is the input itself; give another name with -o")
-    if not wish.care.replace:
+    if not request.options.replace:
         raise SkippedError("already packed; use --force to pack it again")
-    if not wish.care.verify:
+    if not request.options.verify:
         raise InputError(
             "the output would replace the input without verification; omit --no-verify"
         )

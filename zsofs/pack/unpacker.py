@@ -15,36 +15,37 @@ from zsofs.pack.packer import PackOptions, PackResult, Watcher, check_seal, read
 from zsofs.system.full_write import write_all
 
 
-def unpack(image: Original, target: str, care: PackOptions, watcher: Watcher) -> PackResult:
+def unpack(image: Original, target: str, options: PackOptions, watcher: Watcher) -> PackResult:
     """Write the plain image to the new file *target*, with holes for zeros.
 
     The file is renamed to *target* after it was synced and read back, and if the packed file is
-    unchanged.
-    A CD with several tracks also gets a cue sheet beside it, after that.
+    unchanged. A CD with several tracks also gets a cue sheet beside it, after that.
 
     Raises:
         InputError: unpacking failed; *target* was not created.
     """
     if image.view is None:
-        return _unpack_image(image, target, care, watcher)
+        return _unpack_image(image, target, options, watcher)
     stem, ending = os.path.splitext(target)
     cue = f"{stem}.cue"
     if ending.lower() == ".cue":
         raise InputError(f"{target} is the name of a cue sheet; give that of the .bin with -o")
-    if os.path.lexists(cue) and not care.replace:
+    if os.path.lexists(cue) and not options.replace:
         raise InputError(f"{cue} exists; --force replaces it")
     with new_file(cue) as sheet:
         try:
             sheet.write(cue_sheet(image.tracks, os.fsencode(os.path.basename(target))), 0)
             sheet.settle(image.status)
-            result = _unpack_image(image, target, care, watcher)
-            sheet.take_name(replace=care.replace)
+            result = _unpack_image(image, target, options, watcher)
+            sheet.take_name(replace=options.replace)
         except OSError as error:
             raise InputError(f"{cue} cannot be written: {reason(error)}") from error
     return result
 
 
-def _unpack_image(image: Original, target: str, care: PackOptions, watcher: Watcher) -> PackResult:
+def _unpack_image(
+    image: Original, target: str, options: PackOptions, watcher: Watcher
+) -> PackResult:
     with new_file(target) as file:
         try:
             with _chunks(image) as (chunks, taker):
@@ -56,7 +57,7 @@ def _unpack_image(image: Original, target: str, care: PackOptions, watcher: Watc
             os.ftruncate(file.fd, image.size)
             check_seal(image, digests)
             file.settle(image.status)
-            if care.verify:
+            if options.verify:
                 watcher.check()
                 with reading_back(), original(file.path, as_it_is=True) as copy:
                     sha1 = sha1_of(copy, streaming_unit(copy), watcher)
@@ -65,7 +66,7 @@ def _unpack_image(image: Original, target: str, care: PackOptions, watcher: Watc
                             f"its SHA-1 is {sha1}, but the SHA-1 of the input is {digests.sha1}"
                         )
             image.check_unchanged()
-            file.take_name(replace=care.replace)
+            file.take_name(replace=options.replace)
         except OSError as error:
             raise InputError(f"{target} cannot be written: {reason(error)}") from error
     return PackResult(image.size, digests, file.remarks, file.error)

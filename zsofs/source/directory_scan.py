@@ -1,4 +1,4 @@
-"""One directory of the source: each entry, by its name there."""
+"""A scan of one source directory."""
 
 import logging
 import os
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class DirectoryScan:
-    """One scan of an open directory, under way. For a thread."""
+    """One scan of an open directory. For a thread."""
 
     def __init__(
         self,
@@ -34,16 +34,16 @@ class DirectoryScan:
         before: ScanHints,
         kept: KeptFindings,
     ) -> None:
-        """Make one.
+        """Create it.
 
         Args:
             tree: the source.
-            selection: what of it is shown.
+            selection: the include and exclude filters.
             folder: the directory.
-            path: its path.
-            above: the paths of this directory and all those above it.
-            before: what is known of it.
-            kept: what earlier mounts have found in its files.
+            path: its path in the source.
+            above: the paths of this directory and its parents.
+            before: results and changes since the last scan.
+            kept: findings in the scan cache.
         """
         self._tree = tree
         self._selection = selection
@@ -59,12 +59,12 @@ class DirectoryScan:
         self._gone: list[bytes] = []
 
     def result(self, names: Collection[bytes], looks: FileLooks, begun: float) -> ScanResult:
-        """Look at the entries of these names.
+        """Scan the entries of these names and return the result.
 
         Args:
-            names: what to look at.
-            looks: looks into the files of which nothing is known.
-            begun: when the scan began, by the monotonic clock.
+            names: the names to scan.
+            looks: inspects the files without a valid finding.
+            begun: start of the scan, by the monotonic clock.
         """
         known = self._before.entries or {}
         entries = {} if self._before.names is None else dict(known)
@@ -99,15 +99,15 @@ class DirectoryScan:
         )
 
     def _may_change_unseen(self, entry: Entry) -> bool:
-        """Whether an entry is a symlink whose target may change, or come to be, unseen."""
+        """Return whether an entry is a symlink whose target may change without an event."""
         return entry.followed or (entry.kind is Kind.LINK and bool(self._tree.roots.others))
 
     def _looked_at(self, name: bytes, known: Entry | None, *, is_served: bool) -> Entry | None:
         try:
             status = self._stat(name, is_served=is_served)
-        except OSError as error:  # a dead mount in this folder: the rest of it is all right
+        except OSError as error:  # a dead mount; continue with the other entries
             own = for_people(joined(self._path, name))
-            log.warning("%s: cannot be looked at: %s", own, error.strerror)
+            log.warning("%s: cannot be examined: %s", own, error.strerror)
             self._silent.append(name)
             return known
         return self._entry(name, status, known)
@@ -121,7 +121,7 @@ class DirectoryScan:
             return None
 
     def _not_entered(self, name: bytes, why: str) -> Entry | None:
-        """A directory that is not even asked for its attributes; None if it is not shown."""
+        """Return the entry of a directory without a stat call; None if it is not shown."""
         path = joined(self._path, name)
         is_shown = self._selection.takes(path, is_folder=True)
         entry = Entry(name, Kind.FOLDER, path, self._folder.status, reason=why)
@@ -156,7 +156,7 @@ class DirectoryScan:
         return believed or entry
 
     def _believed(self, entry: Entry, known: Entry | None) -> Entry | None:
-        """The entry with what was found in this very content before; None if that is not known."""
+        """Return the entry with an earlier finding for the same content; None without one."""
         if entry.name in self._before.doubted:
             return None
         if known is not None and known.settled and known.same_content(entry):

@@ -1,4 +1,4 @@
-"""What is a disc: the one rule of `list`, `status` and both layouts. Pure functions of entries."""
+"""Rules for what counts as a disc in `list`, `status` and both layouts. Pure functions."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ class Count:
         compressed: discs in containers.
         plain: disc images as they are.
         copying: files that are still being written.
-        refused: path and reason of each file that looks like a disc and is shown as it is.
+        refused: path and reason of each file that looks like a disc but is shown as a plain file.
         left_out: path and reason of each disc that the layout does not show.
         links: path and reason of each symlink that may lead to discs and is not followed.
     """
@@ -87,7 +87,7 @@ def state_of(entry: Entry, *, opl: bool) -> DiscState | None:
 
 
 def state_of_content(name: bytes, found: FileFinding, *, opl: bool) -> DiscState | None:
-    """Return the same of a whole file, by its name and what was found in it."""
+    """Return the standing of a complete file, by its name and finding."""
     if found.reason:
         return DiscState(Standing.REFUSED, found.reason)
     if why_ignored(name, found) or not _is_disc(name, found):
@@ -99,13 +99,13 @@ def state_of_content(name: bytes, found: FileFinding, *, opl: bool) -> DiscState
 
 
 def is_disc(entry: Entry) -> bool:
-    """Whether an entry is a whole disc, whatever the layout makes of it."""
+    """Return whether an entry is a complete disc, independent of the layout."""
     state = state_of(entry, opl=False)
     return state is not None and state.is_disc
 
 
 def _is_disc(name: bytes, found: FileFinding) -> bool:
-    """Whether it is a container, a plain `.iso` file, or a plain image of a game.
+    """Return whether it is a container, a plain `.iso` file, or a plain image of a game.
 
     A `.bin` file may be anything, such as a memory card.
     """
@@ -115,13 +115,13 @@ def _is_disc(name: bytes, found: FileFinding) -> bool:
 
 
 def why_ignored(name: bytes, found: FileFinding) -> str:
-    """Why a file is never taken for a disc, by what is inside; empty if it may be one."""
+    """Return why a file is never treated as a disc, by its content; empty if it may be one."""
     is_apple_double = found.content == APPLE_DOUBLE and name.startswith(b"._")
     return APPLE_DOUBLE if is_apple_double else ""
 
 
 def why_left_out(name: bytes, found: FileFinding) -> str:
-    """Why the layout for OPL leaves out a disc; empty if it does not."""
+    """Return why the OPL layout leaves out a disc; empty if it does not."""
     system = found.identity.system if found.identity is not None else System.OTHER
     raw_cd = found.disc is not None and found.disc.raw_cd
     why = why_not_played(system, found.content, raw_cd=raw_cd)

@@ -1,4 +1,4 @@
-"""One entry of a folder of the source: what it is, and what is known of what is inside it."""
+"""An entry of a source directory, with its kind and finding."""
 
 import os
 import stat
@@ -11,7 +11,7 @@ from zsofs.source.finding import NOTHING, FileFinding
 
 
 class Kind(Enum):
-    """What an entry is to the reader of the mount."""
+    """Kind of an entry as the mount shows it."""
 
     FOLDER = "folder"
     DISC = "disc"
@@ -21,29 +21,30 @@ class Kind(Enum):
 
 
 KINDS = {stat.S_IFDIR: Kind.FOLDER, stat.S_IFREG: Kind.FILE}
-"""What a directory or regular file is before it was looked into, by its type."""
+"""Kind of a directory or regular file before its inspection, by file type."""
 
 
 @dataclass(slots=True)
 class Entry:
-    """One entry of a folder, never changed once it is made.
+    """One entry of a directory; constant after its creation.
 
-    It is not frozen because that makes it 1.3 instead of 0.4 microseconds to make, and a listing
-    makes one for each file.
+    It is not frozen, because creation would then take 1.3 instead of 0.4 microseconds, and a scan
+    creates one per file.
 
     Attributes:
         name: its name in the source.
-        kind: what it is shown as.
-        path: where its content lies: its own path, or that of the symlink's target.
-        status: what lstat says of the file at *path*.
-        target: where a LINK leads to, as it stands in the source.
-        followed: whether it is a symlink that is shown as what it leads to.
-        reason: why a directory is shown empty, or a symlink that may lead to discs is not followed.
-        finding: what is inside the file; where kind is DISC, its container.
-        ignored: why a file that is named like a disc is never taken for one; empty if it may be.
-        settled: False where the file could not be read, or is still being written: it is looked
-            into again.
-        copying_since: when a file that is still being written was first seen as it is now, by the
+        kind: its kind.
+        path: path of its content: its own path, or that of the symlink's target.
+        status: lstat result for *path*.
+        target: target text of a LINK.
+        followed: whether it is a symlink that is shown as its target.
+        reason: why a directory is shown empty, or why a symlink that may lead to discs is not
+            followed.
+        finding: content of the file; if kind is DISC, its container.
+        ignored: why a file with a disc name is never treated as a disc; empty if it may be one.
+        settled: False if the file could not be read or is still being written, so that it is
+            inspected again.
+        copying_since: when a file that is still being written was first seen unchanged, by the
             monotonic clock.
     """
 
@@ -61,17 +62,17 @@ class Entry:
 
     @property
     def disc(self) -> Disc | None:
-        """What is in the container; None where kind is not DISC."""
+        """The disc in the container; None if kind is not DISC."""
         return self.finding.disc
 
     @property
     def key(self) -> Key:
-        """What stands for one content of the file, beside its path."""
+        """Cache key of the file's content, in addition to its path."""
         status = self.status
         return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
     def same_content(self, other: "Entry") -> bool:
-        """Whether *other* stands for the same bytes, under the same name."""
+        """Return whether *other* has the same content under the same name."""
         return (
             self.key == other.key
             and self.name == other.name

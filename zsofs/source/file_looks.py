@@ -1,4 +1,4 @@
-"""The files of one directory that have to be looked into, with the next ones read ahead."""
+"""Inspection of the files of one directory, with read-ahead of the next ones."""
 
 import logging
 import os
@@ -25,17 +25,17 @@ log = logging.getLogger(__name__)
 
 _RACY_NS = 50_000_000
 _RACY_NS_WHOLE_SECONDS = 2_000_000_000
-"""What was found in a file that changed so recently is not kept, and not believed when the folder
-is looked at again: another change within the same tick of the file system's clock would not show in
+"""A finding is not stored, and not reused by the next scan, if the file changed less than this time
+ago (nanoseconds): another change within the same tick of the file system's clock would not change
 its times."""
 
 _OPENED_AHEAD = 8
 _FETCHED_AHEAD = 32 << 10
-"""While one file is looked into, the disk fetches what so many others begin with, in bytes."""
+"""Read-ahead: number of bytes at the start of each of the next files."""
 
 
 class FileLooks:
-    """Looks into the files of one open directory."""
+    """Inspects the files of one open directory."""
 
     def __init__(
         self,
@@ -48,16 +48,16 @@ class FileLooks:
         *,
         identities: bool,
     ) -> None:
-        """Make one.
+        """Create it.
 
         Args:
             tree: the source.
             folder: the directory.
-            before: what is known of it.
-            kept: takes what is found.
-            changes_elsewhere: as of :meth:`Scanner.changes_elsewhere`.
+            before: results and changes since the last scan.
+            kept: receives the findings.
+            changes_elsewhere: :meth:`Scanner.changes_elsewhere`.
             give_way: called before each file.
-            identities: whether to find out which disc each one is.
+            identities: whether to identify each disc.
         """
         self._tree = tree
         self._folder = folder
@@ -68,10 +68,10 @@ class FileLooks:
         self._identities = identities
 
     def entries(self, unread: Sequence[tuple[Entry, Entry | None]]) -> Iterator[Entry]:
-        """Look into files, while the disk fetches what the next ones begin with.
+        """Inspect files, with read-ahead of the next ones; yield their new entries.
 
         Args:
-            unread: the entry of each file, and what was known of it before.
+            unread: the entry of each file, and the previous one.
         """
         ahead: deque[tuple[Entry, Entry | None, OpenSource | Exception]] = deque()
         try:
@@ -88,7 +88,7 @@ class FileLooks:
                     source.close()
 
     def _opened(self, entry: Entry, *, ahead: bool) -> OpenSource | Exception:
-        """The file of an entry, open, or why it cannot be opened."""
+        """Open the file of an entry; return the error if that fails."""
         try:
             if entry.followed:
                 source = self._tree.open(entry.path)
@@ -104,7 +104,7 @@ class FileLooks:
     def _looked_into(
         self, entry: Entry, known: Entry | None, opened: OpenSource | Exception
     ) -> Entry:
-        """An entry with what is inside it; *known* is what was known of it before."""
+        """Return an entry with its finding; *known* is the previous entry."""
         if isinstance(opened, Exception):
             return _unreadable(entry, opened)
         try:
@@ -125,23 +125,25 @@ class FileLooks:
         except (OSError, ZsofsError, MemoryError) as error:
             return _unreadable(entry, error)
         except Exception:
-            log.exception("a bug in zsofs: %s is shown as it is", for_people(entry.path))
+            log.exception(
+                "internal error in zsofs: %s is shown as a plain file", for_people(entry.path)
+            )
             return replace(entry, settled=False)
         now = told(entry, finding)
         if source.key != entry.key or _is_racy(entry.key) or not finding.settled:
-            now.settled = False  # it may be another already, although nothing shows it
+            now.settled = False  # it may have changed again without new times
         else:
             self._kept.add(entry, finding)
         return now
 
     def _is_quiet(self, entry: Entry, known: Entry | None) -> bool:
-        """Whether a file seems whole, judged by names and times alone."""
+        """Return whether a file seems complete, by events and times alone."""
         if entry.name in self._before.closed:
             return True
         if known is not None and known.copying_since is not None and known.same_content(entry):
             return time.monotonic() - known.copying_since >= timings().quiet_file
-        # Another machine's clock may be behind ours, so the times count only for what has been
-        # there from the first: a file that appears while we look has to be seen quiet.
+        # Another machine's clock may be behind, so the times are used only in the first scan. A
+        # file that appears later must be seen unchanged for a while.
         if self._before.entries is not None:
             return False
         return abs(time.time() - max(entry.key[1:]) / 1e9) >= timings().quiet_file
@@ -149,15 +151,17 @@ class FileLooks:
 
 def _unreadable(entry: Entry, error: Exception) -> Entry:
     why = f"it could not be read: {reason(error)}"
-    log.warning("%s: shown as it is, %s", for_people(entry.path), why)
+    log.warning("%s: shown as a plain file; %s", for_people(entry.path), why)
     return replace(entry, settled=False, finding=FileFinding(None, why))
 
 
 def told(entry: Entry, finding: FileFinding) -> Entry:
-    """The entry with what is inside it, which is said in the log."""
+    """Return the entry with its finding, and log the finding."""
     disc = finding.disc
     if finding.reason:
-        log.warning("%s: shown as it is, not as a disc: %s", for_people(entry.path), finding.reason)
+        log.warning(
+            "%s: shown as a plain file, not as a disc: %s", for_people(entry.path), finding.reason
+        )
     if disc is not None and (disc.remarks or log.isEnabledFor(logging.INFO)):
         _tell(for_people(entry.path), disc)
     for remark in finding.remarks:

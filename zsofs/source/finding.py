@@ -1,4 +1,4 @@
-"""What was found inside one file of the source."""
+"""Result of the inspection of one source file."""
 
 from dataclasses import dataclass
 
@@ -8,17 +8,17 @@ from zsofs.images.probe import Disc
 
 @dataclass(frozen=True, slots=True)
 class FileFinding:
-    """What was found inside a file.
+    """Result of the inspection of a file.
 
     Attributes:
-        disc: what is in it, if it is a container.
-        reason: why it is not shown as a disc, if it looks like one.
-        identity: which disc it is, if somebody wanted to know.
-        remarks: oddities of the image itself, packed or plain, beside those of its container.
-        content: what the image is, as in ``an HTML page``; empty for an ISO 9660 or UDF image of
-            2048-byte sectors, and where that is not known.
-        right_ending: the one that a plain image should have, as in ``.iso``, where its name has
-            that of a packed one; else empty.
+        disc: the disc, if the file is a container.
+        reason: why it is not shown as a disc, although it looks like one.
+        identity: identity of the disc, if requested.
+        remarks: remarks on the image itself, in addition to those on its container.
+        content: kind of the image, such as ``an HTML page``; empty for an ISO 9660 or UDF image
+            with 2048-byte sectors, and if unknown.
+        right_ending: correct extension of a plain image, such as ``.iso``, if its name has the
+            extension of a container; else empty.
         settled: whether it depends on this file alone. Otherwise, as for a CHD without its parent,
             it is not kept.
     """
@@ -33,4 +33,4 @@ class FileFinding:
 
 
 NOTHING = FileFinding()
-"""The finding of what was not looked into."""
+"""Finding of a file that was not inspected."""

@@ -1,4 +1,4 @@
-"""What is inside one file of the source: a disc or none, which one, and whether it is whole."""
+"""Inspection of one source file: whether it is a disc, which one, and whether it is complete."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -42,35 +42,35 @@ CD_NOT_SHOWN = (
 """Why a CHD is shown as it is although it can be read."""
 
 _KEPT_READS = 8
-"""Reads of an image that are kept while it is looked at: several looks begin at its descriptors."""
+"""Number of cached reads during an inspection: several checks read the image's descriptors."""
 
 
 class StillWrittenError(Exception):
-    """A program has the file open for writing, or may have: what is in it may yet change."""
+    """A program has, or may have, the file open for writing."""
 
 
 def look_inside(
     source: OpenSource, name: bytes, *, tells_writers: bool, quiet: bool, identities: bool
 ) -> FileFinding:
-    """What is in a file, which some program may be writing at the moment.
+    """Inspect a file, which a program may be writing at the same time.
 
     Args:
         source: the file.
-        name: its name, whose ending tells what it should be.
-        tells_writers: whether the file system may be asked if some program has it open for
-            writing: one that others change as well does not know (FUSE then says no to everyone,
-            NFS yes).
-        quiet: whether it is to be taken for whole where that cannot be told.
-        identities: whether to find out which disc it is, also where its name and container tell
-            that it is one.
+        name: its name, whose extension shows what it should be.
+        tells_writers: whether the file system knows if a program has the file open for writing.
+            One that other machines change as well does not (FUSE then always answers no, NFS
+            yes).
+        quiet: whether to treat the file as complete if that is unknown.
+        identities: whether to identify the disc even if name and container suffice to show it.
 
     Raises:
-        StillWrittenError: that is so.
+        StillWrittenError: the file is being written.
         OSError: the file could not be read.
     """
     if is_apple_double(name, source.read_at(0, 4) if name.startswith(b"._") else b""):
         return FileFinding(None, content=APPLE_DOUBLE)
-    # Before the look: who closes it during that was seen here, and the look is not believed.
+    # Before the inspection: a writer that closes the file during it was seen here, and the result
+    # is discarded.
     written = has_writer(source.fd) if tells_writers else None
     disc, head, reason, settled = _packed_disc(source, name)
     if written or (written is None and not quiet):
@@ -139,7 +139,7 @@ def _unshown_cd(source: OpenSource, disc: Disc) -> str:
 
 
 def _under_packed_name(source: OpenSource) -> tuple[str, str]:
-    """Why what has the name of a container is none, or the right ending of a plain image."""
+    """Return why a file named like a container is none, or a plain image's right extension."""
     content = classify(source.read_at, source.size)
     return content.not_packed, "" if content.not_packed else content.ending
 
@@ -147,7 +147,7 @@ def _under_packed_name(source: OpenSource) -> tuple[str, str]:
 def _completed(
     finding: FileFinding, source: OpenSource, name: bytes, head: bytes, *, identities: bool
 ) -> FileFinding:
-    """Add what is to be told of the image in a file, whose first bytes are *head*."""
+    """Add identity and remarks of the image in a file whose first bytes are *head*."""
     disc = finding.disc
     is_doubtful = not finding.reason and _is_doubtful(source, disc, head)
     image = _image(source, disc, head) if identities or is_doubtful else None
@@ -170,12 +170,12 @@ def _completed(
 
 
 def _may_be_plain_disc(source: OpenSource, name: bytes) -> bool:
-    """Whether a file that is no container is a disc in the making, and no memory card in use."""
+    """Return whether a file being written is a disc image, and not a memory card in use."""
     return is_kept_for_discs(name) or (is_plain_image(name) and looks_like_disc(source.fd))
 
 
 def _is_doubtful(source: OpenSource, disc: Disc | None, head: bytes) -> bool:
-    """Whether the first bytes of an image, which have been read anyway, ask for a closer look."""
+    """Return whether the first bytes of an image, already read, require further checks."""
     if not head:
         return disc is None
     size = source.size if disc is None else disc.size
@@ -187,7 +187,7 @@ def _is_doubtful(source: OpenSource, disc: Disc | None, head: bytes) -> bool:
 
 
 def _image(source: OpenSource, disc: Disc | None, head: bytes) -> Image | None:
-    """The plain image in a file; None if the file has changed meanwhile."""
+    """Return the plain image in a file; None if the file has changed meanwhile."""
     if disc is None:
         return Image(lru_cache(_KEPT_READS)(source.read_at), source.size, is_raw_cd(head))
     try:
@@ -198,7 +198,7 @@ def _image(source: OpenSource, disc: Disc | None, head: bytes) -> Image | None:
 
 
 def _identity(image: Image) -> Identity | None:
-    """Which disc it is; None if its first blocks cannot be read."""
+    """Return the identity of the disc; None if its first blocks cannot be read."""
     try:
         return identify(image.read, image.size, raw_cd=image.raw_cd)
     except BlockError:
@@ -206,7 +206,7 @@ def _identity(image: Image) -> Identity | None:
 
 
 def _content(image: Image) -> Classification | None:
-    """What an image is; None if blocks that tell it cannot be read."""
+    """Return the kind of an image; None if the necessary blocks cannot be read."""
     try:
         return classify(image.read, image.size)
     except BlockError:
@@ -214,7 +214,7 @@ def _content(image: Image) -> Classification | None:
 
 
 def _shortage(image: Image) -> str:
-    """A sentence on an image that is cut; empty if it is whole, or that cannot be told."""
+    """Return a remark on a truncated image; empty if it is complete or that is unknown."""
     try:
         shortage = find_shortage(image.read, image.size, raw_cd=image.raw_cd)
     except BlockError:
@@ -223,7 +223,7 @@ def _shortage(image: Image) -> str:
 
 
 def _plain_bytes(source: OpenSource, disc: Disc) -> Callable[[int, int], bytes]:
-    """A function that gives the plain bytes of a disc at an offset, fewer at its end."""
+    """Return a function that returns the plain bytes of a disc at an offset, fewer at its end."""
     geometry = geometry_of(source, disc)
     reader = block_reader(geometry, source)
 

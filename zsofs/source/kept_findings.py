@@ -1,4 +1,4 @@
-"""What the scan cache has of one directory, and what a scan of it has found anew."""
+"""Findings of one directory in the scan cache, and new ones of a scan."""
 
 import logging
 from collections.abc import Collection
@@ -13,13 +13,13 @@ log = logging.getLogger(__name__)
 
 
 class KeptFindings:
-    """The findings of one directory, read when the first is asked for and written once.
+    """The findings of one directory, read at the first request and written once.
 
-    The scan cache is a convenience, which never costs a listing.
+    An error of the scan cache never fails a listing.
     """
 
     def __init__(self, catalog: ScanCache, path: bytes, *, identities: bool) -> None:
-        """*identities* says whether a finding of a disc has to tell which one it is."""
+        """Create it; *identities*: whether the finding of a disc must contain its identity."""
         self._catalog = catalog
         self._path = path
         self._identities = identities
@@ -27,13 +27,13 @@ class KeptFindings:
         self._new: list[tuple[bytes, Key, FileFinding]] = []
 
     def finding(self, entry: Entry) -> FileFinding | None:
-        """What an earlier mount found in this very content."""
+        """Return the stored finding for the same content; None without one."""
         if self._known is None:
             self._known = {}
             try:
                 self._known = self._catalog.folder(self._path)
             except Exception:
-                log.exception("a bug in zsofs: the catalog could not be read")
+                log.exception("internal error in zsofs: the scan cache could not be read")
         key, finding = self._known.get(entry.name, (None, None))
         if key != entry.key or finding is None:
             return None
@@ -44,15 +44,15 @@ class KeptFindings:
         return None if wanted and finding.identity is None else finding
 
     def add(self, entry: Entry, finding: FileFinding) -> None:
-        """Keep what was found in a file."""
+        """Add the finding of a file."""
         self._new.append((entry.name, entry.key, finding))
 
     def store(self, names: Collection[bytes] | None, gone: list[bytes]) -> None:
-        """Write what is new.
+        """Write the new findings to the scan cache.
 
         Args:
-            names: all names in the directory; None if only some were looked at.
-            gone: those that are no longer there, as far as they were looked at.
+            names: all names in the directory; None if only some were scanned.
+            gone: scanned names that no longer exist.
         """
         if names is not None and self._known:
             gone = list(self._known.keys() - set(names))
@@ -61,4 +61,4 @@ class KeptFindings:
         try:
             self._catalog.keep(self._path, self._new, gone)
         except Exception:
-            log.exception("a bug in zsofs: the catalog could not be written")
+            log.exception("internal error in zsofs: the scan cache could not be written")

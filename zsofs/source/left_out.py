@@ -39,8 +39,8 @@ class Ignored:
     """Number of files left out, by reason.
 
     Attributes:
-        wanted: whether a file of this name would be taken anywhere else.
-        inputs: the files and directories that the command was given.
+        wanted: whether a file of this name would be used elsewhere.
+        inputs: the files and directories on the command line.
         allowed: real paths of the directories of `--allow-links-to`.
         counts: of files, by reason.
     """
@@ -68,7 +68,7 @@ class Ignored:
         """Return whether the directory *path* was not entered before."""
         try:
             status = os.stat(path)
-        except OSError:  # reported by who lists it
+        except OSError:  # reported when it is listed
             return True
         place = status.st_dev, status.st_ino
         if place in self._entered:
@@ -86,7 +86,7 @@ class Ignored:
         )
 
     def _prune(self, path: str, folders: list[str]) -> None:
-        """Remove what is not looked into from the subdirectories of *path*, and sort the rest."""
+        """Remove subdirectories of *path* that are not searched, and sort the others."""
         kept = []
         for name in sorted(folders):
             whole = os.path.join(path, name)
@@ -101,7 +101,7 @@ class Ignored:
     def takes(self, path: str, name: str, *, links: bool) -> bool:
         """Return whether the file *name* in the directory *path* is taken.
 
-        *links* says whether all symlinks are, not only those that are followed.
+        *links*: whether all symlinks are used, not only followed ones.
         """
         if not self.wanted(os.fsencode(name)):
             return False
@@ -116,7 +116,7 @@ class Ignored:
 
     @property
     def sentence(self) -> str:
-        """What was left out; empty if nothing was."""
+        """Summary of the files left out; empty if there are none."""
         hint = _HINT if self.counts[_LINK] else ""
         return left_out(self.counts) + hint
 

@@ -1,6 +1,6 @@
 """A source file that is open for changes, or that may change while it is read.
 
-Nothing of it is kept here: each read asks the source. All calls but :meth:`LiveFile.read_now` may
+Nothing is cached: each read goes to the source. All calls except :meth:`LiveFile.read_now` may
 wait for a disk, and are for threads.
 """
 
@@ -17,8 +17,8 @@ class TimedStat(NamedTuple):
     """The status of a file at a time.
 
     Attributes:
-        status: what stat said.
-        at: just before it was asked, by the monotonic clock.
+        status: the stat result.
+        at: time just before the stat call, by the monotonic clock.
     """
 
     status: os.stat_result
@@ -26,7 +26,7 @@ class TimedStat(NamedTuple):
 
 
 def seen(file: int | str) -> TimedStat:
-    """Return what an open file, or a path, is now."""
+    """Return the current status of an open file or a path."""
     at = time.monotonic()
     return TimedStat(os.stat(file), at)
 
@@ -38,13 +38,13 @@ class LiveFile:
         fd: the descriptor.
         device: st_dev of the file.
         writable: whether it is open for writing.
-        told: number of the last error of a write that the log was told of; None before the first.
+        told: errno of the last logged write error; None before the first.
     """
 
     def __init__(
         self, fd: int, device: int, *, writable: bool, readable: bool, appends: bool
     ) -> None:
-        """*appends* says whether every write goes to the file's end."""
+        """Create it; *appends*: whether the handle was opened with O_APPEND."""
         self.fd = fd
         self.device = device
         self.writable = writable
@@ -54,7 +54,7 @@ class LiveFile:
         self._can_ask = True
 
     def read_now(self, offset: int, size: int) -> bytes | None:
-        """Return *size* bytes at *offset*, fewer at the end; None if a disk would be waited for."""
+        """Return *size* bytes at *offset*, fewer at the end; None if that would block."""
         if not self._can_ask:
             return None
         buffer = bytearray(size)
@@ -67,7 +67,7 @@ class LiveFile:
             if self._can_ask:
                 raise
             return None
-        # Fewer bytes are those before one that is not in memory, or before the end.
+        # A short read ends at a page that is not in memory, or at the end of the file.
         return bytes(buffer) if count == size else None
 
     def read(self, offset: int, size: int) -> bytes:
@@ -79,20 +79,20 @@ class LiveFile:
 
         Args:
             offset: in bytes.
-            data: what to write.
-            known_size: the file's size as it was last seen.
+            data: the bytes to write.
+            known_size: the file's last known size in bytes.
 
         Returns:
-            How many bytes were written, and what the file is then. Fewer than *data* has are
-            those that there was room for, behind the file's end.
+            Number of bytes written, and the status after it. A write past the file's end may be
+            short if the disk is full.
 
         Raises:
-            OSError: there is no room for one byte, or inside the file for all of them.
+            OSError: no byte could be written, or not all bytes of a write inside the file.
         """
         flags = os.RWF_APPEND if self._is_appended(offset, len(data), known_size) else 0
         count = checked(os.pwritev(self.fd, [data], offset, flags)) if data else 0
-        # One inside the file may be of mapped pages, and for those the kernel takes any answer but
-        # an error to mean that all was written (tried: the rest was lost without a word).
+        # A write inside the file may be of mapped pages. For those, the kernel treats a short write
+        # as complete (tested: the rest was silently lost).
         while count < len(data) and offset + len(data) <= known_size:
             count += checked(os.pwritev(self.fd, [memoryview(data)[count:]], offset + count))
         return count, seen(self.fd)
@@ -100,10 +100,11 @@ class LiveFile:
     def _is_appended(self, offset: int, size: int, known_size: int) -> bool:
         """Return whether a write appends, according to the kernel's view of the file's end.
 
-        It lies further on if somebody else has just appended in the source. Mapped pages go where
-        they say, also through a handle that appends: the kernel sends them from inside the file,
-        whole but for the last, and only through handles for reading and writing, since no others
-        can be mapped so. What appends whole pages through such a handle looks the same.
+        The real end is further if another program has just appended in the source. Mapped pages are
+        written at their offset, even through a handle with O_APPEND: the kernel sends them from
+        inside the file, as whole pages except the last, and only through handles for reading and
+        writing, because only those can be mapped so. An append of whole pages through such a handle
+        looks the same.
         """
         end = offset + size
         are_whole = offset % mmap.PAGESIZE == 0 and (end % mmap.PAGESIZE == 0 or end == known_size)
@@ -111,11 +112,11 @@ class LiveFile:
         return self._appends and not may_be_pages
 
     def sync(self, *, only_data: bool) -> None:
-        """Return when all that was written is on the disk."""
+        """Sync the file to the disk."""
         (os.fdatasync if only_data else os.fsync)(self.fd)
 
     def flush(self) -> None:
-        """What a file system does when a program closes a file: some report a full disk then."""
+        """Do what close(2) of a program does: some file systems report a full disk then."""
         os.close(os.dup(self.fd))
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Finds mounts inside a source directory that lead back to the mount that shows the directory.
+"""Detection of mounts inside a source directory that lead back to its own mount.
 
 A read of such a directory would be answered by the daemon that requests it, directly or through
 other daemons, and block all of them. The mount table shows most of them, without a request to a
@@ -24,7 +24,7 @@ from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, Mounted, MountTable
 from zsofs.timings import timings
 
 QUESTION = b".zsofs-leads-to-"
-"""How the name begins that is looked up; a device number and a random text follow."""
+"""Prefix of the name that is looked up; a device number and a random text follow."""
 
 _ROOT: Mapping[bytes, str] = {b"": "the mount covers its own source directory"}
 _COVERED = "shown empty: it is inside the mount of this source directory"

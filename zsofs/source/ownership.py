@@ -11,12 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 SET_IDS = stat.S_ISUID | stat.S_ISGID
-"""Rights of a program to run as the file's owner, or in its group."""
+"""The set-user-ID and set-group-ID bits."""
 
 
 _HAS_NONE = (errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
-"""What file systems say that have no owners or rights, or not the one that is to be set: FAT, some
-that are served over FUSE or NFS, and what is mounted for users of a namespace."""
+"""Errnos of file systems that cannot store an owner or mode, or not the requested one: FAT, some
+FUSE and NFS file systems, and mounts in a user namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +24,8 @@ class NewOwner:
     """The creator of a file.
 
     Attributes:
-        uid: the user it is to belong to; None where it belongs to whoever serves.
-        gid: the same for the group.
+        uid: the owner; None for the user of the daemon.
+        gid: the group; None for the group of the daemon.
     """
 
     uid: int | None
@@ -38,10 +38,10 @@ class AttributeChange:
 
     Attributes:
         size: in bytes.
-        mode: rights.
-        uid: the user it belongs to.
-        gid: the group it belongs to.
-        times: nanoseconds of the last access and of the last change; None leaves one as it is.
+        mode: permission bits.
+        uid: the owner.
+        gid: the group.
+        times: atime and mtime in nanoseconds; None keeps the present one.
     """
 
     size: int | None = None
@@ -56,25 +56,25 @@ def link_to(fd: int) -> str:
     return f"/proc/self/fd/{fd}"
 
 
-def hand_over(fd: int, mode: int, maker: NewOwner, above: os.stat_result) -> None:
+def hand_over(fd: int, mode: int, owner: NewOwner, above: os.stat_result) -> None:
     """Set mode and owner of a new file or directory.
 
-    The daemon's own umask does not count: the kernel has taken that of the caller from *mode*. A
-    set-group-id directory, as *above* says of it, has given what is in it its own group. What the
-    file system does not let us set (FAT has neither) stays as it is; a file that stays ours does
-    not get :data:`SET_IDS`.
+    The daemon's own umask does not apply: the kernel has applied that of the caller to *mode*. A
+    file in a set-group-ID directory (*above*: its status) already has the directory's group. What
+    the file system cannot set (FAT has neither) is skipped; a file that keeps the daemon's owner
+    does not get :data:`SET_IDS`.
     """
-    inherited = os.fstat(fd).st_mode & stat.S_ISGID  # by a directory from one above that has it
+    inherited = os.fstat(fd).st_mode & stat.S_ISGID  # a directory inherits it from its parent
     keeps_group = above.st_mode & stat.S_ISGID
-    uid = -1 if maker.uid is None else maker.uid
-    gid = -1 if maker.gid is None or keeps_group else maker.gid
+    uid = -1 if owner.uid is None else owner.uid
+    gid = -1 if owner.gid is None or keeps_group else owner.gid
     if not _could(lambda: os.chown(link_to(fd), uid, gid)):
         mode &= ~SET_IDS
     _could(lambda: os.chmod(link_to(fd), stat.S_IMODE(mode) | inherited))
 
 
 def _could(change: Callable[[], None]) -> bool:
-    """Return whether the file system let us change what not every one has."""
+    """Make a change that not every file system supports; return whether it did."""
     try:
         change()
     except OSError as error:
@@ -85,9 +85,9 @@ def _could(change: Callable[[], None]) -> bool:
 
 
 def take_set_ids(fd: int) -> None:
-    """Take the rights :data:`SET_IDS` from a file, so that nobody writes what runs with them.
+    """Remove the bits :data:`SET_IDS` of a file before it is written to.
 
-    Where we may not, it is another user's, and the kernel takes them when we write to it.
+    If that is not permitted, the file is another user's, and the kernel removes them at the write.
     """
     mode = os.fstat(fd).st_mode
     if mode & SET_IDS:
@@ -99,7 +99,7 @@ def set_others(fd: int, wanted: AttributeChange) -> None:
     """Set all of *wanted* except the size.
 
     Raises:
-        OSError: the file system does not let us.
+        OSError: the file system reported an error.
     """
     link = link_to(fd)
     if wanted.uid is not None or wanted.gid is not None:

@@ -1,4 +1,4 @@
-"""What lies in one folder of the source: each entry, by its name there."""
+"""Scanner of source directories."""
 
 import logging
 import time
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class Scanner:
-    """Looks at the folders of one source. Any thread may use it; all calls may wait for a disk."""
+    """Scans the directories of one source. Thread-safe; all calls may wait for a disk."""
 
     def __init__(
         self,
@@ -30,9 +30,14 @@ class Scanner:
         *,
         identities: bool = False,
     ) -> None:
-        """*identities* says whether to find out which disc each one is.
+        """Create it.
 
-        Else that is found out only where it decides whether a file is a disc at all.
+        Args:
+            tree: the source.
+            catalog: the scan cache.
+            selection: the include and exclude filters.
+            identities: whether to identify each disc. Otherwise this is done only if it decides
+                whether a file is a disc.
         """
         self.tree = tree
         self.catalog = catalog
@@ -41,7 +46,7 @@ class Scanner:
         self._elsewhere: dict[int, bool] = {}
 
     def changes_elsewhere(self, fd: int, device: int) -> bool:
-        """Whether others than this machine's kernel may change an open file or folder."""
+        """Return whether other machines or daemons may change an open file or directory."""
         answer = self._elsewhere.get(device)
         if answer is None:
             mounted = mount_of(fd)
@@ -55,7 +60,7 @@ class Scanner:
         }
 
     def forget_mounts(self) -> None:
-        """File systems were mounted or unmounted: another one may have the number of one."""
+        """Clear the cache of devices after a mount or unmount, because st_dev may be reused."""
         self._elsewhere.clear()
 
     def survey(
@@ -66,19 +71,18 @@ class Scanner:
         watch: Callable[[OpenFolder], None] = lambda folder: None,
         give_way: Callable[[], None] = lambda: None,
     ) -> ScanResult:
-        """List a folder of the source.
+        """List a directory of the source.
 
         Args:
-            path: the folder.
-            above: the paths of this folder and all those above it: a symlink to one of them is a
-                loop.
-            before: what is known of it; a file that has not changed since is not opened again.
-            watch: called with the open folder before it is listed.
-            give_way: called before each file that is looked into.
+            path: the directory.
+            above: the paths of this directory and its parents; a symlink to one of them is a loop.
+            before: results and changes since the last scan; unchanged files are not opened again.
+            watch: called with the open directory before it is listed.
+            give_way: called before each inspection of a file.
 
         Raises:
-            SourceAwayError: its file system is no longer there.
-            OSError: the folder cannot be read.
+            SourceAwayError: its file system is no longer mounted.
+            OSError: the directory cannot be read.
         """
         begun = time.monotonic()
         self.tree.find_late_roots()
@@ -91,10 +95,10 @@ class Scanner:
             status = folder.status
             self.tree.permissions.record(path, status)
             if before.names is not None and (status.st_dev, status.st_ino) != before.place:
-                before = replace(before, names=None)  # it is another folder
+                before = replace(before, names=None)  # it is another directory
             names = folder.names() if before.names is None else before.names
             if before.entries and not names and status.st_dev != before.place[0]:
-                raise SourceAwayError(f"{for_people(path) or 'the source folder'}: unmounted")
+                raise SourceAwayError(f"{for_people(path) or 'the source directory'}: unmounted")
             kept = KeptFindings(self.catalog, path, identities=self.identities)
             scan = DirectoryScan(self.tree, self.selection, folder, path, above, before, kept)
             looks = FileLooks(

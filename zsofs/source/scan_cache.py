@@ -1,7 +1,7 @@
-"""What was learned about the files of a source, kept for the next mount.
+"""Scan cache: findings of the files of a source, stored for the next mount.
 
-A row holds what a listing tells: never where blocks lie, which each opening reads from the file
-itself. So a catalog that is wrong, or made wrong on purpose, costs an error and no wrong byte.
+A row contains only what a listing shows. Positions of blocks are read from the file itself at each
+open, so that a wrong or manipulated cache causes an error, but never wrong bytes.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from zsofs.system.xdg import cache_folder
 
 _APPLICATION = 0x7A736F66
 _VERSION = 4
-"""Raised whenever a row comes to mean something else, or a file would be judged differently."""
+"""Increment it if the meaning of a row or the rules of the inspection change."""
 
 _COLUMNS = """\
     size, mtime_ns, ctime_ns, container, codec, image_size, block_size, raw_cd, remarks, reason,
@@ -53,24 +53,24 @@ _CODECS: dict[object, AnyCodec] = {int(codec): codec for codec in (*Codec, *ChdC
 
 
 class ScanCache:
-    """The findings in one source folder. Any thread may use it; all calls may wait for a disk."""
+    """The findings of one source. Thread-safe; all calls may wait for a disk."""
 
     def __init__(self, file: Path | None, source: bytes) -> None:
-        """Open the catalog of *source*, a real path; *file* None keeps it in memory.
+        """Open the scan cache of *source*, a real path; without *file*, it is kept in memory.
 
-        A file that cannot be used is replaced; where none can be written, memory has to do.
+        A file that cannot be used is replaced; if it cannot be written, memory is used.
         """
-        design = StoreSchema(
+        store_schema = StoreSchema(
             _APPLICATION, _VERSION, _SCHEMA, partial(_is_ours, source), partial(_fill, source)
         )
-        self._store = Store(file, design)
+        self._store = Store(file, store_schema)
 
     def close(self) -> None:
-        """Close the file, unless a disk that hangs keeps some thread at it: the end is no later."""
+        """Close the file, unless a thread is blocked in it by a disk that hangs; never wait."""
         self._store.close()
 
     def folder(self, path: bytes) -> dict[bytes, tuple[Key, FileFinding]]:
-        """Return what is known of the files of a directory by name; empty if a row is damaged."""
+        """Return key and finding of the files of a directory by name; empty if a row is damaged."""
         found = {}
         for row in self._store.read(_IN_FOLDER, path):
             finding = _finding(row)
@@ -86,7 +86,7 @@ class ScanCache:
         findings: Iterable[tuple[bytes, Key, FileFinding]],
         gone: Iterable[bytes] = (),
     ) -> None:
-        """Keep findings of the folder *path* and drop those of the names *gone*."""
+        """Store findings of the directory *path* and delete those of the names *gone*."""
         rows = [
             (path, name, *key, *_row(finding)) for name, key, finding in findings if can_hold(key)
         ]
@@ -97,11 +97,11 @@ class ScanCache:
         )
 
     def drop_folders(self, paths: Iterable[bytes]) -> None:
-        """Drop all findings of these folders."""
+        """Delete all findings of these directories."""
         self._store.write(("DELETE FROM file WHERE folder = ?", [(path,) for path in paths]))
 
     def findings(self) -> list[tuple[bytes, bytes, FileFinding]]:
-        """Return the folder, name and finding of each file; none if a row is damaged."""
+        """Return the directory, name and finding of each file; none if a row is damaged."""
         found = []
         for row in self._store.read(_ALL):
             finding = _finding(row)
@@ -112,7 +112,7 @@ class ScanCache:
         return found
 
     def opl_names(self) -> dict[bytes, tuple[str, str]]:
-        """Return the name each disc wanted and was given in the OPL layout, by path."""
+        """Return wanted and assigned name of each disc in the OPL layout, by path."""
         found: dict[bytes, tuple[str, str]] = {}
         for *row, check in self._store.read(_OPL_NAMES):
             path, wanted, given = row
@@ -125,7 +125,7 @@ class ScanCache:
     def keep_opl_names(
         self, given: Mapping[bytes, tuple[str, str]], gone: Iterable[bytes] = ()
     ) -> None:
-        """Keep the names *given*, as :meth:`opl_names` has them; drop those of the paths *gone*."""
+        """Store the names *given*, as in :meth:`opl_names`; delete those of the paths *gone*."""
         rows = [(path, *names) for path, names in given.items()]
         self._store.write(
             ("DELETE FROM opl_name WHERE path = ?", [(path,) for path in gone]),
@@ -137,16 +137,16 @@ class ScanCache:
 
 
 def default_catalog_file(source: bytes) -> Path | None:
-    """Where the catalog of a source folder, a real path, lies: a file of its own.
+    """Return the path of the scan cache of a source directory, a real path.
 
-    None for a user without a home folder.
+    None for a user without a home directory.
     """
     folder = cache_folder()
     return folder / catalog_name(source) if folder is not None else None
 
 
 def catalog_name(source: bytes) -> str:
-    """Name of the catalog of a source folder."""
+    """Return the file name of the scan cache of a source directory."""
     return f"{hashlib.blake2b(source, digest_size=8).hexdigest()}.sqlite"
 
 
@@ -192,7 +192,7 @@ def _row(finding: FileFinding) -> tuple[object, ...]:
 
 
 def _finding(row: tuple[Any, ...]) -> FileFinding | None:
-    """What a row says; None if it makes no sense."""
+    """Return the finding in a row; None if the row is invalid."""
     folder, name, *key, container, codec, size, block_size, raw_cd, remarks = row[:11]
     reason, system, game_id, title, label, media, said, content, right_ending, check = row[11:]
     if check != row_check(row[:-1]) or not all(isinstance(part, int) for part in key):
@@ -230,7 +230,7 @@ def _lines(remarks: object) -> tuple[str, ...]:
 
 
 def _storable(text: str) -> str:
-    """SQLite takes only what UTF-8 can hold."""
+    """Return *text* without lone surrogates, which SQLite cannot store."""
     return text.encode(errors="replace").decode()
 
 

@@ -1,4 +1,4 @@
-"""What a scan of a directory is given, and what it returns."""
+"""Input and result of a scan of a directory."""
 
 import math
 import os
@@ -10,16 +10,16 @@ from zsofs.source.entry import Entry
 
 @dataclass(frozen=True, slots=True)
 class ScanHints:
-    """What is known of a folder from before.
+    """Results of the last scan of a directory, and changes since.
 
     Attributes:
-        entries: what an earlier survey found; None if there was none.
-        place: st_dev and st_ino of the folder then.
+        entries: entries of the last scan; None before the first.
+        place: st_dev and st_ino of the directory then.
         names: the only names that may have changed since; None if any may have.
-        closed: names that a writer closed since, or that were renamed to: they are whole.
-        doubted: names of files in which something else turned out to be than was found, so that
-            they are looked into although they have not changed.
-        at: when that was, by the monotonic clock; a thread may come to the survey later.
+        closed: names that are no longer being written: closed by a writer, or renamed to.
+        doubted: names of files whose finding proved wrong, so that they are inspected again even
+            if unchanged.
+        at: time of these hints, by the monotonic clock; the scan may start later.
     """
 
     entries: Mapping[bytes, Entry] | None = None
@@ -32,16 +32,16 @@ class ScanHints:
 
 @dataclass(frozen=True, slots=True)
 class ScanResult:
-    """What a survey found.
+    """Result of a scan.
 
     Attributes:
-        begun: what is older than this, by the monotonic clock, it has seen.
-        took: how many seconds the survey took.
-        status: what stat says of the folder itself.
-        entries: what is in it, by name in the source.
-        has_links: whether symlinks in it lead to what changes unseen.
-        unsure: names to be looked at again before long: of files that are still being written, and
-            of what the file system would say nothing of.
+        begun: start by the monotonic clock; the result contains all earlier changes.
+        took: duration in seconds.
+        status: status of the directory itself.
+        entries: its entries, by name in the source.
+        has_links: whether targets of symlinks in it may change without an event.
+        unsure: names to be scanned again soon: files that are still being written, and names
+            whose stat call failed.
     """
 
     begun: float

@@ -1,4 +1,4 @@
-"""Which users may traverse the directories that a path in the mount leaves out.
+"""Permissions of the directories that a path in the mount does not contain.
 
 The kernel checks permissions along the path in the mount. The OPL layout shows a disc in `DVD`
 although it lies in another directory, and a symlink leads past the directories above its target.
@@ -11,32 +11,32 @@ from collections.abc import Iterable, Iterator
 
 
 class DirectoryPermissions:
-    """Mode and owner of each directory of the source, as of the last look at it.
+    """Mode and owner of each source directory, as of its last scan.
 
-    Threads that scan the source record them, the event loop reads them: each step is one operation
-    of a dict, which the interpreter does not interrupt.
+    Threads that scan the source write them, the event loop reads them: each step is one dict
+    operation, which is atomic in CPython.
     """
 
     def __init__(self) -> None:
         self._known: dict[bytes, tuple[int, int, int]] = {}
 
     def record(self, path: bytes, status: os.stat_result) -> None:
-        """Keep what stat says of the directory *path*."""
+        """Store the status of the directory *path*."""
         self._known[path] = status.st_mode, status.st_uid, status.st_gid
 
     def forget(self, path: bytes) -> None:
-        """Drop the directory *path*, which has gone."""
+        """Delete the directory *path*, which no longer exists."""
         self._known.pop(path, None)
 
     def limited(self, status: os.stat_result, directories: Iterable[bytes]) -> int:
         """Return the mode of a file without the bits of those who may not traverse *directories*.
 
-        Each class of users keeps its bits only if every directory lets it in: the owner and the
-        group by their own execute bit where the directory has the same owner or group, and
-        everybody by that for others. A directory of which nothing is known lets in nobody.
+        Each class of users keeps its bits only if it may traverse every directory: owner and group
+        by their own execute bit if the directory has the same owner or group, and otherwise by the
+        bit for others. An unknown directory cannot be traversed.
 
-        With an ACL, the bits of the group are its mask, as for every program that reads a mode:
-        they may say more than the group has, never less than a named user has.
+        With an ACL, the group bits are its mask, as for every program that reads a mode: they may
+        grant more than the group has, but never less than a named user has.
         """
         mode = status.st_mode
         for path in directories:

@@ -1,4 +1,4 @@
-"""The source folder, reached by descriptors only and never left.
+"""Access to the source directory by file descriptors, confined to it.
 
 Every path here is relative to the source directory, or absolute and in a directory of
 `--allow-links-to` (see roots.py), and free of symlinks: each step below such a root is opened
@@ -36,10 +36,10 @@ _IS_ROOT = (
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A name in a folder of the source.
+    """A name in a directory of the source.
 
     Attributes:
-        folder: the folder's path in the source.
+        folder: the directory's path in the source.
         name: the name.
     """
 
@@ -53,11 +53,11 @@ class Place:
 
 
 class OpenFolder:
-    """A folder of the source, open: what lies in it, one step away.
+    """An open directory of the source.
 
     Attributes:
         fd: descriptor, open for reading.
-        status: what stat said of it when it was opened.
+        status: its status when it was opened.
     """
 
     def __init__(self, fd: int) -> None:
@@ -65,24 +65,23 @@ class OpenFolder:
         self.status = os.fstat(fd)
 
     def names(self) -> list[bytes]:
-        """The names of everything in it."""
+        """Return the names of all its entries."""
         return [os.fsencode(name) for name in os.listdir(self.fd)]
 
     def stat(self, name: bytes) -> os.stat_result | None:
-        """What lstat says of *name*; None if there is no such thing, or no longer."""
+        """Return the lstat result of *name*; None if it does not exist."""
         try:
             return os.stat(name, dir_fd=self.fd, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def open(self, name: bytes) -> OpenSource:
-        """Open a regular file to look into it; anything else (FIFO, device) is never opened.
+        """Open a regular file for inspection; special files (FIFO, device) are never opened.
 
-        The date of the last read stays, where we may say so: nobody has read the file, and a disk
-        that sleeps need not write.
+        The atime is not changed if that is permitted, so that a sleeping disk need not write.
 
         Raises:
-            StaleNodeError: *name* is no regular file now.
+            StaleNodeError: *name* is no longer a regular file.
             OSError: it cannot be opened.
         """
         with self.step(name) as step:
@@ -93,7 +92,7 @@ class OpenFolder:
 
     @contextmanager
     def step(self, name: bytes) -> Iterator[int]:
-        """An O_PATH descriptor of *name*, of a symlink itself."""
+        """Yield an O_PATH descriptor of *name*, for a symlink that of the link itself."""
         fd = os.open(name, STEP, dir_fd=self.fd)
         try:
             yield fd
@@ -102,27 +101,27 @@ class OpenFolder:
 
 
 class SourceTree:
-    """The source folder.
+    """The source directory.
 
-    No descriptor of it is kept, so that its file system can be unmounted while nobody reads.
+    No descriptor of it is kept open, so that its file system can be unmounted while no file is
+    open.
 
     Attributes:
-        path: its absolute path without symlinks, as when it was first seen.
-        roots: that path, and those of the directories that symlinks may lead to.
-        identities: st_dev and st_ino of each root that was opened, and its path in the tree.
-        was_seen: whether it has been there.
-        devices: st_dev of each folder that is followed, by path, as of the last look at it. If it
-            is another one, its disk is not there, and what is there is the folder that is mounted
-            upon.
-        permissions: who may traverse each directory.
-        cycles: which mounts inside the source must not be entered.
-        bounded: looks at mount points that may not answer.
+        path: its absolute path without symlinks, as first resolved.
+        roots: that path, and the directories that symlinks may lead to.
+        identities: path in the tree of each root that was opened, by st_dev and st_ino.
+        was_seen: whether it has existed since the start.
+        devices: st_dev of each followed directory, by path, as of its last scan. If it differs
+            now, the disk is unmounted, and the path is that of the mount point below it.
+        permissions: mode and owner of each directory.
+        cycles: mounts inside the source that must not be entered.
+        bounded: stat calls with a timeout, for mount points that may not respond.
     """
 
     def __init__(self, path: bytes, allowed: tuple[bytes, ...] = ()) -> None:
-        """*allowed* are the real paths of directories that symlinks may lead to.
+        """Create it; *allowed* are the real paths of directories that symlinks may lead to.
 
-        One of them may be missing; what its path leads to is found when there is a directory.
+        A directory among them may be missing; its path is resolved when it exists.
         """
         self._given = path
         self._allowed = allowed
@@ -139,14 +138,14 @@ class SourceTree:
 
     @property
     def allowed(self) -> tuple[bytes, ...]:
-        """Real paths of the directories that symlinks may lead to, as far as they are there."""
+        """Real paths of the directories that symlinks may lead to, as far as they exist."""
         return self._allowed
 
     @property
     def refused(self) -> Mapping[bytes, str]:
         """Directories that lead back to the mount of this source, with the reason for each.
 
-        The source itself is one, as a directory of another root.
+        They include the source itself, if another root contains it.
         """
         return {**self.cycles.refused(self.roots), **self.roots.repeated}
 
@@ -195,17 +194,17 @@ class SourceTree:
         return False
 
     def stat(self, path: bytes) -> os.stat_result:
-        """What lstat says of *path*."""
+        """Return the lstat result of *path*."""
         with self.step(path) as fd:
             return os.fstat(fd)
 
     def statvfs(self) -> os.statvfs_result:
-        """Room on the file system of the source directory."""
+        """Return the free space of the source's file system."""
         return os.statvfs(self.path)
 
     @contextmanager
     def folder(self, path: bytes, *, to_change: bool = False) -> Iterator[OpenFolder]:
-        """The folder *path*, open for as long as the context lasts; see also :meth:`step`."""
+        """Open the directory *path* within the context; see also :meth:`step`."""
         with self.step(path, to_change=to_change) as step:
             fd = os.open(f"/proc/self/fd/{step}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -214,17 +213,17 @@ class SourceTree:
             os.close(fd)
 
     def open(self, path: bytes) -> OpenSource:
-        """Open a regular file for reading; anything else (FIFO, device) is never opened.
+        """Open a regular file for reading; special files (FIFO, device) are never opened.
 
         Raises:
-            StaleNodeError: *path* is no regular file now.
+            StaleNodeError: *path* is no longer a regular file.
             OSError: it cannot be opened.
         """
         with self.step(path) as step:
             return _open_step(step, path)
 
     def readlink(self, path: bytes) -> bytes:
-        """Target of the symlink *path*, as it stands there."""
+        """Return the target text of the symlink *path*."""
         with self.step(path) as step:
             return os.fsencode(os.readlink("", dir_fd=step))
 
@@ -237,7 +236,7 @@ class SourceTree:
     def _open_source(self) -> int:
         if self.was_seen:
             return os.open(self.path, STEP | os.O_DIRECTORY)
-        path = os.path.realpath(self._given)  # a symlink in it may lie on a disk that comes later
+        path = os.path.realpath(self._given)  # a symlink in it may be on a disk mounted later
         fd = os.open(path, STEP | os.O_DIRECTORY)
         self.path, self.roots, self.was_seen = path, Roots.of(path, self._allowed), True
         return fd
@@ -245,7 +244,7 @@ class SourceTree:
     def find_late_roots(self) -> None:
         """Resolve the paths of directories that symlinks may lead to, and that were missing.
 
-        Each of them may be a symlink, or lie below one, that was made since.
+        Each of them may be a symlink, or below one, that was created since.
         """
         late = {path: os.path.realpath(path) for path in self._late if os.path.isdir(path)}
         if not late:
@@ -270,14 +269,14 @@ class SourceTree:
             raise SourceAwayError(f"{for_people(path) or 'the source directory'}: unmounted")
 
     def refuse_mount_points(self, path: bytes) -> None:
-        """Stop the removal, renaming or replacing of an empty directory whose disk is away.
+        """Reject removal, renaming or replacement of the mount point of an unmounted disk.
 
-        The same applies to each directory that contains one: the disk could not be mounted in its
-        place again.
+        The same applies to each directory that contains one: otherwise the disk could not be
+        mounted there again.
 
         Raises:
             SourceAwayError: *path* or a known directory below it is such a mount point.
-            OSError: there is nothing at *path*, or it cannot be reached.
+            OSError: *path* does not exist or cannot be reached.
         """
         with self.step(path, to_change=True):
             pass
@@ -287,13 +286,13 @@ class SourceTree:
 
     @contextmanager
     def step(self, path: bytes, *, to_change: bool = False) -> Iterator[int]:
-        """An O_PATH descriptor of *path*, reached step by step.
+        """Yield an O_PATH descriptor of *path*, opened component by component.
 
         Raises:
-            SourceAwayError: it is *to_change*, and not on the disk that was listed.
-            StaleNodeError: that is no path of ours.
-            OSError: there is no such thing, or it cannot be reached; ELOOP if it leads back to the
-                mount of this source.
+            SourceAwayError: *to_change* is set, and *path* is not on the disk that was listed.
+            StaleNodeError: it is not a path in the source.
+            OSError: it does not exist or cannot be reached; ELOOP if it leads back to the mount of
+                this source.
         """
         if self.cycles.unasked(path) is not None and not self.may_enter(path):
             raise OSError(errno.ELOOP, "a mount on the path leads back to this mount")
@@ -304,7 +303,7 @@ class SourceTree:
             os.close(fd)
 
     def _split(self, path: bytes) -> tuple[bytes, list[bytes]]:
-        """The root that *path* lies in, and the names below it."""
+        """Return the root of *path*, and the names below it."""
         with suppress(ValueError):
             root, parts = self.roots.split(path)
             if {b"", b".", b".."}.isdisjoint(parts):
@@ -312,7 +311,7 @@ class SourceTree:
         raise StaleNodeError(f"{for_people(path)}: not a path inside the source directory")
 
     def _reached(self, path: bytes, *, to_change: bool = False) -> int:
-        """A descriptor as of :meth:`step`, without asking other mounts whether they lead back."""
+        """Return a descriptor like :meth:`step`, without a query whether other mounts lead back."""
         here, parts = self._split(path)
         fd = self._open_root(here)
         try:
@@ -333,7 +332,7 @@ class SourceTree:
 
 
 def _open_step(step: int, path: bytes, flags: int = 0) -> OpenSource:
-    """The regular file that the O_PATH descriptor *step* stands for, open for reading."""
+    """Open the regular file of the O_PATH descriptor *step* for reading."""
     found = os.fstat(step)
     if not stat.S_ISREG(found.st_mode):
         raise StaleNodeError(f"{for_people(path)}: no longer a regular file")
@@ -349,12 +348,12 @@ def _open_step(step: int, path: bytes, flags: int = 0) -> OpenSource:
 
 
 def is_same_file(one: os.stat_result, other: os.stat_result) -> bool:
-    """Whether two answers of stat, of one path, are of the same file.
+    """Return whether two stat results of one path are of the same file.
 
-    Numbers are given again, to files of another kind, too. And those of file systems that have none
-    (FAT, exFAT) are made up anew whenever the kernel has forgotten a file, which then has the same
-    size, dates and rights still. Another file that gets the path has another ctime: those that
-    set none then are just these file systems, on which all rights are alike.
+    Inode numbers are reused, also for files of another type. File systems without inode numbers
+    (FAT, exFAT) get new ones whenever the kernel drops an inode; size, times and permissions are
+    then unchanged. Another file with the same path has another ctime, except on these file systems,
+    where all permissions are alike.
     """
     if stat.S_IFMT(one.st_mode) != stat.S_IFMT(other.st_mode):
         return False

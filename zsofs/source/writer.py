@@ -30,8 +30,8 @@ from zsofs.source.tree import OpenFolder, Place, SourceTree, is_same_file
 from zsofs.system.renames import rename_to_free_name
 
 _PASSED_ON = os.O_ACCMODE | os.O_TRUNC | os.O_SYNC | os.O_DSYNC
-"""Flags of an open that mean something to the source. O_APPEND is LiveFile's own matter; O_DIRECT
-would ask for aligned memory."""
+"""Open flags passed to the source. LiveFile implements O_APPEND; O_DIRECT would require aligned
+memory."""
 
 WHAT_TO_DO = "discs can only be changed in the source directory"
 
@@ -44,9 +44,8 @@ class SourceWriter:
 
         Args:
             tree: the source.
-            takes_set_ids: whether a file that can be written to loses :data:`SET_IDS` at once. The
-                kernel sees to that itself, but not where it is told of other owners and rights
-                than those of the source.
+            takes_set_ids: whether a file opened for writing loses :data:`SET_IDS` at once. The
+                kernel does this itself, but not if options override owner or mode.
         """
         self._tree = tree
         self._takes_set_ids = takes_set_ids
@@ -55,8 +54,8 @@ class SourceWriter:
         """Open the file *path*.
 
         Args:
-            path: in the source.
-            flags: as of open(2).
+            path: path in the source.
+            flags: flags of open(2).
             known: the expected file.
 
         Raises:
@@ -78,18 +77,18 @@ class SourceWriter:
             return _live(fd, flags)
 
     def create(
-        self, place: Place, flags: int, mode: int, maker: NewOwner
+        self, place: Place, flags: int, mode: int, owner: NewOwner
     ) -> tuple[LiveFile, TimedStat]:
         """Create the file *place* and open it.
 
-        It gets :data:`SET_IDS` only where it belongs to who asks for that.
+        It gets :data:`SET_IDS` only if it belongs to the user who requests them.
 
         Raises:
             FileExistsError: the name exists.
             OSError: the source reported an error.
         """
         flags |= os.O_CREAT | os.O_EXCL
-        if self._takes_set_ids or maker.uid is None:
+        if self._takes_set_ids or owner.uid is None:
             mode &= ~SET_IDS
         kept = _PASSED_ON | os.O_CREAT | os.O_EXCL
         with self._tree.folder(place.folder, to_change=True) as folder:
@@ -100,22 +99,22 @@ class SourceWriter:
                 dir_fd=folder.fd,
             )
         with _closed_on_failure(fd):
-            hand_over(fd, mode, maker, folder.status)
+            hand_over(fd, mode, owner, folder.status)
             return _live(fd, flags)
 
-    def make_folder(self, place: Place, mode: int, maker: NewOwner) -> TimedStat:
+    def make_folder(self, place: Place, mode: int, owner: NewOwner) -> TimedStat:
         """Create the directory *place*.
 
         Raises:
-            StaleNodeError: somebody has put something else in its place at once.
+            StaleNodeError: another program replaced it at once.
             OSError: the source reported an error.
         """
         with self._tree.folder(place.folder, to_change=True) as folder:
-            # Whatever its rights are to be, we look into it first.
+            # The owner needs access for the check below, whatever the final mode is.
             os.mkdir(place.name, mode | stat.S_IRWXU, dir_fd=folder.fd)
             with folder.step(place.name) as step:
                 _refuse_other_than_new(step, place)
-                hand_over(step, mode, maker, folder.status)
+                hand_over(step, mode, owner, folder.status)
                 return seen(step)
 
     def remove_file(self, place: Place) -> None:
@@ -130,7 +129,7 @@ class SourceWriter:
             os.unlink(place.name, dir_fd=folder.fd)
 
     def remove_folder(self, place: Place) -> None:
-        """Delete an empty directory; not one that only its disk has left empty."""
+        """Delete an empty directory, unless it is the mount point of an unmounted disk."""
         with self._tree.folder(place.folder, to_change=True) as folder:
             self._tree.refuse_mount_points(place.path)
             os.rmdir(place.name, dir_fd=folder.fd)
@@ -139,14 +138,14 @@ class SourceWriter:
         """Rename a file, or a directory that contains no discs.
 
         Args:
-            old: what it is called.
-            new: what it is to be called.
+            old: the old place.
+            new: the new place.
             replaces: whether a file of that name is replaced.
 
         Raises:
             RefusedError: a disc would be renamed, moved or replaced.
-            SourceAwayError: one of both is, or contains, the mount point of a disk that is away.
-            FileExistsError: there is something of the new name that is not to be replaced.
+            SourceAwayError: one of them is, or contains, the mount point of an unmounted disk.
+            FileExistsError: the new name exists, and must not be replaced.
             OSError: the source reported an error.
         """
         with ExitStack() as stack:
@@ -160,7 +159,7 @@ class SourceWriter:
                 _refuse_disc(new_folder, new)
                 os.rename(old.name, new.name, src_dir_fd=folder.fd, dst_dir_fd=new_folder.fd)
             else:
-                # Something of that name may be there that the mount does not show.
+                # The name may exist in the source although the mount does not show it.
                 rename_to_free_name(
                     old.name, new.name, src_dir_fd=folder.fd, dst_dir_fd=new_folder.fd
                 )
@@ -173,7 +172,7 @@ class SourceWriter:
         """Set attributes of the file or directory *path*; see :meth:`open` for the rest."""
         with self._tree.step(path, to_change=True) as step:
             found = os.fstat(step)
-            # A directory is what has its path, which may have been made a moment ago.
+            # A directory is identified by its path alone; it may have just been created.
             are_folders = stat.S_ISDIR(found.st_mode) and stat.S_ISDIR(known.st_mode)
             if not (are_folders or is_same_file(found, known)):
                 raise _is_another(path)
@@ -246,8 +245,8 @@ def _is_another(path: bytes) -> StaleNodeError:
 def _refuse_other_than_new(step: int, place: Place) -> None:
     """Raise if *step* is not the directory just created, whose owner is about to be changed.
 
-    Who may write to the directory above can put another's file or directory there. An empty
-    directory is as good as the new one.
+    A user who may write to the parent directory can put another file or directory there. An empty
+    directory is equivalent to the new one.
     """
     if not stat.S_ISDIR(os.fstat(step).st_mode) or os.listdir(link_to(step)):
         raise _is_another(place.path)
@@ -260,9 +259,9 @@ def _refused_to_change(path: bytes) -> RefusedError:
 def _refuse_disc_bytes(step: int, path: bytes, *, stay_as_they_are: bool = False) -> None:
     """Reject a change of the file with the O_PATH descriptor *step* if it is a disc.
 
-    *stay_as_they_are* says that the change is of something else than its bytes. Of a file that we
-    may not read that is let through, for it may be what lets us read it; its bytes can be changed
-    only if nobody would look for a disc under its name.
+    *stay_as_they_are*: whether the change is of attributes only. For an unreadable file, such a
+    change is accepted, because it may make the file readable; a change of its bytes only if its
+    name is not that of a disc.
     """
     if is_kept_for_discs(path):
         raise _refused_to_change(path)
@@ -308,7 +307,7 @@ def _refuse_holder(folder: OpenFolder, place: Place) -> None:
 
 
 def _is_disc(folder: int, name: bytes) -> bool:
-    """Return whether the file *name* is a disc; the name alone tells, but for those it may be."""
+    """Return whether the file *name* is a disc, by its name or, if necessary, its content."""
     if is_kept_for_discs(name):
         return True
     if not may_be_disc(name):

@@ -100,10 +100,10 @@ class Store:
     Thread-safe. All calls may wait for a disk.
     """
 
-    def __init__(self, file: Path | None, design: StoreSchema) -> None:
+    def __init__(self, file: Path | None, store_schema: StoreSchema) -> None:
         """Open the store in *file*; None keeps it in memory."""
         self._file = file
-        self._design = design
+        self._store_schema = store_schema
         self._lock = threading.Lock()
         self._closed = False
         self._replaced = False
@@ -179,7 +179,7 @@ class Store:
     def _renewed(self) -> sqlite3.Connection:
         """Return a new store in place of a damaged one; in memory if that is damaged as well."""
         if self._file is None or self._replaced:
-            return open_store(MEMORY, self._design)
+            return open_store(MEMORY, self._store_schema)
         self._replaced = True
         # Unless another mount has already replaced it.
         return self._open(damaged=_inode(self._file) == self._inode)
@@ -187,32 +187,34 @@ class Store:
     def _open(self, *, damaged: bool = False) -> sqlite3.Connection:
         if self._file is not None:
             try:
-                connection = open_store(self._file, self._design, damaged=damaged)
+                connection = open_store(self._file, self._store_schema, damaged=damaged)
             except Exception as error:  # noqa: BLE001 - a cache must never end the process
                 log.warning("the cache %s cannot be used: %s", self._file, _why(error))
             else:
                 self._inode = _inode(self._file)
                 return connection
-        return open_store(MEMORY, self._design)
+        return open_store(MEMORY, self._store_schema)
 
 
-def open_store(file: Path, design: StoreSchema, *, damaged: bool = False) -> sqlite3.Connection:
+def open_store(
+    file: Path, store_schema: StoreSchema, *, damaged: bool = False
+) -> sqlite3.Connection:
     """Return a connection to the store in *file*, for one thread at a time.
 
-    A file that does not match the design is moved aside; with *damaged*, always.
+    A file that does not match *store_schema* is moved aside; with *damaged*, always.
 
     Raises:
         UnusableStoreError: it is locked, or its disk is full or read-only.
         OSError: its directory cannot be created, or the file cannot be moved aside.
     """
     if file is MEMORY:
-        return _opened(file, design)
+        return _opened(file, store_schema)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with one_at_a_time(file.parent, timings().store_lock):
         why = "damaged" if damaged else unfit(file)
         if not why:
             try:
-                return _opened(file, design)
+                return _opened(file, store_schema)
             except DamagedStoreError as error:
                 why = str(error)
         if not damaged:
@@ -220,12 +222,12 @@ def open_store(file: Path, design: StoreSchema, *, damaged: bool = False) -> sql
             log.log(level, "the cache %s is damaged and will be recreated: %s", file, why)
         set_aside(file)
         try:
-            return _opened(file, design)
+            return _opened(file, store_schema)
         except DamagedStoreError as error:
             raise UnusableStoreError(f"the new one is also damaged: {error}") from error
 
 
-def _opened(file: Path, design: StoreSchema) -> sqlite3.Connection:
+def _opened(file: Path, store_schema: StoreSchema) -> sqlite3.Connection:
     """Return a connection to a store.
 
     Raises:
@@ -237,7 +239,7 @@ def _opened(file: Path, design: StoreSchema) -> sqlite3.Connection:
         connection = sqlite3.connect(file, timeout=timings().store_lock, check_same_thread=False)
         connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE)
-        _prepare(connection, design)
+        _prepare(connection, store_schema)
     except BaseException as error:
         if connection is not None:
             _close(connection)
@@ -248,7 +250,7 @@ def _opened(file: Path, design: StoreSchema) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, design: StoreSchema) -> None:
+def _prepare(connection: sqlite3.Connection, store_schema: StoreSchema) -> None:
     """Create the tables of a new store; check an existing one.
 
     Raises:
@@ -262,23 +264,23 @@ def _prepare(connection: sqlite3.Connection, design: StoreSchema) -> None:
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            connection.execute(f"PRAGMA application_id = {design.application}")
-            connection.execute(f"PRAGMA user_version = {design.version}")
-            for statement in design.schema:
+            connection.execute(f"PRAGMA application_id = {store_schema.application}")
+            connection.execute(f"PRAGMA user_version = {store_schema.version}")
+            for statement in store_schema.schema:
                 connection.execute(statement)
-            design.fill(connection)
+            store_schema.fill(connection)
     schema = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
     for why, found, wanted in (
-        (_OTHER_VERSION, _one(connection, "PRAGMA user_version"), design.version),
+        (_OTHER_VERSION, _one(connection, "PRAGMA user_version"), store_schema.version),
         (
             "its application ID does not match",
             _one(connection, "PRAGMA application_id"),
-            design.application,
+            store_schema.application,
         ),
         # Compared as a whole, so that no view or trigger of a hostile file is executed.
-        ("its tables do not match", sorted(sql for (sql,) in schema), sorted(design.schema)),
+        ("its tables do not match", sorted(sql for (sql,) in schema), sorted(store_schema.schema)),
         ("its structure is damaged", _one(connection, "PRAGMA quick_check(1)"), "ok"),
-        ("it belongs to another source", design.is_ours(connection), True),
+        ("it belongs to another source", store_schema.is_ours(connection), True),
     ):
         if found != wanted:
             raise DamagedStoreError(why)

@@ -1,4 +1,4 @@
-"""The shown tree: nodes, views, and what follows changes. For the event loop only.
+"""The shown tree: nodes, views, and following of changes. For the event loop only.
 
 No pyfuse3, no containers.
 """

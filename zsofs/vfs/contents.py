@@ -91,12 +91,12 @@ class Contents:
         node.watch.ctime_ns = check.ctime_ns
 
     def forgotten(self, node: Node) -> None:
-        """Note that the kernel caches no byte of *node* any more; our cache may."""
+        """Note that the kernel no longer caches any byte of *node*; the extent cache still may."""
         if self.watcher.is_crowded:
             self.release(node)
 
     def release(self, node: Node) -> None:
-        """Release the watch of *node*, of which no cache has bytes any more."""
+        """Release the watch of *node*, because no cache holds bytes of it any more."""
         if node.watch is not None:
             self.watcher.release(node.watch)
             node.renew()

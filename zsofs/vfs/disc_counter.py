@@ -1,4 +1,4 @@
-"""Counts the discs of a source from the start of its mount, whether or not anybody lists it."""
+"""Count of the discs of a source from the start of its mount, even if nothing is listed."""
 
 from collections import deque
 
@@ -6,22 +6,22 @@ import trio
 
 from zsofs.reading.tasks import in_background
 from zsofs.vfs.counted_folders import CountedFolders
-from zsofs.vfs.disc_counts import Census
+from zsofs.vfs.disc_counts import DiscCounts
 from zsofs.vfs.folder_state import SourceFolder, Use
 from zsofs.vfs.follower import Follower
 
 
 class DiscCounter:
-    """Follows every directory of the source for its discs. For the event loop.
+    """Counts the discs in every directory of the source. For the event loop.
 
-    It looks at one directory at a time on each device. A listing that is wanted for the mount as
-    well is shared with the view; of others, only what the next look needs is kept.
+    It scans one directory at a time per device. A directory that the view lists as well is shared
+    with the view; of the others, it keeps only what the next scan needs.
     """
 
-    def __init__(self, follower: Follower, census: Census) -> None:
-        """Make one that looks by *follower* and tells *census* what it finds."""
+    def __init__(self, follower: Follower, disc_counts: DiscCounts) -> None:
+        """Create it; *follower* scans, *disc_counts* receives the counts."""
         self._follower = follower
-        self._counted = CountedFolders(follower, census, are_shown=False)
+        self._counted = CountedFolders(follower, disc_counts, are_shown=False)
         self._queues: dict[int, deque[SourceFolder]] = {}
         self._queued: set[SourceFolder] = set()
         self._nursery: trio.Nursery | None = None
@@ -35,10 +35,10 @@ class DiscCounter:
             await trio.sleep_forever()
 
     def adopt(self, path: bytes, above: frozenset[bytes]) -> SourceFolder | None:
-        """Return the directory *path* to the view that lists it; None if it needs one of its own.
+        """Hand the directory *path* to the view; None if the view needs one of its own.
 
-        *above* are the paths of this directory and all above it: by way of a symlink they are
-        others, and other symlinks are loops.
+        *above* are the paths of this directory and its parents. Behind a symlink they differ, so
+        that other symlinks are loops.
         """
         folder = self._counted.get(path)
         if folder is None or folder.is_listed or folder.above != above:
@@ -47,7 +47,7 @@ class DiscCounter:
         return folder
 
     def release(self, folder: SourceFolder) -> None:
-        """Nobody lists *folder* any more."""
+        """Take *folder* back from the view, which no longer lists it."""
         if self._counted.has(folder):
             folder.use = Use.COUNTED
             folder.listing.reduce()
@@ -55,7 +55,7 @@ class DiscCounter:
             self._follower.drop(folder)
 
     def take(self, folder: SourceFolder) -> None:
-        """Count what a look at *folder* has found."""
+        """Record the result of a scan of *folder*."""
         if not self._counted.has(folder) or folder.shown is None:
             return
         shown = folder.shown
@@ -71,7 +71,7 @@ class DiscCounter:
             folder.listing.reduce()
 
     def recount_untold(self) -> None:
-        """Look again where changes may have been told by no event."""
+        """Scan the directories again whose changes may not be reported by events."""
         for folder in self._counted.doubt_untold():
             self._queue(folder)
 

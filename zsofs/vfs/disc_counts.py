@@ -9,7 +9,7 @@ from zsofs.source.roots import is_outside
 from zsofs.timings import timings
 
 
-class Census:
+class DiscCounts:
     """Counts by directory path. For the event loop.
 
     Only directories that a counted directory contains are counted, starting at the top: one

@@ -1,4 +1,4 @@
-"""What is known to be in one folder of the source."""
+"""Known contents of one directory of the source."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,13 +12,12 @@ from zsofs.vfs.present import Presentation, folders_in
 
 
 class FolderListing:
-    """What the looks at a folder found, with what was done in it through the mount since.
+    """Result of the last scan of a directory, with later changes made through the mount.
 
     Attributes:
-        known: what the last look found; of a reduced listing, what is left of it; None before the
-            first look.
-        shown: how that is shown; None before the first look, and where the listing was reduced.
-        error: why the last look failed, if it did.
+        known: the last scan's result, possibly reduced; None before the first scan.
+        shown: its presentation; None before the first scan and after :meth:`reduce`.
+        error: the error of the last scan; None if it succeeded.
     """
 
     __slots__ = ("_own", "_path", "error", "known", "shown")
@@ -32,11 +31,11 @@ class FolderListing:
 
     @property
     def found(self) -> ScanResult | None:
-        """What the last look found; None before the first, and where it was reduced."""
+        """The complete result of the last scan; None before the first and after :meth:`reduce`."""
         return None if self.shown is None else self.known
 
     def take(self, found: ScanResult, shown: Presentation) -> bool:
-        """Take what a look found; whether that is anything else than before."""
+        """Replace the listing by the result of a scan; return whether the entries changed."""
         changed = self.found is None or self.found.entries != found.entries
         self.known, self.shown, self.error = found, shown, None
         self._own.forget_before(found.begun)
@@ -44,15 +43,15 @@ class FolderListing:
         return changed
 
     def did(self, name: bytes, entry: Entry | None, at: float) -> None:
-        """Take what was done through the mount: *name* is *entry* now, or is deleted.
+        """Apply a change made through the mount: *name* is now *entry*; None: deleted.
 
-        A look that began before *at* may not have seen it, and does not undo it.
+        A scan that began before *at* may not have seen the change, and does not undo it.
         """
         self._own.add(Place(self._path, name), entry, at)
         self._apply_own()
 
     def with_own(self, entries: Mapping[bytes, Entry]) -> Mapping[bytes, Entry]:
-        """*entries* after what was done through the mount and no look has seen yet."""
+        """Return *entries* with the changes made through the mount that no scan has seen yet."""
         return self._own.applied_to(entries, (self._path,))
 
     def _apply_own(self) -> None:
@@ -66,9 +65,10 @@ class FolderListing:
         )
 
     def reduce(self) -> None:
-        """Keep what spares the next look work: folders, symlinks and likely discs.
+        """Keep only what saves work in the next scan: directories, symlinks and likely discs.
 
-        Most files of a large source that is no library of discs are neither.
+        This saves memory: in a large source that is not a disc library, most files are none of
+        these.
         """
         if self.found is not None:
             entries = {

@@ -1,4 +1,4 @@
-"""A folder of the source: what was found, what changed since, how long it may be believed."""
+"""State of a followed source directory: listing, pending changes, freshness, scan in progress."""
 
 import math
 import time
@@ -17,12 +17,12 @@ from zsofs.vfs.present import Presentation
 
 
 class Look:
-    """A look at a folder that is under way, and those who wait for it.
+    """A scan in progress; concurrent requests share it (single-flight).
 
     Attributes:
-        begun: when it began, by trio's clock.
+        begun: start time by trio's clock.
         done: set at its end.
-        is_awaited: whether somebody waits for what it finds, and not only for a count.
+        is_awaited: whether a request waits for the listing; False if only the count needs it.
     """
 
     def __init__(self) -> None:
@@ -31,14 +31,14 @@ class Look:
         self.is_awaited = False
 
     def give_way(self, is_busy: Callable[[], bool]) -> None:
-        """Hold while others use the disk, unless somebody waits for this look. For its thread."""
+        """Wait while reads use the disk, unless a request waits for this scan. For its thread."""
         end = time.monotonic() + timings().count_give_way
         while not self.is_awaited and is_busy() and time.monotonic() < end:
             time.sleep(timings().count_give_way_check)
 
 
 class Use(Enum):
-    """What a folder is followed for: its listing, only the count of its discs, or nothing more."""
+    """Purpose of a followed directory: its listing, only the count of its discs, or none."""
 
     LISTED = auto()
     COUNTED = auto()
@@ -46,18 +46,18 @@ class Use(Enum):
 
 
 class SourceFolder:
-    """A folder of the source and what is known of it. For the event loop.
+    """A followed directory of the source. For the event loop.
 
     Attributes:
         path: its path in the source.
-        above: source paths of this folder and all above it.
+        above: source paths of this directory and its parents.
         device: st_dev of its file system.
-        use: what it is followed for.
-        look: the look that is under way.
-        watch: number of its watch, if it is watched.
-        listing: what is in it.
-        pending: what changed in it since the last look began.
-        freshness: how long the listing may be believed.
+        use: why it is followed.
+        look: the scan in progress.
+        watch: its inotify watch descriptor; None if it is not watched.
+        listing: its known contents.
+        pending: changes since the last scan began.
+        freshness: how long the listing may be used.
     """
 
     def __init__(self, path: bytes, above: frozenset[bytes], device: int) -> None:
@@ -73,63 +73,66 @@ class SourceFolder:
 
     @property
     def is_listed(self) -> bool:
-        """Whether its listing is wanted, and not the count of its discs alone."""
+        """Whether its listing is used, and not only the count of its discs."""
         return self.use is Use.LISTED
 
     @property
     def is_dropped(self) -> bool:
-        """Whether nobody wants it any more."""
+        """Whether it is no longer followed."""
         return self.use is Use.DROPPED
 
     @property
     def found(self) -> ScanResult | None:
-        """What the last look found; None before the first, and where it was reduced."""
+        """The complete result of the last scan; None before the first and if it was reduced."""
         return self.listing.found
 
     @property
     def known(self) -> ScanResult | None:
-        """The same, and of a reduced listing what is left of it."""
+        """The result of the last scan, possibly reduced; None before the first."""
         return self.listing.known
 
     @property
     def shown(self) -> Presentation | None:
-        """How what was found is shown."""
+        """Presentation of the last scan's result; None if there is no complete one."""
         return self.listing.shown
 
     @property
     def error(self) -> Exception | None:
-        """Why the last look failed, if it did."""
+        """The error of the last scan; None if it succeeded."""
         return self.listing.error
 
     @property
     def entries(self) -> Mapping[bytes, Entry] | None:
-        """What is known to be in it, by name in the source; None before the first look."""
+        """Known entries by name in the source; None before the first scan."""
         return None if self.known is None else self.known.entries
 
     @property
     def is_untold(self) -> bool:
-        """Whether what changes in it may be told by no event."""
+        """Whether some changes in it may not be reported by events."""
         return not self._is_told or self.freshness.elsewhere or self.error is not None
 
     @property
     def _is_told(self) -> bool:
-        """Whether changes that this machine makes are told, also behind the symlinks in it."""
+        """Whether all local changes are reported by events, including behind symlinks in it."""
         return self.watch is not None and not (self.known is not None and self.known.has_links)
 
     @property
     def is_stale(self) -> bool:
-        """Whether something in it is known to have changed."""
+        """Whether changes are known that no scan has seen yet."""
         return bool(self.pending)
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the listing may be used without another look at the source."""
+        """Whether the listing may be used without another scan."""
         return self.found is not None and not self.is_stale and not self.freshness.is_over
 
     def outdate(self, name: bytes = b"", *, whole: bool = False) -> None:
-        """Have *name*, or everything, looked at again before the listing is used.
+        """Require a scan of *name* (empty: of everything) before the listing is used.
 
-        *whole* says that a writer closed it, or that it was renamed to this name.
+        Args:
+            name: the entry that changed.
+            whole: whether a writer closed it or it was renamed to this name, so that it is no
+                longer being written.
         """
         if name:
             self.pending.add(name, whole=whole)
@@ -137,38 +140,38 @@ class SourceFolder:
             self.pending.add_all()
 
     def doubt(self, name: bytes) -> None:
-        """Have the file *name* looked into, changed or not, before the listing is used."""
+        """Require an inspection of the file *name*, even if it is unchanged."""
         self.pending.doubt(name)
 
     def did(self, name: bytes, entry: Entry | None, at: float) -> None:
-        """Take what was done through the mount: *name* is *entry* now, or is deleted.
+        """Apply a change made through the mount: *name* is now *entry*; None: deleted.
 
-        A look that began before *at* may not have seen it, and does not undo it.
+        A scan that began before *at* may not have seen the change, and does not undo it.
         """
         self.listing.did(name, entry, at)
         self.outdate(name)
 
     def due_after_change(self) -> float:
-        """When to look at it after a change that was told just now."""
+        """Return when to scan it after a change that was just reported (debounced)."""
         return max(time.monotonic() + timings().gather_changes, self.freshness.rest_until)
 
     def due_by_itself(self) -> float:
-        """When to look at it although no change is told, by the monotonic clock."""
+        """Return when to scan it without a reported change, by the monotonic clock."""
         if self.known is not None and self.known.unsure:
             return time.monotonic() + timings().quiet_file
         return self.freshness.until if self.freshness.elsewhere and self.is_listed else math.inf
 
     def outdate_by_time(self) -> None:
-        """Have what is due looked at again."""
+        """Mark the entries that are due for another scan."""
         if self.known is not None:
             self.pending.add_unsure(self.known.unsure)
         if self.freshness.elsewhere and self.freshness.is_over:
             self.pending.add_all()
 
     def before(self) -> ScanHints:
-        """What a look has to go by; what is outdated from now on is for the next one."""
+        """Return the hints for a scan that begins now; later changes are for the next scan."""
         taken, self.pending = self.pending, PendingChanges(everything=False)
-        # What a look that failed was to look at is not known any more.
+        # The changes that a failed scan had taken are lost, so everything is scanned again.
         everything = taken.everything or not taken.names or self.error is not None
         names = None
         if self.found is not None and not everything:
@@ -183,12 +186,12 @@ class SourceFolder:
         )
 
     def looked_at(self, found: ScanResult, shown: Presentation) -> None:
-        """Take what a look found, and see how long it may be believed."""
+        """Apply the result of a scan and renew the freshness."""
         changed = self.listing.take(found, shown)
         self.device = found.status.st_dev
         self.freshness.renew(found.took, changed=changed, is_told=self._is_told)
 
     def failed(self, error: Exception) -> None:
-        """Note that a look failed: the last listing has to do for a moment."""
+        """Record a failed scan; the previous listing stays valid for a short time."""
         self.listing.error = error
         self.freshness.extend()

@@ -1,4 +1,4 @@
-"""All folders that are followed, and when each of them is to be looked at."""
+"""Schedule of the followed directories: when each of them is scanned next."""
 
 import math
 import time
@@ -10,7 +10,7 @@ from zsofs.vfs.folder_state import SourceFolder
 
 
 class FollowedFolders:
-    """Folders with the time at which each is due, by the monotonic clock. For the event loop."""
+    """Followed directories and their due times (monotonic clock). For the event loop."""
 
     def __init__(self) -> None:
         self._folders: set[SourceFolder] = set()
@@ -21,34 +21,34 @@ class FollowedFolders:
         return iter(list(self._folders))
 
     def add(self, folder: SourceFolder) -> None:
-        """Follow a folder; it is not due before somebody has asked for it."""
+        """Add a directory; it is not due before its first request."""
         self._folders.add(folder)
 
     def remove(self, folder: SourceFolder) -> None:
-        """Follow a folder no more."""
+        """Remove a directory."""
         self._folders.discard(folder)
         self._due.pop(folder, None)
 
     def set_due(self, folder: SourceFolder, due: float) -> None:
-        """Have a folder looked at no later than *due*."""
+        """Schedule a scan of a directory no later than *due*."""
         if folder.is_dropped or (folder.known is None and folder.path):
-            return  # nobody has asked for it yet
+            return  # it was never requested
         if due < self._due.get(folder, math.inf):
             self._due[folder] = due
             self._is_due_earlier.set()
 
     def outdate(self, folder: SourceFolder) -> None:
-        """Have everything in a folder looked at again soon."""
+        """Schedule a full scan of a directory."""
         folder.outdate()
         self.set_due(folder, folder.due_after_change())
 
     def outdate_all(self) -> None:
-        """Have all folders looked at again soon."""
+        """Schedule a full scan of all directories."""
         for folder in self._folders:
             self.outdate(folder)
 
     def at_or_below(self, paths: Collection[bytes]) -> list[SourceFolder]:
-        """Return the folders at one of these paths, or below one."""
+        """Return the directories at or below one of these paths."""
         found = []
         for folder in self._folders:
             path = folder.path
@@ -59,11 +59,11 @@ class FollowedFolders:
         return found
 
     def changed(self) -> list[SourceFolder]:
-        """Return the folders in which something is known to have changed since the last look."""
+        """Return the directories with known changes since their last scan."""
         return [folder for folder in self._due if folder.is_stale]
 
     async def next_due(self) -> list[SourceFolder]:
-        """Wait until folders are due, and return them; they are due no more."""
+        """Wait until directories are due, remove them from the schedule and return them."""
         while True:
             self._is_due_earlier = trio.Event()
             with trio.move_on_at(_loop_time(min(self._due.values(), default=math.inf))):
@@ -77,5 +77,5 @@ class FollowedFolders:
 
 
 def _loop_time(due: float) -> float:
-    """A time of the monotonic clock as one of trio's."""
+    """Convert a time of the monotonic clock to trio's clock."""
     return trio.current_time() + due - time.monotonic()

@@ -1,7 +1,7 @@
-"""Keeps what is known of the source's folders true, without ever waiting for a disk on the loop.
+"""Following of source directories: scans, inotify events and polling.
 
-A folder is looked at when somebody first asks for it, again when the kernel tells of a change in
-it, and again after a while where changes may not be told.
+A directory is scanned at its first request, again after an inotify event, and by polling where
+events may not report all changes. The event loop never waits for a disk.
 """
 
 import logging
@@ -30,50 +30,51 @@ from zsofs.vfs.watch_registry import WatchRegistry
 log = logging.getLogger(__name__)
 
 _MOST_LINKS_LOGGED = 10
-"""Symlinks of one directory that the log names; of the others it has the number."""
+"""Maximum number of symlinks of one directory that the log names; the others are counted."""
 
 
 class Follower:
-    """Looks at folders when they are asked for and when they change. For the event loop.
+    """Scans directories when they are requested and when they change. For the event loop.
 
     Attributes:
-        changed: called with a folder whenever a look at it has found something.
-        defer: called with a folder that has to be looked at again only for the sake of the count.
-        away: why the source cannot be reached; empty while it can.
+        changed: called with a directory after each successful scan.
+        defer: called with a directory that has to be scanned again only for the disc count.
+        away: why the source is not available; empty if it is.
     """
 
     def __init__(
         self,
-        surveyor: Scanner,
+        scanner: Scanner,
         workers: WorkerThreads,
         as_shown: Callable[[bytes, Mapping[bytes, Entry]], Presentation],
         is_busy: Callable[[int], bool],
     ) -> None:
-        """Make one.
+        """Create it.
 
         Args:
-            surveyor: looks at the source.
-            workers: for looks alone, which can hang at a mount point or link to another disk.
-            as_shown: what the mount makes of a folder, by its path and entries.
-            is_busy: whether reads of files wait for a device; any thread may ask.
+            scanner: scans the source.
+            workers: threads used only for scans, which can hang at a mount point or at a
+                symlink to another disk.
+            as_shown: returns the presentation of a directory, given its path and entries.
+            is_busy: whether reads of files wait for a device; thread-safe.
         """
         self.changed: Callable[[SourceFolder], None] = lambda folder: None
         self.defer: Callable[[SourceFolder], None] = self._begin
         self.away = ""
         self._workers = workers
         self._watches = WatchRegistry()
-        self._scans = SourceScans(surveyor, as_shown, is_busy, self._watches)
+        self._scans = SourceScans(scanner, as_shown, is_busy, self._watches)
         self._folders = FollowedFolders()
         self._nursery: trio.Nursery | None = None
 
     def folder(self, path: bytes, above: frozenset[bytes], device: int) -> SourceFolder:
-        """A folder to be followed from now on; *above* are the paths of those above it."""
+        """Start following a directory and return it; *above* are the paths of its parents."""
         folder = SourceFolder(path, above, device)
         self._folders.add(folder)
         return folder
 
     def drop(self, folder: SourceFolder) -> None:
-        """Nobody wants *folder* any more."""
+        """Stop following *folder*."""
         folder.use = Use.DROPPED
         self._folders.remove(folder)
         self._scans.scanner.tree.devices.pop(folder.path, None)
@@ -94,10 +95,10 @@ class Follower:
             self._scans.mounts.close()
 
     async def up_to_date(self, folder: SourceFolder) -> None:
-        """Return when the listing is as good as can be had without a long wait.
+        """Return when the listing is as recent as possible without a long wait.
 
         Raises:
-            OSError or ZsofsError: there is none yet, and none can be had.
+            OSError or ZsofsError: there is no listing yet, and the scan failed.
         """
         self._take_changes()
         asked, limit = trio.current_time(), math.inf
@@ -111,10 +112,10 @@ class Follower:
                 limit = min(limit, look.begun + timings().stale_listing)
             with self._counted(folder), trio.move_on_at(limit) as waiting:
                 await look.done.wait()
-            self._take_changes()  # made while that look was under way
+            self._take_changes()  # made during that scan
             if waiting.cancelled_caught or folder.error is not None or folder.is_dropped:
                 break
-            if look.begun >= asked:  # what has changed since is for who asks next
+            if look.begun >= asked:  # later changes are for the next request
                 break
         if folder.found is None:
             if self.away and not folder.path:
@@ -122,7 +123,7 @@ class Follower:
             raise folder.error or StaleNodeError(f"{for_people(folder.path)}: gone")
 
     async def look_unhurriedly(self, folder: SourceFolder) -> None:
-        """Look at *folder* for the sake of the count alone, if anything in it may have changed."""
+        """Scan *folder* only for the disc count, if anything in it may have changed."""
         self._take_changes()
         if folder.look is None and folder.is_stale and not folder.is_dropped:
             self._begin(folder)
@@ -130,24 +131,24 @@ class Follower:
             await folder.look.done.wait()
 
     def _counted(self, folder: SourceFolder) -> AbstractContextManager[None]:
-        """Count who waits for a look, unless the last listing will do in a moment."""
+        """Count a request that waits for a scan, unless it falls back to the last listing soon."""
         if folder.found is not None:
             return nullcontext()
         return self._workers.admission.waiting(folder.device)
 
     def changed_folders(self) -> list[SourceFolder]:
-        """The folders in which something is known to have changed since they were looked at."""
+        """Return the directories with known changes since their last scan."""
         self._take_changes()
         return self._folders.changed()
 
     @property
     def not_entered(self) -> Mapping[bytes, str]:
-        """Directories that are shown empty, by path, with the reason for each."""
+        """Reason why each directory is shown empty, by path."""
         return self._scans.not_entered
 
     @property
     def following(self) -> str:
-        """How changes are noticed: ``events``, ``events and polling``, or ``polling``."""
+        """How changes are detected: ``events``, ``events and polling``, or ``polling``."""
         looked_at = [folder for folder in self._folders if folder.known is not None]
         if looked_at and all(folder.watch is None for folder in looked_at):
             return "polling"
@@ -155,14 +156,14 @@ class Follower:
         return "events and polling" if polled else "events"
 
     def forget(self, paths: Sequence[bytes]) -> None:
-        """Keep nothing for the next mount of these folders, unless they are merely left out."""
+        """Delete these directories from the scan cache, unless they are only excluded."""
         paths = [path for path in paths if self._scans.scanner.selection.reaches(path)]
         if paths and self._nursery is not None:
             run, drop = self._workers.run, self._scans.scanner.catalog.drop_folders
             self._nursery.start_soon(in_background, run, CATALOG, drop, paths)
 
     async def reload(self) -> None:
-        """Look at every known folder again, whatever is believed of it."""
+        """Scan every known directory again, even if its listing is fresh."""
         known = [folder for folder in self._folders if folder.known is not None or not folder.path]
         folders = []
         for folder in known:
@@ -176,13 +177,13 @@ class Follower:
         for folder in folders:
             if folder.look is not None:
                 await folder.look.done.wait()
-            if folder.is_stale and not folder.is_dropped:  # that look had begun before
+            if folder.is_stale and not folder.is_dropped:  # that scan had begun before
                 if folder.look is None:
                     self._begin(folder)
                 assert folder.look is not None
                 await folder.look.done.wait()
 
-    # What makes a look due
+    # What makes a scan due
 
     async def _follow_changes(self) -> None:
         changes = self._watches.fileno()
@@ -192,7 +193,7 @@ class Follower:
             await trio.lowlevel.wait_readable(changes)
             with self._nothing_lost():
                 self._take_changes()
-            await trio.sleep(timings().gather_changes)  # the kernel merges what is alike meanwhile
+            await trio.sleep(timings().gather_changes)  # the kernel merges equal events
 
     def _take_changes(self) -> None:
         for change in self._watches.changes():
@@ -200,7 +201,7 @@ class Follower:
 
     def _take(self, change: Change) -> None:
         if change.watch is None:
-            log.info("changes were lost: every folder is looked at again")
+            log.info("inotify events were lost; scanning every directory again")
             self._folders.outdate_all()
             return
         if not self._watches.keep(change):
@@ -218,19 +219,19 @@ class Follower:
 
     @contextmanager
     def _nothing_lost(self) -> Iterator[None]:
-        """What fails in the background costs a look at every folder, never the mount."""
+        """After an error in the background, schedule a scan of every directory; keep the mount."""
         try:
             yield
         except Exception:
-            log.exception("a bug in zsofs: a change of the source could not be followed")
+            log.exception("internal error in zsofs: a change of the source could not be processed")
             self._folders.outdate_all()
 
     async def _follow_mounts(self) -> None:
         while True:
             await trio.lowlevel.wait_readable(self._scans.mounts.fileno())
             with self._nothing_lost():
-                # In a thread: the kernel holds the table while others mount, and asks btrfs for the
-                # name of a subvolume, which it may have to read from its disk.
+                # In a thread: the kernel locks the mount table while other mounts are made, and
+                # asks btrfs for the name of a subvolume, which it may have to read from its disk.
                 if await self._workers.run_surely(MOUNT_TABLE, self._scans.have_mounts_changed):
                     self._scans.scanner.forget_mounts()
                     self._folders.outdate_all()
@@ -243,7 +244,7 @@ class Follower:
                     if folder.is_stale and folder.look is None:
                         (self._begin if folder.is_listed else self.defer)(folder)
 
-    # Looking
+    # Scanning
 
     def _begin(self, folder: SourceFolder) -> None:
         assert self._nursery is not None
@@ -259,11 +260,13 @@ class Follower:
                 self._went_away(folder, error)
             except MemoryError as error:
                 folder.failed(error)
-                name = for_people(folder.path) or "the source folder"
+                name = for_people(folder.path) or "the source directory"
                 log.warning("%s: cannot be listed: %s", name, reason(error))
             except Exception as error:
                 folder.failed(error)
-                log.exception("a bug in zsofs: the look at %s failed", for_people(folder.path))
+                log.exception(
+                    "internal error in zsofs: the scan of %s failed", for_people(folder.path)
+                )
             finally:
                 folder.look = None
                 look.done.set()
@@ -293,7 +296,7 @@ class Follower:
         self.changed(folder)
 
     def _take_watch(self, folder: SourceFolder, watch: int | None) -> None:
-        if watch is not None and self._watches.has_ended(watch):  # while this look was at it
+        if watch is not None and self._watches.has_ended(watch):  # during this scan
             watch = None
             folder.outdate()
         for change in self._watches.assign(folder, watch):
@@ -302,10 +305,10 @@ class Follower:
             self._watches.end(folder)
 
     def _outdate_replaced(self, folder: SourceFolder, found: ScanResult) -> None:
-        """Have the folders below *folder* looked at where their paths lead to others now.
+        """Mark the directories below *folder* whose paths now lead to other directories.
 
-        They need not have told of that: who is moved with the folder above it, or is kept by a
-        program that is in it, does not.
+        inotify reports nothing for a directory that is moved together with its parent, or that a
+        program keeps as its working directory.
         """
         replaced = set()
         for name, entry in (folder.entries or {}).items():
@@ -319,7 +322,7 @@ class Follower:
     def _went_away(self, folder: SourceFolder, error: Exception) -> None:
         why = reason(error)
         if folder.path:
-            gone = isinstance(error, FileNotFoundError)  # which the folder above tells, too
+            gone = isinstance(error, FileNotFoundError)  # the parent directory reports it as well
             level = logging.INFO if gone else logging.WARNING
             log.log(level, "%s: cannot be listed: %s", for_people(folder.path), why)
             return
@@ -352,7 +355,7 @@ class Follower:
 
 
 def _log_links(before: Mapping[bytes, Entry], now: Mapping[bytes, Entry]) -> None:
-    """Log the symlinks of a directory that were found not to be followed by the last look."""
+    """Log the symlinks of a directory that the last scan newly found not to be followed."""
     new = [
         entry
         for name, entry in now.items()

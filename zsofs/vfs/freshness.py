@@ -1,4 +1,4 @@
-"""How long the listing of a folder may be used without another look."""
+"""How long the listing of a directory may be used without another scan."""
 
 import math
 import time
@@ -6,18 +6,18 @@ import time
 from zsofs.timings import timings
 
 _PAUSE_FACTOR = 9
-"""A look that took long is followed by a pause of so many times as long, so that a folder in which
-a file grows for an hour costs a tenth of a processor at most; no pause is longer than
-a listing of a watched folder is believed."""
+"""After a scan, the next one waits this many times its duration, so that a directory in which a
+file grows for an hour uses at most a tenth of a CPU. The pause is at most as long as the listing of
+a watched directory stays valid."""
 
 
 class Freshness:
-    """The age of a listing. All times are those of the monotonic clock. For the event loop.
+    """Expiry of a listing. All times are of the monotonic clock. For the event loop.
 
     Attributes:
-        elsewhere: whether other machines may change the folder, so that it is polled.
-        until: when the listing has to be renewed, whatever is told.
-        rest_until: when the next look may begin.
+        elsewhere: whether other machines may change the directory, so that it is polled.
+        until: when the listing expires even if no event reports a change.
+        rest_until: the earliest start of the next scan.
     """
 
     __slots__ = ("_poll_seconds", "elsewhere", "rest_until", "until")
@@ -30,16 +30,16 @@ class Freshness:
 
     @property
     def is_over(self) -> bool:
-        """Whether the listing is too old to be used, though no change was told."""
+        """Whether the listing has expired, although no change was reported."""
         return time.monotonic() >= self.until
 
     def renew(self, took: float, *, changed: bool, is_told: bool) -> None:
-        """A look has ended.
+        """Set the times after a successful scan.
 
         Args:
-            took: how many seconds it took.
-            changed: whether it found anything else than the one before.
-            is_told: whether what changes from now on will be told.
+            took: its duration in seconds.
+            changed: whether its result differs from the previous one.
+            is_told: whether events report changes from now on.
         """
         fresh = timings().trust_watched
         if self.elsewhere:
@@ -54,5 +54,5 @@ class Freshness:
         self.rest_until = now + min(_PAUSE_FACTOR * took, timings().trust_watched)
 
     def extend(self) -> None:
-        """A look has failed: the last listing has to do for a moment."""
+        """Extend the previous listing for a short time after a failed scan."""
         self.until = time.monotonic() + timings().trust_unwatched

@@ -1,15 +1,13 @@
-"""The shown tree as nodes with inode numbers that stand for one content each.
+"""The inode table: nodes whose inode numbers stand for one content each.
 
-The kernel's page cache hangs on the inode number, so a number must never come to mean other bytes
-while the mount lives. A node's number is a hash of path, kind, size, modification time and time of
-the last change of any kind: the same after a remount, and another one for another content, also
-where that has the size and date of the first. It is stepped past any number still in use for
-something else. A new time of change alone (chmod, link) gives no new number if nobody has read the
-file, or if its watch has seen no write. A file that may be changed through the mount keeps its
-number for as long as it is the same file of the source, whatever is in it: the kernel hears of each
-change as it is made.
+The kernel's page cache is keyed by the inode number, so a number must never stand for other bytes
+while the mount exists. A number is a hash of path, kind, size, mtime and ctime: it is the same
+after a remount, and differs for other content even of the same size and date. It is incremented
+past numbers in use. A new ctime alone (chmod, link) gives no new number if the file was never read,
+or if its watch reported no write. A file that can be changed through the mount keeps its number as
+long as it is the same file of the source, because the kernel learns of each change.
 
-Everything here belongs to the event loop.
+For the event loop only.
 """
 
 import errno
@@ -30,12 +28,12 @@ from zsofs.vfs.node_identity import ROOT_NUMBER, is_no_disc, is_older, may_stand
 
 @dataclass(slots=True)
 class Differences:
-    """What the kernel may remember of a folder that is no longer so.
+    """Kernel cache entries of a directory that are no longer valid.
 
     Attributes:
-        folder: inode number of the folder.
-        names: names in it that stand for something else now, or for nothing.
-        numbers: inode numbers with other attributes now.
+        folder: inode number of the directory.
+        names: changed or deleted names in it.
+        numbers: inode numbers whose attributes changed.
     """
 
     folder: int
@@ -44,10 +42,10 @@ class Differences:
 
 
 class Inodes:
-    """All nodes that the kernel or a listing still needs."""
+    """All nodes that the kernel or a listing still uses."""
 
     def __init__(self, tree: SourceTree, *, writable: bool = False) -> None:
-        """*writable* says whether what is no disc may be changed through the mount."""
+        """*writable*: whether files other than discs may be changed through the mount."""
         self.tree = tree
         self.contents = Contents(tree)
         self._writable = writable
@@ -62,10 +60,10 @@ class Inodes:
         return len(self._nodes)
 
     def node(self, number: int) -> Node:
-        """The node of an inode number.
+        """Return the node of an inode number.
 
         Raises:
-            StaleNodeError: nothing has that number.
+            StaleNodeError: the number is not in use.
         """
         try:
             return self._nodes[number]
@@ -73,11 +71,11 @@ class Inodes:
             raise StaleNodeError(f"inode {number} is unknown") from None
 
     def folder(self, number: int) -> Folder:
-        """The folder of an inode number.
+        """Return the directory of an inode number.
 
         Raises:
-            NotADirectoryError: it is no folder.
-            StaleNodeError: nothing has that number.
+            NotADirectoryError: it is not a directory.
+            StaleNodeError: the number is not in use.
         """
         node = self.node(number)
         if not isinstance(node, Folder):
@@ -85,9 +83,9 @@ class Inodes:
         return node
 
     def may_change(self, node: Node) -> bool:
-        """Whether *node* may be changed through the mount: it is a folder, or a file and no disc.
+        """Return whether *node* may be changed: a directory, or a file without a disc name.
 
-        Its bytes may still turn out to be a disc's, as those of a `.bin` file can.
+        Its content may still turn out to be a disc, as that of a `.bin` file can.
         """
         return self._writable and (isinstance(node, Folder) or is_no_disc(node.entry))
 
@@ -98,13 +96,16 @@ class Inodes:
         found: Mapping[bytes, Entry],
         begun: float,
     ) -> Differences:
-        """Make *found*, entries by shown name, the listing of *folder*.
+        """Replace the listing of *folder*.
 
         Args:
-            folder: the folder.
-            status: what stat says of it now.
-            found: what is in it now.
-            begun: when the look at it began, by the monotonic clock.
+            folder: the directory.
+            status: its current status.
+            found: its current entries by shown name.
+            begun: start of the scan, by the monotonic clock.
+
+        Returns:
+            What the kernel has to invalidate.
         """
         self.contents.watcher.take()
         differences = Differences(folder.number)
@@ -128,18 +129,18 @@ class Inodes:
                 self._drop_if_unused(node)
         return differences
 
-    # What is changed through the mount: the kernel knows of it, and is told nothing
+    # Changes through the mount: the kernel made them, so nothing is invalidated
 
     def take_status(self, node: Node, status: os.stat_result, at: float) -> None:
-        """Have *node* be as *status* says, which was asked for at the time *at*."""
+        """Set the status of *node*, which was taken at the time *at*."""
         if at > node.known_at:
             node.known_at = at
             node.entry = replace(node.entry, status=status)
             node.attributes = None
 
     def put(self, folder: Folder, shown: bytes, entry: Entry, at: float) -> Node:
-        """A node for what was made in *folder* at the time *at*."""
-        # A look may have found it before we heard that it is made.
+        """Return a node for an entry that was created in *folder* at the time *at*."""
+        # A scan may have found it before the thread reported its creation.
         found = (folder.children or {}).get(shown)
         node = self._node_for(folder, shown, entry, found, at, Differences(folder.number))
         if found is not None and found is not node:
@@ -149,7 +150,7 @@ class Inodes:
         return node
 
     def remove(self, folder: Folder, shown: bytes, node: Node) -> None:
-        """*node*, called *shown* in *folder*, was deleted."""
+        """Record that *node*, called *shown* in *folder*, was deleted."""
         node.removed = True
         node.attributes = None
         self._unlist(folder, shown, node)
@@ -157,12 +158,12 @@ class Inodes:
     def move(
         self, node: Node, places: tuple[tuple[Folder, bytes], tuple[Folder, bytes]], entry: Entry
     ) -> None:
-        """*node* was renamed, and keeps its number.
+        """Record that *node* was renamed; it keeps its number.
 
         Args:
-            node: the file or folder.
-            places: folder and shown name, those before and those after.
-            entry: what it is now.
+            node: the file or directory.
+            places: old and new directory, each with the shown name.
+            entry: its new entry.
         """
         (old_folder, old_name), (folder, name) = places
         replaced = (folder.children or {}).get(name)
@@ -170,7 +171,7 @@ class Inodes:
             self.remove(folder, name, replaced)
         if (old_folder.children or {}).get(old_name) is node:
             del (old_folder.children or {})[old_name]
-        node.listed = False  # also where the new folder has no listing just now
+        node.listed = False  # even if the new directory has no listing now
         if isinstance(node, Folder):
             self._move_below(node, entry.path, joined(folder.shown_path, name), folder.above)
         node.entry = entry
@@ -181,23 +182,23 @@ class Inodes:
     def _move_below(
         self, moved: Folder, path: bytes, shown_path: bytes, above: frozenset[bytes]
     ) -> None:
-        """Give all that lies in *moved* the paths that it has now."""
+        """Update the paths of everything below *moved*."""
         old, old_shown = moved.entry.path, moved.shown_path
         inside = [node for node in self._nodes.values() if _is_below(node, moved)]
         folders = [node for node in (moved, *inside) if isinstance(node, Folder)]
         for folder in folders:
-            self.dropped(folder)  # what is known of its source goes by the path
+            self.dropped(folder)  # the followed source directories are keyed by path
             folder.shown_path = shown_path + folder.shown_path[len(old_shown) :]
         for node in inside:
             if is_at_or_below(node.entry.path, old):
                 node.entry = replace(node.entry, path=path + node.entry.path[len(old) :])
         moved.above = above | {path}
         for folder in sorted(folders[1:], key=lambda folder: len(folder.shown_path)):
-            assert folder.parent is not None  # whose path is shorter, so it is done
+            assert folder.parent is not None  # its path is shorter, so it is already updated
             folder.above = folder.parent.above | {folder.entry.path}
 
     def _list(self, folder: Folder, shown: bytes, node: Node) -> None:
-        if folder.children is not None:  # else it will be found by the next look
+        if folder.children is not None:  # else the next scan finds it
             folder.children[shown] = node
             node.listed = True
 
@@ -207,14 +208,14 @@ class Inodes:
         node.listed = False
         self._drop_if_unused(node)
 
-    # What the kernel knows
+    # Lookup counts of the kernel
 
     def remember(self, node: Node) -> None:
-        """The kernel was given the node's number."""
+        """Count a lookup: the kernel received the node's number."""
         node.lookups += 1
 
     def forget(self, number: int, times: int) -> None:
-        """The kernel gives back *times* uses of a number."""
+        """Subtract *times* lookups of a number (FORGET)."""
         node = self._nodes.get(number)
         if node is None:
             return
@@ -226,10 +227,9 @@ class Inodes:
 
     @contextmanager
     def held(self, node: Node) -> Iterator[None]:
-        """Keep the node and its number for a while, as if the kernel had them.
+        """Keep the node and its number within the context, as if the kernel used them.
 
-        A look at the source may find another file of its name meanwhile, of which the kernel would
-        otherwise be given the number.
+        Otherwise a scan that finds another file of that name meanwhile could reuse the number.
         """
         self.remember(node)
         try:
@@ -238,9 +238,9 @@ class Inodes:
             self.forget(node.number, 1)
 
     def shrink(self, in_use: Collection[Folder]) -> None:
-        """Drop the listings of folders of which the kernel knows no entry any more.
+        """Drop the listings of directories in which the kernel knows no entry any more.
 
-        *in_use* are those that somebody is just listing.
+        *in_use* are the directories with open listings.
         """
         if not self._may_shrink:
             return
@@ -252,11 +252,11 @@ class Inodes:
                 self._drop_listing(folder)
 
     def is_current(self, node: Node) -> bool:
-        """Whether the node still has its number."""
+        """Return whether the node still has its number."""
         return self._nodes.get(node.number) is node
 
     def is_shown(self, node: Node) -> bool:
-        """Whether the listings lead to the node: neither it nor a folder above it has gone."""
+        """Return whether the node is reachable: neither it nor a parent directory was deleted."""
         while node.listed and node.parent is not None:
             node = node.parent
         return node.listed
@@ -271,7 +271,7 @@ class Inodes:
         differences: Differences,
     ) -> Node:
         if before is not None and may_stand_for(before, entry, writable=self._writable):
-            if is_older(entry, before.entry):  # a look at the folder itself was later
+            if is_older(entry, before.entry):  # a scan of the directory itself was later
                 entry = replace(entry, status=before.entry.status)
             self._take_entry(before, entry, begun, differences)
             return before
@@ -294,7 +294,7 @@ class Inodes:
         return node
 
     def _take_entry(self, node: Node, entry: Entry, begun: float, differences: Differences) -> None:
-        """Have *node* stand for *entry*, the same file as a look found it that began at *begun*."""
+        """Set the entry of *node*: the same file, as found by a scan that began at *begun*."""
         if begun < node.known_at:
             entry = replace(entry, status=node.entry.status)
         if node.lookups and node.entry.status != entry.status:
@@ -320,14 +320,14 @@ class Inodes:
 
 
 def _no_status() -> os.stat_result:
-    """Of a source that is not there yet: a folder into which whoever may use the mount may look."""
+    """Return the status of a source that does not exist yet: a directory readable by all."""
     ids = os.geteuid(), os.getegid()
     dates = {f"st_{which}time_ns": 0 for which in "amc"}
     return os.stat_result((stat.S_IFDIR | 0o555, 0, 0, 1, *ids, 0, 0, 0, 0), dates | {"st_rdev": 0})
 
 
 def _changed_names(before: Mapping[bytes, Node], after: Mapping[bytes, Node]) -> Iterable[bytes]:
-    """Names of which the kernel may hold another node, or that there was none."""
+    """Yield the names for which the kernel may cache another node, or a negative entry."""
     for name, node in before.items():
         if node.lookups and after.get(name) is not node:
             yield name
@@ -337,7 +337,7 @@ def _changed_names(before: Mapping[bytes, Node], after: Mapping[bytes, Node]) ->
 
 
 def _is_below(node: Node, folder: Folder) -> bool:
-    """Whether *node* lies in *folder*, at any depth."""
+    """Return whether *node* is below *folder*, at any depth."""
     above = node.parent
     while above is not None and above is not folder:
         above = above.parent

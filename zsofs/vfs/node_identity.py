@@ -1,4 +1,4 @@
-"""Which inode number stands for which content. Pure functions of nodes and entries."""
+"""Inode numbers by content. Pure functions of nodes and entries."""
 
 import hashlib
 import os
@@ -12,9 +12,9 @@ ROOT_NUMBER = 1
 
 
 def number_of(shown_path: bytes, entry: Entry, changes: bool) -> int:
-    """A 63-bit number that stays the same after a remount; never 0 or the root's.
+    """Return a 63-bit inode number that is the same after a remount; never 0 or the root's.
 
-    *changes* says whether it stands for a file whatever is in it, as for a folder.
+    *changes*: whether it stands for the file independent of its content, as for a directory.
     """
     parts = [shown_path, entry.kind.value.encode()]
     if not (changes or entry.kind is Kind.FOLDER):
@@ -24,7 +24,7 @@ def number_of(shown_path: bytes, entry: Entry, changes: bool) -> int:
 
 
 def may_stand_for(node: Node, other: Entry, *, writable: bool) -> bool:
-    """Whether an entry may get the number of *node*: the same content, shown the same way."""
+    """Return whether an entry may use the number of *node*: same content, shown the same way."""
     one = node.entry
     if one.kind is not other.kind or one.path != other.path or one.name != other.name:
         return False
@@ -38,14 +38,14 @@ def may_stand_for(node: Node, other: Entry, *, writable: bool) -> bool:
 
 
 def is_no_disc(entry: Entry) -> bool:
-    """Whether it is a file, and neither it nor what it leads to is called what only discs are."""
+    """Return whether it is a file without a name reserved for discs, also at its target."""
     return entry.kind is Kind.FILE and not (
         is_kept_for_discs(entry.name) or is_kept_for_discs(entry.path)
     )
 
 
 def is_older(one: Entry, other: Entry) -> bool:
-    """Whether *one* tells of the same folder as *other*, from an earlier time."""
+    """Return whether *one* is an earlier status of the same directory as *other*."""
     return (
         one.kind is Kind.FOLDER
         and os.path.samestat(one.status, other.status)
@@ -54,7 +54,7 @@ def is_older(one: Entry, other: Entry) -> bool:
 
 
 def _is_touched(one: Entry, other: Entry) -> bool:
-    """Whether two entries of one file differ in the change time at most, as after a chmod."""
+    """Return whether two entries of one file differ at most in the ctime, as after a chmod."""
     return (
         one.key[:2] == other.key[:2]
         and one.name == other.name
@@ -63,5 +63,5 @@ def _is_touched(one: Entry, other: Entry) -> bool:
 
 
 def _is_unread(node: Node) -> bool:
-    """Whether nobody has read what is in the file but as it is now."""
+    """Return whether no earlier content of the file was read."""
     return node.watch is None or node.watch.is_clean

@@ -1,4 +1,4 @@
-"""Discs and files that are open for reading; all handles of a node share one descriptor."""
+"""Discs and files open for reading; all handles of a node share one file descriptor."""
 
 import itertools
 import logging
@@ -29,10 +29,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _OpenFile:
-    """An open content.
+    """Open content.
 
     Attributes:
-        node: what it is the content of.
+        node: its node.
         content: the open content.
         handles: number of handles.
         doubted: whether one of its blocks could not be decoded.
@@ -116,8 +116,8 @@ class OpenContents:
                 return cast(bytes, await self._reads.read(content, offset, size))
         except (ZsofsError, OSError, MemoryError) as error:
             self._report(file, offset, error)
-            # Its frames hold the buffers, possibly of 16 MiB, in reference cycles that only the
-            # garbage collector would find: 64 damaged blocks took 1.2 GiB.
+            # Its frames keep buffers of up to 16 MiB alive in reference cycles until the garbage
+            # collector runs: 64 damaged blocks used 1.2 GiB.
             traceback.clear_frames(error.__traceback__)
             raise ReportedError(number_of(error)) from None
 
@@ -160,8 +160,8 @@ class OpenContents:
         self._opener.close_later(content.name, self._opener.close, content)
 
     async def _open(self, node: Node) -> _OpenFile:
-        # Data read before the file's times are settled could be of one content, and a cache could
-        # keep it for another one with the same times.
+        # Before the file's times are settled, the file can change without new times; a cache
+        # could then return data of the previous content.
         ctime_ns = node.entry.status.st_ctime_ns
         while delay := seconds_until_settled(ctime_ns):  # noqa: ASYNC110
             await trio.sleep(delay)

@@ -1,4 +1,4 @@
-"""The journal of what was done through the mount, and a listing may not have seen yet."""
+"""Journal of changes made through the mount that listings may not contain yet."""
 
 from collections.abc import Collection, Mapping
 
@@ -7,11 +7,11 @@ from zsofs.source.tree import Place
 
 
 class OwnChanges:
-    """What was done through the mount, by place: the entry that is there now, or none.
+    """Changes made through the mount, by place: the entry that is there now, or None.
 
-    A look reads the source in a thread while requests change it, so what it finds may be older. A
-    change stays in the journal until something that began after it has been listed, and is applied
-    to everything that is listed before that. For the event loop.
+    A scan reads the source in a thread while requests change it, so its result may be older than a
+    change. A change stays in the journal until a scan that began after it has ended, and is applied
+    to the result of every earlier one. For the event loop.
     """
 
     __slots__ = ("_changes",)
@@ -23,19 +23,19 @@ class OwnChanges:
         return bool(self._changes)
 
     def add(self, place: Place, entry: Entry | None, at: float) -> None:
-        """Note that *place* is *entry* since the time *at*, or is deleted."""
+        """Record that *place* is *entry* since the time *at*; None: deleted."""
         self._changes[place] = entry, at
 
     def forget_before(self, begun: float) -> None:
-        """Drop what is older than *begun*: a listing that began then has it."""
+        """Drop the changes older than *begun*: a scan that began then contains them."""
         self._changes = {place: done for place, done in self._changes.items() if done[1] >= begun}
 
     def applied_to(
         self, entries: Mapping[bytes, Entry], folders: Collection[bytes]
     ) -> Mapping[bytes, Entry]:
-        """Return *entries*, by name, after what was done in the directories *folders*.
+        """Return *entries*, by name, with the changes in the directories *folders* applied.
 
-        What is no disc is shown under its own name, so they may be those of a shown listing.
+        The names may be shown names: a file that is not a disc is shown under its own name.
         """
         changed = dict(entries)
         for place, (entry, _) in self._changes.items():

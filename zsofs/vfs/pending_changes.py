@@ -1,19 +1,18 @@
-"""What changed in a folder since the last look at it began."""
+"""Changes in a directory since its last scan began."""
 
 from collections.abc import Iterable
 
 
 class PendingChanges:
-    """What the next look at a folder has to see to. For the event loop.
+    """Changes for the next scan of a directory. For the event loop.
 
-    A look takes these changes when it begins, and the folder gets new ones: what changes from then
-    on is for the look after it.
+    A scan takes this object when it begins; later changes are collected in a new one.
 
     Attributes:
         everything: whether any entry may have changed.
-        names: of the entries that have changed.
-        closed: those of them that a writer closed since, or that were renamed to.
-        doubted: those of them that have to be looked into, changed or not.
+        names: the changed entries.
+        closed: those of them that are no longer being written (closed, or renamed to this name).
+        doubted: those of them that have to be inspected even if unchanged.
     """
 
     __slots__ = ("closed", "doubted", "everything", "names")
@@ -28,13 +27,13 @@ class PendingChanges:
         return self.everything or bool(self.names)
 
     def add_all(self) -> None:
-        """Any entry may have changed."""
+        """Record that any entry may have changed."""
         self.everything = True
 
     def add(self, name: bytes, *, whole: bool = False) -> None:
-        """The entry *name* has changed.
+        """Record that the entry *name* has changed.
 
-        *whole* says that a writer closed it, or that it was renamed to this name.
+        *whole*: whether a writer closed it, or it was renamed to this name.
         """
         self.names.add(name)
         if whole:
@@ -43,10 +42,10 @@ class PendingChanges:
             self.closed.discard(name)
 
     def add_unsure(self, names: Iterable[bytes]) -> None:
-        """These entries are to be looked at again, whether or not they have changed."""
+        """Require a scan of these entries, even if unchanged."""
         self.names.update(names)
 
     def doubt(self, name: bytes) -> None:
-        """The file *name* has to be looked into, whether or not it has changed."""
+        """Require an inspection of the file *name*, even if unchanged."""
         self.names.add(name)
         self.doubted.add(name)

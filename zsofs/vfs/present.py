@@ -1,4 +1,4 @@
-"""How one folder of the source is shown: its discs under their new names. For threads."""
+"""Presentation of one source directory: its discs under their new names. For threads."""
 
 import logging
 from collections import deque
@@ -22,13 +22,13 @@ _SHOWN_TWICE = "its disc is shown as well"
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """What the mount makes of a folder.
+    """A directory as the mount shows it.
 
     Attributes:
-        entries: by shown name.
-        count: how many discs there are.
-        folders: path and st_dev of the folders that lie in this one; see :func:`folders_in`.
-        searched: the device of each folder in this one whose discs count, by path.
+        entries: its entries by shown name.
+        count: number of its discs.
+        folders: st_dev of its subdirectories by path; see :func:`folders_in`.
+        searched: st_dev of the subdirectories whose discs are counted, by path.
     """
 
     entries: Mapping[bytes, Entry]
@@ -40,13 +40,13 @@ class Presentation:
 def as_shown(
     path: bytes, entries: Mapping[bytes, Entry], *, show_raw: bool = False, opl: bool = False
 ) -> Presentation:
-    """Everything that is to be known of the folder *path*.
+    """Return the presentation of the directory *path*.
 
     Args:
-        path: of the folder.
-        entries: by name in the source.
-        show_raw: as of :func:`named`.
-        opl: whether the layout is that for OPL.
+        path: the directory's path in the source.
+        entries: its entries by name in the source.
+        show_raw: see :func:`named`.
+        opl: whether the OPL layout is used.
     """
     shown = named(entries, show_raw=show_raw)
     states = (
@@ -67,9 +67,9 @@ def _searched_in(entries: Mapping[bytes, Entry]) -> dict[bytes, int]:
 
 
 def folders_in(entries: Mapping[bytes, Entry]) -> dict[bytes, int]:
-    """The path and st_dev of each folder among *entries* that has to be looked at by this way.
+    """Return path and st_dev of the directories among *entries* that have to be scanned.
 
-    A symlink to another folder of the source leads to what is found without it.
+    A symlink to another directory of the source is left out: that directory is found without it.
     """
     return {
         entry.path: entry.status.st_dev
@@ -79,10 +79,10 @@ def folders_in(entries: Mapping[bytes, Entry]) -> dict[bytes, int]:
 
 
 def shown_paths(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> dict[bytes, bytes]:
-    """The path in the mount of each folder, by its path in the tree; the shortest of several.
+    """Return the shortest path in the mount of each directory, by its path in the tree.
 
     Args:
-        folders: what is in each folder, by path, then by name.
+        folders: the entries of each directory, by path, then by name.
     """
     shown = {path: path for path in folders if not is_outside(path)}
     todo = deque(sorted(shown, key=lambda path: (path.count(b"/"), path)))
@@ -96,10 +96,10 @@ def shown_paths(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> dict[bytes, b
 
 
 def named(entries: Mapping[bytes, Entry], *, show_raw: bool) -> dict[bytes, Entry]:
-    """What is in a folder by the name it is shown under.
+    """Return the entries of a directory by shown name.
 
     Args:
-        entries: by name in the source.
+        entries: the entries by name in the source.
         show_raw: whether a packed file stays visible beside its disc.
     """
     discs = {name: ending for name, entry in entries.items() if (ending := _ending(entry))}
@@ -113,7 +113,7 @@ def named(entries: Mapping[bytes, Entry], *, show_raw: bool) -> dict[bytes, Entr
         }
     for name, shown_name in renamed.items():
         if shown_name is None:
-            log.warning("%s: shown packed, under its own name: %s", for_people(name), _TOO_LONG)
+            log.warning("%s: shown as the packed file: %s", for_people(name), _TOO_LONG)
             shown[name] = as_packed(entries[name], _TOO_LONG)
         else:
             shown[shown_name] = entries[name]
@@ -121,13 +121,13 @@ def named(entries: Mapping[bytes, Entry], *, show_raw: bool) -> dict[bytes, Entr
 
 
 def _ending(entry: Entry) -> bytes:
-    """The ending that a disc is shown with; empty for what is shown under its own name."""
+    """Return the extension that a disc is shown with; empty if its own name is shown."""
     if entry.disc is not None:
         return b".bin" if entry.disc.raw_cd else b".iso"
     return entry.finding.right_ending.encode()
 
 
 def as_packed(entry: Entry, reason: str = "") -> Entry:
-    """A disc as the packed file that it is in the source, with the reason for that, if any."""
+    """Return the entry of a disc that is shown as a packed file, for the given *reason* if any."""
     finding = replace(entry.finding, disc=None, reason=reason or entry.finding.reason)
     return replace(entry, kind=Kind.FILE, finding=finding)

@@ -1,4 +1,4 @@
-"""The owner, group and rights that all files are shown with, where options set them."""
+"""Owner, group and mode that options set for all files."""
 
 import errno
 import stat
@@ -12,10 +12,10 @@ class ShownOwner:
     """Options that override owner and mode of all files.
 
     Attributes:
-        uid: the user all files are shown to belong to; None for their own.
-        gid: the same for the group.
-        umask: the rights taken from all files, as file systems without rights of their own do it;
-            None for their own.
+        uid: owner of all files; None: the owner in the source.
+        gid: group of all files; None: the group in the source.
+        umask: permissions removed from all files, as for file systems without permissions;
+            None: the mode in the source.
     """
 
     uid: int | None = None
@@ -24,7 +24,7 @@ class ShownOwner:
 
     @property
     def is_set(self) -> bool:
-        """Whether files look otherwise than they are, so that a mode says nothing of the owner."""
+        """Whether an option overrides owner, group or mode."""
         return not (self.uid is self.gid is self.umask is None)
 
     def refuse_unseen(self, wanted: AttributeChange) -> None:
@@ -41,15 +41,15 @@ class ShownOwner:
     def mode(self, mode: int, *, of_folder: bool) -> int:
         """Return the permitted bits of *mode*.
 
-        A file must not run as its owner where it only seems to be that user's. Such rights are left
-        out without an error, as the kernel does with those that a program may not give.
+        A file must not be set-user-ID for an owner that is only shown. These bits are dropped
+        without an error, as the kernel does if the caller may not set them.
         """
         if self.is_set and not of_folder:
             mode &= ~SET_IDS
         return stat.S_IMODE(mode)
 
-    def maker(self, uid: int, gid: int) -> NewOwner:
-        """Return whom new files are to belong to that the user *uid* of the group *gid* makes."""
+    def new_owner(self, uid: int, gid: int) -> NewOwner:
+        """Return the owner of new files that the user *uid* with the group *gid* creates."""
         return NewOwner(
             uid if self.uid is None else self.uid, gid if self.gid is None else self.gid
         )

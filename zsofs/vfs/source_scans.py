@@ -1,4 +1,4 @@
-"""What the follower has done in threads, because it may wait for a disk."""
+"""The follower's blocking work, done in threads."""
 
 import logging
 import threading
@@ -20,12 +20,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Opened:
-    """What a scan learns of a folder before it lists it, to be taken whatever comes of the listing.
+    """What a scan finds out before it lists the directory; valid even if the listing fails.
 
     Attributes:
-        is_open: whether the folder could be opened, so that `watch` is told.
-        watch: number of the watch that was begun; None if it is not watched.
-        elsewhere: whether other machines may change the folder; None if that is not known.
+        is_open: whether the directory was opened, so that `watch` is set.
+        watch: the inotify watch descriptor; None if the directory is not watched.
+        elsewhere: whether other machines may change the directory; None if unknown.
     """
 
     is_open: bool = False
@@ -34,13 +34,13 @@ class Opened:
 
 
 class SourceScans:
-    """Scans of folders, and looks at the table of mounts. For threads, unless stated otherwise.
+    """Scans of directories and checks of the mount table. For threads, unless stated otherwise.
 
     Attributes:
-        scanner: looks at the source.
-        mounts: for the event loop: the table of mounts, whose descriptor tells of changes.
-        not_entered: directories that are shown empty, by path, with the reason for each. It is
-            replaced as a whole, so the event loop may read it at any time.
+        scanner: scans the source.
+        mounts: for the event loop: watches the mount table.
+        not_entered: why directories are shown empty, by path. The dict is replaced as a whole,
+            so the event loop may read it at any time.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class SourceScans:
         is_busy: Callable[[int], bool],
         watches: WatchRegistry,
     ) -> None:
-        """See :class:`Follower`; *watches* begins a watch on each folder that is scanned."""
+        """See :class:`Follower`; *watches* adds a watch for each scanned directory."""
         self.scanner = scanner
         self.mounts = MountWatcher(lambda: scanner.tree.roots.all)
         self.not_entered: Mapping[bytes, str] = {}
@@ -66,13 +66,13 @@ class SourceScans:
         before: ScanHints,
         opened: Opened,
     ) -> tuple[ScanResult, Presentation]:
-        """Watch and list a folder, and have it shown.
+        """Watch and list a directory; return its entries and presentation.
 
         Args:
-            folder: the folder; of it, only what does not change or may be old is read here.
-            look: the look that this is done for.
-            before: what is known of the folder.
-            opened: gets what is learned before the listing.
+            folder: the directory; only attributes that are constant or may be old are read here.
+            look: the scan in progress.
+            before: hints from earlier scans.
+            opened: receives what is found out before the listing.
         """
 
         def begin(found: OpenFolder) -> None:
@@ -90,14 +90,14 @@ class SourceScans:
         return found, self._as_shown(folder.path, found.entries)
 
     def have_mounts_changed(self) -> bool:
-        """Take what has changed in the table of mounts; whether that matters."""
+        """Process changes of the mount table; return whether directories must be scanned again."""
         have_changed = self.mounts.have_changed()
         return self.note_refused() or have_changed
 
     def note_refused(self) -> bool:
-        """Log the directories that are shown empty since the last call; whether they changed."""
-        now = self.scanner.refused()  # may wait for the table of mounts, so not with the lock
-        with self._noting:  # else two threads log the same
+        """Log directories newly shown empty since the last call; return whether any changed."""
+        now = self.scanner.refused()  # may wait for the mount table, so not under the lock
+        with self._noting:  # otherwise two threads log the same
             before, self.not_entered = self.not_entered, now
         for path, why in now.items():
             if before.get(path) != why:

@@ -1,4 +1,4 @@
-"""The protocol of a view: what the FUSE operations ask of the plain and the OPL layout."""
+"""Protocol of a view: the interface of the plain and the OPL layout for FUSE operations."""
 
 from typing import Protocol
 
@@ -8,25 +8,25 @@ from zsofs.vfs.node import Folder, Node
 
 
 class View(Protocol):
-    """What decides how the source is shown."""
+    """A layout of the mount."""
 
     async def up_to_date(self, folder: Folder) -> None:
-        """Make sure that *folder* has a listing, as new as can be had without a long wait."""
+        """Make sure that *folder* has a listing, as recent as possible without a long wait."""
 
     def doubt(self, node: Node) -> None:
-        """Have the file looked into anew before *node* is listed again."""
+        """Make sure that the file is inspected again before *node* is listed."""
 
     def outdate(self, folder: Folder, name: bytes) -> None:
-        """Have the file *name* of the source looked at anew before *folder* is listed again."""
+        """Make sure that the source file *name* is scanned again before *folder* is listed."""
 
     def place(self, folder: Folder) -> bytes:
-        """Return the directory of the source in which lies what is made in *folder*."""
+        """Return the source directory for files created in *folder*."""
 
     def lacks(self, folder: Folder) -> bool:
-        """Return whether that one has to be made first."""
+        """Return whether that directory has to be created first."""
 
     def why_not(self, folder: Folder, name: bytes, kind: Kind) -> str:
-        """Return why nothing of that name and kind can be made in *folder*; empty if it can."""
+        """Return why this name and kind cannot be created in *folder*; empty if it can."""
 
     def did(self, folder: Folder, place: Place, entry: Entry | None, at: float) -> None:
-        """What *folder* shows of *place* is *entry* since the time *at*, or is deleted."""
+        """Apply a change: *folder* shows *entry* for *place* since the time *at*; None: deleted."""

@@ -1,4 +1,4 @@
-"""Which folder has which watch of the kernel, and the changes that come before that is known."""
+"""Registry of inotify watches by directory, with events that arrive before registration."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -7,20 +7,20 @@ from zsofs.system.inotify import Change, Watcher
 from zsofs.vfs.folder_state import SourceFolder
 
 _MOST_KEPT = 4096
-"""Changes, and watches that ended, that are kept for looks under way."""
+"""Maximum number of events and removed watches kept for scans in progress."""
 
 _MOST_WATCHED_TO_COUNT = 8192
-"""Folders that are watched before those are no more that only the count of discs is wanted of: the
-system has a limit of watches, which this user's other programs need, too."""
+"""Number of watches above which directories that are only counted are not watched: the system
+limits the watches per user, and other programs need some."""
 
 
 class WatchRegistry:
-    """Folders by the number of their watch. For the event loop, but for :meth:`add`.
+    """Directories by watch descriptor. For the event loop, except :meth:`add`.
 
-    A thread begins a watch and lists the folder; only when it has ended does the loop learn the
-    number. A change that is told in between would belong to nobody, so while any look is under way
-    all changes are kept, and so are the numbers of watches that were ended meanwhile: the kernel
-    gives a second look at the same folder the same number.
+    A thread adds a watch and lists the directory; the event loop learns the watch descriptor only
+    when the scan has ended. So that no event in between is lost, all events are kept while any scan
+    is in progress, and so are the descriptors of watches removed meanwhile: the kernel returns the
+    same descriptor for a second watch of the same directory.
     """
 
     def __init__(self) -> None:
@@ -31,18 +31,18 @@ class WatchRegistry:
         self._removed: set[int] = set()
 
     def fileno(self) -> int | None:
-        """A descriptor that is readable when there are changes; None where none are told."""
+        """Return a descriptor that is readable when there are events; None without inotify."""
         return self._watcher.fileno()
 
     def close(self) -> None:
-        """End all watches."""
+        """Remove all watches."""
         self._watcher.close()
 
     def add(self, folder: SourceFolder, fd: int) -> int | None:
-        """Watch an open folder, if there may be one more watch. For a thread.
+        """Watch an open directory, unless the limit of watches is reached. For a thread.
 
         Returns:
-            The watch's number, for :meth:`assign`; None if the folder is not watched.
+            The watch descriptor, for :meth:`assign`; None if the directory is not watched.
         """
         has_one = folder.watch is not None
         if folder.is_listed or has_one or len(self._folders) < _MOST_WATCHED_TO_COUNT:
@@ -51,7 +51,7 @@ class WatchRegistry:
 
     @contextmanager
     def looking(self) -> Iterator[None]:
-        """Keep changes for a look that is under way."""
+        """Keep events for a scan in progress within the context."""
         self._looking += 1
         try:
             yield
@@ -65,14 +65,14 @@ class WatchRegistry:
         self._removed.clear()
 
     def changes(self) -> Iterator[Change]:
-        """What has happened since the last call."""
+        """Return the events since the last call."""
         return self._watcher.changes()
 
     def keep(self, change: Change) -> bool:
-        """Keep a change for the looks that are under way.
+        """Keep an event for the scans in progress.
 
         Returns:
-            False if there were too many, because a look hangs for long; none is kept then.
+            False if there are too many, because a scan hangs; then none is kept.
         """
         if not self._looking:
             return True
@@ -84,18 +84,18 @@ class WatchRegistry:
         return False
 
     def folders(self, watch: int) -> Collection[SourceFolder]:
-        """Return the folders that a watch tells of."""
+        """Return the directories of a watch descriptor."""
         return list(self._folders.get(watch, ()))
 
     def has_ended(self, watch: int) -> bool:
-        """Whether a watch that a look has begun was ended while that look was under way."""
+        """Return whether a watch was removed while the scan that added it was in progress."""
         return watch in self._removed
 
     def assign(self, folder: SourceFolder, watch: int | None) -> list[Change]:
-        """Note the number of the watch that a look has begun.
+        """Register the watch that a scan has added.
 
         Returns:
-            The changes that this watch told of before.
+            The events of this watch until now.
         """
         is_new = watch != folder.watch
         if is_new:
@@ -107,7 +107,7 @@ class WatchRegistry:
         return [change for change in self._early if change.watch == watch] if is_new else []
 
     def end(self, folder: SourceFolder) -> None:
-        """End the watch of a folder, if it has one."""
+        """Remove the watch of a directory, if it has one."""
         watch, folder.watch = folder.watch, None
         if watch is None:
             return

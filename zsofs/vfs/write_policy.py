@@ -1,6 +1,6 @@
-"""Changes that a writable mount rejects, as far as its listing determines.
+"""Changes that a writable mount rejects, as far as the listing shows.
 
-The last word is with zsofs.source.writer, which looks at the files themselves.
+The final decision is in zsofs.source.writer, which inspects the files themselves.
 """
 
 import errno
@@ -27,7 +27,7 @@ class Rules:
     Attributes:
         library: the nodes.
         view: how the source is shown.
-        selection: what is shown at all.
+        selection: the include and exclude filters.
     """
 
     library: Inodes
@@ -38,7 +38,7 @@ class Rules:
         """Reject the creation of a name that is reserved for discs, or would not be shown.
 
         Raises:
-            RefusedError: nothing of that *name* and *kind* can be made in *folder*.
+            RefusedError: this *name* and *kind* cannot be created in *folder*.
         """
         path = joined(self.view.place(folder), name)
         reason = self.view.why_not(folder, name, kind)
@@ -52,11 +52,11 @@ class Rules:
     def refuse_disc(self, folder: Folder, name: bytes, node: Node) -> None:
         """Reject renaming, replacing or deleting a disc, or a directory with discs.
 
-        What merely leads to a disc, under another name, may go. A symlink to a directory outside
-        the source may not: it is shown as that directory, with all its discs.
+        A symlink to a disc under another name may be deleted. A symlink to a directory outside the
+        source may not: it is shown as that directory, with all its discs.
 
         Raises:
-            RefusedError: *node*, called *name* in *folder*, has to stay.
+            RefusedError: *node*, called *name* in *folder*, is protected.
         """
         entry = node.entry
         reason = self.view.why_not(folder, name, entry.kind)
@@ -73,7 +73,7 @@ class Rules:
 
         Raises:
             RefusedError: *node* is a disc.
-            PermissionError: it is a link or a device.
+            PermissionError: it is a symlink or a special file.
         """
         if self.library.may_change(node):
             return

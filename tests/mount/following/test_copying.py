@@ -100,7 +100,7 @@ def test_a_slow_copy_is_shown_packed_until_it_is_closed(source: Path, mount: Mou
         wait_until(lambda: status_of(made)["copying"] == 1, "the count")
         assert status_of(made)["refused"] == []
     check_disc(made)
-    assert made.log_lines("shown as it is") == []
+    assert made.log_lines("shown as a plain file") == []
 
 
 def test_a_copy_becomes_the_disc_as_soon_as_it_is_closed(source: Path, mount: MountMaker) -> None:
@@ -129,7 +129,7 @@ def test_a_copy_into_room_that_was_set_aside(source: Path, mount: MountMaker) ->
         time.sleep(SOON_QUIET + 1)
         os.pwrite(fd, PACKED[HEAD:], HEAD)
     check_disc(made)
-    assert made.log_lines("shown as it is") == []
+    assert made.log_lines("shown as a plain file") == []
 
 
 def test_a_program_that_keeps_a_whole_file_open(source: Path, mount: MountMaker) -> None:
@@ -202,7 +202,7 @@ def test_an_interrupted_copy_stays_packed_and_says_why(source: Path, mount: Moun
         os.write(fd, PACKED[:HEAD])
         wait_until(lambda: names(made.path) and status_of(made)["copying"] == 1, "the count")
         assert status_of(made)["refused"] == []
-        assert made.log_lines("shown as it is") == []
+        assert made.log_lines("shown as a plain file") == []
     wait_until(lambda: names(made.path) and status_of(made)["refused"], "the reason")
     status = status_of(made)
     assert (status["discs"], status["copying"]) == (0, 0)

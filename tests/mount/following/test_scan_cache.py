@@ -224,11 +224,11 @@ def test_what_was_found_within_a_tick_of_the_clock_is_not_kept(source: Path) -> 
     """Another change in the same tick would have the same times."""
     tree = SourceTree(os.fsencode(source))
     with closing(ScanCache(None, tree.path)) as catalog:
-        surveyor = Scanner(tree, catalog)
+        scanner = Scanner(tree, catalog)
         for _ in range(100):
             begin = time.monotonic()
             write(source / "0.zso", writers.maxcso_zso(IMAGES["0"]))
-            found = surveyor.survey(b"", frozenset(), ScanHints())
+            found = scanner.survey(b"", frozenset(), ScanHints())
             if time.monotonic() < begin + RACY_SECONDS:
                 break
             catalog.drop_folders([b""])
@@ -237,7 +237,7 @@ def test_what_was_found_within_a_tick_of_the_clock_is_not_kept(source: Path) -> 
         assert found.entries[b"0.zso"].disc is not None
         assert catalog.folder(b"") == {}
         wait_until_kept(source)
-        surveyor.survey(b"", frozenset(), ScanHints())
+        scanner.survey(b"", frozenset(), ScanHints())
         assert list(catalog.folder(b"")) == [b"0.zso"]
 
 

@@ -22,8 +22,8 @@ from zsofs.source.tree import SourceTree
 from zsofs.source.scan import Scanner
 from zsofs.source.scan_result import ScanHints
 source = os.fsencode(sys.argv[1])
-surveyor = Scanner(SourceTree(source), ScanCache(None, source), identities=len(sys.argv) > 2)
-for name, entry in surveyor.survey(b"", [b""], ScanHints()).entries.items():
+scanner = Scanner(SourceTree(source), ScanCache(None, source), identities=len(sys.argv) > 2)
+for name, entry in scanner.survey(b"", [b""], ScanHints()).entries.items():
     assert entry.disc is not None, name
 """
 

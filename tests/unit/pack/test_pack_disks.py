@@ -97,7 +97,7 @@ def test_an_output_disk_that_goes(as_root: None, tmp_path: Path, command: str, m
     with disk_mounted(image, tmp_path / "disk") as point, original(str(source)) as opened_source:
         target, watcher = str(point / "Game"), Unplugger(point, moment)
         with pytest.raises(InputError) as caught:
-            convert(opened_source, target, care=PackOptions(), watcher=watcher)
+            convert(opened_source, target, options=PackOptions(), watcher=watcher)
         assert watcher.moment == "", "it came so far"
         if moment == "before reading back":
             assert str(caught.value) == (

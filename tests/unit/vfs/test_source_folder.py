@@ -30,12 +30,12 @@ def look(source: Path, folder: SourceFolder) -> Iterator[Look]:
     """Looks at the folder; what it is given happens before a thread comes to it."""
     tree = SourceTree(os.fsencode(source))
     with closing(ScanCache(None, tree.path)) as catalog:
-        surveyor = Scanner(tree, catalog)
+        scanner = Scanner(tree, catalog)
 
         def look(meanwhile: Callable[[], None]) -> None:
             before = folder.before()
             meanwhile()
-            found = surveyor.survey(b"", folder.above, before)
+            found = scanner.survey(b"", folder.above, before)
             folder.looked_at(found, as_shown(b"", found.entries))
 
         yield look

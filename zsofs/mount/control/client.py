@@ -245,7 +245,7 @@ class _Askers:
         """Send the request to the daemon of a mount; its answer, without the end of line.
 
         Raises:
-            OSError: why there is none; its strerror is for people.
+            OSError: why there is none; its strerror is human-readable.
         """
         names = [socket_name(path) for path in _places(mounted, self._table)]
         with _reach(mounted, names, self._kinds, self._until) as peer:
@@ -280,7 +280,7 @@ def _reach(mounted: Mounted, names: Sequence[str], kinds: Kinds, until: float) -
                 raise
             except OSError:
                 continue
-            # A link in a user's folder would lead root to whoever listens elsewhere.
+            # A link in a user's directory would lead root to whoever listens elsewhere.
             if credentials(peer)[1] == user:
                 return peer
             peer.close()

@@ -1,4 +1,4 @@
-"""The layout for OPL as of the last arrangement, and what was done through the mount since."""
+"""The current OPL layout, with later changes made through the mount."""
 
 import logging
 import math
@@ -19,21 +19,21 @@ log = logging.getLogger(__name__)
 
 
 class Arrangement:
-    """Where everything lies now. For the event loop.
+    """The current OPL layout. For the event loop.
 
     Attributes:
-        layout: where everything lies; None before the first arrangement.
-        changed_ns: when DVD and CD last changed, by shown path. OPL lists them again only when
-            their dates have changed, and the discs lie in other folders, whose dates nobody sees.
+        layout: the last layout; None before the first.
+        changed_ns: mtime of DVD and CD, by shown path. OPL lists them again only if their mtime
+            has changed, and the discs are in other source directories.
     """
 
     def __init__(self, workers: WorkerThreads, titles: Mapping[str, str], store: NameStore) -> None:
-        """Make one.
+        """Create it.
 
         Args:
-            workers: for what takes the processor long.
-            titles: of games, by normal id.
-            store: where names that were given are kept for the next mount.
+            workers: threads for long computations.
+            titles: titles of games, by normal id.
+            store: storage of the assigned names for the next mount.
         """
         self.layout: OplLayout | None = None
         self.changed_ns: dict[bytes, int] = {}
@@ -47,16 +47,16 @@ class Arrangement:
     async def renew(
         self, found: Mapping[bytes, ScanResult], status: os.stat_result
     ) -> tuple[Mapping[bytes, Given], Collection[bytes]]:
-        """Arrange anew, one call at a time.
+        """Compute the layout again; not reentrant.
 
         Args:
-            found: what was found until now in each folder, by path.
-            status: what stat says of the source.
+            found: the last scan result of each directory, by path.
+            status: status of the source directory.
 
         Returns:
-            Names that are new, and the paths of those that are dropped, for :meth:`keep_names`.
+            The new names, and the paths of dropped names, for :meth:`keep_names`.
         """
-        begun = time.monotonic()  # what is done from now on is not in *found*
+        begun = time.monotonic()  # later changes are not in *found*
         collection = {path: one.entries for path, one in found.items()}
         layout = await self._workers.run(
             COMPUTING, arrange, collection, status, self._titles, self._given.known
@@ -70,21 +70,21 @@ class Arrangement:
         return names
 
     async def keep_names(self, new: Mapping[bytes, Given], gone: Collection[bytes]) -> None:
-        """Keep the names that discs were given for the next mount."""
+        """Store the assigned names for the next mount."""
         await self._workers.run(OPL_NAMES, self._store.keep_opl_names, new, gone)
 
     def did(self, place: Place, entry: Entry | None) -> None:
-        """Take what was done through the mount just now: *place* is *entry*, or is deleted."""
+        """Apply a change made through the mount: *place* is now *entry*; None: deleted."""
         self._own.add(place, entry, time.monotonic())
 
     def with_own(
         self, entries: Mapping[bytes, Entry], folders: Collection[bytes]
     ) -> Mapping[bytes, Entry]:
-        """Return *entries* after what was done in *folders* since the last arrangement."""
+        """Return *entries* with the changes in *folders* since the last layout applied."""
         return self._own.applied_to(entries, folders)
 
     def begun(self, folders: Collection[bytes]) -> float:
-        """Return when the oldest look at one of *folders* began that was arranged."""
+        """Return the start of the oldest scan of *folders* that the layout contains."""
         return min((self._looked_at.get(path, -math.inf) for path in folders), default=-math.inf)
 
     def _note_changes(self, layout: OplLayout) -> None:
@@ -97,7 +97,7 @@ class Arrangement:
                 self.changed_ns[folder] = time.time_ns()
 
     def _tell(self, layout: OplLayout) -> None:
-        """Log what is new about discs that cannot be shown as they are."""
+        """Log discs that are newly left out, or shown under a shortened name."""
         before = self.layout
         for path, reason in layout.left_out.items():
             if before is None or before.left_out.get(path) != reason:

@@ -1,4 +1,4 @@
-"""All folders of the source as one collection of discs, followed from the start of the mount."""
+"""All source directories as one collection of discs, followed from the start of the mount."""
 
 import math
 from contextlib import suppress
@@ -9,23 +9,23 @@ from zsofs.reading.tasks import in_background
 from zsofs.source.scan_result import ScanResult
 from zsofs.timings import timings
 from zsofs.vfs.counted_folders import CountedFolders
-from zsofs.vfs.disc_counts import Census
+from zsofs.vfs.disc_counts import DiscCounts
 from zsofs.vfs.folder_state import SourceFolder
 from zsofs.vfs.follower import Follower
 
 
 class Collection:
-    """The folders of the source and whether they have been seen. For the event loop.
+    """The directories of the source. For the event loop.
 
     Attributes:
-        folders: by path.
-        seen_enough: set once every folder that is known was looked at, or was waited for in vain.
-        outdated: set while something was found since :meth:`found` was last called.
+        folders: the directories by path.
+        seen_enough: set once every known directory was scanned, or the wait for it timed out.
+        outdated: set if a scan has ended since the last call of :meth:`found`.
     """
 
-    def __init__(self, follower: Follower, census: Census) -> None:
-        """Make one that looks by *follower* and tells *census* what it finds."""
-        self.folders = CountedFolders(follower, census, are_shown=True)
+    def __init__(self, follower: Follower, disc_counts: DiscCounts) -> None:
+        """Create it; *follower* scans, *disc_counts* receives the counts."""
+        self.folders = CountedFolders(follower, disc_counts, are_shown=True)
         self.seen_enough = trio.Event()
         self.outdated = trio.Event()
         self._follower = follower
@@ -34,12 +34,12 @@ class Collection:
         self._nursery: trio.Nursery | None = None
 
     def start(self, nursery: trio.Nursery, device: int) -> None:
-        """Begin to follow the source, whose st_dev is *device* as far as that is known."""
+        """Start following the source, whose st_dev is *device* if known."""
         self._nursery = nursery
         self.follow(b"", frozenset(), device)
 
     def follow(self, path: bytes, above: frozenset[bytes], device: int) -> SourceFolder:
-        """Follow a folder; *above* are the paths of those above it."""
+        """Start following a directory; *above* are the paths of its parents."""
         folder = self.folders.follow(path, above, device)
         self._unseen.add(path)
         assert self._nursery is not None
@@ -47,8 +47,8 @@ class Collection:
         return folder
 
     async def _see(self, folder: SourceFolder) -> None:
-        """The first look at a folder; :meth:`take` sees to those below it."""
-        with suppress(Exception):  # the log has it
+        """Scan a directory for the first time; :meth:`take` follows its subdirectories."""
+        with suppress(Exception):  # already logged
             await self._follower.up_to_date(folder)
         path = folder.path
         self.folders.take_failure(folder)
@@ -62,7 +62,7 @@ class Collection:
             self.seen_enough.set()
 
     async def see_first(self) -> None:
-        """Wait for the first looks, but not for long.
+        """Wait for the first scans, with a timeout.
 
         Raises:
             OSError or ZsofsError: the source itself cannot be listed.
@@ -74,11 +74,11 @@ class Collection:
             await self._follower.up_to_date(root)
 
     async def check(self) -> None:
-        """Look again at what has changed, and once a second at all folders that are not fresh."""
+        """Scan changed directories, and once a second all directories that are not fresh."""
         changed = self._follower.changed_folders()
         if trio.current_time() >= self._check_at:
             self._check_at = trio.current_time() + timings().trust_unwatched
-            # A folder that was never seen is looked at by _see(), however long that takes.
+            # The first scan of a directory is done by _see(), without a timeout.
             changed = [
                 folder
                 for folder in self.folders
@@ -93,22 +93,22 @@ class Collection:
             await self._follower.up_to_date(folder)
 
     async def up_to_date(self, folder: SourceFolder) -> None:
-        """Return when the listing of one folder is as of :meth:`Follower.up_to_date`."""
+        """Bring one directory up to date; see :meth:`Follower.up_to_date`."""
         await self._follower.up_to_date(folder)
 
     def doubt(self, folder: SourceFolder, name: bytes) -> None:
-        """Have the file *name* looked into anew before anything is listed again."""
+        """Make sure that the file *name* is inspected again before the next listing."""
         folder.doubt(name)
         self._check_at = -math.inf
 
     def recount_untold(self) -> None:
-        """Look for changes that were told by no event."""
+        """Search for changes that no event reports."""
         assert self._nursery is not None
         for folder in self.folders.doubt_untold():
             self._nursery.start_soon(in_background, self.folders.recount, folder)
 
     def take(self, folder: SourceFolder) -> None:
-        """Take what a look at *folder* has found, and follow the folders in it."""
+        """Record the result of a scan of *folder*, and follow its subdirectories."""
         if folder.shown is None:
             return
         self.folders.count(folder.path, folder.shown.count, folder.shown.folders.keys())
@@ -118,7 +118,7 @@ class Collection:
         self.outdated.set()
 
     def found(self) -> dict[bytes, ScanResult]:
-        """Return what was found in each folder until now, by path."""
+        """Return the last scan result of each directory, by path."""
         if self.outdated.is_set():
             self.outdated = trio.Event()
         return {folder.path: folder.found for folder in self.folders if folder.found is not None}

@@ -1,4 +1,4 @@
-"""Where everything lies on a share for Open PS2 Loader. Pure functions of what was found."""
+"""Layout of a share for Open PS2 Loader. Pure functions of scan results."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -17,20 +17,20 @@ DISC_FOLDERS = {b"DVD": Media.DVD, b"CD": Media.CD}
 
 _PLAIN_ENDING = b".iso"
 _TAKEN_FOR_DISCS = (_PLAIN_ENDING, b".zso")
-"""The endings, in any case, of what OPL lists in DVD and CD."""
+"""Extensions, in any case, of the files that OPL lists in DVD and CD."""
 
 
 @dataclass(frozen=True, slots=True)
 class OplLayout:
-    """A share for OPL.
+    """Layout of a share for OPL. Paths of discs are paths in the source.
 
     Attributes:
-        root: what lies at the top, by shown name, DVD and CD among it.
-        discs: what lies in DVD and CD, by shown name.
-        places: the path it is shown under, by path in the source, of each disc that is.
-        left_out: why, by path in the source, of each disc that is not shown.
-        shortened: the name it got, by path, of each whose title was too long.
-        names: the name each one wants, and the one it is given, by path.
+        root: entries of the top directory by shown name, including DVD and CD.
+        discs: entries of DVD and CD, by shown name.
+        places: shown path of each shown disc, by path.
+        left_out: reason why a disc is not shown, by path.
+        shortened: name of each disc whose title was too long, by path.
+        names: wanted and assigned name of each disc, by path.
     """
 
     root: Mapping[bytes, Entry]
@@ -47,17 +47,17 @@ def arrange(
     titles: Mapping[str, str],
     given: Mapping[bytes, Given] | None = None,
 ) -> OplLayout:
-    """Lay out a source.
+    """Compute the layout of a source.
 
-    Every disc lies in DVD or CD, wherever it is in the source: where the source has it in a folder
-    of that name at its top, in that one; else by what it is. Beside those two lies what the top of
-    the source has: its files, and its folders without discs at any depth.
+    Every disc is shown in DVD or CD, wherever it is in the source: if it is below a top-level
+    directory of that name, in that one; else by its media type. The other entries of the top
+    directory are the source's own: its files, and its directories without discs at any depth.
 
     Args:
-        folders: what is in each folder of the source, by path, then by name.
-        status: what stat says of the source directory.
-        titles: of games, by normal id.
-        given: names that discs were given before, by path, as of :attr:`Layout.names`.
+        folders: the entries of each source directory, by path, then by name.
+        status: status of the source directory.
+        titles: titles of games, by normal id.
+        given: wanted and assigned names so far, by path, as in :attr:`OplLayout.names`.
     """
     left_out: dict[bytes, str] = {}
     shortened: dict[bytes, str] = {}
@@ -98,12 +98,12 @@ def arrange(
 
 
 def disc_sources(top: Mapping[bytes, Entry]) -> dict[bytes, bytes]:
-    """Return which of DVD and CD each directory of these names stands for, by its path.
+    """Return the top-level directories called DVD or CD in any case: shown name by path.
 
-    One that is a symlink has the path of its target. Those in capitals come first.
+    The path of a symlink is that of its target. Names in capitals come first.
 
     Args:
-        top: what is at the top of the source.
+        top: the entries of the source directory.
     """
     return {
         entry.path: name.upper()
@@ -113,7 +113,7 @@ def disc_sources(top: Mapping[bytes, Entry]) -> dict[bytes, bytes]:
 
 
 def _discs(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> Iterator[tuple[Entry, bytes]]:
-    """Every disc and the path it has in the source, a symlink's being its own."""
+    """Yield each disc and its path in the source, for a symlink the path of the link."""
     for folder, entries in folders.items():
         for name, entry in entries.items():
             if is_disc(entry):
@@ -121,7 +121,7 @@ def _discs(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> Iterator[tuple[Ent
 
 
 def _holders(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> set[bytes]:
-    """The folders that lead to discs, or to files that are named so and never taken for discs."""
+    """Return the directories above discs, or above files with disc names that are ignored."""
     above: dict[bytes, set[bytes]] = {}
     todo = []
     for folder, entries in folders.items():
@@ -140,7 +140,7 @@ def _holders(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> set[bytes]:
 
 
 def _disc_folder(own: bytes, entry: Entry, sorted_by_user: Mapping[bytes, bytes]) -> bytes:
-    """Where a disc goes: a user who has sorted it already knows best."""
+    """Return the directory for a disc: the one that the user chose, else by its media type."""
     for path, folder in sorted_by_user.items():
         if is_at_or_below(own, path):
             return folder
@@ -150,7 +150,7 @@ def _disc_folder(own: bytes, entry: Entry, sorted_by_user: Mapping[bytes, bytes]
 
 
 def _name(entry: Entry, titles: Mapping[str, str]) -> tuple[str, bool]:
-    """The name that a disc wants, and whether its title had to be cut."""
+    """Return the wanted name of a disc, and whether its title was shortened."""
     identity = entry.finding.identity
     game_id = identity.game_id if identity else ""
     title = titles.get(normal_id(game_id)) if game_id else None
@@ -162,9 +162,9 @@ def _others(
     folder: bytes,
     sorted_by_user: Mapping[bytes, bytes],
 ) -> dict[bytes, Entry]:
-    """What else the source has in DVD or CD, such as OPL's `games.bin`.
+    """Return the other files in the source's DVD or CD, such as OPL's `games.bin`.
 
-    What is broken, or still being copied, is not there: OPL would list it as a disc.
+    Damaged discs and discs that are still being copied are left out: OPL would list them.
     """
     return {
         name: entry
@@ -177,7 +177,7 @@ def _others(
 
 
 def _as_folder(folder: bytes, top: Mapping[bytes, Entry], status: os.stat_result) -> Entry:
-    """DVD or CD as a folder at the top: the source's own, if it has it."""
+    """Return the entry of DVD or CD: the source's own directory, if it exists."""
     real = top.get(folder)
     if real is not None and real.kind is Kind.FOLDER:
         return real

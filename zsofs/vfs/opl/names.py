@@ -28,8 +28,8 @@ _FORBIDDEN = frozenset('\\/:*?"<>|')
 """Characters that names on an SMB share cannot have."""
 
 _MAX_STEP_BACK = 16
-"""How many characters a cut moves back at most, to keep marks, such as accents, with their letter,
-and again to end without dots and spaces. What has more of them is no title."""
+"""Maximum number of characters by which a cut moves back to keep combining marks with their letter,
+and again to remove dots and spaces at the end. A title with more of them is not a real one."""
 
 _ZERO_WIDTH_JOINER = "\u200d"
 
@@ -37,8 +37,8 @@ _ZERO_WIDTH_JOINER = "\u200d"
 def game_name(game_id: str, title: str) -> tuple[str, bool]:
     """Return the name for a disc: ``SLUS_209.63.Title.iso``, or ``Title.iso`` without an id.
 
-    An id that OPL does not take from a name, such as a PSP's, is left out. Where there is no title,
-    the id stands in for it: OPL wants something after the id.
+    An id that OPL does not read from a name, such as that of a PSP game, is left out. Without a
+    title, the id is used as title, because OPL requires text after the id.
 
     Returns:
         The name, and whether the title had to be shortened for it.
@@ -66,17 +66,17 @@ def unique_names(
 ) -> dict[bytes, str]:
     """Return a name of its own for each disc, whatever the order of the mapping.
 
-    Names that differ only in case are the same to an SMB client. A disc keeps the name that it was
-    given for the one that it wants. Of the others, the disc whose source path sorts first gets the
-    name; the rest get ``(2)``, ``(3)`` and so on before the ending, and none that another disc
-    wants.
+    Names that differ only in case are the same to an SMB client. A disc keeps its assigned name as
+    long as it wants the same name. Of the others, the disc whose source path sorts first gets the
+    name; the rest get ``(2)``, ``(3)`` and so on before the extension, unless another disc wants
+    that name.
 
     Args:
-        wanted: the name that each disc should get, as :func:`game_name` gives it, by source path.
-        given: the name that a disc wanted before and the one that it got, by source path.
+        wanted: the name that each disc should have, from :func:`game_name`, by source path.
+        given: wanted and assigned names so far, by source path.
 
     Returns:
-        The name that it gets, by source path.
+        The assigned name, by source path.
     """
     final: dict[bytes, str] = {}
     taken: set[str] = set()
@@ -125,17 +125,17 @@ def _clean(title: str) -> str:
 
 
 def _without_surrogates(text: str) -> str:
-    """*text* as what can be encoded: bytes that were none of UTF-8 become ``_``."""
+    """Return *text* with ``_`` in place of bytes that are not UTF-8."""
     return "".join("_" if "\ud800" <= char <= "\udfff" else char for char in text)
 
 
 def _trimmed(text: str) -> str:
-    """*text* without the dots and spaces at its end, which Windows drops from names."""
+    """Return *text* without trailing dots and spaces, which Windows drops from names."""
     return text.rstrip(". ")
 
 
 def _cut(text: str, size: int) -> str:
-    """As much of *text* as fits *size* bytes of UTF-8, ending with a whole letter."""
+    """Return as much of *text* as fits in *size* bytes of UTF-8, without splitting a letter."""
     data = text.encode()
     if len(data) <= size:
         return text
@@ -147,7 +147,7 @@ def _cut(text: str, size: int) -> str:
 
 
 def _belongs_together(text: str, at: int) -> bool:
-    """Return whether a cut before ``text[at]`` would part a letter from a mark on it."""
+    """Return whether a cut before ``text[at]`` separates a letter from its combining mark."""
     return (
         unicodedata.category(text[at]).startswith("M")
         or text[at] == _ZERO_WIDTH_JOINER

@@ -19,7 +19,7 @@ _MAX_LINES = 1_000_000
 
 _ID = re.compile(r"([A-Za-z]{4})[-_. ]?(\d{3})\.?(\d{2})", re.ASCII)
 _SERIAL = re.compile(rf"(?<![A-Za-z\d]){_ID.pattern}(?!\d)([\w-]*)", re.ASCII)
-"""An id anywhere in a serial, and what hangs on it: the ``GH`` of ``SLUS-20265GH``."""
+"""An id anywhere in a serial, and the suffix after it: the ``GH`` of ``SLUS-20265GH``."""
 
 _LINE = re.compile(r".*\n?")
 
@@ -37,7 +37,7 @@ def load_titles(path: Path, *, from_file: bool = False) -> dict[str, str]:
     an id occurs more than once, its first title is used.
 
     Args:
-        path: of the list.
+        path: path of the list.
         from_file: whether it must be a regular file, not a pipe, which may never end.
 
     Returns:
@@ -45,8 +45,7 @@ def load_titles(path: Path, *, from_file: bool = False) -> dict[str, str]:
 
     Raises:
         FileError: the file cannot be read.
-        UsageError: it is too large, has a malformed line, or is a DAT that does not say which ids
-            its games have.
+        UsageError: it is too large, has a malformed line, or is a DAT without ids.
     """
     where = for_people(os.fsencode(path))
     try:
@@ -95,8 +94,8 @@ def _unquoted(text: str) -> str:
 def _by_serial(games: Iterable[Game], where: str) -> dict[str, str]:
     """Return the titles of a DAT.
 
-    Serials of later editions, such as ``SLUS-20265GH``, name the disc as well, but a game that has
-    the plain one goes first.
+    Serials of later editions, such as ``SLUS-20265GH``, are used as well, but a game with the plain
+    serial has precedence.
     """
     plain: dict[str, str] = {}
     edition: dict[str, str] = {}

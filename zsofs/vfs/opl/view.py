@@ -1,4 +1,4 @@
-"""The mount as a share for Open PS2 Loader: discs in DVD and CD, whose names say all OPL wants."""
+"""The mount as a share for Open PS2 Loader: discs in DVD and CD, under the names OPL expects."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from zsofs.reading.worker_threads import WorkerThreads
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.tree import Place
 from zsofs.timings import timings
-from zsofs.vfs.disc_counts import Census
+from zsofs.vfs.disc_counts import DiscCounts
 from zsofs.vfs.folder_state import SourceFolder
 from zsofs.vfs.follower import Follower
 from zsofs.vfs.inodes import Differences, Inodes
@@ -26,32 +26,32 @@ _ARRANGED = frozenset((b"", *DISC_FOLDERS))
 
 
 class OplView:
-    """All folders of the source as one collection. For the event loop."""
+    """All directories of the source as one collection. For the event loop."""
 
     def __init__(
         self,
         library: Inodes,
         follower: Follower,
-        census: Census,
+        disc_counts: DiscCounts,
         differ: Callable[[Differences], None],
         workers: WorkerThreads,
         titles: Mapping[str, str],
         store: NameStore,
     ) -> None:
-        """Make the view.
+        """Create the view.
 
         Args:
-            library: the nodes.
-            follower: looks at the source.
-            census: counts what is found.
-            differ: called with what the kernel must forget.
-            workers: for what takes the processor long.
-            titles: of games, by normal id.
-            store: where names that were given are kept for the next mount.
+            library: the inode table.
+            follower: scans the source.
+            disc_counts: receives the counts.
+            differ: called with invalidations for the kernel.
+            workers: threads for long computations.
+            titles: titles of games, by normal id.
+            store: storage of the assigned names for the next mount.
         """
         self._library = library
         self._differ = differ
-        self._collection = Collection(follower, census)
+        self._collection = Collection(follower, disc_counts)
         self._arrangement = Arrangement(workers, titles, store)
         self._arranging = trio.Lock()
         self._folders: dict[bytes, Folder] = {}
@@ -60,7 +60,7 @@ class OplView:
         follower.changed = self._changed
 
     async def serve(self) -> None:
-        """Look at the whole source, and arrange anew what has changed, until cancelled."""
+        """Scan the whole source, and compute the layout again after changes, until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             self._collection.start(nursery, self._library.root.entry.status.st_dev)
@@ -74,10 +74,10 @@ class OplView:
                     log.exception("internal error in zsofs: the discs keep their old names")
 
     async def up_to_date(self, folder: Folder) -> None:
-        """Make sure that *folder* has a listing, as new as can be had without a long wait.
+        """Make sure that *folder* has a listing, as recent as possible without a long wait.
 
         Raises:
-            OSError or ZsofsError: none can be had.
+            OSError or ZsofsError: none is available.
         """
         if folder.shown_path in _ARRANGED:
             await self._bring_up_to_date()
@@ -86,27 +86,27 @@ class OplView:
             return
         path = folder.entry.path
         source = self._collection.folders.get(path)
-        if source is None:  # one that a symlink leads to
+        if source is None:  # the target of a symlink
             source = self._collection.follow(path, folder.above, folder.entry.status.st_dev)
         await self._collection.up_to_date(source)
         if folder.children is None or self._folders.get(path) is not folder:
-            self._folders[path] = folder  # a symlink may show the same one in another place
+            self._folders[path] = folder  # a symlink may show the same directory elsewhere
             self._update(folder, source)
 
     def doubt(self, node: Node) -> None:
-        """Have the file looked into anew before *node* is listed again."""
+        """Make sure that the file is inspected again before *node* is listed."""
         source = self._collection.folders.get(node.entry.path.rpartition(b"/")[0])
         if source is not None:
             self._collection.doubt(source, node.entry.name)
 
     def recount_untold(self) -> None:
-        """Look for changes that were told by no event."""
+        """Search for changes that no event reports."""
         self._collection.recount_untold()
 
     # Changes
 
     def outdate(self, folder: Folder, name: bytes) -> None:
-        """Have the file *name* of the source looked at anew before *folder* is listed again."""
+        """Make sure that the source file *name* is scanned again before *folder* is listed."""
         paths = [folder.entry.path]
         for path in self._shown_in(folder) if folder.shown_path in _ARRANGED else paths:
             source = self._collection.folders.get(path)
@@ -114,20 +114,20 @@ class OplView:
                 source.outdate(name)
 
     def place(self, folder: Folder) -> bytes:
-        """The folder of the source in which lies what is made in *folder*.
+        """Return the source directory for files created in *folder*.
 
-        For DVD and CD it is the source's own of that name, else one that is called `dvd` or so.
+        For DVD and CD it is the source's own directory of that name, in any case.
         """
         if folder.shown_path not in DISC_FOLDERS:
             return folder.entry.path
         return next(iter(self._shown_in(folder)), folder.shown_path)  # capitals come first
 
     def lacks(self, folder: Folder) -> bool:
-        """Whether that one has to be made first."""
+        """Return whether that directory has to be created first."""
         return folder.shown_path in DISC_FOLDERS and not self._shown_in(folder)
 
     def why_not(self, folder: Folder, name: bytes, kind: Kind) -> str:
-        """Why nothing of that name and kind can be made in *folder*; empty if it can."""
+        """Return why this name and kind cannot be created in *folder*; empty if it can."""
         if folder.shown_path in DISC_FOLDERS and kind is Kind.FOLDER:
             return "DVD and CD show no directories"
         if not folder.shown_path and name.upper() in DISC_FOLDERS:
@@ -135,7 +135,7 @@ class OplView:
         return ""
 
     def did(self, folder: Folder, place: Place, entry: Entry | None, at: float) -> None:
-        """What *folder* shows of *place* is *entry* since the time *at*, or is deleted."""
+        """Apply a change: *folder* shows *entry* for *place* since the time *at*; None: deleted."""
         self._arrangement.did(place, entry)
         source = self._collection.folders.get(place.folder)
         if source is None and folder.shown_path in DISC_FOLDERS:  # the first in a new DVD or CD
@@ -165,7 +165,7 @@ class OplView:
                     self._collection.found(), root.entry.status
                 )
             except BaseException:
-                self._collection.outdated.set()  # so that the next one sees what has changed
+                self._collection.outdated.set()  # so that the next call retries
                 raise
             if (new or gone) and self._nursery is not None:
                 self._nursery.start_soon(in_background, self._arrangement.keep_names, new, gone)
@@ -183,11 +183,11 @@ class OplView:
         found = source.found if source is not None else None
         status = found.status if found is not None else folder.entry.status
         paths = self._shown_in(folder)
-        for path in paths:  # what no look has seen
+        for path in paths:  # changes that no scan has seen
             shown = self._collection.folders.get(path)
             if shown is not None:
                 entries = shown.listing.with_own(entries)
-        # And what one has seen since the layout was made.
+        # Changes that a scan has seen since the layout was computed.
         entries = self._arrangement.with_own(entries, paths)
         begun = self._arrangement.begun(paths)
         self._differ(self._library.update(folder, status, entries, begun))
@@ -197,7 +197,7 @@ class OplView:
                 node.attributes = None
 
     def _shown_in(self, folder: Folder) -> list[bytes]:
-        """Folders of the source whose files, beside discs, an arranged one shows."""
+        """Return the source directories whose other files the OPL directory *folder* shows."""
         if not folder.shown_path:
             return [b""]
         top = self._collection.folders[b""].entries or {}

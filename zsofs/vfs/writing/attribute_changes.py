@@ -16,7 +16,7 @@ class AttributeChanges:
     """Attributes of nodes. For the event loop."""
 
     def __init__(self, tree: WritableTree, handles: Handles) -> None:
-        """*handles* are the files that are open."""
+        """Create it; *handles* are the open files."""
         self._tree = tree
         self._handles = handles
 
@@ -28,14 +28,14 @@ class AttributeChanges:
         Args:
             node: a file or directory.
             wanted: the attributes.
-            number: of the handle through which that was asked for; None without one.
-            requester: who asks.
+            number: the file handle of the request; None without one.
+            requester: the program that requests it.
 
         Raises:
             RefusedError: it is a disc.
             StaleNodeError: it was deleted, or the source has another file of its name now.
-            OSError: EPERM for a link or device, or an owner that would not show; or the source
-                does not let us.
+            OSError: EPERM for a symlink or special file, or if options override the owner; or an
+                error of the source.
         """
         tree = self._tree
         tree.rules.refuse_unchangeable(node)
@@ -70,7 +70,7 @@ class AttributeChanges:
         """Refresh the status of a file or directory; keep the previous one if that fails.
 
         Raises:
-            StaleNodeError: it was deleted, and nobody has it open.
+            StaleNodeError: it was deleted and is not open.
         """
         try:
             now = await self._look(node)
@@ -81,15 +81,15 @@ class AttributeChanges:
         if now is None:
             return
         is_folder = isinstance(node, Folder) and stat.S_ISDIR(now.status.st_mode)
-        if not (is_folder or is_same_file(now.status, node.entry.status)):  # it is another's name
+        if not (is_folder or is_same_file(now.status, node.entry.status)):  # replaced
             return
         known = node.entry.key
         self._tree.library.take_status(node, now.status, now.at)
-        if node.entry.key != known:  # the listing, which a look may take again, does not know it
+        if node.entry.key != known:  # the listing, which a scan may reuse, is older
             self._tree.changed(node, now)
 
     async def _look(self, node: Node) -> TimedStat | None:
-        """Return what *node* is now; None if another one may have had its path."""
+        """Return the current status of *node*; None if its path may be another file's."""
         tree = self._tree
         with self._handles.borrowed(node) as handle:
             if handle is not None:
@@ -101,5 +101,5 @@ class AttributeChanges:
 
     def _seen_at(self, path: bytes) -> TimedStat:
         source = self._tree.library.tree
-        with source.step(path, to_change=True) as step:  # not what is below its disk
+        with source.step(path, to_change=True) as step:  # fails if its disk is unmounted
             return seen(step)

@@ -1,4 +1,4 @@
-"""Which files that may be changed are open, by handle and by file."""
+"""Open handles of changeable files, by number and by file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +15,12 @@ class Handle:
     """An open handle of a changeable file.
 
     Attributes:
-        number: the handle's.
+        number: the handle's number.
         node: the file.
-        live: the same, open.
+        live: the open file.
         pid: the thread that opened it.
-        borrowers: how many requests use it that did not come through it.
-        returned: set by the last of them, once somebody waits for that.
+        borrowers: number of requests without this handle that use it.
+        returned: set by the last of them, after the handle was removed.
     """
 
     number: int
@@ -33,9 +33,9 @@ class Handle:
     async def unused(self) -> None:
         """Wait until no request uses this removed handle, so that it can be closed.
 
-        A descriptor that was closed too early is another file's a moment later, which would be
-        truncated in this one's place (it was: by two programs, one of which closed a file while the
-        other truncated it by its name).
+        The number of a descriptor that is closed too early is reused for another file, which would
+        be truncated instead. This happened with two programs, one of which closed a file while the
+        other truncated it by its name.
         """
         if self.borrowers:
             await self.returned.wait()
@@ -52,16 +52,16 @@ class Handles:
         return iter(self._all.values())
 
     def get(self, number: int | None) -> Handle | None:
-        """Return the handle of that number; None for a disc's, or for no number."""
+        """Return the handle of that number; None for a disc, or without a number."""
         return None if number is None else self._all.get(number)
 
     def add(self, handle: Handle) -> None:
-        """A file was opened."""
+        """Register the handle of an opened file."""
         self._all[handle.number] = handle
         self._by_node.setdefault(handle.node.serial, {})[handle.number] = handle
 
     def remove(self, handle: Handle) -> None:
-        """Lend a handle no more."""
+        """Remove a handle; it can no longer be borrowed."""
         del self._all[handle.number]
         handles = self._by_node[handle.node.serial]
         del handles[handle.number]
@@ -76,9 +76,8 @@ class Handles:
 
         Args:
             node: the file.
-            number: of the handle that is wanted above all.
-            writable: whether only one will do that is open for writing; those are taken first
-                anyway.
+            number: the preferred handle.
+            writable: whether it must be open for writing; such handles are preferred anyway.
         """
         handle = self.get(number) or self._best(node, writable=writable)
         if handle is None:

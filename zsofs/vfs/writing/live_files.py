@@ -1,4 +1,4 @@
-"""Files that change while they are open: what is written goes to the source, and at once."""
+"""Open changeable files; writes go to the source at once."""
 
 import itertools
 import logging
@@ -28,7 +28,7 @@ class LiveFiles:
     def __init__(
         self, tree: WritableTree, statistics: Statistics, numbers: "itertools.count[int]"
     ) -> None:
-        """*numbers* are those of handles of files, of other modules, too."""
+        """Create it; *numbers* allocates file handle numbers, shared with other modules."""
         self.handles = Handles()
         self._tree = tree
         self._statistics = statistics
@@ -43,7 +43,7 @@ class LiveFiles:
 
         Raises:
             RefusedError: *node* is a disc.
-            PermissionError: it is a link or a device.
+            PermissionError: it is a symlink or a special file.
         """
         if flags & _WRITING:
             self._tree.rules.refuse_unchangeable(node)
@@ -53,13 +53,13 @@ class LiveFiles:
 
         Args:
             node: the file.
-            flags: as of open(2).
-            requester: who opens it.
+            flags: flags of open(2).
+            requester: the program that opens it.
 
         Raises:
             RefusedError: it is a disc.
-            StaleNodeError: the source has something else of its name now, or nothing.
-            OSError: the source does not let us, or too many files are open (EMFILE).
+            StaleNodeError: the file was replaced or deleted in the source.
+            OSError: an error of the source, or too many files are open (EMFILE).
         """
         tree = self._tree
         tree.rules.refuse_unchangeable(node)
@@ -73,7 +73,7 @@ class LiveFiles:
         except BaseException as error:
             tree.note_failure(node, error)
             if isinstance(error, FileNotFoundError):
-                # The kernel then looks the name up again, and makes the file if that is wanted.
+                # The kernel then looks the name up again, and creates the file with O_CREAT.
                 raise StaleNodeError(f"{node.name}: gone") from None
             raise
         tree.changed(node, now)
@@ -86,7 +86,7 @@ class LiveFiles:
         return handle
 
     def read_now(self, handle: Handle, offset: int, size: int) -> bytes | None:
-        """Return *size* bytes at *offset*, fewer at the end; None if a disk would be waited for."""
+        """Return *size* bytes at *offset*, fewer at the end; None if that would block."""
         counters = self._statistics.of(handle.node.name)
         counters.requests += 1
         found = handle.live.read_now(offset, size)
@@ -95,7 +95,7 @@ class LiveFiles:
         return found
 
     async def read(self, handle: Handle, offset: int, size: int) -> bytes:
-        """Return the bytes that :meth:`read_now` could not give."""
+        """Return *size* bytes at *offset*, fewer at the end; may wait for a disk."""
         found = await self._tree.run(handle.node, handle.live.read, offset, size)
         self._statistics.of(handle.node.name).bytes += len(found)
         return found
@@ -107,15 +107,15 @@ class LiveFiles:
             How many bytes were written.
 
         Raises:
-            DiskBusyError: too much waits to be written to that disk.
-            ReportedError: it could not be written.
+            DiskBusyError: too many writes wait for that disk.
+            ReportedError: writing failed, and was logged.
         """
         node, live, workers = handle.node, handle.live, self._tree.workers
         try:
             with workers.admission.waiting(live.device, len(data)):
                 count, now = await workers.run(live.device, live.write, offset, data, node.size)
         except OSError as error:
-            if live.told != error.errno:  # a full disk is one line, not one for each write
+            if live.told != error.errno:  # log a full disk once, not for each write
                 live.told = error.errno
                 log.warning("%s: cannot be written to: %s", node.name, error.strerror)
             raise ReportedError(number_of(error)) from None
@@ -128,16 +128,16 @@ class LiveFiles:
             await self._tree.run(handle.node, handle.live.flush)
 
     async def sync(self, handle: Handle, *, only_data: bool) -> None:
-        """Return when all that was written is on the disk."""
+        """Sync the file to the disk."""
         await self._tree.run(handle.node, lambda: handle.live.sync(only_data=only_data))
 
     def release(self, handle: Handle) -> None:
-        """Close a handle, soon."""
+        """Close a handle in the background."""
         self.handles.remove(handle)  # at once: the next request must not find it
         self._tree.opener.close_later(handle.node.name, self._close_unused, handle)
 
     async def close(self, handle: Handle) -> None:
-        """Close a handle, and wait for that."""
+        """Close a handle and wait for it."""
         self.handles.remove(handle)
         await self._close_unused(handle)
 

@@ -1,4 +1,4 @@
-"""Files and directories that are made and deleted through the mount."""
+"""Creation and deletion of files and directories through the mount."""
 
 import errno
 import os
@@ -19,12 +19,12 @@ from zsofs.vfs.writing.writable_tree import Requester, WritableTree, system_erro
 class NameChanges:
     """Creates and deletes files and directories. For the event loop.
 
-    All methods raise RefusedError for a name or file that is a disc's, StaleNodeError for a
-    directory that is gone, and OSError for what the source says.
+    All methods raise RefusedError for the name or file of a disc, StaleNodeError for a directory
+    that no longer exists, and OSError for an error of the source.
     """
 
     def __init__(self, tree: WritableTree, listings: Listings, files: LiveFiles) -> None:
-        """*files* takes those that are opened as they are made."""
+        """Create it; *files* keeps the handles of created files."""
         self._tree = tree
         self._listings = listings
         self._files = files
@@ -34,18 +34,18 @@ class NameChanges:
     ) -> Handle:
         """Create a file and open it.
 
-        The kernel asks for that where it knows of no such file, and then does not see whether it
-        may be opened. If there is one by now, the kernel is told to look again, so that it does.
+        The kernel requests this if it knows no such file, and then does not check the permission to
+        open it. If the file exists by now, StaleNodeError makes the kernel look it up and check.
 
         Raises:
-            FileExistsError: there is one, and *flags* exclude that, or the mount does not show it.
-            StaleNodeError: there is one.
+            FileExistsError: it exists, and *flags* have O_EXCL or the mount does not show it.
+            StaleNodeError: it exists.
         """
         node = (await self._listings.children(folder)).get(name)
         if node is None:
             try:
                 handle = await self._create(folder, name, mode, flags, requester)
-            except FileExistsError:  # by somebody else, a moment ago, or it is not shown
+            except FileExistsError:  # created by another program just now, or not shown
                 self._tree.view.outdate(folder, name)
                 node = (await self._listings.children(folder)).get(name)
                 if node is None:
@@ -61,8 +61,8 @@ class NameChanges:
         """Create a regular file without opening it; other kinds are rejected.
 
         Raises:
-            FileExistsError: there is something of that name.
-            OSError: EPERM if it is to be something else than a file.
+            FileExistsError: the name exists.
+            OSError: EPERM if *mode* is not that of a regular file.
         """
         if not stat.S_ISREG(mode):
             raise system_error(errno.EPERM)
@@ -79,7 +79,7 @@ class NameChanges:
         """Create a directory.
 
         Raises:
-            FileExistsError: there is something of that name.
+            FileExistsError: the name exists.
         """
         tree = self._tree
         await self._refuse_taken(folder, name)
@@ -87,7 +87,7 @@ class NameChanges:
         async with tree.paths.kept(lambda: (tree.view.place(folder),)):
             place = await tree.make_place(folder, requester, name)
             make, rights = tree.changes.make_folder, stat.S_IMODE(mode)
-            now = await tree.run(folder, make, place, rights, tree.maker(requester))
+            now = await tree.run(folder, make, place, rights, tree.new_owner(requester))
             node = tree.made(folder, place, now)
         tree.library.remember(node)
         return node
@@ -122,7 +122,7 @@ class NameChanges:
                 place,
                 flags,
                 stat.S_IMODE(mode),
-                tree.maker(requester),
+                tree.new_owner(requester),
             )
             return self._files.keep(tree.made(folder, place, now), live, requester)
 

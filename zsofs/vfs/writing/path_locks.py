@@ -1,8 +1,8 @@
 """Shared and exclusive locks on source paths, held while an operation uses a path.
 
-The kernel serializes operations on a name, but a directory above it may be renamed meanwhile, and
-a file may be renamed while it is opened. Another directory may then have the
-path, and a file of the same name in it.
+The kernel serializes operations on a name, but a parent directory may be renamed meanwhile, and
+a file may be renamed while it is opened. The path may then be that of another directory, with a
+file of the same name in it.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -19,9 +19,9 @@ class _Claim:
     """The locks of one request.
 
     Attributes:
-        kept: the paths that must stay.
-        moved: the path that it changes, with all below; None if it changes none.
-        ended: set when the request has done it.
+        kept: paths with shared locks.
+        moved: the path with an exclusive lock, which includes everything below; None without.
+        ended: set when the request releases its locks.
     """
 
     kept: tuple[bytes, ...]
@@ -30,7 +30,7 @@ class _Claim:
 
 
 class Paths:
-    """All paths by which something is done just now. For the event loop."""
+    """All locks on source paths. For the event loop."""
 
     def __init__(self) -> None:
         self._claims: set[_Claim] = set()
@@ -39,7 +39,7 @@ class Paths:
     async def kept(self, wanted: Callable[[], tuple[bytes, ...]]) -> AsyncIterator[_Claim]:
         """Hold shared locks on these paths within the context.
 
-        *wanted* is asked for them once nobody is about to move any, for they are others then.
+        *wanted* returns the paths; it is called again after a wait, because a rename changes them.
         """
         await self._wait_until_none(
             lambda other: other.moved is not None and _is_any_at_or_below(wanted(), other.moved)
@@ -55,8 +55,8 @@ class Paths:
     async def move(self, claim: _Claim, path: bytes) -> None:
         """Take an exclusive lock on *path* and everything below.
 
-        *claim* is the request's own, which keeps the directories that *path* is moved from and to;
-        it ends the move as well.
+        *claim* is the request's own, with shared locks on the old and the new directory; when it
+        ends, the exclusive lock is released as well.
         """
         claim.moved = path
         await self._wait_until_none(
@@ -64,7 +64,7 @@ class Paths:
         )
 
     async def _wait_until_none(self, is_in_the_way: Callable[[_Claim], bool]) -> None:
-        """Wait for each claim that is in the way, and no other: thousands may be under way."""
+        """Wait for the conflicting claims only, because there may be thousands of others."""
         while (other := next(filter(is_in_the_way, self._claims), None)) is not None:
             await other.ended.wait()
 

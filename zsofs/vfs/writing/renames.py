@@ -18,12 +18,12 @@ class _Plan:
     """One rename.
 
     Attributes:
-        node: what gets another name.
-        folder: the directory that shows it.
+        node: the file or directory.
+        folder: its directory in the mount.
         name: its name there.
-        new_folder: the directory that is to show it.
-        new_name: its name there.
-        replaced: what has that name now; None if nothing has.
+        new_folder: its new directory in the mount.
+        new_name: its new name.
+        replaced: the node that has that name now; None without.
     """
 
     node: Node
@@ -37,8 +37,8 @@ class _Plan:
         """Reject a rename that would replace a protected file, or use a name reserved for discs.
 
         Raises:
-            RefusedError: a disc would be replaced, or something would pass for one.
-            FileExistsError: something would be replaced that may not be.
+            RefusedError: a disc would be replaced, or the new name is reserved for discs.
+            FileExistsError: the new name exists, and must not be replaced.
         """
         if self.replaced is not None:
             if not may_replace:
@@ -47,14 +47,14 @@ class _Plan:
         tree.rules.refuse_name(self.new_folder, self.new_name, self.node.entry.kind)
 
     def folders(self, tree: WritableTree) -> tuple[bytes, bytes]:
-        """Return the directories of the source that must stay where they are meanwhile."""
+        """Return the source directories that must not be moved meanwhile."""
         to = tree.view.place(self.new_folder)
         if self.replaced is not None:
             to = tree.place_of(self.new_folder, self.replaced).folder
         return tree.place_of(self.folder, self.node).folder, to
 
     def take(self, tree: WritableTree, old: Place, new: Place, now: TimedStat) -> None:
-        """Have library and view know what was done, *now* being what it is then."""
+        """Apply the rename to inode table and view; *now* is the status after it."""
         entry = _renamed(self.node.entry, new, now)
         places = (self.folder, self.name), (self.new_folder, self.new_name)
         tree.library.move(self.node, places, entry)
@@ -81,16 +81,16 @@ class Renames:
         """Rename a file or directory.
 
         Args:
-            old: inode number of the directory that shows it, and its name.
-            new: the same, as it is to be.
-            requester: who asks.
-            may_replace: whether something that has the new name is replaced.
+            old: inode number of its directory, and its name.
+            new: inode number of the new directory, and the new name.
+            requester: the program that requests it.
+            may_replace: whether an existing file with the new name is replaced.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            RefusedError: a disc would be renamed or replaced, or something would pass for one.
-            FileExistsError: something would be replaced that may not be.
-            OSError: EINVAL if a directory is to lie below itself; or the source does not let us.
+            FileNotFoundError: the old name does not exist.
+            RefusedError: a disc would be renamed or replaced, or the new name is reserved.
+            FileExistsError: the new name exists, and must not be replaced.
+            OSError: EINVAL if a directory would be moved below itself; or an error of the source.
         """
         tree, (number, name), (new_number, new_name) = self._tree, old, new
         folder = tree.library.folder(number)
@@ -110,7 +110,7 @@ class Renames:
             new = await tree.make_place(plan.new_folder, requester, plan.new_name)
             if replaced is not None:
                 new = tree.place_of(plan.new_folder, replaced)
-            if is_at_or_below(new.folder, old.path):  # by way of a symlink
+            if is_at_or_below(new.folder, old.path):  # through a symlink
                 raise system_error(errno.EINVAL)
             await tree.paths.move(claim, old.path)
             replaces = replaced is not None

@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 
 class Requester(Protocol):
-    """The program that asks for a change; a RequestContext of pyfuse3's is one."""
+    """The program that requests a change, such as a RequestContext of pyfuse3."""
 
     @property
     def pid(self) -> int:
@@ -47,14 +47,14 @@ class WritableTree:
     """The shown tree with the components that change it.
 
     Attributes:
-        library: the nodes.
-        view: how the source is shown.
-        rules: what may not be changed.
+        library: the inode table.
+        view: the layout.
+        rules: reject forbidden changes.
         changes: makes changes in the source.
-        workers: threads for that.
+        workers: threads for them.
         opener: opens and closes files of the source.
-        paths: the paths by which something is done just now.
-        owner: how owners and rights are shown.
+        paths: locks on source paths.
+        owner: overrides of owner and mode.
         serves_as_root: whether files can be given to other users.
     """
 
@@ -72,16 +72,16 @@ class WritableTree:
         """Call *function* in a thread that counts against the device of *node*."""
         return await self.workers.run_admitted(node.entry.status.st_dev, function, *args)
 
-    def maker(self, requester: Requester) -> NewOwner:
-        """Return whom new files are to belong to."""
+    def new_owner(self, requester: Requester) -> NewOwner:
+        """Return the owner of new files."""
         if not self.serves_as_root:
             return NewOwner(None, None)
-        return self.owner.maker(requester.uid, requester.gid)
+        return self.owner.new_owner(requester.uid, requester.gid)
 
     # Places
 
     def place_of(self, folder: Folder, node: Node) -> Place:
-        """Return where the source has what *folder* shows as *node*; a symlink's own place."""
+        """Return the source place of *node* in *folder*; for a symlink, that of the link."""
         if node.entry.followed:
             return Place(self.view.place(folder), node.entry.name)
         above, _, name = node.entry.path.rpartition(b"/")
@@ -99,21 +99,23 @@ class WritableTree:
         return Place(path, name)
 
     async def _make_lacking(self, folder: Folder, path: bytes, requester: Requester) -> None:
-        # Nobody asks for it by itself, so it is like the directory that it lies in; and who syncs
-        # what is in it takes it to have been on the disk before.
+        # No program requests this directory itself, so it gets the mode of its parent, and it is
+        # synced, because a program that syncs a file in it expects it to be on the disk.
         root, changes = self.library.root, self.changes
         place, mode = Place(b"", path), root.entry.status.st_mode & 0o777
         with suppress(FileExistsError):
-            now = await self.run(folder, changes.make_folder, place, mode, self.maker(requester))
-            # A look at the source that began before has not seen it.
+            now = await self.run(
+                folder, changes.make_folder, place, mode, self.new_owner(requester)
+            )
+            # A scan that began before has not seen it.
             self.view.did(root, place, Entry(path, Kind.FOLDER, path, now.status), now.at)
             with suppress(OSError):
                 await self.run(folder, changes.sync_folder, place.folder)
 
-    # What library and view take
+    # Updates of inode table and view
 
     def made(self, folder: Folder, place: Place, now: TimedStat) -> Node:
-        """Return the node of what was just made."""
+        """Return the node of a file or directory that was just created."""
         kind = Kind.FOLDER if stat.S_ISDIR(now.status.st_mode) else Kind.FILE
         entry = Entry(place.name, kind, place.path, now.status, settled=not may_be_disc(place.name))
         node = self.library.put(folder, place.name, entry, now.at)
@@ -121,7 +123,7 @@ class WritableTree:
         return node
 
     def changed(self, node: Node, now: TimedStat) -> None:
-        """Take what a file is after a change; older looks at it do not count any more."""
+        """Apply the status of a file after a change; results of older scans are then ignored."""
         self.library.take_status(node, now.status, now.at)
         if node.parent is not None and not (node.removed or isinstance(node, Folder)):
             self.view.outdate(node.parent, node.entry.name)
@@ -129,16 +131,16 @@ class WritableTree:
     def note_failure(self, node: Node, error: BaseException) -> None:
         """Schedule a scan of *node* if the source has another file of its name, or none.
 
-        The kernel looks the name up again and tries once more, before the listing is due.
+        The kernel looks the name up again and retries, before the listing expires.
         """
         if isinstance(error, StaleNodeError | FileNotFoundError) and node.parent is not None:
             self.view.outdate(node.parent, node.entry.name)
 
 
 def refuse_removed(node: Node) -> None:
-    """Reject an operation by the path of a deleted file, which may be that of another file.
+    """Reject an operation by the path of a deleted file, which may now be another file's.
 
-    The source may have given that one even the number of the first.
+    The source may even have reused the inode number for it.
 
     Raises:
         StaleNodeError: *node* was deleted through the mount.
