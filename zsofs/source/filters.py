@@ -1,4 +1,4 @@
-"""Which files of the source are shown, by the patterns a user gave. Pure functions of paths."""
+"""Filters of the files shown, by the patterns of the user. Pure functions of paths."""
 
 import os
 import re
@@ -7,11 +7,11 @@ from fnmatch import translate
 
 
 class Selection:
-    """What `--include` and `--exclude` say.
+    """The `--include` and `--exclude` patterns.
 
     A pattern with a slash, other than at its end, is matched against the path inside the source,
-    one without against the name alone; ``*`` also stands for slashes. Case counts, as it does in
-    file names. What lies outside the source, where a symlink leads, has its absolute path.
+    one without against the name only; ``*`` also matches slashes. Case matters, as in
+    file names. Paths outside the source, where a symlink leads, are absolute.
     """
 
     def __init__(self, include: Iterable[str] = (), exclude: Iterable[str] = ()) -> None:
@@ -19,7 +19,7 @@ class Selection:
         self._exclude = [_Pattern(text) for text in exclude]
 
     def takes(self, path: bytes, *, is_folder: bool) -> bool:
-        """Whether the file or folder *path* is shown; an include pattern leaves folders alone."""
+        """Return whether *path* is shown; include patterns do not apply to directories."""
         if not (self._include or self._exclude):
             return True
         text = os.fsdecode(path)
@@ -30,7 +30,7 @@ class Selection:
         return any(pattern.matches(text) for pattern in self._include)
 
     def reaches(self, folder: bytes) -> bool:
-        """Whether a folder is shown, with all above it."""
+        """Return whether a directory is shown, with all above it."""
         while folder:
             if not self.takes(folder, is_folder=True):
                 return False

@@ -1,6 +1,6 @@
-"""Files that commands leave out of a directory although they are named like discs, and their count.
+"""Files with disc names that commands leave out of a directory, and their count.
 
-The mount goes by the same names, see :mod:`zsofs.formats.file_names`.
+The mount ignores the same names, see :mod:`zsofs.formats.file_names`.
 """
 
 import os
@@ -36,7 +36,7 @@ Found = tuple[str, list[str], list[str]]
 
 @dataclass(slots=True)
 class Ignored:
-    """How many files were left out, by reason.
+    """Number of files left out, by reason.
 
     Attributes:
         wanted: whether a file of this name would be taken anywhere else.
@@ -52,7 +52,7 @@ class Ignored:
     _entered: set[tuple[int, int]] = field(default_factory=set)
 
     def walk(self, top: str, onerror: Callable[[OSError], None]) -> Iterator[Found]:
-        """Walk a directory as os.walk does, also into directories that followed symlinks lead to.
+        """Walk a directory like os.walk, including directories behind followed symlinks.
 
         Each directory comes once if symlinks are followed: several may lead to one, or to one above
         them.
@@ -65,7 +65,7 @@ class Ignored:
             yield path, folders, names
 
     def _enter(self, path: str) -> bool:
-        """Whether the directory *path* was not entered before."""
+        """Return whether the directory *path* was not entered before."""
         try:
             status = os.stat(path)
         except OSError:  # reported by who lists it
@@ -78,7 +78,7 @@ class Ignored:
         return True
 
     def _follows(self, link: str) -> bool:
-        """Whether a symlink leads to an allowed directory, and not to what is found without it."""
+        """Return whether a symlink leads to an allowed directory that is not found without it."""
         real = os.path.realpath(os.fsencode(link))
         inputs = (os.path.realpath(os.fsencode(path)) for path in self.inputs)
         return any(is_at_or_below(real, path) for path in self.allowed) and not any(
@@ -99,7 +99,7 @@ class Ignored:
         folders[:] = kept
 
     def takes(self, path: str, name: str, *, links: bool) -> bool:
-        """Whether the file *name* in the directory *path* is taken.
+        """Return whether the file *name* in the directory *path* is taken.
 
         *links* says whether all symlinks are, not only those that are followed.
         """

@@ -1,4 +1,4 @@
-"""A file of the source that is open to be changed, or that may change while it is read.
+"""A source file that is open for changes, or that may change while it is read.
 
 Nothing of it is kept here: each read asks the source. All calls but :meth:`LiveFile.read_now` may
 wait for a disk, and are for threads.
@@ -14,7 +14,7 @@ from zsofs.system.full_write import checked
 
 
 class TimedStat(NamedTuple):
-    """What a file was, and when.
+    """The status of a file at a time.
 
     Attributes:
         status: what stat said.
@@ -26,13 +26,13 @@ class TimedStat(NamedTuple):
 
 
 def seen(file: int | str) -> TimedStat:
-    """What an open file, or a path, is now."""
+    """Return what an open file, or a path, is now."""
     at = time.monotonic()
     return TimedStat(os.stat(file), at)
 
 
 class LiveFile:
-    """One handle of a file, with a descriptor of its own.
+    """An open file handle with its own descriptor.
 
     Attributes:
         fd: the descriptor.
@@ -54,7 +54,7 @@ class LiveFile:
         self._can_ask = True
 
     def read_now(self, offset: int, size: int) -> bytes | None:
-        """The *size* bytes at *offset*, fewer at the end; None if a disk would be waited for."""
+        """Return *size* bytes at *offset*, fewer at the end; None if a disk would be waited for."""
         if not self._can_ask:
             return None
         buffer = bytearray(size)
@@ -71,7 +71,7 @@ class LiveFile:
         return bytes(buffer) if count == size else None
 
     def read(self, offset: int, size: int) -> bytes:
-        """The *size* bytes at *offset*, fewer at the end."""
+        """Return the *size* bytes at *offset*, fewer at the end."""
         return os.pread(self.fd, size, offset)
 
     def write(self, offset: int, data: bytes, known_size: int) -> tuple[int, TimedStat]:
@@ -98,7 +98,7 @@ class LiveFile:
         return count, seen(self.fd)
 
     def _is_appended(self, offset: int, size: int, known_size: int) -> bool:
-        """Whether a write goes to the file's end, wherever the kernel takes that to be.
+        """Return whether a write appends, according to the kernel's view of the file's end.
 
         It lies further on if somebody else has just appended in the source. Mapped pages go where
         they say, also through a handle that appends: the kernel sends them from inside the file,

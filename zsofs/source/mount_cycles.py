@@ -1,8 +1,8 @@
 """Finds mounts inside a source directory that lead back to the mount that shows the directory.
 
-A read of such a directory would be answered by the daemon that asks for it, directly or by way of
-other daemons, and hang all of them. The table of mounts tells most of them, without asking a
-daemon: even ``stat`` of a directory that is mounted by one may never return. It does not tell what
+A read of such a directory would be answered by the daemon that requests it, directly or through
+other daemons, and block all of them. The mount table shows most of them, without a request to a
+daemon: even ``stat`` of a directory that one serves may never return. It does not show what
 other mount namespaces, such as containers, call their source directories. So before a daemon first
 enters another zsofs mount, it looks up a name there that stands for the question whether that mount
 leads back to it. The daemon asked passes the question on to the mounts that it has entered itself.
@@ -153,7 +153,7 @@ def leads_there(fd: int, question: bytes) -> bool:
 
 
 def _zsofs_mounts(table: Sequence[Mounted]) -> list[Mounted]:
-    """The zsofs mounts that are not covered by another mount at the same path."""
+    """Return the zsofs mounts that are not covered by another mount at the same path."""
     topmost = {mounted.path: mounted for mounted in table}
     return [mounted for mounted in topmost.values() if mounted.kind == FILE_SYSTEM_TYPE]
 
@@ -209,7 +209,7 @@ def _reason(
 def _reachable(
     table: Sequence[Mounted], mounts: Sequence[Mounted], source: bytes
 ) -> Iterator[Mounted]:
-    """The zsofs mounts that a mount of *source* leads to: those in it, and the one it lies on."""
+    """Yield the zsofs mounts in *source*, and the one that contains it."""
     below = [one for one in mounts if is_at_or_below(one.path, source.rstrip(b"/"))]
     yield from below
     around = _mount_of_path(table, source)
@@ -218,7 +218,7 @@ def _reachable(
 
 
 def _chain(table: Sequence[Mounted], source: bytes) -> Iterator[Mounted]:
-    """The zsofs mount that a source lies on, the one that its own source lies on, and so on."""
+    """Yield the zsofs mount that contains a source, the one that contains its source, and so on."""
     seen: set[str] = set()
     while True:
         mounted = _mount_of_path(table, source)
@@ -230,7 +230,7 @@ def _chain(table: Sequence[Mounted], source: bytes) -> Iterator[Mounted]:
 
 
 def _mount_of_path(table: Sequence[Mounted], path: bytes) -> Mounted | None:
-    """The mount that a path lies on, by its text; the topmost one."""
+    """Return the mount that a path lies on, by its text; the topmost one."""
     found = None
     for mounted in table:
         if is_at_or_below(path, mounted.path.rstrip(b"/")) and (

@@ -1,4 +1,4 @@
-"""Whose files of the source are, what may be done with them, and their dates: how these are set.
+"""Setting of owner, mode and times of source files.
 
 All calls may wait for a disk.
 """
@@ -21,7 +21,7 @@ that are served over FUSE or NFS, and what is mounted for users of a namespace."
 
 @dataclass(frozen=True, slots=True)
 class NewOwner:
-    """Whoever makes a file.
+    """The creator of a file.
 
     Attributes:
         uid: the user it is to belong to; None where it belongs to whoever serves.
@@ -34,7 +34,7 @@ class NewOwner:
 
 @dataclass(frozen=True, slots=True)
 class AttributeChange:
-    """Attributes to be set; None leaves one as it is.
+    """Attributes to set; None keeps the present value.
 
     Attributes:
         size: in bytes.
@@ -52,19 +52,19 @@ class AttributeChange:
 
 
 def link_to(fd: int) -> str:
-    """What an open descriptor stands for, as a path; it works for O_PATH descriptors, too."""
+    """Return a path that refers to an open descriptor, which may be O_PATH."""
     return f"/proc/self/fd/{fd}"
 
 
 def hand_over(fd: int, mode: int, maker: NewOwner, above: os.stat_result) -> None:
-    """Give what was just made the rights and the owner it is to have.
+    """Set mode and owner of a new file or directory.
 
     The daemon's own umask does not count: the kernel has taken that of the caller from *mode*. A
-    set-group-id folder, as *above* says of it, has given what is in it its own group. What the file
-    system does not let us set (FAT has neither) stays as it is; a file that stays ours does not get
-    :data:`SET_IDS`.
+    set-group-id directory, as *above* says of it, has given what is in it its own group. What the
+    file system does not let us set (FAT has neither) stays as it is; a file that stays ours does
+    not get :data:`SET_IDS`.
     """
-    inherited = os.fstat(fd).st_mode & stat.S_ISGID  # by a folder from one above that has it
+    inherited = os.fstat(fd).st_mode & stat.S_ISGID  # by a directory from one above that has it
     keeps_group = above.st_mode & stat.S_ISGID
     uid = -1 if maker.uid is None else maker.uid
     gid = -1 if maker.gid is None or keeps_group else maker.gid
@@ -74,7 +74,7 @@ def hand_over(fd: int, mode: int, maker: NewOwner, above: os.stat_result) -> Non
 
 
 def _could(change: Callable[[], None]) -> bool:
-    """Whether the file system let us change what not every one has."""
+    """Return whether the file system let us change what not every one has."""
     try:
         change()
     except OSError as error:
@@ -96,7 +96,7 @@ def take_set_ids(fd: int) -> None:
 
 
 def set_others(fd: int, wanted: AttributeChange) -> None:
-    """Set all of *wanted* but the size.
+    """Set all of *wanted* except the size.
 
     Raises:
         OSError: the file system does not let us.

@@ -93,7 +93,7 @@ class ScanCache:
         self._store.close()
 
     def folder(self, path: bytes) -> dict[bytes, tuple[Key, FileFinding]]:
-        """What is known of the files of a folder, by name; nothing if one of its rows is damaged."""
+        """Return the findings in a directory by name; none if one of its rows is damaged."""
         found = {}
         for row in self._store.read(_IN_FOLDER, path):
             finding = _finding(row)

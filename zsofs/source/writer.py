@@ -1,8 +1,8 @@
-"""What may be changed in the source through the mount, and how: everything but discs.
+"""Changes of the source through the mount: everything except discs.
 
-Each change is made beneath an open folder, by one name, so that nothing that changes meanwhile can
-lead outside of the source. Whatever the listing says, a disc is told by the file itself at that
-moment: by its name, or by what it begins with. All calls may wait for a disk.
+Each change is made by name below an open directory, so that concurrent changes cannot lead outside
+of the source. Whatever the listing contains, a disc is detected by the file itself at that
+moment: by its name, or by its first bytes. All calls may wait for a disk.
 """
 
 import errno
@@ -40,7 +40,7 @@ class SourceWriter:
     """Changes of one source."""
 
     def __init__(self, tree: SourceTree, *, takes_set_ids: bool = False) -> None:
-        """Make them.
+        """Create the writer.
 
         Args:
             tree: the source.
@@ -57,12 +57,12 @@ class SourceWriter:
         Args:
             path: in the source.
             flags: as of open(2).
-            known: what the file is taken to be.
+            known: the expected file.
 
         Raises:
-            RefusedError: it is to be written, and is a disc.
+            RefusedError: it is a disc, and opened for writing.
             StaleNodeError: another file has that name now.
-            OSError: the source does not let us.
+            OSError: the source reported an error.
         """
         with self._tree.step(path, to_change=True) as step:
             found = os.fstat(step)
@@ -80,13 +80,13 @@ class SourceWriter:
     def create(
         self, place: Place, flags: int, mode: int, maker: NewOwner
     ) -> tuple[LiveFile, TimedStat]:
-        """Make the file *place* and open it.
+        """Create the file *place* and open it.
 
         It gets :data:`SET_IDS` only where it belongs to who asks for that.
 
         Raises:
-            FileExistsError: there is something of that name.
-            OSError: the source does not let us.
+            FileExistsError: the name exists.
+            OSError: the source reported an error.
         """
         flags |= os.O_CREAT | os.O_EXCL
         if self._takes_set_ids or maker.uid is None:
@@ -104,11 +104,11 @@ class SourceWriter:
             return _live(fd, flags)
 
     def make_folder(self, place: Place, mode: int, maker: NewOwner) -> TimedStat:
-        """Make the folder *place*.
+        """Create the directory *place*.
 
         Raises:
             StaleNodeError: somebody has put something else in its place at once.
-            OSError: the source does not let us.
+            OSError: the source reported an error.
         """
         with self._tree.folder(place.folder, to_change=True) as folder:
             # Whatever its rights are to be, we look into it first.
@@ -123,20 +123,20 @@ class SourceWriter:
 
         Raises:
             RefusedError: it is a disc.
-            OSError: the source does not let us.
+            OSError: the source reported an error.
         """
         with self._tree.folder(place.folder, to_change=True) as folder:
             _refuse_disc(folder, place)
             os.unlink(place.name, dir_fd=folder.fd)
 
     def remove_folder(self, place: Place) -> None:
-        """Delete an empty folder; not one that only its disk has left empty."""
+        """Delete an empty directory; not one that only its disk has left empty."""
         with self._tree.folder(place.folder, to_change=True) as folder:
             self._tree.refuse_mount_points(place.path)
             os.rmdir(place.name, dir_fd=folder.fd)
 
     def rename(self, old: Place, new: Place, *, replaces: bool) -> TimedStat:
-        """Rename a file, or a folder that holds no discs.
+        """Rename a file, or a directory that contains no discs.
 
         Args:
             old: what it is called.
@@ -147,7 +147,7 @@ class SourceWriter:
             RefusedError: a disc would be renamed, moved or replaced.
             SourceAwayError: one of both is, or contains, the mount point of a disk that is away.
             FileExistsError: there is something of the new name that is not to be replaced.
-            OSError: the source does not let us.
+            OSError: the source reported an error.
         """
         with ExitStack() as stack:
             folder = stack.enter_context(self._tree.folder(old.folder, to_change=True))
@@ -170,10 +170,10 @@ class SourceWriter:
     def set_attributes(
         self, path: bytes, wanted: AttributeChange, known: os.stat_result
     ) -> TimedStat:
-        """Set attributes of the file or folder *path*; see :meth:`open` for the rest."""
+        """Set attributes of the file or directory *path*; see :meth:`open` for the rest."""
         with self._tree.step(path, to_change=True) as step:
             found = os.fstat(step)
-            # A folder is what has its path, which may have been made a moment ago.
+            # A directory is what has its path, which may have been made a moment ago.
             are_folders = stat.S_ISDIR(found.st_mode) and stat.S_ISDIR(known.st_mode)
             if not (are_folders or is_same_file(found, known)):
                 raise _is_another(path)
@@ -192,13 +192,14 @@ class SourceWriter:
     def set_attributes_of_open(
         self, file: LiveFile, path: bytes, wanted: AttributeChange
     ) -> TimedStat:
-        """Set attributes of an open file, which may have no name any more.
+        """Set attributes of an open file, which may have been deleted.
 
-        Who has it open for writing may be making a disc of it, and goes on until it is closed.
+        A program that has it open for writing may be creating a disc; it may continue until it
+        closes it.
 
         Raises:
             RefusedError: it is a disc.
-            OSError: the source does not let us.
+            OSError: the source reported an error.
         """
         if not file.writable and looks_like_disc(file.fd):
             raise _refused_to_change(path)
@@ -212,7 +213,7 @@ class SourceWriter:
             take_set_ids(fd)
 
     def sync_folder(self, path: bytes) -> None:
-        """Return when the names in the folder *path* are on the disk."""
+        """Sync the directory *path* to the disk."""
         with self._tree.folder(path, to_change=True) as folder:
             os.fsync(folder.fd)
 
@@ -243,10 +244,10 @@ def _is_another(path: bytes) -> StaleNodeError:
 
 
 def _refuse_other_than_new(step: int, place: Place) -> None:
-    """Stop if *step* is not the folder that was just made, for it would be given away.
+    """Raise if *step* is not the directory just created, whose owner is about to be changed.
 
-    Who may write to the folder above can put another's file or folder there. An empty folder is as
-    good as the new one.
+    Who may write to the directory above can put another's file or directory there. An empty
+    directory is as good as the new one.
     """
     if not stat.S_ISDIR(os.fstat(step).st_mode) or os.listdir(link_to(step)):
         raise _is_another(place.path)
@@ -257,7 +258,7 @@ def _refused_to_change(path: bytes) -> RefusedError:
 
 
 def _refuse_disc_bytes(step: int, path: bytes, *, stay_as_they_are: bool = False) -> None:
-    """Stop a change of the file that the O_PATH descriptor *step* stands for if it is a disc.
+    """Reject a change of the file with the O_PATH descriptor *step* if it is a disc.
 
     *stay_as_they_are* says that the change is of something else than its bytes. Of a file that we
     may not read that is let through, for it may be what lets us read it; its bytes can be changed
@@ -279,7 +280,7 @@ def _refuse_disc_bytes(step: int, path: bytes, *, stay_as_they_are: bool = False
 
 
 def _refuse_disc(folder: OpenFolder, place: Place) -> None:
-    """Stop a change of what a name stands for if that is a disc."""
+    """Reject a change of a name if it is a disc."""
     status = folder.stat(place.name)
     if status is not None and stat.S_ISREG(status.st_mode) and _is_disc(folder.fd, place.name):
         raise RefusedError(
@@ -288,7 +289,7 @@ def _refuse_disc(folder: OpenFolder, place: Place) -> None:
 
 
 def _refuse_holder(folder: OpenFolder, place: Place) -> None:
-    """Stop a change of the path of discs that lie in the folder *place*, at any depth."""
+    """Reject a change of the directory *place* if it contains discs, at any depth."""
     status = folder.stat(place.name)
     if status is None or not stat.S_ISDIR(status.st_mode):
         return
@@ -307,7 +308,7 @@ def _refuse_holder(folder: OpenFolder, place: Place) -> None:
 
 
 def _is_disc(folder: int, name: bytes) -> bool:
-    """Whether the file *name* is a disc; the name alone tells, but for those it may be."""
+    """Return whether the file *name* is a disc; the name alone tells, but for those it may be."""
     if is_kept_for_discs(name):
         return True
     if not may_be_disc(name):

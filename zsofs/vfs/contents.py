@@ -1,4 +1,4 @@
-"""Opens the content of nodes, and watches it for as long as anybody has bytes of it."""
+"""Opens the content of nodes, and watches it while any cache holds bytes of it."""
 
 import os
 from contextlib import ExitStack, suppress
@@ -16,7 +16,7 @@ from zsofs.vfs.node import Node
 
 
 class Contents:
-    """The content of all nodes. For the event loop but for :meth:`open`.
+    """The content of all nodes. For the event loop, except :meth:`open`.
 
     Attributes:
         watcher: watches the files that were opened.
@@ -31,7 +31,7 @@ class Contents:
 
         Raises:
             StaleNodeError: the source has other content under that name now.
-            OSError: the source does not let us.
+            OSError: the source reported an error.
         """
         entry = node.entry
         with ExitStack() as undo:
@@ -41,7 +41,7 @@ class Contents:
             being_written = watch.alone and bool(has_writer(source.fd))
             if being_written:
                 _wait_for_write(source.fd)
-            status = os.fstat(source.fd)  # what is written after that is seen by the watch
+            status = os.fstat(source.fd)  # later writes are reported by the watch
             if (
                 source.key != entry.key
                 or status.st_ctime_ns != source.ctime_ns
@@ -49,7 +49,7 @@ class Contents:
             ):
                 raise StaleNodeError(f"{node.name}: modified since it was listed")
             if being_written and watch.ctime_ns != ctime_mark(source.ctime_ns):
-                watch.written = True  # or may be, by way of a mapping, which is not told
+                watch.written = True  # or may be, through a mapping, which inotify does not report
                 raise StaleNodeError(f"{node.name}: may have been modified since it was read")
             check = ContentCheck(
                 source.fd, status, watch, self.watcher.take, asks_always=being_written
@@ -73,10 +73,10 @@ class Contents:
         )
 
     def opened(self, node: Node, content: Content) -> None:
-        """Take what :meth:`open` gave; within :meth:`FileWatcher.adding`, begun before that.
+        """Register the result of :meth:`open`, within its :meth:`FileWatcher.adding`.
 
         Raises:
-            StaleNodeError: the node stands for what the file was before; *content* is not for it.
+            StaleNodeError: the node is for the previous content of the file.
         """
         check = content.check
         assert check is not None
@@ -84,30 +84,30 @@ class Contents:
             node.watch = check.watch
             self.watcher.claim(node.watch)
         else:
-            check.watch = node.watch  # the same file, opened twice at a time
+            check.watch = node.watch  # the same file, opened twice concurrently
             self.watcher.take()
         if node.is_written:
             raise StaleNodeError(f"{node.name}: modified since it was read")
         node.watch.ctime_ns = check.ctime_ns
 
     def forgotten(self, node: Node) -> None:
-        """The kernel has no byte of *node* any more; our cache may."""
+        """Note that the kernel caches no byte of *node* any more; our cache may."""
         if self.watcher.is_crowded:
             self.release(node)
 
     def release(self, node: Node) -> None:
-        """Nobody needs a byte of *node* any more."""
+        """Release the watch of *node*, of which no cache has bytes any more."""
         if node.watch is not None:
             self.watcher.release(node.watch)
             node.renew()
 
 
 def _wait_for_write(fd: int) -> None:
-    """Return when a write that is under way is done.
+    """Wait until a write in progress is done.
 
-    It sets the file's times when it begins, so that they do not tell the bytes before it from those
-    after it. ext4, btrfs, tmpfs and others look for data under the lock that a write holds for all
-    of its time; on XFS a read itself waits for it.
+    A write sets the file's times when it starts, so that they do not distinguish bytes before and
+    after it. ext4, btrfs, tmpfs and others search for data under the lock that a write holds
+    throughout; on XFS a read itself waits for it.
     """
-    with suppress(OSError):  # there is no data at all
+    with suppress(OSError):  # the file has no data
         os.lseek(fd, 0, os.SEEK_DATA)

@@ -1,4 +1,4 @@
-"""The count of all discs of a source, directory by directory, and whether it is complete."""
+"""The count of all discs of a source by directory, and whether it is complete."""
 
 import math
 import time
@@ -10,18 +10,18 @@ from zsofs.timings import timings
 
 
 class Census:
-    """Counts by path of the directory. For the event loop.
+    """Counts by directory path. For the event loop.
 
-    Only directories that another one is known to contain are counted, starting at the top: one
-    that is shown because of a symlink alone is not there twice.
+    Only directories that a counted directory contains are counted, starting at the top: one
+    that is shown only because of a symlink is not counted twice.
     """
 
     def __init__(self, known: Mapping[bytes, Count]) -> None:
         """Start a count.
 
         Args:
-            known: what an earlier mount counted. It holds until a directory is looked at. That of a
-                directory outside the source is not used: a symlink may no longer lead there.
+            known: counts of an earlier mount, valid until a directory is scanned. Those of
+                directories outside the source are not used: a symlink may no longer lead there.
         """
         self._counts: dict[bytes, Count] = {}
         self._below: dict[bytes, set[bytes]] = {}
@@ -35,12 +35,12 @@ class Census:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every directory that is known has been looked at."""
+        """Whether every known directory has been scanned."""
         return not self._unseen
 
     @property
     def may_be_old(self) -> bool:
-        """Whether changes that no event reports should be looked for before the count is told."""
+        """Whether unreported changes should be searched for before the count is used."""
         return self.is_complete and time.monotonic() - self._completed > timings().trust_count
 
     def total(self) -> Count:
@@ -48,7 +48,7 @@ class Census:
         return total(self._counts.values())
 
     def take(self, path: bytes, found: Count, folders: Collection[bytes]) -> list[bytes]:
-        """Note what the directory *path* contains now.
+        """Record the contents of the directory *path*.
 
         Args:
             path: the directory.
@@ -57,7 +57,7 @@ class Census:
                 the source that symlinks in it lead to.
 
         Returns:
-            Paths of directories that nothing leads to any more.
+            Paths of directories that are no longer reachable.
         """
         if path not in self._seen and path not in self._unseen:
             self._early[path] = found, folders
@@ -76,7 +76,7 @@ class Census:
         return gone
 
     def _dropped(self) -> list[bytes]:
-        """Forget directories that nothing leads to; several symlinks may lead to one, or a ring."""
+        """Drop unreachable directories; several symlinks may lead to one, or form a cycle."""
         reached: set[bytes] = set()
         todo = [b""]
         while todo:
@@ -95,12 +95,12 @@ class Census:
         return gone
 
     def give_up(self, path: bytes) -> None:
-        """The directory *path* cannot be looked at now: what is known of it has to do."""
+        """Keep the previous count of the directory *path*, which cannot be scanned now."""
         if path in self._unseen:
             self._see(path)
 
     def doubt(self, path: bytes) -> None:
-        """The directory *path* is about to be looked at again, as it may have changed."""
+        """Mark the directory *path* for another scan, because it may have changed."""
         if path in self._seen:
             self._unseen.add(path)
 

@@ -1,4 +1,4 @@
-"""The names in folders: current ones, and those that a program is just listing."""
+"""Directory listings: current ones, and those of open directory handles."""
 
 import errno
 import itertools
@@ -16,10 +16,10 @@ from zsofs.vfs.writing.path_locks import Paths
 
 
 class Listings:
-    """Listings of folders, by handle for those that are open. For the event loop."""
+    """Directory listings, by handle for open ones. For the event loop."""
 
     def __init__(self, library: Inodes, view: View, paths: Paths) -> None:
-        """*paths* tells which folders are being moved."""
+        """Create it; *paths* are the locks on source paths."""
         self._library = library
         self._view = view
         self._paths = paths
@@ -27,11 +27,11 @@ class Listings:
         self._numbers = itertools.count(1)
 
     async def children(self, folder: Folder) -> dict[bytes, Node]:
-        """Return the nodes in *folder* by name, as new as can be had without a long wait.
+        """Return the nodes in *folder* by name, as recent as possible without a long wait.
 
         Raises:
-            StaleNodeError: *folder* is gone.
-            OSError or ZsofsError: no listing can be had.
+            StaleNodeError: *folder* no longer exists.
+            OSError or ZsofsError: no listing is available.
         """
         while True:
             path = self._view.place(folder)
@@ -41,7 +41,7 @@ class Listings:
                 async with self._paths.kept(lambda: (self._view.place(folder),)):
                     if self._view.place(folder) == path:
                         raise
-            # It was looked for where it lay before it was moved.
+            # It was searched at its path before a move.
 
     async def _listed(self, folder: Folder) -> dict[bytes, Node]:
         await self._view.up_to_date(folder)
@@ -54,7 +54,7 @@ class Listings:
 
         Raises:
             FileNotFoundError: there is none.
-            OSError or ZsofsError: no listing can be had.
+            OSError or ZsofsError: no listing is available.
         """
         node = (await self.children(folder)).get(name)
         if node is None:
@@ -62,7 +62,7 @@ class Listings:
         return node
 
     async def open(self, folder: Folder) -> int:
-        """Fix the names in *folder*, and their order, under a new handle."""
+        """Take a snapshot of the names in *folder*, in order, under a new handle."""
         children = await self.children(folder)
         handle = next(self._numbers)
         self._open[handle] = folder, list(children)
@@ -71,9 +71,9 @@ class Listings:
     def entries(self, handle: int, start: int) -> Iterator[tuple[int, bytes, Node]]:
         """Return position, name and node of each entry of an open listing from *start* on.
 
-        Each is as it is now, not as it was when the listing was opened: the kernel takes what it
-        gets here for the newest, and would open a replaced disc again after it was told to forget
-        it. An entry that has gone since is left out.
+        Each is the current one, not that of the snapshot: the kernel caches these as the newest,
+        and would open a replaced disc again after an invalidation. An entry that has been deleted
+        since is left out.
         """
         folder, names = self._open[handle]
         children = folder.children or {}
@@ -83,15 +83,15 @@ class Listings:
                 yield position, names[position], node
 
     def folder(self, handle: int) -> Folder:
-        """Return the folder of an open listing."""
+        """Return the directory of an open listing."""
         return self._open[handle][0]
 
     def close(self, handle: int) -> None:
-        """Forget an open listing."""
+        """Close a listing."""
         self._open.pop(handle, None)
 
     async def shrink_when_unused(self) -> None:
-        """For as long as the mount lives, drop the listings of which the kernel knows nothing."""
+        """Drop listings that the kernel does not know, while the mount exists."""
         while True:
             await trio.sleep(timings().idle_check)
             self._library.shrink({folder for folder, _ in self._open.values()})

@@ -10,19 +10,19 @@ from zsofs.formats.file_names import MAX_NAME, may_be_disc
 def shown_names(
     others: Collection[bytes], discs: Mapping[bytes, bytes]
 ) -> dict[bytes, bytes | None]:
-    """The name under which each disc of a folder is shown.
+    """Return the name under which each disc of a directory is shown.
 
-    ``Game.zso`` becomes ``Game.iso``. If that name is taken by a file that is really called so,
-    or wanted by two discs, it becomes ``Game.zso.iso`` instead, and longer yet if even that is
-    taken. The answer does not depend on any order.
+    ``Game.zso`` becomes ``Game.iso``. If that name is used by another file or by two discs, it
+    becomes ``Game.zso.iso`` instead, and longer if that is used as well. The result does not depend
+    on the order.
 
     Args:
-        others: names of everything in the folder that is not a disc in a container.
-        discs: for the name of each that is, the ending of what is inside: ``.iso`` or ``.bin``.
+        others: names of everything in the directory that is not a disc in a container.
+        discs: the packed discs, with the extension of the image: ``.iso`` or ``.bin``.
 
     Returns:
-        For each name in *discs* the shown one, or None where every free one is too long: the file
-        is then to be shown packed, as it is.
+        The shown name of each disc, or None if every unused name is too long: the packed file is
+        then shown instead.
     """
     fixed = Counter(others)
     shown: dict[bytes, bytes | None] = {}

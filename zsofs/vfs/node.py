@@ -1,4 +1,4 @@
-"""What an inode number stands for: one file or folder of the mount."""
+"""Nodes: the files and directories behind inode numbers."""
 
 import itertools
 import math
@@ -11,21 +11,21 @@ _serials = itertools.count()
 
 
 class Node:
-    """One file or folder of the mount.
+    """A file or directory of the mount.
 
     Attributes:
         number: the inode number.
-        entry: what the source says of it.
-        serial: a number of its own that no other content ever gets.
-        parent: the folder that lists it, or did.
-        lookups: how often the kernel was given the number and has not yet forgotten it.
-        listed: whether a folder's listing has it.
-        attributes: what the kernel is told of it, kept by whoever tells; None when it changes.
-        known_at: when what is known of its status was seen through the mount, by the monotonic
-            clock; what a look found that began earlier is older.
-        removed: whether it was deleted through the mount, and lives on for those who have it open.
-        watch: reports writes to the file since it was first opened; None while nobody has opened
-            it, so that no byte of it is in a cache.
+        entry: its entry in the source.
+        serial: a unique number that is never reused.
+        parent: the directory that lists it, or did.
+        lookups: lookup count of the kernel.
+        listed: whether it is in the listing of a directory.
+        attributes: cached attributes for the kernel; None after a change.
+        known_at: time of the last status seen through the mount, by the monotonic clock; scans that
+            started earlier are older.
+        removed: whether it was deleted through the mount, but is still open.
+        watch: reports writes to the file since it was first opened; None until then, while no
+            cache has bytes of it.
     """
 
     __slots__ = (
@@ -55,34 +55,35 @@ class Node:
 
     @property
     def is_written(self) -> bool:
-        """Whether the file was written to since it was first opened, as far as it is watched."""
+        """Whether the file was written to since it was first opened, according to its watch."""
         return self.watch is not None and self.watch.written
 
     def renew(self) -> None:
-        """Begin anew, as nobody has a byte of the content any more."""
+        """Reset the watch, because no cache has bytes of the content any more."""
         self.serial = next(_serials)
         self.watch = None
 
     @property
     def name(self) -> str:
-        """Path inside the source, for messages."""
+        """Path relative to the source, for messages."""
         return for_people(self.entry.path)
 
     @property
     def size(self) -> int:
-        """Bytes that a reader of the mount will find."""
+        """Size in bytes as seen by a reader of the mount."""
         disc = self.entry.disc
         return disc.size if disc is not None else self.entry.status.st_size
 
 
 class Folder(Node):
-    """A folder, with its listing once it was asked for.
+    """A directory, with its listing after the first request.
 
     Attributes:
         shown_path: its path in the mount.
-        above: source paths of this folder and all above it.
+        above: source paths of this directory and its parents.
         children: nodes by shown name; None before the first listing.
-        changed_ns: when what it shows changed, where its own date does not tell; else 0.
+        changed_ns: time of the last change of its contents, if its own date does not show it; else
+            0.
     """
 
     __slots__ = ("above", "changed_ns", "children", "shown_path")

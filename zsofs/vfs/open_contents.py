@@ -1,4 +1,4 @@
-"""Discs and files that are open for reading: all handles of one node share one descriptor."""
+"""Discs and files that are open for reading; all handles of a node share one descriptor."""
 
 import itertools
 import logging
@@ -29,13 +29,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _OpenFile:
-    """One content that readers have open.
+    """An open content.
 
     Attributes:
         node: what it is the content of.
-        content: the same, open.
-        handles: how often it is open.
-        doubted: whether a block of it could not be decoded.
+        content: the open content.
+        handles: number of handles.
+        doubted: whether one of its blocks could not be decoded.
     """
 
     node: Node
@@ -49,8 +49,8 @@ class OpenHandle:
     """A program that has a file open.
 
     Attributes:
-        pid: its process; 0 where it is not one of ours to see.
-        path: of the file, inside the source.
+        pid: its process; 0 if it is in another PID namespace.
+        path: path of the file, relative to the source.
     """
 
     pid: int
@@ -58,7 +58,7 @@ class OpenHandle:
 
 
 class OpenContents:
-    """What is open for reading, by handle. For the event loop."""
+    """Files open for reading, by handle. For the event loop."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class OpenContents:
         opener: FileOpener,
         numbers: "itertools.count[int]",
     ) -> None:
-        """*numbers* are those of handles of files, of other modules, too."""
+        """Create it; *numbers* allocates file handle numbers, shared with other modules."""
         self._library = library
         self._view = view
         self._reads = reads
@@ -78,7 +78,7 @@ class OpenContents:
         self._handles: dict[int, tuple[_OpenFile, int]] = {}
 
     def readers(self) -> list[OpenHandle]:
-        """Return who has what open; one entry for each handle."""
+        """Return the open handles with their programs, one entry per handle."""
         return [OpenHandle(pid, file.content.name) for file, pid in self._handles.values()]
 
     async def open(self, node: Node, pid: int) -> int:
@@ -89,7 +89,7 @@ class OpenContents:
 
         Raises:
             StaleNodeError: the source has other content now.
-            OSError: the source does not let us, or too many files are open (EMFILE).
+            OSError: the source reported an error, or too many files are open (EMFILE).
         """
         file = self._files.get(node.serial)
         if file is None:
@@ -104,30 +104,30 @@ class OpenContents:
         """Return *size* bytes at *offset*, fewer at the end; valid until the caller next awaits.
 
         Raises:
-            ReportedError: they cannot be had.
+            ReportedError: reading failed, and was logged.
         """
         file = self._handles[handle][0]
         content = file.content
         try:
             try:
                 return cast(bytes, await self._reads.read(content, offset, size))
-            except MemoryError:  # once more without what is only cached
+            except MemoryError:  # retry after freeing cached memory
                 self._reads.give_back()
                 return cast(bytes, await self._reads.read(content, offset, size))
         except (ZsofsError, OSError, MemoryError) as error:
             self._report(file, offset, error)
-            # Its frames hold the buffers, of 16 MiB perhaps, in cycles that only the collector of
-            # the interpreter would find: 64 damaged blocks took 1.2 GiB.
+            # Its frames hold the buffers, possibly of 16 MiB, in reference cycles that only the
+            # garbage collector would find: 64 damaged blocks took 1.2 GiB.
             traceback.clear_frames(error.__traceback__)
             raise ReportedError(number_of(error)) from None
 
     def release(self, handle: int) -> None:
-        """Close a handle; the file itself with the last one."""
+        """Close a handle; the last one closes the file."""
         file, _ = self._handles.pop(handle)
         self._let_go(file)
 
     def _report(self, file: _OpenFile, offset: int, error: Exception) -> None:
-        """Log and count a read that failed."""
+        """Log and count a failed read."""
         name = file.content.name
         self._reads.statistics.of(name).errors += 1
         if isinstance(error, OSError | MemoryError):
@@ -136,7 +136,7 @@ class OpenContents:
             log.warning("%s: %s", name, error)
         if isinstance(error, BlockError) and not file.doubted:
             file.doubted = True
-            self._view.doubt(file.node)  # the catalog may have told a wrong codec
+            self._view.doubt(file.node)  # the scan cache may have had a wrong codec
 
     async def _open_again(self, node: Node, file: _OpenFile) -> None:
         file.handles += 1
@@ -160,19 +160,19 @@ class OpenContents:
         self._opener.close_later(content.name, self._opener.close, content)
 
     async def _open(self, node: Node) -> _OpenFile:
-        # What is read before the file's times are settled could be of one content, and the kernel
-        # or we could keep it for another one with the same times.
+        # Data read before the file's times are settled could be of one content, and a cache could
+        # keep it for another one with the same times.
         ctime_ns = node.entry.status.st_ctime_ns
         while delay := seconds_until_settled(ctime_ns):  # noqa: ASYNC110
             await trio.sleep(delay)
         try:
             content = await self._open_content(node)
         except StaleNodeError:
-            self._view.doubt(node)  # the kernel looks the name up again at once
+            self._view.doubt(node)  # the kernel looks the name up again
             raise
         file = self._files.setdefault(content.serial, _OpenFile(node, content))
         file.handles += 1
-        if file.content is not content:  # someone else opened it meanwhile
+        if file.content is not content:  # another request opened it meanwhile
             self._close_later(content)
         return file
 

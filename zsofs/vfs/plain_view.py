@@ -1,4 +1,4 @@
-"""What the mount shows of the source: every folder as it is, with its discs under new names."""
+"""The plain layout: every directory of the source, with its discs under new names."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ from zsofs.vfs.node import Folder, Node
 
 
 class PlainView:
-    """Each folder of the source as a folder of the mount. For the event loop."""
+    """Each directory of the source as a directory of the mount. For the event loop."""
 
     def __init__(
         self,
@@ -21,13 +21,13 @@ class PlainView:
         counter: DiscCounter,
         differ: Callable[[Differences], None],
     ) -> None:
-        """Make the view.
+        """Create the view.
 
         Args:
-            library: the nodes.
-            follower: looks at the source.
-            counter: counts what is found, and follows what nobody lists.
-            differ: called with what the kernel must forget.
+            library: the inode table.
+            follower: scans the source.
+            counter: counts discs, and follows directories that are not listed.
+            differ: called with invalidations for the kernel.
         """
         self._library = library
         self._follower = follower
@@ -39,10 +39,10 @@ class PlainView:
         follower.changed = self._changed
 
     async def up_to_date(self, folder: Folder) -> None:
-        """Make sure that *folder* has a listing, as new as can be had without a long wait.
+        """Make sure that *folder* has a listing, as recent as possible without a long wait.
 
         Raises:
-            OSError or ZsofsError: none can be had.
+            OSError or ZsofsError: none is available.
         """
         source = self._sources.get(folder.serial)
         if source is None:
@@ -53,7 +53,7 @@ class PlainView:
             self._sources[folder.serial] = source
             self._folders[source] = folder
         await self._follower.up_to_date(source)
-        if folder.children is None:  # what was found could not be taken then
+        if folder.children is None:  # the result could not be applied then
             self._changed(source)
 
     async def serve(self) -> None:
@@ -61,36 +61,36 @@ class PlainView:
         await self._counter.serve(self._library.root.entry.status.st_dev)
 
     def recount_untold(self) -> None:
-        """Look for changes that were told by no event."""
+        """Search for changes that no event reports."""
         self._counter.recount_untold()
 
     def doubt(self, node: Node) -> None:
-        """Have the file looked into anew before *node* is listed again."""
+        """Make sure that the file is inspected again before *node* is listed."""
         if node.parent is not None:
             source = self._sources.get(node.parent.serial)
             if source is not None:
                 source.doubt(node.entry.name)
 
     def outdate(self, folder: Folder, name: bytes) -> None:
-        """Have the file *name* of the source looked at anew before *folder* is listed again."""
+        """Make sure that the source file *name* is scanned again before *folder* is listed."""
         source = self._sources.get(folder.serial)
         if source is not None:
             source.outdate(name)
 
     def place(self, folder: Folder) -> bytes:
-        """The folder of the source in which lies what is made in *folder*."""
+        """Return the source directory for files created in *folder*."""
         return folder.entry.path
 
     def lacks(self, folder: Folder) -> bool:
-        """Whether that one has to be made first."""
+        """Return whether that directory has to be created first."""
         return False
 
     def why_not(self, folder: Folder, name: bytes, kind: Kind) -> str:
-        """Why nothing of that name and kind can be made in *folder*; empty if it can."""
+        """Return why this name and kind cannot be created in *folder*; empty if it can."""
         return ""
 
     def did(self, folder: Folder, place: Place, entry: Entry | None, at: float) -> None:
-        """What *folder* shows of *place* is *entry* since the time *at*, or is deleted."""
+        """Apply a change: *folder* shows *entry* for *place* since the time *at*; None: deleted."""
         source = self._sources.get(folder.serial)
         if source is not None:
             source.did(place.name, entry, at)

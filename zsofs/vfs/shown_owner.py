@@ -9,7 +9,7 @@ from zsofs.source.ownership import SET_IDS, AttributeChange, NewOwner
 
 @dataclass(frozen=True, slots=True)
 class ShownOwner:
-    """What stands in the place of each file's own owner and rights.
+    """Options that override owner and mode of all files.
 
     Attributes:
         uid: the user all files are shown to belong to; None for their own.
@@ -28,7 +28,7 @@ class ShownOwner:
         return not (self.uid is self.gid is self.umask is None)
 
     def refuse_unseen(self, wanted: AttributeChange) -> None:
-        """Stop a change of the owner or group that would not show.
+        """Reject a change of an owner or group that options override.
 
         Raises:
             OSError: EPERM.
@@ -39,7 +39,7 @@ class ShownOwner:
             raise OSError(errno.EPERM, "all files are shown as those of one owner")
 
     def mode(self, mode: int, *, of_folder: bool) -> int:
-        """Return the rights that may be given of those in *mode*.
+        """Return the permitted bits of *mode*.
 
         A file must not run as its owner where it only seems to be that user's. Such rights are left
         out without an error, as the kernel does with those that a program may not give.

@@ -20,13 +20,13 @@ class View(Protocol):
         """Have the file *name* of the source looked at anew before *folder* is listed again."""
 
     def place(self, folder: Folder) -> bytes:
-        """The folder of the source in which lies what is made in *folder*."""
+        """Return the directory of the source in which lies what is made in *folder*."""
 
     def lacks(self, folder: Folder) -> bool:
-        """Whether that one has to be made first."""
+        """Return whether that one has to be made first."""
 
     def why_not(self, folder: Folder, name: bytes, kind: Kind) -> str:
-        """Why nothing of that name and kind can be made in *folder*; empty if it can."""
+        """Return why nothing of that name and kind can be made in *folder*; empty if it can."""
 
     def did(self, folder: Folder, place: Place, entry: Entry | None, at: float) -> None:
         """What *folder* shows of *place* is *entry* since the time *at*, or is deleted."""

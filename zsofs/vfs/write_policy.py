@@ -1,4 +1,4 @@
-"""What may not be changed in a writable mount, as far as the listing tells.
+"""Changes that a writable mount rejects, as far as its listing determines.
 
 The last word is with zsofs.source.writer, which looks at the files themselves.
 """
@@ -22,7 +22,7 @@ from zsofs.vfs.view import View
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is refused. Each refusal is an exception, whose sentence the log gets.
+    """The rules. A rejection is an exception, whose message is logged.
 
     Attributes:
         library: the nodes.
@@ -35,7 +35,7 @@ class Rules:
     selection: Selection
 
     def refuse_name(self, folder: Folder, name: bytes, kind: Kind) -> None:
-        """Stop the making of what would pass for a disc, or would not be shown.
+        """Reject the creation of a name that is reserved for discs, or would not be shown.
 
         Raises:
             RefusedError: nothing of that *name* and *kind* can be made in *folder*.
@@ -50,7 +50,7 @@ class Rules:
             raise RefusedError(f"{for_people(path)}: creation refused: {reason}")
 
     def refuse_disc(self, folder: Folder, name: bytes, node: Node) -> None:
-        """Stop the renaming, replacing or deleting of a disc, or of a folder that shows them.
+        """Reject renaming, replacing or deleting a disc, or a directory with discs.
 
         What merely leads to a disc, under another name, may go. A symlink to a directory outside
         the source may not: it is shown as that directory, with all its discs.
@@ -69,7 +69,7 @@ class Rules:
             raise RefusedError(f"{node.name}: rename, replacement or deletion refused: {reason}")
 
     def refuse_unchangeable(self, node: Node) -> None:
-        """Stop a change of the bytes or attributes of a disc, or of what is no file.
+        """Reject a change of the bytes or attributes of a disc, or of a special file.
 
         Raises:
             RefusedError: *node* is a disc.

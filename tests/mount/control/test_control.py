@@ -438,8 +438,8 @@ def test_answers_that_fail(point: bytes, caplog: pytest.LogCaptureFixture) -> No
     with answering(point, fail):
         assert refused(point, "reload").endswith("the source is away:\\n\\x1b[31mplug it in")
         assert not caplog.records
-        assert "bug in zsofs" in refused(point, "status")
-        assert "bug in zsofs" in refused(point, "odd")
+        assert "internal error in zsofs" in refused(point, "status")
+        assert "internal error in zsofs" in refused(point, "odd")
     assert [record.exc_info is not None for record in caplog.records] == [True, True]
 
 

@@ -75,7 +75,7 @@ def share(tmp_path: Path, source: Path, request: pytest.FixtureRequest) -> Itera
     fill(source)
     with mounted(source, tmp_path / "mnt", "--writable", "--layout", request.param) as mount:
         yield mount
-        assert not mount.log_lines("bug"), mount.log.read_text()
+        assert not mount.log_lines("internal error"), mount.log.read_text()
 
 
 def open_for(flags: int) -> Callable[[Path], object]:

@@ -278,7 +278,7 @@ def writable(module_path: Path, request: pytest.FixtureRequest) -> Iterator[Moun
     (base / "source").mkdir(parents=True)
     with mounted(base / "source", base / "mnt", "--writable", "--layout", request.param) as mount:
         yield mount
-        assert not mount.log_lines("bug"), mount.log.read_text()
+        assert not mount.log_lines("internal error"), mount.log.read_text()
 
 
 def run(mount: Mount, examples: int, steps: int) -> None:

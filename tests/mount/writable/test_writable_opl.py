@@ -27,7 +27,7 @@ def share(source: Path, tmp_path: Path) -> Iterator[Mount]:
     shutil.copy(DATA / "ziso-py.zso", source / "RPG" / "game.zso")
     with mounted(source, tmp_path / "mnt", *OPL) as mount:
         yield mount
-        assert not mount.log_lines("bug"), mount.log.read_text()
+        assert not mount.log_lines("internal error"), mount.log.read_text()
 
 
 def the_disc(mount: Mount) -> str:

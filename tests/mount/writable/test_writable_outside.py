@@ -310,7 +310,7 @@ def test_both_sides_end_alike(source: Path, mount: MountMaker, seconds: int) -> 
         return False
 
     wait_until(are_alike, "both to be alike", SECONDS)
-    assert made.log_lines("bug") == []
+    assert made.log_lines("internal error") == []
     for path in list(contents(source)):
         (made.path / path).write_bytes(b"last")
         assert (source / path).read_bytes() == b"last"

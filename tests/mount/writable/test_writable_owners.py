@@ -121,7 +121,7 @@ def twins(folder: Path, *arguments: str, mode: int = 0o1777) -> Iterator[Twins]:
     with mounted(folder / "source", folder / "mnt", *options) as made:
         pair = Twins(made.path / "in", folder / "source" / "in", folder / "plain" / "in")
         yield pair
-        assert made.log_lines("bug") == []
+        assert made.log_lines("internal error") == []
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o027, 0o077])
@@ -257,7 +257,7 @@ def test_a_file_that_has_just_appeared_is_opened_by_who_may(open_folder: Path) -
             below.touch()
             below.chmod(0o666)
             os.close(eve.submit(os.open, path, os.O_CREAT | os.O_RDWR | os.O_TRUNC).result(300))
-        assert made.log_lines("bug") == []
+        assert made.log_lines("internal error") == []
 
 
 SHOWN_OTHERWISE = {
@@ -304,7 +304,7 @@ def test_nobody_makes_a_program_run_as_an_owner_who_is_not_shown(
         finally:
             os.umask(before)
         assert rights("new") == rights("node") == "-rwxrwxrwx"
-        assert made.log_lines("bug") == []
+        assert made.log_lines("internal error") == []
 
 
 def test_a_second_user_is_locked_out(open_folder: Path) -> None:
@@ -552,7 +552,7 @@ def test_a_disk_without_owners_and_rights(open_folder: Path) -> None:
             )
             assert (done.returncode, done.stderr) == (0, "")
             assert names(made.path) == names(source) == ["b"]
-            assert made.log_lines("bug") == []
+            assert made.log_lines("internal error") == []
     finally:
         take_down(source)
         run("losetup", "--detach", device)
@@ -604,7 +604,7 @@ def test_a_source_that_takes_no_owners(
             "-rw-r-----",
             "drwxr-x---",
         ]
-        assert made.log_lines("bug") == inner.log_lines("bug") == []
+        assert made.log_lines("internal error") == inner.log_lines("internal error") == []
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Where the socket of a mount lies, how it is reached, and in which form things are said over it.
+"""Location and protocol of the control socket of a mount.
 
-One socket for each mount and one request for each connection: a JSON object in one line, answered
-by another. Both sides, client.py and server.py, take their rules from here. The command line must
-stay quick, so this is standard library only.
+One socket per mount and one request per connection: a JSON object on one line, with a reply of the
+same form. Both sides, client.py and server.py, use these definitions. The command line must
+start quickly, so this uses only the standard library.
 """
 
 import json
@@ -14,13 +14,13 @@ import zlib
 from typing import Any, Protocol
 
 MAX_REQUEST = 1 << 16
-"""The longest request, in bytes, with its end of line."""
+"""The longest request in bytes, with its end of line."""
 
 MAX_REPLY = 1 << 20
-"""The longest reply, in the same way."""
+"""The longest reply in bytes, with its end of line."""
 
 ENDING = ".sock"
-"""How the name of a socket ends."""
+"""Extension of a socket name."""
 
 _SHOWN_NAME = 60
 
@@ -40,15 +40,15 @@ def socket_name(mount_point: bytes) -> str:
 
 
 def socket_address(folder: int, name: str) -> str:
-    """The address of a socket in an open folder, however long the folder's own path is."""
+    """Return the address of a socket in an open directory, whatever the length of its path."""
     return f"/proc/self/fd/{folder}/{name}"
 
 
 def connect(folder: int, name: str, until: float) -> socket.socket:
-    """A connection to the daemon that listens on a socket.
+    """Return a connection to the daemon that listens on a socket.
 
     Args:
-        folder: descriptor of the folder where the socket lies.
+        folder: descriptor of the directory where the socket lies.
         name: of the socket.
         until: when to give up, as time.monotonic() counts.
 
@@ -60,7 +60,7 @@ def connect(folder: int, name: str, until: float) -> socket.socket:
 
 
 def connect_to(address: str, until: float) -> socket.socket:
-    """The same by the address of the socket."""
+    """Return the same by the address of the socket."""
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # The kernel has those who wait for room in the queue take turns, if their sockets block:
@@ -99,7 +99,7 @@ def left(until: float) -> float:
 
 
 def parse(line: bytes) -> dict[str, Any] | None:
-    """The JSON object in a line, or None if it is something else. Never raises."""
+    """Return the JSON object in a line, or None if it is something else. Never raises."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,6 +1,6 @@
-"""The daemon's side of the control socket: it answers `zsofs status` and `zsofs reload`.
+"""The control socket of the daemon: it answers `zsofs status` and `zsofs reload`.
 
-Nothing here needs a thread, nor a disk after the start: it answers while every disk hangs.
+It needs no thread, and no disk after startup: it answers while every disk hangs.
 """
 
 import json
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 _MAX_PEERS = 32
-"""Connections kept at a time; each takes a descriptor, and up to 1 MiB for a reply."""
+"""Maximum number of connections; each takes a descriptor, and up to 1 MiB for a reply."""
 
 _QUEUE = 4096
 """Connections that the kernel keeps until they are taken: as many as it allows by default."""
@@ -56,7 +56,7 @@ class _Bound:
 
 @dataclass(eq=False, slots=True)
 class _Peer:
-    """One connection.
+    """A connection.
 
     Attributes:
         stream: the connection.
@@ -76,13 +76,13 @@ class _Peer:
 
 
 class ControlSocket:
-    """The socket of one mount, there for as long as this is entered; to be served by a task.
+    """The control socket of a mount, which exists within the context and is served by a task.
 
     A mount must never fail because of it: what goes wrong is logged, and the mount is without.
     """
 
     def __init__(self, mount_point: bytes, answer: Answer) -> None:
-        """Prepare, without touching anything.
+        """Create it without side effects.
 
         Args:
             mount_point: real path of the mount, which exists by the time this is entered.
@@ -111,7 +111,7 @@ class ControlSocket:
                 os.unlink(self._name, dir_fd=folder)
 
     def _bind(self, candidates: Iterable[Path]) -> _Bound | None:
-        """Bind in the first folder where that works. May wait for a disk."""
+        """Bind in the first directory where that works. May wait for a disk."""
         problem: OSError | None = None
         for folder in candidates:
             try:
@@ -135,20 +135,20 @@ class ControlSocket:
         return None
 
     def _is_there(self, bound: _Bound) -> bool:
-        """Whether the socket can still be found; False also if a later mount took its place."""
+        """Return whether the socket still exists, and no later mount has replaced it."""
         try:
             return os.path.samestat(bound.status, os.lstat(bound.folder / self._name))
         except OSError:
             return False
 
     def _bind_again_if_gone(self) -> _Bound | None:
-        """Bind anew if the folder was removed, at the user's logout, and is there again.
+        """Bind again if the directory was removed, at the user's logout, and exists again.
 
-        For a thread: the environment may name a folder on a disk.
+        For a thread: the environment may name a directory on a disk.
         """
         candidates = runtime_folders(os.geteuid())
         if self._bound is None or self._bound.folder not in candidates:
-            return None  # a folder on a disk stays
+            return None  # a directory on a disk stays
         if os.path.lexists(self._bound.folder / self._name):
             return None
         return self._bind(candidates)
@@ -191,7 +191,7 @@ class ControlSocket:
                 nursery.start_soon(self._serve_peer, self._admitted(stream))
 
     def _admitted(self, stream: trio.socket.SocketType) -> _Peer:
-        """A new connection, for which one may have to go; those that may not ask do not count."""
+        """Return a new connection; another one may be dropped for it, if it is authorized."""
         process, user, _ = credentials(stream)
         peer = _Peer(stream, process, may_ask=user in (0, os.geteuid()))
         if peer.may_ask:
@@ -235,7 +235,7 @@ class ControlSocket:
                 await _send(peer.stream, reply)
 
     async def _reply(self, peer: _Peer) -> bytes | None:
-        """The reply to what *peer* asks, or None if it asks nothing."""
+        """Return the reply to what *peer* asks, or None if it asks nothing."""
         line = None
         with trio.move_on_after(timings().peer) as limit:
             line = await _receive_line(peer.stream)
@@ -270,17 +270,17 @@ class _TakenError(Exception):
 
 
 def _listen(folder: Path, name: str) -> _Bound:
-    """A socket that listens as *name* in *folder*, which is made if need be.
+    """Return a socket that listens as *name* in *folder*, which is created if necessary.
 
     Raises:
         _TakenError: another daemon, in another view of the file system, has that name.
-        OSError: the folder cannot be used.
+        OSError: the directory cannot be used.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     with opened(folder, os.geteuid()) as fd:
-        os.chmod(fd, 0o700)  # logs may lie there too, in a folder that others could read
+        os.chmod(fd, 0o700)  # logs may lie there too, in a directory that others could read
         if _is_taken(fd, name):
             raise _TakenError
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -292,7 +292,7 @@ def _listen(folder: Path, name: str) -> _Bound:
 
 
 def _put(listener: socket.socket, folder: int, name: str) -> os.stat_result:
-    """Give *listener* its name, in place of what may be there; returns what is there then.
+    """Give *listener* its name, replacing an existing one; return its lstat.
 
     Until it listens it has another name, so that nobody finds it deaf and takes it for stale.
     """
@@ -307,7 +307,7 @@ def _put(listener: socket.socket, folder: int, name: str) -> os.stat_result:
 
 
 def _is_taken(folder: int, name: str) -> bool:
-    """Whether a daemon listens there that is not merely an earlier one of this mount point.
+    """Return whether a daemon listens there that is not an earlier one of this mount point.
 
     An earlier one lives on where its mount was detached while in use. Its socket is replaced: the
     name stands for what is mounted there now. In another mount namespace, as of a container, the
@@ -328,7 +328,7 @@ def _is_taken(folder: int, name: str) -> bool:
 
 
 async def _receive_line(peer: trio.socket.SocketType) -> bytes:
-    """What *peer* sends up to the first end of line, its own end, or a little past the limit."""
+    """Return what *peer* sends up to the first end of line, EOF, or just above the limit."""
     line = bytearray()
     while len(line) <= MAX_REQUEST:
         part = await peer.recv(_PART)

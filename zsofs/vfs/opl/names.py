@@ -1,4 +1,4 @@
-"""Which name each disc gets on a share for Open PS2 Loader (OPL). Pure functions of text."""
+"""Names of discs on a share for Open PS2 Loader (OPL). Pure functions of text."""
 
 import re
 import unicodedata
@@ -8,24 +8,24 @@ from os.path import splitext
 from zsofs.formats.file_names import may_be_disc
 
 MAX_NAME_BYTES = 159
-"""The longest name that OPL opens over SMB, in bytes of UTF-8 with its ending: it has a buffer of
-160 with a zero byte at the end, and cuts what is longer without a word."""
+"""The longest name that OPL opens over SMB, in bytes of UTF-8 with its extension: it has a
+buffer of 160 with a zero byte at the end, and truncates longer names silently."""
 
 ENDING = ".iso"
 
 _UNNAMED = "Disc"
-"""The title of a disc of which nothing at all is known."""
+"""The title of a disc without any known name."""
 
 _ID = re.compile(r"[A-Z]{4}_\d{3}\.\d{2}", re.ASCII)
-"""An id that OPL takes from the name, so that it need not open the disc to list it."""
+"""An ID that OPL takes from the name, so that it need not open the disc to list it."""
 
 _LEADING_ID = re.compile(r"\A" + _ID.pattern + r"\.", re.ASCII | re.IGNORECASE)
 
 _NUMBER = re.compile(r" \((\d{1,9})\)" + re.escape(ENDING) + r"\Z", re.ASCII)
-"""What a name ends with that another disc had first."""
+"""The suffix of a name that another disc already has."""
 
 _FORBIDDEN = frozenset('\\/:*?"<>|')
-"""What names on an SMB share cannot have."""
+"""Characters that names on an SMB share cannot have."""
 
 _MAX_STEP_BACK = 16
 """How many characters a cut moves back at most, to keep marks, such as accents, with their letter,
@@ -35,7 +35,7 @@ _ZERO_WIDTH_JOINER = "\u200d"
 
 
 def game_name(game_id: str, title: str) -> tuple[str, bool]:
-    """The name for a disc: ``SLUS_209.63.Title.iso``, or ``Title.iso`` without an id.
+    """Return the name for a disc: ``SLUS_209.63.Title.iso``, or ``Title.iso`` without an id.
 
     An id that OPL does not take from a name, such as a PSP's, is left out. Where there is no title,
     the id stands in for it: OPL wants something after the id.
@@ -50,7 +50,7 @@ def game_name(game_id: str, title: str) -> tuple[str, bool]:
 
 
 def title_of(file_name: bytes) -> str:
-    """The title in the name of a packed disc: without its endings and a leading ``SLUS_209.63.``.
+    """Return the title in the name of a packed disc, without extensions and ID prefix.
 
     Bytes that are not UTF-8 become ``_``.
     """
@@ -64,7 +64,7 @@ def title_of(file_name: bytes) -> str:
 def unique_names(
     wanted: Mapping[bytes, str], given: Mapping[bytes, tuple[str, str]] | None = None
 ) -> dict[bytes, str]:
-    """A name of its own for each disc, whatever the order of the mapping.
+    """Return a name of its own for each disc, whatever the order of the mapping.
 
     Names that differ only in case are the same to an SMB client. A disc keeps the name that it was
     given for the one that it wants. Of the others, the disc whose source path sorts first gets the
@@ -103,7 +103,7 @@ def unique_names(
 
 
 def _is_one_of(name: str, wanted: str) -> bool:
-    """Whether *name* is *wanted*, or that with a number: what is kept on a disk may be damaged."""
+    """Return whether *name* is *wanted*, or that with a number; stored names may be damaged."""
     numbered = _NUMBER.search(name)
     return name == wanted or bool(numbered and name == _numbered(wanted, int(numbered[1])))
 
@@ -115,7 +115,7 @@ def _numbered(name: str, number: int) -> str:
 
 
 def _clean(title: str) -> str:
-    """A title that every SMB client can show: white space of any kind becomes single spaces."""
+    """Return a title that every SMB client can show; any white space becomes single spaces."""
     kept = "".join(
         char
         for char in _without_surrogates(title)
@@ -147,7 +147,7 @@ def _cut(text: str, size: int) -> str:
 
 
 def _belongs_together(text: str, at: int) -> bool:
-    """Whether a cut before ``text[at]`` would part a letter from a mark on it."""
+    """Return whether a cut before ``text[at]`` would part a letter from a mark on it."""
     return (
         unicodedata.category(text[at]).startswith("M")
         or text[at] == _ZERO_WIDTH_JOINER

@@ -25,7 +25,7 @@ _LINE = re.compile(r".*\n?")
 
 
 def normal_id(game_id: str) -> str:
-    """An id without its punctuation, in capitals: ``SLUS20963``."""
+    """Return an id without its punctuation, in capitals: ``SLUS20963``."""
     return "".join(char for char in game_id.upper() if char.isascii() and char.isalnum())
 
 
@@ -33,8 +33,8 @@ def load_titles(path: Path, *, from_file: bool = False) -> dict[str, str]:
     """Read a list of titles.
 
     A list has one ``ID,Title`` on each line, in UTF-8; the title may be in double quotes, and blank
-    lines and lines that begin with ``#`` are ignored. A DAT is XML (Logiqx) or clrmamepro text. If an
-    id occurs more than once, its first title is used.
+    lines and lines that begin with ``#`` are ignored. A DAT is XML (Logiqx) or clrmamepro text. If
+    an id occurs more than once, its first title is used.
 
     Args:
         path: of the list.
@@ -63,7 +63,7 @@ def load_titles(path: Path, *, from_file: bool = False) -> dict[str, str]:
 
 
 def _listed(text: str, where: str) -> dict[str, str]:
-    """The titles of a list of lines."""
+    """Return the titles of a list of lines."""
     titles: dict[str, str] = {}
     for number, match in enumerate(_LINE.finditer(text), 1):
         line = match[0]
@@ -84,7 +84,7 @@ def _listed(text: str, where: str) -> dict[str, str]:
 
 
 def _unquoted(text: str) -> str:
-    """A title without the quotes around it; empty if they do not close."""
+    """Return a title without the quotes around it; empty if they do not close."""
     if not text.startswith('"'):
         return text
     if not text.endswith('"'):
@@ -93,7 +93,7 @@ def _unquoted(text: str) -> str:
 
 
 def _by_serial(games: Iterable[Game], where: str) -> dict[str, str]:
-    """The titles of a DAT.
+    """Return the titles of a DAT.
 
     Serials of later editions, such as ``SLUS-20265GH``, name the disc as well, but a game that has
     the plain one goes first.

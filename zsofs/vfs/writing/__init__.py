@@ -1,8 +1,8 @@
-"""How a writable mount changes its source: names, attributes, files that change while open.
+"""Changes of the source through a writable mount: names, attributes, changing files.
 
-The order is always the same: what must not be is refused, a thread makes the change in the source,
-and then, in one go of the event loop, library and view take it, so that no look at the source that
-began before undoes it.
+The order is always the same: forbidden changes are refused, a thread makes the change in the
+source, and then, without interruption on the event loop, inode table and view apply it, so that no
+scan that started before reverts it.
 """
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Size, rights, owner and times of what may be changed: how they are asked for and set."""
+"""Changes of size, permissions, owner and times."""
 
 import stat
 from dataclasses import replace
@@ -26,7 +26,7 @@ class AttributeChanges:
         """Set attributes of *node*.
 
         Args:
-            node: a file or folder.
+            node: a file or directory.
             wanted: the attributes.
             number: of the handle through which that was asked for; None without one.
             requester: who asks.
@@ -67,7 +67,7 @@ class AttributeChanges:
                 raise
 
     async def refresh(self, node: Node) -> None:
-        """See what a file or folder is now; where that cannot be had, it is what it was.
+        """Refresh the status of a file or directory; keep the previous one if that fails.
 
         Raises:
             StaleNodeError: it was deleted, and nobody has it open.

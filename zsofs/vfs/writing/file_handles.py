@@ -12,7 +12,7 @@ from zsofs.vfs.node import Node
 
 @dataclass(slots=True)
 class Handle:
-    """A file that may be changed, open once.
+    """An open handle of a changeable file.
 
     Attributes:
         number: the handle's.
@@ -31,7 +31,7 @@ class Handle:
     returned: trio.Event = field(default_factory=trio.Event)
 
     async def unused(self) -> None:
-        """Return when no request uses this handle, which was removed: then it may be closed.
+        """Wait until no request uses this removed handle, so that it can be closed.
 
         A descriptor that was closed too early is another file's a moment later, which would be
         truncated in this one's place (it was: by two programs, one of which closed a file while the
@@ -42,7 +42,7 @@ class Handle:
 
 
 class Handles:
-    """All of them."""
+    """All open handles."""
 
     def __init__(self) -> None:
         self._all: dict[int, Handle] = {}
@@ -52,7 +52,7 @@ class Handles:
         return iter(self._all.values())
 
     def get(self, number: int | None) -> Handle | None:
-        """The handle of that number; None for a disc's, or for no number."""
+        """Return the handle of that number; None for a disc's, or for no number."""
         return None if number is None else self._all.get(number)
 
     def add(self, handle: Handle) -> None:
@@ -72,7 +72,7 @@ class Handles:
     def borrowed(
         self, node: Node, number: int | None = None, *, writable: bool = False
     ) -> Iterator[Handle | None]:
-        """A handle of a file that somebody has open, which is not closed meanwhile; None if none.
+        """Yield an open handle of a file, and keep it open; None if there is none.
 
         Args:
             node: the file.

@@ -19,7 +19,7 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
 
 
 class LiveFiles:
-    """The files that are open so, each handle with a descriptor of its own. For the event loop.
+    """Open changeable files, one descriptor per handle. For the event loop.
 
     Attributes:
         handles: all handles.
@@ -35,11 +35,11 @@ class LiveFiles:
         self._numbers = numbers
 
     def readers(self) -> list[OpenHandle]:
-        """Return who has what open; one entry for each handle."""
+        """Return the open handles with their programs, one entry per handle."""
         return [OpenHandle(handle.pid, handle.node.name) for handle in self.handles]
 
     def refuse_writing(self, node: Node, flags: int) -> None:
-        """Stop an open with these *flags* that is to write to what may not be changed.
+        """Reject an open for writing of a file that may not be changed.
 
         Raises:
             RefusedError: *node* is a disc.
@@ -49,7 +49,7 @@ class LiveFiles:
             self._tree.rules.refuse_unchangeable(node)
 
     async def open(self, node: Node, flags: int, requester: Requester) -> Handle:
-        """Open a file on a descriptor of its own.
+        """Open a file with its own descriptor.
 
         Args:
             node: the file.
@@ -101,7 +101,7 @@ class LiveFiles:
         return found
 
     async def write(self, handle: Handle, offset: int, data: bytes) -> int:
-        """Write to the source; it is on the disk when the system writes it there, or at fsync.
+        """Write to the source, without syncing.
 
         Returns:
             How many bytes were written.

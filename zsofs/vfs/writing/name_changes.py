@@ -1,4 +1,4 @@
-"""Files and folders that are made and deleted through the mount."""
+"""Files and directories that are made and deleted through the mount."""
 
 import errno
 import os
@@ -17,10 +17,10 @@ from zsofs.vfs.writing.writable_tree import Requester, WritableTree, system_erro
 
 
 class NameChanges:
-    """Makes and deletes. For the event loop.
+    """Creates and deletes files and directories. For the event loop.
 
-    All methods raise RefusedError for a name or file that is a disc's, StaleNodeError for a folder
-    that is gone, and OSError for what the source says.
+    All methods raise RefusedError for a name or file that is a disc's, StaleNodeError for a
+    directory that is gone, and OSError for what the source says.
     """
 
     def __init__(self, tree: WritableTree, listings: Listings, files: LiveFiles) -> None:
@@ -32,7 +32,7 @@ class NameChanges:
     async def create(
         self, folder: Folder, name: bytes, mode: int, flags: int, requester: Requester
     ) -> Handle:
-        """Make a file and open it.
+        """Create a file and open it.
 
         The kernel asks for that where it knows of no such file, and then does not see whether it
         may be opened. If there is one by now, the kernel is told to look again, so that it does.
@@ -58,7 +58,7 @@ class NameChanges:
         raise StaleNodeError(f"{node.name}: replaced by another file")
 
     async def make_file(self, folder: Folder, name: bytes, mode: int, requester: Requester) -> Node:
-        """Make a file that nobody has open; devices and the like are not for a share.
+        """Create a regular file without opening it; other kinds are rejected.
 
         Raises:
             FileExistsError: there is something of that name.
@@ -76,7 +76,7 @@ class NameChanges:
     async def make_folder(
         self, folder: Folder, name: bytes, mode: int, requester: Requester
     ) -> Node:
-        """Make a folder.
+        """Create a directory.
 
         Raises:
             FileExistsError: there is something of that name.
@@ -97,11 +97,11 @@ class NameChanges:
         await self._remove(folder, name, self._tree.changes.remove_file)
 
     async def remove_folder(self, folder: Folder, name: bytes) -> None:
-        """Delete an empty folder."""
+        """Delete an empty directory."""
         await self._remove(folder, name, self._tree.changes.remove_folder)
 
     async def sync_folder(self, folder: Folder) -> None:
-        """Return when the names in a folder are on the disk."""
+        """Return when the names in a directory are on the disk."""
         tree = self._tree
         if tree.view.lacks(folder):
             return

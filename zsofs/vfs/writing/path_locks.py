@@ -1,8 +1,8 @@
-"""Keeps a path of the source as it is for as long as something is done by it.
+"""Shared and exclusive locks on source paths, held while an operation uses a path.
 
-The kernel lets nothing happen to a name while it is changed, but a folder above it may get another
-name meanwhile, and a file may while it is being opened. Another folder may then have the path, and
-a file of the same name in it.
+The kernel serializes operations on a name, but a directory above it may be renamed meanwhile, and
+a file may be renamed while it is opened. Another directory may then have the
+path, and a file of the same name in it.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -16,7 +16,7 @@ from zsofs.source.relpath import is_at_or_below
 
 @dataclass(eq=False, slots=True)
 class _Claim:
-    """What one request does by paths.
+    """The locks of one request.
 
     Attributes:
         kept: the paths that must stay.
@@ -37,7 +37,7 @@ class Paths:
 
     @asynccontextmanager
     async def kept(self, wanted: Callable[[], tuple[bytes, ...]]) -> AsyncIterator[_Claim]:
-        """Have these paths stay until the context ends.
+        """Hold shared locks on these paths within the context.
 
         *wanted* is asked for them once nobody is about to move any, for they are others then.
         """
@@ -53,10 +53,10 @@ class Paths:
             claim.ended.set()
 
     async def move(self, claim: _Claim, path: bytes) -> None:
-        """Let nobody else begin anything by *path* or below, and wait for those who have.
+        """Take an exclusive lock on *path* and everything below.
 
-        *claim* is the request's own, which keeps the folders that *path* is moved from and to; it
-        ends the move as well.
+        *claim* is the request's own, which keeps the directories that *path* is moved from and to;
+        it ends the move as well.
         """
         claim.moved = path
         await self._wait_until_none(

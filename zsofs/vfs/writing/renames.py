@@ -1,4 +1,4 @@
-"""Renames through the mount: what is refused, which paths stay meanwhile, what follows."""
+"""Renames through the mount: checks, path locks, and updates of the mount."""
 
 import errno
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ class _Plan:
 
     Attributes:
         node: what gets another name.
-        folder: the folder that shows it.
+        folder: the directory that shows it.
         name: its name there.
-        new_folder: the folder that is to show it.
+        new_folder: the directory that is to show it.
         new_name: its name there.
         replaced: what has that name now; None if nothing has.
     """
@@ -34,7 +34,7 @@ class _Plan:
     replaced: Node | None
 
     def refuse(self, tree: WritableTree, *, may_replace: bool) -> None:
-        """Stop a rename over something that is to stay, or to a name that is a disc's.
+        """Reject a rename that would replace a protected file, or use a name reserved for discs.
 
         Raises:
             RefusedError: a disc would be replaced, or something would pass for one.
@@ -47,7 +47,7 @@ class _Plan:
         tree.rules.refuse_name(self.new_folder, self.new_name, self.node.entry.kind)
 
     def folders(self, tree: WritableTree) -> tuple[bytes, bytes]:
-        """Return the folders of the source that must stay where they are meanwhile."""
+        """Return the directories of the source that must stay where they are meanwhile."""
         to = tree.view.place(self.new_folder)
         if self.replaced is not None:
             to = tree.place_of(self.new_folder, self.replaced).folder
@@ -64,7 +64,7 @@ class _Plan:
 
 
 class Renames:
-    """Renames files, and folders without discs. For the event loop."""
+    """Renames files, and directories without discs. For the event loop."""
 
     def __init__(self, tree: WritableTree, listings: Listings) -> None:
         self._tree = tree
@@ -78,10 +78,10 @@ class Renames:
         *,
         may_replace: bool,
     ) -> None:
-        """Rename a file or folder.
+        """Rename a file or directory.
 
         Args:
-            old: inode number of the folder that shows it, and its name.
+            old: inode number of the directory that shows it, and its name.
             new: the same, as it is to be.
             requester: who asks.
             may_replace: whether something that has the new name is replaced.
@@ -90,7 +90,7 @@ class Renames:
             FileNotFoundError: there is no such file.
             RefusedError: a disc would be renamed or replaced, or something would pass for one.
             FileExistsError: something would be replaced that may not be.
-            OSError: EINVAL if a folder is to lie below itself; or the source does not let us.
+            OSError: EINVAL if a directory is to lie below itself; or the source does not let us.
         """
         tree, (number, name), (new_number, new_name) = self._tree, old, new
         folder = tree.library.folder(number)
@@ -119,7 +119,7 @@ class Renames:
 
 
 def _renamed(known: Entry, new: Place, now: TimedStat) -> Entry:
-    """What the source says of a file after it was renamed; of a symlink, its target is the same."""
+    """Return the entry of a file after a rename; a symlink keeps its target."""
     return Entry(
         new.name,
         known.kind,

@@ -1,4 +1,4 @@
-"""What all changes through the mount need: where things lie in the source, and who may know."""
+"""Common state of all changes through the mount: source places, permissions and updates."""
 
 import os
 import stat
@@ -44,7 +44,7 @@ class Requester(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WritableTree:
-    """The shown tree, with all that it takes to change it.
+    """The shown tree with the components that change it.
 
     Attributes:
         library: the nodes.
@@ -92,14 +92,14 @@ class WritableTree:
         return self.view.place(node) if isinstance(node, Folder) else node.entry.path
 
     async def make_place(self, folder: Folder, requester: Requester, name: bytes = b"") -> Place:
-        """Return where *name* is to lie in the source, in a folder that exists, or is made now."""
+        """Return the place for *name* in the source; its directory is created if necessary."""
         path = self.view.place(folder)
         if self.view.lacks(folder):
             await self._make_lacking(folder, path, requester)
         return Place(path, name)
 
     async def _make_lacking(self, folder: Folder, path: bytes, requester: Requester) -> None:
-        # Nobody asks for it by itself, so it is like the folder that it lies in; and who syncs
+        # Nobody asks for it by itself, so it is like the directory that it lies in; and who syncs
         # what is in it takes it to have been on the disk before.
         root, changes = self.library.root, self.changes
         place, mode = Place(b"", path), root.entry.status.st_mode & 0o777
@@ -127,7 +127,7 @@ class WritableTree:
             self.view.outdate(node.parent, node.entry.name)
 
     def note_failure(self, node: Node, error: BaseException) -> None:
-        """Have *node* looked at anew where the source has something else of its name, or nothing.
+        """Schedule a scan of *node* if the source has another file of its name, or none.
 
         The kernel looks the name up again and tries once more, before the listing is due.
         """
@@ -136,7 +136,7 @@ class WritableTree:
 
 
 def refuse_removed(node: Node) -> None:
-    """Stop what would be done by the path of a deleted file, which may be another's now.
+    """Reject an operation by the path of a deleted file, which may be that of another file.
 
     The source may have given that one even the number of the first.
 
