@@ -1,3 +1,3 @@
-"""zsofs: a folder of compressed disc images, mounted as plain .iso files."""
+"""zsofs: a directory of compressed disc images, mounted as plain .iso files."""
 
 __version__ = "0.1.0"

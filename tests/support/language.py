@@ -11,6 +11,9 @@ RULES = ROOT / "docs" / "dev" / "language.md"
 LONGEST_SENTENCE = 35  # words
 
 _FENCE = re.compile(r"^(`{3,}).*?^\1$", re.M | re.S)
+_NAMES = re.compile(r"\{[^{}]*\}|(`+)[^`]*\1|\*\w+\*|^ +\w+:(?= )", re.M)
+"""Names in the code within a text: f-string values, code, parameters, and entries of Args."""
+
 _ABBREVIATIONS = re.compile(r"\b(e\.g|i\.e|etc|vs|cf)\.")
 
 
@@ -64,4 +67,5 @@ def text_of(path: Path) -> str:
     kinds = {tokenize.COMMENT, tokenize.STRING}
     # An f-string is one token up to Python 3.11, and parts after it.
     kinds.add(getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING))
-    return "\n".join(token.string.strip("\"'") for token in tokens if token.type in kinds)
+    texts = (token.string.strip("\"'") for token in tokens if token.type in kinds)
+    return _NAMES.sub(" ", "\n".join(texts))
