@@ -11,7 +11,7 @@ from zsofs import __version__  # noqa: E402
 
 project = "zsofs"
 author = "the zsofs developers"
-copyright = author
+copyright = ""  # it would be a section of each man page
 version = release = __version__
 language = "en"
 today_fmt = "%Y-%m-%d"  # the date of the man pages; SOURCE_DATE_EPOCH sets it

@@ -36,6 +36,9 @@ MAN_PAGES = [
     ("reference/zsofs-service", "zsofs-service", "manage mounts as systemd services", _AUTHOR, 1),
     ("reference/config", "zsofs.toml", "configuration of a zsofs mount", _AUTHOR, 5),
     ("mount", "zsofs-mounting", "what a zsofs mount shows and how it behaves", _AUTHOR, 7),
+    ("services", "zsofs-services", "mounts as systemd services", _AUTHOR, 7),
+    ("pack", "zsofs-packing", "pack and unpack disc images", _AUTHOR, 7),
+    ("verify", "zsofs-verifying", "check and identify discs", _AUTHOR, 7),
     ("writable", "zsofs-writable", "change files through a zsofs mount", _AUTHOR, 7),
     ("opl", "zsofs-opl", "the layout for Open PS2 Loader", _AUTHOR, 7),
     ("formats", "zsofs-formats", "the containers that zsofs reads", _AUTHOR, 7),
@@ -108,14 +111,19 @@ def tidy(page: str) -> str:
 
 
 def _tidied(lines: Iterable[str]) -> Iterable[str]:
-    is_literal = is_tag = False
+    is_literal = is_tag = is_name = False
     last = ""
     for line in map(_ascii, lines):
         if line.startswith((".EX", ".EE")):
             is_literal = line.startswith(".EX")
         is_heading = last.startswith((".SH", ".SS"))
         is_control = line.startswith((".", "'"))
+        if is_name and not line.startswith(".SH"):
+            yield ".SH DESCRIPTION"  # a page of the guide begins with its text
+            is_heading = True
+        is_name = last == ".SH NAME"
         if line == ".sp" and is_heading:
+            last = line
             continue
         if is_control:
             yield line

@@ -9,11 +9,14 @@ Directives:
 
 import re
 from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.builders.manpage import ManualPageBuilder
 from sphinx.util.docutils import SphinxDirective
 
+from release import man_pages
 from release.commands import Block, Command, Option, zsofs
 from zsofs.mount import options as mount_options
 
@@ -27,6 +30,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("commands", _Commands)
     app.add_directive("exit-codes", _ExitCodes)
     app.add_directive("mount-options", _MountOptions)
+    app.add_builder(_ManPages, override=True)
     app.connect("doctree-resolved", _for_man)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -179,13 +183,37 @@ def _fstab(option: mount_options.Option) -> str:
     return option.field if option.is_flag else f"{option.name}={option.metavar}"
 
 
-def _for_man(app: Sphinx, tree: nodes.document, _name: str) -> None:
-    """Prepare a page for man: internal links become text, and tables become lists."""
+class _ManPages(ManualPageBuilder):
+    """Sphinx's builder, in which a link leads to a name such as ``zsofs-opl(7)``."""
+
+    _pages: ClassVar = {
+        page: f"{name}({number})" for page, name, _, _, number in man_pages.MAN_PAGES
+    }
+
+    def get_target_uri(self, docname: str, typ: str | None = None) -> str:
+        """Return the name of a man page; empty for a page that is none."""
+        return self._pages.get(docname, "")
+
+
+def _for_man(app: Sphinx, tree: nodes.document, page: str) -> None:
+    """Prepare a page for man: links become names of man pages, and tables become lists."""
     if app.builder.name == "man":
+        own = app.builder.get_target_uri(page)
         for link in list(tree.findall(nodes.reference)):
-            if "://" not in link.get("refuri", ""):
-                link.replace_self(link.children)
+            target = link.get("refuri", "")
+            if "://" not in target:
+                link.replace_self(_named(link, target.partition("#")[0].replace(own, "")))
         _tables_to_lists(tree)
+
+
+def _named(link: nodes.reference, target: str) -> list[nodes.Node]:
+    """The text of a link, and the man page that it leads to, if it is another one."""
+    name, _, section = target.partition("(")
+    if not section:
+        return list(link.children)
+    if link.astext().replace(" ", "-") in (name, target):
+        return [nodes.strong("", name), nodes.Text(f"({section}")]
+    return [*link.children, nodes.Text(" ("), nodes.strong("", name), nodes.Text(f"({section})")]
 
 
 def _tables_to_lists(tree: nodes.document) -> None:

@@ -1,7 +1,7 @@
 """All exceptions of zsofs, with errno and exit code.
 
 ``errno`` is what a program that reads the mount receives, ``exit_code`` is the exit code of the
-command. The README documents the exit codes.
+command. docs/reference/exit-codes.md documents the exit codes.
 """
 
 import errno as _errno

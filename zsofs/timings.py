@@ -2,7 +2,7 @@
 
 Modules call `timings` when they wait, not when they are imported. `use` replaces the object before
 a command runs. Only the tests do that, from a program of their own, so no option, variable or file
-can change a timing of a real mount. What these values mean for users is in the README.
+can change a timing of a real mount. What these values mean for users is in the documentation.
 """
 
 from dataclasses import dataclass

@@ -112,7 +112,7 @@ def test_every_command_and_exit_code_of_help_is_in_the_page(pages: Path) -> None
     assert len(codes.splitlines()) >= 8
     assert f" EXIT STATUS {joined(codes)} " in shown
     for command in commands.zsofs().commands:
-        assert f" {' '.join(command.words)} {command.summary} " in shown
+        assert f" {'-'.join(command.words)}(1) {command.summary} " in shown
 
 
 def options_of_mount() -> dict[str, tuple[str, str]]:
@@ -162,6 +162,16 @@ def test_a_page_has_every_section_of_its_source(pages: Path, page: str, source: 
     for heading in headings:
         title = heading.replace("-", "\\-").replace("`", "")
         assert {title, title.upper()} & titles, heading
+
+
+def test_links_are_names_of_man_pages(pages: Path) -> None:
+    shown = as_read(pages / "zsofs-mounting.7")
+    assert " zsofs-mount(1) lists all options. " in shown
+    assert " other names and directories (zsofs-opl(7)). " in shown
+    for page in PAGES:
+        named = set(re.findall(r"\b([\w.-]+)\((\d)\)", as_read(pages / page)))
+        ours = {(name, number) for name, number in named if "zsofs" in name.lower()}
+        assert {f"{name}.{number}".lower() for name, number in ours} <= set(PAGES)
 
 
 def test_pages_of_the_guide(pages: Path) -> None:

@@ -1,7 +1,7 @@
 """The seal of a ZSOZ file: checksums of header, index and image after its last block.
 
 A seal is one zstd skippable frame (RFC 8878, 3.1.2) at the offset in the last index entry: u32
-magic, u32 length, and that many bytes of JSON. ``docs/format.md`` specifies it for authors of
+magic, u32 length, and that many bytes of JSON. ``docs/dev/zsoz.md`` specifies it for authors of
 other readers.
 """
 

@@ -4,7 +4,7 @@ A ZISO payload is LZ4 by its specification (maxcso, ``README_ZSO.md``). Files wi
 frame (DuckShrink), or one zlib stream (DiscConverter for Android, which also wrote ``ZSO\x01``), in
 each block exist under the same magic, and the header does not distinguish them. Whatever the
 version byte is (an earlier ziso.py of ARK-4 wrote 2), bit 31 means that a block is uncompressed.
-``docs/format.md`` specifies ZSOZ.
+``docs/dev/zsoz.md`` specifies ZSOZ.
 """
 
 from zsofs.errors import DamagedError

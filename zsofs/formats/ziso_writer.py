@@ -1,7 +1,7 @@
 """Layout of a new container: header, index, shift, padding. Integers and bytes only.
 
 Containers with LZ4 blocks are ``ZISO`` (maxcso, ``README_ZSO.md``), those with Zstandard blocks
-``ZSOZ`` (``docs/format.md``). :mod:`zsofs.formats.ziso` reads both.
+``ZSOZ`` (``docs/dev/zsoz.md``). :mod:`zsofs.formats.ziso` reads both.
 """
 
 from dataclasses import dataclass
