@@ -33,8 +33,8 @@ _UNSEEN = (
     " follow it, use --allow-links-to {}"
 )
 _IN_ROOT = (
-    "the symlink is not followed: {} is outside the source; --allow-links-to takes any directory"
-    " but /: move it to one and make a new symlink"
+    "the symlink is not followed: {} is outside the source, and --allow-links-to does not accept"
+    " /; move the target to another directory and create the symlink again"
 )
 _DANGLING = "the symlink is dangling: {} does not exist"
 _HOPS = "the symlink is not followed: too many levels of symlinks, the last one is {}"

@@ -162,7 +162,7 @@ def _hits(cache: CacheStatus) -> str:
 
 
 def _not_discs(found: NotShownStatus) -> list[str]:
-    """Yield the lines on files not shown as discs, discs left out for OPL, and symlinks."""
+    """Return the lines on files not shown as discs, discs left out for OPL, and symlinks."""
     links, links_total = found.links_not_followed, found.links_not_followed_total
     return [
         *_named(found.refused, found.refused_total, "shown as plain files, not as discs"),
@@ -198,7 +198,7 @@ def _shown_empty(directories: Sequence[FileStatus]) -> Iterator[str]:
 
 
 def _readers(readers: Sequence[ReaderStatus]) -> list[str]:
-    """Yield the lines on programs with open files."""
+    """Return the lines on programs with open files."""
     rows = [
         (_printable(one.program), str(one.pid), f"{one.handles:,}", _printable(one.path))
         for one in readers[:_MAX_READERS]
