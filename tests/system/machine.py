@@ -26,8 +26,8 @@ class Machine:
     Attributes:
         root: its file system, as seen from outside.
         console: file that has what it said on its console.
-        devices: from the next boot on, block devices of this machine that it has, by the path that
-            each has in it.
+        devices: from the next boot on, devices and folders of this machine that it has, by the
+            path that each has in it.
     """
 
     def __init__(self, root: Path) -> None:
@@ -186,7 +186,7 @@ def booted(
     Args:
         folder: an empty one for it.
         layers: folders that make up its file system, the topmost first; they stay as they are.
-        devices: block devices that it has.
+        devices: devices and folders of this machine that it has, by their paths in it.
     """
     root, changes, work = (folder / name for name in ("debian", "changes", "work"))
     for path in (root, changes, work):

@@ -44,8 +44,6 @@ WantedBy=multi-user.target
 # Docker's own words, by the engine that runs without a daemon and can do so inside a container.
 DOCKER = '#!/bin/sh\nexec podman "$@"\n'
 CONTAINERS = '[containers]\ncgroups = "disabled"\nnetns = "none"\n'
-# The machine's own file system is an overlay, on which podman makes no other.
-STORAGE = '[storage]\ndriver = "vfs"\nrunroot = "/run/podman"\ngraphroot = "/var/lib/podman"\n'
 IMAGE = """\
 cd /
 programs='bin/sh bin/ls bin/cat bin/sleep bin/sha1sum'
@@ -122,7 +120,10 @@ class Box:
 
 def test_all_of_it(deb: Path, disk: Path, tmp_path: Path) -> None:
     # A device can be added to a container only while it is off.
-    with debian(tmp_path / "machine", image.system(), devices={DISK: disk}) as machine:
+    # The machine's own file system is an overlay, on which podman makes no other.
+    (tmp_path / "containers").mkdir()
+    devices = {DISK: disk, "/var/lib/containers": tmp_path / "containers"}
+    with debian(tmp_path / "machine", image.system(), devices=devices) as machine:
         follow_all_of_it(Box(machine), deb, tmp_path)
 
 
@@ -195,7 +196,6 @@ def containers(box: Box) -> None:
     (machine.root / "usr/local/bin/docker").write_text(DOCKER)
     (machine.root / "usr/local/bin/docker").chmod(0o755)
     (machine.root / "etc/containers/containers.conf").write_text(CONTAINERS)
-    (machine.root / "etc/containers/storage.conf").write_text(STORAGE)
     machine.run("sh", "-ec", IMAGE)
     assert set(box.follow("Containers").split()) >= set(box.wanted)
     rows = box.document.table("Containers")
@@ -212,6 +212,7 @@ def containers(box: Box) -> None:
         "sh", "-c", f"docker run -d --name before-2 -v {words[2]} debian:12 sleep 999"
     )
     box.do("systemctl start " + GAMES)
+    wait_until(lambda: box.container_is_whole("before-0"), "the discs in the container")
     seen = [box.container_is_whole(f"before-{number}") for number in range(3)]
     assert seen == [True, False, False], rows
     seen = [box.container_is_whole(f"after-{number}") for number in range(3)]
