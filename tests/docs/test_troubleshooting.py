@@ -53,7 +53,7 @@ REPORTS = {
     "inspection.info._container": "a row of `zsofs info`",
     "inspection.info._disc": "a row of `zsofs info`",
     "inspection.info._rows": "rows of `zsofs info`",
-    "cli.list_command._walk": "how many files were looked at so far",
+    "cli.list_command._walk": "number of files scanned so far",
     "inspection.written_by": "names of programs",
     "formats.file_names.APPLE_DOUBLE": "names of kinds of files",
     "formats.file_names.IN_TRASH": "a reason, which source/left_out.py counts by",
@@ -170,8 +170,8 @@ def test_each_message_has_one_text(found: list[Text]) -> None:
     said = [message for entry in entries() for message in entry.messages]
     assert not [message for message, count in Counter(said).items() if count > 1]
     for entry in entries():
-        assert entry.text, f"nothing is said of {entry.messages}"
-        assert not entry.text.startswith(("#", "- **`")), f"nothing is said of {entry.messages}"
+        assert entry.text, f"no text for {entry.messages}"
+        assert not entry.text.startswith(("#", "- **`")), f"no text for {entry.messages}"
 
 
 def test_messages_of_others_are_in_their_own_section() -> None:

@@ -232,7 +232,7 @@ def _walk(scanner: Scanner) -> Iterator[tuple[bytes, ScanResult]]:
                 continue
             yield path, found
             files += len(found.entries)
-            _show_progress(f"{counted(files, 'file')} looked at")
+            _show_progress(f"{counted(files, 'file')} scanned")
             new = folders_in(found.entries).keys() - known
             known |= new
             todo += [(below, above | {below}) for below in new]
