@@ -108,7 +108,7 @@ def module_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A directory for what the tests of a module share; pytest would keep it until the run ends."""
     folder = tmp_path_factory.mktemp("module")
     yield folder
-    subprocess.run(["chmod", "-R", "u+rwX", folder], check=True)  # which tests may have taken away
+    subprocess.run(["chmod", "-R", "u+rwX", folder], check=True)  # which tests may have removed
     shutil.rmtree(folder)
 
 
@@ -159,7 +159,7 @@ def set_timings() -> Iterator[TimingsSetter]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """An empty source folder."""
+    """An empty source directory."""
     folder = tmp_path / "source"
     folder.mkdir()
     return folder

@@ -15,7 +15,7 @@ class Timings:
     # ---- Following the source directory
 
     quiet_file: float = 3.0
-    """A file that has not changed for this long is complete, if nothing better tells."""
+    """A file that has not changed for this long is treated as complete, without better evidence."""
 
     gather_changes: float = 0.05
     """Delay from the first change to the scan of its directory: changes come in bursts."""
@@ -62,7 +62,7 @@ class Timings:
 
     trust_count: float = 30.0
     """How old the count of discs may be in directories whose changes no event reports. A directory
-    on a NAS is scanned for it only when somebody asks, so that the disks of the NAS can sleep."""
+    on a NAS is scanned for it only at a request, so that the disks of the NAS can sleep."""
 
     # ---- Requests and reads
 
@@ -100,7 +100,7 @@ class Timings:
     """Interval of checking whether they have ended."""
 
     last_invalidations: float = 2.0
-    """How long calls that tell the kernel what to forget may delay the end."""
+    """How long invalidation calls to the kernel may delay the shutdown."""
 
     last_invalidations_check: float = 0.01
     """Interval of checking whether they have ended."""
@@ -140,7 +140,7 @@ class Timings:
     """How long `umount` waits for everything, except for finding what keeps a mount busy."""
 
     unmount_answer: float = 3.0
-    """How long it waits for the daemon to tell its process number."""
+    """How long it waits for the daemon to report its process ID."""
 
     unmount_users: float = 1.5
     """How much longer it may take to find what keeps a mount busy: 10 seconds in all."""
@@ -185,7 +185,7 @@ class Timings:
 
     store_rest: float = 30.0
     """How long a store is not used after a failure that is not damage, such as a lock: each attempt
-    may cost `store_lock`, and a mount makes one for each directory that it lists."""
+    may take `store_lock`, and a mount makes one per directory that it lists."""
 
     retry_store_lock: float = 0.02
     """Interval of trying to lock the directory of a store."""

@@ -1,6 +1,6 @@
 """The FUSE handlers, called as pyfuse3 does, without a mount: they answer as their docstrings say.
 
-Below them is a source folder with a fake view of it, and fake reads; all the rest is real.
+Below them is a source directory with a fake view of it, and fake reads; all the rest is real.
 """
 
 import errno

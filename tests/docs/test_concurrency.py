@@ -1,6 +1,6 @@
-"""docs/dev/concurrency.md names what there is: tests, classes, functions, modules without await.
+"""docs/dev/concurrency.md names what exists: tests, classes, functions, modules without await.
 
-Everything between backticks is the name of a test, a file, a class, one of its members, or a word
+Everything between backticks is the name of a test, a file, a class, one of its members, or an entry
 of :data:`WORDS`.
 """
 

@@ -31,28 +31,15 @@ PROGRAM = [
     ),
 ]
 RULES = ROOT / "docs" / "dev" / "language.md"  # it quotes what is banned
-ALLOWED = {"docs/quick-start.md": {"folder"}}  # it explains the word
+ALLOWED = {
+    "docs/quick-start.md": {"folder"},  # it explains the word
+    "zsofs/source/entry.py": {"folder"},  # a value of Kind
+    "zsofs/source/scan_cache.py": {"folder"},  # a column of the scan cache
+    "zsofs/vfs/node.py": {"folder"},  # the class in an annotation
+}
 VOCABULARY = Path(__file__).with_name("vocabulary.txt")
 
-NOT_YET: frozenset[str] = frozenset(
-    {
-        "zsofs/mount/control/client.py",
-        "zsofs/mount/control/status.py",
-        "zsofs/source/entry.py",
-        "zsofs/source/ownership.py",
-        "zsofs/source/scan.py",
-        "zsofs/source/scan_cache.py",
-        "zsofs/source/tree.py",
-        "zsofs/source/writer.py",
-        "zsofs/vfs/folder_state.py",
-        "zsofs/vfs/follower.py",
-        "zsofs/vfs/inodes.py",
-        "zsofs/vfs/node.py",
-        "zsofs/vfs/opl/layout.py",
-        "zsofs/vfs/opl/view.py",
-        "zsofs/vfs/present.py",
-    }
-)
+NOT_YET: frozenset[str] = frozenset()
 """Files whose texts still have to be rewritten. A file that is clean must leave this list."""
 
 

@@ -1,4 +1,4 @@
-"""File systems of their own for tests: made in a file, mounted, always taken down."""
+"""File systems of their own for tests: created in a file, mounted, always unmounted."""
 
 import os
 import subprocess

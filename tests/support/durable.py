@@ -178,7 +178,7 @@ class Notes:
 
 @dataclass
 class Check:
-    """What a folder has of what was said.
+    """What a directory has of the recorded changes.
 
     Attributes:
         folder: it.

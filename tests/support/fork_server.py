@@ -1,10 +1,10 @@
 """Start zsofs by fork(2) from a process that has imported everything, in 0.02 s instead of 0.3 s.
 
-`install` replaces `subprocess.Popen`. A command that begins with the words of `ZSOFS`, or another
-of `MODULES`, is then forked by a server that each pytest process has; every other command is
-executed as always, and so is one that asks for what a fork cannot do (another user, an environment
-that the interpreter or the loader reads when it starts). To have one executed, write ``env`` in
-front of it.
+`install` replaces `subprocess.Popen`. A command that begins with the arguments of `ZSOFS`, or
+another of `MODULES`, is then forked by a server that each pytest process has; every other command
+is executed as always, and so is one that asks for what a fork cannot do (another user, an
+environment that the interpreter or the loader reads when it starts). To have one executed, write
+``env`` in front of it.
 
 What is forked is a child of pytest, with its own standard streams, environment, directory, umask,
 limits, signals, session and command line, as if it had been executed. It becomes a child of pytest
@@ -78,7 +78,7 @@ class _ForkingPopen(_Popen[Any]):
 
 
 def _words(asked: Mapping[str, Any]) -> list[str] | None:
-    """Return the words of a command that can be forked; None for all others."""
+    """Return the arguments of a command that can be forked; None for all others."""
     args = asked["args"]
     if isinstance(args, str | bytes | os.PathLike):
         return None
@@ -199,7 +199,7 @@ def _umask() -> int:
 
 
 def _serve(its: socket.socket) -> list[str]:
-    """Fork whatever is asked for; returns in the children only, with the words of each."""
+    """Fork whatever is asked for; returns in the children only, with the arguments of each."""
     while True:
         data, fds, *_ = socket.recv_fds(its, _MOST_REQUEST, 100)
         if not data:

@@ -39,7 +39,7 @@ class HangingDisk:
     switch: Path
 
     def hang(self, *requests: str) -> None:
-        """Answer no more requests of these kinds; none: go on with all."""
+        """Answer no more requests of these kinds; none: answer all again."""
         new = self.switch.with_suffix(".new")
         new.write_text(" ".join(requests))
         new.rename(self.switch)
@@ -47,7 +47,7 @@ class HangingDisk:
 
 @contextmanager
 def hanging_disk(folder: Path, path: Path) -> Iterator[HangingDisk]:
-    """What is in *folder*, on a disk at *path*; what hangs at the end goes on."""
+    """What is in *folder*, on a disk at *path*; what hangs at the end continues."""
     path.mkdir(exist_ok=True)
     disk = HangingDisk(path, path.with_name(path.name + ".hangs"))
     disk.hang()

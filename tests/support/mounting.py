@@ -94,7 +94,7 @@ def mounted(
         if daemon.poll() is None:
             daemon.kill()
             daemon.wait(60)
-            raise AssertionError("the daemon did not end after its mount was taken down")
+            raise AssertionError("the daemon did not end after its mount was unmounted")
     assert daemon.returncode == 0, log.read_text(errors="replace")
 
 

@@ -25,7 +25,7 @@ _PLACEHOLDER = re.compile(r"'?(?:zsofs )?[A-Z][A-Z0-9]*(?:[ /][A-Z][A-Z0-9]*)*'?
 """What stands for a value in a document: words in capitals, with the quotes of ``!r``."""
 
 _SENTENCE = re.compile(r"[A-Za-z]{2} [a-z]{2}")
-"""Two words in a row are for people; keys, paths and formats have none."""
+"""Two words in a row are human-readable text; keys, paths and formats have none."""
 
 _FOR_FILES = re.compile(r"# |(?:PRAGMA|SELECT|INSERT|DELETE|CREATE|BEGIN)\b")
 """Comments in files that are written, and SQL."""
@@ -55,9 +55,9 @@ class Text:
 
     Attributes:
         parts: what stands before, between and behind its gaps.
-        place: file and line, for people.
+        place: file and line, for messages.
         owner: what has it, as in ``fuse.error_guard.guarded``: a function, class or constant.
-        is_sentence: whether it is for people by its form.
+        is_sentence: whether its form is that of human-readable text.
         is_raised: whether it is handed to an exception or to the log.
     """
 

@@ -48,7 +48,7 @@ def run_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def deb(run_path: Path) -> Path:
-    """The package, made anew once in a run."""
+    """The package, built once per run."""
     (path,) = made_once(run_path / "package", _make_deb).iterdir()
     return path
 

@@ -12,7 +12,7 @@ from tests.support.mounting import wait_until
 
 @contextmanager
 def own_groups(name: str) -> Iterator[list[Path]]:
-    """New control groups below those of this process; removed in the end with all that is left.
+    """New control groups below those of this process; removed at the end with all that is left.
 
     Yields:
         Files that take the number of a process which is to be in them.

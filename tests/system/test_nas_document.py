@@ -113,7 +113,7 @@ def nas(tmp_path_factory: pytest.TempPathFactory, with_zsofs: tuple[Path, ...]) 
 
 @pytest.fixture
 def smb(nas: Nas) -> Iterator[Nas]:
-    """With the first way of the document; taken away as it says."""
+    """With the first way of the document; removed as it says."""
     said = nas.follow(RCLONE, 0)
     assert "the service runs as the user me" in said
     yield nas
@@ -123,7 +123,7 @@ def smb(nas: Nas) -> Iterator[Nas]:
 
 @pytest.fixture
 def ssh(nas: Nas) -> Iterator[Nas]:
-    """With the second way of the document; taken away as it says."""
+    """With the second way of the document; removed as it says."""
     machine = nas.machine
     nas.follow(SSHFS, 0)
     machine.run("install", "-d", "-o", "reader", "-m", "700", "/home/reader/.ssh")

@@ -51,7 +51,7 @@ _ALIGN = "rrrlll"
 """Column alignment; the name is last, so that a long one does not break the table."""
 
 _NEEDED = {"source", "titles", "include", "exclude", "allow_links_to"}
-"""What a mount says about itself and decides which discs are listed."""
+"""Status fields of a mount that determine which discs are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def _mount_at(path: str) -> Mounted | None:
 
 
 def _shown_by(mounted: Mounted) -> SettingsStatus:
-    """What a mount shows, in its own words.
+    """What a mount shows, as reported by its daemon.
 
     Raises:
         ControlError: the reply is incomplete; the daemon may be another program.
@@ -151,7 +151,7 @@ def _shown_by(mounted: Mounted) -> SettingsStatus:
 
 
 def _is_path(found: str) -> bool:
-    """Whether it can be the path of a file, from wherever it is opened."""
+    """Whether it can be the path of a file."""
     try:
         return os.path.isabs(found) and b"\0" not in os.fsencode(found)
     except UnicodeEncodeError:  # half of a pair of surrogates
@@ -171,7 +171,7 @@ def _reader(mounted: Mounted | None) -> Account | None:
 def _rows(
     source: bytes, roots: tuple[bytes, ...], shown: SettingsStatus, ignored: Counter[str]
 ) -> Iterable[Row]:
-    """What is listed; counts in *ignored* the files that are named like discs and never are."""
+    """Return the rows; count in *ignored* the files with disc names that are never discs."""
     is_opl = shown.layout == "opl"
     tree = SourceTree(source, roots)
     with closing(ScanCache(default_catalog_file(tree.path), tree.path)) as catalog:
@@ -232,7 +232,7 @@ def _walk(scanner: Scanner) -> Iterator[tuple[bytes, ScanResult]]:
                 continue
             yield path, found
             files += len(found.entries)
-            _show_progress(f"{counted(files, 'file')} looked at")
+            _show_progress(f"{counted(files, 'file')} scanned")
             new = folders_in(found.entries).keys() - known
             known |= new
             todo += [(below, above | {below}) for below in new]

@@ -22,20 +22,20 @@ _FORMS = (
 
 _NUMBERS_WIDTH = 50
 _LONGEST_NAME, _SHORTEST_NAME = 30, 16
-"""Limits of the width of the name, which gets the columns that the widest form leaves."""
+"""Minimum and maximum width of the file name, which gets the remaining columns."""
 
 
 @dataclass(slots=True)
 class _FileProgress:
-    """How far the work on one file is.
+    """Progress of one file.
 
     Attributes:
-        path: of the input; empty between two of them.
-        plain: bytes of its image.
-        taken: bytes of the image that were taken so far.
-        made: bytes that were made of those.
-        moved: how much the bar of the batch was moved for this file, in bytes of the file.
-        reading_back: whether what was made is being checked.
+        path: path of the input; empty between two inputs.
+        plain: size of its image in bytes.
+        taken: image bytes processed so far.
+        made: output bytes for them.
+        moved: progress of the batch bar for this file, in bytes of the file.
+        reading_back: whether the output is being verified.
     """
 
     path: str = ""
@@ -47,10 +47,10 @@ class _FileProgress:
 
 
 class Bars:
-    """Progress bars; without a terminal there are none, but lines are printed.
+    """Progress bars on a terminal; otherwise only lines are printed.
 
     Attributes:
-        unprinted: why some lines could not be printed, other than by a closed pipe.
+        unprinted: the error if lines could not be printed, except for a closed pipe.
     """
 
     _interrupted = "no incomplete files remain"
@@ -86,14 +86,14 @@ class Bars:
             complain(f"zsofs: interrupted; {self._interrupted}")
 
     def begin(self, inputs: Sequence[tuple[str, int]]) -> None:
-        """Start with a list of inputs and the sizes of their files in bytes."""
+        """Start a batch with its inputs and their file sizes in bytes."""
         self._sizes = dict(inputs)
         if self._bars and len(inputs) > 1:
             total = sum(self._sizes.values())
             self._batch_bar = self._bar(f"{len(inputs)} files", total, position=1)
 
     def file(self, path: str, plain: int) -> None:
-        """Work on a file begins, whose image has *plain* bytes."""
+        """Start a file whose image has *plain* bytes."""
         self._file = _FileProgress(path, plain)
         if self._bars:
             room = terminal_columns(sys.stderr) - _NUMBERS_WIDTH
@@ -143,14 +143,14 @@ class Bars:
             self._file_bar.reset()
 
     def _finish(self, path: str) -> None:
-        """A file is done with, and what there was to say of it is said."""
+        """Finish a file, after its messages were printed."""
         if path != self._file.path:  # nothing was done with it
             self._file = _FileProgress()
         self._move_batch_to(self._sizes.get(path, 0))
         self._file = _FileProgress()
 
     def _move_batch_to(self, share: int) -> None:
-        """Show that many bytes of the current input file as done."""
+        """Move the batch bar to this number of bytes of the current input file."""
         if self._batch_bar is not None:
             self._batch_bar.update(share - self._file.moved)
             self._file.moved = share

@@ -23,7 +23,7 @@ from zsofs.formats.cd_views import (
 class CdForm(Enum):
     """How a CD is shown.
 
-    The values are the words of the option ``--cd``; its ``auto`` is :func:`default_form`.
+    The values are names for users; :func:`default_form` chooses one.
     """
 
     ISO = "iso"

@@ -130,19 +130,19 @@ def parse_header(head: bytes) -> ChdHeader:
 def _check_sizes(header: ChdHeader) -> None:
     if not _MIN_HUNK_SIZE <= header.hunk_size <= MAX_BLOCK_SIZE:
         raise DamagedError(
-            f"the header gives a hunk size of {header.hunk_size}; {_MIN_HUNK_SIZE} to"
+            f"the header specifies a hunk size of {header.hunk_size}; {_MIN_HUNK_SIZE} to"
             f" {MAX_BLOCK_SIZE} is read"
         )
     if not 0 < header.unit_size <= header.hunk_size or header.hunk_size % header.unit_size:
         raise DamagedError(
-            f"the header gives units of {header.unit_size} bytes in hunks of {header.hunk_size}"
+            f"the header specifies units of {header.unit_size} bytes in hunks of {header.hunk_size}"
         )
     if header.logical_size + header.hunk_size > MAX_IMAGE_SIZE:  # of whole hunks
         raise DamagedError(
-            f"the header gives an image size of {header.logical_size}, more than {MAX_IMAGE_SIZE}"
+            f"the header specifies an image size of {header.logical_size}, more than {MAX_IMAGE_SIZE}"
         )
     if header.logical_size > _MAX_HUNKS * header.hunk_size:
-        raise DamagedError(f"the header gives more than {_MAX_HUNKS} hunks")
+        raise DamagedError(f"the header specifies more than {_MAX_HUNKS} hunks")
 
 
 def parse_layout(source: SourceBytes, header: ChdHeader) -> ChdLayout:
@@ -170,11 +170,11 @@ def parse_layout(source: SourceBytes, header: ChdHeader) -> ChdLayout:
             )
         size, begin, crc, *bits, _ = _MAP_HEADER.unpack(raw)
         offset = header.map_offset + _MAP_HEADER.size
-        lengths, selfs, parents = bits
+        lengths, self_bits, parents = bits
         where = ChdMapHeader(
-            True, offset, size, int.from_bytes(begin, "big"), crc, (lengths, selfs, parents)
+            True, offset, size, int.from_bytes(begin, "big"), crc, (lengths, self_bits, parents)
         )
-        if lengths > 24 or selfs > 32 or parents > 48 or size > _MAX_MAP_SIZE:
+        if lengths > 24 or self_bits > 32 or parents > 48 or size > _MAX_MAP_SIZE:
             raise DamagedError("the header of its map is invalid")
         if count > 8 * 273 * max(size, 1):  # a type is repeated 273 times at most
             raise DamagedError("its map is too short for its hunks")

@@ -70,7 +70,7 @@ class ViewContent:
 
     def __init__(self, serial: int, view: CdView, stored: Content) -> None:
         if view.end > stored.size:
-            raise StaleNodeError("the file does not hold the disc that was listed")
+            raise StaleNodeError("the file no longer contains the disc that was listed")
         self.name = stored.name
         self.serial = serial
         self.size = view.size

@@ -26,7 +26,7 @@ def _reason_of_chd(name: str, facts: Facts) -> str:
     elif name == "PPSSPP":
         wrong = _wrong_console(facts, System.PSP) or _wrong_content(facts)
     else:
-        return "it reads no CHD"
+        return f"it does not support {facts.container}"
     return wrong or _wrong_ending(facts, ".chd")
 
 

@@ -50,9 +50,9 @@ class Server:
     """The components of a mount; they live as long as :meth:`serve` runs.
 
     Attributes:
-        operations: what pyfuse3 is given.
-        state: what the mount says about itself.
-        around_reload: makes what is entered for as long as a reload goes on.
+        operations: the FUSE operations for pyfuse3.
+        state: builds the status of the mount.
+        around_reload: returns a context manager that is entered during each reload.
     """
 
     def __init__(self, settings: MountSettings, tree: SourceTree, catalog: ScanCache) -> None:

@@ -12,7 +12,7 @@ class TreeSettings:
 
     Attributes:
         layout: ``plain``, or ``opl`` for what Open PS2 Loader expects of a share.
-        titles: a file with titles of games, for the latter.
+        titles: a file with titles of games, for the layout ``opl``.
         include: patterns of the files to show; none for all.
         exclude: patterns of files and directories to leave out.
         allow_links_to: real paths of directories that symlinks in the source may lead to.
@@ -39,9 +39,9 @@ class MountSettings:
         read_ahead: kernel read-ahead in bytes; only effective as root.
         allow_other: whether other users may use the mount.
         tree: which files are shown.
-        owner: the owner and rights that they are shown with.
-        remember: whether what is found is kept for the next mount of this source.
-        writable: whether everything that is no disc may be changed through the mount.
+        owner: overrides of owner and mode.
+        remember: whether the scan cache is stored for the next mount of this source.
+        writable: whether files other than discs may be changed through the mount.
     """
 
     source: bytes

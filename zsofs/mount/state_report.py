@@ -1,4 +1,4 @@
-"""What a mount says about itself to `zsofs status`, to `zsofs list` and to a service manager."""
+"""Status of a mount, for `zsofs status`, `zsofs list` and the service manager."""
 
 import os
 import re
@@ -35,7 +35,7 @@ _REPORTED_FILES = 20
 
 
 class StateReport:
-    """The state of a mount, taken from its parts on the event loop, without a disk or a lock."""
+    """Status of a mount, collected from its components on the event loop, without disk or lock."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class StateReport:
         self._started = time.monotonic()
 
     def status(self) -> MountStatus:
-        """Return the state at this moment."""
+        """Return the current status."""
         uptime = round(time.monotonic() - self._started, 1)
         found = self._disc_counts.total()
         counting = not self._disc_counts.is_complete
@@ -111,13 +111,13 @@ class StateReport:
 
 
 def _reported(files: Iterable[tuple[bytes, str]]) -> tuple[FileStatus, ...]:
-    """The first of these files, each with its reason."""
+    """Return the first of these files, each with its reason."""
     first = islice(files, _REPORTED_FILES)
     return tuple(FileStatus(for_people(path), reason) for path, reason in first)
 
 
 def _readers(readers: Sequence[OpenHandle]) -> tuple[ReaderStatus, ...]:
-    """Programs with the file each has open, and how many times."""
+    """Return the programs with open files, and the number of handles of each."""
     processes = {reader.pid: _process(reader.pid) for reader in readers}
     counts = Counter((reader.path, *processes[reader.pid]) for reader in readers)
     return tuple(
@@ -127,9 +127,10 @@ def _readers(readers: Sequence[OpenHandle]) -> tuple[ReaderStatus, ...]:
 
 
 def _process(task: int) -> tuple[int, str]:
-    """Number and program of the process of a task: the kernel names the thread that opens a file.
+    """Return process ID and program of a thread ID, which is what the kernel reports for an open.
 
-    One that has ended keeps its number, and has no program; what it opened another may use.
+    If the thread has ended, its own number is returned and the program is empty; another process
+    may use the file that it opened.
     """
     try:
         said = (Path("/proc") / str(task) / "status").read_bytes()

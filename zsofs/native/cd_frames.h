@@ -122,7 +122,7 @@ static inline void cd_rebuild_p(uint8_t *sector)
 /* Compute the Q parity, from a matrix that has the P parity already.
 
    The word of row r and column c is in diagonal (r - c) mod 26 and counts 2^(44 - c) times. With
-   each row shifted one word to the left against the one before, the words of a diagonal lie in one
+   each row shifted one word to the left against the one before, a diagonal lies in one
    place, or 26 or 52 places apart: place c - r + 25. So the rows are summed in these places, and
    the sums of products doubled from row to row; in place p they then lack the factor 2^(44 - p).
    Transposing the matrix took longer (0.93 against 0.58 microseconds a sector for P and Q). */

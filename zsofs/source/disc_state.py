@@ -15,7 +15,7 @@ _PLAIN_ENDING = b".iso"
 
 
 class Standing(Enum):
-    """What an entry is to somebody who looks for discs.
+    """Class of an entry with respect to discs.
 
     A ``LINK`` is a symlink that may lead to discs and is not followed.
     """
@@ -33,7 +33,7 @@ class DiscState:
     """The standing of one file or symlink.
 
     Attributes:
-        standing: what it is.
+        standing: its class.
         reason: why it is not shown as a disc; empty if it is.
     """
 
@@ -52,7 +52,7 @@ class Count:
 
     Attributes:
         compressed: discs in containers.
-        plain: disc images as they are.
+        plain: plain disc images.
         copying: files that are still being written.
         refused: path and reason of each file that looks like a disc but is shown as a plain file.
         left_out: path and reason of each disc that the layout does not show.
@@ -68,14 +68,14 @@ class Count:
 
     @property
     def discs(self) -> int:
-        """How many discs are shown."""
+        """Number of discs shown."""
         return self.compressed + self.plain
 
 
 def state_of(entry: Entry, *, opl: bool) -> DiscState | None:
     """Return the standing of an entry; None if it does not look like a disc.
 
-    *opl* says whether the layout is that for OPL, which leaves out what OPL does not read.
+    *opl*: whether the OPL layout is used, which leaves out discs that OPL cannot read.
     """
     if entry.kind is Kind.LINK and entry.reason:
         return DiscState(Standing.LINK, entry.reason)

@@ -1,9 +1,9 @@
-"""Where a symlink of the source leads, and why it is not followed.
+"""Resolution of symlinks of the source, and the reasons why they are not followed.
 
-The target is resolved name by name. Inside the source and the directories of `--allow-links-to`
-each step is taken below an open descriptor of that directory. Outside of them only local file
-systems are looked at, because a symlink may lead into our own mount or to a server that does not
-answer. What is found outside is never opened, only named.
+The target is resolved component by component. Inside the source and the directories of
+`--allow-links-to`, each step starts from an open descriptor of that directory. Outside of them,
+only local file systems are accessed, because a symlink may lead into the mount itself or to a
+server that does not respond. Files outside are never opened, only named.
 """
 
 import errno
@@ -33,8 +33,8 @@ _UNSEEN = (
     " follow it, use --allow-links-to {}"
 )
 _IN_ROOT = (
-    "the symlink is not followed: {} is outside the source; --allow-links-to takes any directory"
-    " but /: move it to one and make a new symlink"
+    "the symlink is not followed: {} is outside the source, and --allow-links-to does not accept"
+    " /; move the target to another directory and create the symlink again"
 )
 _DANGLING = "the symlink is dangling: {} does not exist"
 _HOPS = "the symlink is not followed: too many levels of symlinks, the last one is {}"
@@ -53,14 +53,14 @@ _WHY = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a symlink leads.
+    """Target of a symlink.
 
     Attributes:
         real: absolute path without symlinks, as far as it could be resolved.
-        path: the same as a path in the tree; None if it lies in no root, or nothing is there.
-        is_directory: whether it is a directory; None if that is not known.
+        path: the same as a path in the tree; None if it is in no root or does not exist.
+        is_directory: whether it is a directory; None if unknown.
         error: errno of the failure to resolve it; 0 if it was resolved. EXDEV stands for a file
-            system that is not looked at, EDEADLK for a zsofs mount.
+            system that is not accessed, EDEADLK for a zsofs mount.
     """
 
     real: bytes
@@ -78,9 +78,9 @@ class Links:
         self._barred = self._find_barred()
 
     def _find_barred(self) -> Mapping[bytes, int]:
-        """Mount points of file systems that are not looked at, with the errno for each.
+        """Return the mount points of file systems that are not accessed, with an errno for each.
 
-        A server that has one of our roots is asked anyway.
+        A server with the source or another root on it is accessed anyway.
         """
         table = self._tree.cycles.mounts()
         answering = answering_kinds(table)
@@ -93,12 +93,12 @@ class Links:
         }
 
     def followed(self, entry: Entry, above: Collection[bytes], *, in_trash: bool) -> Entry:
-        """Return a symlink as what it leads to, where that is inside the source or another root.
+        """Return the entry of a symlink: its target's if that is in the source or another root.
 
         Args:
             entry: the symlink.
-            above: paths of the directory that has it and all above: one that leads there is a loop.
-            in_trash: whether nobody wants to know why it is not followed.
+            above: paths of its directory and the parents; a symlink to one of them is a loop.
+            in_trash: whether it is in a trash directory, so that no reason is needed.
         """
         tree = self._tree
         target = self.target(entry.path)
@@ -121,7 +121,7 @@ class Links:
         return replace(entry, kind=Kind.LINK, target=shown, reason=why)
 
     def _record_above(self, path: bytes) -> None:
-        """Note who may traverse the directories above the target of a symlink."""
+        """Record the permissions of the directories above the target of a symlink."""
         tree = self._tree
         for directory in directories_above(path):
             if directory not in self._recorded and tree.roots.has(directory):
@@ -173,11 +173,11 @@ class Links:
 
 
 def why_not_followed(path: bytes, target: Target) -> str:
-    """Return why the symlink *path* is not followed; empty if nobody would miss it.
+    """Return why the symlink *path* is not followed; empty if that is not worth a message.
 
-    Nobody misses what is neither a directory nor has the name of a disc, nor a directory of the
-    source that contains the symlink. A missing target may be a directory if the name of the
-    symlink has no ending.
+    No message is needed for a target that is neither a directory nor has a disc name, nor for a
+    directory of the source that contains the symlink. A missing target may be a directory if the
+    name of the symlink has no extension.
     """
     name = basename(path)
     names = name, basename(target.real)
@@ -201,7 +201,7 @@ def why_not_followed(path: bytes, target: Target) -> str:
 
 
 def _to_be_allowed(target: Target) -> bytes:
-    """The directory to allow: the target, or the one that has it."""
+    """Return the directory to allow: the target, or the directory that contains it."""
     is_file = not target.is_directory and (
         target.is_directory is not None or has_disc_ending(target.real)
     )

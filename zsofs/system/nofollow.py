@@ -79,7 +79,7 @@ def opened_below(
 
 
 class PathWalk:
-    """The resolution of a path, one component after the other, by whoever iterates over it.
+    """Resolution of a path, component by component, driven by the iterating caller.
 
     Each iteration gives the path of the next component. The caller looks there, without following a
     symlink, and calls :meth:`enter` or :meth:`follow`.

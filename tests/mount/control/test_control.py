@@ -79,7 +79,7 @@ async def agree(request: dict[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def answering(mount_point: bytes, answer: Answer = agree) -> Iterator[ControlSocket]:
-    """A daemon's control socket, on an event loop of its own, which is cancelled in the end."""
+    """A daemon's control socket, on an event loop of its own, which is cancelled at the end."""
     control_socket = ControlSocket(mount_point, answer)
     started = threading.Event()
     tools: list[tuple[trio.lowlevel.TrioToken, trio.CancelScope]] = []
@@ -257,7 +257,7 @@ def test_no_folder_for_the_socket(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The mount goes on without."""
+    """The mount continues without it."""
     (tmp_path / "file").touch()
     monkeypatch.setattr(server, "folders", lambda _: [tmp_path / "file" / "zsofs"])
     with answering(point):

@@ -1,4 +1,4 @@
-"""What `zsofs status` and `zsofs reload` print, for people and for programs."""
+"""What `zsofs status` and `zsofs reload` print, human-readable and as JSON."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A source that goes and comes back: a disk that is unmounted, a folder that is made anew."""
+"""A source that goes and comes back: an unmounted disk, a directory that is created again."""
 
 import errno
 import os
@@ -60,7 +60,7 @@ class Disk:
 
 @pytest.fixture
 def disk(as_root: None, tmp_path: Path) -> Iterator[Disk]:
-    """Game.zso, and folder/Other.zso; in the end it is mounted nowhere."""
+    """Game.zso, and folder/Other.zso; at the end it is mounted nowhere."""
     content = tmp_path / "content"
     (content / "folder").mkdir(parents=True)
     shutil.copy(PS2_PACKED, content / "Game.zso")

@@ -235,7 +235,7 @@ def test_two_programs_write_one_after_the_other(source: Path, mount: MountMaker)
 
 @pytest.fixture
 def somebodys(source: Path) -> Path:
-    """The source folder, whose files belong to another user than the daemon's."""
+    """The source directory, whose files belong to another user than the daemon's."""
     os.chown(source, SOMEBODY, SOMEBODY)
     return source
 

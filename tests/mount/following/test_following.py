@@ -639,7 +639,7 @@ def test_a_look_at_everything_can_be_asked_for(
 
 
 def test_names_that_are_no_text(source: Path, mount: MountMaker) -> None:
-    """File systems take any bytes; what is told of a change has them, too."""
+    """File systems accept any bytes in names, and so do the events."""
     made = mount(source)
     shown = os.fsencode(made.path)
     assert os.listdir(shown) == []

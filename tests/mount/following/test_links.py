@@ -510,8 +510,8 @@ def test_what_lies_in_the_root_directory(source: Path, target: str) -> None:
     found = Target(os.fsencode(target), is_directory=target == "/")
     why = why_not_followed(b"Link.zso", found)
     assert why == (
-        f"the symlink is not followed: {target} is outside the source; --allow-links-to takes any"
-        " directory but /: move it to one and make a new symlink"
+        f"the symlink is not followed: {target} is outside the source, and --allow-links-to does"
+        " not accept /; move the target to another directory and create the symlink again"
     )
 
 

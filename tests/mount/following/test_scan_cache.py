@@ -341,7 +341,7 @@ def test_a_row_that_makes_no_sense_is_as_none(tmp_path: Path, column: str, value
         catalog.keep(b"", [(b"1", (1, 2, 3), finding), (b"2", (1, 2, 3), finding)])
     change(file, f"UPDATE file SET {column} = ? WHERE name = ?", value, b"1")
     with closing(ScanCache(file, b"/source")) as catalog:
-        assert catalog.folder(b"") == {}, "the whole catalog is made anew"
+        assert catalog.folder(b"") == {}, "the whole catalog is created again"
         catalog.keep(b"", [(b"1", (1, 2, 3), finding)])
         assert set(catalog.folder(b"")) == {b"1"}
     with closing(ScanCache(file, b"/source")) as catalog:

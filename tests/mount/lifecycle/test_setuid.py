@@ -86,7 +86,7 @@ def status_of(pid: int, field: str) -> str:
 
 @contextmanager
 def served(library: Path, point: Path, *words: str) -> Iterator[dict[str, int]]:
-    """The processes of a mount in the background; it is taken down at the end."""
+    """The processes of a mount in the background; it is unmounted at the end."""
     log = library.parent / "zsofs.log"
     log.touch()
     os.chown(log, NOBODY, NOBODY)

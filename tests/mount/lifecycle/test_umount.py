@@ -179,7 +179,7 @@ umount $D/m/image; $Z umount $D/m; echo "exit $? $L"
 def test_a_daemon_that_does_not_answer(
     library: Path, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    """Its mount is taken down although a program hangs in it; that it has not ended is told."""
+    """Its mount is detached although a program hangs in it; the output reports that it runs on."""
     point = tmp_path / "mnt"
     with in_background(library, point) as daemon:
         # Nothing in the mount is open here: each child that is started would have to close it.

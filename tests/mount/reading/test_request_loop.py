@@ -97,7 +97,7 @@ UNKNOWN: dict[str, tuple[Callable[[FakePyfuse], None], str]] = {
         "it has no main(min_tasks, max_tasks)",
     ),
 }
-"""What may be otherwise in a pyfuse3, and what is said of that."""
+"""Possible differences of a pyfuse3, and the message for each."""
 
 
 @pytest.mark.parametrize("what", UNKNOWN)

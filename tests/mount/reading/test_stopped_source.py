@@ -1,4 +1,4 @@
-"""A source, or a log, that stops answering one kind of call: whoever does not need it goes on."""
+"""A source or a log that stops answering one kind of call: other requests are answered."""
 
 import logging
 import os

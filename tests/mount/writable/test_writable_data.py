@@ -208,7 +208,7 @@ def clone(disk: Path, copy: Path) -> None:
 
 
 def test_a_killed_daemon_leaves_the_source_whole(source: Path, tmp_path: Path) -> None:
-    """What was written is there, synced or not: the system keeps it. The next mount goes on."""
+    """What was written is there, synced or not: the system keeps it. The next mount continues."""
     point, notes = tmp_path / "mnt", tmp_path / "notes"
     command = [*ZSOFS, "mount", "-q", "--writable", str(source), str(point)]
     try:

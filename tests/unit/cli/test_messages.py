@@ -292,7 +292,7 @@ def test_umount_of_somebody_elses(source: Path, mount: MountMaker) -> None:
 
 
 def test_nobody_listens(source: Path, tmp_path: Path) -> None:
-    """The mount is made although nobody reads what is said about it."""
+    """The mount is made although no process reads its output."""
     point = tmp_path / "mnt"
     words = shlex.join([*ZSOFS, "mount", str(source), str(point)])
     try:

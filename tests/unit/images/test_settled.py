@@ -21,7 +21,7 @@ def test_a_time_of_just_now_is_not_settled_until_the_clock_of_time_stamps_has_pa
 
 
 def test_it_stays_settled(tmp_path: Path) -> None:
-    """Whoever waits as long as is said has a file whose next change has another time."""
+    """After a wait of that length, the next change of a file has another time."""
     path = tmp_path / "file"
     for number in range(20):
         path.write_bytes(bytes(number))

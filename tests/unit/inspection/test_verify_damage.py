@@ -120,7 +120,7 @@ def test_every_block_is_bad(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_index_entries_that_cannot_be(tmp_path: Path, quick: bool) -> None:
-    """Backwards, past the end, and a packed block that is said to be plain."""
+    """Backwards, past the end, and a packed block that is marked as plain."""
     whole = writers.maxcso_zso(PS2)
     count = len(PS2) // SECTOR
     entries = list(struct.unpack_from(f"<{count + 1}I", whole, 24))
@@ -288,7 +288,7 @@ def flips(path: Path) -> Iterator[tuple[int, int]]:
 
 
 def check_place(found: Result, at: int, begins: list[int]) -> None:
-    """What is said of a bit that was turned over at offset *at*."""
+    """The result for a bit that was flipped at offset *at*."""
     end, index_end = begins[-1], 24 + 4 * len(begins)
     damage = found.damage
     assert damage is not None

@@ -1,4 +1,4 @@
-"""Configs: the words of the command line in a file; the command line wins; errors have a line."""
+"""Configs: options in a file; the command line has precedence; errors name the line."""
 
 import os
 import subprocess

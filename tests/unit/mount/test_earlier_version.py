@@ -1,8 +1,8 @@
 """Files that an earlier zsofs made: its caches are read as they are, and its configs are valid.
 
 The files in tests/data were made by the package that was built before the modules had rooms. If a
-row comes to mean something else, the version of the cache is raised and it is made anew; then the
-recorded one has to become that of the version before.
+row comes to mean something else, the version of the cache is raised and it is created again; then
+the recorded one has to become that of the version before.
 """
 
 import logging
@@ -96,7 +96,7 @@ def test_a_scan_cache_is_read(caplog: pytest.LogCaptureFixture) -> None:
         cache.keep(b"PSP", [(b"New.cso", key, finding)], gone=[b"Patapon.cso"])
     with closing(ScanCache(file, SOURCE)) as cache:
         assert sorted(cache.folder(b"PSP")) == [b"New.cso", b"maxcso.dax"]
-    assert os.stat(file).st_ino == before.st_ino, "it was made anew"
+    assert os.stat(file).st_ino == before.st_ino, "it was created again"
     assert caplog.records == []
 
 
@@ -113,7 +113,7 @@ def test_what_was_verified_is_known(caplog: pytest.LogCaptureFixture) -> None:
     with closing(open_checked()) as checked:
         assert checked.find("/srv/zso/new.cso") is not None
         assert checked.find("/srv/zso/PSP/maxcso.dax") is not None
-    assert os.stat(file).st_ino == before.st_ino, "it was made anew"
+    assert os.stat(file).st_ino == before.st_ino, "it was created again"
     assert caplog.records == []
 
 

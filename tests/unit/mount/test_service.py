@@ -221,7 +221,7 @@ def test_a_config_in_a_folder_that_is_closed(system: System) -> None:
 
 
 def test_a_service_that_has_no_unit(system: System) -> None:
-    """Its config was written by hand, or its unit was taken away."""
+    """Its config was written by hand, or its unit was removed."""
     (system.folder / "etc/zsofs").mkdir()
     text = 'source = "/none"\nmountpoint = "/none/iso"\n'
     (system.folder / "etc/zsofs/games.toml").write_text(text)
@@ -231,7 +231,7 @@ def test_a_service_that_has_no_unit(system: System) -> None:
 
 
 def test_a_service_whose_files_went(system: System, zso: Path) -> None:
-    """What is left is found, and taken away."""
+    """What is left is found and removed."""
     other = "mount -t tmpfs other srv || exit 99\n"
     for lost in ("etc/zsofs/games.toml", "etc/systemd/system/zsofs@.service"):
         assert system.run(f"{other}{INSTALL} {zso} srv/iso").returncode == 0

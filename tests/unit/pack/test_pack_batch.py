@@ -1,4 +1,4 @@
-"""Which files are packed and unpacked, under which names, and what is said of each."""
+"""Which files are packed and unpacked, under which names, and the message for each."""
 
 import os
 import pty
@@ -434,7 +434,7 @@ def _on_a_terminal(*words: str) -> str:
 
 
 def _all_said(terminal: int) -> str:
-    """What was said on a terminal until its other end was closed."""
+    """What was printed on a terminal until its other end was closed."""
     said = b""
     with suppress(OSError):  # EIO: the other end is closed
         while piece := os.read(terminal, 65536):

@@ -118,7 +118,7 @@ def bytes_read() -> int:
 
 
 def test_an_image_with_holes_is_read_completely(tmp_path: Path) -> None:
-    """A file system may report fresh data as a hole; holes are made anew for the zeros."""
+    """A file system may report fresh data as a hole; holes are created again for the zeros."""
     size = rounds(1 << 28, 1 << 30)
     sparse(tmp_path / "Game.iso", size, {0: IMAGE, size // 2: IMAGE})
     packed, back = tmp_path / "Game.zso", tmp_path / "Back.iso"

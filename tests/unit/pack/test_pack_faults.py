@@ -209,7 +209,7 @@ def test_a_file_that_is_written_to_just_before_it_is_deleted(
 
 
 def test_files_that_take_the_name_at_any_moment(tmp_path: Path) -> None:
-    """A race in RACES rounds: whatever has the name in the end, no other file is lost."""
+    """A race in RACES rounds: whatever has the name at the end, no other file is lost."""
     path, other = tmp_path / "Game.iso", tmp_path / "other"
     path_text = str(path)
     for number in range(RACES):

@@ -335,7 +335,7 @@ class CacheMachine(RuleBasedStateMachine):
         assert (cache.misses, cache.hits) == (self.begun, self.hits)
         self._check_memory()
         assert not self.wrong, self.wrong
-        for buffer in self.abandoned:  # a thread whose load was cancelled goes on writing
+        for buffer in self.abandoned:  # a thread whose load was cancelled continues writing
             buffer[:] = SCRIBBLED * len(buffer)
         self.readers = self.pending()
         self.sound = True

@@ -47,7 +47,7 @@ def tmpfs(path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def home(library: Path, tmp_path: Path) -> Iterator[Path]:
-    """A directory of another user; what is mounted below it is taken down at the end."""
+    """A directory of another user; what is mounted below it is unmounted at the end."""
     path = tmp_path / "home"
     (path / "a").mkdir(parents=True)
     for one in (path, path / "a"):

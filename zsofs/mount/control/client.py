@@ -103,11 +103,11 @@ def daemon_of(mounted: Mounted, seconds: float) -> tuple[bool | None, int]:
 
     Args:
         mounted: the mount.
-        seconds: how long it has for an answer.
+        seconds: timeout for the answer.
 
     Returns:
-        True if it answers, False if it listens and does not answer, None if nobody listens, or
-        nobody any longer; and the number of its process, 0 if that cannot be told.
+        True if it answers, False if it listens but does not answer, None if no process listens
+        (any more); and its process ID, 0 if unknown.
     """
     until = time.monotonic() + seconds
     process = 0
@@ -280,7 +280,7 @@ def _reach(mounted: Mounted, names: Sequence[str], kinds: Kinds, until: float) -
                 raise
             except OSError:
                 continue
-            # A link in a user's directory would lead root to whoever listens elsewhere.
+            # A symlink in a user's directory could lead root to the socket of another process.
             if credentials(peer)[1] == user:
                 return peer
             peer.close()
@@ -370,7 +370,7 @@ def _remove_stale_sockets() -> None:
 
 
 def _remove_if_stale(folder: int, name: str) -> None:
-    """Remove a socket on which nobody listens."""
+    """Remove a stale socket, on which no process listens."""
     with suppress(OSError):
         before = os.lstat(socket_address(folder, name))
         if not stat.S_ISSOCK(before.st_mode):

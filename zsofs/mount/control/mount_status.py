@@ -1,7 +1,7 @@
-"""What a running mount says about itself, from the daemon to `status`, `list` and JSON.
+"""Status of a running mount: from the daemon to `status`, `list` and JSON.
 
-Daemon and command line may be of different versions, as after an update: fields that are not known
-are ignored, and those that are missing, or of another type, have their defaults.
+Daemon and command may be of different versions, for example after an update: unknown fields are
+ignored; missing fields, and fields of another type, get their defaults.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ _Part = TypeVar("_Part")
 
 @dataclass(frozen=True, slots=True)
 class FileStatus:
-    """A file or directory that is not shown as it might be expected, and why."""
+    """A file or directory that is not shown as expected, with the reason."""
 
     path: str = ""
     reason: str = ""
@@ -25,7 +25,7 @@ class FileStatus:
 
 @dataclass(frozen=True, slots=True)
 class ReaderStatus:
-    """A program, one file of the mount that it has open, and how many times."""
+    """A program, a file of the mount that it has open, and the number of its handles."""
 
     pid: int = 0
     program: str = ""
@@ -55,7 +55,7 @@ class DaemonStatus:
 
 @dataclass(frozen=True, slots=True)
 class SettingsStatus:
-    """The settings that decide which tree is shown, as in MountSettings; paths are text."""
+    """The settings that determine the shown tree, as in MountSettings; paths are text."""
 
     source: str = ""
     mount_point: str = ""
@@ -70,7 +70,7 @@ class SettingsStatus:
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """The source directory: whether it is there, a note about that, and how it is followed."""
+    """The source directory: whether it is available, a note on that, and how it is followed."""
 
     source_state: str = ""
     source_note: str = ""
@@ -79,7 +79,7 @@ class SourceStatus:
 
 @dataclass(frozen=True, slots=True)
 class DiscStatus:
-    """How many discs there are, whether that is still being counted, and copies under way."""
+    """Number of discs, whether the count is still in progress, and number of files being copied."""
 
     discs: int = 0
     compressed_discs: int = 0
@@ -90,7 +90,7 @@ class DiscStatus:
 
 @dataclass(frozen=True, slots=True)
 class NotShownStatus:
-    """What is not shown as a disc: the first files of each kind, and how many there are."""
+    """Files not shown as discs: the first of each kind, and their number."""
 
     refused: tuple[FileStatus, ...] = ()
     refused_total: int = 0
@@ -103,7 +103,7 @@ class NotShownStatus:
 
 @dataclass(frozen=True, slots=True)
 class ReadStatus:
-    """Programs that have discs open, the cache, and read requests so far with bytes and errors."""
+    """Programs with open files, the extent cache, and total requests, bytes and errors of reads."""
 
     readers: tuple[ReaderStatus, ...] = ()
     cache: CacheStatus = CacheStatus()
@@ -114,10 +114,9 @@ class ReadStatus:
 
 @dataclass(frozen=True, slots=True)
 class MountStatus:
-    """What a running mount says about itself.
+    """Status of a running mount.
 
-    In JSON the fields of all parts lie side by side in one object, under the names that they have
-    here.
+    In JSON, the fields of all parts are in one flat object, under the same names.
 
     Attributes:
         malformed: names of the JSON fields that had a value of another type, and have their
@@ -134,7 +133,7 @@ class MountStatus:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, object]) -> Self:
-        """Take the status from a reply of a daemon of any version. Never raises."""
+        """Return the status in a reply of a daemon of any version. Never raises."""
         malformed: set[str] = set()
         return cls(
             _decoded(DaemonStatus, fields, malformed),
@@ -157,7 +156,7 @@ class MountStatus:
 
 
 def _decoded(kind: type[_Part], fields: Mapping[str, object], malformed: set[str]) -> _Part:
-    """Make a part from the fields of a reply that have its names; the others keep defaults.
+    """Return a part with the fields of a reply that have its names; the others have defaults.
 
     Args:
         kind: a dataclass with a default for each field.
@@ -178,7 +177,7 @@ def _value(kind: object, found: object) -> object:
     """Return a JSON value as the type of a field.
 
     Raises:
-        TypeError: it is of another type, or a number that is no reasonable count.
+        TypeError: it is of another type, or a number out of range.
     """
     if get_origin(kind) is tuple and isinstance(found, list):
         return tuple(_item(get_args(kind)[0], one) for one in found)
@@ -194,7 +193,7 @@ def _value(kind: object, found: object) -> object:
 
 
 def _item(kind: object, found: object) -> object:
-    """Return an item of a list; a row of another type counts, without a content."""
+    """Return an item of a list; a row of another type is kept with default values."""
     is_row = isinstance(kind, type) and dataclasses.is_dataclass(kind)
     return _value(kind, {} if is_row and not isinstance(found, dict) else found)
 

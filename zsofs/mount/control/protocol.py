@@ -54,18 +54,18 @@ def connect(folder: int, name: str, until: float) -> socket.socket:
 
     Raises:
         TimeoutError: its queue was full all the time.
-        OSError: nobody listens, or nothing is there.
+        OSError: no process listens, or the socket does not exist.
     """
     return connect_to(socket_address(folder, name), until)
 
 
 def connect_to(address: str, until: float) -> socket.socket:
-    """Return the same by the address of the socket."""
+    """Connect to the socket with this address."""
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # The kernel has those who wait for room in the queue take turns, if their sockets block:
-        # others who connect again and again must not always be the first. Not so with a timeout of
-        # Python's, under which they do not block.
+        # With blocking sockets, the kernel wakes waiting clients in order (fairness), so that
+        # clients that connect again and again are not always first. A Python timeout makes the
+        # socket non-blocking.
         seconds, fraction = divmod(left(until), 1)
         limit = struct.pack("@ll", int(seconds), int(fraction * 1e6))
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)

@@ -294,7 +294,7 @@ def _listen(folder: Path, name: str) -> _Bound:
 def _put(listener: socket.socket, folder: int, name: str) -> os.stat_result:
     """Give *listener* its name, replacing an existing one; return its lstat.
 
-    Until it listens it has another name, so that nobody finds it deaf and takes it for stale.
+    Until it listens, it has a temporary name, so that no other process takes it for stale.
     """
     unfinished = f"{os.getpid()}.new"
     with suppress(FileNotFoundError):

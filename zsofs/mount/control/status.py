@@ -1,7 +1,7 @@
-"""What `zsofs status` prints: what running mounts say about themselves, for people and programs.
+"""Output of `zsofs status`: the status of running mounts, human-readable or as JSON.
 
-A daemon may be of another version than this, as after an update: whatever it leaves out, or says
-in another form than expected, is shown as nothing and never an error.
+A daemon may be of another version, for example after an update: missing or malformed fields are
+left out and never an error.
 """
 
 import json
@@ -46,17 +46,17 @@ _FOLLOWING = {
 
 
 def run(mount_point: str | None, as_json: bool) -> int:
-    """Print the state of one mount, or of all that this user may ask.
+    """Print the status of one mount, or of all mounts that this user may query.
 
     Args:
-        mount_point: the path of one, or None for all.
-        as_json: for programs.
+        mount_point: its path, or None for all mounts.
+        as_json: whether to print JSON.
 
     Returns:
         The exit code: that of ControlError if a mount does not answer, else 0.
 
     Raises:
-        ControlError: there is no mount at *mount_point* that this user may ask.
+        ControlError: there is no mount at *mount_point* that this user may query.
     """
     if mount_point is None:
         return _print_all(as_json)
@@ -71,7 +71,7 @@ def run(mount_point: str | None, as_json: bool) -> int:
 
 
 def _print_all(as_json: bool) -> int:
-    """The same for all mounts; each reply is printed and let go before the next one."""
+    """Print the status of all mounts; each reply is printed and freed before the next one."""
     failed = False
     is_first = True
     for mounted, reply in ask_statuses(running()):
@@ -92,14 +92,14 @@ def _print_all(as_json: bool) -> int:
 
 
 def _object(mounted: Mounted, reply: MountStatus | ControlError) -> dict[str, Any]:
-    """The reply of a mount for programs; of one that gives none, what is wrong with it."""
+    """Return the JSON object of a mount; if it did not answer, with the error."""
     if isinstance(reply, ControlError):
         return {"ok": False, "mount_point": os.fsdecode(mounted.path), "error": str(reply)}
     return {"ok": True} | reply.to_json()
 
 
 def text(status: MountStatus) -> str:
-    """The state of one mount as a block of lines, its mount point first."""
+    """Return the status of one mount as lines, the mount point first."""
     lines = [
         *table(list(_facts(status)), "ll"),
         *_not_discs(status.not_shown),
@@ -110,7 +110,7 @@ def text(status: MountStatus) -> str:
 
 
 def failure_text(mounted: Mounted, error: ControlError) -> str:
-    """The same of a mount that gives no answer."""
+    """Return the lines for a mount that did not answer."""
     return _block(os.fsdecode(mounted.path), [_printable(str(error))])
 
 
@@ -162,7 +162,7 @@ def _hits(cache: CacheStatus) -> str:
 
 
 def _not_discs(found: NotShownStatus) -> list[str]:
-    """Files that look like discs and are not; discs that are not for OPL; symlinks to discs."""
+    """Return the lines on files not shown as discs, discs left out for OPL, and symlinks."""
     links, links_total = found.links_not_followed, found.links_not_followed_total
     return [
         *_named(found.refused, found.refused_total, "shown as plain files, not as discs"),
@@ -174,7 +174,7 @@ def _not_discs(found: NotShownStatus) -> list[str]:
 def _named(
     files: Sequence[FileStatus], total: int, heading: str, what: str = "file"
 ) -> Iterator[str]:
-    """The first of *files*, each with its reason, and how many there are."""
+    """Yield the lines on the first of *files*, with their reasons, and the total."""
     total = max(total, len(files))
     if not total:
         return
@@ -191,14 +191,14 @@ def _with_reasons(files: Sequence[FileStatus]) -> Iterator[str]:
 
 
 def _shown_empty(directories: Sequence[FileStatus]) -> Iterator[str]:
-    """Directories that are not entered."""
+    """Yield the lines on directories that are not entered."""
     if directories:
         yield "not entered:"
         yield from _with_reasons(directories)
 
 
 def _readers(readers: Sequence[ReaderStatus]) -> list[str]:
-    """Who has what open."""
+    """Return the lines on programs with open files."""
     rows = [
         (_printable(one.program), str(one.pid), f"{one.handles:,}", _printable(one.path))
         for one in readers[:_MAX_READERS]

@@ -104,4 +104,8 @@ class Arrangement:
                 log.info("%s: %s", for_people(path), reason)
         for path, name in layout.shortened.items():
             if before is None or before.shortened.get(path) != name:
-                log.warning("%s: its title is too long for OPL: %s", for_people(path), name)
+                log.warning(
+                    "%s: the title is too long for OPL and was shortened: %s",
+                    for_people(path),
+                    name,
+                )
