@@ -71,13 +71,13 @@ def add(commands: Commands) -> None:
 
 def add_options(mount: CommandParser) -> None:
     """Add the options of the table; an option that is not given sets no attribute."""
-    loudness = mount.add_mutually_exclusive_group()
+    verbosity = mount.add_mutually_exclusive_group()
     for option in OPTIONS:
         words = [option.short] if option.short else []
         words.append("--" + option.name)
         common = {"default": argparse.SUPPRESS, "help": option.help}
         if option.short:
-            loudness.add_argument(*words, action="store_true", **common)  # type: ignore[arg-type]
+            verbosity.add_argument(*words, action="store_true", **common)  # type: ignore[arg-type]
         elif option.is_flag:
             mount.add_argument(*words, action="store_true", **common)  # type: ignore[arg-type]
         else:
@@ -135,35 +135,35 @@ def check(options: argparse.Namespace) -> None:
 
 def _complete(options: argparse.Namespace) -> None:
     """Merge config, options and ``-o``; the last value of an option takes precedence."""
-    said = said_options(options)
-    read_only = "ro" in _words(options)
+    given = given_options(options)
+    read_only = "ro" in _mount_options(options)
     values = {option.field: option.first() for option in OPTIONS}
     if len(options.paths) == 1 and not options.demo and "/" not in options.paths[0]:
         values |= config.load(config.find(options.paths[0]))
         options.paths = [values.pop("source"), values.pop("mountpoint")]
         values["writable"] = values["writable"] and not read_only
-    for name, value in (values | said).items():
+    for name, value in (values | given).items():
         setattr(options, name, value)
 
 
-def _words(options: argparse.Namespace) -> list[str]:
+def _mount_options(options: argparse.Namespace) -> list[str]:
     return ",".join(options.mount_options).split(",")
 
 
-def said_options(options: argparse.Namespace) -> dict[str, object]:
+def given_options(options: argparse.Namespace) -> dict[str, object]:
     """Return the options given on the command line, by field; those of ``-o`` come last.
 
     Raises:
         UsageError: an option of ``-o`` is invalid, or conflicts with another option.
     """
-    words = _words(options)
-    said = {name: value for name, value in vars(options).items() if name in _FIELDS}
+    words = _mount_options(options)
+    given = {name: value for name, value in vars(options).items() if name in _FIELDS}
     for name, value in _mount_words(words):
         option = BY_NAME[name]
-        said[option.field] = [*_list(said.get(option.field)), value] if option.repeated else value
-    if "ro" in words and said.get("writable"):
+        given[option.field] = [*_list(given.get(option.field)), value] if option.repeated else value
+    if "ro" in words and given.get("writable"):
         raise UsageError("ro and writable cannot be combined")
-    return said
+    return given
 
 
 def _list(value: object) -> list[object]:

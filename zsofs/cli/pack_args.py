@@ -141,9 +141,9 @@ def _add_copying(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="delete each input after its output is synced and verified",
     )
-    loudness = parser.add_mutually_exclusive_group()
-    loudness.add_argument("-q", "--quiet", action="store_true", help="print only errors")
-    loudness.add_argument("--json", action="store_true", help="print one JSON object per file")
+    verbosity = parser.add_mutually_exclusive_group()
+    verbosity.add_argument("-q", "--quiet", action="store_true", help="print only errors")
+    verbosity.add_argument("--json", action="store_true", help="print one JSON object per file")
 
 
 def check(options: argparse.Namespace) -> None:

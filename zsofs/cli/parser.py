@@ -113,7 +113,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     elif options.command == "verify":
         verify_args.check(options)
     elif options.command == "service" and options.action == "install":
-        options.values = mount_args.said_options(options)
+        options.values = mount_args.given_options(options)
         mount_args.check_together(options.values)
         if options.user and "setuid" in options.values:
             raise UsageError("--setuid and --user cannot be combined; --setuid is only for root")

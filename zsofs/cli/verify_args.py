@@ -95,11 +95,11 @@ def add_verify(commands: Commands) -> None:
         action="store_true",
         help="also read unchanged files that were whole at the last check",
     )
-    loudness = verify.add_mutually_exclusive_group()
-    loudness.add_argument(
+    verbosity = verify.add_mutually_exclusive_group()
+    verbosity.add_argument(
         "-q", "--quiet", action="store_true", help="print only bad or unreadable files"
     )
-    loudness.add_argument("--json", action="store_true", help="print one JSON object per file")
+    verbosity.add_argument("--json", action="store_true", help="print one JSON object per file")
 
 
 def check(options: argparse.Namespace) -> None:

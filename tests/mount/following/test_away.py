@@ -120,7 +120,7 @@ def check_away(made: Mount) -> None:
     for path in (made.path / "Game.iso", made.path / "folder" / "Other.iso"):
         check_refused(path)
     os.statvfs(made.path)
-    assert len(made.log_lines("the source directory cannot be reached")) == 1
+    assert len(made.log_lines("the source directory is not available")) == 1
 
 
 def check_refused(path: Path) -> None:

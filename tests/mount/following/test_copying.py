@@ -208,7 +208,7 @@ def test_an_interrupted_copy_stays_packed_and_says_why(source: Path, mount: Moun
     assert (status["discs"], status["copying"]) == (0, 0)
     (refused,) = status["refused"]
     assert refused["path"] == "Game.zso"
-    assert "cut" in refused["reason"]
+    assert "truncated" in refused["reason"]
     wait_until(lambda: made.log_lines("shown as a plain file, not as a disc"), "the log")
     assert names(made.path) == ["Game.zso"]
     assert (made.path / "Game.zso").read_bytes() == PACKED[:HEAD]
