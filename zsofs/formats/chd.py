@@ -139,7 +139,8 @@ def _check_sizes(header: ChdHeader) -> None:
         )
     if header.logical_size + header.hunk_size > MAX_IMAGE_SIZE:  # of whole hunks
         raise DamagedError(
-            f"the header specifies an image size of {header.logical_size}, more than {MAX_IMAGE_SIZE}"
+            f"the header specifies an image size of {header.logical_size}, more than"
+            f" {MAX_IMAGE_SIZE}"
         )
     if header.logical_size > _MAX_HUNKS * header.hunk_size:
         raise DamagedError(f"the header specifies more than {_MAX_HUNKS} hunks")
