@@ -306,6 +306,6 @@ def test_disks_without_owners(with_zsofs: tuple[Path, ...], tmp_path: Path, kind
         assert (
             box.do(f"zsofs status {ISO}")
             .splitlines()[2]
-            .endswith(" at once, as the system reports them")
+            .endswith(" detected immediately (inotify)")
         )
         box.do("zsofs service remove games; umount /srv/disk")

@@ -67,8 +67,10 @@ def test_the_mount_is_not_hidden(path: Path) -> None:
 
 def test_every_restriction_says_what_it_prevents() -> None:
     text = (UNITS / "system" / "zsofs@.service").read_text()
-    restrictions = text.partition("# Keeps a program that is started")[2].partition("[Install]")[0]
-    blocks = ("# " + restrictions).split("\n# Keeps ")
+    start = text.index("# Child processes cannot gain")
+    restrictions = text[start : text.index("[Install]")]
+    blocks = re.findall(r"(?:^# .*\n)+(?:^[^#\n].*\n)*", restrictions, re.MULTILINE)
+    assert "".join(blocks).strip() == restrictions.strip(), "each setting has its comment"
     assert len(blocks) > 10
     for block in blocks:
         settings = [line for line in block.splitlines() if re.match(r"[A-Z]\w+=", line)]

@@ -330,8 +330,8 @@ def test_a_source_on_a_disk_that_is_read_only(tmp_path: Path) -> None:
         ("link", "one of its hard links was created or deleted while it was being read"),
         ("unlink link", "one of its hard links was created or deleted while it was being read"),
         ("unlink", "it was deleted or replaced while it was being read"),
-        ("rename", "it was renamed, its permissions were changed, or it was modified"),
-        ("chmod", "it was renamed, its permissions were changed, or it was modified"),
+        ("rename", "its change time (ctime) changed while it was being read: it was renamed,"),
+        ("chmod", "its change time (ctime) changed while it was being read: it was renamed,"),
         ("write", "it was modified while it was being read"),
     ],
 )
