@@ -28,6 +28,9 @@ from zsofs.formats.geometry import (
 MAGICS = (b"MCom",)
 _MAGIC = b"MComprHD"
 _HEADER = struct.Struct(">8sII4I3Q2I20s20s20s")
+CONTAINER = "CHD"
+"""Name of the container format."""
+
 _MAP_HEADER = struct.Struct(">I6sH4B")
 
 HEADER_SIZE = _HEADER.size
@@ -219,7 +222,7 @@ def parse(source: SourceBytes, head: bytes) -> Geometry:
         if len(tracks) == 1 and tracks[0].type is TrackType.MODE1:
             remarks = (_MADE_AS_CD,)
     return Geometry(
-        container="CHD",
+        container=CONTAINER,
         size=size,
         block_size=layout.block_size,
         rule=Rule.CHD,

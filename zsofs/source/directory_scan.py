@@ -166,4 +166,4 @@ class DirectoryScan:
 
 
 def _is_refused_for_now(entry: Entry) -> bool:
-    return bool(entry.reason) and not entry.settled and entry.copying_since is None
+    return bool(entry.finding.reason) and not entry.settled and entry.copying_since is None

@@ -11,6 +11,7 @@ from zsofs.discs.identify import Identity, identify
 from zsofs.discs.iso9660 import Image
 from zsofs.discs.shortage import declared_size, find_shortage
 from zsofs.errors import BlockError, FormatError, MissingParentError, StaleNodeError
+from zsofs.formats import chd
 from zsofs.formats.file_names import (
     APPLE_DOUBLE,
     NOT_PACKED,
@@ -121,7 +122,9 @@ def _packed_disc(source: OpenSource, name: bytes) -> _Packed:
 
 
 def _unshown_cd(source: OpenSource, disc: Disc) -> str:
-    """Why the CD in a CHD cannot be shown as one ``.iso``; empty if it can, or for other discs."""
+    """Return why the CD in a CHD cannot be shown as one ``.iso``; empty if it can."""
+    if disc.container != chd.CONTAINER:
+        return ""
     try:
         geometry = geometry_of(source, disc)
     except StaleNodeError:

@@ -257,5 +257,5 @@ for i in $(seq 200); do [ -e $D/m ] || break; sleep 0.1; done; ls -d $D/m
         allowed=2,
     )
     assert "is unmounted, but its daemon" in said
-    assert "it is still mounted for sleep (process " in said
+    assert "still present in the mount namespace of sleep (process " in said
     assert said.endswith("exit 6\n")

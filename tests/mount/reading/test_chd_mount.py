@@ -24,7 +24,7 @@ ALL.pop("_")
 KEPT = {
     "cd-mixed.chd": "a CD with audio",
     "cd-mode1-pregap.chd": "a CD with audio",
-    "hd.chd": "a hard disk image",
+    "hd.chd": "this is a hard disk image",
 }
 """What is not shown as a disc, and how the reason begins."""
 
@@ -55,7 +55,7 @@ def test_names_and_reasons(tree: Mount) -> None:
     assert set(os.listdir(tree.path)) == names
     for name, reason in KEPT.items():
         assert (tree.path / name).read_bytes() == (CHDS / name).read_bytes()
-        assert tree.log_lines(f"{name}: shown as it is, not as a disc: {reason}")
+        assert tree.log_lines(f"{name}: shown as a plain file, not as a disc: {reason}")
 
 
 @pytest.mark.parametrize("name", SHOWN)
@@ -99,7 +99,7 @@ def test_a_parent_that_arrives_makes_a_disc_of_its_child(tmp_path: Path, mount: 
     shutil.copy(CHDS / "dvd-child.chd", source / "Child.chd")
     tree = mount(source)
     assert os.listdir(tree.path) == ["Child.chd"]
-    assert tree.log_lines("Child.chd: shown as it is, not as a disc: it needs its parent")
+    assert tree.log_lines("Child.chd: shown as a plain file, not as a disc: it needs its parent")
     shutil.copy(CHDS / "dvd-default.chd", source / "Parent.chd")
     wait_until(lambda: sorted(os.listdir(tree.path)) == ["Child.iso", "Parent.iso"], "the disc")
     said = hashlib.sha1((tree.path / "Child.iso").read_bytes()).hexdigest()
@@ -145,7 +145,7 @@ def test_unpack_and_verify_of_cds(tmp_path: Path, name: str) -> None:
         assert stem.with_suffix(".cue").read_bytes() == (CHDS / ALL[name]["cue"]).read_bytes()
         said = hashlib.sha1(stem.with_suffix(".bin").read_bytes()).hexdigest()
         assert said == ALL[name]["bin_sha1"]
-        assert "is there already" in zsofs("unpack", tmp_path / name).stdout
+        assert "already exists" in zsofs("unpack", tmp_path / name).stdout
         stem.with_suffix(".bin").unlink()
         again = zsofs("unpack", tmp_path / name)
         assert again.returncode == 8

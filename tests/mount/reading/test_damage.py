@@ -648,10 +648,14 @@ def dax_version_1(image: bytes = bytes(32768)) -> bytes:
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("Game.ciso", writers.gamecube_ciso(), "a GameCube or Wii CISO"),
-        ("Game.cso", writers.xbox_cso((DATA / "ps2.iso").read_bytes()[:200_000]), "an Xbox CISO"),
-        ("Game.zso", writers.lzo_ziso(), "an LZO ZISO"),
-        ("Game.dax", dax_version_1(), "a DAX file of version 1"),
+        ("Game.ciso", writers.gamecube_ciso(), "this is a GameCube or Wii CISO"),
+        (
+            "Game.cso",
+            writers.xbox_cso((DATA / "ps2.iso").read_bytes()[:200_000]),
+            "this is an Xbox CISO",
+        ),
+        ("Game.zso", writers.lzo_ziso(), "this is an LZO ZISO"),
+        ("Game.dax", dax_version_1(), "this is a DAX file of version 1"),
     ],
     ids=["gamecube", "xbox", "lzo", "dax-1"],
 )

@@ -239,7 +239,7 @@ def test_messages_that_a_slow_log_could_not_take_are_counted() -> None:
     assert said == []
     gate.set()
     assert handler.finish()
-    wait_until(lambda: "lost" in said[-1], "the count")
+    wait_until(lambda: "dropped" in said[-1], "the count")
     count = len(said) - 1
     assert said[:count] == [f"message {number}" for number in range(count)]
     assert said[-1].startswith(f"{1200 - count} messages were dropped")

@@ -91,7 +91,7 @@ def test_what_is_damaged_or_no_volume_is_unknown() -> None:
         return image[offset : offset + size]
 
     unknown = find_form2(read, len(image))
-    assert unknown == Form2(unknown="directories on it are damaged")
+    assert unknown == Form2(unknown="its directories are damaged")
     assert not unknown.is_excluded
     assert found(bytes(100_000)) == Form2(unknown="it has no ISO 9660 volume")
     assert found(b"") == Form2(unknown="it has no ISO 9660 volume")

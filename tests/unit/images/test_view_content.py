@@ -275,7 +275,7 @@ def test_a_view_of_more_than_there_is(tmp_path: Path) -> None:
             if view.end <= size:  # the parity of the last sector is not needed
                 assert ViewContent(9, view, stored).size == len(USER)
                 continue
-            with pytest.raises(StaleNodeError, match="does not hold the disc that was listed"):
+            with pytest.raises(StaleNodeError, match="no longer contains the disc that was listed"):
                 ViewContent(9, view, stored)
 
 
