@@ -103,6 +103,7 @@ class _PackRun:
             report.state = self._done
             report.stored = outcome.size if self.request.packing else image.status.st_size
             report.digests = outcome.digests
+            report.cue_sheet = outcome.cue_sheet
             report.remarks = (*image.remarks, *notes, *outcome.remarks, *report.remarks)
         except SkippedError as why:
             report.state, report.error = "skipped", str(why)

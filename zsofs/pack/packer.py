@@ -58,12 +58,14 @@ class PackResult:
         digests: digests of the image.
         remarks: remarks on the new file for the user.
         error: why the new file, which is complete, may not survive a power failure; usually empty.
+        cue_sheet: path of the cue sheet that was written beside the new file, or empty.
     """
 
     size: int
     digests: Digests
     remarks: tuple[str, ...] = ()
     error: str = ""
+    cue_sheet: str = ""
 
 
 class _Sink(Protocol):

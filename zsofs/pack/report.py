@@ -27,6 +27,7 @@ class Report:
         remarks: irregularities of the input.
         error: why it was skipped or failed, or could not be deleted after its output was complete.
         source_deleted: whether the input was deleted (``--delete-source``).
+        cue_sheet: path of the cue sheet of the output, or empty.
     """
 
     path: str
@@ -40,6 +41,7 @@ class Report:
     remarks: tuple[str, ...] = ()
     error: str = ""
     source_deleted: bool = False
+    cue_sheet: str = ""
 
     @property
     def is_good(self) -> bool:
@@ -112,6 +114,8 @@ def _line(report: Report) -> str:
     share += _before(report.before, report.plain)
     speed = f", {report.plain / 1e6 / report.seconds:.0f} MB/s" if report.seconds else ""
     deleted = "; source deleted" if report.source_deleted else ""
+    if report.cue_sheet:
+        target += f" and {printable(report.cue_sheet)}"
     if report.state == "unpacked":
         return f"{path} -> {target}: {size(report.stored)} to {size(report.plain)}{speed}{deleted}"
     if report.state == "measured":

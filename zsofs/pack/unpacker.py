@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from zsofs.errors import InputError, reason
 from zsofs.formats.cd_tracks import cue_sheet
@@ -40,7 +41,7 @@ def unpack(image: Original, target: str, options: PackOptions, watcher: Watcher)
             sheet.take_name(replace=options.replace)
         except OSError as error:
             raise InputError(f"{cue} cannot be written: {reason(error)}") from error
-    return result
+    return replace(result, cue_sheet=cue)
 
 
 def _unpack_image(

@@ -142,6 +142,7 @@ def test_unpack_and_verify_of_cds(tmp_path: Path, name: str) -> None:
     assert done.returncode == 0, done.stderr
     stem = tmp_path / Path(name).stem
     if name in KEPT:
+        assert f" -> {stem}.bin and {stem}.cue: " in done.stdout
         assert stem.with_suffix(".cue").read_bytes() == (CHDS / ALL[name]["cue"]).read_bytes()
         said = hashlib.sha1(stem.with_suffix(".bin").read_bytes()).hexdigest()
         assert said == ALL[name]["bin_sha1"]
