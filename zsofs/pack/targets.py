@@ -10,6 +10,7 @@ from zsofs.formats.file_names import NOT_PACKED, is_kept_for_discs, is_packed_na
 from zsofs.images.input_image import Original, original
 from zsofs.pack.input_files import InputFiles, is_same_image
 from zsofs.pack.jobs import STANDARD_OUTPUT, PackRequest, PackTask
+from zsofs.pack.unpacker import has_cue_sheet
 from zsofs.system.same_file import same_file
 
 _SAME_TIME_NS = 2_000_000_000
@@ -111,6 +112,7 @@ class Targets:
             _check_complete(examined)
         elif not request.options.replace:
             if _is_whole_copy(image, target, packed=request.packing is not None):
+                _check_cue_sheet(image, target)
                 self.kept[place] = job.path
                 kept = "; the source was kept" if request.delete_source else ""
                 raise SkippedError(f"{target} already exists{kept}")
@@ -128,6 +130,15 @@ class Targets:
                 f"{target} is another input of this command with a different image, and was not"
                 " replaced; give another name with -o"
             )
+
+
+def _check_cue_sheet(image: Original, target: str) -> None:
+    """Check that the ``.bin`` of a CD, which exists, has its cue sheet beside it."""
+    if image.view is not None and not has_cue_sheet(image, target):
+        raise InputError(
+            f"{target} already exists, but its cue sheet is missing or differs; use --force to"
+            " write both"
+        )
 
 
 def _check_in_place(request: PackRequest, target: str, examined: Examination) -> None:

@@ -27,21 +27,41 @@ def unpack(image: Original, target: str, options: PackOptions, watcher: Watcher)
     """
     if image.view is None:
         return _unpack_image(image, target, options, watcher)
-    stem, ending = os.path.splitext(target)
-    cue = f"{stem}.cue"
-    if ending.lower() == ".cue":
+    if os.path.splitext(target)[1].lower() == ".cue":
         raise InputError(f"{target} is the name of a cue sheet; give that of the .bin with -o")
-    if os.path.lexists(cue) and not options.replace:
-        raise InputError(f"{cue} exists; --force replaces it")
+    cue, text = cue_sheet_of(image, target)
+    if os.path.lexists(cue):
+        if not options.replace:
+            raise InputError(f"{cue} exists; --force replaces it")
+        if not os.path.isfile(cue):
+            raise InputError(
+                f"{cue} already exists and is not a regular file; give another name with -o"
+            )
     with new_file(cue) as sheet:
         try:
-            sheet.write(cue_sheet(image.tracks, os.fsencode(os.path.basename(target))), 0)
+            sheet.write(text, 0)
             sheet.settle(image.status)
             result = _unpack_image(image, target, options, watcher)
             sheet.take_name(replace=options.replace)
         except OSError as error:
             raise InputError(f"{cue} cannot be written: {reason(error)}") from error
     return replace(result, cue_sheet=cue)
+
+
+def cue_sheet_of(image: Original, target: str) -> tuple[str, bytes]:
+    """Return path and content of the cue sheet that belongs to the ``.bin`` *target* of a CD."""
+    name = os.fsencode(os.path.basename(target))
+    return f"{os.path.splitext(target)[0]}.cue", cue_sheet(image.tracks, name)
+
+
+def has_cue_sheet(image: Original, target: str) -> bool:
+    """Return whether the cue sheet of the ``.bin`` *target* exists with the right content."""
+    cue, text = cue_sheet_of(image, target)
+    try:
+        with open(cue, "rb") as file:
+            return os.path.isfile(cue) and file.read(len(text) + 1) == text
+    except OSError:
+        return False
 
 
 def _unpack_image(

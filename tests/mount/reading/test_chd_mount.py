@@ -147,6 +147,16 @@ def test_unpack_and_verify_of_cds(tmp_path: Path, name: str) -> None:
         said = hashlib.sha1(stem.with_suffix(".bin").read_bytes()).hexdigest()
         assert said == ALL[name]["bin_sha1"]
         assert "already exists" in zsofs("unpack", tmp_path / name).stdout
+        stem.with_suffix(".cue").unlink()
+        again = zsofs("unpack", tmp_path / name)
+        assert again.returncode == 8
+        assert "its cue sheet is missing or differs" in again.stderr
+        stem.with_suffix(".cue").mkdir()
+        again = zsofs("unpack", "--force", tmp_path / name)
+        assert again.returncode == 8
+        assert ".cue already exists and is not a regular file" in again.stderr
+        stem.with_suffix(".cue").rmdir()
+        assert zsofs("unpack", "--force", tmp_path / name).returncode == 0
         stem.with_suffix(".bin").unlink()
         again = zsofs("unpack", tmp_path / name)
         assert again.returncode == 8
