@@ -241,7 +241,7 @@ cdef int64_t _read_parent(Image *image, uint64_t offset, uint64_t number, int ho
     if space is NULL:
         fail(failure, FAILED_MEMORY, 0, 0)
         return -3
-    space.scratch = hunks = grown(space.scratch, &space.scratch_size, size)
+    space.from_parent = hunks = grown(space.from_parent, &space.from_parent_size, size)
     if hunks is NULL:
         fail(failure, FAILED_MEMORY, 0, 0)
         result = -3

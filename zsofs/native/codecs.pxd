@@ -110,6 +110,8 @@ cdef struct Space:
     void *lzma
     uint8_t *hunk
     size_t hunk_size
+    uint8_t *from_parent  # decoded hunks of the parent; scratch is used while they are decoded
+    size_t from_parent_size
 
 cdef Space *take_space() noexcept nogil
 cdef void give_back(Space *space) noexcept nogil

@@ -15,7 +15,9 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from tests.support import chd_reference as reference
+from tests.support.chd_reference_cd import FRAME, cd_hunk, data_sector
 from tests.support.chd_writer import (
+    ENCODERS,
     NEXT_PARENT,
     NEXT_SELF,
     PARENT,
@@ -26,6 +28,7 @@ from tests.support.chd_writer import (
     SELF,
     Hunk,
     chd,
+    deflate,
 )
 from tests.support.mounting import DATA
 from tests.support.rounds import rounds
@@ -411,6 +414,60 @@ def test_a_damaged_parent_is_named(tmp_path: Path) -> None:
         with pytest.raises(BlockError, match="stored in the parent, which is damaged there"):
             image.read(0, image.size)
         assert None in blocks_of(image)
+
+
+@pytest.mark.parametrize("frames", [4, 8])
+@pytest.mark.parametrize("codec", [b"cdzl", b"cdzs"])
+def test_a_child_of_a_cd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: bytes, frames: int
+) -> None:
+    """Its hunks are as large as those of the parent or larger, and may lie in two or three."""
+    base = {b"cdzl": deflate, b"cdzs": ENCODERS[b"zstd"]}[codec]
+    monkeypatch.setitem(
+        ENCODERS,
+        codec,
+        lambda data: cd_hunk(
+            [data[at : at + FRAME] for at in range(0, len(data), FRAME)], base, base
+        ),
+    )
+    chance = random.Random(8)
+    image = b"".join(
+        data_sector(number, b"text" * 256 + chance.randbytes(1024), 1)
+        + bytes(chance.choice(b"ab") for _ in range(96))
+        for number in range(48)
+    )
+    metadata = [(b"CHT2", b"TRACK:1 TYPE:MODE1_RAW SUBTYPE:RW_RAW FRAMES:%d PREGAP:0 "
+                          b"PGTYPE:MODE1 PGSUB:RW POSTGAP:0\0")]  # fmt: skip
+    size = 4 * FRAME
+    parent = chd(
+        [Hunk(at // size % 2, image[at : at + size]) for at in range(0, len(image), size)],
+        hunk_size=size,
+        unit_size=FRAME,
+        codecs=[b"zlib", codec],
+        image=image,
+        metadata=[(metadata[0][0], metadata[0][1] % 48)],
+    )
+    (tmp_path / "parent.chd").write_bytes(parent)
+    for shift in (0, 3):
+        count = 48 // frames - 1
+        data = chd(
+            [Hunk(PARENT, target=number * frames + shift) for number in range(count)],
+            hunk_size=frames * FRAME,
+            unit_size=FRAME,
+            codecs=[codec],
+            image=image[1:],
+            metadata=[(metadata[0][0], metadata[0][1] % (count * frames))],
+            parent_sha1=parent[84:104].hex(),
+        )
+        (tmp_path / "child.chd").write_bytes(data)
+        with original(str(tmp_path / "child.chd")) as disc:
+            whole = disc.as_hunks()
+            assert whole.size == count * frames * FRAME
+            right = image[shift * FRAME :][: whole.size]
+            assert whole.read(0, whole.size) == right
+            assert b"".join(block or b"" for block in blocks_of(whole)) == right
+            sectors = [right[at + 16 : at + 2064] for at in range(0, len(right), FRAME)]
+            assert disc.read(0, disc.size) == b"".join(sectors)
 
 
 def test_a_circle_of_references_ends(tmp_path: Path) -> None:
