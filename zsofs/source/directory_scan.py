@@ -71,8 +71,8 @@ class DirectoryScan:
         refused = self._tree.refused_in(self._path)
         served = self._tree.served_in(self._path)
         if self._before.names is not None:
-            # A CHD may wait for its parent, which can be one of the names that have changed.
-            waiting = (name for name, entry in known.items() if _is_refused_for_now(entry))
+            # The parent of a CHD can be one of the names that have changed.
+            waiting = (name for name, entry in known.items() if _may_change_with_others(entry))
             names = {*names, *waiting}
         for name in names:
             if name in refused:
@@ -165,5 +165,8 @@ class DirectoryScan:
         return None if finding is None else told(entry, finding)
 
 
-def _is_refused_for_now(entry: Entry) -> bool:
+def _may_change_with_others(entry: Entry) -> bool:
+    """Return whether a change of other files may change what an entry is shown as."""
+    if not entry.finding.settled:
+        return True
     return bool(entry.finding.reason) and not entry.settled and entry.copying_since is None

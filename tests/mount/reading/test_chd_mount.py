@@ -106,6 +106,44 @@ def test_a_parent_that_arrives_makes_a_disc_of_its_child(tmp_path: Path, mount: 
     assert said == ALL["dvd-child.chd"]["sha1"]
 
 
+def test_a_parent_that_is_copied_in_pieces_makes_a_disc_of_its_child(
+    tmp_path: Path, mount: MountMaker
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    shutil.copy(CHDS / "dvd-child.chd", source / "Child.chd")
+    tree = mount(source)
+    data = (CHDS / "dvd-default.chd").read_bytes()
+    (source / "Parent.chd").write_bytes(data[:200_000])
+    waits = "Child.chd: shown as a plain file, not as a disc: its parent Parent.chd cannot be used"
+    wait_until(lambda: bool(os.listdir(tree.path) and tree.log_lines(waits)), "the reason")
+    with (source / "Parent.chd").open("ab") as file:
+        file.write(data[200_000:])
+    wait_until(lambda: sorted(os.listdir(tree.path)) == ["Child.iso", "Parent.iso"], "the disc")
+    said = hashlib.sha1((tree.path / "Child.iso").read_bytes()).hexdigest()
+    assert said == ALL["dvd-child.chd"]["sha1"]
+
+
+def test_a_parent_that_leaves_makes_a_plain_file_of_its_child(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    shutil.copy(CHDS / "dvd-child.chd", source / "Child.chd")
+    shutil.copy(CHDS / "dvd-default.chd", source / "Parent.chd")
+    shutil.copy(CHDS / "cd-default.chd", source / "Other.chd")
+    reason = "Child.chd: shown as a plain file, not as a disc: it needs its parent"
+    with mounted(source, tmp_path / "mnt") as tree:
+        assert sorted(os.listdir(tree.path)) == ["Child.iso", "Other.iso", "Parent.iso"]
+        (source / "Parent.chd").rename(tmp_path / "Parent.chd")
+        wait_until(lambda: sorted(os.listdir(tree.path)) == ["Child.chd", "Other.iso"], "the file")
+        assert tree.log_lines(reason)
+        assert (tree.path / "Child.chd").read_bytes() == (CHDS / "dvd-child.chd").read_bytes()
+        (tmp_path / "Parent.chd").rename(source / "Parent.chd")
+        wait_until((tree.path / "Child.iso").exists, "the disc")
+    (source / "Parent.chd").unlink()
+    with mounted(source, tmp_path / "mnt") as tree:
+        assert sorted(os.listdir(tree.path)) == ["Child.chd", "Other.iso"]
+
+
 def test_a_damaged_hunk_costs_its_range_alone(tmp_path: Path, mount: MountMaker) -> None:
     source = tmp_path / "source"
     source.mkdir()
@@ -203,6 +241,15 @@ def test_a_parent_and_subcode_are_kept(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "cd-default.chd", "cd-default.zso", "dvd-child.zso", "dvd-default.chd", "dvd-default.zso",
     ]  # fmt: skip
+
+
+def test_an_uncompressed_chd_is_no_parent(tmp_path: Path) -> None:
+    """It has no SHA-1, and CHDs without a parent name none either."""
+    for name in ("dvd-none.chd", "dvd-default.chd"):
+        shutil.copy(CHDS / name, tmp_path)
+    done = zsofs("unpack", "--delete-source", tmp_path / "dvd-none.chd")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dvd-default.chd", "dvd-none.iso"]
 
 
 def test_a_cd_of_several_tracks_is_not_packed(tmp_path: Path) -> None:

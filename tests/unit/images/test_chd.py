@@ -33,7 +33,13 @@ from tests.support.chd_writer import (
 from tests.support.mounting import DATA
 from tests.support.rounds import rounds
 from zsofs.discs.cd_image import choose_form
-from zsofs.errors import BlockError, FormatError, InputError, MissingParentError
+from zsofs.errors import (
+    BlockError,
+    FormatError,
+    InputError,
+    MissingParentError,
+    UnusableParentError,
+)
 from zsofs.formats.chd import HEADER_SIZE
 from zsofs.formats.chd_layout import _SLOW
 from zsofs.formats.geometry import ChdCodec
@@ -403,6 +409,89 @@ def test_a_missing_parent_is_named(tmp_path: Path) -> None:
             probe(source)
         shutil.copy(CHDS / "dvd-default.chd", tmp_path / "any name.CHD")
         assert probe(source) is not None
+
+
+def test_a_parent_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    shutil.copy(CHDS / "dvd-child.chd", tmp_path)
+    whole = (CHDS / "dvd-default.chd").read_bytes()
+    (tmp_path / "half.chd").write_bytes(whole[: len(whole) // 2])
+    with opened(tmp_path / "dvd-child.chd") as source:
+        with pytest.raises(
+            UnusableParentError,
+            match=r"its parent half\.chd cannot be used: the file is truncated or unfinished",
+        ):
+            probe(source)
+        units = bytearray(whole)
+        units[60:64] = (int.from_bytes(whole[60:64], "big") // 2).to_bytes(4, "big")
+        (tmp_path / "half.chd").write_bytes(units)
+        with pytest.raises(UnusableParentError, match="it has units of 1024 bytes, and its child"):
+            probe(source)
+
+
+@pytest.mark.parametrize("kind", ["cut", "damaged map", "unreadable units"])
+def test_a_duplicate_of_a_parent_that_cannot_be_used_is_passed_over(
+    tmp_path: Path, kind: str
+) -> None:
+    shutil.copy(CHDS / "dvd-child.chd", tmp_path)
+    whole = (CHDS / "dvd-default.chd").read_bytes()
+    data = bytearray(whole)
+    if kind == "cut":
+        del data[200_000:]
+    elif kind == "damaged map":
+        data[int.from_bytes(data[40:48], "big") + 20] ^= 1
+    else:
+        data[60:64] = (1024).to_bytes(4, "big")
+    (tmp_path / "a.chd").write_bytes(data)
+    (tmp_path / "z.chd").write_bytes(whole)
+    with original(str(tmp_path / "dvd-child.chd")) as image:
+        found = image.read(0, image.size)
+    assert hashlib.sha1(found).hexdigest() == ALL["dvd-child.chd"]["sha1"]
+
+
+def test_a_duplicate_of_a_parent_that_lacks_its_own_parent_is_passed_over(tmp_path: Path) -> None:
+    """Both hold the same data, one as the differences from a CHD that is not there."""
+    data = random.Random(3).randbytes(8192)
+    whole = small_chd([Hunk(PLAIN, data[:4096]), Hunk(PLAIN, data[4096:])], data)
+    sha1 = whole[84:104].hex()
+    (tmp_path / "a.chd").write_bytes(small_chd([Hunk(PARENT_HERE)] * 2, data, "12" * 20))
+    child = small_chd([Hunk(PARENT_HERE)] * 2, b"other", sha1)
+    (tmp_path / "child.chd").write_bytes(child)
+    with (
+        pytest.raises(InputError, match=f"it needs its parent, the CHD with SHA-1 {'12' * 20}"),
+        original(str(tmp_path / "child.chd")),
+    ):
+        pass
+    (tmp_path / "z.chd").write_bytes(whole)
+    with original(str(tmp_path / "child.chd")) as image:
+        assert image.read(0, image.size) == data
+
+
+def test_a_child_is_not_its_own_parent(tmp_path: Path) -> None:
+    """A child without a difference has the SHA-1 of its parent."""
+    data = random.Random(4).randbytes(8192)
+    whole = small_chd([Hunk(PLAIN, data[:4096]), Hunk(PLAIN, data[4096:])], data)
+    child = small_chd([Hunk(PARENT_HERE)] * 2, data, whole[84:104].hex())
+    assert child[84:104] == whole[84:104]
+    (tmp_path / "a.chd").write_bytes(child)
+    with (
+        pytest.raises(InputError, match="it needs its parent"),
+        original(str(tmp_path / "a.chd")),
+    ):
+        pass
+    (tmp_path / "parent.chd").write_bytes(whole)
+    with original(str(tmp_path / "a.chd")) as image:
+        assert image.read(0, image.size) == data
+
+
+def small_chd(hunks: list[Hunk], image: bytes, parent_sha1: str = "") -> bytes:
+    return chd(
+        hunks,
+        hunk_size=4096,
+        unit_size=2048,
+        codecs=[b"zlib"],
+        image=image,
+        parent_sha1=parent_sha1,
+    )
 
 
 def test_a_damaged_parent_is_named(tmp_path: Path) -> None:
