@@ -401,6 +401,41 @@ def test_parents_of_parents(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("levels", [6, 32])
+def test_hunks_across_two_of_each_parent_end(tmp_path: Path, levels: int) -> None:
+    """Each level doubles the hunks that one needs."""
+    data = random.Random(9).randbytes(4096 * (levels + 4))
+    count = levels + 4
+    whole = [Hunk(PLAIN, data[4096 * at :][:4096]) for at in range(count)]
+    files = [small_chd(whole, b"0")]
+    for level in range(1, levels + 1):
+        made = [Hunk(PARENT, target=2 * at + 1) for at in range(count - level)]
+        files.append(small_chd(made, b"%d" % level, files[-1][84:104].hex()))
+    for level, file in enumerate(files):
+        (tmp_path / f"{level}.chd").write_bytes(file)
+    with original(str(tmp_path / f"{levels}.chd")) as image:
+        if levels == 6:
+            assert image.read(0, image.size) == data[2048 * levels :][: image.size]
+        else:
+            with pytest.raises(BlockError, match="more than 134217728 bytes of its parents"):
+                image.read(0, 1)
+
+
+@pytest.mark.parametrize("name", ["dvd-zstd-2048.chd", "dvd-child.chd"])
+def test_a_child_is_not_decoded_on_the_event_loop(tmp_path: Path, name: str) -> None:
+    """Its parents may have LZMA, whatever its own codecs are."""
+    data = bytearray((CHDS / name).read_bytes())
+    if name == "dvd-child.chd":
+        shutil.copy(CHDS / "dvd-default.chd", tmp_path)
+        data[16:32] = b"zlib" * 4
+    (tmp_path / name).write_bytes(data)
+    with opened(tmp_path / name) as source:
+        disc = probe(source)
+        assert disc is not None
+        content = DiscImage(name, 1, source, geometry_of(source, disc))
+        assert content.can_ask == (name != "dvd-child.chd")
+
+
 def test_a_missing_parent_is_named(tmp_path: Path) -> None:
     shutil.copy(CHDS / "dvd-child.chd", tmp_path)
     sha1 = reference.Chd((CHDS / "dvd-child.chd").read_bytes(), None).parent_sha1
