@@ -72,7 +72,7 @@ class DirectoryScan:
         served = self._tree.served_in(self._path)
         if self._before.names is not None:
             # The parent of a CHD can be one of the names that have changed.
-            waiting = (name for name, entry in known.items() if _may_change_with_others(entry))
+            waiting = (name for name, entry in known.items() if not entry.finding.settled)
             names = {*names, *waiting}
         for name in names:
             if name in refused:
@@ -163,10 +163,3 @@ class DirectoryScan:
             return known
         finding = self._kept.finding(entry)
         return None if finding is None else told(entry, finding)
-
-
-def _may_change_with_others(entry: Entry) -> bool:
-    """Return whether a change of other files may change what an entry is shown as."""
-    if not entry.finding.settled:
-        return True
-    return bool(entry.finding.reason) and not entry.settled and entry.copying_since is None

@@ -99,7 +99,13 @@ def test_a_parent_that_arrives_makes_a_disc_of_its_child(tmp_path: Path, mount: 
     shutil.copy(CHDS / "dvd-child.chd", source / "Child.chd")
     tree = mount(source)
     assert os.listdir(tree.path) == ["Child.chd"]
-    assert tree.log_lines("Child.chd: shown as a plain file, not as a disc: it needs its parent")
+    for name in ("one.txt", "two.txt"):
+        (source / name).touch()
+        wait_until((tree.path / name).exists, "the file")
+        (source / name).unlink()
+        wait_until(lambda: os.listdir(tree.path) == ["Child.chd"], "the file to go")
+    told = "Child.chd: shown as a plain file, not as a disc: it needs its parent"
+    assert len(tree.log_lines(told)) == 1
     shutil.copy(CHDS / "dvd-default.chd", source / "Parent.chd")
     wait_until(lambda: sorted(os.listdir(tree.path)) == ["Child.iso", "Parent.iso"], "the disc")
     said = hashlib.sha1((tree.path / "Child.iso").read_bytes()).hexdigest()
