@@ -121,7 +121,7 @@ def is_parent(source: OpenSource, layout: ChdLayout) -> bool:
     if not any(own):  # an uncompressed CHD has no SHA-1, and thus no children
         return False
     with _directory_of(source.fd) as directory:
-        return any(header.parent_sha1 == own for _, header in _headers(directory))
+        return any(header.parent_sha1 == own for _, header in _headers(directory, every_name=True))
 
 
 @contextmanager
@@ -228,11 +228,21 @@ def _parent(source: OpenSource, child: ChdLayout) -> tuple[BlockReader, ChdLayou
     return reader, layout
 
 
-def _headers(directory: int) -> Iterator[tuple[str, ChdHeader]]:
-    """The names of the CHDs in a directory, sorted, and their headers."""
+def _headers(directory: int, *, every_name: bool = False) -> Iterator[tuple[str, ChdHeader]]:
+    """The names of the CHDs in a directory, sorted, and their headers.
+
+    Args:
+        directory: a descriptor of it.
+        every_name: whether to look for CHDs also in files with another extension, in all of them.
+    """
     with os.scandir(directory) as entries:
-        names = sorted(entry.name for entry in entries if entry.name.lower().endswith(".chd"))
-    for name in names[:_MOST_FILES]:
+        names = sorted(
+            entry.name
+            for entry in entries
+            if (every_name or entry.name.lower().endswith(".chd"))
+            and entry.is_file(follow_symlinks=False)
+        )
+    for name in names if every_name else names[:_MOST_FILES]:
         with suppress(OSError, FormatError):
             fd = _open(name, directory)
             try:

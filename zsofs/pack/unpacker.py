@@ -1,6 +1,7 @@
 """Unpack one disc to a plain image."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,8 +31,13 @@ def unpack(image: Original, target: str, options: PackOptions, watcher: Watcher)
     cue = f"{stem}.cue"
     if ending.lower() == ".cue":
         raise InputError(f"{target} is the name of a cue sheet; give that of the .bin with -o")
-    if os.path.lexists(cue) and not options.replace:
-        raise InputError(f"{cue} exists; --force replaces it")
+    if os.path.lexists(cue):
+        if not stat.S_ISREG(os.lstat(cue).st_mode):
+            raise InputError(
+                f"{cue} already exists and is not a regular file; give another name with -o"
+            )
+        if not options.replace:
+            raise InputError(f"{cue} exists; --force replaces it")
     with new_file(cue) as sheet:
         try:
             sheet.write(cue_sheet(image.tracks, os.fsencode(os.path.basename(target))), 0)

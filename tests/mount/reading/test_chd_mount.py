@@ -249,6 +249,24 @@ def test_a_parent_and_subcode_are_kept(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_parent_is_kept_for_a_child_with_another_extension(tmp_path: Path) -> None:
+    shutil.copy(CHDS / "dvd-default.chd", tmp_path)
+    shutil.copy(CHDS / "dvd-child.chd", tmp_path / "child.iso")
+    done = zsofs("unpack", "--delete-source", tmp_path / "dvd-default.chd")
+    assert done.returncode == 8
+    assert "another CHD needs it as its parent" in done.stderr
+    assert (tmp_path / "dvd-default.chd").exists()
+
+
+def test_a_directory_with_the_name_of_the_cue_sheet_is_kept(tmp_path: Path) -> None:
+    shutil.copy(CHDS / "cd-mixed.chd", tmp_path)
+    (tmp_path / "cd-mixed.cue").mkdir()
+    done = zsofs("unpack", "--force", tmp_path / "cd-mixed.chd")
+    assert done.returncode == 8
+    assert "cd-mixed.cue already exists and is not a regular file" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cd-mixed.chd", "cd-mixed.cue"]
+
+
 def test_an_uncompressed_chd_is_no_parent(tmp_path: Path) -> None:
     """It has no SHA-1, and CHDs without a parent name none either."""
     for name in ("dvd-none.chd", "dvd-default.chd"):
