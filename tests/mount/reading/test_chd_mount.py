@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,33 @@ def test_a_parent_that_leaves_makes_a_plain_file_of_its_child(tmp_path: Path) ->
     (source / "Parent.chd").unlink()
     with mounted(source, tmp_path / "mnt") as tree:
         assert sorted(os.listdir(tree.path)) == ["Child.chd", "Other.iso"]
+
+
+def test_a_child_opens_again_after_its_parent_was_touched(
+    tmp_path: Path, mount: MountMaker
+) -> None:
+    """Also while a program has it open."""
+    source = tmp_path / "source"
+    source.mkdir()
+    shutil.copy(CHDS / "dvd-child.chd", source / "Child.chd")
+    shutil.copy(CHDS / "dvd-default.chd", source / "Parent.chd")
+    child = mount(source).path / "Child.iso"
+
+    def is_right() -> bool:
+        try:
+            said = hashlib.sha1(child.read_bytes()).hexdigest()
+        except OSError as error:
+            if error.errno not in (errno.EIO, errno.ESTALE):
+                raise
+            return False
+        return bool(said == ALL["dvd-child.chd"]["sha1"])
+
+    with child.open("rb", buffering=0) as old:
+        assert len(old.read(4096)) == 4096
+        os.utime(source / "Parent.chd")
+        with suppress(OSError):
+            os.pread(old.fileno(), 4096, 300_000)
+        wait_until(is_right, "the disc")
 
 
 def test_a_damaged_hunk_costs_its_range_alone(tmp_path: Path, mount: MountMaker) -> None:
