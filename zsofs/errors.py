@@ -184,6 +184,13 @@ class MissingParentError(FormatError):
         )
 
 
+class UnusableParentError(FormatError):
+    """The file with the SHA-1 of a CHD's parent is damaged, unfinished or cannot be read."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"its parent {name} cannot be used: {why}")
+
+
 class BlockError(ZsofsError):
     """A stored block does not decode to exactly its length.
 

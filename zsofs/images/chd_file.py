@@ -4,10 +4,17 @@ import os
 import stat
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from threading import Lock
 
-from zsofs.errors import DamagedError, FormatError, MissingParentError
+from zsofs.console.text import for_people
+from zsofs.errors import (
+    DamagedError,
+    FormatError,
+    MissingParentError,
+    UnusableParentError,
+    reason,
+)
 from zsofs.formats.chd import HEADER_SIZE, ChdHeader, parse_header, parse_layout
 from zsofs.formats.chd_layout import ChdLayout
 from zsofs.formats.geometry import ChdCodec, Rule
@@ -15,6 +22,9 @@ from zsofs.images.content_check import seconds_until_settled
 from zsofs.images.source_file import OpenSource
 from zsofs.native.block_reader import BlockReader
 from zsofs.native.chd_map import ChdMap
+
+_FileId = tuple[int, int]
+"""Device and inode number."""
 
 _MOST_PARENTS = 32
 """Files in a chain of parents; PCSX2 has the same bound."""
@@ -35,13 +45,16 @@ def use_chd(reader: BlockReader, source: OpenSource, layout: ChdLayout) -> None:
         layout: where its hunks lie.
 
     Raises:
-        DamagedError: a map is damaged, or a parent does not fit.
+        DamagedError: the map is damaged.
         MissingParentError: a parent is not there.
+        UnusableParentError: no file that could be the parent can be read as such.
         OSError: the file or its directory cannot be read.
     """
     reader.use_map(_maps.get(source.fd, layout))
     if layout.sha1s.parent:
-        _adopt_parents(reader, source, layout)
+        status = os.fstat(source.fd)
+        with _directory_of(source.fd) as directory:
+            _Parents(directory).adopt(reader, layout, ((status.st_dev, status.st_ino),))
 
 
 class _Maps:
@@ -98,27 +111,17 @@ def _load(fd: int, layout: ChdLayout) -> ChdMap:
     )
 
 
-def _adopt_parents(reader: BlockReader, source: OpenSource, layout: ChdLayout) -> None:
-    """Look for parents among the CHDs of the same directory, without following symlinks."""
-    with _directory_of(source.fd) as directory:
-        child = layout
-        for _ in range(_MOST_PARENTS):
-            reader, child = _adopt(reader, child, directory)
-            if not child.sha1s.parent:
-                return
-    raise DamagedError(f"its parents are more than {_MOST_PARENTS}")
-
-
 def is_parent(source: OpenSource, layout: ChdLayout) -> bool:
     """Return whether a CHD in the directory of this one has it as its parent; may wait for a disk.
 
     Raises:
         OSError: the directory cannot be read.
     """
+    own = bytes.fromhex(layout.sha1s.overall)
+    if not any(own):  # an uncompressed CHD has no SHA-1, and thus no children
+        return False
     with _directory_of(source.fd) as directory:
-        return any(
-            header.parent_sha1.hex() == layout.sha1s.overall for _, header in _headers(directory)
-        )
+        return any(header.parent_sha1 == own for _, header in _headers(directory, every_name=True))
 
 
 @contextmanager
@@ -134,55 +137,124 @@ def _directory_of(fd: int) -> Iterator[int]:
         os.close(directory)
 
 
-def _adopt(child: BlockReader, layout: ChdLayout, directory: int) -> tuple[BlockReader, ChdLayout]:
-    """Give *child* its parent; returns the parent's own reader and layout."""
-    for fd, header in _headers(directory):
-        if header.sha1.hex() != layout.sha1s.parent:
-            continue
-        status = os.fstat(fd)
-        source = OpenSource(
-            fd, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev
-        )
-        found = parse_layout(source, header)
-        if found.unit_size != layout.unit_size:
-            raise DamagedError(
-                f"its parent has units of {found.unit_size} bytes, it has {layout.unit_size}"
-            )
-        parent = BlockReader(
-            rule=Rule.CHD,
-            codec=ChdCodec.NONE,
-            shift=0,
-            size=found.hunk_count * found.hunk_size,
-            block_size=found.hunk_size,
-            index_offset=found.map.offset,
-            data_start=HEADER_SIZE,
-            data_end=source.size,
-            source_size=source.size,
-            source_mtime_ns=source.mtime_mark,
-        )
-        parent.use_map(_maps.get(fd, found))
-        child.adopt(parent, fd)
-        return parent, found
-    raise MissingParentError(layout.sha1s.parent)
+class _Parents:
+    """The CHDs of a directory as possible parents; symlinks are not followed."""
+
+    def __init__(self, directory: int) -> None:
+        self._directory = directory
+        self._names: dict[str, list[str]] = {}
+        self._failures: dict[str, FormatError] = {}
+        for name, header in _headers(directory):
+            self._names.setdefault(header.sha1.hex(), []).append(name)
+
+    def adopt(self, child: BlockReader, layout: ChdLayout, above: tuple[_FileId, ...]) -> None:
+        """Give *child* its parent, and that its own.
+
+        Several files can have the SHA-1, and one of them may be damaged or still being copied:
+        the first that can be used is taken.
+
+        Args:
+            child: reader of the CHD.
+            layout: of the CHD.
+            above: the CHD and the children that led to it, none of which can be its parent.
+        """
+        if len(above) > _MOST_PARENTS:
+            raise DamagedError(f"its parents are more than {_MOST_PARENTS}")
+        wanted = layout.sha1s.parent
+        failure = self._failures.get(wanted)
+        if failure is None:  # else it has failed as the parent of another candidate
+            for name in self._names.get(wanted, ()):
+                try:
+                    if self._adopt(child, layout, above, name):
+                        return
+                except FormatError as error:
+                    failure = failure or error
+        failure = failure or MissingParentError(wanted)
+        self._failures[wanted] = failure
+        raise failure
+
+    def _adopt(
+        self, child: BlockReader, layout: ChdLayout, above: tuple[_FileId, ...], name: str
+    ) -> bool:
+        """Give *child* the parent *name*; returns whether that is another file than those above."""
+        with ExitStack() as undo:
+            try:
+                fd = _open(name, self._directory)
+                undo.callback(os.close, fd)
+                status = os.fstat(fd)
+                file_id = status.st_dev, status.st_ino
+                if file_id in above:
+                    return False
+                source = OpenSource(
+                    fd, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev
+                )
+                parent, found = _parent(source, layout)
+            except (FormatError, OSError) as error:
+                raise UnusableParentError(for_people(os.fsencode(name)), reason(error)) from error
+            if found.sha1s.parent:
+                self.adopt(parent, found, (*above, file_id))
+            child.adopt(parent, fd)
+        return True
 
 
-def _headers(directory: int) -> Iterator[tuple[int, ChdHeader]]:
-    """The CHDs of a directory: an open descriptor of each, good until the next, and its header."""
+def _parent(source: OpenSource, child: ChdLayout) -> tuple[BlockReader, ChdLayout]:
+    """The reader and the layout of a parent.
+
+    Raises:
+        FormatError: it cannot be read, or is not the parent of *child*.
+        OSError: the file cannot be read.
+    """
+    header = parse_header(source.read_at(0, HEADER_SIZE))
+    if header.sha1.hex() != child.sha1s.parent:
+        raise DamagedError("the file was modified while it was read")
+    layout = parse_layout(source, header)
+    if layout.unit_size != child.unit_size:
+        raise DamagedError(
+            f"it has units of {layout.unit_size} bytes, and its child has {child.unit_size}"
+        )
+    reader = BlockReader(
+        rule=Rule.CHD,
+        codec=ChdCodec.NONE,
+        shift=0,
+        size=layout.hunk_count * layout.hunk_size,
+        block_size=layout.hunk_size,
+        index_offset=layout.map.offset,
+        data_start=HEADER_SIZE,
+        data_end=source.size,
+        source_size=source.size,
+        source_mtime_ns=source.mtime_mark,
+    )
+    reader.use_map(_maps.get(source.fd, layout))
+    return reader, layout
+
+
+def _headers(directory: int, *, every_name: bool = False) -> Iterator[tuple[str, ChdHeader]]:
+    """The names of the CHDs in a directory, sorted, and their headers.
+
+    Args:
+        directory: a descriptor of it.
+        every_name: whether to look for CHDs also in files with another extension, in all of them.
+    """
     with os.scandir(directory) as entries:
-        names = sorted(entry.name for entry in entries if entry.name.lower().endswith(".chd"))
-    for name in names[:_MOST_FILES]:
+        names = sorted(
+            entry.name
+            for entry in entries
+            if (every_name or entry.name.lower().endswith(".chd"))
+            and entry.is_file(follow_symlinks=False)
+        )
+    for name in names if every_name else names[:_MOST_FILES]:
         with suppress(OSError, FormatError):
-            fd = os.open(
-                name,
-                os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
-                dir_fd=directory,
-            )
+            fd = _open(name, directory)
             try:
                 if stat.S_ISREG(os.fstat(fd).st_mode):
-                    header = parse_header(os.pread(fd, HEADER_SIZE, 0))
-                    yield fd, header
+                    yield name, parse_header(os.pread(fd, HEADER_SIZE, 0))
             finally:
                 os.close(fd)
+
+
+def _open(name: str, directory: int) -> int:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    return os.open(name, flags, dir_fd=directory)
 
 
 _maps = _Maps()

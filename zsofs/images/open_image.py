@@ -149,8 +149,9 @@ class DiscImage(_OpenFile):
         # 21, of 32 KiB 38, of 64 KiB 73 (LZ4: 6, 9, 16, 25), and sequential reads gain nothing,
         # because the kernel's read-ahead requests 128 KiB at a time.
         self.extent_size = geometry.block_size
-        if geometry.chd is not None and geometry.chd.is_slow:
-            self._how = WAIT  # 1 MiB of LZMA would hold up the event loop for 20 ms
+        # 1 MiB of LZMA, also in a parent, would hold up the event loop for 20 ms.
+        if geometry.chd is not None and (geometry.chd.is_slow or geometry.chd.sha1s.parent):
+            self._how = WAIT
         self._told_missing_byte = False
 
     def expect_checked(self) -> None:

@@ -67,6 +67,7 @@ _REASONS = {
     FAILED_NO_PARENT: "it is stored in the parent, and this CHD has none",
     FAILED_PARENT_ENDS: "it is stored at {b} of the parent, which has {a} bytes",
     FAILED_CRC: "its CRC-16 is {b}, the map gives {a}",
+    FAILED_PARENTS_WORK: "more than {a} bytes of its parents would be decoded for it",
 }
 _CODEC_NAMES = {
     CODEC_LZ4: "LZ4",
@@ -104,6 +105,13 @@ cdef enum:
     # Blocks with a gap up to this are read by one pread: alignment padding is at
     # most 64 KiB (index shift 16) and in practice under 64 bytes.
     MAX_GAP = 4096
+
+
+# A hunk may lie across two of the parent, and each of these across two of its own: 2^32 with 32
+# parents. A normal one needs at most two hunks of each parent, of up to 16 MiB, mostly of 4 KiB.
+cdef enum:
+    PARENTS_WORK = 128 << 20
+    HUNK_WORK = 4096     # to find a hunk, in bytes of decoding
 
 
 # Decoding is distributed to other cores if it takes long enough to pay for waking a thread. With
@@ -181,6 +189,7 @@ cdef int64_t _run_blocks(Run *run, Space *space) noexcept nogil:
         return result
     while done < run.count:
         if space.blocks[done].method == CODEC_PARENT:
+            run.failure.parents_work = 0
             result = _read_parent(image, space.blocks[done].offset, run.first + done, run.how,
                                   run.out + done * image.block_size, &run.failure)
             run.source_ns += zsofs_now() - before
@@ -237,11 +246,15 @@ cdef int64_t _read_parent(Image *image, uint64_t offset, uint64_t number, int ho
     if end > parent.size:
         fail(failure, FAILED_PARENT_ENDS, parent.size, offset)
         return -3
+    failure.parents_work += size + count * HUNK_WORK
+    if failure.parents_work > PARENTS_WORK:
+        fail(failure, FAILED_PARENTS_WORK, PARENTS_WORK, 0)
+        return -3
     space = take_space()
     if space is NULL:
         fail(failure, FAILED_MEMORY, 0, 0)
         return -3
-    space.scratch = hunks = grown(space.scratch, &space.scratch_size, size)
+    space.from_parent = hunks = grown(space.from_parent, &space.from_parent_size, size)
     if hunks is NULL:
         fail(failure, FAILED_MEMORY, 0, 0)
         result = -3
@@ -254,7 +267,7 @@ cdef int64_t _read_parent(Image *image, uint64_t offset, uint64_t number, int ho
     give_back(space)
     if result == -3:
         failure.block = number
-        failure.in_parent = True
+        failure.in_parent = failure.reason != FAILED_PARENTS_WORK
     return result
 
 

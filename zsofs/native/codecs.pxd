@@ -53,6 +53,7 @@ cdef enum:
     FAILED_NO_PARENT = 20
     FAILED_PARENT_ENDS = 21
     FAILED_CRC = 22
+    FAILED_PARENTS_WORK = 23
 
 cdef enum:
     NO_CRC = -1
@@ -66,6 +67,7 @@ cdef struct Failure:
     uint64_t a
     uint64_t b
     bint in_parent
+    uint64_t parents_work  # bytes decoded of parents for one hunk
 
 cdef struct Image:
     # The numbers of a zsofs.formats.geometry.Geometry, explained there, and what the source file
@@ -110,6 +112,8 @@ cdef struct Space:
     void *lzma
     uint8_t *hunk
     size_t hunk_size
+    uint8_t *from_parent  # decoded hunks of the parent; scratch is used while they are decoded
+    size_t from_parent_size
 
 cdef Space *take_space() noexcept nogil
 cdef void give_back(Space *space) noexcept nogil

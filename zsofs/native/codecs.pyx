@@ -113,7 +113,8 @@ cdef Space *take_space() noexcept nogil:
 
 cdef void give_back(Space *space) noexcept nogil:
     global idle_spaces
-    if space.data_size + space.scratch_size + space.hunk_size > KEEP_AT_MOST:
+    if (space.data_size + space.scratch_size + space.hunk_size + space.from_parent_size
+            > KEEP_AT_MOST):
         _free_space(space)
         return
     pthread_mutex_lock(&zsofs_spaces_lock)
@@ -126,6 +127,7 @@ cdef void _free_space(Space *space) noexcept nogil:
     free(space.data)
     free(space.scratch)
     free(space.hunk)
+    free(space.from_parent)
     free(space.index)
     free(space.blocks)
     if space.zstd is not NULL:

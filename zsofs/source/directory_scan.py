@@ -71,8 +71,8 @@ class DirectoryScan:
         refused = self._tree.refused_in(self._path)
         served = self._tree.served_in(self._path)
         if self._before.names is not None:
-            # A CHD may wait for its parent, which can be one of the names that have changed.
-            waiting = (name for name, entry in known.items() if _is_refused_for_now(entry))
+            # The parent of a CHD can be one of the names that have changed.
+            waiting = (name for name, entry in known.items() if not entry.finding.settled)
             names = {*names, *waiting}
         for name in names:
             if name in refused:
@@ -163,7 +163,3 @@ class DirectoryScan:
             return known
         finding = self._kept.finding(entry)
         return None if finding is None else told(entry, finding)
-
-
-def _is_refused_for_now(entry: Entry) -> bool:
-    return bool(entry.finding.reason) and not entry.settled and entry.copying_since is None

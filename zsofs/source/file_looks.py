@@ -129,7 +129,7 @@ class FileLooks:
                 "internal error in zsofs: %s is shown as a plain file", for_people(entry.path)
             )
             return replace(entry, settled=False)
-        now = told(entry, finding)
+        now = told(entry, finding, known)
         if source.key != entry.key or _is_racy(entry.key) or not finding.settled:
             now.settled = False  # it may have changed again without new times
         else:
@@ -155,20 +155,17 @@ def _unreadable(entry: Entry, error: Exception) -> Entry:
     return replace(entry, settled=False, finding=FileFinding(None, why))
 
 
-def told(entry: Entry, finding: FileFinding) -> Entry:
-    """Return the entry with its finding, and log the finding."""
-    disc = finding.disc
-    if finding.reason:
-        log.warning(
-            "%s: shown as a plain file, not as a disc: %s", for_people(entry.path), finding.reason
-        )
-    if disc is not None and (disc.remarks or log.isEnabledFor(logging.INFO)):
-        _tell(for_people(entry.path), disc)
-    for remark in finding.remarks:
-        log.warning("%s: %s", for_people(entry.path), remark)
+def told(entry: Entry, finding: FileFinding, known: Entry | None = None) -> Entry:
+    """Return the entry with its finding, and log the finding.
+
+    Not again if the file was inspected because of others: *known* is its previous entry.
+    """
+    again = not finding.settled and known is not None and known.finding == finding
+    if not (again and known is not None and known.same_content(entry)):
+        _tell(entry, finding)
     return Entry(
         entry.name,
-        entry.kind if disc is None else Kind.DISC,
+        entry.kind if finding.disc is None else Kind.DISC,
         entry.path,
         entry.status,
         followed=entry.followed,
@@ -177,7 +174,19 @@ def told(entry: Entry, finding: FileFinding) -> Entry:
     )
 
 
-def _tell(shown: str, disc: Disc) -> None:
+def _tell(entry: Entry, finding: FileFinding) -> None:
+    disc = finding.disc
+    if finding.reason:
+        log.warning(
+            "%s: shown as a plain file, not as a disc: %s", for_people(entry.path), finding.reason
+        )
+    if disc is not None and (disc.remarks or log.isEnabledFor(logging.INFO)):
+        _tell_disc(for_people(entry.path), disc)
+    for remark in finding.remarks:
+        log.warning("%s: %s", for_people(entry.path), remark)
+
+
+def _tell_disc(shown: str, disc: Disc) -> None:
     log.info("%s: %s, %s, blocks of %d", shown, disc.container, disc.codec.name, disc.block_size)
     for remark in disc.remarks:
         log.warning("%s: %s", shown, remark)

@@ -19,8 +19,8 @@ class FileFinding:
             with 2048-byte sectors, and if unknown.
         right_ending: correct extension of a plain image, such as ``.iso``, if its name has the
             extension of a container; else empty.
-        settled: whether it depends on this file alone. Otherwise, as for a CHD without its parent,
-            it is not kept.
+        settled: whether it depends on this file alone. Otherwise, as for a CHD with a parent, it
+            is not kept.
     """
 
     disc: Disc | None = None

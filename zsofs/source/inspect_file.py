@@ -10,7 +10,7 @@ from zsofs.discs.classify import Classification, ContentKind, classify, looks_li
 from zsofs.discs.identify import Identity, identify
 from zsofs.discs.iso9660 import Image
 from zsofs.discs.shortage import declared_size, find_shortage
-from zsofs.errors import BlockError, FormatError, MissingParentError, StaleNodeError
+from zsofs.errors import BlockError, FormatError, StaleNodeError
 from zsofs.formats import chd
 from zsofs.formats.file_names import (
     APPLE_DOUBLE,
@@ -86,7 +86,7 @@ def look_inside(
     if disc is None:
         head = source.read_at(0, FIRST_BYTES)
     remarks = (misnamed(right_ending),) if right_ending else ()
-    finding = FileFinding(disc, reason, remarks=remarks, right_ending=right_ending)
+    finding = FileFinding(disc, reason, remarks=remarks, right_ending=right_ending, settled=settled)
     identities = identities or is_undecided(name)
     return _completed(finding, source, name, head, identities=identities)
 
@@ -115,10 +115,19 @@ def _packed_disc(source: OpenSource, name: bytes) -> _Packed:
         disc, head = found
         reason = _unshown_cd(source, disc)
     except FormatError as error:
-        return _Packed(None, b"", str(error), not isinstance(error, MissingParentError))
+        return _Packed(None, reason=str(error), settled=not _has_parent(source))
+    settled = disc.container != chd.CONTAINER or not _has_parent(source)
     if reason:
-        return _Packed(None, reason=reason)
-    return _Packed(disc, bytes(memoryview(head)[:FIRST_BYTES]))
+        return _Packed(None, reason=reason, settled=settled)
+    return _Packed(disc, bytes(memoryview(head)[:FIRST_BYTES]), settled=settled)
+
+
+def _has_parent(source: OpenSource) -> bool:
+    """Return whether a file is a CHD that needs another one."""
+    try:
+        return any(chd.parse_header(source.read_at(0, chd.HEADER_SIZE)).parent_sha1)
+    except FormatError:
+        return False
 
 
 def _unshown_cd(source: OpenSource, disc: Disc) -> str:

@@ -3,7 +3,7 @@
 import os
 from contextlib import ExitStack, suppress
 
-from zsofs.errors import StaleNodeError
+from zsofs.errors import FormatError, StaleNodeError
 from zsofs.images.content_check import ContentCheck, ctime_mark, seconds_until_settled
 from zsofs.images.open_image import Content, DiscImage, PlainFile
 from zsofs.images.probe import geometry_of
@@ -31,6 +31,7 @@ class Contents:
 
         Raises:
             StaleNodeError: the source has other content under that name now.
+            FormatError: the parent of a CHD is gone or has been damaged.
             OSError: the source reported an error.
         """
         entry = node.entry
@@ -58,8 +59,11 @@ class Contents:
             if entry.disc is None:
                 content = PlainFile(node.name, node.serial, source, check)
             else:
-                geometry = geometry_of(source, entry.disc)
-                content = DiscImage(node.name, node.serial, source, geometry, check)
+                try:
+                    geometry = geometry_of(source, entry.disc)
+                    content = DiscImage(node.name, node.serial, source, geometry, check)
+                except FormatError as error:  # the parent of a CHD is gone
+                    raise FormatError(f"{node.name}: {error}") from error
             undo.pop_all()
             return content
 

@@ -147,14 +147,21 @@ class OpenContents:
             if not is_as_opened:
                 self._let_go(file)
         if not is_as_opened:
+            # The parent of a CHD may have changed and not the node: the next open opens anew.
+            self._forget(file)
             self._view.doubt(node)
             raise StaleNodeError(f"{node.name}: modified since it was opened")
 
     def _let_go(self, file: _OpenFile) -> None:
         file.handles -= 1
         if not file.handles:
-            del self._files[file.content.serial]
+            self._forget(file)
             self._close_later(file.content)
+
+    def _forget(self, file: _OpenFile) -> None:
+        """Do not use *file* for further opens."""
+        if self._files.get(file.content.serial) is file:
+            del self._files[file.content.serial]
 
     def _close_later(self, content: Content) -> None:
         self._opener.close_later(content.name, self._opener.close, content)

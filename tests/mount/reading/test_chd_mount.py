@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -99,11 +100,82 @@ def test_a_parent_that_arrives_makes_a_disc_of_its_child(tmp_path: Path, mount: 
     shutil.copy(CHDS / "dvd-child.chd", source / "Child.chd")
     tree = mount(source)
     assert os.listdir(tree.path) == ["Child.chd"]
-    assert tree.log_lines("Child.chd: shown as a plain file, not as a disc: it needs its parent")
+    for name in ("one.txt", "two.txt"):
+        (source / name).touch()
+        wait_until((tree.path / name).exists, "the file")
+        (source / name).unlink()
+        wait_until(lambda: os.listdir(tree.path) == ["Child.chd"], "the file to go")
+    told = "Child.chd: shown as a plain file, not as a disc: it needs its parent"
+    assert len(tree.log_lines(told)) == 1
     shutil.copy(CHDS / "dvd-default.chd", source / "Parent.chd")
     wait_until(lambda: sorted(os.listdir(tree.path)) == ["Child.iso", "Parent.iso"], "the disc")
     said = hashlib.sha1((tree.path / "Child.iso").read_bytes()).hexdigest()
     assert said == ALL["dvd-child.chd"]["sha1"]
+
+
+def test_a_parent_that_is_copied_in_pieces_makes_a_disc_of_its_child(
+    tmp_path: Path, mount: MountMaker
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    shutil.copy(CHDS / "dvd-child.chd", source / "Child.chd")
+    tree = mount(source)
+    data = (CHDS / "dvd-default.chd").read_bytes()
+    (source / "Parent.chd").write_bytes(data[:200_000])
+    waits = "Child.chd: shown as a plain file, not as a disc: its parent Parent.chd cannot be used"
+    wait_until(lambda: bool(os.listdir(tree.path) and tree.log_lines(waits)), "the reason")
+    with (source / "Parent.chd").open("ab") as file:
+        file.write(data[200_000:])
+    wait_until(lambda: sorted(os.listdir(tree.path)) == ["Child.iso", "Parent.iso"], "the disc")
+    said = hashlib.sha1((tree.path / "Child.iso").read_bytes()).hexdigest()
+    assert said == ALL["dvd-child.chd"]["sha1"]
+
+
+def test_a_parent_that_leaves_makes_a_plain_file_of_its_child(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    shutil.copy(CHDS / "dvd-child.chd", source / "Child.chd")
+    shutil.copy(CHDS / "dvd-default.chd", source / "Parent.chd")
+    shutil.copy(CHDS / "cd-default.chd", source / "Other.chd")
+    reason = "Child.chd: shown as a plain file, not as a disc: it needs its parent"
+    with mounted(source, tmp_path / "mnt") as tree:
+        assert sorted(os.listdir(tree.path)) == ["Child.iso", "Other.iso", "Parent.iso"]
+        (source / "Parent.chd").rename(tmp_path / "Parent.chd")
+        wait_until(lambda: sorted(os.listdir(tree.path)) == ["Child.chd", "Other.iso"], "the file")
+        assert tree.log_lines(reason)
+        assert (tree.path / "Child.chd").read_bytes() == (CHDS / "dvd-child.chd").read_bytes()
+        (tmp_path / "Parent.chd").rename(source / "Parent.chd")
+        wait_until((tree.path / "Child.iso").exists, "the disc")
+    (source / "Parent.chd").unlink()
+    with mounted(source, tmp_path / "mnt") as tree:
+        assert sorted(os.listdir(tree.path)) == ["Child.chd", "Other.iso"]
+
+
+def test_a_child_opens_again_after_its_parent_was_touched(
+    tmp_path: Path, mount: MountMaker
+) -> None:
+    """Also while a program has it open."""
+    source = tmp_path / "source"
+    source.mkdir()
+    shutil.copy(CHDS / "dvd-child.chd", source / "Child.chd")
+    shutil.copy(CHDS / "dvd-default.chd", source / "Parent.chd")
+    child = mount(source).path / "Child.iso"
+
+    def is_right() -> bool:
+        try:
+            said = hashlib.sha1(child.read_bytes()).hexdigest()
+        except OSError as error:
+            if error.errno not in (errno.EIO, errno.ESTALE):
+                raise
+            return False
+        return bool(said == ALL["dvd-child.chd"]["sha1"])
+
+    with child.open("rb", buffering=0) as old:
+        assert len(old.read(4096)) == 4096
+        os.utime(source / "Parent.chd")
+        with suppress(OSError):
+            os.pread(old.fileno(), 4096, 300_000)
+        wait_until(is_right, "the disc")
 
 
 def test_a_damaged_hunk_costs_its_range_alone(tmp_path: Path, mount: MountMaker) -> None:
@@ -214,6 +286,33 @@ def test_a_parent_and_subcode_are_kept(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "cd-default.chd", "cd-default.zso", "dvd-child.zso", "dvd-default.chd", "dvd-default.zso",
     ]  # fmt: skip
+
+
+def test_a_parent_is_kept_for_a_child_with_another_extension(tmp_path: Path) -> None:
+    shutil.copy(CHDS / "dvd-default.chd", tmp_path)
+    shutil.copy(CHDS / "dvd-child.chd", tmp_path / "child.iso")
+    done = zsofs("unpack", "--delete-source", tmp_path / "dvd-default.chd")
+    assert done.returncode == 8
+    assert "another CHD needs it as its parent" in done.stderr
+    assert (tmp_path / "dvd-default.chd").exists()
+
+
+def test_a_directory_with_the_name_of_the_cue_sheet_is_kept(tmp_path: Path) -> None:
+    shutil.copy(CHDS / "cd-mixed.chd", tmp_path)
+    (tmp_path / "cd-mixed.cue").mkdir()
+    done = zsofs("unpack", "--force", tmp_path / "cd-mixed.chd")
+    assert done.returncode == 8
+    assert "cd-mixed.cue already exists and is not a regular file" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cd-mixed.chd", "cd-mixed.cue"]
+
+
+def test_an_uncompressed_chd_is_no_parent(tmp_path: Path) -> None:
+    """It has no SHA-1, and CHDs without a parent name none either."""
+    for name in ("dvd-none.chd", "dvd-default.chd"):
+        shutil.copy(CHDS / name, tmp_path)
+    done = zsofs("unpack", "--delete-source", tmp_path / "dvd-none.chd")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dvd-default.chd", "dvd-none.iso"]
 
 
 def test_a_cd_of_several_tracks_is_not_packed(tmp_path: Path) -> None:

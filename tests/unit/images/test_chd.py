@@ -15,7 +15,9 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from tests.support import chd_reference as reference
+from tests.support.chd_reference_cd import FRAME, cd_hunk, data_sector
 from tests.support.chd_writer import (
+    ENCODERS,
     NEXT_PARENT,
     NEXT_SELF,
     PARENT,
@@ -26,11 +28,18 @@ from tests.support.chd_writer import (
     SELF,
     Hunk,
     chd,
+    deflate,
 )
 from tests.support.mounting import DATA
 from tests.support.rounds import rounds
 from zsofs.discs.cd_image import choose_form
-from zsofs.errors import BlockError, FormatError, InputError, MissingParentError
+from zsofs.errors import (
+    BlockError,
+    FormatError,
+    InputError,
+    MissingParentError,
+    UnusableParentError,
+)
 from zsofs.formats.chd import HEADER_SIZE
 from zsofs.formats.chd_layout import _SLOW
 from zsofs.formats.geometry import ChdCodec
@@ -392,6 +401,41 @@ def test_parents_of_parents(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("levels", [6, 32])
+def test_hunks_across_two_of_each_parent_end(tmp_path: Path, levels: int) -> None:
+    """Each level doubles the hunks that one needs."""
+    data = random.Random(9).randbytes(4096 * (levels + 4))
+    count = levels + 4
+    whole = [Hunk(PLAIN, data[4096 * at :][:4096]) for at in range(count)]
+    files = [small_chd(whole, b"0")]
+    for level in range(1, levels + 1):
+        made = [Hunk(PARENT, target=2 * at + 1) for at in range(count - level)]
+        files.append(small_chd(made, b"%d" % level, files[-1][84:104].hex()))
+    for level, file in enumerate(files):
+        (tmp_path / f"{level}.chd").write_bytes(file)
+    with original(str(tmp_path / f"{levels}.chd")) as image:
+        if levels == 6:
+            assert image.read(0, image.size) == data[2048 * levels :][: image.size]
+        else:
+            with pytest.raises(BlockError, match="more than 134217728 bytes of its parents"):
+                image.read(0, 1)
+
+
+@pytest.mark.parametrize("name", ["dvd-zstd-2048.chd", "dvd-child.chd"])
+def test_a_child_is_not_decoded_on_the_event_loop(tmp_path: Path, name: str) -> None:
+    """Its parents may have LZMA, whatever its own codecs are."""
+    data = bytearray((CHDS / name).read_bytes())
+    if name == "dvd-child.chd":
+        shutil.copy(CHDS / "dvd-default.chd", tmp_path)
+        data[16:32] = b"zlib" * 4
+    (tmp_path / name).write_bytes(data)
+    with opened(tmp_path / name) as source:
+        disc = probe(source)
+        assert disc is not None
+        content = DiscImage(name, 1, source, geometry_of(source, disc))
+        assert content.can_ask == (name != "dvd-child.chd")
+
+
 def test_a_missing_parent_is_named(tmp_path: Path) -> None:
     shutil.copy(CHDS / "dvd-child.chd", tmp_path)
     sha1 = reference.Chd((CHDS / "dvd-child.chd").read_bytes(), None).parent_sha1
@@ -400,6 +444,89 @@ def test_a_missing_parent_is_named(tmp_path: Path) -> None:
             probe(source)
         shutil.copy(CHDS / "dvd-default.chd", tmp_path / "any name.CHD")
         assert probe(source) is not None
+
+
+def test_a_parent_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    shutil.copy(CHDS / "dvd-child.chd", tmp_path)
+    whole = (CHDS / "dvd-default.chd").read_bytes()
+    (tmp_path / "half.chd").write_bytes(whole[: len(whole) // 2])
+    with opened(tmp_path / "dvd-child.chd") as source:
+        with pytest.raises(
+            UnusableParentError,
+            match=r"its parent half\.chd cannot be used: the file is truncated or unfinished",
+        ):
+            probe(source)
+        units = bytearray(whole)
+        units[60:64] = (int.from_bytes(whole[60:64], "big") // 2).to_bytes(4, "big")
+        (tmp_path / "half.chd").write_bytes(units)
+        with pytest.raises(UnusableParentError, match="it has units of 1024 bytes, and its child"):
+            probe(source)
+
+
+@pytest.mark.parametrize("kind", ["cut", "damaged map", "unreadable units"])
+def test_a_duplicate_of_a_parent_that_cannot_be_used_is_passed_over(
+    tmp_path: Path, kind: str
+) -> None:
+    shutil.copy(CHDS / "dvd-child.chd", tmp_path)
+    whole = (CHDS / "dvd-default.chd").read_bytes()
+    data = bytearray(whole)
+    if kind == "cut":
+        del data[200_000:]
+    elif kind == "damaged map":
+        data[int.from_bytes(data[40:48], "big") + 20] ^= 1
+    else:
+        data[60:64] = (1024).to_bytes(4, "big")
+    (tmp_path / "a.chd").write_bytes(data)
+    (tmp_path / "z.chd").write_bytes(whole)
+    with original(str(tmp_path / "dvd-child.chd")) as image:
+        found = image.read(0, image.size)
+    assert hashlib.sha1(found).hexdigest() == ALL["dvd-child.chd"]["sha1"]
+
+
+def test_a_duplicate_of_a_parent_that_lacks_its_own_parent_is_passed_over(tmp_path: Path) -> None:
+    """Both hold the same data, one as the differences from a CHD that is not there."""
+    data = random.Random(3).randbytes(8192)
+    whole = small_chd([Hunk(PLAIN, data[:4096]), Hunk(PLAIN, data[4096:])], data)
+    sha1 = whole[84:104].hex()
+    (tmp_path / "a.chd").write_bytes(small_chd([Hunk(PARENT_HERE)] * 2, data, "12" * 20))
+    child = small_chd([Hunk(PARENT_HERE)] * 2, b"other", sha1)
+    (tmp_path / "child.chd").write_bytes(child)
+    with (
+        pytest.raises(InputError, match=f"it needs its parent, the CHD with SHA-1 {'12' * 20}"),
+        original(str(tmp_path / "child.chd")),
+    ):
+        pass
+    (tmp_path / "z.chd").write_bytes(whole)
+    with original(str(tmp_path / "child.chd")) as image:
+        assert image.read(0, image.size) == data
+
+
+def test_a_child_is_not_its_own_parent(tmp_path: Path) -> None:
+    """A child without a difference has the SHA-1 of its parent."""
+    data = random.Random(4).randbytes(8192)
+    whole = small_chd([Hunk(PLAIN, data[:4096]), Hunk(PLAIN, data[4096:])], data)
+    child = small_chd([Hunk(PARENT_HERE)] * 2, data, whole[84:104].hex())
+    assert child[84:104] == whole[84:104]
+    (tmp_path / "a.chd").write_bytes(child)
+    with (
+        pytest.raises(InputError, match="it needs its parent"),
+        original(str(tmp_path / "a.chd")),
+    ):
+        pass
+    (tmp_path / "parent.chd").write_bytes(whole)
+    with original(str(tmp_path / "a.chd")) as image:
+        assert image.read(0, image.size) == data
+
+
+def small_chd(hunks: list[Hunk], image: bytes, parent_sha1: str = "") -> bytes:
+    return chd(
+        hunks,
+        hunk_size=4096,
+        unit_size=2048,
+        codecs=[b"zlib"],
+        image=image,
+        parent_sha1=parent_sha1,
+    )
 
 
 def test_a_damaged_parent_is_named(tmp_path: Path) -> None:
@@ -411,6 +538,60 @@ def test_a_damaged_parent_is_named(tmp_path: Path) -> None:
         with pytest.raises(BlockError, match="stored in the parent, which is damaged there"):
             image.read(0, image.size)
         assert None in blocks_of(image)
+
+
+@pytest.mark.parametrize("frames", [4, 8])
+@pytest.mark.parametrize("codec", [b"cdzl", b"cdzs"])
+def test_a_child_of_a_cd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: bytes, frames: int
+) -> None:
+    """Its hunks are as large as those of the parent or larger, and may lie in two or three."""
+    base = {b"cdzl": deflate, b"cdzs": ENCODERS[b"zstd"]}[codec]
+    monkeypatch.setitem(
+        ENCODERS,
+        codec,
+        lambda data: cd_hunk(
+            [data[at : at + FRAME] for at in range(0, len(data), FRAME)], base, base
+        ),
+    )
+    chance = random.Random(8)
+    image = b"".join(
+        data_sector(number, b"text" * 256 + chance.randbytes(1024), 1)
+        + bytes(chance.choice(b"ab") for _ in range(96))
+        for number in range(48)
+    )
+    metadata = [(b"CHT2", b"TRACK:1 TYPE:MODE1_RAW SUBTYPE:RW_RAW FRAMES:%d PREGAP:0 "
+                          b"PGTYPE:MODE1 PGSUB:RW POSTGAP:0\0")]  # fmt: skip
+    size = 4 * FRAME
+    parent = chd(
+        [Hunk(at // size % 2, image[at : at + size]) for at in range(0, len(image), size)],
+        hunk_size=size,
+        unit_size=FRAME,
+        codecs=[b"zlib", codec],
+        image=image,
+        metadata=[(metadata[0][0], metadata[0][1] % 48)],
+    )
+    (tmp_path / "parent.chd").write_bytes(parent)
+    for shift in (0, 3):
+        count = 48 // frames - 1
+        data = chd(
+            [Hunk(PARENT, target=number * frames + shift) for number in range(count)],
+            hunk_size=frames * FRAME,
+            unit_size=FRAME,
+            codecs=[codec],
+            image=image[1:],
+            metadata=[(metadata[0][0], metadata[0][1] % (count * frames))],
+            parent_sha1=parent[84:104].hex(),
+        )
+        (tmp_path / "child.chd").write_bytes(data)
+        with original(str(tmp_path / "child.chd")) as disc:
+            whole = disc.as_hunks()
+            assert whole.size == count * frames * FRAME
+            right = image[shift * FRAME :][: whole.size]
+            assert whole.read(0, whole.size) == right
+            assert b"".join(block or b"" for block in blocks_of(whole)) == right
+            sectors = [right[at + 16 : at + 2064] for at in range(0, len(right), FRAME)]
+            assert disc.read(0, disc.size) == b"".join(sectors)
 
 
 def test_a_circle_of_references_ends(tmp_path: Path) -> None:
