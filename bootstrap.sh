@@ -561,7 +561,7 @@ uninstall_zsofs() {
     fi
     users=$(users_with_services)
     [ -z "$users" ] ||
-        die "zsofs services of $(listed "$users") are still installed; as that user, list them with:" \
+        die "services of $(listed "$users") are still installed; as that user, list them with:" \
             "$link service list --user; remove each with: $link service remove --user NAME"
     say_what_stays
     [ "$(id -u)" != 0 ] || unlink_helpers

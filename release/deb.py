@@ -169,10 +169,11 @@ def _changelog(dated: int) -> str:
 
 
 def _wrapped(text: str, first: str, other: str) -> str:
-    joined = " ".join(text.split())
+    # A line of a description cannot begin with a dot, so no line is broken before one.
+    joined = " ".join(text.split()).replace(" .", "\0.")
     return textwrap.fill(
         joined, 78, initial_indent=first, subsequent_indent=other, break_on_hyphens=False
-    )
+    ).replace("\0", " ")
 
 
 def _copyright(packages: Path) -> str:

@@ -126,7 +126,7 @@ def test_services_of_users_that_need_it(tmp_path: Path) -> None:
     command = f"mount --bind passwd /etc/passwd\n{shlex.quote(str(ROOT))}/bootstrap.sh uninstall"
     said = place.run(command, code=1)
     assert said == (
-        "zsofs services of first, second are still installed; as that user, list them with:"
+        "zsofs: services of first, second are still installed; as that user, list them with:"
         f" {LINK} service list --user; remove each with: {LINK} service remove --user NAME\n"
     )
     assert (place.local / "bin/zsofs").is_symlink()

@@ -254,7 +254,7 @@ def power_cuts(box: Box) -> None:
     wait_until(lambda: found_by_jellyfin(box, "first") == set(box.wanted), "the media server")
     machine.cut_power()
     # The disk is in the machine, and has no name yet: it is plugged in when it gets one.
-    machine.devices = {"/dev/later": here[DISK]}
+    machine.devices = {"/dev/later": here.pop(DISK), **here}
     machine.boot("srv-disk.mount", "systemd-fsck@dev-disk-by\\x2dlabel-GAMES.service")
     assert " /srv/disk " not in machine.run("cat", "/proc/self/mountinfo")
     assert box.do(f"systemctl is-active {GAMES}") == "active\n"

@@ -396,7 +396,10 @@ def test_what_cannot_be_is_said(service: Installed) -> None:
     machine.run("rm", "-r", "/srv/full", "/srv/disk/zso/closed.zso")
     words = ("service", "install", "broken", "/srv/disk/zso", "/srv/disk/iso")
     said = machine.try_run("zsofs", *words)
-    assert (said.returncode, "the disk of the source, /srv/disk," in said.stderr) == (2, True)
+    assert (said.returncode, "on the file system of the source, /srv/disk," in said.stderr) == (
+        2,
+        True,
+    )
     assert machine.try_run("test", "-e", "/etc/zsofs").returncode == 1
     denied = machine.try_run("zsofs", *words, user="me")
     assert (denied.returncode, "only root" in denied.stderr) == (2, True)
