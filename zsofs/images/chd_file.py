@@ -1,5 +1,6 @@
 """The map of an open CHD, and the parents that it needs, found by their SHA-1 beside it."""
 
+import errno
 import os
 import stat
 from collections import OrderedDict
@@ -54,7 +55,8 @@ def use_chd(reader: BlockReader, source: OpenSource, layout: ChdLayout) -> None:
     if layout.sha1s.parent:
         status = os.fstat(source.fd)
         with _directory_of(source.fd) as directory:
-            _Parents(directory).adopt(reader, layout, ((status.st_dev, status.st_ino),))
+            parents = _Parents(directory, status)
+            parents.adopt(reader, layout, ((status.st_dev, status.st_ino),))
 
 
 class _Maps:
@@ -138,10 +140,15 @@ def _directory_of(fd: int) -> Iterator[int]:
 
 
 class _Parents:
-    """The CHDs of a directory as possible parents; symlinks are not followed."""
+    """The CHDs of a directory as possible parents; symlinks are not followed.
 
-    def __init__(self, directory: int) -> None:
+    Only files that the owner of the child may read: otherwise a child, which can consist of
+    references alone, would show the content of a private file to its owner in a mount of root.
+    """
+
+    def __init__(self, directory: int, child: os.stat_result) -> None:
         self._directory = directory
+        self._child = child
         self._names: dict[str, list[str]] = {}
         self._failures: dict[str, FormatError] = {}
         for name, header in _headers(directory):
@@ -185,6 +192,8 @@ class _Parents:
                 file_id = status.st_dev, status.st_ino
                 if file_id in above:
                     return False
+                if not _can_read(self._child, status):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
                 source = OpenSource(
                     fd, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev
                 )
@@ -195,6 +204,14 @@ class _Parents:
                 self.adopt(parent, found, (*above, file_id))
             child.adopt(parent, fd)
         return True
+
+
+def _can_read(child: os.stat_result, parent: os.stat_result) -> bool:
+    """Return whether the owner of one file may read another, by its mode."""
+    if child.st_uid in (0, parent.st_uid):
+        return True
+    shift = 3 if child.st_gid == parent.st_gid else 0
+    return bool(parent.st_mode >> shift & 0o4)
 
 
 def _parent(source: OpenSource, child: ChdLayout) -> tuple[BlockReader, ChdLayout]:

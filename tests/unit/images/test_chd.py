@@ -640,3 +640,27 @@ def test_any_header_is_refused_or_read(tmp_path: Path, offset: int, value: int) 
     except InputError as error:
         cause = error.__cause__
     assert cause is None or isinstance(cause, FormatError)
+
+
+def test_a_parent_that_the_owner_of_the_child_may_not_read(tmp_path: Path) -> None:
+    """Otherwise a child of references alone would show a private file in a mount of root."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file to another user")
+    child, parent = tmp_path / "Child.chd", tmp_path / "Parent.chd"
+    shutil.copy(CHDS / "dvd-child.chd", child)
+    shutil.copy(CHDS / "dvd-default.chd", parent)
+    os.chown(child, 12345, 12345)
+    for mode, group, is_readable in (
+        (0o600, 0, False),
+        (0o640, 0, False),
+        (0o640, 12345, True),
+        (0o604, 0, True),
+    ):
+        os.chown(parent, 0, group)
+        parent.chmod(mode)
+        if is_readable:
+            with original(str(child)) as image:
+                assert image.size
+        else:
+            with pytest.raises(InputError, match=r"Parent\.chd cannot be used: Permission denied"):
+                original(str(child)).__enter__()
