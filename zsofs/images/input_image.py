@@ -26,8 +26,8 @@ from zsofs.images.chd_file import is_parent
 from zsofs.images.probe import CD_SYNC_SIZE, block_reader, geometry_of, is_raw_cd, probe
 from zsofs.images.random_access import read_range
 from zsofs.images.source_file import OpenSource
+from zsofs.images.view_content import gather_spans
 from zsofs.native.block_reader import BlockReader, read_plain
-from zsofs.native.cd_codecs import gather
 from zsofs.system.deletion import delete
 
 
@@ -210,19 +210,14 @@ class Original:
         if self.view is None:
             read_range(self.reader, source.fd, self.geometry, offset, out)
             return
-        for span in self.view.spans(offset, len(out)):
-            units = bytearray(span.end - span.begin)
-            read_range(self.reader, source.fd, self.geometry, span.begin, memoryview(units))
-            gather(
-                units,
-                unit=span.unit,
-                skip=span.skip,
-                width=span.width,
-                swapped=span.swapped,
-                head=span.head,
-                out=out[: span.length],
-            )
-            out = out[span.length :]
+        reader, geometry = self.reader, self.geometry
+
+        def units(begin: int, size: int) -> bytearray:
+            stored = bytearray(size)
+            read_range(reader, source.fd, geometry, begin, memoryview(stored))
+            return stored
+
+        gather_spans(self.view.spans(offset, len(out)), units, out)
 
     def check_unchanged(self) -> None:
         """Check that the file is unchanged since it was opened.

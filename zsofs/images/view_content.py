@@ -4,7 +4,7 @@ The stored sectors are those of another open file: a ``.bin``, a container of on
 a CHD.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from zsofs.errors import SourceTouchedError, StaleNodeError
 from zsofs.formats.cd_tracks import Track, TrackType
@@ -19,6 +19,30 @@ _MODE = 15
 """The byte of a raw sector that has its mode (ECMA-130, 14)."""
 
 _DATA_TYPES = {1: TrackType.MODE1_RAW, 2: TrackType.MODE2_RAW}
+
+
+def gather_spans(
+    spans: Iterable[ViewSpan], read: Callable[[int, int], Buffer | bytes], out: Buffer
+) -> None:
+    """Fill a buffer with the bytes of a view.
+
+    Args:
+        spans: of the view, for as many bytes as *out* has.
+        read: returns stored bytes, ``read(begin, size)``; what it raises is passed on.
+        out: the buffer.
+    """
+    rest = memoryview(out)
+    for span in spans:
+        gather(
+            read(span.begin, span.end - span.begin),
+            unit=span.unit,
+            skip=span.skip,
+            width=span.width,
+            swapped=span.swapped,
+            head=span.head,
+            out=rest[: span.length],
+        )
+        rest = rest[span.length :]
 
 
 class _Part:
@@ -41,19 +65,12 @@ class _Part:
 
     def deliver(self) -> None:
         """Fill the reader's buffer from the stored bytes."""
-        stored, out = memoryview(self.stored), memoryview(self._out)
-        done = 0
-        for span in self._spans:
-            gather(
-                stored[span.begin - self.begin : span.end - self.begin],
-                unit=span.unit,
-                skip=span.skip,
-                width=span.width,
-                swapped=span.swapped,
-                head=span.head,
-                out=out[done : done + span.length],
-            )
-            done += span.length
+        stored = memoryview(self.stored)
+
+        def part(begin: int, size: int) -> Buffer:
+            return stored[begin - self.begin : begin - self.begin + size]
+
+        gather_spans(self._spans, part, self._out)
 
 
 class ViewContent:
@@ -141,19 +158,8 @@ def view_reader(view: CdView, read: Callable[[int, int], bytes]) -> Callable[[in
     """
 
     def read_view(offset: int, size: int) -> bytes:
-        out = memoryview(bytearray(max(min(size, view.size - offset), 0)))
-        done = 0
-        for span in view.spans(offset, size):
-            gather(
-                read(span.begin, span.end - span.begin),
-                unit=span.unit,
-                skip=span.skip,
-                width=span.width,
-                swapped=span.swapped,
-                head=span.head,
-                out=out[done : done + span.length],
-            )
-            done += span.length
+        out = bytearray(max(min(size, view.size - offset), 0))
+        gather_spans(view.spans(offset, size), read, out)
         return bytes(out)
 
     return read_view

@@ -102,12 +102,12 @@ CONTAINERS = {
 
 @pytest.mark.parametrize("name", CONTAINERS)
 @pytest.mark.parametrize("by_thread", [False, True])
-def test_the_user_data_of_a_raw_image(tmp_path: Path, name: str, by_thread: bool) -> None:
+def test_the_user_data_of_a_raw_image(on_disk: Path, name: str, by_thread: bool) -> None:
     block_size = CONTAINERS[name]
     data = RAW if block_size is None else writers.maxcso_zso(RAW, block_size=block_size)
     eventfd = os.eventfd(0)
     pool = ThreadPool(1, eventfd) if by_thread else None
-    with content_of(tmp_path, data, packed=block_size is not None) as (stored, source):
+    with content_of(on_disk, data, packed=block_size is not None) as (stored, source):
         content = ViewContent(9, user_data(), stored)
         assert (content.size, content.serial, content.name) == (len(USER), 9, stored.name)
         assert (content.device, content.check) == (source.device, None)
@@ -180,7 +180,7 @@ def test_extents_of_a_view_are_about_as_long_as_stored_ones(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_all_views_of_frames_as_in_a_chd(tmp_path: Path, packed: bool) -> None:
+def test_all_views_of_frames_as_in_a_chd(on_disk: Path, packed: bool) -> None:
     """Data and swapped audio, with padding between the tracks that is in no view."""
     chance = random.Random(4)
     tracks = [Track(1, TrackType.MODE1_RAW, 5), Track(2, TrackType.AUDIO, 6)]
@@ -191,7 +191,7 @@ def test_all_views_of_frames_as_in_a_chd(tmp_path: Path, packed: bool) -> None:
     sound = b"".join(sectors[8:14])
     second = b"".join(sound[at : at + 2][::-1] for at in range(0, len(sound), 2))
     pieces = chd_pieces(tracks, 14)
-    with content_of(tmp_path, data, packed=packed) as (stored, _):
+    with content_of(on_disk, data, packed=packed) as (stored, _):
         for view, plain in (
             (bin_view(pieces), first + second),
             (track_view(pieces, 1), first),
@@ -209,14 +209,14 @@ def test_all_views_of_frames_as_in_a_chd(tmp_path: Path, packed: bool) -> None:
 
 
 @pytest.mark.parametrize("by_thread", [False, True])
-def test_a_damaged_block_costs_the_sectors_that_it_holds(tmp_path: Path, by_thread: bool) -> None:
+def test_a_damaged_block_costs_the_sectors_that_it_holds(on_disk: Path, by_thread: bool) -> None:
     data = bytearray(writers.maxcso_zso(RAW, block_size=2352))
     entry = 24 + 4 * 7
     begin = int.from_bytes(data[entry : entry + 4], "little") & 0x7FFFFFFF
     data[begin : begin + 60] = b"\xff" * 60
     eventfd = os.eventfd(0)
     pool = ThreadPool(1, eventfd) if by_thread else None
-    with content_of(tmp_path, bytes(data), packed=True) as (stored, _):
+    with content_of(on_disk, bytes(data), packed=True) as (stored, _):
         content = ViewContent(9, user_data(), stored)
         for sector in range(SECTORS):
             if sector == 7:
@@ -232,13 +232,13 @@ def test_a_damaged_block_costs_the_sectors_that_it_holds(tmp_path: Path, by_thre
 @pytest.mark.parametrize("by_thread", [False, True])
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_touched_file_is_judged_with_the_bytes_in_place(
-    tmp_path: Path, packed: bool, by_thread: bool
+    on_disk: Path, packed: bool, by_thread: bool
 ) -> None:
     data = writers.maxcso_zso(RAW, block_size=2352) if packed else RAW
     check = ByEvenNumbers()
     eventfd = os.eventfd(0)
     pool = ThreadPool(1, eventfd) if by_thread else None
-    with content_of(tmp_path, data, packed=packed, check=check) as (stored, source):
+    with content_of(on_disk, data, packed=packed, check=check) as (stored, source):
         content = ViewContent(9, user_data(), stored)
         out = bytearray(4096)
         job = content.job(2048, out)
