@@ -250,8 +250,7 @@ class Texts:
         self.texts = list(texts)
         every = {text.parts for text in self.texts if text.has_words} | _FRAMES
         self._whole = {parts for parts in every if len(parts) == 1}
-        self._with_gaps = [parts for parts in every if len(parts) > 1]
-        self._added = [parts for parts in every if parts[0] and not parts[0][0].isalnum()]
+        self._some = [parts for parts in every if len(parts) > 1 or _can_be_added(parts)]
         self._known: dict[str, frozenset[Parts] | None] = {}
 
     def making(self, sentence: str) -> frozenset[Parts] | None:
@@ -260,41 +259,52 @@ class Texts:
         A gap is filled with a placeholder, with nothing, or with what is put together itself. What
         begins with a space or a mark may also follow what is put together: it is added to it.
         """
+        return self._making(sentence, self._some)
+
+    def _making(self, sentence: str, some: list[Parts]) -> frozenset[Parts] | None:
+        """The same, for a part of a sentence that contains no texts but *some*."""
         if not sentence or _PLACEHOLDER.fullmatch(sentence):
             return frozenset()
         if sentence not in self._known:
             used: set[Parts] = set()
             if (sentence,) in self._whole:
                 used.add((sentence,))
-            for parts in self._with_gaps:
-                if sentence.startswith(parts[0]) and sentence.endswith(parts[-1]):
-                    used |= self._filling(parts, sentence)
-            for parts in self._added:
-                if sentence.endswith(parts[-1]):
-                    used |= self._adding(parts, sentence)
+            some = [parts for parts in some if all(part in sentence for part in parts)]
+            for parts in some:
+                if not sentence.endswith(parts[-1]):
+                    continue
+                if len(parts) > 1 and sentence.startswith(parts[0]):
+                    used |= self._filling(parts, sentence, some)
+                if _can_be_added(parts):
+                    used |= self._adding(parts, sentence, some)
             self._known[sentence] = frozenset(used) or None
         return self._known[sentence]
 
-    def _filling(self, parts: Parts, sentence: str) -> set[Parts]:
+    def _filling(self, parts: Parts, sentence: str, some: list[Parts]) -> set[Parts]:
         """The texts of all ways in which *parts* make a sentence, with what is in the gaps."""
         used: set[Parts] = set()
         for filled in _fillings(parts, sentence):
-            made = [self.making(gap) for gap in filled]
+            made = [self._making(gap, some) for gap in filled]
             if None not in made:
-                used |= {parts}.union(*(some for some in made if some is not None))
+                used |= {parts}.union(*(one for one in made if one is not None))
         return used
 
-    def _adding(self, parts: Parts, sentence: str) -> set[Parts]:
+    def _adding(self, parts: Parts, sentence: str, some: list[Parts]) -> set[Parts]:
         """The same of *parts* as the end of a sentence."""
         used: set[Parts] = set()
         begin = sentence.find(parts[0], 1)
         while begin > 0:
-            end = self._filling(parts, sentence[begin:])
-            before = self.making(sentence[:begin]) if end else None
+            end = self._filling(parts, sentence[begin:], some)
+            before = self._making(sentence[:begin], some) if end else None
             if before is not None:
                 used |= end | before
             begin = sentence.find(parts[0], begin + 1)
         return used
+
+
+def _can_be_added(parts: Parts) -> bool:
+    """Whether a text can follow another: it begins with a space or a mark."""
+    return parts[0] != "" and not parts[0][0].isalnum()
 
 
 def _fillings(parts: Parts, sentence: str) -> Iterator[list[str]]:
