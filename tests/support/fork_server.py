@@ -32,7 +32,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-MODULES = ("zsofs", "tests.support.faulty", "tests.support.timed", "tests.support.described")
+MODULES = (
+    "zsofs",
+    "tests.support.faulty",
+    "tests.support.faulty_start",
+    "tests.support.timed",
+    "tests.support.described",
+)
 """What can be forked, where it follows ``python -m``."""
 
 _READ_AT_START = ("PYTHON", "LD_", "LC_", "LANG", "COVERAGE", "MALLOC_", "ZSOFS_COMMAND")

@@ -26,33 +26,9 @@ __all__ = ["library"]
 
 pytestmark = pytest.mark.usefixtures("as_root")
 
-SIGNAL_ROUNDS = rounds(8, 30)
+SIGNAL_ROUNDS = rounds(6, 30)
 HARMLESS = (signal.SIGCHLD, signal.SIGWINCH, signal.SIGCONT)
 HANDLED = (*HARMLESS, signal.SIGUSR1, signal.SIGHUP)
-
-# Runs zsofs with a fault: arguments are the object, the name in it, what it does instead, and then
-# those of zsofs. What is imported only in the daemon is imported here before.
-FAULTY = """
-import importlib, os, sys
-import zsofs.mount.lifecycle, zsofs.mount.root_helper, zsofs.cli.main
-where, name, fault, *words = sys.argv[1:]
-module, _, kind = where.partition(":")
-owner = importlib.import_module(module)
-owner = getattr(owner, kind) if kind else owner
-right, calls = getattr(owner, name), []
-
-def fail(*args, **kwargs):
-    calls.append(1)
-    if fault == "killed":
-        os.kill(os.getpid(), 9)
-    if fault == "second" and len(calls) < 2:
-        return right(*args, **kwargs)
-    raise {"second": BlockingIOError(11, "a fault"), "system": OSError(5, "a fault")}.get(
-        fault, ValueError("a fault"))
-
-setattr(owner, name, fail)
-sys.exit(zsofs.cli.main.main(words))
-"""
 
 PLACES = (
     ("zsofs.source.tree:SourceTree", "__init__"),
@@ -90,7 +66,7 @@ def faulty(
     place: tuple[str, str], fault: str, *words: object
 ) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-c", FAULTY, *place, fault, *map(str, words)],
+        [sys.executable, "-m", "tests.support.faulty_start", *place, fault, *map(str, words)],
         capture_output=True,
         text=True,
         check=False,
