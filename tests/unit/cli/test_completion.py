@@ -23,7 +23,7 @@ _zsofs zsofs "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
 # zsh completes nowhere but in a line that is being edited. What is offered there goes to a file.
 ZSH = """
 fpath=($SCRIPTS $fpath) PROMPT=
-autoload -Uz compinit && compinit -D -u
+autoload -Uz compinit && compinit -C -u -d $DUMP
 compadd() {
     if [[ ${@[1,(i)(-|--)]} != *-[OAD]* ]]; then
         local -a offered
@@ -46,9 +46,11 @@ EVERY = list(commands.zsofs().walk())
 class Shell:
     """A shell that completes in a folder with two sources, a mount point and a file."""
 
-    def __init__(self, name: str, scratch: Path) -> None:
+    def __init__(self, name: str, scratch: Path, shared: Path) -> None:
+        """Create it; in *shared*, zsh keeps which of its hundreds of functions completes what."""
         self.name = name
         self.scratch = scratch
+        self.dump = shared / "zcompdump"
         self.folder = scratch / "folder"
         for below in ("zso", "zso old", "iso"):
             (self.folder / below).mkdir(parents=True)
@@ -81,7 +83,8 @@ class Shell:
         offered = self.scratch / "offered"
         offered.write_text("")
         (self.scratch / ".zshrc").write_text(ZSH)
-        places = {"ZDOTDIR": self.scratch, "SCRIPTS": self.scratch, "OFFERED": offered}
+        places = {"ZDOTDIR": self.scratch, "SCRIPTS": self.scratch}
+        places |= {"OFFERED": offered, "DUMP": self.dump}
         line = shlex.join(words[:-1]) + f" {words[-1]}"
         typed = {"TERM": "dumb", "LINE": line, **{key: str(path) for key, path in places.items()}}
         self._said("script", "-qec", "zsh -d -i || :", "/dev/null", **typed)
@@ -103,8 +106,8 @@ class Shell:
 
 
 @pytest.fixture(params=["bash", "fish", "zsh"])
-def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Shell:
-    return Shell(request.param, tmp_path)
+def shell(request: pytest.FixtureRequest, tmp_path: Path, module_path: Path) -> Shell:
+    return Shell(request.param, tmp_path, module_path)
 
 
 def test_commands(shell: Shell) -> None:
@@ -201,7 +204,7 @@ def test_shells_look_where_the_package_puts_it(shell: str, ask: str, place: str)
 
 def test_bash_offers_it_when_tab_is_pressed(tmp_path: Path) -> None:
     """A real terminal: what is typed in part comes out whole."""
-    shell = Shell("bash", tmp_path)
+    shell = Shell("bash", tmp_path, tmp_path)
     typed = f"source {shell.script}; cd {shell.folder}\n zsofs stat\t --js\t is\t\n exit\n"
     done = subprocess.run(
         ["script", "-qefc", "bash --norc --noprofile -i", "/dev/null"],

@@ -20,6 +20,7 @@ import trio.testing
 from tests.conftest import MountMaker
 from tests.support.ends import join
 from tests.support.mounting import DATA, ZSOFS, Mount, in_time, names, status_of
+from tests.support.rounds import rounds
 from zsofs.images.input_image import original
 from zsofs.images.pipeline import chunk_size
 from zsofs.reading.byte_budget import ByteBudget
@@ -86,8 +87,9 @@ def test_32_threads_and_blocks_of_16_mib(
     idle = memory_of(made, "VmRSS")
     Path(f"/proc/{made.daemon.pid}/clear_refs").write_text("5")  # VmHWM counts from now on
     problems: list[object] = []
+    large = made.path / "Large.iso"
     threads = [
-        threading.Thread(target=read_randomly, args=(made.path / "Large.iso", seed, 2, problems))
+        threading.Thread(target=read_randomly, args=(large, seed, rounds(1, 2), problems))
         for seed in range(THREADS)
     ]
     for thread in threads:
