@@ -107,11 +107,15 @@ def unmount(path: Path) -> None:
 def wait_until(condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:
     """Wait until *condition* holds; fail if it does not within *seconds*."""
     end = time.monotonic() + seconds
+    begun = time.monotonic()
     while not condition():
-        if time.monotonic() >= end:  # once more: the machine may have stood still meanwhile
+        now = time.monotonic()
+        if now >= end:  # once more: the machine may have stood still meanwhile
             assert condition(), f"waited {seconds} s in vain for {what}"
             return
-        time.sleep(0.01)
+        # A condition may run a command, or read all that there is: most of the time is for others.
+        time.sleep(min(max(2 * (now - begun), 0.01), 0.5))
+        begun = time.monotonic()
 
 
 def in_time(act: Callable[[], object], seconds: float = 30.0) -> None:

@@ -24,6 +24,7 @@ import trio
 from tests.conftest import TimingsSetter
 from tests.support.ends import join, spawned
 from tests.support.mounting import open_to_others, unmount, wait_until
+from tests.support.rounds import rounds
 from zsofs.errors import ControlError, SourceError
 from zsofs.mount.control import client, protocol, server
 from zsofs.mount.control.client import ask, running
@@ -410,7 +411,7 @@ def test_connections_by_the_thousand_do_not_keep_others_waiting(
         for one in storm:
             stack.callback(one.wait)
             stack.callback(one.kill)
-        for _ in range(20):
+        for _ in range(rounds(8, 20)):
             assert ask(point, "status")["ok"]
 
 

@@ -36,7 +36,7 @@ PACK: dict[str, Callable[[bytes], bytes]] = {
     ".iso": bytes,
 }
 NAMES = pytest.mark.parametrize("name", [f"Game{suffix}" for suffix in PACK])
-ROUNDS, LANES = rounds(300, 1000), 100
+ROUNDS, LANES = rounds(200, 1000), 100
 
 
 @contextmanager

@@ -260,12 +260,12 @@ def originals(module_path: Path) -> Path:
 
 def test_source_on_a_disk(originals: Path, source: Path, mount: MountMaker) -> None:
     """Reads are decoded on the loop if the source is in memory, and in threads if it is not."""
-    stress(originals, source, mount, rounds(3, 60))
+    stress(originals, source, mount, rounds(2, 60))
 
 
 def test_source_on_tmpfs(originals: Path, memory: Path, mount: MountMaker) -> None:
     """Its reads cannot be told not to wait (RWF_NOWAIT), so all go through threads."""
-    stress(originals, memory, mount, rounds(3, 20))
+    stress(originals, memory, mount, rounds(2, 20))
 
 
 def stress(originals: Path, source: Path, mount: MountMaker, seconds: int) -> None:

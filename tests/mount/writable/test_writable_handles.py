@@ -8,13 +8,14 @@ import trio.testing
 
 from tests.conftest import MountMaker
 from tests.support.mounting import all_the_time, opened
+from tests.support.rounds import rounds
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.tree import SourceTree
 from zsofs.source.writer import SourceWriter
 from zsofs.vfs.node import Node
 from zsofs.vfs.writing.file_handles import Handle, Handles
 
-ROUNDS = 1000
+ROUNDS = rounds(300, 1000)
 """Descriptors that were closed while they were used were seen in each of five runs of 1000."""
 
 SIZES = {"truncated.bin": (1000, 2000), "other.bin": (50_000,)}

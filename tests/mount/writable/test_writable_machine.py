@@ -289,7 +289,7 @@ def run(mount: Mount, examples: int, steps: int) -> None:
 
 
 def test_as_on_a_plain_folder(writable: Mount) -> None:
-    run(writable, examples=rounds(12, 150), steps=rounds(40, 80))
+    run(writable, examples=rounds(8, 150), steps=rounds(40, 80))
 
 
 @pytest.mark.system

@@ -404,8 +404,8 @@ def test_an_end_at_the_moment_when_the_file_is_made(
 def test_memory_stays_bounded(tmp_path: Path) -> None:
     """The largest blocks and the dearest level; a small image would not fill the buffers."""
     with (tmp_path / "Game.iso").open("wb") as file:
-        file.write(writers.disc(rounds(8 << 20, 24 << 20), ["text", "noise"], 1))
-        file.truncate(rounds(300 << 20, 600 << 20))  # more than it may hold
+        file.write(writers.disc(rounds(6 << 20, 24 << 20), ["text", "noise"], 1))
+        file.truncate(rounds(220 << 20, 600 << 20))  # more than it may hold
     command = [*ZSOFS, "pack", "--block-size", "1M", "--level", "19", str(tmp_path / "Game.iso")]
     daemon = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     peak = 0
