@@ -19,7 +19,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -58,12 +58,19 @@ class Version:
         packed: what lies in the source.
         pack: how it was packed.
         written_to: whether the file that held it was written to in place, or is about to be.
+        former_dates: modification times that the file had before a program set another one, in
+            ns. Who opened it by then gets errors, because a new date can mean new content.
     """
 
     image: bytes
     packed: bytes
     pack: Callable[[bytes], bytes]
     written_to: bool = False
+    former_dates: set[int] = field(default_factory=set)
+
+    def may_fail(self, status: os.stat_result) -> bool:
+        """Whether a disc of this version that was opened with that status may give errors."""
+        return self.written_to or status.st_mtime_ns in self.former_dates
 
     def twin(self) -> "Version":
         """Other bytes that take exactly as much room, plain and packed."""
@@ -108,15 +115,15 @@ class Model:
                 version
                 for version in self._of(status)
                 if version.image.startswith(got, offset)
-                and (len(got) == min(size, len(version.image) - offset) or version.written_to)
+                and (len(got) == min(size, len(version.image) - offset) or version.may_fail(status))
             ]
             assert left, self._wrong(status, offset, size, got)
             self._meanings[status.st_ino] = left
 
     def check_error(self, status: os.stat_result, offset: int) -> None:
-        """An error is right only where the file was written to."""
+        """An error is right only where the file was written to, or got another date."""
         with self._lock:
-            assert any(version.written_to for version in self._of(status)), (
+            assert any(version.may_fail(status) for version in self._of(status)), (
                 f"number {status.st_ino}: an error at {offset} of a disc that nobody wrote to"
             )
 
@@ -422,7 +429,7 @@ class Editor:
         with self._path(stem).open("r+b") as file:
             self._write_slowly(file.fileno(), new.packed)
             file.truncate(len(new.packed))
-        _put_date(self._path(stem), staged.stat())
+        self._put_date_after(stem, new, staged.stat())
         return self._now(stem, new)
 
     def _copy_over(self, stem: str) -> list[str]:
@@ -457,9 +464,9 @@ class Editor:
 
     def _write_twin_over_and_put_date_back(self, stem: str) -> list[str]:
         """Only the change time tells."""
-        date = self._path(stem).stat()
-        self._write_twin_over(stem)
-        _put_date(self._path(stem), date)
+        date, twin = self._path(stem).stat(), self._twin(stem)
+        self._written(stem, twin)
+        self._put_date_after(stem, twin, date)
         return [stem]
 
     def _set_attributes(self, stem: str) -> list[str]:
@@ -502,6 +509,13 @@ class Editor:
         for begin in range(0, len(content), piece):
             os.pwrite(fd, content[begin : begin + piece], begin)
             time.sleep(self._random.choice((0, 0.002, 0.06)))
+
+    def _put_date_after(self, stem: str, new: Version, date: os.stat_result) -> None:
+        """Give a complete file another date, maybe after a pause in which others open it."""
+        time.sleep(self._random.choice((0, 0.06)))
+        path = self._path(stem)
+        new.former_dates.add(path.stat().st_mtime_ns)
+        _put_date(path, date)
 
     def _spoil(self, stem: str) -> None:
         there = self._there[stem]

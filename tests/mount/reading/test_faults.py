@@ -319,7 +319,7 @@ def test_a_fault_costs_one_call(
                 assert fault in faults.done()
         assert made.is_alive(), fault
         check_case(folder)
-    assert made.log_lines("fault")
+    wait_until(lambda: made.log_lines("fault"), "the log")
 
 
 def test_what_cannot_be_closed_is_not_counted_as_open(
@@ -398,7 +398,7 @@ def test_a_fault_behind_the_scenes_costs_nothing(
         wanted.append(f"{error}.iso")
         wait_for(made.path / "case", *wanted)
         assert (made.path / "case" / f"{error}.iso").read_bytes() == IMAGE
-    assert made.log_lines("a fault")
+    wait_until(lambda: made.log_lines("a fault"), "the log")
 
 
 @pytest.mark.parametrize("target", ["watch.mounts_around", "survey.mount_of"])
@@ -459,8 +459,9 @@ def test_a_fault_of_the_catalog_costs_nothing(
     for number, error in enumerate(ERRORS):
         with faults.on("opendir", target, error) as fault:
             check_case(made.path / f"case{number}")
-            assert fault in faults.done()
-    assert made.log_lines("the scan cache could not be")
+            assert fault in faults.done(), (faults.done(), made.log_lines())
+    # The log is written by a thread of its own, for which no listing waits for long.
+    wait_until(lambda: made.log_lines("the scan cache could not be"), "the log")
 
 
 # A source that hangs.
