@@ -17,5 +17,6 @@ __all__ = [
     "identify",
     "iso9660",
     "opl_support",
+    "raw_track",
     "shortage",
 ]

@@ -101,6 +101,15 @@ class CdView:
         """The pieces, without empty ones."""
         return self._pieces
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CdView) and self._pieces == other._pieces
+
+    def __hash__(self) -> int:
+        return hash(self._pieces)
+
+    def __repr__(self) -> str:
+        return f"CdView({self._pieces})"
+
     def spans(self, offset: int, length: int) -> tuple[ViewSpan, ...]:
         """Return where a range of the view is stored; what lies behind its end is left out.
 

@@ -3,7 +3,7 @@
 The values of :class:`Rule` and :class:`Codec` are those of ``native/block_reader.pyx``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import NamedTuple, Protocol
 
@@ -114,6 +114,12 @@ class Geometry:
     def block_count(self) -> int:
         """Number of blocks of the image."""
         return -(-self.size // self.block_size)
+
+    def as_hunks(self) -> "Geometry":
+        """Return the layout of all data of a CHD, whatever the image takes of each unit."""
+        assert self.chd is not None
+        chd = replace(self.chd, skip=0, take=0)
+        return replace(self, size=chd.logical_size, block_size=chd.hunk_size, chd=chd)
 
     def span(self, offset: int, size: int) -> Span:
         """Return the blocks that cover a range of the image; the range is clipped at its end.

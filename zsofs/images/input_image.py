@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import replace
 
 from zsofs.errors import (
     BlockError,
@@ -136,14 +135,10 @@ class Original:
     def as_hunks(self) -> "Original":
         """Return all data of a CHD as an image: whole hunks, whatever the image takes of them."""
         assert self.geometry is not None
-        assert self.geometry.chd is not None
-        chd = replace(self.geometry.chd, skip=0, take=0)
         whole = copy(self)
         whole.view = None
-        whole.size = chd.logical_size
-        whole.geometry = replace(
-            self.geometry, size=chd.logical_size, block_size=chd.hunk_size, chd=chd
-        )
+        whole.geometry = self.geometry.as_hunks()
+        whole.size = whole.geometry.size
         whole.reader = block_reader(whole.geometry, self.source)
         return whole
 

@@ -16,6 +16,7 @@ __all__ = [
     "scan",
     "scan_cache",
     "scan_result",
+    "shown_part",
     "traversal",
     "tree",
     "writer",

@@ -8,6 +8,7 @@ from enum import Enum
 from zsofs.images.probe import Disc
 from zsofs.images.source_file import Key
 from zsofs.source.finding import NOTHING, FileFinding
+from zsofs.source.shown_part import ShownPart
 
 
 class Kind(Enum):
@@ -46,6 +47,8 @@ class Entry:
             inspected again.
         copying_since: when a file that is still being written was first seen unchanged, by the
             monotonic clock.
+        shown: the part of the file that an entry of the mount shows, or a text that is generated
+            for it; None for the whole file or disc image, and for entries of the source.
     """
 
     name: bytes
@@ -59,11 +62,19 @@ class Entry:
     ignored: str = ""
     settled: bool = True
     copying_since: float | None = None
+    shown: ShownPart | None = None
 
     @property
     def disc(self) -> Disc | None:
         """The disc in the container; None if kind is not DISC."""
         return self.finding.disc
+
+    @property
+    def size(self) -> int:
+        """Size in bytes as seen by a reader of the mount."""
+        if self.shown is not None:
+            return self.shown.size
+        return self.status.st_size if self.disc is None else self.disc.size
 
     @property
     def key(self) -> Key:

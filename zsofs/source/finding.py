@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from zsofs.discs.identify import Identity
 from zsofs.images.probe import Disc
+from zsofs.source.cd_finding import CdFinding
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class FileFinding:
             extension of a container; else empty.
         settled: whether it depends on this file alone. Otherwise, as for a CHD with a parent, it
             is not kept.
+        cd: the CD in a CHD, or the PS2 CD in a file or container of raw sectors.
     """
 
     disc: Disc | None = None
@@ -30,6 +32,7 @@ class FileFinding:
     content: str = ""
     right_ending: str = ""
     settled: bool = True
+    cd: CdFinding | None = None
 
 
 NOTHING = FileFinding()

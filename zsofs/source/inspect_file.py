@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
-from zsofs.discs.cd_forms import CdForm, default_form
 from zsofs.discs.classify import Classification, ContentKind, classify, looks_like_disc
 from zsofs.discs.identify import Identity, identify
 from zsofs.discs.iso9660 import Image
@@ -25,25 +24,16 @@ from zsofs.formats.file_names import (
 from zsofs.images.probe import (
     FIRST_BYTES,
     Disc,
-    block_reader,
     geometry_of,
     is_raw_cd,
-    memory_for,
     probe_image,
 )
-from zsofs.images.random_access import read_range
+from zsofs.images.random_access import plain_bytes
 from zsofs.images.source_file import OpenSource
+from zsofs.source.cd_finding import CdFinding
 from zsofs.source.finding import FileFinding
+from zsofs.source.inspect_cd import KEPT_READS, cd_in_chd, raw_ps2_cd
 from zsofs.system.file_lease import has_writer
-
-CD_NOT_SHOWN = (
-    "a CD with audio, several tracks, or data that an .iso cannot hold, which is not shown as a"
-    " disc yet; unpack it to .cue and .bin with: zsofs unpack"
-)
-"""Why a CHD is shown as it is although it can be read."""
-
-_KEPT_READS = 8
-"""Number of cached reads during an inspection: several checks read the image's descriptors."""
 
 
 class StillWrittenError(Exception):
@@ -73,7 +63,7 @@ def look_inside(
     # Before the inspection: a writer that closes the file during it was seen here, and the result
     # is discarded.
     written = has_writer(source.fd) if tells_writers else None
-    disc, head, reason, settled = _packed_disc(source, name)
+    disc, head, reason, settled, cd = _packed_disc(source, name)
     if written or (written is None and not quiet):
         if disc is not None or reason or _may_be_plain_disc(source, name):
             raise StillWrittenError
@@ -86,7 +76,9 @@ def look_inside(
     if disc is None:
         head = source.read_at(0, FIRST_BYTES)
     remarks = (misnamed(right_ending),) if right_ending else ()
-    finding = FileFinding(disc, reason, remarks=remarks, right_ending=right_ending, settled=settled)
+    finding = FileFinding(
+        disc, reason, remarks=remarks, right_ending=right_ending, settled=settled, cd=cd
+    )
     identities = identities or is_undecided(name)
     return _completed(finding, source, name, head, identities=identities)
 
@@ -99,12 +91,14 @@ class _Packed(NamedTuple):
         head: the first bytes of its image.
         reason: else why it is none; empty for what does not look like one either.
         settled: whether that depends on this file alone, and not on the parent of a CHD.
+        cd: the CD, if it is a CHD of one.
     """
 
     disc: Disc | None
     head: bytes = b""
     reason: str = ""
     settled: bool = True
+    cd: CdFinding | None = None
 
 
 def _packed_disc(source: OpenSource, name: bytes) -> _Packed:
@@ -113,13 +107,11 @@ def _packed_disc(source: OpenSource, name: bytes) -> _Packed:
         if found is None:
             return _Packed(None, reason=NOT_PACKED if is_packed_name(name) else "")
         disc, head = found
-        reason = _unshown_cd(source, disc)
+        cd = cd_in_chd(source, disc)
     except FormatError as error:
         return _Packed(None, reason=str(error), settled=not _has_parent(source))
     settled = disc.container != chd.CONTAINER or not _has_parent(source)
-    if reason:
-        return _Packed(None, reason=reason, settled=settled)
-    return _Packed(disc, bytes(memoryview(head)[:FIRST_BYTES]), settled=settled)
+    return _Packed(disc, bytes(memoryview(head)[:FIRST_BYTES]), settled=settled, cd=cd)
 
 
 def _has_parent(source: OpenSource) -> bool:
@@ -128,26 +120,6 @@ def _has_parent(source: OpenSource) -> bool:
         return any(chd.parse_header(source.read_at(0, chd.HEADER_SIZE)).parent_sha1)
     except FormatError:
         return False
-
-
-def _unshown_cd(source: OpenSource, disc: Disc) -> str:
-    """Return why the CD in a CHD cannot be shown as one ``.iso``; empty if it can."""
-    if disc.container != chd.CONTAINER:
-        return ""
-    try:
-        geometry = geometry_of(source, disc)
-    except StaleNodeError:
-        return ""
-    tracks = geometry.chd.tracks if geometry.chd is not None else ()
-    if not tracks:
-        return ""
-    try:
-        read = lru_cache(_KEPT_READS)(_plain_bytes(source, disc))
-        if default_form(tracks, read, disc.size) is CdForm.ISO:
-            return ""
-    except (BlockError, StaleNodeError):
-        return "a CD whose first blocks cannot be read; see: zsofs verify"
-    return CD_NOT_SHOWN
 
 
 def _under_packed_name(source: OpenSource) -> tuple[str, str]:
@@ -162,12 +134,16 @@ def _completed(
     """Add identity and remarks of the image in a file whose first bytes are *head*."""
     disc = finding.disc
     is_doubtful = not finding.reason and _is_doubtful(source, disc, head)
-    image = _image(source, disc, head) if identities or is_doubtful else None
+    is_raw = not finding.reason and (is_raw_cd(head) if disc is None else disc.raw_cd)
+    image = _image(source, disc, head) if identities or is_doubtful or is_raw else None
     if image is None:
         return finding
+    identity = _identity(image) if identities or is_raw else None
+    if is_raw and finding.cd is None:
+        finding = replace(finding, cd=raw_ps2_cd(image, identity))
     if identities:
-        finding = replace(finding, identity=_identity(image))
-    if finding.reason:
+        finding = replace(finding, identity=identity)
+    if finding.reason or (finding.cd is not None and not finding.cd.has_image):
         return finding
     remarks = finding.remarks
     shortage = _shortage(image)
@@ -201,12 +177,12 @@ def _is_doubtful(source: OpenSource, disc: Disc | None, head: bytes) -> bool:
 def _image(source: OpenSource, disc: Disc | None, head: bytes) -> Image | None:
     """Return the plain image in a file; None if the file has changed meanwhile."""
     if disc is None:
-        return Image(lru_cache(_KEPT_READS)(source.read_at), source.size, is_raw_cd(head))
+        return Image(lru_cache(KEPT_READS)(source.read_at), source.size, is_raw_cd(head))
     try:
         read = _plain_bytes(source, disc)
     except StaleNodeError:
         return None
-    return Image(lru_cache(_KEPT_READS)(read), disc.size, disc.raw_cd)
+    return Image(lru_cache(KEPT_READS)(read), disc.size, disc.raw_cd)
 
 
 def _identity(image: Image) -> Identity | None:
@@ -236,17 +212,4 @@ def _shortage(image: Image) -> str:
 
 def _plain_bytes(source: OpenSource, disc: Disc) -> Callable[[int, int], bytes]:
     """Return a function that returns the plain bytes of a disc at an offset, fewer at its end."""
-    geometry = geometry_of(source, disc)
-    reader = block_reader(geometry, source)
-
-    def read(offset: int, size: int) -> bytes:
-        end = min(offset + size, geometry.size)
-        if end <= offset:
-            return b""
-        count = geometry.span(offset, end - offset).block_count
-        with memory_for(source.device, count * geometry.block_size):
-            out = bytearray(end - offset)
-            read_range(reader, source.fd, geometry, offset, memoryview(out))
-            return bytes(out)
-
-    return read
+    return plain_bytes(source, geometry_of(source, disc))

@@ -6,7 +6,7 @@ open, so that a wrong or manipulated cache causes an error, but never wrong byte
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,18 @@ from zsofs.discs.identify import Identity, Media, System
 from zsofs.formats.geometry import MAX_BLOCK_SIZE, MAX_IMAGE_SIZE, AnyCodec, ChdCodec, Codec
 from zsofs.images.probe import Disc
 from zsofs.images.source_file import Key
+from zsofs.source.cd_finding import CdFinding
 from zsofs.source.finding import FileFinding
-from zsofs.system.sqlite_store import Store, StoreSchema, can_hold, row_check
+from zsofs.system.sqlite_store import Statement, Store, StoreSchema, can_hold, row_check
 from zsofs.system.xdg import cache_folder
 
 _APPLICATION = 0x7A736F66
-_VERSION = 4
+_VERSION = 5
 """Increment it if the meaning of a row or the rules of the inspection change."""
 
 _COLUMNS = """\
     size, mtime_ns, ctime_ns, container, codec, image_size, block_size, raw_cd, remarks, reason,
-    system, game_id, title, label, media, image_remarks, content, right_ending,
+    system, game_id, title, label, media, image_remarks, content, right_ending, cd,
     row_check"""
 
 _ALL = f"SELECT folder, name, {_COLUMNS} FROM file"
@@ -33,21 +34,26 @@ _IN_FOLDER = f"SELECT folder, name, {_COLUMNS} FROM file WHERE folder = ?"
 
 _OPL_NAMES = "SELECT path, wanted, given, row_check FROM opl_name"
 
+_SOURCE_TABLE = "CREATE TABLE source (path BLOB NOT NULL)"
+_OPL_TABLE = """CREATE TABLE opl_name (
+        path BLOB PRIMARY KEY NOT NULL,
+        wanted TEXT NOT NULL,
+        given TEXT NOT NULL,
+        row_check INTEGER NOT NULL
+    ) WITHOUT ROWID"""
 _SCHEMA = (
-    "CREATE TABLE source (path BLOB NOT NULL)",
+    _SOURCE_TABLE,
     f"""CREATE TABLE file (
         folder BLOB NOT NULL,
         name BLOB NOT NULL,
         {_COLUMNS},
         PRIMARY KEY (folder, name)
     ) WITHOUT ROWID""",
-    """CREATE TABLE opl_name (
-        path BLOB PRIMARY KEY NOT NULL,
-        wanted TEXT NOT NULL,
-        given TEXT NOT NULL,
-        row_check INTEGER NOT NULL
-    ) WITHOUT ROWID""",
+    _OPL_TABLE,
 )
+
+_KEPT_FROM = (4,)
+"""Earlier versions whose names of the OPL layout are kept: their table has not changed."""
 
 _CODECS: dict[object, AnyCodec] = {int(codec): codec for codec in (*Codec, *ChdCodec)}
 
@@ -61,7 +67,12 @@ class ScanCache:
         A file that cannot be used is replaced; if it cannot be written, memory is used.
         """
         store_schema = StoreSchema(
-            _APPLICATION, _VERSION, _SCHEMA, partial(_is_ours, source), partial(_fill, source)
+            _APPLICATION,
+            _VERSION,
+            _SCHEMA,
+            partial(_is_ours, source),
+            partial(_fill, source),
+            partial(_kept_rows, source),
         )
         self._store = Store(file, store_schema)
 
@@ -90,7 +101,7 @@ class ScanCache:
         rows = [
             (path, name, *key, *_row(finding)) for name, key, finding in findings if can_hold(key)
         ]
-        query = f"INSERT OR REPLACE INTO file (folder, name, {_COLUMNS}) VALUES ({_marks(21)})"
+        query = f"INSERT OR REPLACE INTO file (folder, name, {_COLUMNS}) VALUES ({_marks(22)})"
         self._store.write(
             ("DELETE FROM file WHERE folder = ? AND name = ?", [(path, name) for name in gone]),
             (query, [(*row, row_check(row)) for row in rows]),
@@ -154,6 +165,18 @@ def _fill(source: bytes, connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO source VALUES (?)", (source,))
 
 
+def _kept_rows(source: bytes, connection: sqlite3.Connection, version: int) -> Sequence[Statement]:
+    """Return the names of the OPL layout in a store of an earlier version: players know them."""
+    tables = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master")}
+    if version not in _KEPT_FROM or not {_SOURCE_TABLE, _OPL_TABLE} <= tables:
+        return ()  # another table, or a view, is not read
+    if not _is_ours(source, connection):
+        return ()
+    names = connection.execute(_OPL_NAMES).fetchall()
+    kept = [tuple(row) for row in names if row[-1] == row_check(row[:-1])]
+    return ((f"INSERT INTO opl_name VALUES ({_marks(4)})", kept),)
+
+
 def _is_ours(source: bytes, connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT path FROM source").fetchall() == [(source,)]
 
@@ -188,13 +211,15 @@ def _row(finding: FileFinding) -> tuple[object, ...]:
         _storable("\n".join(finding.remarks)),
         finding.content,
         finding.right_ending,
+        "" if finding.cd is None else _storable(finding.cd.to_text()),
     )
 
 
 def _finding(row: tuple[Any, ...]) -> FileFinding | None:
     """Return the finding in a row; None if the row is invalid."""
     folder, name, *key, container, codec, size, block_size, raw_cd, remarks = row[:11]
-    reason, system, game_id, title, label, media, said, content, right_ending, check = row[11:]
+    reason, system, game_id, title, label, media, said, content, right_ending, *rest = row[11:]
+    cd, check = rest
     if check != row_check(row[:-1]) or not all(isinstance(part, int) for part in key):
         return None
     if not (isinstance(folder, bytes) and isinstance(name, bytes)):
@@ -210,8 +235,15 @@ def _finding(row: tuple[Any, ...]) -> FileFinding | None:
             if container is None
             else _disc([container, codec, size, block_size, raw_cd, remarks])
         )
-        ending = _text(right_ending)
-        return FileFinding(disc, _text(reason), identity, _lines(said), _text(content), ending)
+        return FileFinding(
+            disc,
+            _text(reason),
+            identity,
+            _lines(said),
+            _text(content),
+            _text(right_ending),
+            cd=CdFinding.from_text(_text(cd)) if cd else None,
+        )
     except (TypeError, ValueError):
         return None
 

@@ -10,8 +10,8 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -72,6 +72,8 @@ class StoreSchema:
         schema: statements that create the tables. A store with another schema is replaced.
         is_ours: checks the content of a store with this schema.
         fill: called with the connection of a new store.
+        kept: returns what a new store takes over from one of another version, given a connection
+            to it, on which no trigger or view is executed, and its version.
     """
 
     application: int
@@ -79,6 +81,7 @@ class StoreSchema:
     schema: tuple[str, ...]
     is_ours: Callable[[sqlite3.Connection], bool] = lambda connection: True
     fill: Callable[[sqlite3.Connection], object] = lambda connection: None
+    kept: Callable[[sqlite3.Connection, int], Sequence[Statement]] = lambda connection, version: ()
 
 
 def row_check(values: Iterable[object]) -> int:
@@ -220,15 +223,33 @@ def open_store(
         if not damaged:
             level = logging.INFO if why == _OTHER_VERSION else logging.WARNING
             log.log(level, "the cache %s is damaged and will be recreated: %s", file, why)
+        kept = _kept(file, store_schema) if why == _OTHER_VERSION else ()
         set_aside(file)
         try:
-            return _opened(file, store_schema)
+            return _opened(file, store_schema, kept)
         except DamagedStoreError as error:
             raise UnusableStoreError(f"the new one is also damaged: {error}") from error
 
 
-def _opened(file: Path, store_schema: StoreSchema) -> sqlite3.Connection:
-    """Return a connection to a store.
+def _kept(file: Path, store_schema: StoreSchema) -> Sequence[Statement]:
+    """Return what a store of another version leaves to the new one; nothing if it is damaged."""
+    try:
+        with closing(sqlite3.connect(file, timeout=timings().store_lock)) as connection:
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE)
+            if _one(connection, "PRAGMA application_id") != store_schema.application:
+                return ()
+            version = _one(connection, "PRAGMA user_version")
+            return store_schema.kept(connection, version) if isinstance(version, int) else ()
+    except Exception as error:  # noqa: BLE001 - sqlite3 raises various exceptions for damage
+        log.info("the cache %s cannot be used: %s", file, _why(error))
+        return ()
+
+
+def _opened(
+    file: Path, store_schema: StoreSchema, kept: Sequence[Statement] = ()
+) -> sqlite3.Connection:
+    """Return a connection to a store; *kept* are the first rows of a new one.
 
     Raises:
         UnusableStoreError: it cannot be used now.
@@ -240,6 +261,9 @@ def _opened(file: Path, store_schema: StoreSchema) -> sqlite3.Connection:
         connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE)
         _prepare(connection, store_schema)
+        with connection:
+            for statement, rows in kept:
+                connection.executemany(statement, rows)
     except BaseException as error:
         if connection is not None:
             _close(connection)

@@ -5,9 +5,9 @@ from contextlib import ExitStack, suppress
 
 from zsofs.errors import FormatError, StaleNodeError
 from zsofs.images.content_check import ContentCheck, ctime_mark, seconds_until_settled
-from zsofs.images.open_image import Content, DiscImage, PlainFile
-from zsofs.images.probe import geometry_of
+from zsofs.images.open_image import Content
 from zsofs.images.source_file import OpenSource
+from zsofs.source.shown_part import ShownText, TextContent, open_content
 from zsofs.source.tree import SourceTree
 from zsofs.system.file_lease import has_writer
 from zsofs.system.file_watch import FileWatch, FileWatcher
@@ -35,6 +35,9 @@ class Contents:
             OSError: the source reported an error.
         """
         entry = node.entry
+        shown = entry.shown
+        if isinstance(shown, ShownText):
+            return TextContent(node.name, node.serial, entry.status.st_dev, shown.text)
         with ExitStack() as undo:
             source = self._tree.open(entry.path)
             undo.callback(source.close)
@@ -55,15 +58,10 @@ class Contents:
             check = ContentCheck(
                 source.fd, status, watch, self.watcher.take, asks_always=being_written
             )
-            content: Content
-            if entry.disc is None:
-                content = PlainFile(node.name, node.serial, source, check)
-            else:
-                try:
-                    geometry = geometry_of(source, entry.disc)
-                    content = DiscImage(node.name, node.serial, source, geometry, check)
-                except FormatError as error:  # the parent of a CHD is gone
-                    raise FormatError(f"{node.name}: {error}") from error
+            try:
+                content = open_content(node.name, node.serial, source, entry.disc, shown, check)
+            except FormatError as error:  # the parent of a CHD is gone
+                raise FormatError(f"{node.name}: {error}") from error
             undo.pop_all()
             return content
 
@@ -83,7 +81,8 @@ class Contents:
             StaleNodeError: the node is for the previous content of the file.
         """
         check = content.check
-        assert check is not None
+        if check is None:  # a generated text
+            return
         if node.watch is None:
             node.watch = check.watch
             self.watcher.claim(node.watch)

@@ -8,43 +8,47 @@ from zsofs.formats.file_names import MAX_NAME, may_be_disc
 
 
 def shown_names(
-    others: Collection[bytes], discs: Mapping[bytes, bytes]
-) -> dict[bytes, bytes | None]:
-    """Return the name under which each disc of a directory is shown.
+    others: Collection[bytes], discs: Mapping[bytes, tuple[bytes, ...]]
+) -> dict[bytes, tuple[bytes, ...] | None]:
+    """Return the names under which each disc of a directory is shown.
 
     ``Game.zso`` becomes ``Game.iso``. If that name is used by another file or by two discs, it
-    becomes ``Game.zso.iso`` instead, and longer if that is used as well. The result does not depend
-    on the order.
+    becomes ``Game.zso.iso`` instead, and longer if that is used as well. All files of a disc, such
+    as a cue sheet and its ``.bin``, are renamed together. The result does not depend on the order.
 
     Args:
         others: names of everything in the directory that is not a disc in a container.
-        discs: the packed discs, with the extension of the image: ``.iso`` or ``.bin``.
+        discs: the packed discs, with the ends of the names of their files: ``.iso`` or ``.bin``,
+            or several that differ.
 
     Returns:
-        The shown name of each disc, or None if every unused name is too long: the packed file is
+        The shown names of each disc, or None if every unused name is too long: the packed file is
         then shown instead.
     """
     fixed = Counter(others)
-    shown: dict[bytes, bytes | None] = {}
+    shown: dict[bytes, tuple[bytes, ...] | None] = {}
     moving: dict[bytes, bytes] = {}
-    for name, ending in discs.items():
+    for name, endings in discs.items():
         stem, extension = splitext(name)
-        if extension.lower() == ending:
-            shown[name] = name
+        if (extension.lower(),) == endings:
+            shown[name] = (name,)
             fixed[name] += 1
         else:
-            moving[name] = (stem if may_be_disc(name) else name) + ending
+            moving[name] = stem if may_be_disc(name) else name
     while True:
-        taken = fixed + Counter(moving.values())
-        clashing = [name for name, wanted in moving.items() if taken[wanted] > 1]
-        too_long = [name for name, wanted in moving.items() if len(wanted) > MAX_NAME]
+        wanted = {
+            name: tuple(stem + ending for ending in discs[name]) for name, stem in moving.items()
+        }
+        taken = fixed + Counter(file for files in wanted.values() for file in files)
+        clashing = [name for name in moving if any(taken[file] > 1 for file in wanted[name])]
+        too_long = [name for name in moving if max(map(len, wanted[name])) > MAX_NAME]
         if not clashing and not too_long:
-            return shown | moving
+            return shown | wanted
         for name in too_long:
             del moving[name]
             shown[name] = None
             fixed[name] += 1
         if not too_long:
             for name in clashing:
-                first = len(moving[name]) <= len(name)
-                moving[name] = (name if first else moving[name]) + discs[name]
+                first = len(moving[name]) < len(name)
+                moving[name] = name if first else moving[name] + discs[name][0]

@@ -71,8 +71,7 @@ class Node:
     @property
     def size(self) -> int:
         """Size in bytes as seen by a reader of the mount."""
-        disc = self.entry.disc
-        return disc.size if disc is not None else self.entry.status.st_size
+        return self.entry.size
 
 
 class Folder(Node):

@@ -5,6 +5,7 @@ import os
 
 from zsofs.formats.file_names import is_kept_for_discs
 from zsofs.source.entry import Entry, Kind
+from zsofs.source.shown_part import ShownText
 from zsofs.source.tree import is_same_file
 from zsofs.vfs.node import Node
 
@@ -19,6 +20,10 @@ def number_of(shown_path: bytes, entry: Entry, changes: bool) -> int:
     parts = [shown_path, entry.kind.value.encode()]
     if not (changes or entry.kind is Kind.FOLDER):
         parts += [b"%d" % number for number in entry.key]
+    if isinstance(entry.shown, ShownText):
+        parts.append(entry.shown.text)
+    elif entry.shown is not None:
+        parts.append(repr(entry.shown).encode())
     digest = hashlib.blake2b(b"\0".join(parts), digest_size=8).digest()
     return max(int.from_bytes(digest, "little") >> 1, ROOT_NUMBER + 1)
 
@@ -27,6 +32,8 @@ def may_stand_for(node: Node, other: Entry, *, writable: bool) -> bool:
     """Return whether an entry may use the number of *node*: same content, shown the same way."""
     one = node.entry
     if one.kind is not other.kind or one.path != other.path or one.name != other.name:
+        return False
+    if one.shown != other.shown:
         return False
     if one.kind is Kind.FOLDER:
         return True
@@ -38,9 +45,14 @@ def may_stand_for(node: Node, other: Entry, *, writable: bool) -> bool:
 
 
 def is_no_disc(entry: Entry) -> bool:
-    """Return whether it is a file without a name reserved for discs, also at its target."""
-    return entry.kind is Kind.FILE and not (
-        is_kept_for_discs(entry.name) or is_kept_for_discs(entry.path)
+    """Return whether it is a file as it is in the source, whose name is not reserved for discs.
+
+    That of its target may not be either.
+    """
+    return (
+        entry.kind is Kind.FILE
+        and entry.shown is None
+        and not (is_kept_for_discs(entry.name) or is_kept_for_discs(entry.path))
     )
 
 

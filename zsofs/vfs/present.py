@@ -4,8 +4,10 @@ import logging
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from os.path import splitext
 
 from zsofs.console.text import for_people
+from zsofs.discs.cd_forms import CdForm
 from zsofs.formats.file_names import MAX_NAME, is_system_directory
 from zsofs.source.disc_state import Count, count, state_of
 from zsofs.source.entry import Entry, Kind
@@ -38,7 +40,12 @@ class Presentation:
 
 
 def as_shown(
-    path: bytes, entries: Mapping[bytes, Entry], *, show_raw: bool = False, opl: bool = False
+    path: bytes,
+    entries: Mapping[bytes, Entry],
+    *,
+    show_raw: bool = False,
+    cd: CdForm | None = None,
+    opl: bool = False,
 ) -> Presentation:
     """Return the presentation of the directory *path*.
 
@@ -46,10 +53,11 @@ def as_shown(
         path: the directory's path in the source.
         entries: its entries by name in the source.
         show_raw: see :func:`named`.
+        cd: see :func:`named`.
         opl: whether the OPL layout is used.
     """
-    shown = named(entries, show_raw=show_raw)
-    states = (
+    shown = named(entries, show_raw=show_raw, cd=cd)
+    states = dict.fromkeys(  # the files of one disc are counted once
         (joined(path, entry.name), state_of(entry, opl=opl))
         for entry in (entries if opl else shown).values()
     )
@@ -95,39 +103,98 @@ def shown_paths(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> dict[bytes, b
     return shown
 
 
-def named(entries: Mapping[bytes, Entry], *, show_raw: bool) -> dict[bytes, Entry]:
+def named(
+    entries: Mapping[bytes, Entry], *, show_raw: bool, cd: CdForm | None = None
+) -> dict[bytes, Entry]:
     """Return the entries of a directory by shown name.
 
     Args:
         entries: the entries by name in the source.
         show_raw: whether a packed file stays visible beside its disc.
+        cd: the form in which CDs are shown; None for the default of each.
     """
-    discs = {name: ending for name, entry in entries.items() if (ending := _ending(entry))}
+    forms = {name: form for name, entry in entries.items() if (form := form_of(entry, cd))}
+    discs = {
+        name: endings for name, entry in entries.items() if (endings := _endings(entry, forms))
+    }
     shown = {name: entry for name, entry in entries.items() if name not in discs}
+    if not show_raw:
+        for name in sheets_of_views(entries, cd):
+            del shown[name]
     renamed = shown_names(list(entries if show_raw else shown), discs)
     if show_raw:
         shown |= {
             name: replace(as_packed(entries[name]), ignored=_SHOWN_TWICE)
             for name in discs
-            if renamed[name] != name
+            if renamed[name] != (name,)
         }
-    for name, shown_name in renamed.items():
-        if shown_name is None:
+    for name, shown_as in renamed.items():
+        if shown_as is None:
             log.warning("%s: shown as the packed file: %s", for_people(name), _TOO_LONG)
             shown[name] = as_packed(entries[name], _TOO_LONG)
+        elif name in forms:
+            stem = shown_as[0].removesuffix(discs[name][0])
+            shown |= zip(shown_as, parts_of(entries[name], forms[name], stem), strict=True)
         else:
-            shown[shown_name] = entries[name]
+            shown[shown_as[0]] = entries[name]
     return shown
 
 
-def _ending(entry: Entry) -> bytes:
-    """Return the extension that a disc is shown with; empty if its own name is shown."""
+def form_of(entry: Entry, cd: CdForm | None) -> CdForm | None:
+    """Return the form in which the CD in a file is shown; None if it is shown as it is.
+
+    Args:
+        entry: the file.
+        cd: the form that is wanted; None for the default.
+    """
+    found = entry.finding.cd
+    if found is None or not (found.in_chd or cd is CdForm.ISO):
+        return None
+    return found.form if cd is None or (cd is CdForm.ISO and not found.has_iso) else cd
+
+
+def parts_of(entry: Entry, form: CdForm, stem: bytes) -> list[Entry]:
+    """Return the entries of the files that a CD becomes, in the order of their names.
+
+    Args:
+        entry: the file of the CD.
+        form: of the CD, from :func:`form_of`.
+        stem: the shown name without its ending.
+    """
+    assert entry.finding.cd is not None
+    parts = entry.finding.cd.parts(form, stem)
+    return [replace(entry, kind=Kind.DISC, shown=part) for part in parts]
+
+
+def _endings(entry: Entry, forms: Mapping[bytes, CdForm]) -> tuple[bytes, ...]:
+    """Return how the names that a disc is shown with end; none if its own name is shown."""
+    form, found = forms.get(entry.name), entry.finding
+    if form is not None and found.cd is not None:
+        return found.cd.endings(form)
     if entry.disc is not None:
-        return b".bin" if entry.disc.raw_cd else b".iso"
-    return entry.finding.right_ending.encode()
+        return (b".bin",) if entry.disc.raw_cd else (b".iso",)
+    return (found.right_ending.encode(),) if found.right_ending else ()
+
+
+def sheets_of_views(entries: Mapping[bytes, Entry], cd: CdForm | None) -> set[bytes]:
+    """Return the names of cue sheets for a ``.bin`` that is shown as an ``.iso`` instead.
+
+    Args:
+        entries: the entries of a directory by name in the source.
+        cd: as of :func:`form_of`.
+    """
+    if cd is not CdForm.ISO:
+        return set()
+    stems = [
+        splitext(name)[0]
+        for name, entry in entries.items()
+        if entry.finding.cd is not None and not entry.finding.cd.in_chd
+    ]
+    sheets = {stem + ending for stem in stems for ending in (b".cue", b".CUE")}
+    return {name for name in sheets & entries.keys() if entries[name].kind is Kind.FILE}
 
 
 def as_packed(entry: Entry, reason: str = "") -> Entry:
     """Return the entry of a disc that is shown as a packed file, for the given *reason* if any."""
-    finding = replace(entry.finding, disc=None, reason=reason or entry.finding.reason)
+    finding = replace(entry.finding, disc=None, reason=reason or entry.finding.reason, cd=None)
     return replace(entry, kind=Kind.FILE, finding=finding)

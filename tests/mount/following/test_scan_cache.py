@@ -27,9 +27,12 @@ from inotify_simple import INotify, flags
 from tests.conftest import MountMaker
 from tests.support import writers
 from tests.support.mounting import Mount, mounted, wait_until
+from zsofs.discs.cd_forms import CdForm
 from zsofs.discs.identify import Identity, Media, System
-from zsofs.formats.geometry import Codec
+from zsofs.formats.cd_tracks import Track, TrackType
+from zsofs.formats.geometry import ChdCodec, Codec
 from zsofs.images.probe import Disc
+from zsofs.source.cd_finding import CdFinding
 from zsofs.source.file_looks import _is_racy
 from zsofs.source.finding import FileFinding
 from zsofs.source.scan import Scanner
@@ -269,6 +272,14 @@ FINDINGS = {
     b"raw": FileFinding(Disc("ZSOZ", Codec.LZ4, 0, 2352, True)),
     b"refused": FileFinding(None, "the file is truncated \udcff"),
     b"nothing": FileFinding(None),
+    b"cd": FileFinding(
+        Disc("CHD", ChdCodec.CDLZ, 2048 * 9, 16384, False),
+        cd=CdFinding(
+            (Track(1, TrackType.MODE1_RAW, 9), Track(2, TrackType.AUDIO, 5, 2, True, 7, "RW")),
+            CdForm.BIN,
+            in_chd=True,
+        ),
+    ),
     b"known \xff\n": FileFinding(
         Disc("CISO", Codec.DEFLATE, 2048, 2048, False),
         identity=Identity(System.PS2, "SLUS_210.05", "Ökami \udc80", "OKAMI", Media.DVD),
@@ -290,13 +301,13 @@ def test_findings_come_back_as_they_were(tmp_path: Path) -> None:
     with closing(ScanCache(file, b"/source")) as catalog:
         found = catalog.folder(b"folder")
         assert found.keys() == FINDINGS.keys()
-        for name in (b"disc", b"raw", b"nothing"):
+        for name in (b"disc", b"raw", b"nothing", b"cd"):
             assert found[name] == (key, FINDINGS[name])
         assert found[b"refused"][1].reason == "the file is truncated ?"
         identity = found[b"known \xff\n"][1].identity
         assert identity is not None
         assert (identity.game_id, identity.title) == ("SLUS_210.05", "Ökami ?")
-        assert discs_in(catalog) == {b"folder": 3, b"other": 1}
+        assert discs_in(catalog) == {b"folder": 4, b"other": 1}
         catalog.keep(b"folder", [(b"raw", (7, 8, 9), FINDINGS[b"nothing"])], gone=[b"disc"])
         assert catalog.folder(b"folder")[b"raw"] == ((7, 8, 9), FINDINGS[b"nothing"])
         assert b"disc" not in catalog.folder(b"folder")
@@ -332,6 +343,8 @@ def test_findings_come_back_as_they_were(tmp_path: Path) -> None:
         ("title", b"bytes"),
         ("label", None),
         ("media", "cassette"),
+        ("cd", "[]"),
+        ("cd", 5),
     ],
 )
 def test_a_row_that_makes_no_sense_is_as_none(tmp_path: Path, column: str, value: object) -> None:
@@ -538,7 +551,8 @@ def test_folders_that_never_were_are_not_counted_for_long(discs: Path, tmp_path:
             catalog_of(discs),
             "INSERT INTO file SELECT ?, name, size, mtime_ns, ctime_ns, container, codec,"
             " image_size, block_size, raw_cd, remarks, reason, system, game_id, title, label,"
-            " media, image_remarks, content, right_ending, row_check FROM file WHERE folder = ?",
+            " media, image_remarks, content, right_ending, cd, row_check FROM file"
+            " WHERE folder = ?",
             folder,
             b"folder",
         )

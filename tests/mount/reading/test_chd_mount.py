@@ -22,14 +22,13 @@ pytestmark = pytest.mark.xdist_group("chd")  # they share a mount
 CHDS = DATA / "chd"
 ALL = json.loads((CHDS / "manifest.json").read_text())
 ALL.pop("_")
-KEPT = {
-    "cd-mixed.chd": "a CD with audio",
-    "cd-mode1-pregap.chd": "a CD with audio",
-    "hd.chd": "this is a hard disk image",
-}
+KEPT = {"hd.chd": "this is a hard disk image"}
 """What is not shown as a disc, and how the reason begins."""
 
-SHOWN = {name: about for name, about in ALL.items() if name not in KEPT}
+BINS = ("cd-mixed.chd", "cd-mode1-pregap.chd")
+"""CDs that need a cue sheet and a .bin."""
+
+SHOWN = {name: about for name, about in ALL.items() if name not in (*KEPT, *BINS)}
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +52,7 @@ def zsofs(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 def test_names_and_reasons(tree: Mount) -> None:
     names = {f"{Path(name).stem}.iso" for name in SHOWN} | set(KEPT)
+    names |= {Path(name).stem + ending for name in BINS for ending in (".cue", ".bin")}
     assert set(os.listdir(tree.path)) == names
     for name, reason in KEPT.items():
         assert (tree.path / name).read_bytes() == (CHDS / name).read_bytes()
@@ -66,6 +66,15 @@ def test_size_and_sha1_as_the_manifest_says(tree: Mount, name: str) -> None:
     assert path.stat().st_size == about.get("size", about.get("iso_size"))
     said = hashlib.sha1(path.read_bytes()).hexdigest()
     assert said == about.get("sha1", about.get("iso_sha1"))
+
+
+@pytest.mark.parametrize("name", BINS)
+def test_cue_and_bin_as_chdman_extracts_them(tree: Mount, name: str) -> None:
+    about = ALL[name]
+    path = tree.path / f"{Path(name).stem}.bin"
+    assert path.stat().st_size == about["bin_size"]
+    assert hashlib.sha1(path.read_bytes()).hexdigest() == about["bin_sha1"]
+    assert path.with_suffix(".cue").read_bytes() == (CHDS / about["cue"]).read_bytes()
 
 
 def random_reads(path: Path, image: bytes, seed: int) -> None:
@@ -213,7 +222,7 @@ def test_unpack_and_verify_of_cds(tmp_path: Path, name: str) -> None:
     done = zsofs("unpack", tmp_path / name)
     assert done.returncode == 0, done.stderr
     stem = tmp_path / Path(name).stem
-    if name in KEPT:
+    if name in BINS:
         assert f" -> {stem}.bin and {stem}.cue: " in done.stdout
         assert stem.with_suffix(".cue").read_bytes() == (CHDS / ALL[name]["cue"]).read_bytes()
         said = hashlib.sha1(stem.with_suffix(".bin").read_bytes()).hexdigest()
@@ -238,7 +247,7 @@ def test_unpack_and_verify_of_cds(tmp_path: Path, name: str) -> None:
         said = hashlib.sha1(stem.with_suffix(".iso").read_bytes()).hexdigest()
         assert said == ALL[name]["iso_sha1"]
     assert sorted(path.suffix for path in tmp_path.iterdir()) == (
-        [".bin", ".chd", ".cue"] if name in KEPT else [".chd", ".iso"]
+        [".bin", ".chd", ".cue"] if name in BINS else [".chd", ".iso"]
     )
 
 

@@ -55,48 +55,82 @@ def test_an_ending_of_blanks_is_one() -> None:
     assert not may_be_disc(b"Vol. 2")
 
 
+def one_each(others: list[bytes], discs: dict[bytes, bytes]) -> dict[bytes, bytes | None]:
+    """The name of each disc that is shown as one file."""
+    found = shown_names(others, {name: (ending,) for name, ending in discs.items()})
+    assert all(names is None or len(names) == 1 for names in found.values())
+    return {name: None if names is None else names[0] for name, names in found.items()}
+
+
 def test_a_packed_disc_alone() -> None:
-    assert shown_names([], {b"Game.zso": b".iso"}) == {b"Game.zso": b"Game.iso"}
-    assert shown_names([], {b"GAME.CSO": b".iso"}) == {b"GAME.CSO": b"GAME.iso"}
-    assert shown_names([], {b"Game": b".iso"}) == {b"Game": b"Game.iso"}
-    assert shown_names([], {b"\xff[x]\n.zso": b".iso"}) == {b"\xff[x]\n.zso": b"\xff[x]\n.iso"}
+    assert one_each([], {b"Game.zso": b".iso"}) == {b"Game.zso": b"Game.iso"}
+    assert one_each([], {b"GAME.CSO": b".iso"}) == {b"GAME.CSO": b"GAME.iso"}
+    assert one_each([], {b"Game": b".iso"}) == {b"Game": b"Game.iso"}
+    assert one_each([], {b"\xff[x]\n.zso": b".iso"}) == {b"\xff[x]\n.zso": b"\xff[x]\n.iso"}
 
 
 def test_a_raw_cd_is_a_bin() -> None:
-    assert shown_names([], {b"Game.zso": b".bin"}) == {b"Game.zso": b"Game.bin"}
-    assert shown_names([], {b"Game.bin": b".bin"}) == {b"Game.bin": b"Game.bin"}
+    assert one_each([], {b"Game.zso": b".bin"}) == {b"Game.zso": b"Game.bin"}
+    assert one_each([], {b"Game.bin": b".bin"}) == {b"Game.bin": b"Game.bin"}
 
 
 def test_the_real_file_wins() -> None:
-    assert shown_names([b"Game.iso"], {b"Game.zso": b".iso"}) == {b"Game.zso": b"Game.zso.iso"}
+    assert one_each([b"Game.iso"], {b"Game.zso": b".iso"}) == {b"Game.zso": b"Game.zso.iso"}
 
 
 def test_two_packed_siblings() -> None:
-    assert shown_names([], {b"Game.zso": b".iso", b"Game.cso": b".iso"}) == {
+    assert one_each([], {b"Game.zso": b".iso", b"Game.cso": b".iso"}) == {
         b"Game.zso": b"Game.zso.iso",
         b"Game.cso": b"Game.cso.iso",
     }
 
 
 def test_a_container_called_iso_keeps_its_name() -> None:
-    assert shown_names([], {b"Game.iso": b".iso", b"Game.zso": b".iso"}) == {
+    assert one_each([], {b"Game.iso": b".iso", b"Game.zso": b".iso"}) == {
         b"Game.iso": b"Game.iso",
         b"Game.zso": b"Game.zso.iso",
     }
-    assert shown_names([], {b"Game.ISO": b".iso"}) == {b"Game.ISO": b"Game.ISO"}
+    assert one_each([], {b"Game.ISO": b".iso"}) == {b"Game.ISO": b"Game.ISO"}
 
 
 def test_even_the_longer_name_is_taken() -> None:
-    shown = shown_names([b"Game.iso", b"Game.zso.iso"], {b"Game.zso": b".iso"})
+    shown = one_each([b"Game.iso", b"Game.zso.iso"], {b"Game.zso": b".iso"})
     assert shown == {b"Game.zso": b"Game.zso.iso.iso"}
 
 
 def test_a_name_that_would_be_too_long_stays() -> None:
     long = b"x" * 253
-    assert shown_names([], {long: b".iso"}) == {long: None}
+    assert one_each([], {long: b".iso"}) == {long: None}
     fits = b"x" * 251 + b".zso"
-    assert shown_names([], {fits: b".iso"}) == {fits: b"x" * 251 + b".iso"}
-    assert shown_names([b"x" * 251 + b".iso"], {fits: b".iso"}) == {fits: None}
+    assert one_each([], {fits: b".iso"}) == {fits: b"x" * 251 + b".iso"}
+    assert one_each([b"x" * 251 + b".iso"], {fits: b".iso"}) == {fits: None}
+
+
+CUE_BIN = (b".cue", b".bin")
+TRACKS = (b".cue", b" (Track 1).bin", b" (Track 2).bin")
+
+
+def test_the_files_of_a_cd_are_renamed_together() -> None:
+    assert shown_names([], {b"Game.chd": CUE_BIN}) == {b"Game.chd": (b"Game.cue", b"Game.bin")}
+    moved = {b"Game.chd": (b"Game.chd.cue", b"Game.chd.bin")}
+    for other in (b"Game.cue", b"Game.bin"):
+        assert shown_names([other], {b"Game.chd": CUE_BIN}) == moved
+    assert shown_names([b"Game.bin", b"Game.chd.cue"], {b"Game.chd": CUE_BIN}) == {
+        b"Game.chd": (b"Game.chd.cue.cue", b"Game.chd.cue.bin")
+    }
+    assert shown_names([b"Game.cue"], {b"Game.chd": TRACKS}) == {
+        b"Game.chd": tuple(b"Game.chd" + ending for ending in TRACKS)
+    }
+    assert shown_names([], {b"Game.zso": (b".bin",), b"Game.chd": CUE_BIN}) == {
+        b"Game.zso": (b"Game.zso.bin",),
+        b"Game.chd": (b"Game.chd.cue", b"Game.chd.bin"),
+    }
+
+
+def test_a_cd_whose_longest_name_is_too_long_stays() -> None:
+    fits, long = b"x" * 241 + b".chd", b"x" * 242 + b".chd"
+    shown = shown_names([], {fits: TRACKS, long: TRACKS})
+    assert shown == {fits: tuple(b"x" * 241 + ending for ending in TRACKS), long: None}
 
 
 stems = st.sampled_from([b"a", b"b", b"a.zso", b"a.iso", b"a.bin", b"x" * 248, b"x" * 251])
@@ -109,7 +143,7 @@ names = st.builds(lambda stem, ending: stem + ending, stems, endings)
         lambda all_names: st.tuples(
             st.just(sorted(all_names)),
             st.lists(
-                st.sampled_from([b"", b".iso", b".bin"]),
+                st.sampled_from([(), (b".iso",), (b".bin",), CUE_BIN, TRACKS]),
                 min_size=len(all_names),
                 max_size=len(all_names),
             ),
@@ -118,18 +152,24 @@ names = st.builds(lambda stem, ending: stem + ending, stems, endings)
     st.randoms(use_true_random=False),
 )
 def test_never_two_of_one_name_whatever_the_order(
-    case: tuple[list[bytes], list[bytes]], order: random.Random
+    case: tuple[list[bytes], list[tuple[bytes, ...]]], order: random.Random
 ) -> None:
     kinds = dict(zip(*case, strict=True))
     others = [name for name, kind in kinds.items() if not kind]
     discs = {name: kind for name, kind in kinds.items() if kind}
     shown = shown_names(others, discs)
     assert set(shown) == set(discs)
-    every = others + [new if new is not None else old for old, new in shown.items()]
+    every = [*others]
+    for old, new in shown.items():
+        every += (old,) if new is None else new
     assert len(set(every)) == len(every)
     assert all(len(name) <= 255 for name in every)
     for old, new in shown.items():
-        assert new is None or new.lower().endswith(discs[old])
+        if new is not None:
+            endings = discs[old]
+            stem = new[0][: -len(endings[0])]
+            assert [name[len(stem) :].lower() for name in new] == [*map(bytes.lower, endings)]
+            assert len({name[: len(stem)] for name in new}) == 1
     shuffled = list(discs.items())
     order.shuffle(shuffled)
     order.shuffle(others)

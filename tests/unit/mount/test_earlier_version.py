@@ -1,4 +1,4 @@
-"""Files that an earlier zsofs made: its caches are read as they are, and its configs are valid.
+"""Files that an earlier zsofs made: what is kept of its caches, and its configs are valid.
 
 The files in tests/data were made by the package that was built before the modules had rooms. If a
 row comes to mean something else, the version of the cache is raised and it is created again; then
@@ -8,6 +8,7 @@ the recorded one has to become that of the version before.
 import logging
 import os
 import shutil
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 
@@ -15,49 +16,16 @@ import pytest
 
 from tests.support.mounting import DATA
 from zsofs.cli.parser import parse
-from zsofs.discs.identify import Identity, Media, System
-from zsofs.formats.geometry import Codec
+from zsofs.discs.identify import Media, System
 from zsofs.images.checksums import Digests
-from zsofs.images.probe import Disc
 from zsofs.inspection.verdict import VerifiedImage
 from zsofs.inspection.verify_cache import open_checked, store_file
 from zsofs.mount.options import OPTIONS
-from zsofs.source.finding import FileFinding
 from zsofs.source.scan_cache import ScanCache, default_catalog_file
 from zsofs.system import xdg
 
 SOURCE = b"/srv/zso"
-GAME = Identity(System.PS2, "SLUS_209.63", "", "SAMPLE_11", Media.CD)
-PSP_DISC = Identity(System.PSP, "ULUS-10041", "Sample Disc", "SAMPLE_12", Media.UMD)
-PAGE = Identity(System.OTHER, "", "", "", Media.CD)
 SIZE = 1468416
-FINDINGS = {
-    (b"", b"Cut.dax"): FileFinding(
-        None, "the file is cut: its tables alone take 1112 bytes, the file has 700"
-    ),
-    (b"", b"Misnamed.zso"): FileFinding(
-        None,
-        identity=PSP_DISC,
-        remarks=("it is a plain image, not packed: its name should end in .iso",),
-        right_ending=".iso",
-    ),
-    (b"", b"Okami (Europe).zso"): FileFinding(
-        Disc("ZSO", Codec.LZ4, SIZE, 2048, raw_cd=False), identity=GAME
-    ),
-    (b"", b"Page.iso"): FileFinding(
-        None,
-        identity=PAGE,
-        remarks=("its content is an HTML page, not a disc image",),
-        content="an HTML page",
-    ),
-    (b"", b"Plain.iso"): FileFinding(None, identity=GAME),
-    (b"PSP", b"Patapon.cso"): FileFinding(
-        Disc("CSO", Codec.DEFLATE, SIZE, 2048, raw_cd=False), identity=GAME
-    ),
-    (b"PSP", b"maxcso.dax"): FileFinding(
-        Disc("DAX", Codec.ZLIB, SIZE, 8192, raw_cd=False), identity=GAME
-    ),
-}
 IMAGE = VerifiedImage(
     SIZE,
     Digests(
@@ -84,20 +52,44 @@ def put(name: str, file: Path | None) -> Path:
     return file
 
 
-def test_a_scan_cache_is_read(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_scan_cache_leaves_the_names_of_the_opl_layout(caplog: pytest.LogCaptureFixture) -> None:
+    """Its findings are found again; a name that a player knows would be lost."""
     caplog.set_level(logging.INFO)
     file = put("scan-cache-version4.sqlite", default_catalog_file(SOURCE))
-    before = os.stat(file)
+    with closing(sqlite3.connect(file)) as old:
+        names = dict(old.execute("SELECT path, given FROM opl_name"))
+    assert names[b"PSP/Patapon.cso"] == "SLUS_209.63.Patapon.iso"
+    for _ in range(2):
+        with closing(ScanCache(file, SOURCE)) as cache:
+            assert cache.findings() == []
+            assert {path: given for path, (_, given) in cache.opl_names().items()} == names
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+
+
+def test_a_scan_cache_of_another_source_leaves_nothing() -> None:
+    file = put("scan-cache-version4.sqlite", default_catalog_file(b"/srv/other"))
+    with closing(ScanCache(file, b"/srv/other")) as cache:
+        assert cache.opl_names() == {}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE opl_name SET given = 'Other.iso'",
+        "PRAGMA application_id = 1",
+        "PRAGMA user_version = 3",
+        "DROP TABLE opl_name; CREATE VIEW opl_name AS SELECT 1 path, 2 wanted, 3 given, 4",
+        "DROP TABLE source",
+    ],
+)
+def test_damaged_names_are_not_kept(damage: str) -> None:
+    file = put("scan-cache-version4.sqlite", default_catalog_file(SOURCE))
+    with closing(sqlite3.connect(file)) as old:
+        old.executescript(damage)
     with closing(ScanCache(file, SOURCE)) as cache:
-        assert {(folder, name): found for folder, name, found in cache.findings()} == FINDINGS
-        (key, finding) = cache.folder(b"PSP")[b"Patapon.cso"]
-        assert key == (542098, 1796018292964601042, 1796018292964601042)
-        assert cache.opl_names()[b"PSP/Patapon.cso"] == (("SLUS_209.63.Patapon.iso",) * 2)
-        cache.keep(b"PSP", [(b"New.cso", key, finding)], gone=[b"Patapon.cso"])
-    with closing(ScanCache(file, SOURCE)) as cache:
-        assert sorted(cache.folder(b"PSP")) == [b"New.cso", b"maxcso.dax"]
-    assert os.stat(file).st_ino == before.st_ino, "it was created again"
-    assert caplog.records == []
+        assert cache.opl_names() == {}
+        cache.keep_opl_names({b"Game.zso": ("Game.iso", "Game.iso")})
+        assert cache.opl_names() == {b"Game.zso": ("Game.iso", "Game.iso")}
 
 
 def test_what_was_verified_is_known(caplog: pytest.LogCaptureFixture) -> None:
@@ -133,6 +125,7 @@ def test_a_config_of_service_install_is_valid(
         "exclude": ["old", 'tr"ash'],
         "allow-links-to": [Path("/mnt/disk")],
         "show-raw": True,
+        "cd": "auto",
         "cache-size": 128 << 20,
         "threads": 8,
         "read-ahead": 1 << 20,
