@@ -48,6 +48,10 @@ class Content(Protocol):
     check: ContentCheck | None
 
     @property
+    def descriptors(self) -> int:
+        """How many descriptors are open for it: its file, and the parents of a CHD."""
+
+    @property
     def can_ask(self) -> bool:
         """Whether :meth:`read_now` can determine what is in memory; if not, it never reads."""
 
@@ -79,11 +83,16 @@ class Content(Protocol):
         """Make future reads compare the change time with the one that ``check`` accepts."""
 
     def close(self) -> None:
-        """Close the descriptor; no read may be in progress."""
+        """Close the descriptors; no read may be in progress. May wait for a disk."""
 
 
 class _OpenFile:
     """Common base: the descriptor, and reads that do not wait for a disk."""
+
+    @property
+    def descriptors(self) -> int:
+        """See :class:`Content`."""
+        return 1
 
     def __init__(
         self, name: str, serial: int, size: int, source: OpenSource, check: ContentCheck | None
@@ -153,6 +162,18 @@ class DiscImage(_OpenFile):
         if geometry.chd is not None and (geometry.chd.is_slow or geometry.chd.sha1s.parent):
             self._how = WAIT
         self._told_missing_byte = False
+
+    @property
+    def descriptors(self) -> int:
+        """See :class:`Content`."""
+        return 1 + self._blocks.parents
+
+    def close(self) -> None:
+        """See :class:`Content`."""
+        try:
+            self._blocks.close()
+        finally:
+            super().close()
 
     def expect_checked(self) -> None:
         """See :class:`Content`."""

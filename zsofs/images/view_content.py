@@ -102,6 +102,11 @@ class ViewContent:
         self._stored = stored
 
     @property
+    def descriptors(self) -> int:
+        """See :class:`zsofs.images.open_image.Content`."""
+        return self._stored.descriptors
+
+    @property
     def can_ask(self) -> bool:
         """See :class:`zsofs.images.open_image.Content`."""
         return self._stored.can_ask

@@ -12,6 +12,7 @@ import trio
 
 from zsofs.errors import SourceChangedError, SourceTouchedError
 from zsofs.images.open_image import Buffer, Content
+from zsofs.native.chd_map import drop_idle_maps
 from zsofs.native.codecs import release_at_once, trim
 from zsofs.reading.byte_budget import ByteBudget
 from zsofs.reading.extent_cache import ExtentCache
@@ -254,6 +255,7 @@ class Reader:
         """Free all memory that is kept only for reuse."""
         self._cache.clear()
         self._replies.clear()
+        drop_idle_maps()
         trim()
 
 
