@@ -37,6 +37,8 @@ class Content(Protocol):
         extent_size: unit of decoding in bytes. A read must start at a multiple of it and end at one
             or at *size*; 1 means no restriction.
         device: st_dev of the source file.
+        is_slow: whether blocks are not decoded on the event loop, and those that follow ahead: LZMA
+            has some 50 MB/s a core, and children decode their parents as well.
         check: judges changes of the change time of the source file; None if they do not matter.
     """
 
@@ -45,6 +47,7 @@ class Content(Protocol):
     size: int
     extent_size: int
     device: int
+    is_slow: bool
     check: ContentCheck | None
 
     @property
@@ -101,6 +104,7 @@ class _OpenFile:
         self.serial = serial
         self.size = size
         self.device = source.device
+        self.is_slow = False
         self.check = check
         self._source = source
         self._how = ASK
@@ -159,8 +163,10 @@ class DiscImage(_OpenFile):
         # because the kernel's read-ahead requests 128 KiB at a time.
         self.extent_size = geometry.block_size
         # 1 MiB of LZMA, also in a parent, would hold up the event loop for 20 ms.
-        if geometry.chd is not None and (geometry.chd.is_slow or geometry.chd.sha1s.parent):
-            self._how = WAIT
+        if geometry.chd is not None:
+            self.is_slow = geometry.chd.is_slow or bool(geometry.chd.sha1s.parent)
+            if self.is_slow:
+                self._how = WAIT
         self._told_missing_byte = False
 
     @property

@@ -92,6 +92,7 @@ class ViewContent:
         self.serial = serial
         self.size = view.size
         self.device = stored.device
+        self.is_slow = stored.is_slow
         self.check = stored.check
         self.extent_size = 1
         if stored.extent_size > 1 and view.pieces:
