@@ -2,10 +2,9 @@
 
 import errno
 import os
-import stat
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from threading import Lock
 
 from zsofs.console.text import for_people
@@ -16,9 +15,10 @@ from zsofs.errors import (
     UnusableParentError,
     reason,
 )
-from zsofs.formats.chd import HEADER_SIZE, ChdHeader, parse_header, parse_layout
+from zsofs.formats.chd import HEADER_SIZE, parse_header, parse_layout
 from zsofs.formats.chd_layout import ChdLayout
 from zsofs.formats.geometry import ChdCodec, Rule
+from zsofs.images.chd_headers import HeaderIndex, Headers, open_in
 from zsofs.images.content_check import seconds_until_settled
 from zsofs.images.source_file import OpenSource
 from zsofs.native.block_reader import BlockReader
@@ -30,11 +30,9 @@ _FileId = tuple[int, int]
 _MOST_PARENTS = 32
 """Files in a chain of parents; PCSX2 has the same bound."""
 
-_KEPT_MAPS = 2 << 20
-"""Bytes of maps that are kept for files which are opened again: about 20 of DVDs."""
-
-_MOST_FILES = 10_000
-"""CHDs in a directory that are looked at for a parent."""
+_KEPT_MAPS = 32
+"""Maps that are kept for files which are opened again. ``native/chd_map.pyx`` bounds the memory of
+all maps, also of open files."""
 
 
 def use_chd(reader: BlockReader, source: OpenSource, layout: ChdLayout) -> None:
@@ -55,15 +53,21 @@ def use_chd(reader: BlockReader, source: OpenSource, layout: ChdLayout) -> None:
     if layout.sha1s.parent:
         status = os.fstat(source.fd)
         with _directory_of(source.fd) as directory:
-            parents = _Parents(directory, status)
-            parents.adopt(reader, layout, ((status.st_dev, status.st_ino),))
+            known = _headers.known(directory)
+            try:
+                _Parents(directory, known, status).adopt(reader, layout, (_id(status),))
+            except FormatError:
+                present = _headers.present(directory)
+                if present is known:
+                    raise
+                _Parents(directory, present, status).adopt(reader, layout, (_id(status),))
 
 
 class _Maps:
     """The maps that were used last, for files that are opened again soon.
 
     A file that appears is looked into, and opened by whoever lists or plays it: its map of up to
-    26 MB need not be decoded each time. Those of CHDs with a parent are bound to it and not kept.
+    18 MB need not be decoded each time. Those of CHDs with a parent are bound to it and not kept.
     """
 
     def __init__(self) -> None:
@@ -88,7 +92,7 @@ class _Maps:
             return found
         with self._lock:
             self._maps[key] = found
-            while sum(one.memory for one in self._maps.values()) > _KEPT_MAPS:
+            while len(self._maps) > _KEPT_MAPS:
                 self._maps.popitem(last=False)
         return found
 
@@ -123,7 +127,7 @@ def is_parent(source: OpenSource, layout: ChdLayout) -> bool:
     if not any(own):  # an uncompressed CHD has no SHA-1, and thus no children
         return False
     with _directory_of(source.fd) as directory:
-        return any(header.parent_sha1 == own for _, header in _headers(directory, every_name=True))
+        return own in _headers.present(directory, every_name=True).parents
 
 
 @contextmanager
@@ -146,13 +150,11 @@ class _Parents:
     references alone, would show the content of a private file to its owner in a mount of root.
     """
 
-    def __init__(self, directory: int, child: os.stat_result) -> None:
+    def __init__(self, directory: int, headers: Headers, child: os.stat_result) -> None:
         self._directory = directory
+        self._headers = headers
         self._child = child
-        self._names: dict[str, list[str]] = {}
         self._failures: dict[str, FormatError] = {}
-        for name, header in _headers(directory):
-            self._names.setdefault(header.sha1.hex(), []).append(name)
 
     def adopt(self, child: BlockReader, layout: ChdLayout, above: tuple[_FileId, ...]) -> None:
         """Give *child* its parent, and that its own.
@@ -170,7 +172,7 @@ class _Parents:
         wanted = layout.sha1s.parent
         failure = self._failures.get(wanted)
         if failure is None:  # else it has failed as the parent of another candidate
-            for name in self._names.get(wanted, ()):
+            for name in self._headers.names.get(bytes.fromhex(wanted), ()):
                 try:
                     if self._adopt(child, layout, above, name):
                         return
@@ -183,27 +185,34 @@ class _Parents:
     def _adopt(
         self, child: BlockReader, layout: ChdLayout, above: tuple[_FileId, ...], name: str
     ) -> bool:
-        """Give *child* the parent *name*; returns whether that is another file than those above."""
+        """Give *child* the parent *name*; returns whether it is one, and not one of those above."""
         with ExitStack() as undo:
             try:
-                fd = _open(name, self._directory)
+                fd = open_in(name, self._directory)
                 undo.callback(os.close, fd)
                 status = os.fstat(fd)
-                file_id = status.st_dev, status.st_ino
-                if file_id in above:
+                if _id(status) in above:
                     return False
                 if not _can_read(self._child, status):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
                 source = OpenSource(
                     fd, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev
                 )
-                parent, found = _parent(source, layout)
+                opened = _parent(source, layout)
             except (FormatError, OSError) as error:
                 raise UnusableParentError(for_people(os.fsencode(name)), reason(error)) from error
+            if opened is None:
+                return False
+            parent, found = opened
             if found.sha1s.parent:
-                self.adopt(parent, found, (*above, file_id))
+                self.adopt(parent, found, (*above, _id(status)))
             child.adopt(parent, fd)
+            undo.pop_all()
         return True
+
+
+def _id(status: os.stat_result) -> _FileId:
+    return status.st_dev, status.st_ino
 
 
 def _can_read(child: os.stat_result, parent: os.stat_result) -> bool:
@@ -214,16 +223,16 @@ def _can_read(child: os.stat_result, parent: os.stat_result) -> bool:
     return bool(parent.st_mode >> shift & 0o4)
 
 
-def _parent(source: OpenSource, child: ChdLayout) -> tuple[BlockReader, ChdLayout]:
-    """The reader and the layout of a parent.
+def _parent(source: OpenSource, child: ChdLayout) -> tuple[BlockReader, ChdLayout] | None:
+    """The reader and the layout of a parent; None if it is not that of *child*.
 
     Raises:
-        FormatError: it cannot be read, or is not the parent of *child*.
+        FormatError: it cannot be read.
         OSError: the file cannot be read.
     """
     header = parse_header(source.read_at(0, HEADER_SIZE))
-    if header.sha1.hex() != child.sha1s.parent:
-        raise DamagedError("the file was modified while it was read")
+    if header.sha1.hex() != child.sha1s.parent:  # it was, when its directory was searched
+        return None
     layout = parse_layout(source, header)
     if layout.unit_size != child.unit_size:
         raise DamagedError(
@@ -245,33 +254,5 @@ def _parent(source: OpenSource, child: ChdLayout) -> tuple[BlockReader, ChdLayou
     return reader, layout
 
 
-def _headers(directory: int, *, every_name: bool = False) -> Iterator[tuple[str, ChdHeader]]:
-    """The names of the CHDs in a directory, sorted, and their headers.
-
-    Args:
-        directory: a descriptor of it.
-        every_name: whether to look for CHDs also in files with another extension, in all of them.
-    """
-    with os.scandir(directory) as entries:
-        names = sorted(
-            entry.name
-            for entry in entries
-            if (every_name or entry.name.lower().endswith(".chd"))
-            and entry.is_file(follow_symlinks=False)
-        )
-    for name in names if every_name else names[:_MOST_FILES]:
-        with suppress(OSError, FormatError):
-            fd = _open(name, directory)
-            try:
-                if stat.S_ISREG(os.fstat(fd).st_mode):
-                    yield name, parse_header(os.pread(fd, HEADER_SIZE, 0))
-            finally:
-                os.close(fd)
-
-
-def _open(name: str, directory: int) -> int:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    return os.open(name, flags, dir_fd=directory)
-
-
+_headers = HeaderIndex()
 _maps = _Maps()

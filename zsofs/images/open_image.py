@@ -39,6 +39,8 @@ class Content(Protocol):
         is_exact: whether a read may also begin and end anywhere, so that a damaged block need not
             cost the whole extent.
         device: st_dev of the source file.
+        is_slow: whether blocks are not decoded on the event loop, and those that follow ahead: LZMA
+            has some 50 MB/s a core, and children decode their parents as well.
         check: judges changes of the change time of the source file; None if they do not matter.
     """
 
@@ -48,7 +50,12 @@ class Content(Protocol):
     extent_size: int
     is_exact: bool
     device: int
+    is_slow: bool
     check: ContentCheck | None
+
+    @property
+    def descriptors(self) -> int:
+        """How many descriptors are open for it: its file, and the parents of a CHD."""
 
     @property
     def can_ask(self) -> bool:
@@ -82,13 +89,18 @@ class Content(Protocol):
         """Make future reads compare the change time with the one that ``check`` accepts."""
 
     def close(self) -> None:
-        """Close the descriptor; no read may be in progress."""
+        """Close the descriptors; no read may be in progress. May wait for a disk."""
 
 
 class _OpenFile:
     """Common base: the descriptor, and reads that do not wait for a disk."""
 
     is_exact = False
+
+    @property
+    def descriptors(self) -> int:
+        """See :class:`Content`."""
+        return 1
 
     def __init__(
         self, name: str, serial: int, size: int, source: OpenSource, check: ContentCheck | None
@@ -97,6 +109,7 @@ class _OpenFile:
         self.serial = serial
         self.size = size
         self.device = source.device
+        self.is_slow = False
         self.check = check
         self._source = source
         self._how = ASK
@@ -155,9 +168,23 @@ class DiscImage(_OpenFile):
         # because the kernel's read-ahead requests 128 KiB at a time.
         self.extent_size = geometry.block_size
         # 1 MiB of LZMA, also in a parent, would hold up the event loop for 20 ms.
-        if geometry.chd is not None and (geometry.chd.is_slow or geometry.chd.sha1s.parent):
-            self._how = WAIT
+        if geometry.chd is not None:
+            self.is_slow = geometry.chd.is_slow or bool(geometry.chd.sha1s.parent)
+            if self.is_slow:
+                self._how = WAIT
         self._told_missing_byte = False
+
+    @property
+    def descriptors(self) -> int:
+        """See :class:`Content`."""
+        return 1 + self._blocks.parents
+
+    def close(self) -> None:
+        """See :class:`Content`."""
+        try:
+            self._blocks.close()
+        finally:
+            super().close()
 
     def expect_checked(self) -> None:
         """See :class:`Content`."""

@@ -86,6 +86,7 @@ class ViewContent:
         self.serial = serial
         self.size = view.size
         self.device = stored.device
+        self.is_slow = stored.is_slow
         self.check = stored.check
         self.extent_size = 1
         if stored.extent_size > 1 and view.pieces:
@@ -94,6 +95,11 @@ class ViewContent:
             self.extent_size = -(-stored.extent_size // piece.unit) * piece.width
         self._view = view
         self._stored = stored
+
+    @property
+    def descriptors(self) -> int:
+        """See :class:`zsofs.images.open_image.Content`."""
+        return self._stored.descriptors
 
     @property
     def can_ask(self) -> bool:

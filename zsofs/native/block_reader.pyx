@@ -471,10 +471,24 @@ cdef class BlockReader:
         self.image.chd = &chd_map.chd
 
     def adopt(self, BlockReader parent not None, int fd):
-        """Read what this CHD lacks from its parent, open as *fd*, which is duplicated."""
+        """Read what this CHD lacks from its parent, open as *fd*, which :meth:`close` closes."""
         if self.chd_map is None or parent.chd_map is None or parent.chd_map.chd.take:
             raise ValueError("not two CHDs, the parent with whole hunks")
         self.chd_map.adopt(parent, &parent.image, fd)
+
+    @property
+    def parents(self):
+        """How many parents of a CHD are open for it, each with a descriptor."""
+        cdef BlockReader parent = None if self.chd_map is None else self.chd_map.parent_reader
+        return 0 if parent is None else 1 + parent.parents
+
+    def close(self):
+        """Close the parents of a CHD, if any; may wait for a disk. Nothing can be read afterwards."""
+        cdef BlockReader parent
+        if self.chd_map is not None and self.chd_map.parent_reader is not None:
+            parent = self.chd_map.parent_reader
+            parent.close()
+            self.chd_map.close_parent()
 
     def expect_ctime(self, ctime_ns):
         """Compare the change time with this one in future reads; None: no comparison."""

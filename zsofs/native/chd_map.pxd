@@ -40,8 +40,15 @@ cdef struct Chd:
     int length_bits
     int self_bits
     int parent_bits
-    zsofs_huffman types    # the code of the types
-    Checkpoint *checkpoints
+    uint64_t first_offset  # where the first stored hunk begins
+    uint16_t map_crc       # of the expanded map
+    zsofs_huffman types    # the code of the types, once it is known
+    bint has_code
+    # What follows is protected by a lock of chd_map.pyx, as a list of all maps that are loaded.
+    Checkpoint *checkpoints  # NULL: not loaded
+    int users              # reads that use them
+    Chd *newer
+    Chd *older
     Image *parent          # NULL: it has none
     int parent_fd
     uint64_t[7] counts     # of hunks: by the four codecs, stored plain, self and parent
@@ -51,6 +58,7 @@ cdef class ChdMap:
     cdef readonly uint64_t data_end
     cdef object parent_reader
     cdef adopt(self, reader, Image *image, int fd)
+    cdef close_parent(self)
 
 cdef int64_t locate_hunks(Image *image, Space *space, int fd, uint64_t first, uint64_t count,
                           int how, Failure *failure) noexcept nogil

@@ -23,8 +23,11 @@ static inline uint64_t zsofs_bits_peek(const struct zsofs_bits *bits)
     size_t byte = (size_t)(bits->at >> 3);
     uint64_t word = 0;
     if (byte + 8 <= bits->size) {
-        memcpy(&word, bits->data + byte, 8);
-        word = __builtin_bswap64(word);
+        /* Compilers make this one load, and one exchange of bytes where the host needs it. */
+        const uint8_t *from = bits->data + byte;
+        word = (uint64_t)from[0] << 56 | (uint64_t)from[1] << 48 | (uint64_t)from[2] << 40
+            | (uint64_t)from[3] << 32 | (uint64_t)from[4] << 24 | (uint64_t)from[5] << 16
+            | (uint64_t)from[6] << 8 | from[7];
     } else {
         for (size_t at = byte; at < byte + 8; at++)
             word = word << 8 | (at < bits->size ? bits->data[at] : 0);

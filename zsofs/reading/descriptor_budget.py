@@ -5,7 +5,7 @@ import resource
 import sys
 import threading
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Protocol, TypeVar, runtime_checkable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -13,6 +13,22 @@ R = TypeVar("R")
 _RESERVED = 64
 """Descriptors reserved for other purposes: without them no directory could be read, and a disc
 image could not be inspected and would be shown as a packed file."""
+
+
+class Closable(Protocol):
+    """An open file."""
+
+    def close(self) -> None:
+        """Close it. May wait for a disk."""
+
+
+@runtime_checkable
+class ManyDescriptors(Closable, Protocol):
+    """An open file that may have more than one descriptor."""
+
+    @property
+    def descriptors(self) -> int:
+        """Return how many there are."""
 
 
 class DescriptorBudget:
@@ -27,35 +43,50 @@ class DescriptorBudget:
         self._limit = _limit()
 
     def open(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call *function*, which opens a file.
+        """Call *function*, which opens a file, perhaps with others that belong to it.
+
+        Only the file is known before the call; the others, parents of a CHD, are counted when they
+        are open, and closed again if that exceeds the limit.
 
         Raises:
             OSError: EMFILE if the limit of open files is reached; or what *function* raises.
         """
+        self._take(1)
+        try:
+            opened = function(*args, **kwargs)
+        except BaseException:
+            self._give_back(1)
+            raise
+        if isinstance(opened, ManyDescriptors):
+            try:
+                self._take(opened.descriptors - 1)
+            except OSError:
+                self._give_back(1)
+                opened.close()
+                raise
+        return opened
+
+    def close(self, file: Closable) -> None:
+        """Close *file*, and count it as closed even if that fails."""
+        count = file.descriptors if isinstance(file, ManyDescriptors) else 1
+        try:
+            file.close()
+        finally:
+            self._give_back(count)
+
+    def _take(self, count: int) -> None:
         with self._lock:
-            if self._used >= self._limit:
+            if self._used + count > self._limit:
                 raise OSError(
                     errno.EMFILE,
                     f"{self._used} discs are open and the limit of open files (ulimit -n) is"
                     " reached",
                 )
-            self._used += 1
-        try:
-            return function(*args, **kwargs)
-        except BaseException:
-            self._give_back()
-            raise
+            self._used += count
 
-    def close(self, function: Callable[[], None]) -> None:
-        """Call *function*, which closes a file, and count it as closed even if that fails."""
-        try:
-            function()
-        finally:
-            self._give_back()
-
-    def _give_back(self) -> None:
+    def _give_back(self, count: int) -> None:
         with self._lock:
-            self._used -= 1
+            self._used -= count
 
 
 def _limit() -> int:

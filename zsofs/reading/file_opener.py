@@ -54,7 +54,7 @@ class FileOpener:
 
     async def close(self, file: OpenFile) -> None:
         """Close *file*, however long it takes to get a thread."""
-        await self._workers.run_surely(file.device, self._budget.close, file.close)
+        await self._workers.run_surely(file.device, self._budget.close, file)
 
     def close_later(self, name: str, close: Callable[..., Awaitable[None]], *args: object) -> None:
         """Close a source file without delaying the reply to FUSE_RELEASE.

@@ -36,7 +36,7 @@ class IoPool:
     """At most *threads* concurrent reads per source device: a dead disk blocks only itself."""
 
     def __init__(self, threads: int) -> None:
-        self._threads = threads
+        self.threads = threads
         self._disks: dict[int, _Disk] = {}
         self._waiting: dict[Job, trio.lowlevel.Task] = {}
         self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -58,7 +58,7 @@ class IoPool:
         """
         disk = self._disks.get(device)
         if disk is None:
-            disk = self._disks[device] = _Disk(self._threads, self._eventfd)
+            disk = self._disks[device] = _Disk(self.threads, self._eventfd)
         try:
             done = disk.pool.run(job, _SPIN_NS if spin and disk.prompt else 0)
         except OSError as error:  # EAGAIN would make the reader retry

@@ -12,8 +12,10 @@ import trio
 
 from zsofs.errors import BlockError, SourceChangedError, SourceTouchedError
 from zsofs.images.open_image import Buffer, Content
+from zsofs.native.chd_map import drop_idle_maps
 from zsofs.native.codecs import release_at_once, trim
 from zsofs.reading.byte_budget import ByteBudget
+from zsofs.reading.decode_ahead import DecodeAhead
 from zsofs.reading.extent_cache import ExtentCache
 from zsofs.reading.io_pool import IoPool
 from zsofs.reading.stats import Counters, Statistics
@@ -100,6 +102,7 @@ class Reader:
         self._replies = _ReplyBuffers()
         self._making: dict[int, ByteBudget] = {}
         self._loading: dict[int, ByteBudget] = {}
+        self._ahead = DecodeAhead(cache.capacity, io_pool.threads, self._load_chunk)
         release_at_once()
 
     async def read(self, content: Content, offset: int, size: int) -> bytes | memoryview:
@@ -116,6 +119,10 @@ class Reader:
         if end <= offset:
             return b""
         counters.bytes += end - offset
+        chunk_size = self._ahead.follow(content, offset, end) if content.is_slow else 0
+        if chunk_size:
+            with suppress(BlockError, OSError):  # perhaps in another part of a chunk
+                return await self._from_chunks(content, chunk_size, offset, end)
         try:
             return await self._read(content, counters, offset, end)
         except BlockError:
@@ -145,7 +152,29 @@ class Reader:
 
         None: read that range alone, and cache nothing.
         """
-        size = end - offset
+        extent_size = content.extent_size if whole_end is not None else 1
+        extents_end = end if whole_end is None else whole_end
+
+        async def fill(reply: memoryview) -> None:
+            begin = offset
+            first, head = divmod(offset, extent_size)
+            if head:
+                extent = await self._extent(content, counters, first)
+                begin = (first + 1) * extent_size
+                reply[: begin - offset] = memoryview(extent)[head:]
+            if extents_end > begin:
+                out = reply[begin - offset : extents_end - offset]
+                await self._fill(content, counters, begin, out)
+            if end > extents_end:
+                extent = await self._extent(content, counters, extents_end // extent_size)
+                reply[extents_end - offset :] = memoryview(extent)[: end - extents_end]
+
+        return await self._reply(content, end - offset, fill)
+
+    async def _reply(
+        self, content: Content, size: int, fill: Callable[[memoryview], Awaitable[None]]
+    ) -> memoryview:
+        """Have *fill* make a reply of *size* bytes, within the memory for replies of its disk."""
         budget = self._making.get(content.device)
         if budget is None:
             budget = self._making[content.device] = ByteBudget(_REPLIES)
@@ -154,28 +183,51 @@ class Reader:
         try:
             buffer = self._replies.take(size)
             reply = memoryview(buffer)[:size]
-            extent_size = content.extent_size if whole_end is not None else 1
-            whole_end = end if whole_end is None else whole_end
-            begin = offset
-            first, head = divmod(offset, extent_size)
-            if head:
-                extent = await self._extent(content, counters, first)
-                begin = (first + 1) * extent_size
-                reply[: begin - offset] = memoryview(extent)[head:]
-            if whole_end > begin:
-                out = reply[begin - offset : whole_end - offset]
-                await self._fill(content, counters, begin, out)
-            if end > whole_end:
-                extent = await self._extent(content, counters, whole_end // extent_size)
-                reply[whole_end - offset :] = memoryview(extent)[: end - whole_end]
+            await fill(reply)
             self._replies.free_after_reply(buffer)
             return reply
         finally:
             budget.give(size)
 
+    async def _from_chunks(
+        self, content: Content, chunk_size: int, offset: int, end: int
+    ) -> memoryview:
+        """Take a read from the chunks that are decoded ahead of it."""
+        first, head = divmod(offset, chunk_size)
+        if head + end - offset <= chunk_size:
+            chunk = await self._load_chunk(content, first, chunk_size)
+            return memoryview(chunk)[head : head + end - offset]
+
+        async def fill(reply: memoryview) -> None:
+            done = offset
+            while done < end:
+                number, skip = divmod(done, chunk_size)
+                chunk = await self._load_chunk(content, number, chunk_size)
+                part = memoryview(chunk)[skip : skip + end - done]
+                reply[done - offset :][: len(part)] = part
+                done += len(part)
+
+        return await self._reply(content, end - offset, fill)
+
+    async def _load_chunk(self, content: Content, number: int, chunk_size: int) -> bytearray:
+        counters = self.statistics.of(content.name)
+        # The numbers of chunks are negative, so that they are not those of extents.
+        key = number if chunk_size == content.extent_size else ~number
+        return await self._cached(content, counters, key, number * chunk_size, chunk_size)
+
+    async def finish(self, content: Content) -> None:
+        """Wait until nothing reads ahead in *content*, which is about to be closed."""
+        await self._ahead.finish(content)
+
     async def _extent(self, content: Content, counters: Counters, number: int) -> bytearray:
-        offset = number * content.extent_size
-        size = min(content.extent_size, content.size - offset)
+        size = content.extent_size
+        return await self._cached(content, counters, number, number * size, size)
+
+    async def _cached(
+        self, content: Content, counters: Counters, number: int, offset: int, size: int
+    ) -> bytearray:
+        """Return *size* bytes at *offset*, fewer at the end, of which *number* is the key."""
+        size = min(size, content.size - offset)
 
         async def load(buffer: bytearray) -> None:
             counters.loads += 1
@@ -269,6 +321,7 @@ class Reader:
         """Free all memory that is kept only for reuse."""
         self._cache.clear()
         self._replies.clear()
+        drop_idle_maps()
         trim()
 
 

@@ -63,6 +63,8 @@ class TextContent:
 
     extent_size = 1
     is_exact = False
+    is_slow = False
+    descriptors = 0
     can_ask = True
     check: ContentCheck | None = None
 

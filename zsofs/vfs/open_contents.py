@@ -164,7 +164,11 @@ class OpenContents:
             del self._files[file.content.serial]
 
     def _close_later(self, content: Content) -> None:
-        self._opener.close_later(content.name, self._opener.close, content)
+        self._opener.close_later(content.name, self._close, content)
+
+    async def _close(self, content: Content) -> None:
+        await self._reads.finish(content)
+        await self._opener.close(content)
 
     async def _open(self, node: Node) -> _OpenFile:
         # Before the file's times are settled, the file can change without new times; a cache

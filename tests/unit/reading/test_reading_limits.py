@@ -124,6 +124,7 @@ class Disc:
     size = 1 << 20
     extent_size = 16384
     device = 1
+    is_slow = False
 
     def read_now(self, offset: int, out: bytearray | memoryview) -> bool:
         out[:] = struct.pack("<Q", offset) * (len(out) // 8)

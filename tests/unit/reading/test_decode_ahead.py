@@ -1,0 +1,234 @@
+"""Decoding ahead of sequential readers: what is decoded, how far, and when it ends."""
+
+import os
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.support.chd_writer import PARENT_HERE, PLAIN, SELF, Hunk, chd
+from tests.support.mounting import DATA
+from zsofs.images.open_image import DiscImage
+from zsofs.images.probe import geometry_of, probe
+from zsofs.images.source_file import OpenSource
+from zsofs.reading.admission import Admission
+from zsofs.reading.extent_cache import ExtentCache
+from zsofs.reading.io_pool import IoPool
+from zsofs.reading.reader import Reader
+from zsofs.reading.worker_threads import WorkerThreads
+
+_CHUNK = 128 << 10
+_HUNK = 4096
+_SIZE = 8 << 20
+_OWN = [random.Random(number).randbytes(_HUNK) for number in range(37)]
+_IMAGE = b"".join(_OWN[at % 37] for at in range(_SIZE // _HUNK))
+
+
+@contextmanager
+def disc(path: Path) -> Iterator[DiscImage]:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    status = os.fstat(fd)
+    source = OpenSource(fd, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev)
+    found = probe(source)
+    assert found is not None
+    content = DiscImage(path.name, 1, source, geometry_of(source, found))
+    try:
+        yield content
+    finally:
+        content.close()
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Iterator[DiscImage]:
+    """A child, which is decoded in threads only, as LZMA is; LZMA takes too long to be packed."""
+    hunks = [Hunk(PLAIN, data) for data in _OWN]
+    parent = chd(hunks, hunk_size=_HUNK, unit_size=2048, codecs=[b"zlib"], image=b"".join(_OWN))
+    made = [Hunk(PARENT_HERE) for _ in _OWN]
+    made += [Hunk(SELF, target=at % 37) for at in range(37, _SIZE // _HUNK)]
+    child = chd(
+        made,
+        hunk_size=_HUNK,
+        unit_size=2048,
+        codecs=[b"zlib"],
+        image=_IMAGE,
+        parent_sha1=parent[84:104].hex(),
+    )
+    (tmp_path / "parent.chd").write_bytes(parent)
+    (tmp_path / "child.chd").write_bytes(child)
+    with disc(tmp_path / "child.chd") as content:
+        assert content.is_slow
+        yield content
+
+
+class _Reads:
+    """A reader, its cache, and what it loaded."""
+
+    def __init__(self, content: DiscImage, capacity: int, threads: int = 3) -> None:
+        self.cache = ExtentCache(capacity)
+        self.reader = Reader(self.cache, IoPool(threads), WorkerThreads(threads, Admission()))
+        self._content = content
+        self._loads = self.reader.statistics.of(content.name)
+
+    @property
+    def loads(self) -> int:
+        return self._loads.loads
+
+    async def check(self, offset: int, size: int = _CHUNK) -> None:
+        given = bytes(await self.reader.read(self._content, offset, size))
+        assert given == _IMAGE[offset : offset + size]
+
+    async def settle(self) -> None:
+        """Wait until nothing is decoded ahead any more."""
+        with trio.fail_after(60):
+            before = -1
+            while before != self.loads or self.reader._ahead._busy:
+                before = self.loads
+                await trio.sleep(0.01)
+
+
+def run(content: DiscImage, capacity: int, test: Callable[[_Reads], Awaitable[None]]) -> None:
+    async def begin() -> None:
+        reads = _Reads(content, capacity)
+        await test(reads)
+        await reads.reader.finish(content)
+
+    trio.run(begin)
+
+
+def test_what_follows_is_in_the_cache(slow: DiscImage) -> None:
+    """As much as was read in order, and at most 4 MiB."""
+
+    async def test(reads: _Reads) -> None:
+        for at in range(4):
+            await reads.check(at * _CHUNK)
+        await reads.settle()
+        loads = reads.loads
+        assert reads.cache.used >= 4 * _CHUNK
+        for at in range(4, 8):
+            await reads.check(at * _CHUNK)
+            assert reads.loads >= loads
+        await reads.settle()
+        assert reads.loads <= 16  # those that were read, and as many again
+        for at in range(8, 40):
+            await reads.check(at * _CHUNK)
+        await reads.settle()
+        assert 40 < reads.loads <= 40 + 32
+        for at in range(40, 64):
+            await reads.check(at * _CHUNK)
+        assert reads.loads == 63  # each once; the first was read before it was known to be in order
+
+    run(slow, 64 << 20, test)
+
+
+@pytest.mark.parametrize("step", [4096, 10_000, 300_000])
+def test_reads_of_any_size_in_order(slow: DiscImage, step: int) -> None:
+    async def test(reads: _Reads) -> None:
+        for offset in range(0, _SIZE, step):
+            await reads.check(offset, step)
+        assert await reads.reader.read(slow, _SIZE, 10) == b""
+
+    run(slow, 64 << 20, test)
+
+
+def test_a_seek_ends_it(slow: DiscImage) -> None:
+    async def test(reads: _Reads) -> None:
+        for at in range(8):
+            await reads.check(at * _CHUNK)
+        await reads.check(_SIZE // 2 + 100, 5000)
+        await reads.settle()
+        loads = reads.loads
+        for number in range(20):
+            await reads.check((number * 7 + 3) % 20 * 400_000 + 10, 100)
+            await reads.settle()
+        assert reads.loads == loads + 20  # one hunk each
+
+    run(slow, 64 << 20, test)
+
+
+def test_it_takes_a_quarter_of_the_cache(slow: DiscImage) -> None:
+    async def test(reads: _Reads) -> None:
+        for at in range(16):
+            await reads.check(at * _CHUNK)
+        await reads.settle()
+        assert reads.loads <= 16 + 2  # of 1 MiB
+        assert reads.cache.used <= 1 << 20
+
+    run(slow, 1 << 20, test)
+
+
+@pytest.mark.parametrize("capacity", [0, 2 * _CHUNK])
+def test_a_small_cache_has_no_room_for_it(slow: DiscImage, capacity: int) -> None:
+    async def test(reads: _Reads) -> None:
+        for offset in range(0, 4 << 20, 64 << 10):
+            await reads.check(offset, 64 << 10)
+        assert reads.loads == 0
+
+    run(slow, capacity, test)
+
+
+def test_many_readers_at_once(slow: DiscImage) -> None:
+    """In order, across each other, and at random, through a cache that is too small for them."""
+
+    async def test(reads: _Reads) -> None:
+        async def in_order(begin: int) -> None:
+            for offset in range(begin, begin + (2 << 20), 50_000):
+                await reads.check(offset, 50_000)
+
+        async def at_random(seed: int) -> None:
+            chance = random.Random(seed)
+            for _ in range(50):
+                await reads.check(chance.randrange(_SIZE), chance.randrange(1, 200_000))
+
+        async with trio.open_nursery() as nursery:
+            for number in range(3):
+                nursery.start_soon(in_order, number << 20)
+                nursery.start_soon(at_random, number)
+
+    run(slow, 1 << 20, test)
+
+
+def test_nothing_reads_when_the_file_is_closed(slow: DiscImage) -> None:
+    """The number of its descriptor is soon that of another file."""
+
+    async def test(reads: _Reads) -> None:
+        for at in range(24):
+            await reads.check(at * _CHUNK)
+        await reads.reader.finish(slow)
+        loads = reads.loads
+        assert not reads.reader._ahead._busy
+        await trio.sleep(0.05)
+        assert reads.loads == loads
+
+    run(slow, 64 << 20, test)
+
+
+def test_damage_ahead_is_an_error_when_it_is_reached(tmp_path: Path) -> None:
+    """And not before: the disc can be read up to there."""
+    data = bytearray((DATA / "chd" / "dvd-default.chd").read_bytes())
+    path = tmp_path / "dvd.chd"
+    path.write_bytes(data)
+    with disc(path) as content:
+        size = content.size
+
+        async def read(damaged: DiscImage, *, until: int) -> list[int]:
+            reader = Reader(ExtentCache(64 << 20), IoPool(3), WorkerThreads(3, Admission()))
+            failed = []
+            for offset in range(0, until, 65536):
+                try:
+                    await reader.read(damaged, offset, 65536)
+                except Exception:
+                    failed.append(offset)
+            await reader.finish(damaged)
+            return failed
+
+        assert trio.run(lambda: read(content, until=size)) == []
+    at = len(data) * 3 // 4
+    data[at] ^= 1
+    path.write_bytes(data)
+    with disc(path) as content:
+        failed = trio.run(lambda: read(content, until=size))
+        assert len(failed) == 1
+        assert failed[0] > 65536
