@@ -17,7 +17,7 @@ class Report:
 
     Attributes:
         path: path of the input.
-        target: path of the output.
+        target: path of the output; of a CD with a file for each track, its cue sheet.
         state: ``packed``, ``unpacked``, ``measured``, ``skipped`` or ``failed``.
         plain: size of the image in bytes.
         stored: size of the packed file in bytes.
@@ -28,6 +28,7 @@ class Report:
         error: why it was skipped or failed, or could not be deleted after its output was complete.
         source_deleted: whether the input was deleted (``--delete-source``).
         cue_sheet: path of the cue sheet of the output, or empty.
+        outputs: paths of all files that were created, without the cue sheet.
     """
 
     path: str
@@ -42,6 +43,7 @@ class Report:
     error: str = ""
     source_deleted: bool = False
     cue_sheet: str = ""
+    outputs: tuple[str, ...] = ()
 
     @property
     def is_good(self) -> bool:
@@ -114,8 +116,10 @@ def _line(report: Report) -> str:
     share += _before(report.before, report.plain)
     speed = f", {report.plain / 1e6 / report.seconds:.0f} MB/s" if report.seconds else ""
     deleted = "; source deleted" if report.source_deleted else ""
-    if report.cue_sheet:
-        target += f" and {printable(report.cue_sheet)}"
+    if report.cue_sheet and len(report.outputs) > 1:
+        target += f" and {len(report.outputs)} .bin files"
+    elif report.cue_sheet:
+        target = f"{printable(report.outputs[0])} and {printable(report.cue_sheet)}"
     if report.state == "unpacked":
         return f"{path} -> {target}: {size(report.stored)} to {size(report.plain)}{speed}{deleted}"
     if report.state == "measured":
@@ -166,4 +170,5 @@ def _as_object(report: Report) -> dict[str, Any]:
         "remarks": report.remarks,
         "error": report.error,
         "source_deleted": report.source_deleted,
+        "outputs": [*report.outputs, *filter(None, [report.cue_sheet])],
     }
