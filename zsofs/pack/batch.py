@@ -103,14 +103,13 @@ class _PackRun:
                     for made in outcome.made:
                         self.on_written(made.path, made.size, made.digests)
                         self.targets.made[os.path.realpath(made.path)] = job.path
-                    if outcome.cue_sheet:
-                        self.targets.made[os.path.realpath(outcome.cue_sheet)] = job.path
+                    for cue in outcome.cue_sheets:
+                        self.targets.made[os.path.realpath(cue)] = job.path
                 self._delete_source(examined, found.sheet, output.path, outcome, report)
             report.state = self._done
             report.stored = outcome.size if self.request.packing else image.status.st_size
             report.digests = outcome.digests
-            report.outputs = tuple(made.path for made in outcome.made)
-            report.cue_sheet = outcome.cue_sheet
+            report.outputs = (*(made.path for made in outcome.made), *outcome.cue_sheets)
             report.remarks = (*image.remarks, *notes, *outcome.remarks, *report.remarks)
         except SkippedError as why:
             report.state, report.error = "skipped", str(why)

@@ -73,7 +73,7 @@ class PackResult:
         digests: digests of the image; empty if it became several files.
         remarks: remarks on the new file for the user.
         error: why the new file, which is complete, may not survive a power failure; usually empty.
-        cue_sheet: path of the cue sheet that was written beside the new file, or empty.
+        cue_sheets: path of the cue sheet that was written beside the new files, if any.
         made: the new files, without the cue sheet.
     """
 
@@ -81,7 +81,7 @@ class PackResult:
     digests: Digests
     remarks: tuple[str, ...] = ()
     error: str = ""
-    cue_sheet: str = ""
+    cue_sheets: tuple[str, ...] = ()
     made: tuple[MadeFile, ...] = ()
 
 

@@ -27,8 +27,7 @@ class Report:
         remarks: irregularities of the input.
         error: why it was skipped or failed, or could not be deleted after its output was complete.
         source_deleted: whether the input was deleted (``--delete-source``).
-        cue_sheet: path of the cue sheet of the output, or empty.
-        outputs: paths of all files that were created, without the cue sheet.
+        outputs: paths of all files that were created; a cue sheet is the last.
     """
 
     path: str
@@ -42,7 +41,6 @@ class Report:
     remarks: tuple[str, ...] = ()
     error: str = ""
     source_deleted: bool = False
-    cue_sheet: str = ""
     outputs: tuple[str, ...] = ()
 
     @property
@@ -116,10 +114,10 @@ def _line(report: Report) -> str:
     share += _before(report.before, report.plain)
     speed = f", {report.plain / 1e6 / report.seconds:.0f} MB/s" if report.seconds else ""
     deleted = "; source deleted" if report.source_deleted else ""
-    if report.cue_sheet and len(report.outputs) > 1:
-        target += f" and {len(report.outputs)} .bin files"
-    elif report.cue_sheet:
-        target = f"{printable(report.outputs[0])} and {printable(report.cue_sheet)}"
+    if len(report.outputs) > 2:
+        target += f" and {len(report.outputs) - 1} .bin files"
+    elif report.outputs:
+        target = " and ".join(map(printable, report.outputs))
     if report.state == "unpacked":
         return f"{path} -> {target}: {size(report.stored)} to {size(report.plain)}{speed}{deleted}"
     if report.state == "measured":
@@ -170,5 +168,5 @@ def _as_object(report: Report) -> dict[str, Any]:
         "remarks": report.remarks,
         "error": report.error,
         "source_deleted": report.source_deleted,
-        "outputs": [*report.outputs, *filter(None, [report.cue_sheet])],
+        "outputs": report.outputs,
     }

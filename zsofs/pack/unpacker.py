@@ -64,7 +64,7 @@ def unpack(output: Output, options: PackOptions, watcher: Watcher) -> PackResult
         made[0].digests if len(made) == 1 else Digests(),
         tuple(dict.fromkeys(remark for file in names for remark in file.remarks)),
         next((file.error for file in names if file.error), ""),
-        output.cue,
+        (output.cue,) if output.cue else (),
         made,
     )
 
