@@ -41,7 +41,8 @@ examples:
 
 _UNPACK_DESCRIPTION = """\
 Unpacks discs to plain images, with holes for zeros: .iso, or .bin for images with raw CD sectors.
-A CHD of a CD with audio, several tracks, or data that an .iso cannot hold becomes .cue and .bin.
+A CHD of a CD with audio, several tracks, or data that an .iso cannot hold becomes .cue and .bin;
+--cd chooses the form of CDs.
 Output is written and verified as in `zsofs pack`.
 """
 
