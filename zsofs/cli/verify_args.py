@@ -20,8 +20,8 @@ examples:
 
 _VERIFY_DESCRIPTION = """\
 Checks discs: header, index, every block, and the checksums stored by `zsofs pack` or chdman.
-With --dat, identifies each disc by a DAT, and each track of a CD. Only the results are written, to a cache: a file that
-was whole is not read again until it changes.
+With --dat, identifies each disc by a DAT, and each track of a CD. Only the results are written, to
+a cache: a file that was whole is not read again until it changes.
 """
 
 _VERIFY_EXAMPLES = """\

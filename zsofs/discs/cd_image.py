@@ -2,13 +2,13 @@
 
 from zsofs.discs.cd_forms import CdForm, can_be_iso, default_form, why_no_iso
 from zsofs.discs.cue_files import CueSheet, sheet_of
+from zsofs.discs.raw_track import track_of_raw_image
 from zsofs.errors import BlockError, DamagedError, InputError, UnreadableError
 from zsofs.formats.cd_tracks import Track
 from zsofs.formats.cd_views import bin_view, track_view, user_data_view
 from zsofs.formats.cue_sheet import tracks_of_file
 from zsofs.formats.geometry import CD_SECTOR
 from zsofs.images.input_image import Original
-from zsofs.images.view_content import track_of_raw_image
 
 
 def choose_form(image: Original) -> Original:
@@ -93,6 +93,17 @@ def with_cue_tracks(image: Original, sheet: CueSheet | None = None) -> Original:
         if sheet is not None:
             raise
         return image  # a sheet of another file
+
+
+def sectors_behind(image: Original) -> int:
+    """Return how many sectors of a raw image with tracks lie behind them, such as audio.
+
+    There are none if a cue sheet gives the tracks.
+    """
+    if image.geometry is not None and image.geometry.chd is not None:
+        return 0
+    last = image.pieces[-1]
+    return (image.size - last.begin - last.size) // CD_SECTOR
 
 
 def with_tracks(image: Original, sheet: CueSheet | None = None) -> Original:

@@ -7,18 +7,10 @@ a CHD.
 from collections.abc import Callable, Iterable
 
 from zsofs.errors import SourceTouchedError, StaleNodeError
-from zsofs.formats.cd_tracks import Track, TrackType
 from zsofs.formats.cd_views import CdView, ViewSpan
-from zsofs.formats.geometry import CD_SECTOR
 from zsofs.images.open_image import Buffer, Content
-from zsofs.images.probe import is_raw_cd
 from zsofs.native.block_reader import Job
 from zsofs.native.cd_codecs import gather
-
-_MODE = 15
-"""The byte of a raw sector that has its mode (ECMA-130, 14)."""
-
-_DATA_TYPES = {1: TrackType.MODE1_RAW, 2: TrackType.MODE2_RAW}
 
 
 def gather_spans(
@@ -163,18 +155,3 @@ def view_reader(view: CdView, read: Callable[[int, int], bytes]) -> Callable[[in
         return bytes(out)
 
     return read_view
-
-
-def track_of_raw_image(read: Callable[[int, int], bytes], size: int) -> Track | None:
-    """Return the data track for which an image of raw sectors is taken without a cue sheet.
-
-    Args:
-        read: returns the bytes of the image at an offset, ``read(offset, size)``.
-        size: of the image in bytes; what lies behind the last whole sector is no part of the track.
-
-    Returns:
-        The track; None if the image does not begin with a data sector of 2352 bytes.
-    """
-    head = read(0, min(_MODE + 1, size))
-    kind = _DATA_TYPES.get(head[_MODE]) if len(head) > _MODE and is_raw_cd(head) else None
-    return None if kind is None else Track(1, kind, size // CD_SECTOR)

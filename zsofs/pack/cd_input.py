@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from zsofs.discs.cd_forms import CdForm, why_no_iso
-from zsofs.discs.cd_image import as_bin, as_iso, choose_form, iso_lacks, with_tracks
+from zsofs.discs.cd_image import as_bin, as_iso, choose_form, iso_lacks, sectors_behind, with_tracks
 from zsofs.discs.cue_files import CueSheet, is_cue_name, missing_file, read_cue_sheet, sheet_of
 from zsofs.errors import DamagedError, InputError
 from zsofs.formats.cd_tracks import Track
@@ -88,6 +88,9 @@ def _data_of(image: Original, sheet: CueSheet | None) -> Original:
     own = sheet or sheet_of(image.path)
     if own is not None and own.only_file is None:
         _only_file(own)  # it is one of several tracks
+    behind = sectors_behind(cd)
+    if behind:
+        raise InputError(f"an .iso cannot hold {behind} sectors behind its data track{_PACK}")
     reason = iso_lacks(cd)
     if reason:
         raise InputError(reason + _PACK)
@@ -115,7 +118,15 @@ def _to_unpack(image: Original, form: CdForm | None) -> CdInput:
     cd = with_tracks(image) if image.raw_cd else image
     if not cd.tracks:
         return CdInput(image)
+    behind = sectors_behind(cd)
     if form is not CdForm.ISO:
+        if behind:
+            raise InputError(
+                f"{behind} sectors lie behind its data track, and no cue sheet tells which tracks"
+                " they are; omit --cd"
+            )
         return CdInput(as_bin(cd), form)
     reason = iso_lacks(cd)
+    if behind:
+        reason = f"an .iso cannot hold {behind} sectors behind its data track"
     return CdInput(as_iso(cd), form, notes=(reason,) if reason else ())

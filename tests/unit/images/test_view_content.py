@@ -32,7 +32,7 @@ from zsofs.images.content_check import ContentCheck
 from zsofs.images.open_image import Content, DiscImage, PlainFile
 from zsofs.images.probe import geometry_of, probe
 from zsofs.images.source_file import OpenSource
-from zsofs.images.view_content import ViewContent, track_of_raw_image, view_reader
+from zsofs.images.view_content import ViewContent, view_reader
 from zsofs.native.block_reader import ThreadPool
 from zsofs.reading.admission import Admission
 from zsofs.reading.extent_cache import ExtentCache
@@ -282,28 +282,3 @@ def test_a_view_of_more_than_there_is(tmp_path: Path) -> None:
 def test_an_empty_view(tmp_path: Path) -> None:
     with content_of(tmp_path, RAW, packed=False) as (stored, _):
         assert ViewContent(9, CdView([Piece(0, 0, 4, 0, 4)]), stored).size == 0
-
-
-@pytest.mark.parametrize(
-    ("mode", "kind"), [(0, None), (1, TrackType.MODE1_RAW), (2, TrackType.MODE2_RAW), (3, None)]
-)
-def test_the_track_of_a_raw_image_without_a_cue_sheet(mode: int, kind: TrackType | None) -> None:
-    image = RAW[:15] + bytes([mode]) + RAW[16:]
-
-    def read(offset: int, size: int) -> bytes:
-        assert offset + size <= len(image)
-        return image[offset : offset + size]
-
-    found = track_of_raw_image(read, len(image))
-    assert found == (None if kind is None else Track(1, kind, SECTORS))
-
-
-@pytest.mark.parametrize("size", [0, 11, 15, 16, 2352, 2353])
-def test_the_track_of_an_image_that_ends_early(size: int) -> None:
-    found = track_of_raw_image(lambda at, n: RAW[:size][at : at + n], size)
-    assert found == (Track(1, TrackType.MODE2_RAW, size // 2352) if size >= 16 else None)
-
-
-def test_audio_and_images_of_2048_byte_sectors_are_no_raw_data_track() -> None:
-    assert track_of_raw_image(lambda _at, n: bytes(n), 9408) is None
-    assert track_of_raw_image(lambda at, n: USER[at : at + n], len(USER)) is None

@@ -282,6 +282,23 @@ def test_chds_that_an_iso_cannot_hold(tmp_path: Path) -> None:
         assert "unpack it to .cue and .bin with: zsofs unpack" in done.stderr
 
 
+def test_audio_behind_the_data_without_a_cue_sheet(tmp_path: Path) -> None:
+    data = xa_image(FILES, {})
+    image = raw(data, 2) + b"\1\2" * 1176 * 20
+    put(tmp_path / "Game.bin", image)
+    done = zsofs("pack", "--cd", "iso", tmp_path / "Game.bin", code=8)
+    assert "an .iso cannot hold 20 sectors behind its data track" in done.stderr
+    packed = put(tmp_path / "Game.zso", writers.danixu(image, block_size=2352))
+    for form in ("bin", "tracks"):
+        done = zsofs("unpack", "--cd", form, packed, code=8)
+        assert "no cue sheet tells which tracks they are" in done.stderr
+    (tmp_path / "Game.bin").unlink()
+    done = zsofs("unpack", "--cd", "iso", "--delete-source", packed, code=8)
+    assert (tmp_path / "Game.iso").read_bytes() == data
+    assert "an .iso cannot hold 20 sectors behind its data track" in done.stderr
+    assert names(tmp_path) == ["Game.iso", "Game.zso"]
+
+
 # Programs that no one here wrote read what is written.
 
 
