@@ -11,9 +11,10 @@ mount_packages='python3 python3-venv python3-dev gcc libc6-dev pkg-config
     fuse3 libfuse3-dev liblz4-dev libzstd-dev libdeflate-dev liblzma-dev'
 
 test_programs='isoinfo 7z xorriso cmp rsync strace losetup mkfs.ext4 systemd-analyze unshare
-    mkfs.xfs mkfs.exfat mount.exfat-fuse git fincore mandoc groff zsh fish'
+    mkfs.xfs mkfs.exfat mount.exfat-fuse git fincore mandoc groff zsh fish bchunk cueprint cd-info'
 test_packages='genisoimage p7zip-full xorriso diffutils rsync strace mount e2fsprogs systemd
-    xfsprogs exfatprogs exfat-fuse git util-linux util-linux-extra mandoc groff-base zsh fish'
+    xfsprogs exfatprogs exfat-fuse git util-linux util-linux-extra mandoc groff-base zsh fish
+    bchunk cuetools libcdio-utils'
 
 system_programs='qemu-system-x86_64 smbd smbclient ip fio debootstrap systemd-nspawn nsenter zstd
     lintian dpkg-deb dpkg-shlibdeps strip xz pipx'

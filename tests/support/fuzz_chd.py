@@ -132,6 +132,7 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
 
 def read_all(path: Path, chance: random.Random) -> None:
     """Read a mutant as the commands and a mount do."""
+    from zsofs.discs.cd_image import as_bin
     from zsofs.errors import InputError, ZsofsError
     from zsofs.images.input_image import original
     from zsofs.native.block_reader import ASK
@@ -156,8 +157,8 @@ def read_all(path: Path, chance: random.Random) -> None:
             if chance.random() < 0.1:
                 drop_idle_maps()
         if image.tracks:
-            image.show_as_bin()
-            image.read(0, min(image.size, 1 << 17))
+            disc = as_bin(image)
+            disc.read(0, min(disc.size, 1 << 17))
 
 
 def run(folder: Path, mutants: int, seed: int) -> None:

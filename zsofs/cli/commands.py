@@ -59,6 +59,7 @@ def unpack(options: argparse.Namespace) -> int:
 
 def _copy(options: argparse.Namespace, how: "Packing | None") -> int:
     """Pack with the preset *how*, or unpack if it is None."""
+    from zsofs.discs.cd_forms import CdForm
     from zsofs.inspection.verify_cache import remember_written
     from zsofs.pack import batch
     from zsofs.pack.jobs import STANDARD_OUTPUT, PackRequest
@@ -80,6 +81,7 @@ def _copy(options: argparse.Namespace, how: "Packing | None") -> int:
         how is not None and options.any,
         how is not None and options.measure,
         check_link_directories(options.allow_links_to),
+        None if options.cd == "auto" else CdForm(options.cd),
     )
     reporter = Reporter(
         quiet=options.quiet,

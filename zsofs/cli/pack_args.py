@@ -7,8 +7,8 @@ from zsofs.cli.command_parser import Commands, add_command
 from zsofs.errors import UsageError
 
 _PACK_DESCRIPTION = """\
-Packs disc images (.iso, .bin, or any supported container) into .zso files. A file under its final
-name is always complete: each file is written under a hidden name, read back from the disk,
+Packs disc images (.iso, .bin, .cue, or any supported container) into .zso files. A file under its
+final name is always complete: each file is written under a hidden name, read back from the disk,
 decoded and compared before it is renamed. Files that are already packed are skipped. Files whose
 content is not a disc image are refused, whatever their name. An image that is shorter than its
 own volume descriptors specify is packed, but --delete-source keeps it.
@@ -34,13 +34,15 @@ examples:
   zsofs pack --recursive ~/games          including subdirectories; each output beside its input
   zsofs pack --for console Game.iso       for OPL on a PS2
   zsofs pack Game.cso                     convert between containers in one step
+  zsofs pack Game.cue                     the data of a CD, as 2048-byte sectors
   zsofs pack --measure ~/games            report the space saved; write nothing
   zsofs pack --delete-source ~/games      delete each input after its output is verified
 """
 
 _UNPACK_DESCRIPTION = """\
 Unpacks discs to plain images, with holes for zeros: .iso, or .bin for images with raw CD sectors.
-A CHD of a CD with audio, several tracks, or data that an .iso cannot hold becomes .cue and .bin.
+A CHD of a CD with audio, several tracks, or data that an .iso cannot hold becomes .cue and .bin;
+--cd chooses the form of CDs.
 Output is written and verified as in `zsofs pack`.
 """
 
@@ -48,6 +50,7 @@ _UNPACK_EXAMPLES = """\
 examples:
   zsofs unpack Game.zso                   create Game.iso in the same directory
   zsofs unpack ~/zso -o ~/games           all discs in a directory
+  zsofs unpack --cd tracks Game.chd       create Game.cue and Game (Track 1).bin, ...
   zsofs unpack Game.zso -o - | sha1sum    write to a pipe
 """
 
@@ -97,6 +100,14 @@ def add_pack(commands: Commands) -> None:
         action="store_true",
         help="also pack files whose content is not recognized as a disc image",
     )
+    pack.add_argument(
+        "--cd",
+        choices=("auto", "iso"),
+        metavar="FORM",
+        default="auto",
+        help="form of CDs: iso packs the 2048-byte sectors of data discs; auto does so for a CHD,"
+        " a .cue and --for console, and packs any other .bin as it is (default: auto)",
+    )
     pack.add_argument("--no-digests", action="store_true", help=argparse.SUPPRESS)
     _add_copying(pack)
 
@@ -110,6 +121,14 @@ def add_unpack(commands: Commands) -> None:
         _UNPACK_DESCRIPTION,
         _UNPACK_EXAMPLES,
         usage="zsofs unpack [OPTIONS] INPUT… [-o OUT]",
+    )
+    unpack.add_argument(
+        "--cd",
+        choices=("auto", "iso", "bin", "tracks"),
+        metavar="FORM",
+        default="auto",
+        help="form of CDs: iso, bin (.cue and one .bin), tracks (.cue and a .bin for each track),"
+        " or auto, as a mount shows them (default: auto)",
     )
     _add_copying(unpack)
 

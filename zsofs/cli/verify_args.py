@@ -14,13 +14,14 @@ wrote the file, programs that read it directly, and irregularities.
 _INFO_EXAMPLES = """\
 examples:
   zsofs info Game.zso           one disc
+  zsofs info Game.cue           the tracks of a CD
   zsofs info --json ~/zso/*     JSON: a list of objects
 """
 
 _VERIFY_DESCRIPTION = """\
 Checks discs: header, index, every block, and the checksums stored by `zsofs pack` or chdman.
-With --dat, identifies each disc by a DAT. Only the results are written, to a cache: a file that
-was whole is not read again until it changes.
+With --dat, identifies each disc by a DAT, and each track of a CD. Only the results are written, to
+a cache: a file that was whole is not read again until it changes.
 """
 
 _VERIFY_EXAMPLES = """\
@@ -29,7 +30,7 @@ verdicts:
   sealed          identical to the image that was packed
   whole           all of it can be read; there are no checksums to compare with
   unknown         all of it can be read, but it is not in any DAT
-  not comparable  a CD in a form that DATs do not list
+  not comparable  a CD with sectors of 2048 bytes, which DATs do not list
   sound           with --quick: header, index and size are valid
   bad             damaged or truncated
   changed         the image differs from the last check, but file size and date do not
@@ -53,7 +54,11 @@ def add_info(commands: Commands) -> None:
         _INFO_EXAMPLES,
     )
     info.add_argument(
-        "paths", nargs="+", type=path, metavar="FILE", help="disc image, packed or plain"
+        "paths",
+        nargs="+",
+        type=path,
+        metavar="FILE",
+        help="disc image, packed or plain, or cue sheet",
     )
     info.add_argument("--json", action="store_true", help="print JSON")
 
@@ -73,7 +78,8 @@ def add_verify(commands: Commands) -> None:
         nargs="+",
         type=path,
         metavar="FILE|DIR",
-        help="disc image, packed or plain, or a directory, which is searched recursively",
+        help="disc image, packed or plain, a cue sheet, or a directory, which is searched"
+        " recursively",
     )
     verify.add_argument(
         "--dat",

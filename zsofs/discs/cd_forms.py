@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from zsofs.discs.form2 import find_form2
+from zsofs.discs.form2 import Form2, find_form2
 from zsofs.discs.identify import System, identify
-from zsofs.formats.cd_tracks import Track, cue_sheet, split_cue_sheet, track_file_name
+from zsofs.formats.cd_tracks import Track, TrackType, cue_sheet, split_cue_sheet, track_file_name
 from zsofs.formats.cd_views import (
     USER_DATA,
     CdView,
@@ -61,6 +61,38 @@ def default_form(tracks: Sequence[Track], read: Callable[[int, int], bytes], siz
 def can_be_iso(tracks: Sequence[Track]) -> bool:
     """Return whether the first track of a disc has sectors with 2048 bytes of user data."""
     return bool(tracks) and tracks[0].type.user_data is not None
+
+
+def why_no_iso(tracks: Sequence[Track], read: Callable[[int, int], bytes], size: int) -> str:
+    """Return what of a CD an image of 2048-byte sectors would lack, as a sentence.
+
+    The rest of raw sectors (sync, header, subheader, EDC and ECC) does not count: programs that
+    read such an image do not need it. Arguments and exceptions as of :func:`default_form`.
+
+    Returns:
+        The sentence; empty if such an image has all data.
+    """
+    audio = sum(track.type.is_audio for track in tracks)
+    if audio:
+        return f"an .iso cannot hold its audio tracks, of which there are {audio}"
+    if len(tracks) > 1:
+        return f"an .iso cannot hold its {len(tracks)} tracks"
+    if not can_be_iso(tracks):
+        return "an .iso cannot hold its sectors, which have no 2048 bytes of user data"
+    if tracks[0].type.sector_size == USER_DATA:
+        return ""
+    if identify(read, size).system is System.PS1:
+        return "it is a PS1 disc, which needs its whole CD sectors"
+    return "" if tracks[0].type is TrackType.MODE1_RAW else _form2(find_form2(read, size))
+
+
+def _form2(found: Form2) -> str:
+    """Return which Form 2 sectors an .iso would lack; empty if there are none."""
+    if found.file:
+        return f"an .iso cannot hold its Form 2 sectors, which {found.file} has"
+    if found.unknown:
+        return f"its Form 2 sectors, which an .iso cannot hold, cannot be found: {found.unknown}"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,12 +112,21 @@ class Dat:
         ]
 
     def cds_of_tracks(self, size: int) -> list[str]:
-        """Return the CDs whose tracks have *size* bytes in total."""
+        """Return the CDs with several tracks that have *size* bytes in total."""
         return [
             game
             for game, tracks in self.tracks.items()
             if len(tracks) > 1 and sum(track.size or 0 for track in tracks) == size
         ]
+
+    def cd_sizes_of(self, stem: str) -> set[int]:
+        """Return the sizes of all tracks of a CD with this name in total; case is ignored."""
+        own = stem.casefold()
+        return {
+            sum(track.size or 0 for track in tracks)
+            for game, tracks in self.tracks.items()
+            if game.casefold() == own
+        }
 
 
 def load(path: Path) -> Dat:

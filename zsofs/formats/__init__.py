@@ -11,6 +11,7 @@ __all__ = [
     "chd_metadata",
     "ciso_header",
     "containers",
+    "cue_sheet",
     "dax",
     "file_names",
     "geometry",

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import accumulate
 
 from zsofs.errors import DamagedError
 
@@ -155,6 +156,11 @@ def msf(frames: int) -> str:
     return f"{seconds // 60:02d}:{seconds % 60:02d}:{rest:02d}"
 
 
+def begins(tracks: Sequence[Track]) -> list[int]:
+    """Return the frame at which each track begins in one ``.bin`` of all of them."""
+    return list(accumulate((track.frames for track in tracks[:-1]), initial=0))[: len(tracks)]
+
+
 def track_file_name(stem: bytes, number: int, count: int) -> bytes:
     """Return the name of the ``.bin`` of one track, as ``chdman extractcd -sb`` and Redump have it.
 
@@ -175,10 +181,8 @@ def cue_sheet(tracks: Sequence[Track], bin_name: bytes) -> bytes:
         bin_name: name of the file that holds all of them.
     """
     lines = [_file_line(bin_name)]
-    start = 0
-    for track in tracks:
-        lines += _track_lines(track, start)
-        start += track.frames
+    for track, begin in zip(tracks, begins(tracks), strict=True):
+        lines += _track_lines(track, begin)
     return b"".join(lines)
 
 

@@ -3,9 +3,10 @@
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import dataclass
 
 from zsofs.errors import (
     BlockError,
@@ -18,9 +19,16 @@ from zsofs.errors import (
 )
 from zsofs.formats import seal
 from zsofs.formats.cd_tracks import Track
-from zsofs.formats.cd_views import CHD_FRAME, USER_DATA, CdView, bin_view, chd_pieces
+from zsofs.formats.cd_views import (
+    CHD_FRAME,
+    USER_DATA,
+    CdView,
+    Piece,
+    bin_pieces,
+    chd_pieces,
+)
 from zsofs.formats.file_names import is_packed_name
-from zsofs.formats.geometry import CD_SECTOR, Geometry, Rule
+from zsofs.formats.geometry import Geometry, Rule
 from zsofs.images.chd_file import is_parent
 from zsofs.images.probe import CD_SYNC_SIZE, block_reader, geometry_of, is_raw_cd, probe
 from zsofs.images.random_access import read_range
@@ -28,6 +36,23 @@ from zsofs.images.source_file import OpenSource
 from zsofs.images.view_content import gather_spans
 from zsofs.native.block_reader import BlockReader, read_plain
 from zsofs.system.deletion import delete
+
+
+@dataclass(frozen=True, slots=True)
+class CdParts:
+    """What of a CD an image consists of.
+
+    Attributes:
+        tracks: of the CD.
+        pieces: where each of them is stored.
+        view: the part that is the image; None: all that is stored, which is a ``.bin``.
+        ending: extension of the name of the plain image.
+    """
+
+    tracks: tuple[Track, ...]
+    pieces: tuple[Piece, ...]
+    view: CdView | None
+    ending: str
 
 
 class Original:
@@ -45,7 +70,8 @@ class Original:
         opened_ns: when it was opened, by the clock of file time stamps.
         geometry: layout of its blocks; None for a plain image.
         reader: reader of these blocks; None for a plain image.
-        view: the part of a CHD's data that is shown, unless it is the user data of one track.
+        cd: what of a CD it consists of; None if it is no CD, its tracks are not known, or it is
+            the user data of the first track in a CHD.
     """
 
     def __init__(self, path: str, fd: int, *, as_it_is: bool) -> None:
@@ -70,7 +96,7 @@ class Original:
         self.seal_error = ""
         self.geometry: Geometry | None = None
         self.reader: BlockReader | None = None
-        self.view: CdView | None = None
+        self.cd: CdParts | None = None
         if self.disc is None:
             self.size = source.size
             self.raw_cd = is_raw_cd(source.read_at(0, CD_SYNC_SIZE))
@@ -88,8 +114,24 @@ class Original:
 
     @property
     def tracks(self) -> tuple[Track, ...]:
-        """The tracks of a CD in a CHD; empty for any other image."""
+        """The tracks of a CD; empty for any other image, or if they are not known."""
+        if self.cd is not None:
+            return self.cd.tracks
         return self.geometry.chd.tracks if self.geometry and self.geometry.chd else ()
+
+    @property
+    def view(self) -> CdView | None:
+        """The part of the stored bytes that is the image; None if it is not made of sectors."""
+        return self.cd.view if self.cd is not None else None
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """Where each of :attr:`tracks` is stored: in the frames of a CHD, or in a ``.bin``."""
+        if self.cd is not None:
+            return self.cd.pieces
+        if self.geometry is None or self.geometry.chd is None:
+            return ()
+        return chd_pieces(self.tracks, self.geometry.chd.logical_size // CHD_FRAME)
 
     def range_of(self, block: int) -> tuple[int, int]:
         """Return where the bytes of a block begin and end in the image.
@@ -113,30 +155,61 @@ class Original:
 
     @property
     def lacks(self) -> str:
-        """Why the image has not all that its container stores, as a sentence; empty if it has."""
+        """Why the image has not all that its file stores, as a sentence; empty if it has."""
+        is_chd = self.geometry is not None and self.geometry.chd is not None
+        what = "the CHD" if is_chd else "the file"
         if any(track.subtype != "NONE" for track in self.tracks):
             return "the CHD also has subcode, which the image lacks"
-        if self.view is None and any(track.type.sector_size != USER_DATA for track in self.tracks):
-            return "the CHD has whole CD sectors, of which the image has the user data"
+        if self.ending == ".iso" and len(self.tracks) > 1:
+            return f"{what} has other tracks, which the image lacks"
+        if self.ending == ".iso" and any(
+            track.type.sector_size != USER_DATA for track in self.tracks
+        ):
+            return f"{what} has whole CD sectors, of which the image has the user data"
+        if self.view is not None and not is_chd and self.view.size != self._stored_size:
+            return "the file has bytes that belong to no track of its cue sheet"
         if self.geometry and self.geometry.chd and is_parent(self.source, self.geometry.chd):
             return "another CHD needs it as its parent"
         return ""
 
-    def show_as_bin(self) -> None:
-        """Become the ``.bin`` of all tracks of a CD in a CHD, as ``chdman extractcd`` writes it."""
-        hunks = self.as_hunks()
-        pieces = chd_pieces(self.tracks, hunks.size // CHD_FRAME)
-        self.geometry, self.reader = hunks.geometry, hunks.reader
-        self.view = bin_view(pieces)
-        self.size = self.view.size
-        first = self.tracks[0].type
-        self.raw_cd = first.sector_size == CD_SECTOR and not first.is_audio
+    @property
+    def _stored_size(self) -> int:
+        """Bytes of an image of sectors, whatever part of it is shown."""
+        return self.geometry.size if self.geometry is not None else self.source.size
+
+    def with_tracks(self, placed: Sequence[tuple[Track, int]]) -> "Original":
+        """Return an image of raw CD sectors whose tracks are known, as such a one.
+
+        Args:
+            placed: each track, and the byte of the image at which it begins.
+        """
+        tracks = tuple(track for track, _ in placed)
+        pieces = bin_pieces(tracks, [begin for _, begin in placed])
+        found = copy(self)
+        found.cd = CdParts(tracks, pieces, None, ".bin")
+        return found
+
+    def shown_as(self, view: CdView, ending: str, *, raw_cd: bool) -> "Original":
+        """Return a part of a CD with known tracks as an image; both share the open file.
+
+        Args:
+            view: the part, made of :attr:`pieces`.
+            ending: extension of its name as a plain image.
+            raw_cd: whether it begins with a data sector of 2352 bytes.
+        """
+        is_user_data = self.view is None and self.geometry is not None and self.geometry.chd
+        found = self.as_hunks() if is_user_data else copy(self)
+        found.cd = CdParts(self.tracks, self.pieces, view, ending)
+        found.size = view.size
+        found.raw_cd = raw_cd
+        found.seal = None  # of all that is stored
+        return found
 
     def as_hunks(self) -> "Original":
         """Return all data of a CHD as an image: whole hunks, whatever the image takes of them."""
         assert self.geometry is not None
         whole = copy(self)
-        whole.view = None
+        whole.cd = None
         whole.geometry = self.geometry.as_hunks()
         whole.size = whole.geometry.size
         whole.reader = block_reader(whole.geometry, self.source)
@@ -145,7 +218,9 @@ class Original:
     @property
     def ending(self) -> str:
         """Extension of the name of the plain image."""
-        return ".bin" if self.raw_cd or self.view is not None else ".iso"
+        if self.cd is not None:
+            return self.cd.ending
+        return ".bin" if self.raw_cd else ".iso"
 
     @property
     def is_misnamed(self) -> bool:
@@ -196,23 +271,25 @@ class Original:
         return bytes(out)
 
     def _read_into(self, offset: int, out: memoryview) -> None:
+        if self.view is None:
+            self._read_stored(offset, out)
+            return
+
+        def units(begin: int, size: int) -> bytearray:
+            stored = bytearray(size)
+            self._read_stored(begin, memoryview(stored))
+            return stored
+
+        gather_spans(self.view.spans(offset, len(out)), units, out)
+
+    def _read_stored(self, offset: int, out: memoryview) -> None:
         source = self.source
         if self.reader is None or self.geometry is None:
             # Holes are read as well: file systems have reported fresh data as a hole (SEEK_DATA,
             # st_blocks), and a hole costs only memory bandwidth.
             read_plain(source.fd, offset, out, source.size, source.mtime_mark)
             return
-        if self.view is None:
-            read_range(self.reader, source.fd, self.geometry, offset, out)
-            return
-        reader, geometry = self.reader, self.geometry
-
-        def units(begin: int, size: int) -> bytearray:
-            stored = bytearray(size)
-            read_range(reader, source.fd, geometry, begin, memoryview(stored))
-            return stored
-
-        gather_spans(self.view.spans(offset, len(out)), units, out)
+        read_range(self.reader, source.fd, self.geometry, offset, out)
 
     def check_unchanged(self) -> None:
         """Check that the file is unchanged since it was opened.

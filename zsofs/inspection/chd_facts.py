@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zsofs.errors import FormatError
-from zsofs.formats.cd_tracks import Track
+from zsofs.formats.cd_tracks import Track, begins
 from zsofs.formats.chd import HEADER_SIZE, parse_header
 from zsofs.formats.chd_layout import ChdLayout
 from zsofs.formats.chd_metadata import overall_sha1, read_metadata
@@ -50,8 +50,10 @@ class ChdFacts:
                     "frames": track.frames,
                     "pregap": track.pregap,
                     "postgap": track.postgap,
+                    "index_00": begin if track.stored_pregap else None,
+                    "index_01": begin + track.stored_pregap,
                 }
-                for track in self.tracks
+                for track, begin in zip(self.tracks, begins(self.tracks), strict=True)
             ],
             "raw_sha1": None if layout.sha1s.data == NO_SHA1 else layout.sha1s.data,
             "sha1": None if layout.sha1s.overall == NO_SHA1 else layout.sha1s.overall,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from zsofs.discs.classify import Classification, classify
 from zsofs.discs.examination import Examination
-from zsofs.discs.identify import Identity, identify
+from zsofs.discs.identify import Identity, System, identify
 from zsofs.errors import BlockError, UnreadableError
 from zsofs.formats.ciso_header import (
     HEADER_SIZE,
@@ -212,6 +212,13 @@ def _remarks(
         yield from _remarks_on_content(image, content)
     if blocks is not None:
         yield from _remarks_on_blocks(blocks)
+    chd = image.geometry.chd if image.geometry is not None else None
+    is_psp = identity is not None and identity.system is System.PSP
+    if is_psp and chd is not None and chd.hunk_size != 2048:
+        yield (
+            f"PPSSPP plays it, but warns that its hunks of {chd.hunk_size} bytes are slow;"
+            " re-create it with: chdman createdvd -hs 2048"
+        )
 
 
 def _misnamed(image: Original, content: Classification | None) -> str:

@@ -1,6 +1,7 @@
 """`zsofs info`: print details of disc images without unpacking them."""
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -8,10 +9,13 @@ from zsofs.console.stdio import complain, say
 from zsofs.console.tables import printable, size
 from zsofs.discs.cd_image import choose_form
 from zsofs.discs.classify import ContentKind
+from zsofs.discs.cue_files import is_cue_name
 from zsofs.discs.identify import System
 from zsofs.errors import InputError, ZsofsError, reason
+from zsofs.formats.cd_tracks import begins
 from zsofs.images.input_image import Original, original
 from zsofs.inspection.chd_facts import NO_SHA1, ChdFacts
+from zsofs.inspection.cue_facts import sheet_facts, track_text
 from zsofs.inspection.facts import Facts, gather
 from zsofs.inspection.readable_by import readers
 from zsofs.inspection.written_by import maker_of
@@ -26,28 +30,61 @@ def run(paths: Sequence[str], as_json: bool) -> int:
     failed = False
     for number, path in enumerate(paths):
         try:
-            with original(path) as image:
-                choose_form(image)
-                facts = gather(image)
-                if as_json:
-                    objects.append(_as_object(facts, image))
-                    continue
-                text = "\n".join(_lines(facts, image))
+            if is_cue_name(path) and not os.path.isdir(path):
+                found, rows = _of_sheet(path)
+            else:
+                with original(path) as opened:
+                    found, rows = _of_image(choose_form(opened))
         except (OSError, ZsofsError, MemoryError) as error:
             failed = True
             why = reason(error) or "not enough memory"
             complain(f"zsofs: {printable(path)}: {printable(why)}")
             objects.append({"path": path, "error": why})
         else:
-            say("\n" * bool(number) + text)
+            objects.append(found)
+            if not as_json:
+                say("\n" * bool(number) + "\n".join(_lines(path, rows)))
     if as_json:
         say(json.dumps(objects, indent=2))
     return InputError.exit_code if failed else 0
 
 
-def _lines(facts: Facts, image: Original) -> Iterator[str]:
-    yield printable(facts.path)
-    for heading, text in _rows(facts, image):
+_Rows = list[tuple[str, str]]
+"""Headings and texts."""
+
+
+def _of_image(image: Original) -> tuple[dict[str, Any], _Rows]:
+    facts = gather(image)
+    return _as_object(facts, image), list(_rows(facts, image))
+
+
+def _of_sheet(path: str) -> tuple[dict[str, Any], _Rows]:
+    """Return what there is to print of a cue sheet, and of the disc in its first file.
+
+    Raises:
+        ZsofsError: it is no cue sheet, or a file of it cannot be read.
+        OSError: a file cannot be read.
+    """
+    sheet = sheet_facts(path)
+    with original(sheet.first) as image:
+        facts = gather(image)
+        found = _as_object(facts, image) | {
+            "path": path,
+            "container": "cue sheet",
+            "stored_bytes": sheet.size,
+            "plain_bytes": sheet.size,
+            "read_by": {},
+            "why_not": {},
+            "tracks": sheet.tracks,
+            "remarks": sheet.remarks,
+        }
+    rows = [("container", "none, a cue sheet"), *sheet.rows, ("disc", _disc(facts))]
+    return found, [*rows, *(("note", remark) for remark in sheet.remarks)]
+
+
+def _lines(path: str, rows: _Rows) -> Iterator[str]:
+    yield printable(path)
+    for heading, text in rows:
         yield f"  {heading:<{_WIDTH}} {printable(text)}".rstrip()
 
 
@@ -86,9 +123,8 @@ def _rows_of_chd(chd: ChdFacts) -> Iterator[tuple[str, str]]:
     if hunks and chd.shares:
         shares = (f"{_percent(count, hunks)} {name}" for name, count in chd.shares.items())
         yield "hunks", f"{hunks:,}; {', '.join(shares)}"
-    for track in chd.tracks:
-        gap = f", pregap of {track.pregap:,} frames" if track.pregap else ""
-        yield f"track {track.number}", f"{track.type.chd_name}, {track.frames:,} frames{gap}"
+    for track, begin in zip(chd.tracks, begins(chd.tracks), strict=True):
+        yield f"track {track.number}", track_text(track, begin)
     if chd.layout.sha1s.data != NO_SHA1:
         yield "SHA-1", f"{chd.layout.sha1s.data} of the data"
     if chd.layout.sha1s.parent:
@@ -163,6 +199,7 @@ def _as_object(facts: Facts, image: Original) -> dict[str, Any]:
         "written_by": maker_of(image, facts),
         "seal": _seal(image),
         "chd": chd.as_object() if chd is not None else None,
+        "tracks": None,
         "read_by": {name: not why for name, why in reasons.items()},
         "why_not": {name: why for name, why in reasons.items() if why},
         "remarks": facts.remarks,

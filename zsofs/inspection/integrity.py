@@ -2,7 +2,7 @@
 
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,7 +11,7 @@ from zsofs.discs.file_map import files_at
 from zsofs.errors import BlockError, InputError, UnreadableError
 from zsofs.formats.ciso_header import entry_offset, read_entries
 from zsofs.formats.geometry import Rule
-from zsofs.images.checksums import Digests, digester
+from zsofs.images.checksums import Digests, Part, digester
 from zsofs.images.input_image import Original
 from zsofs.images.pipeline import Chunk, chunk_size, cores, stream
 from zsofs.inspection.chd_facts import damaged_metadata, has_sha1, other_data
@@ -62,21 +62,26 @@ class CheckResult:
         digests: digests of the image, if all of it was read.
         sealed: whether it was compared with its seal.
         remarks: further remarks for the user.
+        parts: digests of each part that was asked for, if all of the image was read.
     """
 
     damage: Damage | None
     digests: Digests = field(default_factory=Digests)
     sealed: bool = False
     remarks: tuple[str, ...] = ()
+    parts: tuple[Digests, ...] = ()
 
 
-def check(image: Original, advance: Callable[[int], None], *, quick: bool) -> CheckResult:
+def check(
+    image: Original, advance: Callable[[int], None], *, quick: bool, parts: Sequence[Part] = ()
+) -> CheckResult:
     """Check an image.
 
     Args:
         image: the open image.
         advance: called with the number of plain bytes read since the last call.
         quick: check only header and index, not the blocks.
+        parts: of the image that get digests of their own, such as tracks.
 
     Raises:
         zsofs.errors.InputError: the file could not be read.
@@ -94,7 +99,7 @@ def check(image: Original, advance: Callable[[int], None], *, quick: bool) -> Ch
         if is_chd:
             damage = _as_damage(damaged_metadata(image))
         return CheckResult(damage or _damaged_seal(image), remarks=(*image.remarks, *remarks))
-    digests, first, bad = _read(image, advance)
+    (digests, *others), first, bad = _read(image, advance, parts)
     if found is not None and found.first_bad is not None:
         if not isinstance(first, BlockError) or found.first_bad.block < first.block:
             first = found.first_bad
@@ -107,7 +112,8 @@ def check(image: Original, advance: Callable[[int], None], *, quick: bool) -> Ch
     if is_chd:
         damage = _as_damage(damaged_metadata(image) or other_data(image, digests))
     sealed = image.seal is not None or (is_chd and has_sha1(image))
-    return CheckResult(damage, digests, sealed and damage is None, (*image.remarks, *remarks))
+    remarks = [*image.remarks, *remarks]
+    return CheckResult(damage, digests, sealed and damage is None, tuple(remarks), tuple(others))
 
 
 def _as_damage(reason: str) -> Damage | None:
@@ -115,7 +121,9 @@ def _as_damage(reason: str) -> Damage | None:
     return Damage(reason) if reason else None
 
 
-def _read(image: Original, advance: Callable[[int], None]) -> tuple[Digests, _Bad | None, int]:
+def _read(
+    image: Original, advance: Callable[[int], None], parts: Sequence[Part]
+) -> tuple[list[Digests], _Bad | None, int]:
     """Read all of an image: return its checksums, the first bad block, and the count of bad ones.
 
     Bytes that the disk does not return count as bad.
@@ -124,13 +132,13 @@ def _read(image: Original, advance: Callable[[int], None]) -> tuple[Digests, _Ba
     done = 0
     try:
         with (
-            digester(every=True) as taker,
+            digester(every=True, parts=parts) as taker,
             stream(image, Chunk, block_size, workers=cores(), digester=taker) as chunks,
         ):
             for chunk in chunks:
                 done = chunk.offset + len(chunk.plain)
                 advance(len(chunk.plain))
-        return taker.result(), None, 0
+        return taker.results(), None, 0
     except (BlockError, UnreadableError):
         first, bad = _count(image, block_size, done, advance)
     if first is None:
@@ -138,7 +146,7 @@ def _read(image: Original, advance: Callable[[int], None]) -> tuple[Digests, _Ba
             "a block was decoded only at the second attempt; the memory or the disk of this"
             " machine is unreliable"
         )
-    return Digests(), first, bad
+    return [Digests()], first, bad
 
 
 def _count(

@@ -23,6 +23,10 @@ def _reason_of_chd(name: str, facts: Facts) -> str:
     if name == "PCSX2":
         wrong = _wrong_console(facts, System.PS2, System.PS1)
         wrong = wrong or _wrong_content(facts, *OTHER_SECTORS)
+    elif name == "DuckStation":
+        wrong = _wrong_console(facts, System.PS1)
+        if not wrong and facts.chd is not None and not facts.chd.tracks:
+            wrong = "it is no CHD of a CD"
     elif name == "PPSSPP":
         wrong = _wrong_console(facts, System.PSP) or _wrong_content(facts)
     else:
@@ -72,6 +76,18 @@ def _pcsx2(facts: Facts) -> str:
         or _other_block_size(blocks, 2048, 16 << 20)
         or _wrong_ending(facts, ".cso", ".zso")
     )
+
+
+def _duckstation(facts: Facts) -> str:
+    """Check DuckStation: PS1 discs in whole CD sectors (``util/cd_image_cue.cpp``)."""
+    wrong = _wrong_console(facts, System.PS1)
+    if wrong:
+        return wrong
+    if facts.blocks is not None:
+        return f"it does not support {facts.container}"
+    if not facts.raw_cd:
+        return "it has no raw CD sectors"
+    return _wrong_ending(facts, ".bin", ".img", ".iso")
 
 
 def _ppsspp(facts: Facts) -> str:
@@ -127,6 +143,7 @@ _PROGRAMS: dict[str, Callable[[Facts], str]] = {
     "OPL": _opl,
     "PCSX2": _pcsx2,
     "PPSSPP": _ppsspp,
+    "DuckStation": _duckstation,
     "maxcso": _maxcso,
     "ziso.py": _ziso_py,
 }

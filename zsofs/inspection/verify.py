@@ -1,15 +1,16 @@
 """`zsofs verify`: select files, check them, and report verdicts."""
 
 import os
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from zsofs.console.tables import counted
-from zsofs.discs.cd_image import choose_form
+from zsofs.discs.cd_image import as_bin, with_cue_tracks
+from zsofs.discs.cue_files import CueSheet, is_cue_name, missing_file, read_cue_sheet
 from zsofs.discs.dat import Dat
+from zsofs.discs.dat_tracks import DiscTrack
 from zsofs.discs.examination import Examination
 from zsofs.discs.identify import System, identify
 from zsofs.errors import (
@@ -22,15 +23,20 @@ from zsofs.errors import (
     ZsofsError,
     reason,
 )
+from zsofs.formats.cue_sheet import CueFile, tracks_of_file
 from zsofs.formats.file_names import is_kept_for_discs, is_plain_image, may_be_disc
+from zsofs.images.checksums import Part
 from zsofs.images.input_image import Original, original, size_of
-from zsofs.images.source_file import Key
+from zsofs.inspection.cd_parts import parts_of, set_of, tracks_of
+from zsofs.inspection.earlier_check import OpenedFile, compared
 from zsofs.inspection.integrity import CheckResult, Damage, check
 from zsofs.inspection.verdict import Verdict, VerifiedImage, judge
-from zsofs.inspection.verify_cache import Checked, Kept, open_checked
+from zsofs.inspection.verify_cache import Checked, open_checked
 from zsofs.inspection.verify_report import CHANGED, UNVERIFIED, Result, VerifyReporter
 from zsofs.source.left_out import Ignored
-from zsofs.system.volume_id import disk_of
+
+_NOT_READ = "its files have the tracks of the cue sheet; they were not read"
+"""Why several files of a cue sheet are sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,38 +58,28 @@ class VerifyRequest:
     allowed: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """Identifies a file and its content.
-
-    Attributes:
-        path: real path.
-        key: size and times.
-        disk: identifier of its disk; None if unknown.
-    """
-
-    path: str
-    key: Key
-    disk: str | None
-
-    @classmethod
-    def of(cls, image: Original) -> "_Opened":
-        """Create it for an open image."""
-        return cls(os.path.realpath(image.path), image.source.key, disk_of(image.source.fd))
-
-
 @dataclass(slots=True)
 class VerifyRun:
-    """One run: request, reporter, and cached results."""
+    """One run: request, reporter, and cached results.
+
+    Attributes:
+        request: the parsed command line.
+        reporter: receives the result of each file, and progress.
+        checked: results of earlier runs.
+        unread: directories that cannot be read, with the reason.
+        wholes: images that this run has read, by real path; files of cue sheets are among them.
+        ignored: files in directories that are left out.
+    """
 
     request: VerifyRequest
     reporter: VerifyReporter
     checked: Checked
     unread: list[tuple[str, str]] = field(default_factory=list)
+    wholes: dict[str, VerifiedImage] = field(default_factory=dict)
     ignored: Ignored = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ignored = Ignored(may_be_disc, self.request.paths, self.request.allowed)
+        self.ignored = Ignored(_is_looked_at, self.request.paths, self.request.allowed)
 
     def run(self) -> None:
         """Check each file; errors of one do not affect the others."""
@@ -118,13 +114,11 @@ class VerifyRun:
     def _result(self, path: str, found: bool) -> Result | None:
         """Return the result for a file; None for a file in a directory that is not a disc."""
         try:
-            with original(path) as image:
-                choose_form(image)
-                if image.is_misnamed:
-                    _check_plain(image)
-                if found and image.disc is None and not self._is_disc(image):
-                    return None
-                return self._checked(image)
+            if is_cue_name(path) and not os.path.isdir(path):
+                return self._sheet_result(path, found)
+            return self._image_result(path, found)
+        except DamagedError as error:
+            return _bad(path, str(error))
         except InputError as error:
             if isinstance(error.__cause__, DamagedError):
                 return _bad(path, str(error))
@@ -132,6 +126,93 @@ class VerifyRun:
         except (OSError, ZsofsError, MemoryError) as error:
             why = reason(error) or "not enough memory"
             return Result(path, Verdict("unreadable", why))
+
+    def _image_result(self, path: str, found: bool, sheet: CueSheet | None = None) -> Result | None:
+        """Return the result for an image; None for a file in a directory that is not a disc.
+
+        Args:
+            path: of the file.
+            found: it was found in a directory rather than named.
+            sheet: the cue sheet that names it as its only file; None: the one beside it.
+
+        Raises:
+            ZsofsError: the image cannot be read, or contradicts *sheet*.
+            OSError: the file cannot be read.
+        """
+        with original(path) as opened:
+            if opened.is_misnamed:
+                _check_plain(opened)
+            if found and opened.disc is None and not self._is_disc(opened):
+                return None
+            image = with_cue_tracks(opened, sheet)
+            return self._checked(as_bin(image) if image.tracks else image)
+
+    def _sheet_result(self, path: str, found: bool) -> Result | None:
+        """Return the result for a cue sheet: that of all files that it names as one disc.
+
+        One that was found in a directory and names one file adds nothing to that of the file.
+
+        Raises:
+            ZsofsError: a file cannot be read.
+            OSError: likewise.
+        """
+        try:
+            sheet = read_cue_sheet(path)
+        except DamagedError:
+            if found:
+                return None
+            raise
+        paths = [sheet.find(file) for file in sheet.files]
+        if found and (len(paths) == 1 or not any(paths)):
+            return None
+        if len(paths) > 1:
+            return self._set_result(sheet, paths)
+        if paths[0] is None:
+            raise DamagedError(missing_file(sheet.files[0]))
+        only = self._image_result(paths[0], False, sheet)
+        return only and replace(only, path=path)
+
+    def _set_result(self, sheet: CueSheet, paths: Sequence[str | None]) -> Result:
+        """Return the result for several files of a cue sheet; raises like :meth:`_sheet_result`.
+
+        Args:
+            sheet: the sheet.
+            paths: of each of its files; None for one that does not exist.
+        """
+        wholes = []
+        for file, place in zip(sheet.files, paths, strict=True):
+            if place is None:
+                raise DamagedError(missing_file(file))
+            result = self._part_result(place, file)
+            if isinstance(result, VerifiedImage):
+                wholes.append(result)
+            elif result.verdict.state != "sound":
+                why = f"{os.path.basename(place)}: {result.verdict.reason}"
+                verdict = replace(result.verdict, reason=why)
+                return replace(result, path=sheet.path, verdict=verdict)
+        if self.request.quick:
+            return Result(sheet.path, Verdict("sound", _NOT_READ), "plain")
+        size = sum(whole.size for whole in wholes)
+        return self._judged(Result(sheet.path, Verdict("bad", ""), "plain", size), set_of(wholes))
+
+    def _part_result(self, path: str, file: CueFile) -> VerifiedImage | Result:
+        """Return one of several files of a cue sheet: whole, or else the result for it.
+
+        Raises:
+            ZsofsError: it cannot be read, or the sheet contradicts it.
+            OSError: it cannot be read.
+        """
+        with original(path) as opened:
+            image = opened.with_tracks(tracks_of_file(file, opened.size))
+            place = os.path.realpath(path)
+            parts = parts_of(image, ())
+            known = self.wholes.get(place)
+            tracks = tracks_of(known, parts) if known is not None else None
+            if known is not None and tracks is not None:
+                return replace(known, tracks=tracks)
+            self.wholes.pop(place, None)
+            result = self._checked(image)
+            return self.wholes.get(place, result)
 
     def _is_disc(self, image: Original) -> bool:
         """Return whether a plain file in a directory is a disc image."""
@@ -155,11 +236,16 @@ class VerifyRun:
             image.size,
             image.geometry.block_count if image.geometry else 0,
         )
-        file = _Opened.of(image)
+        file = OpenedFile.of(image)
         kept = self.checked.find(file.path) if file.disk is not None else None
+        parts = () if self.request.quick else parts_of(image, self.request.dats)
         if kept is not None and self._believes and kept.is_of(file.key, file.disk):
-            return self._judged(bare, kept.whole, checked_at=kept.checked_at)
-        outcome = self._outcome(image)
+            tracks = tracks_of(kept.whole, parts)
+            if tracks is not None:
+                whole = replace(kept.whole, tracks=tracks)
+                self.wholes[file.path] = whole
+                return self._judged(bare, whole, checked_at=kept.checked_at)
+        outcome = self._outcome(image, () if parts == ((0, image.size),) else parts)
         image.check_unchanged()
         told = replace(bare, digests=outcome.digests, remarks=outcome.remarks)
         if outcome.damage is not None:
@@ -167,9 +253,10 @@ class VerifyRun:
             return replace(told, verdict=verdict, damage=outcome.damage)
         if self.request.quick:
             return _quick_result(told, image)
-        whole = _whole(image, outcome)
+        whole = _whole(image, outcome, parts)
         image.check_unchanged()
-        result = _compared(self._judged(bare, whole), kept, file)
+        self.wholes[file.path] = whole
+        result = compared(self._judged(bare, whole), whole, kept, file)
         if file.disk is not None and result.verdict.state != CHANGED and not whole.cut:
             disk, opened_ns = file.disk, image.opened_ns
             self.checked.keep(file.path, file.key, disk, whole, opened_ns=opened_ns)
@@ -186,19 +273,20 @@ class VerifyRun:
             damage=Damage(verdict.reason) if verdict.state == "bad" else None,
             checked_at=checked_at,
             remarks=whole.remarks,
+            tracks=whole.tracks,
         )
 
     @property
     def _believes(self) -> bool:
         return self.request.believe and not self.request.quick
 
-    def _outcome(self, image: Original) -> CheckResult:
+    def _outcome(self, image: Original, parts: Sequence[Part]) -> CheckResult:
         def advance(plain: int) -> None:
             self.reporter.advance(plain, 0)
 
         if not self.request.quick:
             self.reporter.file(image.path, image.size)
-        return check(image, advance, quick=self.request.quick)
+        return check(image, advance, quick=self.request.quick, parts=parts)
 
 
 def run(request: VerifyRequest, reporter: VerifyReporter) -> int:
@@ -225,26 +313,9 @@ def run(request: VerifyRequest, reporter: VerifyReporter) -> int:
     return 0
 
 
-def _compared(result: Result, kept: Kept | None, file: _Opened) -> Result:
-    """Compare a whole image with the result of an earlier run under the same path.
-
-    In containers without checksums, most changes of a byte still decode without error. A file
-    that was replaced on purpose has another date, and only gets a remark.
-    """
-    vouched = result.verdict.state not in ("whole", *UNVERIFIED)
-    if kept is None or vouched or kept.whole.digests.sha1 == result.digests.sha1:
-        return result
-    day = time.strftime("%Y-%m-%d", time.localtime(kept.checked_at))
-    old = kept.whole.digests.sha1
-    if file.disk is not None and kept.seems_of(file.key, file.disk):
-        reason = (
-            f"its image had SHA-1 {old} on {day} and has a different one now, although the size"
-            " and date of the file are the same: the disk may be failing; restore a backup,"
-            " or, if you replaced the file yourself, run touch on it"
-        )
-        return replace(result, verdict=replace(result.verdict, state=CHANGED, reason=reason))
-    remark = f"the file was replaced since {day}; its image had SHA-1 {old} then"
-    return replace(result, remarks=(*result.remarks, remark))
+def _is_looked_at(name: bytes) -> bool:
+    """Return whether a file in a directory is opened: a disc, or a cue sheet."""
+    return may_be_disc(name) or is_cue_name(os.fsdecode(name))
 
 
 def _share(states: Counter[str], *which: str) -> str:
@@ -285,7 +356,13 @@ def _check_plain(image: Original) -> None:
         raise DamagedError(reason)
 
 
-def _whole(image: Original, outcome: CheckResult) -> VerifiedImage:
+def _whole(image: Original, outcome: CheckResult, parts: tuple[Part, ...]) -> VerifiedImage:
+    if parts and not outcome.parts:  # one track that is the whole image
+        outcome = replace(outcome, parts=(outcome.digests,))
+    tracks = (
+        DiscTrack(begin, end - begin, digests)
+        for (begin, end), digests in zip(parts, outcome.parts, strict=True)
+    )
     identity = identify(image.read, image.size, raw_cd=image.raw_cd)
     examined = Examination(image)
     return VerifiedImage(
@@ -298,4 +375,5 @@ def _whole(image: Original, outcome: CheckResult) -> VerifiedImage:
         identity.media,
         (*outcome.remarks, *examined.remarks),
         examined.cut,
+        tuple(tracks),
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zsofs.discs.dat_tracks import DiscTrack
 from zsofs.discs.identify import Media, System
 from zsofs.images.checksums import Digests
 from zsofs.images.source_file import Key
@@ -185,6 +186,10 @@ def _as_object(whole: VerifiedImage) -> dict[str, object]:
         "system": whole.system.value,
         "media": whole.media.value,
         "remarks": whole.remarks,
+        "tracks": [
+            [one.begin, one.size, one.digests.crc32, one.digests.md5, one.digests.sha1]
+            for one in whole.tracks
+        ],
     }
 
 
@@ -214,7 +219,8 @@ def _whole(said: dict[str, object]) -> VerifiedImage:
         KeyError: it is invalid.
     """
     size, remarks = said["size"], said["remarks"]
-    if not isinstance(size, int) or not isinstance(remarks, list):
+    tracks = said.get("tracks", [])  # rows of CDs had none before they were compared by track
+    if not isinstance(size, int) or not isinstance(remarks, list) or not isinstance(tracks, list):
         raise TypeError("a row of another kind")
     return VerifiedImage(
         size,
@@ -225,4 +231,13 @@ def _whole(said: dict[str, object]) -> VerifiedImage:
         System(said["system"]),
         Media(said["media"]),
         tuple(map(str, remarks)),
+        tracks=tuple(map(_track, tracks)),
     )
+
+
+def _track(said: list[object]) -> DiscTrack:
+    """Return a track in a row; raises like :func:`_whole`."""
+    begin, size, *digests = said
+    if not isinstance(begin, int) or not isinstance(size, int):
+        raise TypeError("a row of another kind")
+    return DiscTrack(begin, size, Digests(*map(str, digests)))

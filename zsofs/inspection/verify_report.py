@@ -10,6 +10,7 @@ from typing import Any
 
 from zsofs.console.progress_bars import Bars
 from zsofs.console.tables import counted, printable
+from zsofs.discs.dat_tracks import DiscTrack
 from zsofs.images.checksums import Digests
 from zsofs.inspection.integrity import Damage
 from zsofs.inspection.verdict import Verdict
@@ -38,6 +39,7 @@ class Result:
         damage: the damage, if any.
         checked_at: when it was read, in seconds since 1970; 0 for this run.
         remarks: irregularities, for the user.
+        tracks: of a CD that is whole, if it is known where they lie.
     """
 
     path: str
@@ -49,6 +51,7 @@ class Result:
     damage: Damage | None = None
     checked_at: float = 0.0
     remarks: tuple[str, ...] = ()
+    tracks: tuple[DiscTrack, ...] = ()
 
 
 class VerifyReporter(Bars):
@@ -152,7 +155,25 @@ def _as_object(result: Result) -> dict[str, Any]:
         "read_before": bool(result.checked_at),
         "read_at": read.isoformat(timespec="seconds"),
         "remarks": result.remarks,
+        "tracks": _tracks_as_objects(result),
     }
+
+
+def _tracks_as_objects(result: Result) -> list[dict[str, Any]] | None:
+    if not result.tracks:
+        return None
+    matching = result.verdict.matching or (None,) * len(result.tracks)
+    return [
+        {
+            "number": number,
+            "bytes": track.size,
+            "crc32": track.digests.crc32,
+            "md5": track.digests.md5,
+            "sha1": track.digests.sha1,
+            "in_dat": is_in_dat,
+        }
+        for number, (track, is_in_dat) in enumerate(zip(result.tracks, matching, strict=True), 1)
+    ]
 
 
 def _damage_as_object(damage: Damage) -> dict[str, Any]:

@@ -134,6 +134,17 @@ class NewFile:
                 f" cannot be synced: {reason(error)}"
             )
 
+    def take_back(self) -> None:
+        """Delete the file under its final name, unless it has replaced another one.
+
+        For a file of a set whose other files did not get their names.
+
+        Raises:
+            OSError: it cannot be deleted.
+        """
+        if self._there is None and self.fd >= 0 and _is_at(self._target, self.fd):
+            os.unlink(self._target)
+
     def close(self) -> None:
         """Close the file; delete it if it has not been renamed."""
         if self.fd < 0:  # interrupted during creation

@@ -9,13 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from zsofs.discs.cd_image import choose_form
+from zsofs.discs.cue_files import CueSheet
 from zsofs.discs.examination import Examination
 from zsofs.errors import InputError, UsageError, ZsofsError, reason
 from zsofs.images.checksums import Digests
-from zsofs.images.input_image import Original, original, size_of
+from zsofs.images.input_image import Original, size_of
+from zsofs.pack.cd_input import opened_input
 from zsofs.pack.input_files import InputFiles, delete_input, meant_as_output
 from zsofs.pack.jobs import STANDARD_OUTPUT, PackRequest, PackTask, find_inputs
+from zsofs.pack.outputs import Output
 from zsofs.pack.packer import PackResult, measure, pack
 from zsofs.pack.report import Report, Reporter
 from zsofs.pack.targets import SkippedError, Targets
@@ -87,23 +89,27 @@ class _PackRun:
         begun = time.monotonic()
         report = Report(job.path)
         try:
-            with original(job.path) as image:
-                choose_form(image)
-                report.target = target = self.targets.path(job, image)
+            with opened_input(job.path, self.request) as found:
+                image = found.image
+                output = self.targets.output(job, found)
+                report.target = output.path
                 report.plain, report.before = image.size, image.status.st_size
                 examined = Examination(image)
-                self.targets.check(job, examined, target)
-                notes = [*examined.remarks, *filter(None, [examined.cut])]
+                self.targets.check(job, examined, output)
+                notes = [*examined.remarks, *filter(None, [examined.cut]), *found.notes]
                 self.reporter.file(job.path, image.size)
-                outcome = self._convert(image, target)
-                if self._makes_files(target):
-                    self.on_written(target, image.size, outcome.digests)
-                self.targets.made[os.path.realpath(target)] = job.path
-                self._delete_source(examined, target, outcome, report)
+                outcome = self._convert(image, output)
+                if self._makes_files(output.path):
+                    for made in outcome.made:
+                        self.on_written(made.path, made.size, made.digests)
+                        self.targets.made[os.path.realpath(made.path)] = job.path
+                    for cue in outcome.cue_sheets:
+                        self.targets.made[os.path.realpath(cue)] = job.path
+                self._delete_source(examined, found.sheet, output.path, outcome, report)
             report.state = self._done
             report.stored = outcome.size if self.request.packing else image.status.st_size
             report.digests = outcome.digests
-            report.cue_sheet = outcome.cue_sheet
+            report.outputs = (*(made.path for made in outcome.made), *outcome.cue_sheets)
             report.remarks = (*image.remarks, *notes, *outcome.remarks, *report.remarks)
         except SkippedError as why:
             report.state, report.error = "skipped", str(why)
@@ -125,20 +131,25 @@ class _PackRun:
             return "measured"
         return "packed" if self.request.packing else "unpacked"
 
-    def _convert(self, image: Original, target: str) -> PackResult:
-        request, watcher = self.request, self.reporter
+    def _convert(self, image: Original, output: Output) -> PackResult:
+        request, watcher, target = self.request, self.reporter, output.path
         if request.packing is None:
             if target == STANDARD_OUTPUT:
                 if sys.__stdout__ is None:
                     raise InputError("standard output is closed; give an output file with -o")
                 return pour(image, sys.stdout.fileno(), watcher)
-            return unpack(image, target, request.options, watcher)
+            return unpack(output, request.options, watcher)
         if request.measure:
             return PackResult(measure(image, request.packing, request.options, watcher), Digests())
         return pack(image, target, request.packing, request.options, watcher)
 
     def _delete_source(
-        self, examined: Examination, target: str, outcome: PackResult, report: Report
+        self,
+        examined: Examination,
+        sheet: CueSheet | None,
+        target: str,
+        outcome: PackResult,
+        report: Report,
     ) -> None:
         """Delete an input as requested, if its output is complete; set the result in *report*."""
         image = examined.image
@@ -151,7 +162,7 @@ class _PackRun:
         elif asked and image.lacks:
             report.error = f"packed, but the input was not deleted: {image.lacks}"
         elif asked:
-            report.error, report.remarks = delete_input(image)
+            report.error, report.remarks = delete_input(image, sheet)
             report.source_deleted = not report.error
 
 

@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from zsofs.discs.cd_forms import CdForm
+from zsofs.discs.cue_files import is_cue_name
 from zsofs.errors import UsageError, reason
 from zsofs.formats.file_names import has_disc_ending, is_packed_name, name_before_deletion
 from zsofs.pack.packer import PackOptions
@@ -29,6 +31,7 @@ class PackRequest:
         unrecognized: also pack files that are not recognized as disc images.
         measure: only report the size of packed files.
         allowed: real paths of directories into which symlinks are followed.
+        form: of CDs; None: as a mount shows them, and raw images as they are.
     """
 
     inputs: Sequence[str]
@@ -40,6 +43,7 @@ class PackRequest:
     unrecognized: bool = False
     measure: bool = False
     allowed: tuple[bytes, ...] = ()
+    form: CdForm | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +134,9 @@ def find_inputs(request: PackRequest) -> Inputs:
 
 
 def _base(path: str) -> str:
-    """Return a path without its disc extension."""
-    return os.path.splitext(path)[0] if has_disc_ending(os.fsencode(path)) else path
+    """Return a path without the extension of a disc or cue sheet."""
+    is_known = has_disc_ending(os.fsencode(path)) or is_cue_name(path)
+    return os.path.splitext(path)[0] if is_known else path
 
 
 def _files_in(folder: str, request: PackRequest, inputs: Inputs) -> Iterator[str]:

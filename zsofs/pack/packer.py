@@ -50,22 +50,39 @@ class PackOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class PackResult:
-    """Result of packing an image.
+class MadeFile:
+    """A new file under its final name.
 
     Attributes:
-        size: size of the new file in bytes.
-        digests: digests of the image.
+        path: of the file.
+        size: of the image in bytes.
+        digests: of the image.
+    """
+
+    path: str
+    size: int
+    digests: Digests
+
+
+@dataclass(frozen=True, slots=True)
+class PackResult:
+    """Result of packing or unpacking an image.
+
+    Attributes:
+        size: size of the new files in bytes.
+        digests: digests of the image; empty if it became several files.
         remarks: remarks on the new file for the user.
         error: why the new file, which is complete, may not survive a power failure; usually empty.
-        cue_sheet: path of the cue sheet that was written beside the new file, or empty.
+        cue_sheets: path of the cue sheet that was written beside the new files, if any.
+        made: the new files, without the cue sheet.
     """
 
     size: int
     digests: Digests
     remarks: tuple[str, ...] = ()
     error: str = ""
-    cue_sheet: str = ""
+    cue_sheets: tuple[str, ...] = ()
+    made: tuple[MadeFile, ...] = ()
 
 
 class _Sink(Protocol):
@@ -121,7 +138,9 @@ def pack(
             file.take_name(replace=options.replace)
         except OSError as error:
             raise InputError(f"{target} cannot be written: {reason(error)}") from error
-    return PackResult(end, digests, (*file.remarks, *_remarks(layout)), file.error)
+    remarks = (*file.remarks, *_remarks(layout))
+    made = MadeFile(target, image.size, digests)
+    return PackResult(end, digests, remarks, file.error, made=(made,))
 
 
 def _remarks(layout: ContainerLayout) -> tuple[str, ...]:

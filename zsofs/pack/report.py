@@ -17,7 +17,7 @@ class Report:
 
     Attributes:
         path: path of the input.
-        target: path of the output.
+        target: path of the output; of a CD with a file for each track, its cue sheet.
         state: ``packed``, ``unpacked``, ``measured``, ``skipped`` or ``failed``.
         plain: size of the image in bytes.
         stored: size of the packed file in bytes.
@@ -27,7 +27,7 @@ class Report:
         remarks: irregularities of the input.
         error: why it was skipped or failed, or could not be deleted after its output was complete.
         source_deleted: whether the input was deleted (``--delete-source``).
-        cue_sheet: path of the cue sheet of the output, or empty.
+        outputs: paths of all files that were created; a cue sheet is the last.
     """
 
     path: str
@@ -41,7 +41,7 @@ class Report:
     remarks: tuple[str, ...] = ()
     error: str = ""
     source_deleted: bool = False
-    cue_sheet: str = ""
+    outputs: tuple[str, ...] = ()
 
     @property
     def is_good(self) -> bool:
@@ -114,8 +114,10 @@ def _line(report: Report) -> str:
     share += _before(report.before, report.plain)
     speed = f", {report.plain / 1e6 / report.seconds:.0f} MB/s" if report.seconds else ""
     deleted = "; source deleted" if report.source_deleted else ""
-    if report.cue_sheet:
-        target += f" and {printable(report.cue_sheet)}"
+    if len(report.outputs) > 2:
+        target += f" and {len(report.outputs) - 1} .bin files"
+    elif report.outputs:
+        target = " and ".join(map(printable, report.outputs))
     if report.state == "unpacked":
         return f"{path} -> {target}: {size(report.stored)} to {size(report.plain)}{speed}{deleted}"
     if report.state == "measured":
@@ -166,4 +168,5 @@ def _as_object(report: Report) -> dict[str, Any]:
         "remarks": report.remarks,
         "error": report.error,
         "source_deleted": report.source_deleted,
+        "outputs": report.outputs,
     }

@@ -3,13 +3,16 @@
 import os
 from dataclasses import dataclass, field
 
+from zsofs.discs.cd_forms import CdForm
 from zsofs.discs.classify import ContentKind
 from zsofs.discs.examination import Examination
 from zsofs.errors import InputError, ZsofsError
 from zsofs.formats.file_names import NOT_PACKED, is_kept_for_discs, is_packed_name, misnamed
 from zsofs.images.input_image import Original, original
+from zsofs.pack.cd_input import CdInput
 from zsofs.pack.input_files import InputFiles, is_same_image
 from zsofs.pack.jobs import STANDARD_OUTPUT, PackRequest, PackTask
+from zsofs.pack.outputs import Output, OutputFile, one_file, output_of
 from zsofs.pack.unpacker import has_cue_sheet
 from zsofs.system.same_file import same_file
 
@@ -37,44 +40,55 @@ class Targets:
     made: dict[str, str] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
 
-    def path(self, job: PackTask, image: Original) -> str:
-        """Return the output path of an input, or :data:`STANDARD_OUTPUT`."""
+    def output(self, job: PackTask, found: CdInput) -> Output:
+        """Return the files that an input becomes; the path may be :data:`STANDARD_OUTPUT`.
+
+        Raises:
+            SkippedError: the files of a cue sheet are inputs of their own.
+            InputError: there can be no such files.
+        """
+        if found.sheet is not None and self.inputs.find(found.image.path):
+            raise SkippedError(f"{found.image.path}, which it names, is another input")
+        target = self._path(job, found)
+        if self.request.packing or target == STANDARD_OUTPUT:
+            if found.form is CdForm.TRACKS and len(found.image.tracks) > 1:
+                raise InputError("-o - takes one image; --cd tracks would give several")
+            return one_file(target, found.image)
+        return output_of(found, target)
+
+    def _path(self, job: PackTask, found: CdInput) -> str:
         if job.exact:
             return job.base
-        target = job.base + (".zso" if self.request.packing else image.ending)
+        ending = ".cue" if found.form is CdForm.TRACKS else found.image.ending
+        target = job.base + (".zso" if self.request.packing else ending)
         own = job.base + os.path.splitext(job.path)[1]
         # GAME.ZSO is its own output, even if the disk distinguishes it from GAME.zso.
         return own if own.lower() == target.lower() and same_file(job.path, own) else target
 
-    def check(self, job: PackTask, examined: Examination, target: str) -> None:
+    def check(self, job: PackTask, examined: Examination, output: Output) -> None:
         """Check that the output may be created.
 
         Args:
             job: the input.
             examined: its image.
-            target: path of the output.
+            output: the files that it becomes.
 
         Raises:
             SkippedError: it is not necessary.
             InputError: it is not permitted.
         """
-        request, image = self.request, examined.image
+        request, image, target = self.request, examined.image, output.path
         if request.packing is None and image.disc is None:
             if examined.is_misnamed_disc:
                 raise InputError(misnamed(image.ending))
             raise InputError("it is not in a container that zsofs supports")
         has_name = target != STANDARD_OUTPUT and (job.found or not request.measure)
         if request.packing:
-            if image.view is not None:
-                raise InputError(
-                    "a CD with audio, several tracks, or data that an .iso cannot hold; unpack it"
-                    " to .cue and .bin with: zsofs unpack"
-                )
             if has_name and image.disc is not None and same_file(job.path, target):
                 _check_in_place(request, target, examined)
             self._check_content(job, examined)
         if has_name:
-            self._check_name(job, examined, target)
+            self._check_names(job, examined, output)
 
     def _check_content(self, job: PackTask, examined: Examination) -> None:
         """Check by content that an input is a disc image; raises like :meth:`check`."""
@@ -92,11 +106,36 @@ class Targets:
         advice = "; if it is one, use --any" if is_unknown else ""
         raise InputError(content.refusal + advice)
 
-    def _check_name(self, job: PackTask, examined: Examination, target: str) -> None:
-        """Check that the output name is free or may be replaced; raises like :meth:`check`."""
-        request, image = self.request, examined.image
+    def _check_names(self, job: PackTask, examined: Examination, output: Output) -> None:
+        """Check that the names are free or may be replaced; raises like :meth:`check`."""
         if os.path.realpath(job.path) in self.made:
             raise SkippedError("it was just created by this run")
+        copies = [self._check_name(job, examined, one) for one in output.files]
+        if all(copies):
+            if output.cue and not has_cue_sheet(output):
+                raise InputError(
+                    f"{output.path} already exists, but its cue sheet is missing or differs; use"
+                    " --force to write both"
+                )
+            for one in output.files:
+                self.kept[os.path.realpath(one.path)] = job.path
+            kept = "; the source was kept" if self.request.delete_source else ""
+            raise SkippedError(f"{output.path} already exists{kept}")
+        if any(copies):
+            there = output.files[copies.index(True)].path
+            raise InputError(
+                f"{there} already exists, but other files of the disc are missing; use --force to"
+                " write all of them"
+            )
+        if output.cue:
+            self._check_cue_name(job, output.cue)
+
+    def _check_name(self, job: PackTask, examined: Examination, one: OutputFile) -> bool:
+        """Check one name; return whether its file exists with this image, and need not be written.
+
+        Raises like :meth:`check`.
+        """
+        request, image, target = self.request, one.image, one.path
         place = os.path.realpath(target)
         other = self.made.get(place) or self.kept.get(place)
         if other is not None and not same_file(job.path, target):
@@ -106,39 +145,49 @@ class Targets:
                 f"{target} is also the output of {other}; rename one of them, or use -o"
             )
         if not os.path.lexists(target):
-            return
+            return False
         if same_file(job.path, target):
             _check_in_place(request, target, examined)
             _check_complete(examined)
+        elif same_file(image.path, target):  # of a cue sheet
+            raise InputError(f"{target} is the input itself; give another name with -o")
         elif not request.options.replace:
             if _is_whole_copy(image, target, packed=request.packing is not None):
-                _check_cue_sheet(image, target)
-                self.kept[place] = job.path
-                kept = "; the source was kept" if request.delete_source else ""
-                raise SkippedError(f"{target} already exists{kept}")
+                return True
             raise InputError(
                 f"{target} already exists and does not match this image; use --force to replace it"
             )
-        elif not os.path.isfile(target):
+        else:
+            self._check_replacing(image, target)
+        return False
+
+    def _check_replacing(self, image: Original, target: str) -> None:
+        """Check that an existing file may be replaced; raises like :meth:`check`."""
+        if not os.path.isfile(target):
             raise InputError(
                 f"{target} already exists and is not a regular file; give another name with -o"
             )
-        elif self.inputs.find(target) and not is_same_image(
-            image, target, packed=request.packing is not None
+        if self.inputs.find(target) and not is_same_image(
+            image, target, packed=self.request.packing is not None
         ):
             raise InputError(
                 f"{target} is another input of this command with a different image, and was not"
                 " replaced; give another name with -o"
             )
 
-
-def _check_cue_sheet(image: Original, target: str) -> None:
-    """Check that the ``.bin`` of a CD, which exists, has its cue sheet beside it."""
-    if image.view is not None and not has_cue_sheet(image, target):
-        raise InputError(
-            f"{target} already exists, but its cue sheet is missing or differs; use --force to"
-            " write both"
-        )
+    def _check_cue_name(self, job: PackTask, cue: str) -> None:
+        """Check that a cue sheet may be created; raises like :meth:`check`."""
+        other = self.made.get(os.path.realpath(cue))
+        if other is not None:
+            raise InputError(f"{cue} is also the output of {other}; rename one of them, or use -o")
+        if not os.path.lexists(cue):
+            return
+        if not self.request.options.replace:
+            raise InputError(f"{cue} exists; --force replaces it")
+        if not os.path.isfile(cue) or same_file(job.path, cue):
+            raise InputError(
+                f"{cue} already exists and is not a regular file; give another name with -o"
+            )
 
 
 def _check_in_place(request: PackRequest, target: str, examined: Examination) -> None:

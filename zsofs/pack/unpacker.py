@@ -1,96 +1,122 @@
 """Unpack one disc to a plain image."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 
 from zsofs.errors import InputError, reason
-from zsofs.formats.cd_tracks import cue_sheet
-from zsofs.images.checksums import Digester, digester
+from zsofs.images.checksums import Digester, Digests, digester
 from zsofs.images.input_image import Original, original
 from zsofs.images.pipeline import Chunk, Stream, cores, stream, streaming_unit
 from zsofs.native.fileio import write_sparse
-from zsofs.pack.atomic_file import new_file
-from zsofs.pack.packer import PackOptions, PackResult, Watcher, check_seal, reading_back, sha1_of
+from zsofs.pack.atomic_file import NewFile, new_file
+from zsofs.pack.outputs import Output
+from zsofs.pack.packer import (
+    MadeFile,
+    PackOptions,
+    PackResult,
+    Watcher,
+    check_seal,
+    reading_back,
+    sha1_of,
+)
 from zsofs.system.full_write import write_all
 
 
-def unpack(image: Original, target: str, options: PackOptions, watcher: Watcher) -> PackResult:
-    """Write the plain image to the new file *target*, with holes for zeros.
+def unpack(output: Output, options: PackOptions, watcher: Watcher) -> PackResult:
+    """Write plain images to new files, with holes for zeros.
 
-    The file is renamed to *target* after it was synced and read back, and if the packed file is
-    unchanged. A CD with several tracks also gets a cue sheet beside it, after that.
+    The files are renamed to their names after all of them were synced and read back, and if the
+    packed file is unchanged; the cue sheet of a CD last. If a name is taken meanwhile, those that
+    have their names already are deleted again.
 
     Raises:
-        InputError: unpacking failed; *target* was not created.
+        InputError: unpacking failed; nothing was created.
     """
-    if image.view is None:
-        return _unpack_image(image, target, options, watcher)
-    if os.path.splitext(target)[1].lower() == ".cue":
-        raise InputError(f"{target} is the name of a cue sheet; give that of the .bin with -o")
-    cue, text = cue_sheet_of(image, target)
-    if os.path.lexists(cue):
-        if not options.replace:
-            raise InputError(f"{cue} exists; --force replaces it")
-        if not os.path.isfile(cue):
-            raise InputError(
-                f"{cue} already exists and is not a regular file; give another name with -o"
-            )
-    with new_file(cue) as sheet:
-        try:
-            sheet.write(text, 0)
-            sheet.settle(image.status)
-            result = _unpack_image(image, target, options, watcher)
-            sheet.take_name(replace=options.replace)
-        except OSError as error:
-            raise InputError(f"{cue} cannot be written: {reason(error)}") from error
-    return replace(result, cue_sheet=cue)
-
-
-def cue_sheet_of(image: Original, target: str) -> tuple[str, bytes]:
-    """Return path and content of the cue sheet that belongs to the ``.bin`` *target* of a CD."""
-    name = os.fsencode(os.path.basename(target))
-    return f"{os.path.splitext(target)[0]}.cue", cue_sheet(image.tracks, name)
-
-
-def has_cue_sheet(image: Original, target: str) -> bool:
-    """Return whether the cue sheet of the ``.bin`` *target* exists with the right content."""
-    cue, text = cue_sheet_of(image, target)
+    path = output.path
     try:
-        with open(cue, "rb") as file:
-            return os.path.isfile(cue) and file.read(len(text) + 1) == text
-    except OSError:
-        return False
-
-
-def _unpack_image(
-    image: Original, target: str, options: PackOptions, watcher: Watcher
-) -> PackResult:
-    with new_file(target) as file:
-        try:
-            with _chunks(image) as (chunks, taker):
-                for chunk in chunks:
-                    write_sparse(file.fd, chunk.plain, chunk.offset)
-                    file.is_written_to(chunk.offset + len(chunk.plain))
-                    watcher.advance(len(chunk.plain), 0)
-                digests = taker.result()
-            os.ftruncate(file.fd, image.size)
-            check_seal(image, digests)
-            file.settle(image.status)
+        with ExitStack() as stack:
+            files: list[tuple[NewFile, Original, Digests]] = []
+            for one in output.files:
+                path = one.path
+                file = stack.enter_context(new_file(path))
+                files.append((file, one.image, _fill(file, one.image, watcher)))
+            names = [file for file, _, _ in files]
+            if output.cue:
+                path = output.cue
+                names.append(stack.enter_context(new_file(path)))
+                names[-1].write(output.text, 0)
+                names[-1].settle(output.files[0].image.status)
             if options.verify:
                 watcher.check()
-                with reading_back(), original(file.path, as_it_is=True) as copy:
-                    sha1 = sha1_of(copy, streaming_unit(copy), watcher)
-                    if (copy.size, sha1) != (image.size, digests.sha1):
-                        raise InputError(
-                            f"its SHA-1 is {sha1}, but the SHA-1 of the input is {digests.sha1}"
-                        )
-            image.check_unchanged()
-            file.take_name(replace=options.replace)
-        except OSError as error:
-            raise InputError(f"{target} cannot be written: {reason(error)}") from error
-    return PackResult(image.size, digests, file.remarks, file.error)
+                for file, image, digests in files:
+                    _read_back(file, image, digests, watcher)
+            output.files[0].image.check_unchanged()
+            _take_names(names, replace=options.replace)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {reason(error)}") from error
+    made = tuple(
+        MadeFile(one.path, image.size, digests)
+        for one, (_, image, digests) in zip(output.files, files, strict=True)
+    )
+    return PackResult(
+        sum(one.size for one in made),
+        made[0].digests if len(made) == 1 else Digests(),
+        tuple(dict.fromkeys(remark for file in names for remark in file.remarks)),
+        next((file.error for file in names if file.error), ""),
+        (output.cue,) if output.cue else (),
+        made,
+    )
+
+
+def _fill(file: NewFile, image: Original, watcher: Watcher) -> Digests:
+    """Write an image to a new file and sync it; return its digests."""
+    with _chunks(image) as (chunks, taker):
+        for chunk in chunks:
+            write_sparse(file.fd, chunk.plain, chunk.offset)
+            file.is_written_to(chunk.offset + len(chunk.plain))
+            watcher.advance(len(chunk.plain), 0)
+        digests = taker.result()
+    os.ftruncate(file.fd, image.size)
+    check_seal(image, digests)
+    file.settle(image.status)
+    return digests
+
+
+def _read_back(file: NewFile, image: Original, digests: Digests, watcher: Watcher) -> None:
+    """Compare a new file with the image; raises like :func:`reading_back`."""
+    with reading_back(), original(file.path, as_it_is=True) as copy:
+        sha1 = sha1_of(copy, streaming_unit(copy), watcher)
+        if (copy.size, sha1) != (image.size, digests.sha1):
+            raise InputError(f"its SHA-1 is {sha1}, but the SHA-1 of the input is {digests.sha1}")
+
+
+def _take_names(files: Sequence[NewFile], *, replace: bool) -> None:
+    """Rename files to their names: all of them, or none that replaces nothing.
+
+    Raises:
+        InputError: another file has one of the names.
+        OSError: renaming failed.
+    """
+    named = []
+    try:
+        for file in files:
+            named.append(file)
+            file.take_name(replace=replace)
+    except BaseException:
+        for file in named:
+            with suppress(OSError):
+                file.take_back()
+        raise
+
+
+def has_cue_sheet(output: Output) -> bool:
+    """Return whether the cue sheet of an output exists with the right content."""
+    try:
+        with open(output.cue, "rb") as file:
+            return os.path.isfile(output.cue) and file.read(len(output.text) + 1) == output.text
+    except OSError:
+        return False
 
 
 def pour(image: Original, fd: int, watcher: Watcher) -> PackResult:

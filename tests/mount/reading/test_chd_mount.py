@@ -273,7 +273,12 @@ def test_verify_compares_the_sha1s(tmp_path: Path, name: str) -> None:
 def test_info_in_words_and_json() -> None:
     done = zsofs("info", CHDS / "cd-mixed.chd")
     assert "CHD version 5, cdlz, cdzl, cdfl, hunks of 19584, units of 2448" in done.stdout
-    assert "track 2    AUDIO, 353 frames, pregap of 150 frames" in done.stdout
+    assert (
+        "track 2    AUDIO, 353 frames (00:04:53), INDEX 00 00:04:01, INDEX 01 00:06:01"
+        in done.stdout
+    )
+    gap = zsofs("info", CHDS / "cd-mode1-pregap.chd").stdout
+    assert "AUDIO, 97 frames (00:01:22), pregap of 150 frames, not stored, INDEX 01 00:02:72" in gap
     (found,) = json.loads(zsofs("info", "--json", CHDS / "dvd-child.chd").stdout)
     assert found["container"] == "CHD"
     assert found["chd"]["codecs"] == ["lzma", "zlib", "huff", "flac"]

@@ -32,7 +32,7 @@ from tests.support.chd_writer import (
 )
 from tests.support.mounting import DATA
 from tests.support.rounds import rounds
-from zsofs.discs.cd_image import choose_form
+from zsofs.discs.cd_image import as_bin, choose_form
 from zsofs.errors import (
     BlockError,
     FormatError,
@@ -99,8 +99,8 @@ def test_files_of_chdman(name: str) -> None:
 def test_bins_of_chdman(name: str) -> None:
     """The bytes of all tracks, as `chdman extractcd` writes them."""
     about = ALL[name]
-    with original(str(CHDS / name)) as image:
-        image.show_as_bin()
+    with original(str(CHDS / name)) as opened:
+        image = as_bin(opened)
         assert image.size == about["bin_size"]
         whole = image.read(0, image.size)
         assert hashlib.sha1(whole).hexdigest() == about["bin_sha1"]
@@ -122,8 +122,8 @@ def test_bins_of_chdman(name: str) -> None:
      ("cd-mixed.chd", "bin"), ("cd-mode1-pregap.chd", "bin"), ("dvd-default.chd", "iso")],
 )  # fmt: skip
 def test_the_form_of_a_cd(name: str, form: str) -> None:
-    with original(str(CHDS / name)) as image:
-        choose_form(image)
+    with original(str(CHDS / name)) as opened:
+        image = choose_form(opened)
         assert image.ending == f".{form}"
         assert (image.view is not None) == (form == "bin")
 

@@ -30,7 +30,7 @@ from zsofs.pack.presets import PURPOSES
 pytestmark = pytest.mark.xdist_group("info")  # they share what takes long to make
 
 MANIFEST = json.loads((DATA / "manifest.json").read_text())
-PROGRAMS = ("OPL", "PCSX2", "PPSSPP", "maxcso", "ziso.py")
+PROGRAMS = ("OPL", "PCSX2", "PPSSPP", "DuckStation", "maxcso", "ziso.py")
 FIXTURES = sorted(name for name in MANIFEST if name != "_")
 
 # Container, codec, version, block size, shift, blocks, and those stored plain.
@@ -157,6 +157,7 @@ def test_the_text(said: dict[str, dict[str, Any]]) -> None:
         "  read by    OPL: no, blocks are 16 KiB\n"
         "             PCSX2: yes\n"
         "             PPSSPP: no, it is a PS2 disc\n"
+        "             DuckStation: no, it is a PS2 disc\n"
         "             maxcso: yes\n"
         "             ziso.py: no, it omits the last 10240 bytes, which do not fill a block\n"
         "\n"
@@ -168,6 +169,7 @@ def test_the_text(said: dict[str, dict[str, Any]]) -> None:
         "  read by    OPL: no, it is a PSP disc\n"
         "             PCSX2: no, it is a PSP disc\n"
         "             PPSSPP: yes\n"
+        "             DuckStation: no, it is a PSP disc\n"
         "             maxcso: yes\n"
         "             ziso.py: yes\n"
     )

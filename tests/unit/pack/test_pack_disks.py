@@ -20,6 +20,7 @@ from tests.unit.pack.test_pack import sparse
 from zsofs.errors import InputError
 from zsofs.formats.file_names import is_unfinished
 from zsofs.images.input_image import original
+from zsofs.pack.outputs import one_file
 from zsofs.pack.packer import PackOptions, pack
 from zsofs.pack.presets import PURPOSES
 from zsofs.pack.unpacker import unpack
@@ -128,6 +129,6 @@ def test_an_image_with_holes_is_read_completely(tmp_path: Path) -> None:
     assert size <= bytes_read() - before < size + 64 * MIB, "with all that is read back"
     assert packed.stat().st_size < 16 * MIB
     with original(str(packed)) as image:
-        unpack(image, str(back), PackOptions(verify=False), Silent())
+        unpack(one_file(str(back), image), PackOptions(verify=False), Silent())
     assert back.stat().st_size == size
     assert back.stat().st_blocks * 512 < 16 * MIB

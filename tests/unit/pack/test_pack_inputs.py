@@ -29,7 +29,6 @@ SHORT = padded(PS2_IMAGE, 150)[: -2 * 2048]
 NOT_DISCS = {
     "cover.jpg": "a JPEG picture",
     "readme.txt": "a text file",
-    "Game.cue": "a cue sheet",
     "Game.rar": "a RAR archive",
     "Game.7z": "a 7z archive",
     "Game.zip": "a ZIP archive",
@@ -55,12 +54,15 @@ def kept_in(folder: Path, contents: dict[str, bytes]) -> bool:
 @pytest.mark.parametrize("words", [(), ("--delete-source",), ("--any",), ("--measure",)])
 def test_what_the_shell_gives_for_a_star(tmp_path: Path, words: tuple[str, ...]) -> None:
     others = put(tmp_path, {name: OTHERS[what] for name, what in NOT_DISCS.items()})
-    others |= put(tmp_path, {"Game.chd": OTHERS["a CHD"]})
+    sheet = OTHERS["a cue sheet"] + b"    INDEX 01 00:00:00\r\n"
+    others |= put(tmp_path, {"Game.chd": OTHERS["a CHD"], "Game.cue": sheet})
     put(tmp_path, {"Okami.iso": PS2_IMAGE})
     done = zsofs("pack", *words, *sorted(tmp_path.iterdir()), code=8)
     for name, what in NOT_DISCS.items():
         assert f"zsofs: {tmp_path}/{name}: it is {what}, not a disc image" in done.stderr
     assert f"zsofs: {tmp_path}/Game.chd: the header is no CHD header" in done.stderr
+    missing = "the file Game.bin, which the cue sheet names, does not exist"
+    assert f"zsofs: {tmp_path}/Game.cue: {missing}" in done.stderr
     assert kept_in(tmp_path, others)
     made = set() if words == ("--measure",) else {"Okami.zso"}
     kept = set() if words == ("--delete-source",) else {"Okami.iso"}

@@ -25,6 +25,7 @@ from zsofs.errors import InputError
 from zsofs.formats.file_names import MAX_NAME, is_unfinished, unfinished_name
 from zsofs.images.input_image import original
 from zsofs.pack.atomic_file import new_file
+from zsofs.pack.outputs import one_file
 from zsofs.pack.packer import PackOptions, Watcher, pack
 from zsofs.pack.presets import PURPOSES
 from zsofs.pack.unpacker import unpack
@@ -210,7 +211,7 @@ def convert(command: str, folder: Path, watcher: Watcher) -> None:
         if command == "pack":
             pack(image, target, PURPOSES["mount"], PackOptions(), watcher)
         else:
-            unpack(image, target, PackOptions(), watcher)
+            unpack(one_file(target, image), PackOptions(), watcher)
 
 
 def source_of(command: str, folder: Path) -> Path:

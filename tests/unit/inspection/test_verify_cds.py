@@ -1,0 +1,201 @@
+"""`zsofs verify` of CDs, by track: CHDs, `.bin` with and without a cue sheet, containers, sets."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.mount.following.test_scan_cache import cache_home as cache_home
+from tests.support import writers
+from tests.support.checks import dat_of, result, results, rom
+from tests.support.mounting import DATA
+from tests.support.packed import reports, zsofs
+from tests.unit.inspection.test_verify import age, put
+from zsofs.discs.dat import Dat, load
+from zsofs.discs.dat_tracks import best_match
+
+CHDS = DATA / "chd"
+CDS: dict[str, Any] = {
+    name: about
+    for name, about in json.loads((CHDS / "manifest.json").read_text()).items()
+    if name != "_" and about["kind"] == "cd"
+}
+MIXED = "cd-mixed.chd"
+GAME = "Sample & CD (USA)"
+
+pytestmark = pytest.mark.usefixtures("cache_home")
+
+
+def lines_of(name: str, game: str = GAME) -> list[str]:
+    """The files of a CD as Redump lists them; the checksums are of what chdman extracts."""
+    tracks = CDS[name]["tracks"]
+    found = []
+    for number, track in enumerate(tracks, 1):
+        label = f" (Track {number})" if len(tracks) > 1 else ""
+        line = rom(f"{game}{label}.bin", b"", keys="", size=str(track["size"]))
+        found.append(line.replace("/>", f' sha1="{track["sha1"]}"/>'))
+    return [rom(f"{game}.cue", b"a sheet with CRLF"), *found]
+
+
+def dat(tmp_path: Path, *lines: str, games: dict[str, list[str]] | None = None) -> Dat:
+    return load(put(tmp_path / "cd.dat", dat_of(games or {GAME: list(lines)}).encode()))
+
+
+@pytest.fixture
+def bins(tmp_path: Path) -> Path:
+    """The mixed CD as `Game.cue` and `Game.bin`, and as `Set.cue` and a file for each track."""
+    shutil.copy(CHDS / MIXED, tmp_path / "Game.chd")
+    zsofs("unpack", tmp_path / "Game.chd")
+    zsofs("unpack", "--cd", "tracks", tmp_path / "Game.chd", "-o", tmp_path / "set" / "Set.cue")
+    (tmp_path / "Game.chd").unlink()
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", CDS)
+def test_chds_of_chdman(tmp_path: Path, name: str) -> None:
+    count = len(CDS[name]["tracks"])
+    found = result(CHDS / name, dat(tmp_path, *lines_of(name)))
+    assert found.verdict.state == "verified"
+    assert found.verdict.game == GAME
+    assert found.verdict.reason.endswith(f", all {count} tracks") == (count > 1)
+    told = [(track.size, track.digests.sha1) for track in found.tracks]
+    assert told == [(track["size"], track["sha1"]) for track in CDS[name]["tracks"]]
+    assert found.size == CDS[name]["bin_size"]
+    assert found.digests.sha1 == CDS[name]["bin_sha1"]
+
+
+def test_some_tracks(tmp_path: Path) -> None:
+    cue, one, two, three = lines_of(MIXED)
+    other = two.replace(CDS[MIXED]["tracks"][1]["sha1"], "0" * 40)
+    found = result(CHDS / MIXED, dat(tmp_path, cue, one, other, three)).verdict
+    assert (found.state, found.matching) == ("unknown", (True, False, True))
+    assert found.reason == (
+        f"2 of 3 tracks are those of “{GAME}” of Sony - PlayStation 2; other tracks: 2"
+    )
+    fourth = rom(f"{GAME} (Track 4).bin", b"\1" * 2352)
+    found = result(CHDS / MIXED, dat(tmp_path, cue, one, two, three, fourth)).verdict
+    assert found.state == "unknown"
+    assert found.reason.endswith("all 3 tracks are those of “" + GAME + "” of"
+                                 " Sony - PlayStation 2; the DAT has 4 tracks")  # fmt: skip
+    mixed_up = [two.replace("Track 2", "Track 3"), three.replace("Track 3", "Track 2")]
+    found = result(CHDS / MIXED, dat(tmp_path, cue, one, *mixed_up)).verdict
+    assert found.state == "unknown"
+    assert found.reason.endswith(", but in another order")
+    found = result(CHDS / MIXED, dat(tmp_path, rom("Other.bin", b"other"))).verdict
+    assert (found.state, found.matching) == ("bad", ()), "truncated, and in no DAT"
+
+
+def test_one_track_of_a_cd_is_not_the_cd(tmp_path: Path) -> None:
+    lines = [*lines_of("cd-default.chd"), rom(f"{GAME} (Track 2).bin", b"\1" * 2352)]
+    found = result(CHDS / "cd-default.chd", dat(tmp_path, *lines)).verdict
+    assert found.state == "unknown"
+    assert "its only track is one of “" in found.reason
+    assert "the DAT has 2 tracks" in found.reason
+    zsofs("unpack", "--cd", "tracks", CHDS / "cd-default.chd", "-o", tmp_path / "x" / "G.cue")
+    alone = tmp_path / "x" / "G (Track 1).bin"
+    (tmp_path / "x" / "G.cue").unlink()
+    assert result(alone, dat(tmp_path, *lines)).verdict.state == "verified", "a file that is listed"
+
+
+def test_the_order_and_the_game_with_most_tracks(tmp_path: Path) -> None:
+    cue, *tracks = lines_of(MIXED)
+    games = {"Part": [cue, tracks[1]], GAME: [cue, *reversed(tracks)], "Twin": [cue, *tracks]}
+    found = result(CHDS / MIXED, dat(tmp_path, games=games))
+    assert (found.verdict.state, found.verdict.game) == ("verified", GAME)
+    match = best_match(dat(tmp_path, games=games), found.tracks, "twin")
+    assert match is not None
+    assert match.game == "Twin", "of equal games that with the name of the file"
+
+
+def test_one_bin(bins: Path) -> None:
+    known = dat(bins, *lines_of(MIXED))
+    for path in (bins / "Game.bin", bins / "Game.cue"):
+        found = result(path, known)
+        assert found.path == str(path)
+        assert (found.verdict.state, len(found.tracks)) == ("verified", 3)
+        assert found.verdict.reason.endswith(", all 3 tracks")
+    (bins / "Game.cue").unlink()
+    found = result(bins / "Game.bin", known)
+    assert found.verdict.state == "verified", "divided as in the DAT"
+    data = bytearray((bins / "Game.bin").read_bytes())
+    data[-5] ^= 1
+    found = result(put(bins / "Game.bin", bytes(data)), known)
+    assert (found.verdict.state, found.verdict.matching) == ("unknown", (True, True, False))
+
+
+def test_a_raw_container(bins: Path) -> None:
+    image = (bins / "Game.bin").read_bytes()
+    (bins / "Game.bin").unlink()
+    known = dat(bins, *lines_of(MIXED))
+    for name in ("Game.zso", "Other.zso"):
+        packed = put(bins / name, writers.danixu(image, block_size=2352))
+        found = result(packed, known)
+        assert found.verdict.state == "verified", "by the sheet, or divided as in the DAT"
+        assert len(found.tracks) == 3
+
+
+def test_a_set_of_files(bins: Path) -> None:
+    folder = bins / "set"
+    known = dat(bins, *lines_of(MIXED))
+    assert result(folder / "Set.cue", known).verdict.reason.endswith(", all 3 tracks")
+    states = {Path(one.path).name: one.verdict.state for one in results(folder, dats=(known,))}
+    assert states == dict.fromkeys(
+        ["Set (Track 1).bin", "Set (Track 2).bin", "Set (Track 3).bin", "Set.cue"], "verified"
+    )
+    track = folder / "Set (Track 3).bin"
+    data = bytearray(track.read_bytes())
+    data[9] ^= 1
+    track.write_bytes(data)
+    found = result(folder / "Set.cue", known).verdict
+    assert (found.state, found.matching) == ("unknown", (True, True, False))
+    assert result(folder / "Set.cue", quick=True).verdict.state in ("sound", "bad")
+    track.unlink()
+    for paths in ([folder / "Set.cue"], [folder]):
+        *_, found_last = results(*paths, dats=(known,))
+        assert found_last.verdict.state == "bad"
+        assert found_last.verdict.reason == (
+            "the file Set (Track 3).bin, which the cue sheet names, does not exist"
+        )
+    for other in folder.glob("*.bin"):
+        other.unlink()
+    assert results(folder, dats=(known,)) == [], "a sheet of files that are elsewhere"
+
+
+def test_a_sheet_that_contradicts_its_file(bins: Path) -> None:
+    known = dat(bins, *lines_of(MIXED))
+    sheet = (bins / "Game.cue").read_text()
+    put(bins / "Game.cue", sheet.replace("00:08:54", "10:08:54").encode())
+    found = result(bins / "Game.cue", known).verdict
+    assert found.state == "bad"
+    assert "which is too short for it" in found.reason
+    assert result(bins / "Game.bin", known).verdict.state == "verified", "the sheet is not used"
+    put(bins / "Game.cue", b"no sheet")
+    found = result(bins / "Game.cue", known).verdict
+    assert (found.state, found.reason) == ("bad", "line 1 of the cue sheet: there is no track")
+    assert [one.verdict.state for one in results(bins / "Game.bin", dats=(known,))] == ["verified"]
+
+
+def test_json_and_the_cache(bins: Path) -> None:
+    cds = put(bins / "cd.dat", dat_of({GAME: lines_of(MIXED)}).encode())
+    file = bins / "Game.bin"
+    age(file)
+    (first,) = reports("verify", "--dat", cds, file)
+    assert [one["in_dat"] for one in first["tracks"]] == [True, True, True]
+    assert [one["sha1"] for one in first["tracks"]] == [
+        track["sha1"] for track in CDS[MIXED]["tracks"]
+    ]
+    (again,) = reports("verify", "--dat", cds, file)
+    assert again["read_before"]
+    assert again["tracks"] == first["tracks"]
+    sheet = (bins / "Game.cue").read_text()
+    put(bins / "Game.cue", sheet.replace("INDEX 00 00:04:01", "INDEX 00 00:04:02").encode())
+    (other,) = reports("verify", "--dat", cds, file, code=10)
+    assert not other["read_before"], "its tracks are others now"
+    assert [one["in_dat"] for one in other["tracks"]] == [False, False, True]
+    (plain,) = reports("verify", DATA / "ps2.iso")
+    assert plain["tracks"] is None
+    whole = hashlib.sha1(file.read_bytes()).hexdigest()
+    assert first["sha1"] == again["sha1"] == other["sha1"] == whole
