@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 _TOO_LONG = f"with its new extension the name would be longer than {MAX_NAME} bytes"
 
+_NO_ISO = "shown as .cue and .bin: its first track has no data for an .iso"
+
 _SHOWN_TWICE = "its disc is shown as well"
 
 
@@ -114,6 +116,9 @@ def named(
         cd: the form in which CDs are shown; None for the default of each.
     """
     forms = {name: form for name, entry in entries.items() if (form := form_of(entry, cd))}
+    for name, form in forms.items():
+        if cd is CdForm.ISO and form is not cd:
+            log.info("%s: %s", for_people(name), _NO_ISO)
     discs = {
         name: endings for name, entry in entries.items() if (endings := _endings(entry, forms))
     }

@@ -242,6 +242,23 @@ def test_a_cd_that_is_replaced_has_another_sheet(tmp_path: Path, mount: MountMak
     assert hashlib.sha1(image).hexdigest() == CDS["cd-mixed.chd"]["bin_sha1"]
 
 
+def test_a_cd_that_is_still_being_copied(tmp_path: Path, mount: MountMaker) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    data = (CHDS / "cd-mixed.chd").read_bytes()
+    path = mount(source).path
+    with (source / "Game.chd").open("wb") as copy:
+        copy.write(data[:300_000])
+        copy.flush()
+        wait_until(lambda: names(path) == ["Game.chd"], "the file")
+        copy.write(data[300_000:])
+        copy.flush()
+        assert names(path) == ["Game.chd"]
+    wait_until(lambda: names(path) == ["Game.bin", "Game.cue"], "the disc")
+    found = hashlib.sha1((path / "Game.bin").read_bytes()).hexdigest()
+    assert found == CDS["cd-mixed.chd"]["bin_sha1"]
+
+
 def test_a_cd_that_is_rewritten_while_it_is_read(tmp_path: Path, mount: MountMaker) -> None:
     source = tmp_path / "source"
     source.mkdir()
