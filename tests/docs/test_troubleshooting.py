@@ -56,7 +56,6 @@ REPORTS = {
     "inspection.info._of_sheet": "rows of `zsofs info`",
     "inspection.info._rows": "rows of `zsofs info`",
     "inspection.info._rows_of_chd": "rows of `zsofs info`",
-    "inspection.cue_facts.sheet_facts": "rows of `zsofs info`",
     "inspection.cue_facts.track_text": "rows of `zsofs info`",
     "inspection.chd_facts.chd_facts": "a row of `zsofs info`",
     "cli.list_command._walk": "number of files scanned so far",

@@ -221,17 +221,32 @@ def parse(source: SourceBytes, head: bytes) -> Geometry:
         layout, size = _first_track(layout, tracks)
         if len(tracks) == 1 and tracks[0].type is TrackType.MODE1:
             remarks = (_MADE_AS_CD,)
-    return Geometry(
-        container=CONTAINER,
+    return replace(
+        hunks_geometry(layout, source.size),
         size=size,
         block_size=layout.block_size,
+        codecs=(_CODECS[header.codecs[0]],),
+        remarks=remarks,
+    )
+
+
+def hunks_geometry(layout: ChdLayout, source_size: int) -> Geometry:
+    """Return the geometry of all hunks of a CHD, as a child reads its parent.
+
+    Args:
+        layout: of the CHD.
+        source_size: of the file in bytes.
+    """
+    return Geometry(
+        container=CONTAINER,
+        size=layout.hunk_count * layout.hunk_size,
+        block_size=layout.hunk_size,
         rule=Rule.CHD,
         shift=0,
         index_offset=layout.map.offset,
         data_start=HEADER_SIZE,
-        data_end=source.size,
-        codecs=(_CODECS[header.codecs[0]],),
-        remarks=remarks,
+        data_end=source_size,
+        codecs=(ChdCodec.NONE,),
         chd=layout,
     )
 

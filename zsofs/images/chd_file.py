@@ -15,9 +15,9 @@ from zsofs.errors import (
     UnusableParentError,
     reason,
 )
-from zsofs.formats.chd import HEADER_SIZE, parse_header, parse_layout
+from zsofs.formats.chd import HEADER_SIZE, hunks_geometry, parse_header, parse_layout
 from zsofs.formats.chd_layout import ChdLayout
-from zsofs.formats.geometry import ChdCodec, Rule
+from zsofs.images.bare_reader import bare_reader
 from zsofs.images.chd_headers import HeaderIndex, Headers, open_in
 from zsofs.images.content_check import seconds_until_settled
 from zsofs.images.source_file import OpenSource
@@ -238,18 +238,7 @@ def _parent(source: OpenSource, child: ChdLayout) -> tuple[BlockReader, ChdLayou
         raise DamagedError(
             f"it has units of {layout.unit_size} bytes, and its child has {child.unit_size}"
         )
-    reader = BlockReader(
-        rule=Rule.CHD,
-        codec=ChdCodec.NONE,
-        shift=0,
-        size=layout.hunk_count * layout.hunk_size,
-        block_size=layout.hunk_size,
-        index_offset=layout.map.offset,
-        data_start=HEADER_SIZE,
-        data_end=source.size,
-        source_size=source.size,
-        source_mtime_ns=source.mtime_mark,
-    )
+    reader = bare_reader(hunks_geometry(layout, source.size), source)
     reader.use_map(_maps.get(source.fd, layout))
     return reader, layout
 

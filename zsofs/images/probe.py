@@ -10,6 +10,7 @@ from zsofs.formats.ciso_header import entry_offset, has_flag, read_entries
 from zsofs.formats.containers import identify
 from zsofs.formats.geometry import AnyCodec, Codec, Geometry
 from zsofs.formats.ziso import ZSTD_MAGIC
+from zsofs.images.bare_reader import bare_reader
 from zsofs.images.chd_file import use_chd
 from zsofs.images.source_file import OpenSource
 from zsofs.native.block_reader import BlockReader
@@ -198,18 +199,7 @@ def block_reader(
         source: the file; its size and modification time are checked by each read.
         codec: codec of the compressed blocks; None: the first one of *geometry*.
     """
-    reader = BlockReader(
-        rule=geometry.rule,
-        codec=geometry.codecs[0] if codec is None else codec,
-        shift=geometry.shift,
-        size=geometry.size,
-        block_size=geometry.block_size,
-        index_offset=geometry.index_offset,
-        data_start=geometry.data_start,
-        data_end=geometry.data_end,
-        source_size=source.size,
-        source_mtime_ns=source.mtime_mark,
-    )
+    reader = bare_reader(geometry, source, codec)
     if geometry.chd is not None:
         use_chd(reader, source, geometry.chd)
     return reader

@@ -24,7 +24,7 @@ def _reason_of_chd(name: str, facts: Facts) -> str:
         wrong = _wrong_console(facts, System.PS2, System.PS1)
         wrong = wrong or _wrong_content(facts, *OTHER_SECTORS)
     elif name == "DuckStation":
-        wrong = _wrong_console(facts, System.PS1)
+        wrong = _wrong_console(facts, System.PS1) or _wrong_content(facts, *OTHER_SECTORS)
         if not wrong and facts.chd is not None and not facts.chd.tracks:
             wrong = "it is no CHD of a CD"
     elif name == "PPSSPP":
@@ -80,7 +80,7 @@ def _pcsx2(facts: Facts) -> str:
 
 def _duckstation(facts: Facts) -> str:
     """Check DuckStation: PS1 discs in whole CD sectors (``util/cd_image_cue.cpp``)."""
-    wrong = _wrong_console(facts, System.PS1)
+    wrong = _wrong_console(facts, System.PS1) or _wrong_content(facts, *OTHER_SECTORS)
     if wrong:
         return wrong
     if facts.blocks is not None:

@@ -417,3 +417,48 @@ def test_what_ziso_py_would_cut(tmp_path: Path, sectors: int, left_over: int) ->
     assert found["read_by"]["ziso.py"] is not bool(left_over)
     assert "ziso.py" not in zsofs("pack", "--for", "console", "--force", path).stderr
     assert "ziso.py" not in zsofs("pack", "--for", "mount", "--force", path).stderr
+
+
+def test_a_cue_sheet(tmp_path: Path) -> None:
+    chd = DATA / "chd" / "cd-mixed.chd"
+    zsofs("unpack", "--cd", "tracks", chd, "-o", tmp_path / "Game.cue")
+    text = zsofs("info", tmp_path / "Game.cue").stdout
+    assert text == (
+        f"{tmp_path / 'Game.cue'}\n"
+        "  container  none, a cue sheet\n"
+        "  file       Game (Track 1).bin, 708 kB\n"
+        "  track 1    MODE2/2352, 301 frames (00:04:01), INDEX 01 00:00:00\n"
+        "  file       Game (Track 2).bin, 830 kB\n"
+        "  track 2    AUDIO, 353 frames (00:04:53), INDEX 00 00:00:00, INDEX 01 00:02:00\n"
+        "  file       Game (Track 3).bin, 355 kB\n"
+        "  track 3    AUDIO, 151 frames (00:02:01), INDEX 01 00:00:00\n"
+        "  disc       PS2 CD, SLUS_209.63, label SAMPLE_11\n"
+    )
+    (tmp_path / "Game (Track 3).bin").unlink()
+    (found,) = json.loads(zsofs("info", "--json", tmp_path / "Game.cue").stdout)
+    assert found["container"] == "cue sheet"
+    assert found["plain_bytes"] == 707952 + 830256
+    second = found["tracks"][1]
+    assert second["file"] == "Game (Track 2).bin"
+    assert (second["index_00"], second["index_01"], second["frames"]) == (0, 150, 353)
+    missing = "the file Game (Track 3).bin, which the cue sheet names, does not exist"
+    assert found["remarks"] == [missing]
+    (tmp_path / "Game (Track 1).bin").unlink()
+    done = zsofs("info", tmp_path / "Game.cue", code=8)
+    assert "Game (Track 1).bin, which the cue sheet names, does not exist" in done.stderr
+
+
+def test_programs_that_read_chds() -> None:
+    def found(name: str) -> dict[str, Any]:
+        (one,) = json.loads(zsofs("info", "--json", DATA / "chd" / name).stdout)
+        return dict(one)
+
+    dvd, psp, cd = found("dvd-default.chd"), found("dvd-none.chd"), found("cd-mixed.chd")
+    assert dvd["read_by"]["PCSX2"]
+    assert psp["read_by"]["PPSSPP"]
+    assert "PPSSPP plays it, but warns that its hunks of 4096 bytes are slow" in psp["remarks"][-1]
+    assert not any("PPSSPP" in remark for remark in dvd["remarks"])
+    assert cd["why_not"]["DuckStation"] == "it is a PS2 disc"
+    assert not any(one["read_by"]["OPL"] for one in (dvd, psp, cd))
+    indexes = [(one["index_00"], one["index_01"]) for one in cd["chd"]["tracks"]]
+    assert indexes == [(None, 0), (301, 451), (None, 654)]
