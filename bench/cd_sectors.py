@@ -74,6 +74,6 @@ def raw_sectors(data: bytes, first: int) -> bytes:
             at = _Q + 2 * diagonal + low
             columns[at], columns[at + 2 * _ROWS] = _parity(code)
     sectors = bytearray(count * SECTOR)
-    for at, column in enumerate(columns):
-        sectors[at::SECTOR] = column
+    for place, stored in enumerate(columns):
+        sectors[place::SECTOR] = stored
     return bytes(sectors)
