@@ -34,7 +34,7 @@ class Packed(Served):
 
 def decode_all(container: Path) -> float:
     """Decode a whole disc into one buffer, in one thread on one core; gives the seconds."""
-    with container.open("rb", buffering=0) as file, _one_core():
+    with container.open("rb", buffering=0) as file, one_core():
         status = os.fstat(file.fileno())
         source = OpenSource(
             file.fileno(),
@@ -48,7 +48,7 @@ def decode_all(container: Path) -> float:
             raise BenchError(f"{container.name} is no disc")
         geometry = geometry_of(source, disc)
         reader = block_reader(geometry, source)
-        step = _SPAN // geometry.block_size
+        step = max(_SPAN // geometry.block_size, 1)
         span = memoryview(bytearray(_SPAN))
         begin = time.perf_counter()
         for first in range(0, geometry.block_count, step):
@@ -59,7 +59,8 @@ def decode_all(container: Path) -> float:
 
 
 @contextmanager
-def _one_core() -> Iterator[None]:
+def one_core() -> Iterator[None]:
+    """Run this process on one core."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(cores)})
     try:

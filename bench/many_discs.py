@@ -3,11 +3,12 @@
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
+from bench.chd import ZSTD_2K
 from bench.discs import NAMES, Discs, remove
 from bench.measure import Figure, Figures, Occasion, Workload
 from bench.mounting import served
@@ -23,19 +24,29 @@ _SIZES = (32 << 10, 4 << 10)
 _KEPT_OPEN = 16
 _LATER_SECONDS = 65
 
-_PACKINGS = ((LZ4_2K, "LZ4 2 KiB"), (Packing("zstd", 32768), "zstd 32 KiB"))
+
+def _packed(packing: Packing, discs: Discs) -> Path:
+    return discs.packed(packing) / (NAMES[0] + packing.suffix)
+
+
+_ZSTD_32K = Packing("zstd", 32768)
+_KINDS: tuple[tuple[str, str, Callable[[Discs], Path]], ...] = (
+    (LZ4_2K.name, "LZ4 2 KiB", partial(_packed, LZ4_2K)),
+    (_ZSTD_32K.name, "zstd 32 KiB", partial(_packed, _ZSTD_32K)),
+    (ZSTD_2K.name, ZSTD_2K.title, ZSTD_2K.make),
+)
 
 
 @contextmanager
-def _many(packing: Packing, discs: Discs, point: Path) -> Iterator[Served]:
-    container = discs.packed(packing) / (NAMES[0] + packing.suffix)
+def _many(make: Callable[[Discs], Path], discs: Discs, point: Path) -> Iterator[Served]:
+    container = make(discs)
     source = point.with_name(point.name + "-source")
     remove(source)
     try:
         source.mkdir(parents=True)
         names = [f"Disc {number:03}" for number in range(_DISCS)]
         for name in names:
-            os.link(container, source / (name + packing.suffix))
+            os.link(container, source / (name + container.suffix))
         with served(zsofs_command(source, point), point) as pid:
             yield Served([point / f"{name}.iso" for name in names], [container], [pid])
     finally:
@@ -72,14 +83,8 @@ MANY_DISCS = Workload(
     },
     _measure,
     tuple(
-        Contender(
-            f"zsofs-500-{packing.name}",
-            f"zsofs {title}",
-            "zsofs",
-            partial(Discs.packed, packing=packing),
-            partial(_many, packing),
-        )
-        for packing, title in _PACKINGS
+        Contender(f"zsofs-500-{name}", f"zsofs {title}", "zsofs", make, partial(_many, make))
+        for name, title, make in _KINDS
     ),
     fresh=True,
 )

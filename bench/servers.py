@@ -204,17 +204,19 @@ def _peer(
     return Contender(name, title, "peer", make, partial(serve, make))
 
 
+def zsofs_contender(packing: Packing) -> Contender:
+    """A mount of the disc in one of our own containers."""
+    return Contender(
+        f"zsofs-{packing.name}",
+        _title(packing),
+        "zsofs",
+        partial(Discs.packed, packing=packing),
+        partial(_zsofs, packing),
+    )
+
+
 CONTENDERS: tuple[Contender, ...] = (
-    *(
-        Contender(
-            f"zsofs-{packing.name}",
-            _title(packing),
-            "zsofs",
-            partial(Discs.packed, packing=packing),
-            partial(_zsofs, packing),
-        )
-        for packing in PACKINGS
-    ),
+    *map(zsofs_contender, PACKINGS),
     Contender(
         "zsofs-lz4-2k-tmpfs",
         "zsofs LZ4 2 KiB, source on tmpfs",

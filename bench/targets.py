@@ -148,6 +148,23 @@ def _verifying() -> Iterator[Target]:
         yield Target("verifying", "mbs", f"verify-{packing}", "openssl-md5")
 
 
+def _chd() -> Iterator[Target]:
+    for figure, at_most in (("cold_mbs", False), ("cpu_s_per_gb", True)):
+        for kib in (2, 4):
+            for ours, other, least in (("zstd", "zstd", 0.85), ("zlib", "deflate", 0.9)):
+                chd, plain = f"zsofs-chd-{ours}-{kib}k", f"zsofs-{other}-{kib}k"
+                if at_most:
+                    yield Target("chd-sequential", figure, chd, plain, 1 / least, at_most=True)
+                else:
+                    yield Target("chd-sequential", figure, chd, plain, least, 1.0)
+    yield Target("chd-sequential", "cold_mbs", "zsofs-chd-lzma-4k", "one-core-lzma", 1.8)
+    yield Target("chd-random-4k", "iops", "zsofs-chd-zstd-2k", "zsofs-zstd-2k", 0.9, 1.0)
+    for packed in ("zstd-2k", "zlib-4k", "lzma-4k"):
+        yield Target("chd-unpacking", "mbs", f"unpack-chd-{packed}", f"chdman-chd-{packed}", 1.5)
+    yield Target("chd-cd-bin", "mbs", "one-core-cdzl", None, 100)
+    yield Target("many-discs", "rss_mib", "zsofs-500-chd-zstd-2k", None, 124, at_most=True)
+
+
 TARGETS: tuple[Target, ...] = (
     *_random(),
     *_sequential(),
@@ -155,4 +172,5 @@ TARGETS: tuple[Target, ...] = (
     *_packing(),
     *_verifying(),
     *_samba(),
+    *_chd(),
 )

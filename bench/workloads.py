@@ -1,5 +1,6 @@
 """All workloads, in the order in which they are run and shown."""
 
+from bench.chd import CHD_WORKLOADS
 from bench.folders import FIRST_BYTE
 from bench.hung import HUNG
 from bench.library import LISTING, LISTING_COLD
@@ -31,4 +32,5 @@ WORKLOADS: tuple[Workload, ...] = (
     PACKING,
     PURPOSES,
     VERIFYING,
+    *CHD_WORKLOADS,
 )

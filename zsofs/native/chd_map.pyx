@@ -591,16 +591,18 @@ cdef int64_t _follow(Image *image, Space *space, int fd, uint64_t first, uint64_
     """Replace references to other hunks by what they lead to."""
     cdef Chd *chd = <Chd *> image.chd
     cdef Stored known
-    cdef uint64_t known_hunk = chd.hunk_count  # none
+    cdef uint64_t known_hunk = 0
+    cdef bint is_known = False
     cdef uint64_t at, hunk
     cdef int64_t result
     cdef int links
     for at in range(count):
         if space.blocks[at].method != CODEC_SELF:
             continue
-        if space.blocks[at].offset != known_hunk:
+        if not is_known or space.blocks[at].offset != known_hunk:
             known = space.blocks[at]
             known_hunk = known.offset
+            is_known = True
             hunk = known_hunk
             links = 0
             while known.method == CODEC_SELF:

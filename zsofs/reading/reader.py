@@ -102,7 +102,7 @@ class Reader:
         self._replies = _ReplyBuffers()
         self._making: dict[int, ByteBudget] = {}
         self._loading: dict[int, ByteBudget] = {}
-        self._ahead = DecodeAhead(cache.capacity, io_pool.threads, self._load_chunk)
+        self._ahead = DecodeAhead(cache.capacity, io_pool.threads, self._load_ahead)
         release_at_once()
 
     async def read(self, content: Content, offset: int, size: int) -> bytes | memoryview:
@@ -119,19 +119,16 @@ class Reader:
         if end <= offset:
             return b""
         counters.bytes += end - offset
-        chunk_size = self._ahead.follow(content, offset, end) if content.is_slow else 0
-        if chunk_size:
-            with suppress(BlockError, OSError):  # perhaps in another part of a chunk
-                return await self._from_chunks(content, chunk_size, offset, end)
+        is_ahead = content.is_slow and self._ahead.follow(content, offset, end)
         try:
-            return await self._read(content, counters, offset, end)
+            return await self._read(content, counters, offset, end, is_ahead=is_ahead)
         except BlockError:
             if not content.is_exact:
                 raise
         return await self._assemble(content, counters, offset, end, None)
 
     async def _read(
-        self, content: Content, counters: Counters, offset: int, end: int
+        self, content: Content, counters: Counters, offset: int, end: int, *, is_ahead: bool
     ) -> bytes | memoryview:
         """Return the bytes of a range that is not empty, as whole extents."""
         extent_size = content.extent_size
@@ -143,6 +140,8 @@ class Reader:
         if whole_end <= offset:
             extent = await self._extent(content, counters, first)
             return memoryview(extent)[: end - offset]
+        if is_ahead:
+            return await self._from_cache(content, counters, offset, end)
         return await self._assemble(content, counters, offset, end, whole_end)
 
     async def _assemble(
@@ -189,45 +188,32 @@ class Reader:
         finally:
             budget.give(size)
 
-    async def _from_chunks(
-        self, content: Content, chunk_size: int, offset: int, end: int
+    async def _from_cache(
+        self, content: Content, counters: Counters, offset: int, end: int
     ) -> memoryview:
-        """Take a read from the chunks that are decoded ahead of it."""
-        first, head = divmod(offset, chunk_size)
-        if head + end - offset <= chunk_size:
-            chunk = await self._load_chunk(content, first, chunk_size)
-            return memoryview(chunk)[head : head + end - offset]
+        """Take a read from the extents that are decoded ahead of it."""
 
         async def fill(reply: memoryview) -> None:
             done = offset
             while done < end:
-                number, skip = divmod(done, chunk_size)
-                chunk = await self._load_chunk(content, number, chunk_size)
-                part = memoryview(chunk)[skip : skip + end - done]
+                number, skip = divmod(done, content.extent_size)
+                extent = await self._extent(content, counters, number)
+                part = memoryview(extent)[skip : skip + end - done]
                 reply[done - offset :][: len(part)] = part
                 done += len(part)
 
         return await self._reply(content, end - offset, fill)
 
-    async def _load_chunk(self, content: Content, number: int, chunk_size: int) -> bytearray:
-        counters = self.statistics.of(content.name)
-        # The numbers of chunks are negative, so that they are not those of extents.
-        key = number if chunk_size == content.extent_size else ~number
-        return await self._cached(content, counters, key, number * chunk_size, chunk_size)
+    async def _load_ahead(self, content: Content, number: int) -> None:
+        await self._extent(content, self.statistics.of(content.name), number)
 
     async def finish(self, content: Content) -> None:
         """Wait until nothing reads ahead in *content*, which is about to be closed."""
         await self._ahead.finish(content)
 
     async def _extent(self, content: Content, counters: Counters, number: int) -> bytearray:
-        size = content.extent_size
-        return await self._cached(content, counters, number, number * size, size)
-
-    async def _cached(
-        self, content: Content, counters: Counters, number: int, offset: int, size: int
-    ) -> bytearray:
-        """Return *size* bytes at *offset*, fewer at the end, of which *number* is the key."""
-        size = min(size, content.size - offset)
+        offset = number * content.extent_size
+        size = min(content.extent_size, content.size - offset)
 
         async def load(buffer: bytearray) -> None:
             counters.loads += 1

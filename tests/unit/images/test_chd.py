@@ -605,10 +605,13 @@ def test_a_circle_of_references_ends(tmp_path: Path) -> None:
             image.read(0, 512)
 
 
-def test_a_reference_past_the_end_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", [1, 2, 9])
+def test_a_reference_past_the_end_is_an_error(tmp_path: Path, target: int) -> None:
     path = tmp_path / "far.chd"
-    path.write_bytes(chd([Hunk(SELF, target=9)], hunk_size=512, unit_size=512, codecs=[b"zlib"]))
-    with original(str(path)) as image, pytest.raises(BlockError, match="refers to hunk 9 of 1"):
+    hunks = [Hunk(SELF, target=target)]
+    path.write_bytes(chd(hunks, hunk_size=512, unit_size=512, codecs=[b"zlib"]))
+    why = f"refers to hunk {target} of 1"
+    with original(str(path)) as image, pytest.raises(BlockError, match=why):
         image.read(0, 512)
 
 

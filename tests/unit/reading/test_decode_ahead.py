@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from tests.support.chd_writer import PARENT_HERE, PLAIN, SELF, Hunk, chd
-from tests.support.mounting import DATA
+from zsofs.errors import BlockError
 from zsofs.images.open_image import DiscImage
 from zsofs.images.probe import geometry_of, probe
 from zsofs.images.source_file import OpenSource
@@ -20,11 +20,10 @@ from zsofs.reading.io_pool import IoPool
 from zsofs.reading.reader import Reader
 from zsofs.reading.worker_threads import WorkerThreads
 
-_CHUNK = 128 << 10
-_HUNK = 4096
+_HUNK = _CHUNK = 128 << 10
 _SIZE = 8 << 20
-_OWN = [random.Random(number).randbytes(_HUNK) for number in range(37)]
-_IMAGE = b"".join(_OWN[at % 37] for at in range(_SIZE // _HUNK))
+_OWN = [random.Random(number).randbytes(_HUNK) for number in range(11)]
+_IMAGE = b"".join(_OWN[at % 11] for at in range(_SIZE // _HUNK))
 
 
 @contextmanager
@@ -47,7 +46,7 @@ def slow(tmp_path: Path) -> Iterator[DiscImage]:
     hunks = [Hunk(PLAIN, data) for data in _OWN]
     parent = chd(hunks, hunk_size=_HUNK, unit_size=2048, codecs=[b"zlib"], image=b"".join(_OWN))
     made = [Hunk(PARENT_HERE) for _ in _OWN]
-    made += [Hunk(SELF, target=at % 37) for at in range(37, _SIZE // _HUNK)]
+    made += [Hunk(SELF, target=at % 11) for at in range(11, _SIZE // _HUNK)]
     child = chd(
         made,
         hunk_size=_HUNK,
@@ -143,7 +142,8 @@ def test_a_seek_ends_it(slow: DiscImage) -> None:
         for number in range(20):
             await reads.check((number * 7 + 3) % 20 * 400_000 + 10, 100)
             await reads.settle()
-        assert reads.loads == loads + 20  # one hunk each
+            assert reads.loads <= loads + 1  # the hunk of this read alone
+            loads = reads.loads
 
     run(slow, 64 << 20, test)
 
@@ -164,7 +164,7 @@ def test_a_small_cache_has_no_room_for_it(slow: DiscImage, capacity: int) -> Non
     async def test(reads: _Reads) -> None:
         for offset in range(0, 4 << 20, 64 << 10):
             await reads.check(offset, 64 << 10)
-        assert reads.loads == 0
+        assert not reads.reader._ahead._streams
 
     run(slow, capacity, test)
 
@@ -205,30 +205,28 @@ def test_nothing_reads_when_the_file_is_closed(slow: DiscImage) -> None:
     run(slow, 64 << 20, test)
 
 
-def test_damage_ahead_is_an_error_when_it_is_reached(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ahead", [5, 20])
+def test_damage_ahead_is_an_error_when_it_is_reached(tmp_path: Path, ahead: int) -> None:
     """And not before: the disc can be read up to there."""
-    data = bytearray((DATA / "chd" / "dvd-default.chd").read_bytes())
-    path = tmp_path / "dvd.chd"
+    image = _IMAGE[: 24 * _HUNK]
+    made = [Hunk(PLAIN, image[at : at + _HUNK]) for at in range(0, len(image), _HUNK)]
+    data = bytearray(chd(made, hunk_size=_HUNK, unit_size=2048, codecs=[b"zlib"], image=image))
+    data[124 + _HUNK * ahead + 1000] ^= 1
+    path = tmp_path / "disc.chd"
     path.write_bytes(data)
-    with disc(path) as content:
-        size = content.size
 
-        async def read(damaged: DiscImage, *, until: int) -> list[int]:
-            reader = Reader(ExtentCache(64 << 20), IoPool(3), WorkerThreads(3, Admission()))
-            failed = []
-            for offset in range(0, until, 65536):
-                try:
-                    await reader.read(damaged, offset, 65536)
-                except Exception:
-                    failed.append(offset)
-            await reader.finish(damaged)
-            return failed
+    async def read(content: DiscImage) -> list[int]:
+        reader = Reader(ExtentCache(64 << 20), IoPool(3), WorkerThreads(3, Admission()))
+        failed = []
+        for offset in range(0, content.size, 65536):
+            try:
+                given = bytes(await reader.read(content, offset, 65536))
+                assert given == image[offset : offset + 65536]
+            except BlockError:
+                failed.append(offset)
+        await reader.finish(content)
+        return failed
 
-        assert trio.run(lambda: read(content, until=size)) == []
-    at = len(data) * 3 // 4
-    data[at] ^= 1
-    path.write_bytes(data)
     with disc(path) as content:
-        failed = trio.run(lambda: read(content, until=size))
-        assert len(failed) == 1
-        assert failed[0] > 65536
+        content.is_slow = True
+        assert trio.run(read, content) == [_HUNK * ahead, _HUNK * ahead + 65536]
