@@ -39,9 +39,6 @@ ALLOWED = {
 }
 VOCABULARY = Path(__file__).with_name("vocabulary.txt")
 
-NOT_YET: frozenset[str] = frozenset()
-"""Files whose texts still have to be rewritten. A file that is clean must leave this list."""
-
 
 def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
@@ -60,25 +57,17 @@ def misspelled(*paths: Path) -> list[str]:
 def test_no_banned_phrase(path: Path) -> None:
     found = phrases_in(text_of(path), banned()) if path != RULES else []
     found = [phrase for phrase in found if phrase not in ALLOWED.get(name(path), ())]
-    if name(path) in NOT_YET:
-        assert found, f"{name(path)} is clean: remove it from NOT_YET"
-    else:
-        assert found == [], f"write instead: {[banned()[phrase] for phrase in found]}"
+    assert found == [], f"write instead: {[banned()[phrase] for phrase in found]}"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name)
 def test_sentences_are_short(path: Path) -> None:
-    assert name(path) in NOT_YET or long_sentences(path.read_text()) == []
+    assert long_sentences(path.read_text()) == []
 
 
 def test_spelling() -> None:
-    wrong = misspelled(*DOCUMENTS, *(path for path in PROGRAM if name(path) not in NOT_YET))
+    wrong = misspelled(*DOCUMENTS, *PROGRAM)
     assert wrong == []
-
-
-def test_every_file_of_the_list_exists() -> None:
-    for path in NOT_YET:
-        assert (ROOT / path).exists(), path
 
 
 # What the checker finds.
