@@ -15,6 +15,7 @@ __all__ = [
     "file_names",
     "geometry",
     "seal",
+    "sheets",
     "ziso",
     "ziso_writer",
 ]
