@@ -272,3 +272,9 @@ class RefusedError(ZsofsError):
     """A change through the mount that would affect a disc, or a name reserved for discs."""
 
     errno = _errno.EACCES
+
+
+class ReadOnlyFileError(RefusedError):
+    """A change through the mount of a file whose text there is not that of the source."""
+
+    errno = _errno.EROFS

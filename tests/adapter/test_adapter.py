@@ -9,6 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -41,6 +42,7 @@ from zsofs.reading.worker_threads import NoThreadError, QueueTimeoutError, Worke
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.filters import Selection
 from zsofs.source.mount_cycles import QUESTION
+from zsofs.source.shown_part import ShownText
 from zsofs.source.tree import Place, SourceTree
 from zsofs.vfs.inodes import Inodes
 from zsofs.vfs.node import Folder, Node
@@ -166,6 +168,11 @@ class World:
     async def opened(self, name: bytes, flags: int = os.O_RDONLY) -> Any:
         """A handle of a file."""
         return (await self.handlers.open(self.number(name), flags, self.ctx)).fh
+
+    def show_other_names(self, name: bytes, called: bytes = b"") -> None:
+        """Show a file like a playlist with the names in the mount; *called* so in the source."""
+        node = self.library.node(self.number(name))
+        node.entry = replace(node.entry, name=called or name, shown=ShownText(TEXT))
 
     def allow_no_open_file(self) -> None:
         self.parts.opener._budget._limit = 0
@@ -300,6 +307,12 @@ async def open_a_disc_for_writing(w: World) -> None:
     await w.opened(b"Game.zso", os.O_RDWR)
 
 
+@case(LiveOperations, "open", "EROFS")
+async def open_a_playlist_with_other_names_for_writing(w: World) -> None:
+    w.show_other_names(b"notes.txt")
+    await w.opened(b"notes.txt", os.O_WRONLY)
+
+
 @case(LiveOperations, "open", "EPERM")
 async def open_a_link_for_writing(w: World) -> None:
     await w.opened(b"link", os.O_WRONLY)
@@ -340,6 +353,13 @@ def truncation(*names: bytes) -> Act:
 case(WritableOperations, "setattr", "EACCES")(truncation(b"Game.zso"))
 case(WritableOperations, "setattr", "EPERM")(truncation(b"link"))
 case(WritableOperations, "setattr", "ESTALE")(truncation())
+
+
+@case(WritableOperations, "setattr", "EROFS")
+async def truncate_a_playlist_with_other_names(w: World) -> None:
+    w.show_other_names(b"notes.txt")
+    await truncation(b"notes.txt")(w)
+
 
 for _handler, _args in (
     ("create", (0o644, os.O_RDWR)),
@@ -400,6 +420,18 @@ case(WritableOperations, "rename", "EINVAL")(
     renaming(b"notes.txt", b"other.txt", pyfuse3.RENAME_EXCHANGE)
 )
 case(WritableOperations, "rename", "ENOENT")(renaming(b"new", b"newer"))
+
+
+@case(WritableOperations, "unlink", "EROFS")
+async def delete_the_original_of_a_playlist(w: World) -> None:
+    w.show_other_names(b"notes.txt", b"notes.m3u")
+    await calling("unlink", ROOT, b"notes.txt")(w)
+
+
+@case(WritableOperations, "rename", "EROFS")
+async def replace_a_playlist_with_other_names(w: World) -> None:
+    w.show_other_names(b"notes.txt")
+    await renaming(b"other.txt", b"notes.txt")(w)
 
 
 @case(WritableOperations, "rename", "ENOMEDIUM")

@@ -76,6 +76,7 @@ is raised or logged there is a message all the same."""
 
 NEVER_SHOWN = {
     "source.scan_cache._disc": "caught within the module",
+    "source.scan_cache._sheet": "caught within the module",
     "source.scan_cache._text": "caught within the module",
     "inspection.verify_cache._whole": "caught within the module",
     "inspection.verify_cache._track": "caught within the module",

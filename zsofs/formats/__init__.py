@@ -16,6 +16,7 @@ __all__ = [
     "file_names",
     "geometry",
     "seal",
+    "sheets",
     "ziso",
     "ziso_writer",
 ]

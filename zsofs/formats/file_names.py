@@ -8,6 +8,8 @@ _PLAIN = frozenset((b".iso", b".img", b".bin"))
 _DISCS = _PACKED | _PLAIN
 _LOOKED_INTO = _DISCS | {b""}
 _KEPT_FOR_DISCS = _PACKED | {b".iso"}
+_CUE = b".cue"
+_PLAYLIST = b".m3u"
 
 MAX_NAME = 255
 """The longest file name that Linux file systems and the kernel's FUSE accept, in bytes."""
@@ -85,6 +87,21 @@ def is_apple_double(name: bytes, begin: bytes) -> bool:
 def may_be_disc(name: bytes) -> bool:
     """Return whether a file with this name is opened to inspect its content."""
     return _ending(name) in _LOOKED_INTO
+
+
+def is_cue_sheet(name: bytes) -> bool:
+    """Return whether this is the name of a cue sheet."""
+    return _ending(name) == _CUE
+
+
+def is_sheet(name: bytes) -> bool:
+    """Return whether this is the name of a playlist or cue sheet, which may name discs."""
+    return _ending(name) in (_CUE, _PLAYLIST)
+
+
+def is_inspected(name: bytes) -> bool:
+    """Return whether what a file with this name is shown as depends on its content."""
+    return may_be_disc(name) or is_sheet(name)
 
 
 def is_plain_image(name: bytes) -> bool:

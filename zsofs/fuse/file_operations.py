@@ -38,6 +38,8 @@ class LiveOperations(Operations):
             EACCES: it is a disc, and opened for writing.
             EMFILE: the limit of open files is reached.
             EPERM: it is a link or device, and opened for writing.
+            EROFS: it is a playlist or cue sheet with the names in the mount, and opened for
+                writing.
             ESTALE: the inode number is unknown, or the source has another file now.
         """
         node = self._library.node(inode)

@@ -50,6 +50,7 @@ class WritableOperations(LiveOperations):
         Errnos:
             EACCES: it is a disc.
             EPERM: it is a link or device, or --uid or --gid sets the owner.
+            EROFS: it is a playlist or cue sheet with the names in the mount.
             ESTALE: the inode number is unknown, or the source has another file now.
         """
         node = self._library.node(inode)
@@ -137,6 +138,7 @@ class WritableOperations(LiveOperations):
             EACCES: it is a disc.
             ENOENT: the file does not exist.
             ENOTDIR: the parent is not a directory.
+            EROFS: it is the original of a playlist or cue sheet that is shown with other names.
             ESTALE: the directory no longer exists.
         """
         await self._names.remove_file(self._library.folder(parent_inode), name)
@@ -173,6 +175,8 @@ class WritableOperations(LiveOperations):
             ENOENT: the file does not exist.
             ENOMEDIUM: it is the mount point of a disk that is not attached.
             ENOTDIR: a parent is not a directory.
+            EROFS: it replaces a playlist or cue sheet with the names in the mount, or is its
+                original.
             ESTALE: a directory no longer exists.
         """
         if flags & ~pyfuse3.RENAME_NOREPLACE:

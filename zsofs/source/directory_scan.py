@@ -8,7 +8,8 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from zsofs.console.text import for_people
-from zsofs.formats.file_names import IN_TRASH, is_in_trash, is_unfinished, may_be_disc
+from zsofs.formats.file_names import IN_TRASH, is_in_trash, is_sheet, is_unfinished, may_be_disc
+from zsofs.formats.sheets import MAX_SIZE
 from zsofs.source.entry import KINDS, Entry, Kind
 from zsofs.source.file_looks import FileLooks, told
 from zsofs.source.filters import Selection
@@ -146,7 +147,7 @@ class DirectoryScan:
             return None
         if not self._selection.takes(own, is_folder=entry.kind is Kind.FOLDER):
             return None
-        if entry.kind is not Kind.FILE or not may_be_disc(name):
+        if entry.kind is not Kind.FILE or not (may_be_disc(name) or self._may_be_sheet(entry)):
             return entry
         if self._in_trash:
             return replace(entry, ignored=IN_TRASH)
@@ -154,6 +155,9 @@ class DirectoryScan:
         if believed is None:
             self._unread.append((entry, known))
         return believed or entry
+
+    def _may_be_sheet(self, entry: Entry) -> bool:
+        return is_sheet(entry.name) and 0 < entry.size <= MAX_SIZE and not self._in_trash
 
     def _believed(self, entry: Entry, known: Entry | None) -> Entry | None:
         """Return the entry with an earlier finding for the same content; None without one."""

@@ -8,7 +8,7 @@ from os.path import splitext
 from zsofs.discs.cd_forms import CdForm
 from zsofs.discs.identify import System
 from zsofs.discs.opl_support import why_not_played
-from zsofs.formats.file_names import APPLE_DOUBLE
+from zsofs.formats.file_names import APPLE_DOUBLE, is_sheet
 from zsofs.source.cd_finding import CdFinding
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.finding import FileFinding
@@ -81,7 +81,7 @@ def state_of(entry: Entry, *, opl: bool) -> DiscState | None:
     """
     if entry.kind is Kind.LINK and entry.reason:
         return DiscState(Standing.LINK, entry.reason)
-    if entry.kind not in (Kind.DISC, Kind.FILE) or entry.ignored:
+    if entry.kind not in (Kind.DISC, Kind.FILE) or entry.ignored or is_sheet(entry.name):
         return None
     if entry.copying_since is not None:
         return DiscState(Standing.COPYING, "still being copied")

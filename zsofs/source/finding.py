@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from zsofs.discs.identify import Identity
+from zsofs.formats.sheets import Sheet
 from zsofs.images.probe import Disc
 from zsofs.source.cd_finding import CdFinding
 
@@ -23,6 +24,7 @@ class FileFinding:
         settled: whether it depends on this file alone. Otherwise, as for a CHD with a parent, it
             is not kept.
         cd: the CD in a CHD, or the PS2 CD in a file or container of raw sectors.
+        sheet: the playlist or cue sheet, if it names discs.
     """
 
     disc: Disc | None = None
@@ -33,6 +35,7 @@ class FileFinding:
     right_ending: str = ""
     settled: bool = True
     cd: CdFinding | None = None
+    sheet: Sheet | None = None
 
 
 NOTHING = FileFinding()

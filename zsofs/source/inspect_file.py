@@ -18,9 +18,11 @@ from zsofs.formats.file_names import (
     is_kept_for_discs,
     is_packed_name,
     is_plain_image,
+    is_sheet,
     is_undecided,
     misnamed,
 )
+from zsofs.formats.sheets import MAX_SIZE, parse_sheet
 from zsofs.images.probe import (
     FIRST_BYTES,
     Disc,
@@ -58,13 +60,15 @@ def look_inside(
         StillWrittenError: the file is being written.
         OSError: the file could not be read.
     """
+    if is_sheet(name):
+        return _sheet(source, name, tells_writers=tells_writers, quiet=quiet)
     if is_apple_double(name, source.read_at(0, 4) if name.startswith(b"._") else b""):
         return FileFinding(None, content=APPLE_DOUBLE)
     # Before the inspection: a writer that closes the file during it was seen here, and the result
     # is discarded.
-    written = has_writer(source.fd) if tells_writers else None
+    is_written = _may_be_written(source, tells_writers=tells_writers, quiet=quiet)
     disc, head, reason, settled, cd = _packed_disc(source, name)
-    if written or (written is None and not quiet):
+    if is_written:
         if disc is not None or reason or _may_be_plain_disc(source, name):
             raise StillWrittenError
         return FileFinding(None)
@@ -81,6 +85,18 @@ def look_inside(
     )
     identities = identities or is_undecided(name)
     return _completed(finding, source, name, head, identities=identities)
+
+
+def _sheet(source: OpenSource, name: bytes, *, tells_writers: bool, quiet: bool) -> FileFinding:
+    """Return the finding of a playlist or cue sheet; arguments and errors as above."""
+    if _may_be_written(source, tells_writers=tells_writers, quiet=quiet):
+        raise StillWrittenError
+    return FileFinding(sheet=parse_sheet(name, source.read_at(0, min(source.size, MAX_SIZE + 1))))
+
+
+def _may_be_written(source: OpenSource, *, tells_writers: bool, quiet: bool) -> bool:
+    is_written = has_writer(source.fd) if tells_writers else None
+    return not quiet if is_written is None else is_written
 
 
 class _Packed(NamedTuple):

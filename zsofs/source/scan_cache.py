@@ -13,6 +13,7 @@ from typing import Any
 
 from zsofs.discs.identify import Identity, Media, System
 from zsofs.formats.geometry import MAX_BLOCK_SIZE, MAX_IMAGE_SIZE, AnyCodec, ChdCodec, Codec
+from zsofs.formats.sheets import Sheet, parse_sheet
 from zsofs.images.probe import Disc
 from zsofs.images.source_file import Key
 from zsofs.source.cd_finding import CdFinding
@@ -27,7 +28,7 @@ _VERSION = 5
 _COLUMNS = """\
     size, mtime_ns, ctime_ns, container, codec, image_size, block_size, raw_cd, remarks, reason,
     system, game_id, title, label, media, image_remarks, content, right_ending, cd,
-    row_check"""
+    sheet, row_check"""
 
 _ALL = f"SELECT folder, name, {_COLUMNS} FROM file"
 _IN_FOLDER = f"SELECT folder, name, {_COLUMNS} FROM file WHERE folder = ?"
@@ -101,7 +102,7 @@ class ScanCache:
         rows = [
             (path, name, *key, *_row(finding)) for name, key, finding in findings if can_hold(key)
         ]
-        query = f"INSERT OR REPLACE INTO file (folder, name, {_COLUMNS}) VALUES ({_marks(22)})"
+        query = f"INSERT OR REPLACE INTO file (folder, name, {_COLUMNS}) VALUES ({_marks(23)})"
         self._store.write(
             ("DELETE FROM file WHERE folder = ? AND name = ?", [(path, name) for name in gone]),
             (query, [(*row, row_check(row)) for row in rows]),
@@ -212,6 +213,7 @@ def _row(finding: FileFinding) -> tuple[object, ...]:
         finding.content,
         finding.right_ending,
         "" if finding.cd is None else _storable(finding.cd.to_text()),
+        b"" if finding.sheet is None else finding.sheet.text,
     )
 
 
@@ -219,7 +221,7 @@ def _finding(row: tuple[Any, ...]) -> FileFinding | None:
     """Return the finding in a row; None if the row is invalid."""
     folder, name, *key, container, codec, size, block_size, raw_cd, remarks = row[:11]
     reason, system, game_id, title, label, media, said, content, right_ending, *rest = row[11:]
-    cd, check = rest
+    cd, sheet, check = rest
     if check != row_check(row[:-1]) or not all(isinstance(part, int) for part in key):
         return None
     if not (isinstance(folder, bytes) and isinstance(name, bytes)):
@@ -243,6 +245,7 @@ def _finding(row: tuple[Any, ...]) -> FileFinding | None:
             _text(content),
             _text(right_ending),
             cd=CdFinding.from_text(_text(cd)) if cd else None,
+            sheet=_sheet(name, sheet),
         )
     except (TypeError, ValueError):
         return None
@@ -255,6 +258,12 @@ def _disc(row: list[object]) -> Disc:
     if not (0 <= size <= MAX_IMAGE_SIZE and 0 < block_size <= MAX_BLOCK_SIZE):
         raise ValueError("out of bounds")
     return Disc(_text(container), _CODECS[codec], size, block_size, bool(raw_cd), _lines(remarks))
+
+
+def _sheet(name: bytes, text: object) -> Sheet | None:
+    if not isinstance(text, bytes):
+        raise TypeError("not bytes")
+    return parse_sheet(name, text)
 
 
 def _lines(remarks: object) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Opens the content of nodes, and watches it while any cache holds bytes of it."""
 
 import os
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 
 from zsofs.errors import FormatError, StaleNodeError
 from zsofs.images.content_check import ContentCheck, ctime_mark, seconds_until_settled
@@ -37,6 +37,7 @@ class Contents:
         entry = node.entry
         shown = entry.shown
         if isinstance(shown, ShownText):
+            self._check_sheet(node)
             return TextContent(node.name, node.serial, entry.status.st_dev, shown.text)
         with ExitStack() as undo:
             source = self._tree.open(entry.path)
@@ -64,6 +65,20 @@ class Contents:
                 raise FormatError(f"{node.name}: {error}") from error
             undo.pop_all()
             return content
+
+    def _check_sheet(self, node: Node) -> None:
+        """Make sure that a text of the source, whose finding may be an old one, is still the same.
+
+        Raises:
+            StaleNodeError: it is not.
+            OSError: the source reported an error.
+        """
+        sheet = node.entry.finding.sheet
+        if sheet is None:
+            return
+        with closing(self._tree.open(node.entry.path)) as source:
+            if source.read_at(0, len(sheet.text) + 1) != sheet.text:
+                raise StaleNodeError(f"{node.name}: modified since it was listed")
 
     def _watch(self, source: OpenSource) -> FileWatch:
         mounted = mount_of(source.fd)

@@ -14,6 +14,7 @@ from zsofs.source.entry import Entry, Kind
 from zsofs.source.relpath import joined
 from zsofs.source.roots import is_outside
 from zsofs.vfs.naming import shown_names
+from zsofs.vfs.shown_sheets import ShownDisc, with_shown_names
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +143,16 @@ def named(
             shown |= zip(shown_as, parts_of(entries[name], forms[name], stem), strict=True)
         else:
             shown[shown_as[0]] = entries[name]
-    return shown
+    return with_shown_names(
+        shown,
+        entries,
+        {
+            name: ShownDisc(entries[name].status, files, is_iso=forms.get(name) is CdForm.ISO)
+            for name, files in renamed.items()
+            if files is not None and files != (name,)
+        },
+        show_raw=show_raw,
+    )
 
 
 def form_of(entry: Entry, cd: CdForm | None) -> CdForm | None:

@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 
 from zsofs.console.text import for_people
-from zsofs.errors import RefusedError
+from zsofs.errors import ReadOnlyFileError, RefusedError
 from zsofs.formats.file_names import is_kept_for_discs
 from zsofs.source.entry import Kind
 from zsofs.source.filters import Selection
@@ -17,7 +17,10 @@ from zsofs.source.roots import is_outside
 from zsofs.source.writer import WHAT_TO_DO
 from zsofs.vfs.inodes import Inodes
 from zsofs.vfs.node import Folder, Node
+from zsofs.vfs.shown_sheets import is_renamed_sheet
 from zsofs.vfs.view import View
+
+_OTHER_NAMES = "it is shown with the names in the mount; change it in the source directory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +70,37 @@ class Rules:
             reason = "it is a symlink that leads out of the source directory; change it there"
         if reason:
             raise RefusedError(f"{node.name}: rename, replacement or deletion refused: {reason}")
+        if name != entry.name:
+            self._refuse_sheet(node, "rename, replacement or deletion refused")
+
+    def refuse_replacing(self, folder: Folder, name: bytes, node: Node) -> None:
+        """Reject replacing a disc, a directory with discs, or a file with the names in the mount.
+
+        An editor that replaces what it edits would save these names into the source.
+
+        Raises:
+            RefusedError: *node*, called *name* in *folder*, is protected.
+            ReadOnlyFileError: it is a playlist or cue sheet with the names in the mount.
+        """
+        self.refuse_disc(folder, name, node)
+        self._refuse_sheet(node, "rename, replacement or deletion refused")
 
     def refuse_unchangeable(self, node: Node) -> None:
         """Reject a change of the bytes or attributes of a disc, or of a special file.
 
         Raises:
             RefusedError: *node* is a disc.
+            ReadOnlyFileError: it is a playlist or cue sheet with the names in the mount.
             PermissionError: it is a symlink or a special file.
         """
         if self.library.may_change(node):
             return
+        self._refuse_sheet(node, "change refused")
         if node.entry.kind in (Kind.DISC, Kind.FILE):
             raise RefusedError(f"{node.name}: change refused: {WHAT_TO_DO}")
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    @staticmethod
+    def _refuse_sheet(node: Node, what: str) -> None:
+        if is_renamed_sheet(node.entry):
+            raise ReadOnlyFileError(f"{node.name}: {what}: {_OTHER_NAMES}")

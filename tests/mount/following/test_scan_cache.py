@@ -31,6 +31,7 @@ from zsofs.discs.cd_forms import CdForm
 from zsofs.discs.identify import Identity, Media, System
 from zsofs.formats.cd_tracks import Track, TrackType
 from zsofs.formats.geometry import ChdCodec, Codec
+from zsofs.formats.sheets import parse_sheet
 from zsofs.images.probe import Disc
 from zsofs.source.cd_finding import CdFinding
 from zsofs.source.file_looks import _is_racy
@@ -175,6 +176,35 @@ def test_a_second_mount_opens_no_file_of_a_library_that_it_lists(
             check(made)
 
 
+def test_a_playlist_is_read_once_to_be_listed_and_again_to_be_opened(
+    discs: Path, tmp_path: Path
+) -> None:
+    """A wrong cache does not change what is read."""
+    write(discs / "List.m3u", b"0.zso\nx.zso\n")
+    wait_until_kept(discs)
+    list_once(discs, tmp_path)
+    with opened_files(discs) as opened, mounted(discs, tmp_path / "mnt") as made:
+        before = (made.path / "List.m3u").stat()
+        assert before.st_size == 12
+        assert opened() == set()
+        assert (made.path / "List.m3u").read_bytes() == b"0.iso\nx.zso\n"
+        assert opened() == {"List.m3u"}
+    change(catalog_of(discs), "UPDATE file SET sheet = ? WHERE sheet != x''", b"1.zso\n")
+    with mounted(discs, tmp_path / "mnt") as made:
+        assert (made.path / "List.m3u").stat().st_size == 6
+        found = read_or_none(made.path / "List.m3u")
+        assert found in (None, b"0.iso\nx.zso\n")
+        wait_until(lambda: read_or_none(made.path / "List.m3u") == b"0.iso\nx.zso\n", "the text")
+        now = (made.path / "List.m3u").stat()
+        assert (now.st_ino, now.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    for wrong in ("1.zso\n", 5, None, b"no disc", b"x" * 70_000):
+        change(catalog_of(discs), "UPDATE file SET sheet = ? WHERE name = ?", wrong, b"List.m3u")
+        right = b"0.zso\nx.zso\n" if isinstance(wrong, bytes) else b"0.iso\nx.zso\n"
+        with mounted(discs, tmp_path / "mnt") as made:
+            assert (made.path / "List.m3u").read_bytes() == right
+            assert (made.path / "0.iso").read_bytes() == IMAGES["0"]
+
+
 def test_only_files_that_changed_between_two_mounts_are_looked_into(
     discs: Path, tmp_path: Path
 ) -> None:
@@ -279,6 +309,9 @@ FINDINGS = {
             CdForm.BIN,
             in_chd=True,
         ),
+    ),
+    b"Game.m3u": FileFinding(
+        sheet=parse_sheet(b"Game.m3u", b"#EXTM3U\r\nP\xe9 (Disc 1).zso\r\nP\xe9 (Disc 2).zso")
     ),
     b"known \xff\n": FileFinding(
         Disc("CISO", Codec.DEFLATE, 2048, 2048, False),
@@ -551,7 +584,7 @@ def test_folders_that_never_were_are_not_counted_for_long(discs: Path, tmp_path:
             catalog_of(discs),
             "INSERT INTO file SELECT ?, name, size, mtime_ns, ctime_ns, container, codec,"
             " image_size, block_size, raw_cd, remarks, reason, system, game_id, title, label,"
-            " media, image_remarks, content, right_ending, cd, row_check FROM file"
+            " media, image_remarks, content, right_ending, cd, sheet, row_check FROM file"
             " WHERE folder = ?",
             folder,
             b"folder",

@@ -3,7 +3,7 @@
 import errno
 from dataclasses import dataclass
 
-from zsofs.formats.file_names import may_be_disc
+from zsofs.formats.file_names import is_inspected
 from zsofs.source.entry import Entry
 from zsofs.source.live_file import TimedStat
 from zsofs.source.relpath import is_at_or_below
@@ -43,7 +43,7 @@ class _Plan:
         if self.replaced is not None:
             if not may_replace:
                 raise system_error(errno.EEXIST)
-            tree.rules.refuse_disc(self.new_folder, self.new_name, self.replaced)
+            tree.rules.refuse_replacing(self.new_folder, self.new_name, self.replaced)
         tree.rules.refuse_name(self.new_folder, self.new_name, self.node.entry.kind)
 
     def folders(self, tree: WritableTree) -> tuple[bytes, bytes]:
@@ -119,7 +119,10 @@ class Renames:
 
 
 def _renamed(known: Entry, new: Place, now: TimedStat) -> Entry:
-    """Return the entry of a file after a rename; a symlink keeps its target."""
+    """Return the entry of a file after a rename; a symlink keeps its target.
+
+    A sheet keeps its text, which its number stands for, until a scan finds another.
+    """
     return Entry(
         new.name,
         known.kind,
@@ -127,5 +130,6 @@ def _renamed(known: Entry, new: Place, now: TimedStat) -> Entry:
         known.status if known.followed else now.status,
         target=known.target,
         followed=known.followed,
-        settled=not may_be_disc(new.name),
+        settled=not is_inspected(new.name),
+        shown=known.shown,
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from zsofs.errors import StaleNodeError
-from zsofs.formats.file_names import may_be_disc
+from zsofs.formats.file_names import is_inspected
 from zsofs.reading.file_opener import FileOpener
 from zsofs.reading.worker_threads import WorkerThreads
 from zsofs.source.entry import Entry, Kind
@@ -117,7 +117,8 @@ class WritableTree:
     def made(self, folder: Folder, place: Place, now: TimedStat) -> Node:
         """Return the node of a file or directory that was just created."""
         kind = Kind.FOLDER if stat.S_ISDIR(now.status.st_mode) else Kind.FILE
-        entry = Entry(place.name, kind, place.path, now.status, settled=not may_be_disc(place.name))
+        settled = not is_inspected(place.name)
+        entry = Entry(place.name, kind, place.path, now.status, settled=settled)
         node = self.library.put(folder, place.name, entry, now.at)
         self.view.did(folder, place, entry, now.at)
         return node
