@@ -37,6 +37,13 @@ def status(options: argparse.Namespace) -> int:
     return mount_status.run(options.mount_point, options.json)
 
 
+def metrics(options: argparse.Namespace) -> int:
+    """Print the counters of mounts for Prometheus."""
+    from zsofs.mount.control import metrics as mount_metrics
+
+    return mount_metrics.run(options.mount_points, options.textfile, per_disc=options.per_disc)
+
+
 def list_discs(options: argparse.Namespace) -> int:
     """List the discs of a directory or mount."""
     from zsofs.cli import list_command

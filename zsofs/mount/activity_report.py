@@ -79,7 +79,7 @@ class ActivityReport:
         self._source_state = source_state
         self._files = files
         self._instance = f"{os.getpid()}-{time.time_ns()}"
-        self._started = time.monotonic()
+        self._started = round(time.time(), 3)
 
     async def serve(self) -> None:
         """Look for the files of slow reads until cancelled."""
@@ -126,7 +126,7 @@ class ActivityReport:
                 self._source_state(),
                 __version__,
                 os.getpid(),
-                round(time.monotonic() - self._started, 1),
+                self._started,
                 self._settings.slow_ms,
                 compressed,
                 plain,

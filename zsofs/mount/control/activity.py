@@ -99,7 +99,7 @@ class ReaderActivity:
 
 
 @dataclass(frozen=True, slots=True)
-class DiscActivity:
+class DiscActivity(_Reply):
     """A disc that was read, by its path in the source, and how many seconds ago it was last."""
 
     disc: str = ""
@@ -140,7 +140,7 @@ class SlowTimes:
 
 
 @dataclass(frozen=True, slots=True)
-class SlowReadActivity:
+class SlowReadActivity(_Reply):
     """A slow read.
 
     Attributes:
@@ -173,14 +173,14 @@ class SlowReadActivity:
 
 @dataclass(frozen=True, slots=True)
 class MountFacts:
-    """A mount and its daemon."""
+    """A mount and its daemon; it started at *started*, in seconds since 1970."""
 
     mount_point: str = ""
     source: str = ""
     source_state: str = ""
     version: str = ""
     pid: int = 0
-    uptime_seconds: float = 0.0
+    started: float = 0.0
     slow_ms: int = 0
     compressed_discs: int = 0
     plain_discs: int = 0
