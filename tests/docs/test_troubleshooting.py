@@ -67,6 +67,7 @@ REPORTS = {
     "mount.service._list": "headings of a table",
     "mount.service._remove": "what went well",
     "mount.control.metrics._FAMILIES": "help of metrics, which Prometheus shows",
+    "mount.top.layout": "the screen of `zsofs top`",
     "mount.control.status": "the report of `zsofs status`",
     "mount.readiness.state_line": "a line of `systemctl status`",
     "inspection.verify_report._line": "when a file was read",

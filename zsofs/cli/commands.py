@@ -37,6 +37,13 @@ def status(options: argparse.Namespace) -> int:
     return mount_status.run(options.mount_point, options.json)
 
 
+def top(options: argparse.Namespace) -> int:
+    """Show what is read in mounts."""
+    from zsofs.mount.top import command
+
+    return command.run(options.mount_points, once=options.once, as_json=options.json)
+
+
 def metrics(options: argparse.Namespace) -> int:
     """Print the counters of mounts for Prometheus."""
     from zsofs.mount.control import metrics as mount_metrics

@@ -20,6 +20,7 @@ examples:
   zsofs mount --demo            mount a small sample disc at ~/zsofs-demo
   zsofs list ~/zso              list the discs in a directory
   zsofs status                  show the state of your mounts
+  zsofs top                     show what is read, and why it was slow
   zsofs metrics                 print counters for Prometheus
   zsofs umount ~/iso            unmount
   zsofs pack ~/games -o ~/zso   pack the discs in a directory
@@ -135,6 +136,7 @@ def parser() -> argparse.ArgumentParser:
     _add_umount(commands)
     _add_reload(commands)
     _add_status(commands)
+    activity_args.add_top(commands)
     activity_args.add_metrics(commands)
     _add_list(commands)
     pack_args.add_pack(commands)
