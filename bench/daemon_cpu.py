@@ -1,7 +1,7 @@
 """CPU time of the daemon for each random 4 KiB read, of two builds in turn.
 
-Run it as ``python -m bench.daemon_cpu BEFORE AFTER DISC``: two checkouts that are built, and a
-packed disc. Both mount the same directory at the same time. In each round, both answer the same
+Run it as ``python -m bench.daemon_cpu BEFORE AFTER DISC [ROUNDS]``: two checkouts that are built,
+and a packed disc. Both mount the same directory at the same time. In each round, both answer the same
 reads, one after the other, and the second round begins with the other one. Medians of the ratios
 are less disturbed by other programs than the two times themselves.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 
 _SIZE = 4096
 _READS = 1_000
-_ROUNDS = 200
+_ROUNDS = 60
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def _cost(disc: Path, pid: int, seed: int) -> float:
         os.close(fd)
 
 
-def main(before: str, after: str, disc: str) -> None:
+def main(before: str, after: str, disc: str, rounds: int = _ROUNDS) -> None:
     with tempfile.TemporaryDirectory() as work, ExitStack() as stack:
         source = Path(work) / "source"
         source.mkdir()
@@ -75,7 +75,7 @@ def main(before: str, after: str, disc: str) -> None:
         for one in served:
             _cost(*one, -1)
         found: tuple[list[float], list[float]] = ([], [])
-        for seed in range(_ROUNDS):
+        for seed in range(rounds):
             for which in (0, 1) if seed % 2 else (1, 0):
                 found[which].append(_cost(*served[which], seed))
     ratios = [new / old for old, new in zip(*found, strict=True)]
@@ -88,4 +88,4 @@ def main(before: str, after: str, disc: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:4], *map(int, sys.argv[4:]))

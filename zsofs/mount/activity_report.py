@@ -8,7 +8,9 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
+
+import trio
 
 from zsofs import __version__
 from zsofs.errors import UsageError
@@ -44,6 +46,11 @@ from zsofs.vfs.slow_read_files import SlowReadFiles
 _READERS = 50
 _WAITING = 20
 _SECOND = 1e9
+_STEP = 25
+"""Rows of a page that are made at a time: 200 together took 4 ms on a busy machine."""
+
+T = TypeVar("T")
+Row = DiscActivity | SlowReadActivity
 _MAX_NUMBER = 1 << 62
 
 
@@ -85,7 +92,7 @@ class ActivityReport:
         """Look for the files of slow reads until cancelled."""
         await self._files.serve()
 
-    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the reply to one of the requests.
 
         Raises:
@@ -101,11 +108,11 @@ class ActivityReport:
             case "activity":
                 return self._summary().to_json()
             case "discs":
-                return self._discs(*_page(request)).to_json()
+                return await self._discs(*_page(request))
             case "disc":
                 return self._details(request.get("disc")).to_json()
             case _:
-                return self._slow_reads(*_page(request)).to_json()
+                return await self._slow_reads(*_page(request))
 
     def _summary(self) -> Activity:
         statistics, now = self._statistics, now_ns()
@@ -166,12 +173,14 @@ class ActivityReport:
             )
         return tuple(found)
 
-    def _discs(self, since: int, limit: int) -> DiscPage:
+    async def _discs(self, since: int, limit: int) -> dict[str, Any]:
         now = now_ns()
         found = self._statistics.changed_discs(since, limit)
-        revision = found[-1][1].revision if found else max(since, 0)
-        discs = tuple(_disc(name, meter, now) for name, meter in found)
-        return DiscPage(PROTOCOL, self._instance, revision, len(found) == limit, discs)
+        # What changes while the page is made has a higher revision, and is in the next one again.
+        revision = found[-1][1].revision if found else since
+        page = DiscPage(PROTOCOL, self._instance, revision, len(found) == limit)
+        rows = await _in_steps(found, lambda one: _disc(*one, now))
+        return page.to_json() | {"discs": rows}
 
     def _details(self, name: object) -> DiscDetails:
         meter = self._statistics.disc(name) if isinstance(name, str) else None
@@ -182,12 +191,24 @@ class ActivityReport:
         disc, ages = _disc(name, meter, now), tuple(meter.ages(now))
         return DiscDetails(PROTOCOL, self._instance, disc, _latency(meter), ages)
 
-    def _slow_reads(self, since: int, limit: int) -> SlowReadPage:
+    async def _slow_reads(self, since: int, limit: int) -> dict[str, Any]:
         found = self._statistics.slow_reads.changed_since(since, limit)
         self._files.look_for(found)
         revision = found[-1].revision if found else since
-        reads = tuple(map(_slow_read, found))
-        return SlowReadPage(PROTOCOL, self._instance, revision, len(found) == limit, reads)
+        page = SlowReadPage(PROTOCOL, self._instance, revision, len(found) == limit)
+        rows = await _in_steps(found, _slow_read)
+        return page.to_json() | {"slow_reads": rows}
+
+
+async def _in_steps(items: Sequence[T], row: Callable[[T], Row]) -> list[dict[str, Any]]:
+    """Return the rows of a page; reads are answered between its parts."""
+    rows = []
+    for number, item in enumerate(items):
+        if number % _STEP == 0:
+            await trio.lowlevel.checkpoint()
+        rows.append(row(item).to_json())
+    await trio.lowlevel.checkpoint()  # the reply is encoded in a step of its own
+    return rows
 
 
 def _page(request: dict[str, Any]) -> tuple[int, int]:

@@ -173,7 +173,7 @@ class Server:
                     self._view.recount_untold()
                 return self.state.status().to_json()
             case "activity" | "discs" | "disc" | "slow-reads":
-                return self._activity.answer(request)
+                return await self._activity.answer(request)
             case "reload":
                 log.info("scanning the source again (requested)")
                 done = self.begin_reload()
