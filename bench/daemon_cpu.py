@@ -1,9 +1,9 @@
 """CPU time of the daemon for each random 4 KiB read, of two builds in turn.
 
 Run it as ``python -m bench.daemon_cpu BEFORE AFTER DISC [ROUNDS]``: two checkouts that are built,
-and a packed disc. Both mount the same directory at the same time. In each round, both answer the same
-reads, one after the other, and the second round begins with the other one. Medians of the ratios
-are less disturbed by other programs than the two times themselves.
+and a packed disc. Both mount the same directory at the same time. In each round, both answer the
+same reads, one after the other, and the second round begins with the other one. Medians of the
+ratios are less disturbed by other programs than the two times themselves.
 """
 
 import os
@@ -88,4 +88,4 @@ def main(before: str, after: str, disc: str, rounds: int = _ROUNDS) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], *map(int, sys.argv[4:]))
+    main(sys.argv[1], sys.argv[2], sys.argv[3], *map(int, sys.argv[4:]))

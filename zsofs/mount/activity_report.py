@@ -165,8 +165,7 @@ class ActivityReport:
         found = []
         for trace in islice(self._statistics.waiting, _WAITING):
             label = trace.handle.label
-            if not isinstance(label, ReadLabel):  # a read of zsofs itself
-                continue
+            assert isinstance(label, ReadLabel)
             seconds = round(trace.elapsed_ns() / _SECOND, 3)
             found.append(
                 WaitingRead(label.disc, label.pid, label.program, trace.offset, trace.size, seconds)

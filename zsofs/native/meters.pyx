@@ -8,6 +8,7 @@ For one thread, which is the event loop. The same counters as Python attributes 
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
+from libc.string cimport memset
 
 cdef extern from *:
     """
@@ -121,6 +122,10 @@ cdef class Meter:
         cdef size_t size = sizeof(Details)
         if self._details is not NULL:
             if disc_size == self._details.disc_size:
+                return
+            if disc_size and self._details.disc_size:
+                memset(self._details.read_at, 0, sizeof(self._details.read_at))
+                self._details.disc_size = disc_size
                 return
             self.drop_details()
         if not disc_size:

@@ -212,12 +212,8 @@ class Reader:
                 trace.inline += 1
                 return
             job = content.job(offset, out)
-            waiting = self.statistics.waiting
-            waiting[trace] = None
-            try:
+            with self.statistics.waits(trace):
                 await self._io_pool.run(content.device, job, spin=inline and not content.can_ask)
-            finally:
-                del waiting[trace]
             trace.waited(job.queue_ns, job.source_ns, job.decode_ns)
             content.finish(job)
         except SourceTouchedError as touched:

@@ -1,5 +1,7 @@
 """Counters of the cost of reads: per disc, per program, and in total."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from heapq import nsmallest
 from typing import TypeVar
 
@@ -86,6 +88,16 @@ class Statistics:
             reader = self._readers[program] = Meter()
             reader.keep_details()
         return HandleMeter(self.total, disc, reader, size, self._slow_ns, label)
+
+    @contextmanager
+    def waits(self, trace: Trace) -> Iterator[None]:
+        """Report a read as waiting within the context, unless it is one of zsofs itself."""
+        if trace.handle.label is not None:
+            self.waiting[trace] = None
+        try:
+            yield
+        finally:
+            self.waiting.pop(trace, None)
 
     def disc(self, name: str) -> Meter | None:
         """Return the meter of a disc that was read."""

@@ -96,8 +96,10 @@ def test_each_part_that_a_read_touches_is_lit() -> None:
 def test_a_disc_of_another_size_has_another_map() -> None:
     """Handles of the longer file that was there before must not write behind the map."""
     _, disc, _, longer = meters(1 << 30)
+    longer.begin(0, 4096).end()
     disc.keep_details(4096)
     assert disc.ages(now_ns()) == [-1] * PARTS
+    assert sum(map(sum, disc.histogram())) == 1
     for _ in range(1000):
         longer.begin((1 << 30) - (1 << 20), 1 << 20).end()
     assert disc.ages(now_ns()) == [-1] * PARTS

@@ -31,7 +31,8 @@ def show(watch: Watch) -> None:
     Raises:
         UsageError: the terminal is not known.
     """
-    locale.setlocale(locale.LC_ALL, "")
+    with suppress(locale.Error):  # LC_ALL names none that there is
+        locale.setlocale(locale.LC_ALL, "")
     os.environ.setdefault("ESCDELAY", "25")  # Esc is a key here, not the beginning of one
     try:
         window = curses.initscr()
@@ -65,7 +66,7 @@ class _Screen:
             now = time.monotonic()
             if not self._choice.is_paused and now - self._asked >= _INTERVAL:
                 self._asked = now
-                self._watch.ask()
+                self._watch.ask_in_background()
             self._draw()
             try:
                 key = self._window.get_wch()

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from zsofs.errors import ControlError
+from zsofs.errors import ControlError, reason
 from zsofs.mount.control.activity import Activity, DiscActivity, SlowReadActivity
 from zsofs.mount.control.activity_client import ask_activity, ask_discs, ask_slow_reads
 from zsofs.mount.control.client import check_mount, running
@@ -39,18 +39,19 @@ class Watched:
 
     def ask(self, mounted: Mounted) -> None:
         """Ask its daemon for what has changed; it may take seconds to answer."""
+        try:
+            self._ask(mounted)
+        except (ControlError, OSError) as error:
+            self.error = reason(error)
+
+    def _ask(self, mounted: Mounted) -> None:
         ((_, reply),) = ask_activity([mounted])
         if isinstance(reply, ControlError):
-            self.error = str(reply)
-            return
+            raise reply
         if self.activity is None or self.activity.instance != reply.instance:
             self.discs, self.slow_reads, self._since = {}, {}, (0, 0)
-        try:
-            discs, discs_since = ask_discs(mounted, self._since[0])
-            slow_reads, slow_since = ask_slow_reads(mounted, self._since[1])
-        except ControlError as error:
-            self.error = str(error)
-            return
+        discs, discs_since = ask_discs(mounted, self._since[0])
+        slow_reads, slow_since = ask_slow_reads(mounted, self._since[1])
         self._since = discs_since, slow_since
         self.discs = self.discs | {one.disc: one for one in discs}
         known = self.slow_reads | {one.number: one for one in slow_reads}
@@ -81,13 +82,18 @@ class Watch:
         self._points = mount_points
         self._mounts: dict[str, Watched] = {}
         self._asking: dict[str, threading.Thread] = {}
+        self._asker: threading.Thread | None = None
 
     def mounts(self) -> list[Watched]:
         """Return the mounts in the order of their paths."""
-        return [self._mounts[path] for path in sorted(self._mounts)]
+        mounts = self._mounts
+        return [mounts[path] for path in sorted(mounts)]
 
     def ask(self) -> None:
-        """Begin to ask all mounts that are not being asked, and drop those that are gone."""
+        """Begin to ask all mounts that are not being asked, and drop those that are gone.
+
+        May wait: the table of mounts can be locked by a disk that hangs.
+        """
         found: dict[str, Mounted | str] = {}
         if self._points:
             for point in self._points:
@@ -98,10 +104,10 @@ class Watch:
                     found[path] = str(error)
         else:
             found = {os.fsdecode(mounted.path): mounted for mounted in running()}
-        for path in self._mounts.keys() - found.keys():
-            del self._mounts[path]
+        # As a whole, because another thread shows them.
+        self._mounts = {path: self._mounts.get(path) or Watched(path) for path in found}
         for path, mounted in found.items():
-            watched = self._mounts.setdefault(path, Watched(path))
+            watched = self._mounts[path]
             if isinstance(mounted, str):
                 watched.error = mounted
             elif path not in self._asking or not self._asking[path].is_alive():
@@ -109,6 +115,13 @@ class Watch:
                 with suppress(RuntimeError):  # the system gives no thread now
                     thread.start()
                     self._asking[path] = thread
+
+    def ask_in_background(self) -> None:
+        """Do that in a thread, unless the last one is still at it."""
+        if self._asker is None or not self._asker.is_alive():
+            self._asker = threading.Thread(target=self.ask, daemon=True)
+            with suppress(RuntimeError):
+                self._asker.start()
 
     def wait(self, seconds: float) -> None:
         """Wait until all have answered, at most *seconds*."""

@@ -101,13 +101,11 @@ class LiveFiles:
     async def read(self, handle: Handle, offset: int, size: int) -> bytes:
         """Return *size* bytes at *offset*, fewer at the end; may wait for a disk."""
         trace = self._begin(handle, offset, size)
-        waiting = self._statistics.waiting
-        waiting[trace] = None
         found = None
         try:
-            found = await self._tree.run(handle.node, handle.live.read, offset, size)
+            with self._statistics.waits(trace):
+                found = await self._tree.run(handle.node, handle.live.read, offset, size)
         finally:
-            del waiting[trace]
             trace.waited(0, trace.elapsed_ns(), 0)
             self._end(trace, found)
         return found
