@@ -17,9 +17,9 @@ test_packages='genisoimage p7zip-full xorriso diffutils rsync strace mount e2fsp
     bchunk cuetools libcdio-utils'
 
 system_programs='qemu-system-x86_64 smbd smbclient ip fio debootstrap systemd-nspawn nsenter zstd
-    lintian dpkg-deb dpkg-shlibdeps strip xz pipx'
+    lintian dpkg-deb dpkg-shlibdeps strip xz pipx promtool'
 system_packages='qemu-system-x86 samba smbclient iproute2 fio debootstrap systemd-container util-linux
-    zstd lintian dpkg dpkg-dev binutils xz-utils pipx'
+    zstd lintian dpkg dpkg-dev binutils xz-utils pipx prometheus'
 
 deb_programs='dpkg-deb dpkg-shlibdeps strip xz'
 deb_packages='dpkg dpkg-dev binutils xz-utils'

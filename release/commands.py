@@ -39,6 +39,8 @@ _KINDS = {
 _EXISTING = {
     ("zsofs", "umount"): Kind.MOUNT,
     ("zsofs", "status"): Kind.MOUNT,
+    ("zsofs", "top"): Kind.MOUNT,
+    ("zsofs", "metrics"): Kind.MOUNT,
     ("zsofs", "reload"): Kind.MOUNT,
     ("zsofs", "service", "remove"): Kind.SERVICE,
 }

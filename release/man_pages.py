@@ -17,7 +17,8 @@ ROOT = Path(__file__).parent.parent
 BUILT = ROOT / "man"
 
 _COMMANDS = (
-    "mount", "umount", "reload", "status", "list", "pack", "unpack", "info", "verify", "service",
+    "mount", "umount", "reload", "status", "top", "metrics", "list", "pack", "unpack", "info",
+    "verify", "service",
 )  # fmt: skip
 _AUTHOR = ""
 
@@ -27,6 +28,8 @@ MAN_PAGES = [
     ("reference/zsofs-mount", "zsofs-mount", "mount a directory of discs", _AUTHOR, 1),
     ("reference/zsofs-umount", "zsofs-umount", "unmount", _AUTHOR, 1),
     ("reference/zsofs-reload", "zsofs-reload", "scan the source of a mount again", _AUTHOR, 1),
+    ("reference/zsofs-top", "zsofs-top", "show what is read", _AUTHOR, 1),
+    ("reference/zsofs-metrics", "zsofs-metrics", "print counters for Prometheus", _AUTHOR, 1),
     ("reference/zsofs-status", "zsofs-status", "show the state of mounts", _AUTHOR, 1),
     ("reference/zsofs-list", "zsofs-list", "list the discs in a directory", _AUTHOR, 1),
     ("reference/zsofs-pack", "zsofs-pack", "pack disc images into .zso files", _AUTHOR, 1),

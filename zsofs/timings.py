@@ -91,6 +91,16 @@ class Timings:
     retry_finished_jobs: float = 0.05
     """Delay before finished jobs are collected again after the listener failed."""
 
+    file_map: float = 10.0
+    """How long it may take to find the files of a disc that slow reads were for."""
+
+    file_map_pause: float = 0.001
+    """Pause after each part of that, so that it does not hold up reads."""
+
+    disk_sleeps: float = 600.0
+    """A slow read that is older wakes no disk for the name of its file: hard disks sleep after ten
+    minutes at the earliest."""
+
     # ---- The end of a mount
 
     last_reads: float = 1.0

@@ -35,6 +35,7 @@ from zsofs.fuse.operations import Operations
 from zsofs.fuse.parts import Parts
 from zsofs.fuse.write_operations import WritableOperations
 from zsofs.images.open_image import Content
+from zsofs.native.meters import Trace
 from zsofs.reading.admission import Admission
 from zsofs.reading.reader import Reader
 from zsofs.reading.stats import Statistics
@@ -118,7 +119,7 @@ class FakeReads:
         self.fails: Exception | None = None
         self.statistics = Statistics()
 
-    async def read(self, content: Content, offset: int, size: int) -> bytes:
+    async def read(self, content: Content, offset: int, size: int, _: Trace) -> bytes:
         if self.fails is not None:
             raise self.fails
         out = bytearray(min(size, content.size - offset))

@@ -49,6 +49,21 @@ def test_status(source: Path, mount: MountMaker) -> None:
     assert set(other) <= {"ok", "mount_point", "error"}
 
 
+def test_top(source: Path, mount: MountMaker) -> None:
+    made = mount(source, "--slow-ms", "1")
+    (made.path / "disc.iso").read_bytes()
+    (found,) = json.loads(printed("top", "--json", made.path))
+    assert list(found) == documented("top")
+    section = PAGE.read_text().partition("## zsofs top")[2].partition("\n## ")[0]
+    words = set(re.findall(r"`(\w+)`", section))
+    parts = [found["mount"], found["reads"], found["reads"]["counts"], found["reads"]["rates"]]
+    parts += [found["reads"]["latency"][0], *found["readers"], *found["discs"], *found["disks"]]
+    for part in (*parts, *found["slow_reads"]):
+        assert set(part) <= words
+    other = json.loads(printed("top", "--json", source.parent, code=7))
+    assert set(other[0]) == {"ok", "mount_point", "error"}
+
+
 def test_list(source: Path) -> None:
     (found,) = json.loads(printed("list", "--json", source))
     assert list(found) == documented("list")

@@ -37,6 +37,20 @@ def status(options: argparse.Namespace) -> int:
     return mount_status.run(options.mount_point, options.json)
 
 
+def top(options: argparse.Namespace) -> int:
+    """Show what is read in mounts."""
+    from zsofs.mount.top import command
+
+    return command.run(options.mount_points, once=options.once, as_json=options.json)
+
+
+def metrics(options: argparse.Namespace) -> int:
+    """Print the counters of mounts for Prometheus."""
+    from zsofs.mount.control import metrics as mount_metrics
+
+    return mount_metrics.run(options.mount_points, options.textfile, per_disc=options.per_disc)
+
+
 def list_discs(options: argparse.Namespace) -> int:
     """List the discs of a directory or mount."""
     from zsofs.cli import list_command

@@ -16,6 +16,8 @@ _COMMANDS = {
     "umount": commands.umount,
     "reload": commands.reload,
     "status": commands.status,
+    "top": commands.top,
+    "metrics": commands.metrics,
     "list": commands.list_discs,
     "pack": commands.pack,
     "unpack": commands.unpack,

@@ -102,6 +102,12 @@ def _threads(text: str) -> int:
     return int(text[:20])
 
 
+def _slow_ms(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text[:20]) <= 60_000:
+        raise ValueError(f"{text!r} is not a number of milliseconds from 1 to 60000")
+    return int(text[:20])
+
+
 def user(text: str) -> int:
     """Return the number of a user, given as number or name."""
     try:
@@ -259,6 +265,15 @@ OPTIONS = (
         write=_size_text,
         is_number=True,
         example="512K",
+    ),
+    Option(
+        "slow-ms",
+        "milliseconds from which on `zsofs top` lists a read as slow (default: 50)",
+        "MS",
+        _slow_ms,
+        50,
+        is_number=True,
+        example="50",
     ),
     Option(
         "writable",

@@ -16,12 +16,14 @@ from zsofs.fuse.operations import Operations
 from zsofs.fuse.parts import Parts
 from zsofs.fuse.request_loop import handlers_waiting
 from zsofs.fuse.write_operations import WritableOperations
+from zsofs.mount.activity_report import ActivityReport
 from zsofs.mount.settings import MountSettings
 from zsofs.mount.state_report import StateReport
 from zsofs.reading.admission import Admission
 from zsofs.reading.extent_cache import ExtentCache
 from zsofs.reading.io_pool import IoPool
 from zsofs.reading.reader import Reader
+from zsofs.reading.stats import cost_text
 from zsofs.reading.tasks import in_background
 from zsofs.reading.worker_threads import ElasticWorkers, WorkerThreads
 from zsofs.source.disc_state import Count, DiscState, count, state_of_content
@@ -40,6 +42,7 @@ from zsofs.vfs.opl.titles import load_titles
 from zsofs.vfs.opl.view import OplView
 from zsofs.vfs.plain_view import PlainView
 from zsofs.vfs.present import as_shown
+from zsofs.vfs.slow_read_files import SlowReadFiles
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +68,7 @@ class Server:
         admission = Admission()
         workers = WorkerThreads(settings.threads, admission)
         io_pool = IoPool(settings.threads)
-        self._reads = Reader(cache, io_pool, workers)
+        self._reads = Reader(cache, io_pool, workers, settings.slow_ms)
         selection = Selection(shown.include, shown.exclude)
         scanner = Scanner(tree, catalog, selection, identities=opl)
         lookers = ElasticWorkers(settings.threads, admission)
@@ -100,6 +103,15 @@ class Server:
             self._disc_counts,
             self.operations,
         )
+        self._activity = ActivityReport(
+            settings,
+            self._reads.statistics,
+            io_pool,
+            cache,
+            self._disc_counts,
+            self.state.source_state,
+            SlowReadFiles(parts.contents, self._reads, workers),
+        )
         self.around_reload: Callable[[], AbstractContextManager[None]] = nullcontext
         self._nursery: trio.Nursery | None = None
 
@@ -112,6 +124,7 @@ class Server:
             nursery.start_soon(in_background, self._view.serve)
             nursery.start_soon(self._invalidations.serve)
             nursery.start_soon(in_background, self._reads.give_back_when_idle)
+            nursery.start_soon(in_background, self._activity.serve)
             nursery.start_soon(in_background, self._listings.shrink_when_unused)
             await self.operations.serve()
             nursery.cancel_scope.cancel()
@@ -144,9 +157,9 @@ class Server:
     def report(self, level: int) -> None:
         """Log the cost of reads so far."""
         statistics = self._reads.statistics
-        log.log(level, "all discs: %s", statistics.total().text())
-        for name, counters in statistics.busiest(_REPORTED_DISCS):
-            log.log(level, "%s: %s", name, counters.text())
+        log.log(level, "all discs: %s", cost_text(statistics.total))
+        for name, meter in statistics.busiest(_REPORTED_DISCS):
+            log.log(level, "%s: %s", name, cost_text(meter))
 
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the reply to a control request; accesses no disk.
@@ -159,6 +172,8 @@ class Server:
                 if self._disc_counts.may_be_old:
                     self._view.recount_untold()
                 return self.state.status().to_json()
+            case "activity" | "discs" | "disc" | "slow-reads":
+                return await self._activity.answer(request)
             case "reload":
                 log.info("scanning the source again (requested)")
                 done = self.begin_reload()

@@ -45,6 +45,7 @@ class MountSettings:
         owner: overrides of owner and mode.
         remember: whether the scan cache is stored for the next mount of this source.
         writable: whether files other than discs may be changed through the mount.
+        slow_ms: milliseconds from which on a read is reported as slow.
     """
 
     source: bytes
@@ -57,3 +58,4 @@ class MountSettings:
     owner: ShownOwner = field(default_factory=ShownOwner)
     remember: bool = True
     writable: bool = False
+    slow_ms: int = 50

@@ -1,12 +1,10 @@
 """Status of a mount, for `zsofs status`, `zsofs list` and the service manager."""
 
 import os
-import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from pathlib import Path
 
 from zsofs import __version__
 from zsofs.console.text import for_people
@@ -26,6 +24,7 @@ from zsofs.mount.control.mount_status import (
 from zsofs.mount.settings import MountSettings
 from zsofs.reading.extent_cache import ExtentCache
 from zsofs.reading.stats import Statistics
+from zsofs.system.processes import process_of
 from zsofs.vfs.disc_counts import DiscCounts
 from zsofs.vfs.follower import Follower
 from zsofs.vfs.inodes import Inodes
@@ -64,7 +63,7 @@ class StateReport:
         return MountStatus(
             DaemonStatus(__version__, os.getpid(), uptime, len(self._library)),
             self._shown(),
-            SourceStatus(self._source_state(), self._follower.away, self._follower.following),
+            SourceStatus(self.source_state(), self._follower.away, self._follower.following),
             DiscStatus(found.discs, found.compressed, found.plain, counting, found.copying),
             NotShownStatus(
                 refused=_reported(found.refused),
@@ -78,7 +77,8 @@ class StateReport:
             self._reads(),
         )
 
-    def _source_state(self) -> str:
+    def source_state(self) -> str:
+        """Return whether the source is available, as in SourceStatus."""
         if not self._follower.away:
             return "there"
         return "away" if self._library.tree.was_seen else "not there yet"
@@ -99,11 +99,14 @@ class StateReport:
         )
 
     def _reads(self) -> ReadStatus:
-        total = self._statistics.total()
+        total = self._statistics.total
         return ReadStatus(
             readers=_readers(self._operations.readers()),
             cache=CacheStatus(
-                self._cache.used, self._settings.cache_size, total.hits, total.lookups
+                self._cache.used,
+                self._settings.cache_size,
+                total.lookups - total.loads,
+                total.lookups,
             ),
             requests=total.requests,
             bytes=total.bytes,
@@ -119,24 +122,9 @@ def _reported(files: Iterable[tuple[bytes, str]]) -> tuple[FileStatus, ...]:
 
 def _readers(readers: Sequence[OpenHandle]) -> tuple[ReaderStatus, ...]:
     """Return the programs with open files, and the number of handles of each."""
-    processes = {reader.pid: _process(reader.pid) for reader in readers}
+    processes = {reader.pid: process_of(reader.pid) for reader in readers}
     counts = Counter((reader.path, *processes[reader.pid]) for reader in readers)
     return tuple(
-        ReaderStatus(pid, program, path, handles)
+        ReaderStatus(pid, for_people(program), path, handles)
         for (path, pid, program), handles in sorted(counts.items())
     )
-
-
-def _process(task: int) -> tuple[int, str]:
-    """Return process ID and program of a thread ID, which is what the kernel reports for an open.
-
-    If the thread has ended, its own number is returned and the program is empty; another process
-    may use the file that it opened.
-    """
-    try:
-        said = (Path("/proc") / str(task) / "status").read_bytes()
-        found = re.search(rb"^Tgid:\s*(\d+)$", said, re.M)
-        pid = int(found[1]) if found else task
-        return pid, for_people((Path("/proc") / str(pid) / "comm").read_bytes().strip())
-    except OSError:
-        return task, ""

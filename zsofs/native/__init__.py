@@ -12,4 +12,5 @@ __all__ = [
     "fetch",
     "fileio",
     "index_scan",
+    "meters",
 ]

@@ -10,6 +10,7 @@ __all__ = [
     "file_opener",
     "io_pool",
     "reader",
+    "slow_reads",
     "statfs_cache",
     "stats",
     "tasks",

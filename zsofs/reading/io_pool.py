@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import time
+from typing import NamedTuple
 
 import trio
 
@@ -32,13 +33,21 @@ class _Disk:
         self.used_at = -math.inf
 
 
+class _Waiting(NamedTuple):
+    """Who waits for a job: a task, for a device, since a time of the monotonic clock."""
+
+    task: trio.lowlevel.Task
+    device: int
+    since: float
+
+
 class IoPool:
     """At most *threads* concurrent reads per source device: a dead disk blocks only itself."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self._disks: dict[int, _Disk] = {}
-        self._waiting: dict[Job, trio.lowlevel.Task] = {}
+        self._waiting: dict[Job, _Waiting] = {}
         self._eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._listener_running = False
 
@@ -68,7 +77,7 @@ class IoPool:
         disk.prompt = False
         disk.waiting += 1
         try:
-            await self._answer(job)
+            await self._answer(device, job)
         finally:
             disk.waiting -= 1
             disk.used_at = time.monotonic()
@@ -81,8 +90,18 @@ class IoPool:
             return False
         return disk.waiting > 0 or time.monotonic() - disk.used_at < timings().disk_in_use
 
-    async def _answer(self, job: Job) -> None:
-        self._waiting[job] = trio.lowlevel.current_task()
+    def waits(self) -> dict[int, tuple[int, float]]:
+        """Return for each device of a read how many wait now, and the longest wait in seconds."""
+        now = time.monotonic()
+        found = dict.fromkeys(self._disks, (0, 0.0))
+        for waiting in self._waiting.values():
+            count, longest = found[waiting.device]
+            found[waiting.device] = count + 1, max(longest, now - waiting.since)
+        return found
+
+    async def _answer(self, device: int, job: Job) -> None:
+        task = trio.lowlevel.current_task()
+        self._waiting[job] = _Waiting(task, device, time.monotonic())
         if not self._listener_running:
             self._listener_running = True
             trio.lowlevel.spawn_system_task(self._listen)
@@ -117,8 +136,8 @@ class IoPool:
     def _give_back(self, disk: _Disk) -> None:
         try:
             for job in disk.pool.finished():
-                task = self._waiting.pop(job, None)
-                if task is not None:  # otherwise the task was cancelled
-                    trio.lowlevel.reschedule(task)
+                waiting = self._waiting.pop(job, None)
+                if waiting is not None:  # otherwise the task was cancelled
+                    trio.lowlevel.reschedule(waiting.task)
         except Exception:
             log.exception("internal error in zsofs: finished reads could not be returned")

@@ -14,11 +14,12 @@ from zsofs.errors import BlockError, SourceChangedError, SourceTouchedError
 from zsofs.images.open_image import Buffer, Content
 from zsofs.native.chd_map import drop_idle_maps
 from zsofs.native.codecs import release_at_once, trim
+from zsofs.native.meters import Trace
 from zsofs.reading.byte_budget import ByteBudget
 from zsofs.reading.decode_ahead import DecodeAhead
 from zsofs.reading.extent_cache import ExtentCache
 from zsofs.reading.io_pool import IoPool
-from zsofs.reading.stats import Counters, Statistics
+from zsofs.reading.stats import SLOW_MS, UNCOUNTED, Statistics
 from zsofs.reading.worker_threads import WorkerThreads
 from zsofs.timings import timings
 
@@ -93,8 +94,11 @@ class Reader:
         statistics: counters of their costs.
     """
 
-    def __init__(self, cache: ExtentCache, io_pool: IoPool, workers: WorkerThreads) -> None:
-        self.statistics = Statistics()
+    def __init__(
+        self, cache: ExtentCache, io_pool: IoPool, workers: WorkerThreads, slow_ms: int = SLOW_MS
+    ) -> None:
+        """Create it; a read is reported as slow from *slow_ms* milliseconds on."""
+        self.statistics = Statistics(slow_ms)
         self._cache = cache
         self._idle_checks = 0
         self._io_pool = io_pool
@@ -105,47 +109,52 @@ class Reader:
         self._ahead = DecodeAhead(cache.capacity, io_pool.threads, self._load_ahead)
         release_at_once()
 
-    async def read(self, content: Content, offset: int, size: int) -> bytes | memoryview:
+    async def read(
+        self, content: Content, offset: int, size: int, trace: Trace
+    ) -> bytes | memoryview:
         """Return *size* bytes at *offset*, fewer at the end; valid until the caller next awaits.
+
+        Args:
+            content: the open file.
+            offset: in bytes.
+            size: in bytes.
+            trace: measures this read; the caller ends it.
 
         Raises:
             zsofs.errors.ZsofsError: those bytes are unavailable.
             OSError: the source could not be read.
         """
-        counters = self.statistics.of(content.name)
-        counters.requests += 1
         self._idle_checks = 0
         end = min(offset + size, content.size)
         if end <= offset:
             return b""
-        counters.bytes += end - offset
         is_ahead = content.is_slow and self._ahead.follow(content, offset, end)
         try:
-            return await self._read(content, counters, offset, end, is_ahead=is_ahead)
+            return await self._read(content, trace, offset, end, is_ahead=is_ahead)
         except BlockError:
             if not content.is_exact:
                 raise
-        return await self._assemble(content, counters, offset, end, None)
+        return await self._assemble(content, trace, offset, end, None)
 
     async def _read(
-        self, content: Content, counters: Counters, offset: int, end: int, *, is_ahead: bool
+        self, content: Content, trace: Trace, offset: int, end: int, *, is_ahead: bool
     ) -> bytes | memoryview:
         """Return the bytes of a range that is not empty, as whole extents."""
         extent_size = content.extent_size
         first, head = divmod(offset, extent_size)
         if head and end <= (first + 1) * extent_size:
-            extent = await self._extent(content, counters, first)
+            extent = await self._extent(content, trace, first)
             return memoryview(extent)[head : head + end - offset]
         whole_end = end if end == content.size else end - end % extent_size
         if whole_end <= offset:
-            extent = await self._extent(content, counters, first)
+            extent = await self._extent(content, trace, first)
             return memoryview(extent)[: end - offset]
         if is_ahead:
-            return await self._from_cache(content, counters, offset, end)
-        return await self._assemble(content, counters, offset, end, whole_end)
+            return await self._from_cache(content, trace, offset, end)
+        return await self._assemble(content, trace, offset, end, whole_end)
 
     async def _assemble(
-        self, content: Content, counters: Counters, offset: int, end: int, whole_end: int | None
+        self, content: Content, trace: Trace, offset: int, end: int, whole_end: int | None
     ) -> memoryview:
         """Read whole extents up to *whole_end*, with a partial one before or after.
 
@@ -158,14 +167,14 @@ class Reader:
             begin = offset
             first, head = divmod(offset, extent_size)
             if head:
-                extent = await self._extent(content, counters, first)
+                extent = await self._extent(content, trace, first)
                 begin = (first + 1) * extent_size
                 reply[: begin - offset] = memoryview(extent)[head:]
             if extents_end > begin:
                 out = reply[begin - offset : extents_end - offset]
-                await self._fill(content, counters, begin, out)
+                await self._fill(content, trace, begin, out)
             if end > extents_end:
-                extent = await self._extent(content, counters, extents_end // extent_size)
+                extent = await self._extent(content, trace, extents_end // extent_size)
                 reply[extents_end - offset :] = memoryview(extent)[: end - extents_end]
 
         return await self._reply(content, end - offset, fill)
@@ -189,7 +198,7 @@ class Reader:
             budget.give(size)
 
     async def _from_cache(
-        self, content: Content, counters: Counters, offset: int, end: int
+        self, content: Content, trace: Trace, offset: int, end: int
     ) -> memoryview:
         """Take a read from the extents that are decoded ahead of it."""
 
@@ -197,7 +206,7 @@ class Reader:
             done = offset
             while done < end:
                 number, skip = divmod(done, content.extent_size)
-                extent = await self._extent(content, counters, number)
+                extent = await self._extent(content, trace, number)
                 part = memoryview(extent)[skip : skip + end - done]
                 reply[done - offset :][: len(part)] = part
                 done += len(part)
@@ -205,21 +214,21 @@ class Reader:
         return await self._reply(content, end - offset, fill)
 
     async def _load_ahead(self, content: Content, number: int) -> None:
-        await self._extent(content, self.statistics.of(content.name), number)
+        await self._extent(content, UNCOUNTED.begin(0, 0), number)
 
     async def finish(self, content: Content) -> None:
         """Wait until nothing reads ahead in *content*, which is about to be closed."""
         await self._ahead.finish(content)
 
-    async def _extent(self, content: Content, counters: Counters, number: int) -> bytearray:
+    async def _extent(self, content: Content, trace: Trace, number: int) -> bytearray:
         offset = number * content.extent_size
         size = min(content.extent_size, content.size - offset)
 
         async def load(buffer: bytearray) -> None:
-            counters.loads += 1
-            await self._fill(content, counters, offset, buffer)
+            trace.loads += 1
+            await self._fill(content, trace, offset, buffer)
 
-        counters.lookups += 1
+        trace.lookups += 1
         key = content.serial, number
         if size <= _INLINE_EXTENT:
             return await self._cache.get(key, size, load)
@@ -247,17 +256,18 @@ class Reader:
             if is_admitted:
                 budget.give(cost)
 
-    async def _fill(self, content: Content, counters: Counters, offset: int, out: Buffer) -> None:
+    async def _fill(self, content: Content, trace: Trace, offset: int, out: Buffer) -> None:
         if content.extent_size > 1:
-            counters.blocks += -(-len(out) // content.extent_size)
+            trace.blocks += -(-len(out) // content.extent_size)
         inline = len(out) <= _INLINE_SIZE and content.extent_size <= _INLINE_EXTENT
         try:
             if inline and content.read_now(offset, out):
-                counters.inline += 1
+                trace.inline += 1
                 return
             job = content.job(offset, out)
-            await self._io_pool.run(content.device, job, spin=inline and not content.can_ask)
-            counters.count_thread(job.queue_ns, job.source_ns, job.decode_ns)
+            with self.statistics.waits(trace):
+                await self._io_pool.run(content.device, job, spin=inline and not content.can_ask)
+            trace.waited(job.queue_ns, job.source_ns, job.decode_ns)
             content.finish(job)
         except SourceTouchedError as touched:
             if not await self._is_right(content, touched):

@@ -18,6 +18,7 @@ __all__ = [
     "mountpoint",
     "nofollow",
     "privileges",
+    "processes",
     "renames",
     "same_file",
     "sd_notify",

@@ -17,6 +17,7 @@ __all__ = [
     "plain_view",
     "present",
     "shown_owner",
+    "slow_read_files",
     "view",
     "write_policy",
 ]

@@ -24,6 +24,7 @@ class DiscCounts:
                 directories outside the source are not used: a symlink may no longer lead there.
         """
         self._counts: dict[bytes, Count] = {}
+        self._numbers = [0, 0, 0]
         self._below: dict[bytes, set[bytes]] = {}
         self._unseen = {b""}
         self._seen: set[bytes] = set()
@@ -46,6 +47,11 @@ class DiscCounts:
     def total(self) -> Count:
         """Return the count of all directories."""
         return total(self._counts.values())
+
+    def numbers(self) -> tuple[int, int, int]:
+        """Return how many discs are compressed, plain, and being copied; never takes long."""
+        compressed, plain, copying = self._numbers
+        return compressed, plain, copying
 
     def take(self, path: bytes, found: Count, folders: Collection[bytes]) -> list[bytes]:
         """Record the contents of the directory *path*.
@@ -87,7 +93,7 @@ class DiscCounts:
         known = self._counts.keys() | self._below.keys() | self._seen | self._unseen
         gone = sorted(known - reached)
         for path in gone:
-            self._counts.pop(path, None)
+            self._sum(self._counts.pop(path, None), -1)
             self._below.pop(path, None)
             self._early.pop(path, None)
             self._seen.discard(path)
@@ -111,6 +117,8 @@ class DiscCounts:
             self._completed = time.monotonic()
 
     def _put(self, path: bytes, found: Count) -> None:
+        self._sum(self._counts.get(path), -1)
+        self._sum(found, 1)
         self._counts[path] = found
         while path and not is_outside(path):
             above = path.rpartition(b"/")[0]
@@ -119,3 +127,8 @@ class DiscCounts:
                 break
             beside.add(path)
             path = above
+
+    def _sum(self, count: Count | None, sign: int) -> None:
+        if count is not None:
+            for place, number in enumerate((count.compressed, count.plain, count.copying)):
+                self._numbers[place] += sign * number

@@ -8,6 +8,7 @@ from typing import cast
 
 import trio
 
+from zsofs.console.text import for_people
 from zsofs.errors import (
     BlockError,
     ReportedError,
@@ -18,8 +19,11 @@ from zsofs.errors import (
 )
 from zsofs.images.content_check import seconds_until_settled
 from zsofs.images.open_image import Content
+from zsofs.native.meters import HandleMeter
 from zsofs.reading.file_opener import FileOpener
 from zsofs.reading.reader import Reader
+from zsofs.reading.slow_reads import ReadLabel
+from zsofs.system.processes import process_of
 from zsofs.vfs.inodes import Inodes
 from zsofs.vfs.node import Node
 from zsofs.vfs.view import View
@@ -44,6 +48,21 @@ class _OpenFile:
     doubted: bool = False
 
 
+@dataclass(slots=True)
+class _Handle:
+    """A handle.
+
+    Attributes:
+        file: what is open.
+        thread: the thread that opened it.
+        meter: counts its reads; None before the first one.
+    """
+
+    file: _OpenFile
+    thread: int
+    meter: HandleMeter | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class OpenHandle:
     """A program that has a file open.
@@ -55,6 +74,12 @@ class OpenHandle:
 
     pid: int
     path: str
+
+
+def label_of(node: Node, thread: int) -> ReadLabel:
+    """Return what a thread reads of *node*, for the counters."""
+    pid, program = process_of(thread)
+    return ReadLabel(node.name, pid, for_people(program), node)
 
 
 class OpenContents:
@@ -75,11 +100,11 @@ class OpenContents:
         self._opener = opener
         self._numbers = numbers
         self._files: dict[int, _OpenFile] = {}
-        self._handles: dict[int, tuple[_OpenFile, int]] = {}
+        self._handles: dict[int, _Handle] = {}
 
     def readers(self) -> list[OpenHandle]:
         """Return the open handles with their programs, one entry per handle."""
-        return [OpenHandle(pid, file.content.name) for file, pid in self._handles.values()]
+        return [OpenHandle(one.thread, one.file.content.name) for one in self._handles.values()]
 
     async def open(self, node: Node, pid: int) -> int:
         """Open *node* for the thread *pid*.
@@ -97,7 +122,7 @@ class OpenContents:
         else:
             await self._open_again(node, file)
         handle = next(self._numbers)
-        self._handles[handle] = file, pid
+        self._handles[handle] = _Handle(file, pid)
         return handle
 
     async def read(self, handle: int, offset: int, size: int) -> bytes:
@@ -106,30 +131,43 @@ class OpenContents:
         Raises:
             ReportedError: reading failed, and was logged.
         """
-        file = self._handles[handle][0]
-        content = file.content
+        opened = self._handles[handle]
+        content = opened.file.content
+        trace = (opened.meter or self._measured(opened)).begin(offset, size)
         try:
             try:
-                return cast(bytes, await self._reads.read(content, offset, size))
+                return cast(bytes, await self._reads.read(content, offset, size, trace))
             except MemoryError:  # retry after freeing cached memory
                 self._reads.give_back()
-                return cast(bytes, await self._reads.read(content, offset, size))
+                return cast(bytes, await self._reads.read(content, offset, size, trace))
         except (ZsofsError, OSError, MemoryError) as error:
-            self._report(file, offset, error)
+            trace.failed = True
+            self._report(opened.file, offset, error)
             # Its frames keep buffers of up to 16 MiB alive in reference cycles until the garbage
             # collector runs: 64 damaged blocks used 1.2 GiB.
             traceback.clear_frames(error.__traceback__)
             raise ReportedError(number_of(error)) from None
+        finally:
+            if trace.end():
+                self._reads.statistics.slow_reads.add(trace)
+
+    def _measured(self, opened: _Handle) -> HandleMeter:
+        """Begin to count the reads of a handle: its program exists while it waits for this one."""
+        node, content = opened.file.node, opened.file.content
+        opened.meter = self._reads.statistics.handle(label_of(node, opened.thread), content.size)
+        return opened.meter
+
+    def content(self, handle: int) -> Content:
+        """Return what is open through a handle."""
+        return self._handles[handle].file.content
 
     def release(self, handle: int) -> None:
         """Close a handle; the last one closes the file."""
-        file, _ = self._handles.pop(handle)
-        self._let_go(file)
+        self._let_go(self._handles.pop(handle).file)
 
     def _report(self, file: _OpenFile, offset: int, error: Exception) -> None:
-        """Log and count a failed read."""
+        """Log a failed read."""
         name = file.content.name
-        self._reads.statistics.of(name).errors += 1
         if isinstance(error, OSError | MemoryError):
             log.warning("%s: cannot be read at %d: %s", name, offset, reason(error))
         else:

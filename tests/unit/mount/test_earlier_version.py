@@ -117,7 +117,8 @@ def test_a_config_of_service_install_is_valid(
     shutil.copyfile(DATA / "config-0.1.0.toml", tmp_path / "games.toml")
     parsed = parse(["mount", "games"])
     assert parsed.paths == ['/srv/z\u00f6 "q" \\ \t\n\u0001', "/srv/iso"]
-    found = {option.name: getattr(parsed, option.field) for option in OPTIONS}
+    newer = {"slow-ms"}
+    found = {one.name: getattr(parsed, one.field) for one in OPTIONS if one.name not in newer}
     assert found == {
         "layout": "opl",
         "titles": Path("/srv/titles.csv"),

@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from zsofs.reading.admission import Admission
 from zsofs.reading.extent_cache import ExtentCache
 from zsofs.reading.io_pool import IoPool
 from zsofs.reading.reader import Reader
+from zsofs.reading.stats import UNCOUNTED
 from zsofs.reading.worker_threads import WorkerThreads
 
 _HUNK = _CHUNK = 128 << 10
@@ -62,21 +63,39 @@ def slow(tmp_path: Path) -> Iterator[DiscImage]:
         yield content
 
 
+class _Cache(ExtentCache):
+    """A cache that counts its loads."""
+
+    loads = 0
+
+    async def get(
+        self,
+        key: Hashable,
+        size: int,
+        load: Callable[[bytearray], Awaitable[None]],
+        admit: Callable[[], Awaitable[None]] | None = None,
+    ) -> bytearray:
+        async def counted(buffer: bytearray) -> None:
+            self.loads += 1
+            await load(buffer)
+
+        return await super().get(key, size, counted, admit)
+
+
 class _Reads:
     """A reader, its cache, and what it loaded."""
 
     def __init__(self, content: DiscImage, capacity: int, threads: int = 3) -> None:
-        self.cache = ExtentCache(capacity)
+        self.cache = _Cache(capacity)
         self.reader = Reader(self.cache, IoPool(threads), WorkerThreads(threads, Admission()))
         self._content = content
-        self._loads = self.reader.statistics.of(content.name)
 
     @property
     def loads(self) -> int:
-        return self._loads.loads
+        return self.cache.loads
 
     async def check(self, offset: int, size: int = _CHUNK) -> None:
-        given = bytes(await self.reader.read(self._content, offset, size))
+        given = bytes(await self.reader.read(self._content, offset, size, UNCOUNTED.begin(0, 0)))
         assert given == _IMAGE[offset : offset + size]
 
     async def settle(self) -> None:
@@ -127,7 +146,7 @@ def test_reads_of_any_size_in_order(slow: DiscImage, step: int) -> None:
     async def test(reads: _Reads) -> None:
         for offset in range(0, _SIZE, step):
             await reads.check(offset, step)
-        assert await reads.reader.read(slow, _SIZE, 10) == b""
+        assert await reads.reader.read(slow, _SIZE, 10, UNCOUNTED.begin(0, 0)) == b""
 
     run(slow, 64 << 20, test)
 
@@ -220,7 +239,7 @@ def test_damage_ahead_is_an_error_when_it_is_reached(tmp_path: Path, ahead: int)
         failed = []
         for offset in range(0, content.size, 65536):
             try:
-                given = bytes(await reader.read(content, offset, 65536))
+                given = bytes(await reader.read(content, offset, 65536, UNCOUNTED.begin(0, 0)))
                 assert given == image[offset : offset + 65536]
             except BlockError:
                 failed.append(offset)

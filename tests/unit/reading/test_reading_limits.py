@@ -17,7 +17,8 @@ from zsofs.reading.admission import Admission
 from zsofs.reading.extent_cache import ExtentCache
 from zsofs.reading.io_pool import IoPool
 from zsofs.reading.reader import Reader
-from zsofs.reading.stats import Counters, Statistics
+from zsofs.reading.slow_reads import ReadLabel
+from zsofs.reading.stats import UNCOUNTED, Statistics, cost_text
 from zsofs.reading.worker_threads import WorkerThreads
 from zsofs.system.mountinfo import mounted_at
 
@@ -91,29 +92,48 @@ def test_a_verbose_mount_reports_at_its_end(source: Path, tmp_path: Path) -> Non
     assert "blocks decoded" in made.log_lines("INFO: disc.zso: ")[-1]
 
 
+def test_a_report_has_no_word_of_slow_reads_without_any() -> None:
+    statistics = Statistics(slow_ms=60_000)
+    statistics.handle(ReadLabel("disc.zso", 1, "cat"), 4096).begin(0, 4096).end()
+    assert cost_text(statistics.total).startswith("1 reads, 0.0 MB; cache 0 of 0 hits")
+    assert "slow" not in cost_text(statistics.total)
+
+
 def test_slow_reads_are_counted_by_their_cause() -> None:
-    counters = Counters()
-    counters.count_thread(90_000_000, 5_000_000, 1)
-    assert "slow" not in counters.text()
-    counters.count_thread(150_000_000, 5_000_000, 1)
-    counters.count_thread(1, 99_000_000, 2_000_000)
-    counters.count_thread(1, 120_000_000, 2_000_000)
-    counters.count_thread(1, 1, 100_000_000)
-    assert counters.text().endswith("slow: 1 by queue, 2 by disk, 1 by decoding")
-    assert counters.threaded == 5
+    """What is slow from 0 ms on is slow, whatever it waited for."""
+    statistics = Statistics(slow_ms=0)
+    handle = statistics.handle(ReadLabel("disc.zso", 1, "cat"), 4096)
+    for queue, disk, decode in (
+        (0, 1 << 40, 1),
+        (0, 1 << 30, 1),
+        (0, 1 << 30, 1),
+        (0, 1, 1 << 30),
+        (1 << 30, 0, -1),
+    ):
+        trace = handle.begin(0, 4096)
+        trace.waited(queue, disk, decode)
+        if trace.end():
+            statistics.slow_reads.add(trace)
+    slow = "slow: 1 by queue, 2 by disk, 1 by decoding, 1 by hung disk"
+    assert cost_text(statistics.total).endswith(slow)
+    assert statistics.total.threaded == 5
+    kept = statistics.slow_reads.changed_since(0, 10)
+    assert [read.cause for read in kept] == ["hang", "disk", "disk", "decode", "queue"]
 
 
 def test_statistics_stay_small_and_lose_no_count() -> None:
     statistics = Statistics()
     for number in range(10_000):
-        counters = statistics.of(f"{number}.zso")
-        counters.requests += 1
-        counters.bytes += number
-    assert statistics.total().requests == 10_000
-    assert statistics.total().bytes == sum(range(10_000))
+        handle = statistics.handle(ReadLabel(f"{number}.zso", number, "cat"), 10_000)
+        handle.begin(0, number).end()
+    assert statistics.total.requests == 10_000
+    assert statistics.total.bytes == sum(range(10_000))
     busiest = statistics.busiest(3)
     assert [name for name, _ in busiest] == ["9999.zso", "9998.zso", "9997.zso"]
-    assert len(statistics.busiest(10_000)) == 4096
+    kept = statistics.busiest(10_000)
+    assert 3840 <= len(kept) <= 4096
+    assert 480 <= sum(meter.has_details for _, meter in kept) <= 512
+    assert 240 <= len(statistics.readers(10_000)) <= 256
 
 
 class Disc:
@@ -136,16 +156,20 @@ def test_memory_goes_back_after_a_while_without_reads() -> None:
     reads = Reader(cache, IoPool(1), WorkerThreads(1, Admission()))
     disc = Disc()
 
+    async def read(offset: int, size: int) -> bytes | memoryview:
+        trace = UNCOUNTED.begin(offset, size)
+        return await reads.read(disc, offset, size, trace)  # type: ignore[arg-type]
+
     async def main() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(reads.give_back_when_idle)
             for turn in range(20):  # five minutes with a read every 15 s
-                await reads.read(disc, turn * 16384 + 8, 100)  # type: ignore[arg-type]
+                await read(turn * 16384 + 8, 100)
                 await trio.sleep(15)
             assert cache.used == 20 * 16384
             await trio.sleep(45)
             assert cache.used == 0
-            again = await reads.read(disc, 16384 + 8, 16)  # type: ignore[arg-type]
+            again = await read(16384 + 8, 16)
             assert bytes(again) == struct.pack("<Q", 16384) * 2
             assert cache.used == 16384
             nursery.cancel_scope.cancel()

@@ -1,3 +1,3 @@
 """The control socket of a mount: protocol, server, client, and `status`."""
 
-__all__ = ["client", "mount_status", "server", "status"]
+__all__ = ["activity", "activity_client", "client", "metrics", "mount_status", "server", "status"]

@@ -12,7 +12,7 @@ import stat
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,8 @@ _DEPTH = 8
 """How deep a reply may go; half of that is in use."""
 
 _PART = 1 << 16
+
+_STATUS = {"command": "status"}
 
 _PAUSE = 0.02
 """Seconds before a daemon that hung up is asked again."""
@@ -94,8 +96,19 @@ def ask(mount_point: bytes, command: str) -> dict[str, Any]:
             it could not do it.
     """
     mounted = check_mount(mount_point)
-    ((_, answer),) = _ask_all([mounted], command)
+    ((_, answer),) = _ask_all([mounted], {"command": command})
     return _understood(mounted, answer)
+
+
+def ask_each(
+    mounts: Sequence[Mounted], request: Mapping[str, object]
+) -> Iterator[tuple[Mounted, dict[str, Any] | ControlError]]:
+    """Ask several mounts together; yield the reply of each, or why there is none."""
+    for mounted, answer in _ask_all(mounts, request):
+        try:
+            yield mounted, _understood(mounted, answer)
+        except ControlError as error:
+            yield mounted, error
 
 
 def daemon_of(mounted: Mounted, seconds: float) -> tuple[bool | None, int]:
@@ -113,7 +126,7 @@ def daemon_of(mounted: Mounted, seconds: float) -> tuple[bool | None, int]:
     process = 0
     while True:
         listening: dict[bytes, int] = {}
-        ((_, answer),) = _ask_all([mounted], "status", left(until), listening)
+        ((_, answer),) = _ask_all([mounted], _STATUS, left(until), listening)
         process = listening.get(mounted.path, process)
         if isinstance(answer, bytes):
             return True, process
@@ -172,7 +185,7 @@ def _reason(reply: dict[str, Any]) -> str:
 
 def _ask_all(
     mounts: Sequence[Mounted],
-    command: str,
+    request: Mapping[str, object],
     seconds: float | None = None,
     processes: dict[bytes, int] | None = None,
 ) -> Iterator[tuple[Mounted, bytes | OSError]]:
@@ -185,7 +198,7 @@ def _ask_all(
     until = time.monotonic() + (timings().answer if seconds is None else seconds)
     listening = {} if processes is None else processes
     askers: defaultdict[int | None, _Askers] = defaultdict(
-        lambda: _Askers(table, command, until, listening)
+        lambda: _Askers(table, request, until, listening)
     )
     for mounted in mounts:
         askers[mounted.user].mounts.append(mounted)
@@ -213,14 +226,18 @@ class _Askers:
     """
 
     def __init__(
-        self, table: Sequence[Mounted], command: str, until: float, processes: dict[bytes, int]
+        self,
+        table: Sequence[Mounted],
+        request: Mapping[str, object],
+        until: float,
+        processes: dict[bytes, int],
     ) -> None:
         """Prepare; *processes* receives the process of each daemon that listens, by path."""
         self.mounts: list[Mounted] = []
         self.answers: dict[bytes, bytes | OSError] = {}
         self._table = table
         self._kinds = answering_kinds(table)
-        self._request = json.dumps({"command": command}).encode() + b"\n"
+        self._request = json.dumps(request).encode() + b"\n"
         self._until = until
         self._processes = processes
         self._left_to_take = _ALL_REPLIES
@@ -323,12 +340,11 @@ def ask_statuses(
     user's speaks, which must not pass for another one.
     """
     table = list(mount_table())
-    for mounted, answer in _ask_all(mounts, "status"):
-        try:
-            status = MountStatus.from_json(_understood(mounted, answer))
-        except ControlError as error:
-            yield mounted, error
+    for mounted, reply in ask_each(mounts, _STATUS):
+        if isinstance(reply, ControlError):
+            yield mounted, reply
             continue
+        status = MountStatus.from_json(reply)
         places = list(map(os.fsdecode, _places(mounted, table)))
         if status.settings.mount_point not in places:
             settings = dataclasses.replace(status.settings, mount_point=places[0])

@@ -7,12 +7,9 @@ ignored; missing fields, and fields of another type, get their defaults.
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import UnionType
-from typing import Any, Self, TypeVar, get_args, get_origin
+from typing import Any, Self
 
-_NUMBER_LIMIT = 1 << 63
-
-_Part = TypeVar("_Part")
+from zsofs.mount.control.typed_json import as_json, decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +134,12 @@ class MountStatus:
         """Return the status in a reply of a daemon of any version. Never raises."""
         malformed: set[str] = set()
         return cls(
-            _decoded(DaemonStatus, fields, malformed),
-            _decoded(SettingsStatus, fields, malformed),
-            _decoded(SourceStatus, fields, malformed),
-            _decoded(DiscStatus, fields, malformed),
-            _decoded(NotShownStatus, fields, malformed),
-            _decoded(ReadStatus, fields, malformed),
+            decoded(DaemonStatus, fields, malformed),
+            decoded(SettingsStatus, fields, malformed),
+            decoded(SourceStatus, fields, malformed),
+            decoded(DiscStatus, fields, malformed),
+            decoded(NotShownStatus, fields, malformed),
+            decoded(ReadStatus, fields, malformed),
             frozenset(malformed),
         )
 
@@ -150,58 +147,7 @@ class MountStatus:
         """Return the fields of a reply, for json.dumps."""
         parts = self.daemon, self.settings, self.source, self.discs, self.not_shown, self.reads
         return {
-            one.name: _json(getattr(part, one.name))
+            one.name: as_json(getattr(part, one.name))
             for part in parts
             for one in dataclasses.fields(part)
         }
-
-
-def _decoded(kind: type[_Part], fields: Mapping[str, object], malformed: set[str]) -> _Part:
-    """Return a part with the fields of a reply that have its names; the others have defaults.
-
-    Args:
-        kind: a dataclass with a default for each field.
-        fields: a JSON object.
-        malformed: receives the names of fields with values of another type.
-    """
-    values: dict[str, Any] = {}
-    for one in dataclasses.fields(kind):  # type: ignore[arg-type]
-        if one.name in fields:
-            try:
-                values[one.name] = _value(one.type, fields[one.name])
-            except TypeError:
-                malformed.add(one.name)
-    return kind(**values)
-
-
-def _value(kind: object, found: object) -> object:
-    """Return a JSON value as the type of a field.
-
-    Raises:
-        TypeError: it is of another type, or a number out of range.
-    """
-    if get_origin(kind) is tuple and isinstance(found, list):
-        return tuple(_item(get_args(kind)[0], one) for one in found)
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(found, dict):
-        return _decoded(kind, found, set())
-    if kind is int or kind is float:
-        if not isinstance(found, int | float) or not abs(found) < _NUMBER_LIMIT:  # NaN is not less
-            raise TypeError
-        return int(found) if kind is int else float(found)
-    if isinstance(kind, type | UnionType) and isinstance(found, kind):
-        return found
-    raise TypeError
-
-
-def _item(kind: object, found: object) -> object:
-    """Return an item of a list; a row of another type is kept with default values."""
-    is_row = isinstance(kind, type) and dataclasses.is_dataclass(kind)
-    return _value(kind, {} if is_row and not isinstance(found, dict) else found)
-
-
-def _json(value: object) -> object:
-    if isinstance(value, tuple):
-        return [_json(one) for one in value]
-    if dataclasses.is_dataclass(value):
-        return {one.name: _json(getattr(value, one.name)) for one in dataclasses.fields(value)}
-    return value

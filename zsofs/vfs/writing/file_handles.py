@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from zsofs.native.meters import HandleMeter
 from zsofs.source.live_file import LiveFile
 from zsofs.vfs.node import Node
 
@@ -19,6 +20,7 @@ class Handle:
         node: the file.
         live: the open file.
         pid: the thread that opened it.
+        meter: counts its reads; None before the first one.
         borrowers: number of requests without this handle that use it.
         returned: set by the last of them, after the handle was removed.
     """
@@ -27,6 +29,7 @@ class Handle:
     node: Node
     live: LiveFile
     pid: int
+    meter: HandleMeter | None = None
     borrowers: int = 0
     returned: trio.Event = field(default_factory=trio.Event)
 

@@ -5,10 +5,11 @@ import logging
 import os
 
 from zsofs.errors import ReportedError, StaleNodeError, number_of
+from zsofs.native.meters import MAX_SIZE, Trace
 from zsofs.reading.stats import Statistics
 from zsofs.source.live_file import LiveFile
 from zsofs.vfs.node import Node
-from zsofs.vfs.open_contents import OpenHandle
+from zsofs.vfs.open_contents import OpenHandle, label_of
 from zsofs.vfs.writing.file_handles import Handle, Handles
 from zsofs.vfs.writing.writable_tree import Requester, WritableTree, refuse_removed
 
@@ -87,18 +88,40 @@ class LiveFiles:
 
     def read_now(self, handle: Handle, offset: int, size: int) -> bytes | None:
         """Return *size* bytes at *offset*, fewer at the end; None if that would block."""
-        counters = self._statistics.of(handle.node.name)
-        counters.requests += 1
-        found = handle.live.read_now(offset, size)
+        trace = self._begin(handle, offset, size)
+        try:
+            found = handle.live.read_now(offset, size)
+        except OSError:
+            self._end(trace, None)
+            raise
         if found is not None:
-            counters.bytes += len(found)
+            self._end(trace, found)
         return found
 
     async def read(self, handle: Handle, offset: int, size: int) -> bytes:
         """Return *size* bytes at *offset*, fewer at the end; may wait for a disk."""
-        found = await self._tree.run(handle.node, handle.live.read, offset, size)
-        self._statistics.of(handle.node.name).bytes += len(found)
+        trace = self._begin(handle, offset, size)
+        found = None
+        try:
+            with self._statistics.waits(trace):
+                found = await self._tree.run(handle.node, handle.live.read, offset, size)
+        finally:
+            trace.waited(0, trace.elapsed_ns(), 0)
+            self._end(trace, found)
         return found
+
+    def _begin(self, handle: Handle, offset: int, size: int) -> Trace:
+        if handle.meter is None:
+            label = label_of(handle.node, handle.pid)
+            handle.meter = self._statistics.handle(label, MAX_SIZE)
+        return handle.meter.begin(offset, size)
+
+    def _end(self, trace: Trace, found: bytes | None) -> None:
+        """Count a read that ends now with the bytes *found*; None: it failed."""
+        trace.failed = found is None
+        trace.size = len(found or b"")
+        if trace.end():
+            self._statistics.slow_reads.add(trace)
 
     async def write(self, handle: Handle, offset: int, data: bytes) -> int:
         """Write to the source, without syncing.

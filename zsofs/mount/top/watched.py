@@ -1,0 +1,135 @@
+"""The mounts that `zsofs top` shows, as they were last heard of."""
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from zsofs.errors import ControlError, reason
+from zsofs.mount.control.activity import Activity, DiscActivity, SlowReadActivity
+from zsofs.mount.control.activity_client import ask_activity, ask_discs, ask_slow_reads
+from zsofs.mount.control.client import check_mount, running
+from zsofs.system.mountinfo import Mounted
+from zsofs.system.mountpoint import real_path
+
+_SLOW_READS = 1000
+
+
+@dataclass(slots=True)
+class Watched:
+    """One mount.
+
+    Attributes:
+        path: where it is mounted.
+        activity: its last summary; None before the first one.
+        error: why it does not answer; empty if it does.
+        discs: the discs that were read, by path.
+        slow_reads: the last slow reads, by number.
+    """
+
+    path: str
+    activity: Activity | None = None
+    error: str = ""
+    discs: dict[str, DiscActivity] = field(default_factory=dict)
+    slow_reads: dict[int, SlowReadActivity] = field(default_factory=dict)
+    _since: tuple[int, int] = (0, 0)
+
+    def ask(self, mounted: Mounted) -> None:
+        """Ask its daemon for what has changed; it may take seconds to answer."""
+        try:
+            self._ask(mounted)
+        except (ControlError, OSError) as error:
+            self.error = reason(error)
+
+    def _ask(self, mounted: Mounted) -> None:
+        ((_, reply),) = ask_activity([mounted])
+        if isinstance(reply, ControlError):
+            raise reply
+        if self.activity is None or self.activity.instance != reply.instance:
+            self.discs, self.slow_reads, self._since = {}, {}, (0, 0)
+        discs, discs_since = ask_discs(mounted, self._since[0])
+        slow_reads, slow_since = ask_slow_reads(mounted, self._since[1])
+        self._since = discs_since, slow_since
+        self.discs = self.discs | {one.disc: one for one in discs}
+        known = self.slow_reads | {one.number: one for one in slow_reads}
+        self.slow_reads = {number: known[number] for number in sorted(known)[-_SLOW_READS:]}
+        self.activity, self.error = reply, ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything, for json.dumps; an error instead if the mount does not answer."""
+        if self.activity is None or self.error:
+            return {"ok": False, "mount_point": self.path, "error": self.error}
+        return {
+            "ok": True,
+            "mount_point": self.path,
+            **self.activity.to_json(),
+            "discs": [one.to_json() for one in self.discs.values()],
+            "slow_reads": [one.to_json() for one in self.slow_reads.values()],
+        }
+
+
+class Watch:
+    """All mounts, or some, each of which is asked in a thread of its own.
+
+    So one whose daemon hangs keeps no other from being shown.
+    """
+
+    def __init__(self, mount_points: Sequence[str]) -> None:
+        """Create it; *mount_points*: their paths, none for all that this user may ask."""
+        self._points = mount_points
+        self._mounts: dict[str, Watched] = {}
+        self._asking: dict[str, threading.Thread] = {}
+        self._asker: threading.Thread | None = None
+
+    def mounts(self) -> list[Watched]:
+        """Return the mounts in the order of their paths."""
+        mounts = self._mounts
+        return [mounts[path] for path in sorted(mounts)]
+
+    def ask(self) -> None:
+        """Begin to ask all mounts that are not being asked, and drop those that are gone.
+
+        May wait: the table of mounts can be locked by a disk that hangs.
+        """
+        found: dict[str, Mounted | str] = {}
+        if self._points:
+            for point in self._points:
+                path = os.fsdecode(real_path(point))
+                try:
+                    found[path] = check_mount(os.fsencode(path))
+                except ControlError as error:
+                    found[path] = str(error)
+        else:
+            found = {os.fsdecode(mounted.path): mounted for mounted in running()}
+        # As a whole, because another thread shows them.
+        self._mounts = {path: self._mounts.get(path) or Watched(path) for path in found}
+        for path, mounted in found.items():
+            watched = self._mounts[path]
+            if isinstance(mounted, str):
+                watched.error = mounted
+            elif path not in self._asking or not self._asking[path].is_alive():
+                thread = threading.Thread(target=watched.ask, args=(mounted,), daemon=True)
+                with suppress(RuntimeError):  # the system gives no thread now
+                    thread.start()
+                    self._asking[path] = thread
+
+    def ask_in_background(self) -> None:
+        """Do that in a thread, unless the last one is still at it."""
+        if self._asker is None or not self._asker.is_alive():
+            self._asker = threading.Thread(target=self.ask, daemon=True)
+            with suppress(RuntimeError):
+                self._asker.start()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until all have answered, at most *seconds*."""
+        until = time.monotonic() + seconds
+        for thread in list(self._asking.values()):
+            thread.join(max(until - time.monotonic(), 0))
+
+
+def failed(mounts: Sequence[Watched]) -> bool:
+    """Return whether one of *mounts* does not answer."""
+    return any(one.error or one.activity is None for one in mounts)
