@@ -82,7 +82,7 @@ def test_the_document_s_reader_notices_the_same(tmp_path: Path) -> None:
     image = writers.content(5 * 2048 + 9, ["text", "zeros", "tight"], 3)
     data = packed(tmp_path, image, "--block-size", "2K")
     rng = random.Random(4)
-    for _ in range(rounds(1000, 3000)):
+    for _ in range(rounds(500, 3000)):
         at, bit = rng.randrange(len(data)), rng.randrange(8)
         data[at] ^= 1 << bit
         with suppress(Refused):

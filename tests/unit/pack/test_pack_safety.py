@@ -165,7 +165,7 @@ def _packed(module_path: Path) -> None:
 
 
 def test_killed_at_random_moments(as_root: None, tmp_path: Path) -> None:
-    kill_again_and_again(tmp_path, rounds(8, 20), 1)
+    kill_again_and_again(tmp_path, rounds(6, 20), 1)
 
 
 @pytest.mark.system
