@@ -12,4 +12,5 @@ __all__ = [
     "probe",
     "random_access",
     "source_file",
+    "view_content",
 ]
