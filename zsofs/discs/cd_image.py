@@ -1,6 +1,6 @@
 """The form in which an open CD is read: the user data of one track, or the bytes of all of them."""
 
-from zsofs.discs.cd_forms import CdForm, can_be_iso, default_form, why_no_iso
+from zsofs.discs.cd_forms import CdForm, default_form, why_no_iso
 from zsofs.discs.cue_files import CueSheet, sheet_of
 from zsofs.discs.raw_track import track_of_raw_image
 from zsofs.errors import BlockError, DamagedError, InputError, UnreadableError
@@ -9,6 +9,7 @@ from zsofs.formats.cd_views import bin_view, track_view, user_data_view
 from zsofs.formats.cue_sheet import tracks_of_file
 from zsofs.formats.geometry import CD_SECTOR
 from zsofs.images.input_image import Original
+from zsofs.images.view_content import view_reader
 
 
 def choose_form(image: Original) -> Original:
@@ -66,9 +67,10 @@ def iso_lacks(image: Original) -> str:
         UnreadableError: the file cannot be read.
     """
     tracks = image.tracks
-    is_raw = image.cd is not None and image.view is None
-    data = as_iso(image) if is_raw and len(tracks) == 1 and can_be_iso(tracks) else image
-    return why_no_iso(tracks, data.read, data.size)
+    if image.cd is None:  # the user data in a CHD
+        return why_no_iso(tracks, image.read, image.size)
+    view = user_data_view(tracks[0], image.pieces[0]) or bin_view(image.pieces)
+    return why_no_iso(tracks, view_reader(view, image.read), view.size)
 
 
 def with_cue_tracks(image: Original, sheet: CueSheet | None = None) -> Original:
