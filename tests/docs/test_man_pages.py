@@ -126,19 +126,22 @@ def options_of_mount() -> dict[str, tuple[str, str]]:
     return found
 
 
+VALUES = {"USER": "root", "GROUP": "root", "LAYOUT": "opl", "FORM": "bin"}
+"""A value that is valid for what the help calls so."""
+
+
 def test_every_option_of_help_is_in_the_page_for_fstab(pages: Path) -> None:
     shown = as_read(pages / "mount.zsofs.8")
     for name, (metavar, text) in options_of_mount().items():
         word = f"{name}={metavar}" if metavar else name.replace("-", "_")
         assert f" {word} {text} " in shown
-        value = {"": "", "USER": "=root", "GROUP": "=root", "LAYOUT": "=opl"}.get(metavar, "=1")
+        value = f"={VALUES.get(metavar, 1)}" if metavar else ""
         parser.parse(["mount", "-o", f"layout=opl,{word.partition('=')[0]}{value}", "a", "b"])
 
 
 def test_every_option_of_help_is_in_the_page_of_configs(pages: Path, tmp_path: Path) -> None:
     shown = as_read(pages / "zsofs.toml.5")
-    values = {"USER": "root", "GROUP": "root", "LAYOUT": "opl", "FILE": "/a", "DIR": "/a"}
-    values["PATH"] = "/a"
+    values = VALUES | {"FILE": "/a", "DIR": "/a", "PATH": "/a"}
     lines = ['source = "/a"', 'mountpoint = "/b"']
     for name, (metavar, text) in options_of_mount().items():
         key = rf" ({name} = (?:true|\S+|\[\S+ \.\.\.\])) {re.escape(text)} "

@@ -1,6 +1,7 @@
 """Types of option values for argparse."""
 
 import argparse
+from collections.abc import Callable
 
 from zsofs.mount import options
 
@@ -23,6 +24,31 @@ def level(text: str) -> int:
 def add_allow_links_to(parser: argparse.ArgumentParser, where: str) -> None:
     """Add ``--allow-links-to``; *where* is the directory in which it applies, for its help."""
     option = options.BY_NAME["allow-links-to"]
+    parser.add_argument(
+        f"--{option.name}",
+        metavar=option.metavar,
+        action="append",
+        type=told(option),
+        default=[],
+        help=f"follow symlinks in {where} that lead into the directory DIR; may be repeated",
+    )
+
+
+def add_cd(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cd``, as a mount has it."""
+    option = options.BY_NAME["cd"]
+    parser.add_argument(
+        f"--{option.name}",
+        metavar=option.metavar,
+        type=told(option),
+        choices=option.choices,
+        default=option.default,
+        help=option.help,
+    )
+
+
+def told(option: options.Option) -> Callable[[str], object]:
+    """Return the parser of an option whose errors argparse reports."""
 
     def parse(text: str) -> object:
         try:
@@ -30,14 +56,7 @@ def add_allow_links_to(parser: argparse.ArgumentParser, where: str) -> None:
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
-    parser.add_argument(
-        f"--{option.name}",
-        metavar=option.metavar,
-        action="append",
-        type=parse,
-        default=[],
-        help=f"follow symlinks in {where} that lead into the directory DIR; may be repeated",
-    )
+    return parse
 
 
 def path(text: str) -> str:

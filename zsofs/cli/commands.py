@@ -41,7 +41,7 @@ def list_discs(options: argparse.Namespace) -> int:
     """List the discs of a directory or mount."""
     from zsofs.cli import list_command
 
-    return list_command.run(options.path, options.json, options.allow_links_to)
+    return list_command.run(options.path, options.json, options.allow_links_to, options.cd)
 
 
 def pack(options: argparse.Namespace) -> int:

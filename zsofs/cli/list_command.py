@@ -24,10 +24,12 @@ from zsofs.console.tables import (
     wrapped,
 )
 from zsofs.console.text import for_people
+from zsofs.discs.cd_forms import CdForm
 from zsofs.errors import ControlError, SourceError, ZsofsError, reason
 from zsofs.formats.file_names import has_disc_ending
 from zsofs.mount.control.client import ask_status
 from zsofs.mount.control.mount_status import SettingsStatus
+from zsofs.mount.options import CD_FORMS
 from zsofs.source.disc_state import Count, DiscState, count, state_of
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.filters import Selection
@@ -36,6 +38,7 @@ from zsofs.source.relpath import joined
 from zsofs.source.scan import Scanner
 from zsofs.source.scan_cache import ScanCache, default_catalog_file
 from zsofs.source.scan_result import ScanHints, ScanResult
+from zsofs.source.shown_part import ShownText
 from zsofs.source.tree import SourceTree
 from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, Mounted, mounted_at
 from zsofs.system.mountpoint import check_link_directories, check_source, real_path
@@ -50,7 +53,7 @@ _INDENT = "  "
 _ALIGN = "rrrlll"
 """Column alignment; the name is last, so that a long one does not break the table."""
 
-_NEEDED = {"source", "titles", "include", "exclude", "allow_links_to"}
+_NEEDED = {"source", "titles", "include", "exclude", "allow_links_to", "cd"}
 """Status fields of a mount that determine which discs are listed."""
 
 
@@ -63,23 +66,21 @@ class Row:
         own: its path in the source; for a symlink, the path of the symlink.
         entry: the result of the scan.
         disc_state: whether it is shown as a disc; None for a directory that is not entered.
+        files: the paths in the mount of all files that it is shown as; the first is *shown*.
+        plain_size: size of the plain image in bytes, or of the file if it is not packed.
     """
 
     shown: bytes
     own: bytes
     entry: Entry
     disc_state: DiscState | None
+    files: tuple[bytes, ...]
+    plain_size: int
 
     @property
     def is_disc(self) -> bool:
         """Whether it is shown as a disc."""
         return self.disc_state is not None and self.disc_state.is_disc
-
-    @property
-    def plain_size(self) -> int:
-        """Size of the plain image in bytes, or of the file if it is not packed."""
-        disc = self.entry.disc
-        return disc.size if disc is not None else self.entry.status.st_size
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -101,10 +102,11 @@ class Row:
         return self.entry.reason if self.disc_state is None else self.disc_state.reason
 
 
-def run(path: str, as_json: bool, allowed: Sequence[Path] = ()) -> int:
+def run(path: str, as_json: bool, allowed: Sequence[Path] = (), cd: str = "auto") -> int:
     """Print the discs of a source directory, or of the mount at *path*.
 
-    *allowed* are directories into which symlinks are followed; a mount has its own list.
+    *allowed* are directories into which symlinks are followed, and *cd* is the form of CDs; a mount
+    has its own.
 
     Raises:
         SourceError: the directory does not exist.
@@ -112,7 +114,7 @@ def run(path: str, as_json: bool, allowed: Sequence[Path] = ()) -> int:
     """
     logging_setup.to_terminal(logging.CRITICAL)  # the table reports everything
     mounted = _mount_at(path)
-    shown = _shown_by(mounted) if mounted is not None else SettingsStatus(path)
+    shown = _shown_by(mounted) if mounted is not None else SettingsStatus(path, cd=cd)
     with acting_as(_reader(mounted)):
         source = check_source(shown.source)
         # A mount reports resolved paths: resolving again could follow a symlink created since then.
@@ -142,7 +144,8 @@ def _shown_by(mounted: Mounted) -> SettingsStatus:
     status = ask_status(mounted.path)
     said = status.settings
     paths = [said.source, *([said.titles] if said.titles else []), *said.allow_links_to]
-    if _NEEDED & status.malformed or not all(map(_is_path, paths)):
+    is_known = said.cd in CD_FORMS and all(map(_is_path, paths))
+    if _NEEDED & status.malformed or not is_known:
         raise ControlError(
             f"the daemon behind {for_people(mounted.path)} did not report what it shows; mount"
             " it again, so that both have the same version"
@@ -189,12 +192,30 @@ def _rows(
         titles = load_titles(Path(shown.titles), from_file=True) if shown.titles else {}
         return _rows_of_opl(folders, titles, given)
     places = shown_paths({folder: found.entries for folder, found in folders.items()})
+    form = None if shown.cd == "auto" else CdForm(shown.cd)
     return [
-        Row(joined(places[folder], name), joined(folder, entry.name), entry, state)
+        row
         for folder, found in folders.items()
-        for name, entry in named(found.entries, show_raw=False).items()
-        if (state := state_of(entry, opl=False)) is not None or _is_not_entered(entry)
+        for row in _rows_in(folder, places[folder], named(found.entries, show_raw=False, cd=form))
     ]
+
+
+def _rows_in(folder: bytes, place: bytes, shown: Mapping[bytes, Entry]) -> Iterator[Row]:
+    """Yield the rows of a directory, one for all files of a disc."""
+    files: dict[bytes, list[bytes]] = {}
+    for name, entry in shown.items():
+        files.setdefault(entry.name, []).append(name)
+    for own, names in files.items():
+        entry = shown[names[0]]  # a cue sheet comes first
+        state = state_of(entry, opl=False)
+        if state is not None or _is_not_entered(entry):
+            paths = tuple(joined(place, name) for name in names)
+            plain_size = sum(shown[name].size for name in names if not _is_text(shown[name]))
+            yield Row(paths[0], joined(folder, own), entry, state, paths, plain_size)
+
+
+def _is_text(entry: Entry) -> bool:
+    return isinstance(entry.shown, ShownText)
 
 
 def _rows_of_opl(
@@ -207,7 +228,13 @@ def _rows_of_opl(
             state = state_of(entry, opl=True)
             if state is not None or _is_not_entered(entry):
                 own = joined(folder, name)
-                yield Row(layout.places.get(own, own), own, entry, state)
+                place = layout.places.get(own)
+                if place is None:
+                    yield Row(own, own, entry, state, (own,), entry.size)
+                else:
+                    top, _, shown_name = place.partition(b"/")
+                    plain_size = layout.discs[top][shown_name].size
+                    yield Row(place, own, entry, state, (place,), plain_size)
 
 
 def _walk(scanner: Scanner) -> Iterator[tuple[bytes, ScanResult]]:
@@ -336,6 +363,7 @@ def _as_object(row: Row) -> dict[str, Any]:
     disc = entry.disc
     return {
         "name": os.fsdecode(row.shown),
+        "files": [os.fsdecode(path) for path in row.files],
         "path": os.fsdecode(row.own),
         "is_disc": row.is_disc,
         "state": row.state or "ok",

@@ -1,8 +1,9 @@
 """Options and help of `zsofs mount`, parsing of ``-o``, and checks of option combinations."""
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from zsofs.cli.arg_types import told
 from zsofs.cli.command_parser import CommandParser, Commands, add_command
 from zsofs.console.suggestions import did_you_mean
 from zsofs.errors import UsageError
@@ -84,7 +85,7 @@ def add_options(mount: CommandParser) -> None:
             mount.add_argument(
                 *words,
                 metavar=option.metavar,
-                type=_told(option.parse),
+                type=told(option),
                 choices=option.choices or None,
                 action="append" if option.repeated else "store",
                 **common,  # type: ignore[arg-type]
@@ -98,18 +99,6 @@ def add_options(mount: CommandParser) -> None:
         help=f"options in mount(8) syntax: {words_for_help()}; ro and the other standard mount"
         " options are accepted",
     )
-
-
-def _told(parse: Callable[[str], object]) -> Callable[[str], object]:
-    """Wrap *parse* so that argparse reports its ValueError."""
-
-    def parse_or_tell(text: str) -> object:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return parse_or_tell
 
 
 def check(options: argparse.Namespace) -> None:

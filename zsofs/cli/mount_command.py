@@ -192,6 +192,7 @@ def _demo_source(undo: ExitStack) -> bytes:
 
 
 def _settings(options: argparse.Namespace, source: bytes, point: bytes) -> "MountSettings":
+    from zsofs.discs.cd_forms import CdForm
     from zsofs.mount.settings import MountSettings, TreeSettings
     from zsofs.vfs.shown_owner import ShownOwner
 
@@ -209,6 +210,7 @@ def _settings(options: argparse.Namespace, source: bytes, point: bytes) -> "Moun
             exclude=tuple(options.exclude),
             allow_links_to=options.allow_links_to,
             show_raw=options.show_raw,
+            cd=None if options.cd == "auto" else CdForm(options.cd),
         ),
         owner=ShownOwner(options.uid, options.gid, options.umask),
         remember=not options.demo,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from zsofs import __version__
 from zsofs.cli import mount_args, pack_args, service_args, verify_args
-from zsofs.cli.arg_types import add_allow_links_to
+from zsofs.cli.arg_types import add_allow_links_to, add_cd
 from zsofs.cli.command_parser import CommandParser, Commands, add_command, without_aliases
 from zsofs.errors import UsageError
 
@@ -202,4 +202,5 @@ def _add_list(commands: Commands) -> None:
         "path", metavar="SOURCE|MOUNTPOINT", help="source directory or mount point"
     )
     add_allow_links_to(listing, "a source")
+    add_cd(listing)
     listing.add_argument("--json", action="store_true", help="print JSON")

@@ -36,6 +36,8 @@ class Content(Protocol):
         size: size in bytes.
         extent_size: unit of decoding in bytes. A read must start at a multiple of it and end at one
             or at *size*; 1 means no restriction.
+        is_exact: whether a read may also begin and end anywhere, so that a damaged block need not
+            cost the whole extent.
         device: st_dev of the source file.
         check: judges changes of the change time of the source file; None if they do not matter.
     """
@@ -44,6 +46,7 @@ class Content(Protocol):
     serial: int
     size: int
     extent_size: int
+    is_exact: bool
     device: int
     check: ContentCheck | None
 
@@ -84,6 +87,8 @@ class Content(Protocol):
 
 class _OpenFile:
     """Common base: the descriptor, and reads that do not wait for a disk."""
+
+    is_exact = False
 
     def __init__(
         self, name: str, serial: int, size: int, source: OpenSource, check: ContentCheck | None

@@ -77,6 +77,8 @@ class ViewContent:
         StaleNodeError: the file is too short for the view.
     """
 
+    is_exact = True  # its extents may lie across those of what is stored
+
     def __init__(self, serial: int, view: CdView, stored: Content) -> None:
         if view.end > stored.size:
             raise StaleNodeError("the file no longer contains the disc that was listed")

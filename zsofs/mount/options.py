@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from zsofs.console.suggestions import did_you_mean
+from zsofs.discs.cd_forms import CdForm
 
 _LAYOUTS = ("plain", "opl")
+
+CD_FORMS = ("auto", *(form.value for form in CdForm))
+"""Values of ``--cd``."""
 
 _LAST_OWNER = (1 << 32) - 2
 
@@ -141,6 +145,14 @@ def _layout(text: str) -> str:
     return text
 
 
+def cd_form(text: str) -> str:
+    """Return a value of ``--cd``."""
+    if text not in CD_FORMS:
+        hint = did_you_mean(text, CD_FORMS)
+        raise ValueError(f"{text!r} is not a form of a CD; use auto, iso, bin or tracks{hint}")
+    return text
+
+
 def _path(text: str) -> Path:
     if not text:
         raise ValueError("'' is not a path")
@@ -207,6 +219,17 @@ OPTIONS = (
         example="PATH",
     ),
     Option("show-raw", "also show each packed file beside its .iso"),
+    Option(
+        "cd",
+        "files that a CD is shown as; iso: one .iso of its data; bin: .cue and .bin; tracks: .cue"
+        " and a .bin for each track; auto: an .iso if that has all its data, else as bin (default:"
+        " auto)",
+        "FORM",
+        cd_form,
+        "auto",
+        choices=CD_FORMS,
+        example="iso",
+    ),
     Option(
         "cache-size",
         "maximum memory for decoded blocks, such as 64M or 1G (default: 64M)",

@@ -72,7 +72,7 @@ class Server:
         self._follower = Follower(
             scanner,
             lookers,
-            partial(as_shown, show_raw=shown.show_raw, opl=opl),
+            partial(as_shown, show_raw=shown.show_raw, cd=shown.cd, opl=opl),
             lambda device: io_pool.is_in_use(device) or admission.is_waited_for(device),
         )
         library, follower, differ = self._library, self._follower, self._invalidations.send

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from zsofs.discs.cd_forms import CdForm
 from zsofs.vfs.shown_owner import ShownOwner
 
 
@@ -17,6 +18,7 @@ class TreeSettings:
         exclude: patterns of files and directories to leave out.
         allow_links_to: real paths of directories that symlinks in the source may lead to.
         show_raw: whether a packed file stays visible beside its disc.
+        cd: the form in which CDs are shown; None for the default of each.
     """
 
     layout: str = "plain"
@@ -25,6 +27,7 @@ class TreeSettings:
     exclude: tuple[str, ...] = ()
     allow_links_to: tuple[bytes, ...] = ()
     show_raw: bool = False
+    cd: CdForm | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,7 @@ class StateReport:
             exclude=tree.exclude,
             allow_links_to=tuple(map(os.fsdecode, self._library.tree.allowed)),
             show_raw=tree.show_raw,
+            cd="auto" if tree.cd is None else tree.cd.value,
             writable=self._settings.writable,
         )
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import trio
 
-from zsofs.errors import SourceChangedError, SourceTouchedError
+from zsofs.errors import BlockError, SourceChangedError, SourceTouchedError
 from zsofs.images.open_image import Buffer, Content
 from zsofs.native.codecs import release_at_once, trim
 from zsofs.reading.byte_budget import ByteBudget
@@ -116,6 +116,17 @@ class Reader:
         if end <= offset:
             return b""
         counters.bytes += end - offset
+        try:
+            return await self._read(content, counters, offset, end)
+        except BlockError:
+            if not content.is_exact:
+                raise
+        return await self._assemble(content, counters, offset, end, None)
+
+    async def _read(
+        self, content: Content, counters: Counters, offset: int, end: int
+    ) -> bytes | memoryview:
+        """Return the bytes of a range that is not empty, as whole extents."""
         extent_size = content.extent_size
         first, head = divmod(offset, extent_size)
         if head and end <= (first + 1) * extent_size:
@@ -128,9 +139,12 @@ class Reader:
         return await self._assemble(content, counters, offset, end, whole_end)
 
     async def _assemble(
-        self, content: Content, counters: Counters, offset: int, end: int, whole_end: int
+        self, content: Content, counters: Counters, offset: int, end: int, whole_end: int | None
     ) -> memoryview:
-        """Read whole extents up to *whole_end*, with a partial one before or after."""
+        """Read whole extents up to *whole_end*, with a partial one before or after.
+
+        None: read that range alone, and cache nothing.
+        """
         size = end - offset
         budget = self._making.get(content.device)
         if budget is None:
@@ -140,7 +154,8 @@ class Reader:
         try:
             buffer = self._replies.take(size)
             reply = memoryview(buffer)[:size]
-            extent_size = content.extent_size
+            extent_size = content.extent_size if whole_end is not None else 1
+            whole_end = end if whole_end is None else whole_end
             begin = offset
             first, head = divmod(offset, extent_size)
             if head:

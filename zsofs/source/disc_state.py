@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from enum import Enum
 from os.path import splitext
 
+from zsofs.discs.cd_forms import CdForm
 from zsofs.discs.identify import System
 from zsofs.discs.opl_support import why_not_played
 from zsofs.formats.file_names import APPLE_DOUBLE, is_sheet
+from zsofs.source.cd_finding import CdFinding
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.finding import FileFinding
 
@@ -123,11 +125,23 @@ def why_ignored(name: bytes, found: FileFinding) -> str:
 def why_left_out(name: bytes, found: FileFinding) -> str:
     """Return why the OPL layout leaves out a disc; empty if it does not."""
     system = found.identity.system if found.identity is not None else System.OTHER
+    if found.cd is not None:
+        return _why_no_iso(found.cd, system)
     raw_cd = found.disc is not None and found.disc.raw_cd
     why = why_not_played(system, found.content, raw_cd=raw_cd)
     ending = found.right_ending.encode() or splitext(name)[1].lower()
     if not why and found.disc is None and ending != _PLAIN_ENDING:
         return "OPL reads only .iso files as plain images"
+    return why
+
+
+def _why_no_iso(cd: CdFinding, system: System) -> str:
+    """Return why OPL cannot play the ``.iso`` of a CD; empty if it can."""
+    why = why_not_played(system, "", raw_cd=False)
+    if not why and not cd.has_iso:
+        return "its first track has no data for an .iso"
+    if not why and cd.form is CdForm.BIN and system is not System.PS2:
+        return "it is not a PS2 disc"
     return why
 
 

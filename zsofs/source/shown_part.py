@@ -62,6 +62,7 @@ class TextContent:
     """
 
     extent_size = 1
+    is_exact = False
     can_ask = True
     check: ContentCheck | None = None
 

@@ -23,7 +23,7 @@ def number_of(shown_path: bytes, entry: Entry, changes: bool) -> int:
     if isinstance(entry.shown, ShownText):
         parts.append(entry.shown.text)
     elif entry.shown is not None:
-        parts.append(repr(entry.shown).encode())
+        parts.append(b"%d %r" % (entry.shown.of_hunks, entry.shown.view))
     digest = hashlib.blake2b(b"\0".join(parts), digest_size=8).digest()
     return max(int.from_bytes(digest, "little") >> 1, ROOT_NUMBER + 1)
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from os.path import splitext
 
@@ -19,6 +19,8 @@ from zsofs.vfs.shown_sheets import ShownDisc, with_shown_names
 log = logging.getLogger(__name__)
 
 _TOO_LONG = f"with its new extension the name would be longer than {MAX_NAME} bytes"
+
+_NO_ISO = "shown as .cue and .bin: its first track has no data for an .iso"
 
 _SHOWN_TWICE = "its disc is shown as well"
 
@@ -115,14 +117,16 @@ def named(
         cd: the form in which CDs are shown; None for the default of each.
     """
     forms = {name: form for name, entry in entries.items() if (form := form_of(entry, cd))}
+    for name, form in forms.items():
+        if cd is CdForm.ISO and form is not cd:
+            log.info("%s: %s", for_people(name), _NO_ISO)
     discs = {
         name: endings for name, entry in entries.items() if (endings := _endings(entry, forms))
     }
     shown = {name: entry for name, entry in entries.items() if name not in discs}
     if not show_raw:
-        for name in _sheets_of_views(entries, forms):
-            if name in shown and shown[name].kind is Kind.FILE:
-                del shown[name]
+        for name in sheets_of_views(entries, cd):
+            del shown[name]
     renamed = shown_names(list(entries if show_raw else shown), discs)
     if show_raw:
         shown |= {
@@ -187,14 +191,22 @@ def _endings(entry: Entry, forms: Mapping[bytes, CdForm]) -> tuple[bytes, ...]:
     return (found.right_ending.encode(),) if found.right_ending else ()
 
 
-def _sheets_of_views(
-    entries: Mapping[bytes, Entry], forms: Mapping[bytes, CdForm]
-) -> Iterator[bytes]:
-    """Yield the cue sheets of the source that name a ``.bin`` which is shown as an ``.iso``."""
-    for name in forms:
-        found, stem = entries[name].finding.cd, splitext(name)[0]
-        if found is not None and not found.in_chd:
-            yield from (stem + ending for ending in (b".cue", b".CUE"))
+def sheets_of_views(entries: Mapping[bytes, Entry], cd: CdForm | None) -> set[bytes]:
+    """Return the names of cue sheets for a ``.bin`` that is shown as an ``.iso`` instead.
+
+    Args:
+        entries: the entries of a directory by name in the source.
+        cd: as of :func:`form_of`.
+    """
+    if cd is not CdForm.ISO:
+        return set()
+    stems = [
+        splitext(name)[0]
+        for name, entry in entries.items()
+        if entry.finding.cd is not None and not entry.finding.cd.in_chd
+    ]
+    sheets = {stem + ending for stem in stems for ending in (b".cue", b".CUE")}
+    return {name for name in sheets & entries.keys() if entries[name].kind is Kind.FILE}
 
 
 def as_packed(entry: Entry, reason: str = "") -> Entry:

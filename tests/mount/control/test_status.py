@@ -99,6 +99,7 @@ def test_a_new_mount(source: Path, mount: MountMaker) -> None:
         "exclude": ["old"],
         "allow_links_to": [],
         "show_raw": True,
+        "cd": "auto",
         "writable": False,
         "source_state": "there",
         "source_note": "",

@@ -33,6 +33,7 @@ REPLY: dict[str, Any] = {
     "exclude": ["old", "trash"],
     "allow_links_to": [],
     "show_raw": False,
+    "cd": "auto",
     "writable": False,
     "source_state": "there",
     "source_note": "",

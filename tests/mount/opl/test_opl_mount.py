@@ -1,6 +1,7 @@
 """A mount as a share for Open PS2 Loader: what a console that lists it finds."""
 
 import functools
+import hashlib
 import json
 import os
 import shutil
@@ -243,13 +244,13 @@ def test_names_in_a_locale_that_is_not_utf_8(
 
 
 def test_what_opl_cannot_play_is_left_out_and_said(source: Path, mount: MountMaker) -> None:
-    track = raw(game(1), 2)
+    track = raw(made({"/SYSTEM.CNF": b"BOOT = cdrom:\\SLUS_005.94;1\r\n"}, xa=True), 2)
     put(source / "PSP" / "Patapon.cso", writers.maxcso_cso1(made(PSP_FILES)))
     put(source / "PSP" / "Plain.iso", made(PSP_FILES))
     put(source / "PSP" / "cover.jpg", b"a cover")
     put(source / "raw" / "Track.zso", writers.danixu(track, block_size=2352))
-    put(source / "bin" / "Game.bin", track)
-    put(source / "bin" / "Game.cue", b'FILE "Game.bin" BINARY\n')
+    put(source / "bin" / "Page.bin", raw(made(PSP_FILES), 1))
+    put(source / "bin" / "Page.cue", b'FILE "Page.bin" BINARY\n')
     put(source / "Image.img", game(2))
     put_game(source / "Game.zso", 3)
     made_at = mount(source, *OPL, "-v")
@@ -257,8 +258,8 @@ def test_what_opl_cannot_play_is_left_out_and_said(source: Path, mount: MountMak
     reasons = {
         "PSP/Patapon.cso": "not in the OPL layout: it is a PSP disc",
         "PSP/Plain.iso": "not in the OPL layout: it is a PSP disc",
-        "raw/Track.zso": "not in the OPL layout: it has raw CD sectors",
-        "bin/Game.bin": "not in the OPL layout: it has raw CD sectors",
+        "raw/Track.zso": "not in the OPL layout: it is a PS1 disc",
+        "bin/Page.bin": "not in the OPL layout: it is a PSP disc",
         "Image.img": "not in the OPL layout: OPL reads only .iso files as plain images",
     }
     assert log_of_list(made_at.path) == reasons | {"Game.zso": "ok"}
@@ -266,6 +267,38 @@ def test_what_opl_cannot_play_is_left_out_and_said(source: Path, mount: MountMak
     wait_for(made_at.path, "CD/SLUS_200.03.Game.iso", "CD/SLUS_200.04.More.iso")
     for path, reason in reasons.items():
         assert len(made_at.log_lines(f"{path}: {reason}")) == 1
+
+
+def test_ps2_cds_are_the_iso_of_their_first_track(source: Path, mount: MountMaker) -> None:
+    """OPL reads no .bin."""
+    image = game(1)
+    sectors = raw(image, 2)
+    put(source / "CD" / "Plain.bin", sectors + b"\x11" * 2352 * 4)
+    put(source / "CD" / "Plain.cue", b'FILE "Plain.bin" BINARY\n')
+    put(source / "CD" / "Other.cue", b'FILE "Other.bin" BINARY\n')
+    put(source / "raw" / "Packed.zso", writers.danixu(sectors, block_size=2352))
+    put(source / "raw" / "Packed.cue", b'FILE "Packed.bin" BINARY\n')
+    put(source / "raw.iso", raw(image, 1))
+    for name in ("cd-default", "cd-mixed"):
+        shutil.copy(DATA / "chd" / f"{name}.chd", source)
+    made_at = mount(source, *OPL)
+    names = [
+        *(f"CD/SLUS_200.01.{title}.iso" for title in ("Packed", "Plain", "raw")),
+        "CD/SLUS_209.63.cd-default.iso",
+        "CD/SLUS_209.63.cd-mixed.iso",
+    ]
+    assert tree(made_at.path) == ["CD/", "CD/Other.cue", *names, "DVD/"]
+    for name in names[:3]:
+        assert (made_at.path / name).read_bytes() == image
+    about = json.loads((DATA / "chd" / "manifest.json").read_text())
+    found = (made_at.path / names[3]).read_bytes()
+    assert hashlib.sha1(found).hexdigest() == about["cd-default.chd"]["iso_sha1"]
+    command = [*ZSOFS, "list", "--json", str(made_at.path)]
+    rows = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert sorted(row["name"] for row in rows) == names
+    for row in rows:
+        assert row["is_disc"]
+        assert row["plain_bytes"] == (made_at.path / row["name"]).stat().st_size
 
 
 def test_other_folders_and_files_show_beside_the_discs(source: Path, mount: MountMaker) -> None:

@@ -31,6 +31,7 @@ from zsofs.console.tables import size, width
 ROOT = Path(__file__).parents[3]
 FIELDS = {
     "name": str,
+    "files": list,
     "path": str,
     "is_disc": bool,
     "state": str,
@@ -140,6 +141,7 @@ def test_for_programs(games: Path) -> None:
     found = objects(games)
     assert found["rpg/Large.iso"] == {
         "name": "rpg/Large.iso",
+        "files": ["rpg/Large.iso"],
         "path": "rpg/Large.zso",
         "is_disc": True,
         "state": "ok",
@@ -195,20 +197,20 @@ def test_what_an_opl_mount_shows_and_from_which_file(games: Path, mount: MountMa
     made_at = mount(games, *OPL, "--titles", str(titles))
     said = listed(made_at.path)
     assert names(said) == [
+        "CD/SLUS_200.03.Track.iso <- raw/Track.zso",
+        "CD/SLUS_200.04.Game.iso <- raw/Game.bin",
         "CD/SLUS_209.63.Final Fantasy XII (2).iso <- Plain.iso",
         "CD/SLUS_209.63.Final Fantasy XII (3).iso <- rpg/Large.zso",
         "CD/SLUS_209.63.Final Fantasy XII (4).iso <- rpg/Other.cso",
         "CD/SLUS_209.63.Final Fantasy XII.iso <- Okami.zso",
         "DVD/SLUS_200.09.Sorted.iso",
     ]
-    assert said.splitlines()[-5:] == [
+    assert said.splitlines()[-3:] == [
         "",
-        "not shown as discs: 3 files",
+        "not shown as discs: 1 file",
         "  PSP/Patapon.dax: not in the OPL layout: it is a PSP disc",
-        "  raw/Game.bin: not in the OPL layout: it has raw CD sectors",
-        "  raw/Track.zso: not in the OPL layout: it has raw CD sectors",
     ]
-    assert said.splitlines()[-6].startswith("5 discs (4 compressed, 1 plain), ")
+    assert said.splitlines()[-4].startswith("7 discs (5 compressed, 2 plain), ")
     found = objects(made_at.path)
     for name, row in found.items():
         if row["is_disc"]:

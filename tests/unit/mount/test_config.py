@@ -47,6 +47,7 @@ include = ["*.zso", "a/*"]
 exclude = []
 allow-links-to = ["/srv/roms", "~/more"]
 show-raw = true
+cd = "tracks"
 cache-size = "256M"
 threads = 8
 read-ahead = 1048576
@@ -67,6 +68,7 @@ log-file = "~/zsofs.log"
     assert (parsed.layout, parsed.titles) == ("opl", Path("/srv/titles.csv"))
     assert (parsed.include, parsed.exclude) == (["*.zso", "a/*"], [])
     assert parsed.allow_links_to == [Path("/srv/roms"), Path("~/more").expanduser()]
+    assert parsed.cd == "tracks"
     assert (parsed.show_raw, parsed.writable, parsed.allow_other) == (True, True, True)
     assert (parsed.cache_size, parsed.threads, parsed.read_ahead) == (256 << 20, 8, 1 << 20)
     assert (parsed.uid, parsed.gid, parsed.umask, parsed.setuid) == (12, 0, 0o027, 0)

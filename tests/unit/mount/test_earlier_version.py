@@ -125,6 +125,7 @@ def test_a_config_of_service_install_is_valid(
         "exclude": ["old", 'tr"ash'],
         "allow-links-to": [Path("/mnt/disk")],
         "show-raw": True,
+        "cd": "auto",
         "cache-size": 128 << 20,
         "threads": 8,
         "read-ahead": 1 << 20,

@@ -42,6 +42,7 @@ STATUS = st.builds(
         TEXTS,
         TEXTS,
         st.booleans(),
+        TEXT,
         st.booleans(),
     ),
     st.builds(SourceStatus, TEXT, TEXT, TEXT),
@@ -112,6 +113,7 @@ def test_a_status_of_an_earlier_daemon() -> None:
     status = MountStatus.from_json(reply)
     new = {
         "allow_links_to",
+        "cd",
         "compressed_discs",
         "counting",
         "links_not_followed",

@@ -32,7 +32,7 @@ TRASHES = (
 )
 NOT_FOR_OPL = {
     "DVD/PS1.iso": (made(PS1_FILES, xa=True), "it is a PS1 disc"),
-    "Raw.iso": (raw(PS2_IMAGE, 2), "it has raw CD sectors"),
+    "Raw.iso": (raw(made({"/README.TXT": b"x"}), 2), "it has raw CD sectors"),
     "Empty.iso": (b"", "it is an empty file"),
     "Page.iso": (b"<html>not found</html>", "it is an HTML page"),
     "Cube.iso": (

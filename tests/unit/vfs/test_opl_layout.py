@@ -6,9 +6,12 @@ import stat
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zsofs.discs.cd_forms import CdForm
 from zsofs.discs.identify import Identity, Media, System
-from zsofs.formats.geometry import Codec
+from zsofs.formats.cd_tracks import Track, TrackType
+from zsofs.formats.geometry import ChdCodec, Codec
 from zsofs.images.probe import Disc
+from zsofs.source.cd_finding import CdFinding
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.finding import FileFinding
 from zsofs.vfs.opl.layout import OplLayout, arrange
@@ -174,6 +177,40 @@ def test_what_opl_cannot_play_is_left_out_with_its_folder() -> None:
         b"PSP/Lumines.iso": "not in the OPL layout: it is a PSP disc",
         b"raw/Track.zso": "not in the OPL layout: it has raw CD sectors",
         b"bin/Game.bin": "not in the OPL layout: OPL reads only .iso files as plain images",
+    }
+
+
+def cd(path: str, found: Identity, *tracks: Track, form: CdForm = CdForm.BIN) -> Entry:
+    own = os.fsencode(path)
+    disc = Disc("CHD", ChdCodec.CDLZ, 2048 * tracks[0].frames, 16384, raw_cd=False)
+    finding = FileFinding(disc, identity=found, cd=CdFinding(tracks, form, in_chd=True))
+    return Entry(own.rpartition(b"/")[2], Kind.DISC, own, _FILE, finding=finding)
+
+
+def test_cds_in_chds() -> None:
+    data, sound = Track(1, TrackType.MODE2_RAW, 302), Track(2, TrackType.AUDIO, 353)
+    late = Track(1, TrackType.MODE1_RAW, 302, 150, has_stored_pregap=True)
+    layout = laid_out(
+        cd("One.chd", CD, data, form=CdForm.ISO),
+        cd("Two.chd", identity("SLUS_200.02"), data, sound),
+        cd("Late.chd", identity("SLUS_200.03"), late, sound),
+        cd("Homebrew.chd", OTHER, Track(1, TrackType.MODE1, 9), form=CdForm.ISO),
+        cd("PS1.chd", identity("SLUS_005.94", Media.CD, System.PS1), data, sound),
+        cd("Other.chd", OTHER, data, sound),
+        cd("Audio.chd", OTHER, Track(1, TrackType.AUDIO, 353), sound),
+    )
+    assert layout.left_out == {
+        b"PS1.chd": "not in the OPL layout: it is a PS1 disc",
+        b"Other.chd": "not in the OPL layout: it is not a PS2 disc",
+        b"Audio.chd": "not in the OPL layout: its first track has no data for an .iso",
+    }
+    sizes = {name: entry.size for entries in layout.discs.values()
+             for name, entry in entries.items()}  # fmt: skip
+    assert sizes == {
+        b"SLUS_209.63.One.iso": 302 * 2048,
+        b"SLUS_200.02.Two.iso": 302 * 2048,
+        b"SLUS_200.03.Late.iso": 152 * 2048,
+        b"Homebrew.iso": 9 * 2048,
     }
 
 

@@ -65,6 +65,7 @@ class SettingsStatus:
     exclude: tuple[str, ...] = ()
     allow_links_to: tuple[str, ...] = ()
     show_raw: bool = False
+    cd: str = "auto"
     writable: bool = False
 
 

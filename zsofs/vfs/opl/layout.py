@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from zsofs.discs.cd_forms import CdForm
 from zsofs.discs.identify import Media
 from zsofs.formats.file_names import has_disc_ending
 from zsofs.source.disc_state import Standing, is_disc, state_of
@@ -12,6 +13,7 @@ from zsofs.source.relpath import is_at_or_below, joined
 from zsofs.vfs.opl.given_names import Given
 from zsofs.vfs.opl.names import game_name, title_of, unique_names
 from zsofs.vfs.opl.titles import normal_id
+from zsofs.vfs.present import form_of, parts_of, sheets_of_views
 
 DISC_FOLDERS = {b"DVD": Media.DVD, b"CD": Media.CD}
 
@@ -59,6 +61,7 @@ def arrange(
         titles: titles of games, by normal id.
         given: wanted and assigned names so far, by path, as in :attr:`OplLayout.names`.
     """
+    folders = {path: _without_sheets(entries) for path, entries in folders.items()}
     left_out: dict[bytes, str] = {}
     shortened: dict[bytes, str] = {}
     wanted: dict[bytes, dict[bytes, str]] = {folder: {} for folder in DISC_FOLDERS}
@@ -82,7 +85,7 @@ def arrange(
         shown[folder] = _others(folders, folder, sorted_by_user)
         for own, unique in unique_names(names, given).items():
             named[own] = names[own], unique
-            shown[folder][unique.encode()] = discs[own]
+            shown[folder][unique.encode()] = _as_iso(discs[own])
             places[own] = folder + b"/" + unique.encode()
     root = {
         name: entry
@@ -118,6 +121,17 @@ def _discs(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> Iterator[tuple[Ent
         for name, entry in entries.items():
             if is_disc(entry):
                 yield entry, joined(folder, name)
+
+
+def _without_sheets(entries: Mapping[bytes, Entry]) -> Mapping[bytes, Entry]:
+    """Return the entries of a directory without cue sheets of what is shown as an ``.iso``."""
+    sheets = sheets_of_views(entries, CdForm.ISO)
+    return {name: entries[name] for name in entries if name not in sheets} if sheets else entries
+
+
+def _as_iso(entry: Entry) -> Entry:
+    form = form_of(entry, CdForm.ISO)
+    return entry if form is None else parts_of(entry, form, b"")[0]
 
 
 def _holders(folders: Mapping[bytes, Mapping[bytes, Entry]]) -> set[bytes]:
