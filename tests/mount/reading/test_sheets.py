@@ -68,6 +68,20 @@ def test_names_in_the_mount(collection: Path, tmp_path: Path) -> None:
         assert is_text(made.path / "Game.m3u", SHOWN)()
 
 
+@pytest.mark.parametrize("form", ["iso", "bin", "tracks"])
+def test_names_of_a_cd_in_each_form(collection: Path, mount: MountMaker, form: str) -> None:
+    (collection / "Disc 2.cue").write_bytes(b'FILE "Game (Disc 2).chd" BINARY\n')
+    made = mount(collection, "--cd", form)
+    (name,) = (made.path / "Game.m3u").read_bytes().splitlines()[3:4]
+    assert name.rstrip() == (b"Game (Disc 2).iso" if form == "iso" else b"Game (Disc 2).cue")
+    assert (made.path / os.fsdecode(name.rstrip())).exists()
+    if form == "iso":
+        assert not (made.path / "Disc 2.cue").exists()
+    else:
+        named = (made.path / "Disc 2.cue").read_text().split('"')[1]
+        assert (made.path / named).exists() == (form == "bin")
+
+
 def stat_of(path: Path) -> tuple[int, int, int]:
     found = path.stat()
     return found.st_ino, found.st_size, found.st_mtime_ns
