@@ -79,7 +79,7 @@ class Watch:
 
     def __init__(self, mount_points: Sequence[str]) -> None:
         """Create it; *mount_points*: their paths, none for all that this user may ask."""
-        self._points = mount_points
+        self._points = [os.path.abspath(point) for point in mount_points]
         self._mounts: dict[str, Watched] = {}
         self._asking: dict[str, threading.Thread] = {}
         self._asker: threading.Thread | None = None
