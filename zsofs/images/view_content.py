@@ -147,3 +147,19 @@ class ViewContent:
     def _part(self, offset: int, out: Buffer) -> _Part:
         spans = self._view.spans(offset, len(out))
         return _Part(spans, out, self._stored.extent_size, self._stored.size)
+
+
+def view_reader(view: CdView, read: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
+    """Return ``read(offset, size)`` for the bytes of a view, fewer at its end.
+
+    Args:
+        view: of the stored bytes.
+        read: returns the stored bytes, ``read(offset, size)``; what it raises is passed on.
+    """
+
+    def read_view(offset: int, size: int) -> bytes:
+        out = bytearray(max(min(size, view.size - offset), 0))
+        gather_spans(view.spans(offset, size), read, out)
+        return bytes(out)
+
+    return read_view

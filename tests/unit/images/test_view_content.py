@@ -32,7 +32,7 @@ from zsofs.images.content_check import ContentCheck
 from zsofs.images.open_image import Content, DiscImage, PlainFile
 from zsofs.images.probe import geometry_of, probe
 from zsofs.images.source_file import OpenSource
-from zsofs.images.view_content import ViewContent, gather_spans
+from zsofs.images.view_content import ViewContent, view_reader
 from zsofs.native.block_reader import ThreadPool
 from zsofs.reading.admission import Admission
 from zsofs.reading.extent_cache import ExtentCache
@@ -48,12 +48,6 @@ RAW = b"".join(reference.data_sector(n, data, 2) for n, data in enumerate(DATA))
 USER = b"".join(DATA)
 TRACK = Track(1, TrackType.MODE2_RAW, SECTORS)
 FOREVER = 60_000_000_000
-
-
-def part(view: CdView, stored: bytes, offset: int, size: int) -> bytes:
-    out = bytearray(max(min(size, view.size - offset), 0))
-    gather_spans(view.spans(offset, size), lambda at, count: stored[at : at + count], out)
-    return bytes(out)
 
 
 def user_data(begin: int = 0) -> CdView:
@@ -151,7 +145,7 @@ def test_random_reads_of_random_views(
     stored_bytes = frames
     if block_size is not None:
         stored_bytes = writers.maxcso_zso(frames, block_size=block_size)
-    plain = part(view, frames, 0, view.size)
+    plain = view_reader(view, lambda at, size: frames[at : at + size])(0, view.size)
     capacity = data.draw(st.sampled_from((0, 5000, 1 << 20)))
     places = [
         (chance.randrange(view.size + 100), int(2 ** chance.uniform(0, 18))) for _ in range(12)
@@ -207,13 +201,14 @@ def test_all_views_of_frames_as_in_a_chd(on_disk: Path, packed: bool) -> None:
             (track_view(pieces, 2), second),
         ):
             content = ViewContent(9, view, stored)
+            reader = view_reader(view, lambda at, size: frames[at : at + size])
             assert content.size == len(plain)
             for offset in range(0, len(plain), 997):
                 size = min(5000, len(plain) - offset)
                 assert read_by(content, offset, size, pool=None) == plain[offset : offset + size]
-                assert part(view, frames, offset, size) == plain[offset : offset + size]
-            assert part(view, frames, len(plain) - 3, 100) == plain[-3:]
-            assert part(view, frames, len(plain), 5) == b""
+                assert reader(offset, size) == plain[offset : offset + size]
+            assert reader(len(plain) - 3, 100) == plain[-3:]
+            assert reader(len(plain), 5) == b""
 
 
 @pytest.mark.parametrize("by_thread", [False, True])
