@@ -56,6 +56,7 @@ def run(
         targets = Targets(request, InputFiles(job.path for job in inputs.jobs))
         batch = _PackRun(request, reporter, on_written, targets, hint)
         reporter.left_out, reporter.ignored = inputs.left_out, inputs.ignored.sentence
+        reporter.about_outputs = request.packing.note if request.packing else ""
         for message in inputs.restored:
             reporter.note(message)
         for path, error in inputs.unread:

@@ -41,7 +41,8 @@ class Targets:
         """Return the output path of an input, or :data:`STANDARD_OUTPUT`."""
         if job.exact:
             return job.base
-        target = job.base + (".zso" if self.request.packing else image.ending)
+        packing = self.request.packing
+        target = job.base + (packing.ending if packing else image.ending)
         own = job.base + os.path.splitext(job.path)[1]
         # GAME.ZSO is its own output, even if the disk distinguishes it from GAME.zso.
         return own if own.lower() == target.lower() and same_file(job.path, own) else target
