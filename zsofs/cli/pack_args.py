@@ -29,7 +29,7 @@ which preset (--for):
   small    zstd  15    256K        45 %       25       1,047      5,280       4,728
   fast     LZ4   12      4K        64 %      133       1,482     24,876      15,625
   console  LZ4   12      2K        67 %      158       1,636     23,697      16,393
-  psp      deflate 9     2K        56 %        –           –          –           –
+  psp      deflate 9     2K        56 %        -           -          -           -
 
 examples:
   zsofs pack Game.iso                     create Game.zso in the same directory

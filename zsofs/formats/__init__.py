@@ -4,6 +4,7 @@ No files, no threads.
 """
 
 __all__ = [
+    "archive_names",
     "cd_tracks",
     "cd_views",
     "chd",
@@ -14,7 +15,9 @@ __all__ = [
     "dax",
     "file_names",
     "geometry",
+    "rar_headers",
     "seal",
+    "sevenzip",
     "ziso",
     "ziso_writer",
 ]

@@ -47,7 +47,10 @@ class Original:
         geometry: layout of its blocks; None for a plain image.
         reader: reader of these blocks; None for a plain image.
         view: the part of a CHD's data that is shown, unless it is the user data of one track.
+        in_order: whether it can only be read from its beginning to its end.
     """
+
+    in_order = False
 
     def __init__(self, path: str, fd: int, *, as_it_is: bool) -> None:
         self.path = path

@@ -14,6 +14,8 @@ from zsofs.discs.examination import Examination
 from zsofs.errors import InputError, UsageError, ZsofsError, reason
 from zsofs.images.checksums import Digests
 from zsofs.images.input_image import Original, original, size_of
+from zsofs.pack.archive_file import ArchiveFile, archive_at
+from zsofs.pack.archive_run import ArchiveRun
 from zsofs.pack.input_files import InputFiles, delete_input, meant_as_output
 from zsofs.pack.jobs import STANDARD_OUTPUT, PackRequest, PackTask, find_inputs
 from zsofs.pack.packer import PackResult, measure, pack
@@ -88,6 +90,11 @@ class _PackRun:
         begun = time.monotonic()
         report = Report(job.path)
         try:
+            if self.request.packing is not None:
+                with archive_at(job.path) as archive:
+                    if archive is not None:
+                        self._pack_archive(job, archive)
+                        return
             with original(job.path) as image:
                 choose_form(image)
                 report.target = target = self.targets.path(job, image)
@@ -116,6 +123,9 @@ class _PackRun:
                 report.error += self.hint
         report.seconds = time.monotonic() - begun
         self.reporter.tell(report)
+
+    def _pack_archive(self, job: PackTask, archive: ArchiveFile) -> None:
+        ArchiveRun(self.request, self.reporter, self.on_written, self.targets, job, archive).run()
 
     def _makes_files(self, target: str) -> bool:
         return not self.request.measure and target != STANDARD_OUTPUT
@@ -152,7 +162,7 @@ class _PackRun:
         elif asked and image.lacks:
             report.error = f"packed, but the input was not deleted: {image.lacks}"
         elif asked:
-            report.error, report.remarks = delete_input(image)
+            report.error, report.remarks = delete_input(image.remove, image.path)
             report.source_deleted = not report.error
 
 

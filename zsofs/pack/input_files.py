@@ -3,7 +3,7 @@
 import os
 import shlex
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from zsofs.errors import ZsofsError, reason
 from zsofs.formats.file_names import has_disc_ending
@@ -99,18 +99,22 @@ class _Silent:
         """Do nothing."""
 
 
-def delete_input(image: Original) -> tuple[str, tuple[str, ...]]:
+def delete_input(remove: Callable[[], None], path: str) -> tuple[str, tuple[str, ...]]:
     """Delete an input whose output is complete.
+
+    Args:
+        remove: deletes it, as :meth:`zsofs.images.input_image.Original.remove` does.
+        path: its path.
 
     Returns:
         Why it could not be deleted (empty if it was), and remarks.
     """
     try:
-        image.remove()
+        remove()
     except (OSError, ZsofsError) as error:
         return f"the output is complete, but the input was not deleted: {reason(error)}", ()
     try:
-        sync_folder(os.path.dirname(image.path))
+        sync_folder(os.path.dirname(path))
     except OSError as error:
         remark = (
             "it was deleted, but may reappear after a power failure: its directory cannot be"

@@ -112,7 +112,7 @@ class Targets:
             _check_in_place(request, target, examined)
             _check_complete(examined)
         elif not request.options.replace:
-            if _is_whole_copy(image, target, packed=request.packing is not None):
+            if is_whole_copy(image.size, image.status, target, packed=request.packing is not None):
                 _check_cue_sheet(image, target)
                 self.kept[place] = job.path
                 kept = "; the source was kept" if request.delete_source else ""
@@ -173,14 +173,21 @@ def _check_complete(examined: Examination) -> None:
         )
 
 
-def _is_whole_copy(image: Original, target: str, *, packed: bool) -> bool:
-    """Return whether *target* has the size of the image, is of the right kind, and is no older."""
+def is_whole_copy(size: int, status: os.stat_result, target: str, *, packed: bool) -> bool:
+    """Return whether *target* is of the right size and kind, and no older than the input.
+
+    Args:
+        size: of the image, in bytes.
+        status: stat result of the input.
+        target: path of a file.
+        packed: whether it must be a container; otherwise it must not.
+    """
     try:
         with original(target, as_it_is=not packed) as there:
             return (
-                there.size == image.size
+                there.size == size
                 and (there.disc is not None) is packed
-                and there.status.st_mtime_ns > image.status.st_mtime_ns - _SAME_TIME_NS
+                and there.status.st_mtime_ns > status.st_mtime_ns - _SAME_TIME_NS
             )
     except ZsofsError:
         return False
