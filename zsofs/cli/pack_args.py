@@ -8,7 +8,8 @@ from zsofs.errors import UsageError
 
 _PACK_DESCRIPTION = """\
 Packs disc images (.iso, .bin, or any supported container) into .zso files, or .cso files with
---for psp. A file under its final
+--for psp. Discs in archives (.7z, .zip, .rar, .tar) and compressed files (.gz, .xz, .bz2, .zst)
+are packed without unpacking the archive to disk. A file under its final
 name is always complete: each file is written under a hidden name, read back from the disk,
 decoded and compared before it is renamed. Files that are already packed are skipped. Files whose
 content is not a disc image are refused, whatever their name. An image that is shorter than its
@@ -38,6 +39,7 @@ examples:
   zsofs pack --for opl Game.iso           for OPL on a PS2
   zsofs pack --for psp Game.iso           create Game.cso for a PSP or PPSSPP
   zsofs pack Game.cso                     convert between containers in one step
+  zsofs pack Game.7z                      pack the disc in an archive
   zsofs pack --measure ~/games            report the space saved; write nothing
   zsofs pack --delete-source ~/games      delete each input after its output is verified
 """
@@ -126,7 +128,7 @@ def _add_copying(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=path,
         metavar="INPUT",
-        help="disc image, or directory of disc images",
+        help="disc image, or directory of disc images; for `zsofs pack` also an archive",
     )
     parser.add_argument(
         "-o",

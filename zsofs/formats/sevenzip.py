@@ -204,7 +204,7 @@ def _streams(fields: _Fields) -> _Streams:
 
 
 def _folder(fields: _Fields, coders: list[tuple[bytes, bytes]]) -> int:
-    """Read the coders of a folder into *coders*; return the number of its output streams."""
+    """Read the coders of a chain into *coders*; return the number of its output streams."""
     inputs = outputs = 0
     count = fields.count()
     if not 1 <= count <= 32:
