@@ -10,9 +10,9 @@ mount_libraries='fuse3 liblz4 libzstd libdeflate liblzma' # as pkg-config calls 
 mount_packages='python3 python3-venv python3-dev gcc libc6-dev pkg-config
     fuse3 libfuse3-dev liblz4-dev libzstd-dev libdeflate-dev liblzma-dev'
 
-test_programs='isoinfo 7z xorriso cmp rsync strace losetup mkfs.ext4 systemd-analyze unshare
+test_programs='isoinfo 7z zip bzip2 xz zstd xorriso cmp rsync strace losetup mkfs.ext4 systemd-analyze unshare
     mkfs.xfs mkfs.exfat mount.exfat-fuse git fincore mandoc groff zsh fish bchunk cueprint cd-info'
-test_packages='genisoimage p7zip-full xorriso diffutils rsync strace mount e2fsprogs systemd
+test_packages='genisoimage p7zip-full zip bzip2 xz-utils zstd libarchive13 xorriso diffutils rsync strace mount e2fsprogs systemd
     xfsprogs exfatprogs exfat-fuse git util-linux util-linux-extra mandoc groff-base zsh fish
     bchunk cuetools libcdio-utils'
 

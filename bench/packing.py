@@ -22,7 +22,7 @@ from bench.system import BenchError, Unavailable, drop_pages
 _BARE = ("--no-verify", "--no-digests")
 _ZSTD = ("--codec", "zstd", "--level", "9", "--block-size", "32K")
 _LZ4 = ("--codec", "lz4", "--level", "12", "--block-size", "16K")
-_PURPOSES = ("mount", "small", "fast", "console")
+_PURPOSES = ("mount", "small", "fast", "console", "psp")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,7 @@ Architecture: {architecture}
 Maintainer: {maintainer}
 Installed-Size: {size}
 Depends: {depends}
+Recommends: libarchive13 | libarchive13t64
 Section: utils
 Priority: optional
 Description: {summary}

@@ -32,7 +32,7 @@ MAN_PAGES = [
     ("reference/zsofs-metrics", "zsofs-metrics", "print counters for Prometheus", _AUTHOR, 1),
     ("reference/zsofs-status", "zsofs-status", "show the state of mounts", _AUTHOR, 1),
     ("reference/zsofs-list", "zsofs-list", "list the discs in a directory", _AUTHOR, 1),
-    ("reference/zsofs-pack", "zsofs-pack", "pack disc images into .zso files", _AUTHOR, 1),
+    ("reference/zsofs-pack", "zsofs-pack", "pack disc images into .zso or .cso files", _AUTHOR, 1),
     ("reference/zsofs-unpack", "zsofs-unpack", "unpack discs to plain images", _AUTHOR, 1),
     ("reference/zsofs-info", "zsofs-info", "show details of disc images", _AUTHOR, 1),
     ("reference/zsofs-verify", "zsofs-verify", "check and identify disc images", _AUTHOR, 1),

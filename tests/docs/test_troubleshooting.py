@@ -42,6 +42,9 @@ REPORTS = {
     "discs.classify._disc_name": "names of kinds of files",
     "discs.classify._text": "names of kinds of files",
     "discs.classify.classify": "names of kinds of files",
+    "archives.kinds.ArchiveKind": "names of kinds of files",
+    "archives.decoder._START": "a program",
+    "pack.archive_run._TEXTS": "names of kinds of files",
     "cli.mount_command.run": "what went well",
     "cli.mount_command._mount_in_background": "what went well",
     "cli.mount_command._say_mounted": "what went well",
@@ -85,6 +88,7 @@ NEVER_SHOWN = {
     "inspection.verify_cache._track": "caught within the module",
     "discs.cd_forms.files_of": "for callers that ask for what the form of the CD does not have",
     "formats.ziso_writer.ContainerLayout.of": "for images longer than any that zsofs opens",
+    "archives.joined.Joined.seek": "caught by its callers",
     "vfs.shown_owner.ShownOwner.refuse_unseen": "an errno that fuse/error_guard.py does not log",
 }
 """What raises errors whose words nobody gets to see, with the reason."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+import zlib
 from typing import BinaryIO
 
 import lz4.block
@@ -274,6 +275,101 @@ class OldOpl(Opl):
             self.window = struct.unpack(f"<{len(raw) // 4}I", raw[: len(raw) // 4 * 4])
         return last < self.window_at + len(self.window)
 
+
+def inflated(stored: bytes, want: int) -> bytes:
+    """A raw deflate stream, which must end, and give *want* bytes."""
+    inflater = zlib.decompressobj(-15)
+    try:
+        plain = inflater.decompress(stored, want)
+    except zlib.error as error:
+        raise Misread(str(error)) from None
+    if len(plain) != want or not inflater.eof:
+        raise Misread("not a whole block")
+    return plain
+
+
+class Ppsspp(_Indexed):
+    """PPSSPP: versions 0 and 1, the index in order and inside of the file, whole sectors read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file)
+        if self.magic != b"CISO" or self.version > 1 or self.shift > 20:
+            raise Misread("not a CSO of version 0 or 1")
+        if self.block_size < SECTOR or self.block_size & (self.block_size - 1):
+            raise Misread("block size")
+        frames = self.size // self.block_size
+        index = struct.unpack(f"<{frames + 1}I", self.at(24, 4 * (frames + 1)))
+        offsets = [(entry & 0x7FFFFFFF) << self.shift for entry in index]
+        if offsets != sorted(offsets) or offsets[-1] > self.length:
+            raise Misread("index")
+        self.sectors = self.size // SECTOR
+
+    def read(self, first: int, count: int) -> bytes:
+        out = bytearray()
+        for number in range(first, first + count):
+            frame, within = divmod(number * SECTOR, self.block_size)
+            begin, end = self.offset(frame), self.offset(frame + 1)
+            if self.entry(frame) & PLAIN:
+                out += self.at(begin + within, SECTOR).ljust(SECTOR, b"\0")
+            else:
+                whole = inflated(self.at(begin, end - begin), self.block_size)
+                out += whole[within : within + SECTOR]
+        return bytes(out)
+
+
+class MaxcsoOfCso(_Indexed):
+    """maxcso with a CSO: a plain block is as long as the index says."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file)
+        if self.magic != b"CISO" or self.version > 2 or not 2048 <= self.block_size <= 0x40000:
+            raise Misread("header")
+        if self.size % SECTOR:
+            raise Misread("no whole number of sectors")
+        self.sectors = self.size // SECTOR
+
+    def read(self, first: int, count: int) -> bytes:
+        out = bytearray()
+        for number in range(first, first + count):
+            begin, end = self.offset(number), self.offset(number + 1)
+            if end < begin or end > self.length:
+                raise Misread("index")
+            stored = self.at(begin, end - begin)
+            out += stored if self.entry(number) & PLAIN else inflated(stored, self.block_size)
+        return bytes(out)
+
+
+class CisoPy(_Indexed):
+    """ciso.py: whole blocks; with a shift it reads a unit more than the index says."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file)
+        wrong = self.magic != b"CISO" or self.header_size != 24 or self.version > 1
+        if wrong or not self.block_size or not self.size:
+            raise Misread("header")
+        self.sectors = self.size // self.block_size
+
+    def read(self, first: int, count: int) -> bytes:
+        out = bytearray()
+        for number in range(first, first + count):
+            begin = self.offset(number)
+            if self.entry(number) & PLAIN:
+                plain = self.at(begin, self.block_size)
+            else:
+                more = 1 << self.shift if self.shift else 0
+                stored = self.at(begin, self.offset(number + 1) - begin + more)
+                plain = zlib.decompress(stored, -15)
+            if len(plain) != self.block_size:
+                raise Misread("a short block")
+            out += plain
+        return bytes(out)
+
+
+CSO_READERS: dict[str, type[Ppsspp] | type[MaxcsoOfCso] | type[CisoPy]] = {
+    "PPSSPP": Ppsspp,
+    "maxcso": MaxcsoOfCso,
+    "ciso.py": CisoPy,
+}
 
 READERS: dict[str, type[Opl] | type[Pcsx2] | type[Maxcso] | type[ZisoPy]] = {
     "OPL": Opl,

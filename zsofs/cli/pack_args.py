@@ -7,19 +7,22 @@ from zsofs.cli.command_parser import Commands, add_command
 from zsofs.errors import UsageError
 
 _PACK_DESCRIPTION = """\
-Packs disc images (.iso, .bin, .cue, or any supported container) into .zso files. A file under its
-final name is always complete: each file is written under a hidden name, read back from the disk,
+Packs disc images (.iso, .bin, .cue, or any supported container) into .zso files, or .cso files with
+--for psp. Discs in archives (.7z, .zip, .rar, .tar) and compressed files (.gz, .xz, .bz2, .zst)
+are packed without unpacking the archive to disk. A file under its final
+name is always complete: each file is written under a hidden name, read back from the disk,
 decoded and compared before it is renamed. Files that are already packed are skipped. Files whose
 content is not a disc image are refused, whatever their name. An image that is shorter than its
 own volume descriptors specify is packed, but --delete-source keeps it.
 """
 
 _PACK_EXAMPLES = """\
-presets (--for):
-  mount    for mounts, emulators and shares; with checksums of each block and of the disc
-  small    the same with larger blocks: smallest files
-  fast     fast to read on a slow CPU, and smaller than console
-  console  readable by OPL and emulators without zsofs
+which preset (--for):
+  read through a zsofs mount or share   mount: with checksums of each block and of the disc
+    to save the most space              small: the same with larger blocks
+    on a slow CPU                       fast: smaller than console
+  PS2 with OPL, PCSX2                   console (also: ps2, opl, pcsx2): LZ4 in .zso
+  PSP, PPSSPP                           psp (also: ppsspp): deflate in .cso
 
   measured with a game-like disc on two cores, read through a mount (MB/s; reads per second):
   --for    codec, level, blocks  packed  packing  whole disc  random 4K  random 32K
@@ -27,14 +30,17 @@ presets (--for):
   small    zstd  15    256K        45 %       25       1,047      5,280       4,728
   fast     LZ4   12      4K        64 %      133       1,482     24,876      15,625
   console  LZ4   12      2K        67 %      158       1,636     23,697      16,393
+  psp      deflate 9     2K        56 %        -           -          -           -
 
 examples:
   zsofs pack Game.iso                     create Game.zso in the same directory
   zsofs pack ~/games -o ~/zso             all discs in a directory
   zsofs pack --recursive ~/games          including subdirectories; each output beside its input
-  zsofs pack --for console Game.iso       for OPL on a PS2
+  zsofs pack --for opl Game.iso           for OPL on a PS2
+  zsofs pack --for psp Game.iso           create Game.cso for a PSP or PPSSPP
   zsofs pack Game.cso                     convert between containers in one step
   zsofs pack Game.cue                     the data of a CD, as 2048-byte sectors
+  zsofs pack Game.7z                      pack the disc in an archive
   zsofs pack --measure ~/games            report the space saved; write nothing
   zsofs pack --delete-source ~/games      delete each input after its output is verified
 """
@@ -60,7 +66,7 @@ def add_pack(commands: Commands) -> None:
     pack = add_command(
         commands,
         "pack",
-        "pack disc images into .zso files",
+        "pack disc images into .zso or .cso files",
         _PACK_DESCRIPTION,
         _PACK_EXAMPLES,
         usage="zsofs pack [OPTIONS] INPUT… [-o OUT]",
@@ -69,9 +75,10 @@ def add_pack(commands: Commands) -> None:
         "--for",
         dest="purpose",
         metavar="PRESET",
-        choices=("mount", "small", "fast", "console"),
+        choices=("mount", "small", "fast", "console", "psp", "ps2", "opl", "pcsx2", "ppsspp"),
         default="mount",
-        help="preset: mount, small, fast or console; see below (default: mount)",
+        help="preset or device: mount, small, fast, console, psp, ps2, opl, pcsx2 or ppsspp; see"
+        " below (default: mount)",
     )
     pack.add_argument(
         "--codec",
@@ -83,7 +90,7 @@ def add_pack(commands: Commands) -> None:
         "--level",
         type=level,
         metavar="N",
-        help="compression level: zstd 1 to 22, lz4 1 to 12 (default: by preset)",
+        help="compression level: zstd 1 to 22, lz4 and psp 1 to 12 (default: by preset)",
     )
     pack.add_argument(
         "--block-size",
@@ -140,7 +147,7 @@ def _add_copying(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=path,
         metavar="INPUT",
-        help="disc image, or directory of disc images",
+        help="disc image, or directory of disc images; for `zsofs pack` also an archive",
     )
     parser.add_argument(
         "-o",

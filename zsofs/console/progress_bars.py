@@ -142,6 +142,10 @@ class Bars:
             self._file_bar.set_postfix_str("reading back", refresh=False)
             self._file_bar.reset()
 
+    def passed(self, path: str) -> None:
+        """Count an input as done that had several results, or none under its own path."""
+        self._finish(path)
+
     def _finish(self, path: str) -> None:
         """Finish a file, after its messages were printed."""
         if path != self._file.path:  # nothing was done with it

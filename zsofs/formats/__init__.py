@@ -4,6 +4,7 @@ No files, no threads.
 """
 
 __all__ = [
+    "archive_names",
     "cd_tracks",
     "cd_views",
     "chd",
@@ -15,7 +16,9 @@ __all__ = [
     "dax",
     "file_names",
     "geometry",
+    "rar_headers",
     "seal",
+    "sevenzip",
     "sheets",
     "ziso",
     "ziso_writer",

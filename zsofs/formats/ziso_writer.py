@@ -1,7 +1,8 @@
 """Layout of a new container: header, index, shift, padding. Integers and bytes only.
 
 Containers with LZ4 blocks are ``ZISO`` (maxcso, ``README_ZSO.md``), those with Zstandard blocks
-``ZSOZ`` (``docs/dev/zsoz.md``). :mod:`zsofs.formats.ziso` reads both.
+``ZSOZ`` (``docs/dev/zsoz.md``), those with deflate blocks ``CISO`` version 1 (maxcso,
+``README_CSO.md``). :mod:`zsofs.formats.ziso` and :mod:`zsofs.formats.ciso` read them.
 """
 
 from dataclasses import dataclass
@@ -15,12 +16,15 @@ MAX_BLOCK_SIZE = 1 << 20
 1.3 % of the image), and a read of 4 KiB decodes a whole block."""
 
 
+_MAGICS = {Codec.LZ4: b"ZISO", Codec.ZSTD: b"ZSOZ", Codec.DEFLATE: b"CISO"}
+
+
 @dataclass(frozen=True, slots=True)
 class ContainerLayout:
     """The layout of one container.
 
     Attributes:
-        codec: LZ4 (``ZISO``) or ZSTD (``ZSOZ``).
+        codec: LZ4 (``ZISO``), ZSTD (``ZSOZ``) or DEFLATE (``CISO``).
         size: size of the plain image in bytes.
         block_size: plain bytes of each block, a multiple of 2048.
         shift: index entries count units of 2^shift bytes, and stored blocks are padded to them.
@@ -36,7 +40,7 @@ class ContainerLayout:
         """Return the layout with the smallest shift that can address the worst-case file size.
 
         Args:
-            codec: LZ4 or ZSTD.
+            codec: LZ4, ZSTD or DEFLATE.
             size: of the plain image, in bytes.
             block_size: plain bytes of each block, a multiple of 2048.
 
@@ -72,7 +76,7 @@ class ContainerLayout:
 
     def header(self) -> bytes:
         """Return the header, 24 bytes."""
-        magic = b"ZSOZ" if self.codec is Codec.ZSTD else b"ZISO"
+        magic = _MAGICS[self.codec]
         header = Header(magic, HEADER_SIZE, self.size, self.block_size, 1, self.shift)
         return header.to_bytes()
 
@@ -89,11 +93,11 @@ class ContainerLayout:
         Args:
             data_end: end of the last block, in bytes.
         """
-        return data_end if self.has_seal else -(-data_end // SECTOR) * SECTOR
+        return -(-data_end // SECTOR) * SECTOR if self.codec is Codec.LZ4 else data_end
 
     def _longest_block(self) -> int:
         """Return an upper limit of the length of a stored block, in bytes."""
-        if self.codec is Codec.LZ4:
+        if self.codec is not Codec.ZSTD:
             return self.block_size
         # A frame of raw blocks adds 17 bytes and 3 for each 128 KiB, the limit of libzstd.
         return self.block_size + (self.block_size >> 8) + 64

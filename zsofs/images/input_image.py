@@ -72,7 +72,10 @@ class Original:
         reader: reader of these blocks; None for a plain image.
         cd: what of a CD it consists of; None if it is no CD, its tracks are not known, or it is
             the user data of the first track in a CHD.
+        in_order: whether it can only be read from its beginning to its end.
     """
+
+    in_order = False
 
     def __init__(self, path: str, fd: int, *, as_it_is: bool) -> None:
         self.path = path

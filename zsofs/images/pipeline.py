@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from threading import Event
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
+from zsofs.formats.geometry import Geometry
 from zsofs.images.checksums import Digester
-from zsofs.images.input_image import Original
 
 MEMORY = 96 << 20
 """Maximum bytes of chunks and encoders. With Python and its modules (35 MiB) and freed memory that
@@ -26,17 +26,36 @@ _PLAIN_UNIT = 64 << 10
 """Unit of reading a plain image in bytes; the value does not matter."""
 
 
+class Streamable(Protocol):
+    """An image that can be read from its beginning to its end."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the image."""
+
+    @property
+    def geometry(self) -> Geometry | None:
+        """Layout of its blocks; None if it has none."""
+
+    @property
+    def in_order(self) -> bool:
+        """Whether each part waits until those before it were read."""
+
+    def read_into(self, offset: int, out: memoryview) -> None:
+        """Fill *out* with the bytes at *offset*; for any thread."""
+
+
 def cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
-def streaming_unit(image: Original) -> int:
+def streaming_unit(image: Streamable) -> int:
     """Return the block size for a :func:`stream` that creates no blocks, in plain bytes."""
     return _PLAIN_UNIT if image.geometry is None else image.geometry.block_size
 
 
-def chunk_size(block_size: int, image: Original) -> int:
+def chunk_size(block_size: int, image: Streamable) -> int:
     """Return the size of a chunk of whole blocks, in plain bytes; at most that of the image.
 
     If *image* is stored in larger blocks, a chunk is one of those, so that none is decoded twice.
@@ -53,12 +72,12 @@ def chunk_size(block_size: int, image: Original) -> int:
     return blocks * block_size
 
 
-def _source_block_size(image: Original) -> int:
+def _source_block_size(image: Streamable) -> int:
     """Return the plain bytes per block of the stored image; 1 for a plain image."""
     return 1 if image.geometry is None else image.geometry.block_size
 
 
-def _reading_memory(image: Original, size: int) -> int:
+def _reading_memory(image: Streamable, size: int) -> int:
     """Return the additional memory for reading a chunk of *size* bytes.
 
     That is stored bytes, up to twice a block, and whole blocks if a chunk is smaller.
@@ -91,7 +110,7 @@ class Chunk:
         self._is_read.clear()
         self._held.clear()
 
-    def read(self, image: Original) -> None:
+    def read(self, image: Streamable) -> None:
         """Read the bytes from *image*."""
         try:
             image.read_into(self.offset, self.plain)
@@ -124,7 +143,7 @@ class Stream(Generic[AnyChunk]):
 
     def __init__(
         self,
-        image: Original,
+        image: Streamable,
         workers: ThreadPoolExecutor,
         chunks: Sequence[AnyChunk],
         size: int,
@@ -169,7 +188,7 @@ class Stream(Generic[AnyChunk]):
 
 @contextmanager
 def stream(
-    image: Original,
+    image: Streamable,
     make_chunk: Callable[[int], AnyChunk],
     block_size: int,
     *,
@@ -190,6 +209,8 @@ def stream(
         digester: receives all of the image.
     """
     size = chunk_size(block_size, image)
+    # One thread more waits for the process that decodes, while all others encode.
+    workers += image.in_order
     room = MEMORY // 2 // max(size + chunk_memory + _reading_memory(image, size), 1)
     chunks = [make_chunk(size) for _ in range(max(min(2 * workers + 2, room), 2))]
     pool = ThreadPoolExecutor(workers, thread_name_prefix="chunk")

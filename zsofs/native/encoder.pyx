@@ -10,7 +10,7 @@ from libc.string cimport memcmp, memcpy, memset
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 
-from zsofs.native.codecs cimport CODEC_LZ4, CODEC_ZSTD
+from zsofs.native.codecs cimport CODEC_DEFLATE, CODEC_LZ4, CODEC_ZSTD
 
 cdef extern from "lz4.h":
     int LZ4_compressBound(int size) nogil
@@ -41,22 +41,31 @@ cdef extern from "zstd.h":
     unsigned ZSTD_isError(size_t code) nogil
 
 cdef extern from "libdeflate.h":
+    struct libdeflate_compressor:
+        pass
+    libdeflate_compressor *libdeflate_alloc_compressor(int level) nogil
+    void libdeflate_free_compressor(libdeflate_compressor *compressor) nogil
+    size_t libdeflate_deflate_compress(libdeflate_compressor *compressor, const void *src,
+                                       size_t size, void *dst, size_t capacity) nogil
     uint32_t libdeflate_crc32(uint32_t crc, const void *data, size_t size) nogil
 
 cdef enum:
     PLAIN = 0x80000000
     FILLER = 0x58        # 'X', as ziso.py pads with
     FIRST_HC_LEVEL = 3   # below it liblz4 has one encoder, the quick one
+    DEFLATE_MEMORY = 2 << 20   # what libdeflate allocates at most levels; at 10 to 12 it is 9 MB
+    DEFLATE_OPTIMAL_MEMORY = 10 << 20
+    FIRST_OPTIMAL_LEVEL = 10
 
 
 cdef class Encoder:
     """Encodes blocks with one codec.
 
-    LZ4 blocks are compressed, or uncompressed if that is not longer; the last one is padded with
-    zeros to a full block. Zstandard blocks are always frames with a checksum.
+    LZ4 and raw deflate blocks are compressed, or uncompressed if that is not longer; the last one
+    is padded with zeros to a full block. Zstandard blocks are always frames with a checksum.
 
     Args:
-        codec: a zsofs.formats.geometry.Codec, LZ4 or ZSTD.
+        codec: a zsofs.formats.geometry.Codec: LZ4, ZSTD or DEFLATE.
         level: compression level; for LZ4, 1 and 2 are the fast encoder, 3 to 12 the HC encoder.
         block_size: plain bytes per block.
         shift: stored blocks are padded to multiples of 2^shift bytes.
@@ -64,6 +73,7 @@ cdef class Encoder:
     Attributes:
         filler: padding byte after the last block encoded. The padding of an LZ4 block always
             differs from its last byte, because some readers find the end by removing equal bytes.
+            That of a deflate block is zeros, as maxcso writes it.
     """
 
     cdef int codec
@@ -73,8 +83,9 @@ cdef class Encoder:
     cdef size_t bound
     cdef ZSTD_CCtx *zstd
     cdef LZ4_streamHC_t *lz4
-    cdef uint8_t *packed     # what an LZ4 block became, before it is decided how it is stored
-    cdef uint8_t *filled     # a short LZ4 block, filled up
+    cdef libdeflate_compressor *deflate
+    cdef uint8_t *packed     # what a block became, before it is decided how it is stored
+    cdef uint8_t *filled     # a short block, filled up
     cdef uint8_t *zeros      # how a full block of zeros is stored
     cdef uint32_t zeros_units
     cdef uint8_t zeros_filler
@@ -82,7 +93,7 @@ cdef class Encoder:
 
     def __init__(self, int codec, int level, size_t block_size, int shift):
         cdef uint8_t *plain
-        if codec not in (CODEC_LZ4, CODEC_ZSTD):
+        if codec not in (CODEC_LZ4, CODEC_ZSTD, CODEC_DEFLATE):
             raise ValueError(f"no encoder for codec {codec}")
         if not 0 < block_size <= 16 << 20 or not 0 <= shift <= 11 or block_size % (1 << shift):
             raise ValueError("block size or shift out of bounds")
@@ -90,8 +101,8 @@ cdef class Encoder:
         self.level = level
         self.shift = shift
         self.block_size = block_size
-        self.bound = self._padded(block_size if codec == CODEC_LZ4
-                                  else ZSTD_compressBound(block_size))
+        self.bound = self._padded(ZSTD_compressBound(block_size) if codec == CODEC_ZSTD
+                                  else block_size)
         if codec == CODEC_ZSTD:
             self.zstd = ZSTD_createCCtx()
             if self.zstd is NULL:
@@ -99,10 +110,14 @@ cdef class Encoder:
             ZSTD_CCtx_setParameter(self.zstd, ZSTD_c_compressionLevel, level)
             ZSTD_CCtx_setParameter(self.zstd, ZSTD_c_checksumFlag, 1)
         else:
-            self.lz4 = LZ4_createStreamHC()
+            if codec == CODEC_LZ4:
+                self.lz4 = LZ4_createStreamHC()
+            else:
+                self.deflate = libdeflate_alloc_compressor(level)
             self.packed = <uint8_t *> malloc(LZ4_compressBound(<int> block_size))
             self.filled = <uint8_t *> malloc(block_size)
-            if self.lz4 is NULL or self.packed is NULL or self.filled is NULL:
+            if ((self.lz4 is NULL and self.deflate is NULL) or self.packed is NULL
+                    or self.filled is NULL):
                 raise MemoryError("no memory for an encoder")
         self.zeros = <uint8_t *> malloc(self.bound)
         plain = <uint8_t *> calloc(1, block_size)
@@ -120,6 +135,8 @@ cdef class Encoder:
             ZSTD_freeCCtx(self.zstd)
         if self.lz4 is not NULL:
             LZ4_freeStreamHC(self.lz4)
+        if self.deflate is not NULL:
+            libdeflate_free_compressor(self.deflate)
         free(self.packed)
         free(self.filled)
         free(self.zeros)
@@ -128,7 +145,12 @@ cdef class Encoder:
     def memory(self):
         """Approximate memory use in bytes."""
         cdef size_t own = 2 * self.bound + 2 * self.block_size
-        return own + (ZSTD_sizeof_CCtx(self.zstd) if self.zstd is not NULL else 256 << 10)
+        if self.zstd is not NULL:
+            return own + ZSTD_sizeof_CCtx(self.zstd)
+        if self.deflate is NULL:
+            return own + (256 << 10)
+        return own + (DEFLATE_MEMORY if self.level < FIRST_OPTIMAL_LEVEL
+                      else DEFLATE_OPTIMAL_MEMORY)
 
     def room(self, size_t size):
         """Return the maximum stored size of *size* plain bytes."""
@@ -208,12 +230,12 @@ cdef class Encoder:
                 memcpy(self.filled, data, have)
                 memset(self.filled + have, 0, self.block_size - have)
                 data = self.filled
-            length = self._pack_lz4(data)
-            if self._padded(length) >= self.block_size:
+            length = self._pack_lz4(data) if self.codec == CODEC_LZ4 else self._pack_deflate(data)
+            if not length or self._padded(length) >= self.block_size:
                 length = self.block_size
                 flag = PLAIN
             memcpy(out, data if flag else self.packed, length)
-            if not flag and out[length - 1] != FILLER:
+            if self.codec == CODEC_LZ4 and not flag and out[length - 1] != FILLER:
                 self.filler = FILLER
         memset(out + length, self.filler, self._padded(length) - length)
         return <uint32_t> (self._padded(length) >> self.shift) | flag
@@ -228,6 +250,11 @@ cdef class Encoder:
         LZ4_resetStreamHC_fast(self.lz4, self.level)
         return LZ4_compress_HC_continue(self.lz4, <const char *> data, <char *> self.packed, size,
                                         room)
+
+    cdef size_t _pack_deflate(self, const uint8_t *data) noexcept nogil:
+        """Return the packed length of a block; 0 if it is not shorter than the plain one."""
+        return libdeflate_deflate_compress(self.deflate, data, self.block_size, self.packed,
+                                           self.block_size - 1)
 
     cdef size_t _padded(self, size_t length) noexcept nogil:
         return (length + (<size_t> 1 << self.shift) - 1) >> self.shift << self.shift

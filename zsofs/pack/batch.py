@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 
 from zsofs.discs.cue_files import CueSheet
 from zsofs.discs.examination import Examination
 from zsofs.errors import InputError, UsageError, ZsofsError, reason
 from zsofs.images.checksums import Digests
-from zsofs.images.input_image import Original, size_of
+from zsofs.images.input_image import Original, original, size_of
+from zsofs.pack.archive_file import ArchiveFile, archive_at
+from zsofs.pack.archive_run import ArchiveRun
 from zsofs.pack.cd_input import opened_input
 from zsofs.pack.input_files import InputFiles, delete_input, meant_as_output
 from zsofs.pack.jobs import STANDARD_OUTPUT, PackRequest, PackTask, find_inputs
@@ -58,6 +61,7 @@ def run(
         targets = Targets(request, InputFiles(job.path for job in inputs.jobs))
         batch = _PackRun(request, reporter, on_written, targets, hint)
         reporter.left_out, reporter.ignored = inputs.left_out, inputs.ignored.sentence
+        reporter.about_outputs = request.packing.note if request.packing else ""
         for message in inputs.restored:
             reporter.note(message)
         for path, error in inputs.unread:
@@ -89,6 +93,11 @@ class _PackRun:
         begun = time.monotonic()
         report = Report(job.path)
         try:
+            if self.request.packing is not None:
+                with archive_at(job.path) as archive:
+                    if archive is not None:
+                        self._pack_archive(job, archive)
+                        return
             with opened_input(job.path, self.request) as found:
                 image = found.image
                 output = self.targets.output(job, found)
@@ -121,6 +130,9 @@ class _PackRun:
                 report.error += self.hint
         report.seconds = time.monotonic() - begun
         self.reporter.tell(report)
+
+    def _pack_archive(self, job: PackTask, archive: ArchiveFile) -> None:
+        ArchiveRun(self.request, self.reporter, self.on_written, self.targets, job, archive).run()
 
     def _makes_files(self, target: str) -> bool:
         return not self.request.measure and target != STANDARD_OUTPUT
@@ -162,8 +174,19 @@ class _PackRun:
         elif asked and image.lacks:
             report.error = f"packed, but the input was not deleted: {image.lacks}"
         elif asked:
-            report.error, report.remarks = delete_input(image, sheet)
+            remove = partial(_remove, image, sheet)
+            report.error, report.remarks = delete_input(remove, image.path)
             report.source_deleted = not report.error
+
+
+def _remove(image: Original, sheet: CueSheet | None) -> None:
+    """Delete an input, and then the cue sheet that was named for it."""
+    image.remove()
+    if sheet is not None:
+        with original(sheet.path, as_it_is=True) as text:
+            if text.read(0, len(sheet.text) + 1) != sheet.text:
+                raise InputError("its cue sheet was modified meanwhile")
+            text.remove()
 
 
 @contextmanager

@@ -104,8 +104,8 @@ def _to_pack(image: Original, request: PackRequest) -> CdInput:
         if reason:
             raise InputError(reason + _UNPACK)
         return CdInput(image, CdForm.ISO)
-    is_console = request.packing is not None and request.packing.console
-    if image.raw_cd and (request.form is CdForm.ISO or is_console):
+    for_device = request.packing is not None and bool(request.packing.device)
+    if image.raw_cd and (request.form is CdForm.ISO or for_device):
         return CdInput(_data_of(image, None), CdForm.ISO)
     return CdInput(image)
 

@@ -3,10 +3,9 @@
 import os
 import shlex
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from zsofs.discs.cue_files import CueSheet
-from zsofs.errors import InputError, ZsofsError, reason
+from zsofs.errors import ZsofsError, reason
 from zsofs.formats.file_names import has_disc_ending
 from zsofs.images.input_image import Original, original
 from zsofs.images.pipeline import streaming_unit
@@ -100,23 +99,22 @@ class _Silent:
         """Do nothing."""
 
 
-def delete_input(image: Original, sheet: CueSheet | None) -> tuple[str, tuple[str, ...]]:
-    """Delete an input whose output is complete, and then the cue sheet that was named for it.
+def delete_input(remove: Callable[[], None], path: str) -> tuple[str, tuple[str, ...]]:
+    """Delete an input whose output is complete.
+
+    Args:
+        remove: deletes it, as :meth:`zsofs.images.input_image.Original.remove` does.
+        path: its path.
 
     Returns:
         Why it could not be deleted (empty if it was), and remarks.
     """
     try:
-        image.remove()
-        if sheet is not None:
-            with original(sheet.path, as_it_is=True) as text:
-                if text.read(0, len(sheet.text) + 1) != sheet.text:
-                    raise InputError("its cue sheet was modified meanwhile")
-                text.remove()
+        remove()
     except (OSError, ZsofsError) as error:
         return f"the output is complete, but the input was not deleted: {reason(error)}", ()
     try:
-        sync_folder(os.path.dirname(image.path))
+        sync_folder(os.path.dirname(path))
     except OSError as error:
         remark = (
             "it was deleted, but may reappear after a power failure: its directory cannot be"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from zsofs.discs.cd_forms import CdForm
 from zsofs.discs.cue_files import is_cue_name
 from zsofs.errors import UsageError, reason
+from zsofs.formats.archive_names import is_archive
 from zsofs.formats.file_names import has_disc_ending, is_packed_name, name_before_deletion
 from zsofs.pack.packer import PackOptions
 from zsofs.pack.presets import Packing
@@ -99,7 +100,7 @@ def find_inputs(request: PackRequest) -> Inputs:
         UsageError: the command line is invalid.
     """
     ignored = Ignored(
-        has_disc_ending if request.packing else is_packed_name, request.inputs, request.allowed
+        _is_taken if request.packing else is_packed_name, request.inputs, request.allowed
     )
     several = len(request.inputs) > 1 or any(os.path.isdir(path) for path in request.inputs)
     output = request.output
@@ -131,6 +132,11 @@ def find_inputs(request: PackRequest) -> Inputs:
         else:
             jobs.append(PackTask(path, output, exact=True))
     return inputs
+
+
+def _is_taken(name: bytes) -> bool:
+    """Return whether `zsofs pack` takes a file of this name from a directory."""
+    return has_disc_ending(name) or is_archive(name)
 
 
 def _base(path: str) -> str:

@@ -3,7 +3,7 @@
 import os
 import queue
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,13 +15,32 @@ from zsofs.formats.seal import Seal
 from zsofs.formats.ziso_writer import SECTOR, ContainerLayout
 from zsofs.images.checksums import Digester, Digests, digester
 from zsofs.images.input_image import Original, original
-from zsofs.images.pipeline import MEMORY, Chunk, chunk_size, cores, stream
+from zsofs.images.pipeline import MEMORY, Chunk, Streamable, chunk_size, cores, stream
 from zsofs.native.encoder import Encoder, crc32, index_entries
 from zsofs.pack.atomic_file import NewFile, new_file
 from zsofs.pack.presets import Packing
 
 _INDEX_SLICE = 64 << 10
 """Bytes of the index that are buffered; the complete index is never in memory."""
+
+
+class PackInput(Streamable, Protocol):
+    """An image to pack: an open file, or a stream from an archive."""
+
+    @property
+    def status(self) -> os.stat_result:
+        """Stat result of its file, whose mode and times the output gets."""
+
+    @property
+    def raw_cd(self) -> bool:
+        """Whether it has raw CD sectors of 2352 bytes."""
+
+    @property
+    def seal(self) -> Seal | None:
+        """The seal of its container, if any."""
+
+    def check_unchanged(self) -> None:
+        """Check that its file is unchanged since it was opened."""
 
 
 class Watcher(Protocol):
@@ -105,7 +124,7 @@ class _Nowhere:
         """See :class:`_Sink`."""
 
 
-def measure(image: Original, how: Packing, options: PackOptions, watcher: Watcher) -> int:
+def measure(image: PackInput, how: Packing, options: PackOptions, watcher: Watcher) -> int:
     """Return the size of the packed file in bytes, without writing it."""
     layout = how.layout(image.size, raw_cd=image.raw_cd)
     end, _ = _write(image, layout, how, _Nowhere(), None, watcher)
@@ -116,12 +135,25 @@ def measure(image: Original, how: Packing, options: PackOptions, watcher: Watche
 
 
 def pack(
-    image: Original, target: str, how: Packing, options: PackOptions, watcher: Watcher
+    image: PackInput,
+    target: str,
+    how: Packing,
+    options: PackOptions,
+    watcher: Watcher,
+    inspect: Callable[[Original], None] | None = None,
 ) -> PackResult:
     """Pack *image* into the new file *target*.
 
     The file is renamed to *target* after it was synced, read back from the disk, decoded and
     compared with the input, and if the input file is unchanged.
+
+    Args:
+        image: the input.
+        target: path of the output.
+        how: codec, level, block size.
+        options: safety options.
+        watcher: receives progress.
+        inspect: called with the new file before it is renamed; raises InputError if it must not be.
 
     Raises:
         InputError: packing failed; *target* was not created.
@@ -134,6 +166,9 @@ def pack(
             if options.verify:
                 watcher.check()
                 _check(file, layout, digests, seal, watcher)
+            if inspect is not None:
+                with original(file.path) as copy:
+                    inspect(copy)
             image.check_unchanged()
             file.take_name(replace=options.replace)
         except OSError as error:
@@ -156,7 +191,7 @@ def _remarks(layout: ContainerLayout) -> tuple[str, ...]:
 
 
 def _write_whole(
-    image: Original,
+    image: PackInput,
     layout: ContainerLayout,
     how: Packing,
     file: NewFile,
@@ -194,7 +229,7 @@ def _seal(layout: ContainerLayout, index_crc32: int, digests: Digests) -> Seal:
     )
 
 
-def check_seal(image: Original, digests: Digests) -> None:
+def check_seal(image: PackInput, digests: Digests) -> None:
     """Compare the digests of the image with the seal of its container.
 
     Raises:
@@ -227,7 +262,7 @@ class _PackedChunk(Chunk):
 
 
 def _write(
-    image: Original,
+    image: PackInput,
     layout: ContainerLayout,
     how: Packing,
     sink: _Sink,
@@ -262,7 +297,7 @@ def _write(
 
 @contextmanager
 def _packed_chunks(
-    image: Original, layout: ContainerLayout, how: Packing, taker: Digester | None
+    image: PackInput, layout: ContainerLayout, how: Packing, taker: Digester | None
 ) -> Iterator[Iterator[_PackedChunk]]:
     """Provide the image in chunks that worker threads pack on all cores."""
     encoders: queue.SimpleQueue[Encoder] = queue.SimpleQueue()
@@ -350,7 +385,7 @@ def reading_back() -> Iterator[None]:
         ) from error
 
 
-def sha1_of(image: Original, block_size: int, watcher: Watcher) -> str:
+def sha1_of(image: Streamable, block_size: int, watcher: Watcher) -> str:
     """Return the SHA-1 of an image, read and decoded on all cores."""
     with (
         digester(every=False) as taker,

@@ -7,7 +7,7 @@ from zsofs.formats.geometry import MAX_IMAGE_SIZE, Codec
 from zsofs.formats.ziso_writer import MAX_BLOCK_SIZE, SECTOR, ContainerLayout
 
 CODECS = {"zstd": Codec.ZSTD, "lz4": Codec.LZ4}
-MAX_LEVELS = {Codec.ZSTD: 22, Codec.LZ4: 12}
+MAX_LEVELS = {Codec.ZSTD: 22, Codec.LZ4: 12, Codec.DEFLATE: 12}
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,16 +15,32 @@ class Packing:
     """A way to pack.
 
     Attributes:
-        codec: LZ4 or ZSTD.
+        codec: LZ4, ZSTD or DEFLATE.
         level: compression level.
         block_size: plain bytes per block.
-        console: whether the output must be readable by consoles and other programs.
+        device: key of :data:`PURPOSES` of the programs that read the output without zsofs; empty
+            if zsofs alone reads it, or it need not be read by others.
     """
 
     codec: Codec
     level: int
     block_size: int
-    console: bool = False
+    device: str = ""
+
+    @property
+    def ending(self) -> str:
+        """Extension of the name of the output."""
+        return ".cso" if self.codec is Codec.DEFLATE else ".zso"
+
+    @property
+    def note(self) -> str:
+        """What else can read the output, as a sentence; empty unless only zsofs reads it."""
+        if self.codec is not Codec.ZSTD:
+            return ""
+        return (
+            "only zsofs reads these files; for files that other programs read, use --for console"
+            " (OPL, PCSX2) or --for psp (PPSSPP, PSP)"
+        )
 
     def layout(self, size: int, *, raw_cd: bool) -> ContainerLayout:
         """Return the layout of the container for an image.
@@ -34,22 +50,23 @@ class Packing:
             raw_cd: whether it has raw CD sectors of 2352 bytes.
 
         Raises:
-            InputError: it cannot be packed, or not for a console.
+            InputError: it cannot be packed, or not for a device.
         """
         if size > MAX_IMAGE_SIZE:
             raise InputError(
                 f"its {size} bytes are larger than any disc; {MAX_IMAGE_SIZE >> 30} GiB is the"
                 " maximum"
             )
-        if self.console and raw_cd:
+        if self.device and raw_cd:
             raise InputError(
-                "it is a raw CD image (2352-byte sectors), but consoles read only ZSO files"
-                " with 2048-byte sectors; convert it to .iso first, or omit --for console"
+                f"it is a raw CD image (2352-byte sectors), but consoles read only"
+                f" {self.ending[1:].upper()} files with 2048-byte sectors; convert it to .iso"
+                f" first, or omit --for {self.device}"
             )
-        if self.console and size % SECTOR:
+        if self.device and size % SECTOR:
             raise InputError(
                 f"its {size} bytes are not a multiple of {SECTOR}-byte sectors, and consoles would"
-                f" lose the last {size % SECTOR}; omit --for console to keep every byte"
+                f" lose the last {size % SECTOR}; omit --for {self.device} to keep every byte"
             )
         return ContainerLayout.of(self.codec, size, self.block_size)
 
@@ -69,16 +86,20 @@ PURPOSES = {
     "mount": Packing(Codec.ZSTD, 9, 32 << 10),
     "small": Packing(Codec.ZSTD, 15, 256 << 10),
     "fast": Packing(Codec.LZ4, 12, 4 << 10),
-    "console": Packing(Codec.LZ4, 12, SECTOR, console=True),
+    "console": Packing(Codec.LZ4, 12, SECTOR, device="console"),
+    "psp": Packing(Codec.DEFLATE, 9, SECTOR, device="psp"),
 }
 """The presets of ``--for``."""
+
+OTHER_NAMES = {"ps2": "console", "opl": "console", "pcsx2": "console", "ppsspp": "psp"}
+"""Devices and programs that ``--for`` also takes, each with its preset."""
 
 
 def packing(purpose: str, codec: str | None, level: int | None, block_size: int | None) -> Packing:
     """Return the way to pack for a command line.
 
     Args:
-        purpose: a key of :data:`PURPOSES`.
+        purpose: a key of :data:`PURPOSES` or of :data:`OTHER_NAMES`.
         codec: ``zstd`` or ``lz4``; None: the codec of the preset.
         level: compression level; None: that of the preset, or the default of another codec.
         block_size: in bytes; None: that of the preset.
@@ -86,7 +107,8 @@ def packing(purpose: str, codec: str | None, level: int | None, block_size: int 
     Raises:
         UsageError: the combination is not supported.
     """
-    chosen = PURPOSES[purpose]
+    chosen = PURPOSES[OTHER_NAMES.get(purpose, purpose)]
+    preset = chosen
     wanted = chosen.codec if codec is None else CODECS[codec]
     if wanted is not chosen.codec:
         usual = next(other for other in PURPOSES.values() if other.codec is wanted)
@@ -103,9 +125,10 @@ def packing(purpose: str, codec: str | None, level: int | None, block_size: int 
         if not 1 <= level <= most:
             raise UsageError(f"{chosen.codec.name.lower()} has the levels 1 to {most}, not {level}")
         chosen = replace(chosen, level=level)
-    if chosen.console and (chosen.codec, chosen.block_size) != (Codec.LZ4, SECTOR):
+    if preset.device and (chosen.codec, chosen.block_size) != (preset.codec, preset.block_size):
+        codec = "LZ4" if preset.codec is Codec.LZ4 else "deflate"
         raise UsageError(
-            "consoles read only LZ4 in blocks of 2K; omit --codec and --block-size, or --for"
-            " console"
+            f"--for {purpose} writes only {codec} in blocks of 2K; omit --codec and --block-size,"
+            f" or --for {purpose}"
         )
     return chosen

@@ -56,6 +56,7 @@ class Reporter(Bars):
         failed: number of inputs that failed or could not be deleted.
         left_out: number of subdirectories that were not searched.
         ignored: sentence about other files that were left out; empty if there are none.
+        about_outputs: sentence about the files that were written; empty if there is none.
     """
 
     def __init__(self, *, quiet: bool, as_json: bool, to_stdout: bool = True) -> None:
@@ -64,6 +65,7 @@ class Reporter(Bars):
         self.failed = 0
         self.left_out = 0
         self.ignored = ""
+        self.about_outputs = ""
         self._json = as_json
         self._lines = sys.stdout if to_stdout else sys.stderr
         self._done: list[Report] = []
@@ -91,8 +93,11 @@ class Reporter(Bars):
     def _sum_up(self) -> None:
         if self._quiet:
             return
-        if len(self._done) > 1 and not self._json:
-            self._print(_summary(self._done), self._lines)
+        if not self._json:
+            if self.about_outputs and any(report.state == "packed" for report in self._done):
+                self._print(self.about_outputs, self._lines)
+            if len(self._done) > 1:
+                self._print(_summary(self._done), self._lines)
         if not self._done:
             self._print("zsofs: no discs found", sys.stderr)
         if self.left_out:

@@ -59,8 +59,9 @@ class Targets:
     def _path(self, job: PackTask, found: CdInput) -> str:
         if job.exact:
             return job.base
+        packing = self.request.packing
         ending = ".cue" if found.form is CdForm.TRACKS else found.image.ending
-        target = job.base + (".zso" if self.request.packing else ending)
+        target = job.base + (packing.ending if packing else ending)
         own = job.base + os.path.splitext(job.path)[1]
         # GAME.ZSO is its own output, even if the disk distinguishes it from GAME.zso.
         return own if own.lower() == target.lower() and same_file(job.path, own) else target
@@ -152,7 +153,7 @@ class Targets:
         elif same_file(image.path, target):  # of a cue sheet
             raise InputError(f"{target} is the input itself; give another name with -o")
         elif not request.options.replace:
-            if _is_whole_copy(image, target, packed=request.packing is not None):
+            if is_whole_copy(image.size, image.status, target, packed=request.packing is not None):
                 return True
             raise InputError(
                 f"{target} already exists and does not match this image; use --force to replace it"
@@ -221,14 +222,21 @@ def _check_complete(examined: Examination) -> None:
         )
 
 
-def _is_whole_copy(image: Original, target: str, *, packed: bool) -> bool:
-    """Return whether *target* has the size of the image, is of the right kind, and is no older."""
+def is_whole_copy(size: int, status: os.stat_result, target: str, *, packed: bool) -> bool:
+    """Return whether *target* is of the right size and kind, and no older than the input.
+
+    Args:
+        size: of the image, in bytes.
+        status: stat result of the input.
+        target: path of a file.
+        packed: whether it must be a container; otherwise it must not.
+    """
     try:
         with original(target, as_it_is=not packed) as there:
             return (
-                there.size == image.size
+                there.size == size
                 and (there.disc is not None) is packed
-                and there.status.st_mtime_ns > image.status.st_mtime_ns - _SAME_TIME_NS
+                and there.status.st_mtime_ns > status.st_mtime_ns - _SAME_TIME_NS
             )
     except ZsofsError:
         return False

@@ -134,7 +134,7 @@ def test_zsofs_alone_lists_its_commands() -> None:
         assert all(line.startswith("  ") and len(line.split(maxsplit=1)) == 2 for line in lines)
         see = " ".join(("zsofs", *words, "--help"))
         assert done.stderr == f"zsofs: no command given; see: {see}\n"
-    assert "  pack     pack disc images into .zso files" in run().stdout
+    assert "  pack     pack disc images into .zso or .cso files" in run().stdout
 
 
 def test_names_that_commands_have_elsewhere(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_what_consoles_cannot_read_cannot_be_asked_for(tmp_path: Path) -> None:
     (tmp_path / "Game.iso").write_bytes(bytes(4096))
     for more in (("--codec", "zstd"), ("--block-size", "4K")):
         done = zsofs("pack", "--for", "console", *more, tmp_path / "Game.iso", code=2)
-        assert "consoles read only LZ4 in blocks of 2K" in done.stderr
+        assert "writes only LZ4 in blocks of 2K" in done.stderr
 
 
 @pytest.mark.system

@@ -29,9 +29,6 @@ SHORT = padded(PS2_IMAGE, 150)[: -2 * 2048]
 NOT_DISCS = {
     "cover.jpg": "a JPEG picture",
     "readme.txt": "a text file",
-    "Game.rar": "a RAR archive",
-    "Game.7z": "a 7z archive",
-    "Game.zip": "a ZIP archive",
     "Mcd001.ps2": "a PS2 memory card",
     "Page.iso": "an HTML page",
     "Empty.iso": "an empty file",
@@ -67,7 +64,7 @@ def test_what_the_shell_gives_for_a_star(tmp_path: Path, words: tuple[str, ...])
     made = set() if words == ("--measure",) else {"Okami.zso"}
     kept = set() if words == ("--delete-source",) else {"Okami.iso"}
     assert set(names(tmp_path)) == {*others, *made, *kept}
-    assert "11 failed" in done.stdout
+    assert "8 failed" in done.stdout
 
 
 def test_a_directory(tmp_path: Path) -> None:
