@@ -94,7 +94,7 @@ class ArchiveRun:
             return True
         size = self.size or expected_size(member)
         head = member.head
-        content = classify(lambda offset, count: head[offset : offset + count], size or len(head))
+        content = classify(_reader(head), size or len(head))
         if not self._is_disc(content, member):
             if self._is_packed_disc(head):
                 self._fail(name, f"it is {content.name} in an archive; extract it, then pack it")
@@ -308,6 +308,11 @@ class ArchiveRun:
         if self._held is not None:
             self.reporter.tell(self._held)
             self._held = None
+
+
+def _reader(head: bytes) -> Callable[[int, int], bytes]:
+    """Return access to a file by its first bytes; zeros, which no text has, stand for the rest."""
+    return lambda offset, count: head[offset : offset + count].ljust(count, b"\0")
 
 
 class _NoDiscError(InputError):

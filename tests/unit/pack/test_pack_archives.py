@@ -313,6 +313,14 @@ def test_any(tmp_path: Path) -> None:
     assert image_of(tmp_path / "Homebrew.zso") == NOISE
 
 
+def test_an_image_that_begins_with_text(tmp_path: Path) -> None:
+    """Only the first bytes are known before it is packed."""
+    image = b"text\n" * (300 << 10) + NOISE
+    path = archive(tmp_path / "a.zip", "zip", {"Homebrew.iso": image})
+    zsofs("pack", "--any", path)
+    assert image_of(tmp_path / "Homebrew.zso") == image
+
+
 def test_a_disc_is_no_archive(tmp_path: Path) -> None:
     """The system area of a disc may have anything."""
     image = b"PK\3\4" + IMAGE[4:]
