@@ -243,7 +243,8 @@ def test_whatever_is_in_the_place_of_a_cache_is_set_aside(
     assert {path: path.read_bytes() for path in foreign_before} == foreign_before
 
 
-def test_a_user_goes_on_without_the_cache_that_root_has_made(as_root: None, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("as_root", "another_user")
+def test_a_user_goes_on_without_the_cache_that_root_has_made(tmp_path: Path) -> None:
     """As `sudo zsofs` leaves it in a home directory."""
     cache = tmp_path / "cache"
     script = (

@@ -364,7 +364,8 @@ def test_a_command_line_that_makes_no_sense(tmp_path: Path, dat: Path) -> None:
         assert "examples:" in zsofs(command, "--help").stdout
 
 
-def test_a_folder_that_cannot_be_read(library: Path, own_users: None) -> None:
+@pytest.mark.usefixtures("as_root", "another_user")
+def test_a_folder_that_cannot_be_read(library: Path) -> None:
     (library / "b").chmod(0)
     words = ["setpriv", "--reuid=1234", "--regid=1234", "--clear-groups", "--inh-caps=-all"]
     with pytest.MonkeyPatch.context() as patch:

@@ -274,6 +274,7 @@ def test_what_was_kept_of_the_discs_goes(system: System, zso: Path, who: str) ->
     assert system.left() == set()
 
 
+@pytest.mark.usefixtures("another_user")
 def test_a_user_without_a_session(system: System, zso: Path) -> None:
     """As after su: nothing is there that systemctl --user could ask."""
     real = subprocess.run(["which", "systemctl"], capture_output=True, text=True, check=True)
