@@ -37,7 +37,7 @@ def _served(checkout: Path, source: Path, work: Path) -> Iterator[tuple[Path, in
         yield disc, daemon.pid
     finally:
         subprocess.run(["fusermount3", "-u", str(point)], check=True)
-        daemon.wait()
+        daemon.wait(60)
 
 
 def _cpu_ns(pid: int) -> int:

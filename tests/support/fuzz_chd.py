@@ -193,7 +193,7 @@ def run(folder: Path, mutants: int, seed: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="fuzz_chd", description=__doc__)
+    parser = argparse.ArgumentParser(prog="fuzz_chd", description=__doc__, allow_abbrev=False)
     parser.add_argument("--mutants", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--in", dest="folder", type=Path, help=argparse.SUPPRESS)

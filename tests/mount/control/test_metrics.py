@@ -121,7 +121,7 @@ def test_a_daemon_that_was_killed_is_down(tmp_path: Path, source: Path) -> None:
     with mounted(source, one) as made, mounted(source, two):
         made.may_end = True
         made.daemon.kill()
-        made.daemon.wait()
+        made.daemon.wait(60)
         found = parsed(metrics())  # others may be mounted as well
         for path, up in ((one, 0), (two, 1)):
             assert only(found, "zsofs_up", mountpoint=str(path)) == [up]

@@ -88,7 +88,7 @@ class Top:
 
     def end(self) -> None:
         self.process.kill()
-        self.process.wait()
+        self.process.wait(60)
         os.close(self._fd)
 
 
@@ -117,7 +117,7 @@ def test_the_screen_shows_what_was_read(
     pid = read_by_another(made.path / "Plain.iso", *places[:7])
     hits = 35 - len({place // BLOCK for place in places})
     with top(columns, rows, made.path) as shown:
-        lines = shown.wait_for("^Game.zso ", "^Plain.iso ")
+        lines = shown.wait_for("^Game.zso ", "^Plain.iso ", "^q: quit")
         assert re.match(r"zsofs top \d\d:\d\d:\d\d  1 mount  sorted by rate$", lines[0])
         assert lines[-1] == KEYS
         assert len(lines) == rows
@@ -138,7 +138,7 @@ def test_the_keys(mount: MountMaker, source: Path) -> None:
     read_by_another(made.path / "Plain.iso", *range(0, 65536, 4096))
     read_by_another(made.path / "Game.iso", 0)
     with top(80, 24, made.path) as shown:
-        shown.wait_for("^Game.zso ", "^Plain.iso ")
+        shown.wait_for("^Game.zso ", "^Plain.iso ", "^q: quit")
         shown.press("s")
         shown.wait_for("sorted by total")
         discs = [line.split()[0] for line in shown.lines() if re.match("(Game|Plain)", line)]
@@ -153,7 +153,7 @@ def test_the_keys(mount: MountMaker, source: Path) -> None:
         shown.press("q\x7f\n")
         shown.wait_for("filter: pl$", "^q: quit")
         shown.press("\x1b")
-        shown.wait_for("^Game.zso ", "^Plain.iso ")
+        shown.wait_for("^Game.zso ", "^Plain.iso ", "^q: quit")
         shown.press("p")
         shown.wait_for("  paused$", "p: continue")
         read_by_another(made.path / "Game.iso", *range(0, 262144, 4096))

@@ -289,7 +289,7 @@ def test_a_damaged_container_is_not_packed_as_a_plain_disc(tmp_path: Path, name:
 def test_a_damaged_container_in_a_folder_does_not_stop_the_others(tmp_path: Path) -> None:
     (tmp_path / "A.cso").write_bytes(b"\x00" + writers.maxcso_cso1(IMAGE)[1:])
     (tmp_path / "B.iso").write_bytes(IMAGE)
-    summary = zsofs("pack", tmp_path, code=8).stdout.splitlines()[1:]
+    summary = zsofs("pack", tmp_path, code=8).stdout.splitlines()[2:]
     assert "1 failed" in summary[0]
     assert summary[1] == f"  failed: {tmp_path}/A.cso"
     assert image_of(tmp_path / "B.zso") == IMAGE

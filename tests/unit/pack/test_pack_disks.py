@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.unit.native.test_encoder import Silent
 from tests.unit.pack.test_pack import sparse
 from zsofs.errors import InputError
 from zsofs.formats.file_names import is_unfinished
-from zsofs.images.input_image import original
+from zsofs.images.input_image import Original, original
 from zsofs.pack.outputs import one_file
 from zsofs.pack.packer import PackOptions, pack
 from zsofs.pack.presets import PURPOSES
@@ -93,7 +94,10 @@ def test_an_output_disk_that_goes(as_root: None, tmp_path: Path, command: str, m
     source.write_bytes(IMAGE if command == "pack" else writers.zsoz(IMAGE))
     convert: Callable[..., object] = partial(pack, how=PURPOSES["mount"])
     if command == "unpack":
-        convert = unpack
+
+        def convert(image: Original, target: str, **how: Any) -> object:
+            return unpack(one_file(target, image), **how)
+
     image = make_ext4(tmp_path / "disk.img", 32 * MIB)
     with disk_mounted(image, tmp_path / "disk") as point, original(str(source)) as opened_source:
         target, watcher = str(point / "Game"), Unplugger(point, moment)
