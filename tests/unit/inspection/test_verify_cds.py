@@ -67,6 +67,19 @@ def test_chds_of_chdman(tmp_path: Path, name: str) -> None:
     assert found.digests.sha1 == CDS[name]["bin_sha1"]
 
 
+def test_a_chd_of_an_iso_is_not_comparable(tmp_path: Path) -> None:
+    """A DAT cannot have its 2048-byte sectors: that is no sign of damage."""
+    name = "cd-of-dvd-iso.chd"
+    frames = CDS[name]["tracks"][0]["size"] // 2048
+    chd = tmp_path / f"{GAME}.chd"
+    shutil.copy(CHDS / name, chd)
+    line = rom(f"{GAME}.bin", b"", keys="", size=str(frames * 2352))
+    line = line.replace("/>", f' sha1="{"1" * 40}"/>')
+    found = result(chd, dat(tmp_path, rom(f"{GAME}.cue", b""), line)).verdict
+    assert found.state == "not comparable"
+    assert found.reason.endswith(f"according to its size it may be “{GAME}”")
+
+
 def test_some_tracks(tmp_path: Path) -> None:
     cue, one, two, three = lines_of(MIXED)
     other = two.replace(CDS[MIXED]["tracks"][1]["sha1"], "0" * 40)
