@@ -32,8 +32,11 @@ def as_bin(image: Original) -> Original:
 
     A raw image is that already, with what may lie around its tracks.
     """
-    if image.geometry is None or image.geometry.chd is None:
-        return image
+    return image if image.geometry is None or image.geometry.chd is None else as_tracks(image)
+
+
+def as_tracks(image: Original) -> Original:
+    """Return a CD with known tracks as exactly these, one behind the other."""
     return image.shown_as(bin_view(image.pieces), ".bin", raw_cd=_is_raw(image.tracks[0]))
 
 
