@@ -247,7 +247,7 @@ def _finding(row: tuple[Any, ...]) -> FileFinding | None:
             cd=CdFinding.from_text(_text(cd)) if cd else None,
             sheet=_sheet(name, sheet),
         )
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return None
 
 

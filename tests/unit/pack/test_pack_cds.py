@@ -185,8 +185,8 @@ def test_a_raw_container_with_more_than_its_tracks_is_kept(
     packed = put(tmp_path / "Game.zso", writers.danixu(whole + rest, block_size=2352))
     text = sheet("Game.bin", "MODE2/2352").replace(b"00:00:00", index.encode())
     put(tmp_path / "Game.cue", text)
-    words = ["--cd", "tracks", "--delete-source", packed, "-o", tmp_path / "T.cue"]
-    done = zsofs("unpack", *words, code=8)
+    target = tmp_path / "T.cue"
+    done = zsofs("unpack", "--cd", "tracks", "--delete-source", packed, "-o", target, code=8)
     assert "the file has bytes that belong to no track of its cue sheet" in done.stderr
     assert packed.exists()
     begin = int(index[-2:]) * 2352
