@@ -91,11 +91,14 @@ def with_cue_tracks(image: Original, sheet: CueSheet | None = None) -> Original:
     if file is None:
         return image
     try:
-        return image.with_tracks(tracks_of_file(file, image.size))
+        found = image.with_tracks(tracks_of_file(file, image.size))
     except DamagedError:
         if sheet is not None:
             raise
         return image  # a sheet of another file
+    # The 2048-byte image of a CD may lie beside the sheet of its .bin.
+    is_other = sheet is None and _is_raw(found.tracks[0]) != image.raw_cd
+    return image if is_other else found
 
 
 def sectors_behind(image: Original) -> int:

@@ -150,6 +150,18 @@ def test_a_raw_container(bins: Path) -> None:
         assert len(found.tracks) == 3
 
 
+def test_an_iso_beside_the_sheet_of_its_bin(tmp_path: Path) -> None:
+    name = "cd-default.chd"
+    zsofs("unpack", "--cd", "bin", CHDS / name, "-o", tmp_path / "Game.bin")
+    zsofs("unpack", "--cd", "iso", CHDS / name, "-o", tmp_path / "Game.iso")
+    zsofs("pack", tmp_path / "Game.iso")
+    redump = dat(tmp_path, *lines_of(name))
+    assert result(tmp_path / "Game.bin", redump).verdict.state == "verified"
+    found = result(tmp_path / "Game.zso", redump)
+    assert found.verdict.state == "not comparable"
+    assert not found.tracks, "those of the .bin"
+
+
 def test_a_set_of_files(bins: Path) -> None:
     folder = bins / "set"
     known = dat(bins, *lines_of(MIXED))
