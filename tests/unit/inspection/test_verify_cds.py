@@ -189,6 +189,16 @@ def test_a_set_of_files(bins: Path) -> None:
     assert results(folder, dats=(known,)) == [], "a sheet of files that are elsewhere"
 
 
+def test_a_sheet_with_files_of_another_type(bins: Path) -> None:
+    """In a directory, one that zsofs does not read is no sign of damage."""
+    cue = bins / "set" / "Set.cue"
+    head, rest = cue.read_text().split("\n", 1)
+    cue.write_text(head + "\n" + rest.replace("BINARY", "WAVE"))
+    assert [Path(one.path).name for one in results(bins / "set")] == ["Set (Track 1).bin"]
+    why = "the cue sheet names a file of the type WAVE; expected BINARY"
+    assert result(cue).verdict.reason == why
+
+
 def test_a_sheet_that_contradicts_its_file(bins: Path) -> None:
     known = dat(bins, *lines_of(MIXED))
     sheet = (bins / "Game.cue").read_text()
