@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from zsofs.console.text import for_people
 from zsofs.errors import ReadOnlyFileError, RefusedError
-from zsofs.formats.file_names import is_kept_for_discs
+from zsofs.formats.file_names import is_kept_for_discs, is_sheet
 from zsofs.source.entry import Kind
 from zsofs.source.filters import Selection
 from zsofs.source.relpath import joined
@@ -84,6 +84,17 @@ class Rules:
         """
         self.refuse_disc(folder, name, node)
         self._refuse_sheet(node, "rename, replacement or deletion refused")
+
+    def refuse_backup(self, node: Node, new_name: bytes) -> None:
+        """Reject renaming a file with the names in the mount to what is no playlist or cue sheet.
+
+        Editors rename a file to a backup (``Game.m3u~``) and write a new one under its name.
+
+        Raises:
+            ReadOnlyFileError: *node* is such a file, and *new_name* such a name.
+        """
+        if not is_sheet(new_name):
+            self._refuse_sheet(node, "rename, replacement or deletion refused")
 
     def refuse_unchangeable(self, node: Node) -> None:
         """Reject a change of the bytes or attributes of a disc, or of a special file.

@@ -176,6 +176,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "chmod": lambda path: os.chmod(path, 0o666),
     "touch": os.utime,
     "replace": lambda path: os.rename(path.parent / "mine.txt", path),
+    "rename to a backup": lambda path: os.rename(path, path.parent / "Game.m3u~"),
 }
 
 

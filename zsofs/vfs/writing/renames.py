@@ -38,6 +38,8 @@ class _Plan:
 
         Raises:
             RefusedError: a disc would be replaced, or the new name is reserved for discs.
+            ReadOnlyFileError: a playlist or cue sheet with the names in the mount would be replaced,
+                or would become another kind of file.
             FileExistsError: the new name exists, and must not be replaced.
         """
         if self.replaced is not None:
@@ -45,6 +47,7 @@ class _Plan:
                 raise system_error(errno.EEXIST)
             tree.rules.refuse_replacing(self.new_folder, self.new_name, self.replaced)
         tree.rules.refuse_name(self.new_folder, self.new_name, self.node.entry.kind)
+        tree.rules.refuse_backup(self.node, self.new_name)
 
     def folders(self, tree: WritableTree) -> tuple[bytes, bytes]:
         """Return the source directories that must not be moved meanwhile."""
