@@ -7,7 +7,6 @@ from zsofs.errors import FormatError, StaleNodeError
 from zsofs.images.content_check import ContentCheck, ctime_mark, seconds_until_settled
 from zsofs.images.open_image import Content
 from zsofs.images.source_file import OpenSource
-from zsofs.source.entry import Kind
 from zsofs.source.shown_part import ShownText, TextContent, open_content
 from zsofs.source.tree import SourceTree
 from zsofs.system.file_lease import has_writer
@@ -77,8 +76,6 @@ class Contents:
             OSError: the source reported an error.
         """
         entry, sheet = node.entry, node.entry.finding.sheet
-        if sheet is None and entry.kind is not Kind.DISC:  # just renamed
-            return
         with closing(self._tree.open(entry.path)) as source:
             if sheet is None:
                 is_same = source.key == entry.key
