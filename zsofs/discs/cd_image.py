@@ -33,8 +33,11 @@ def as_bin(image: Original) -> Original:
 
     A raw image is that already, with what may lie around its tracks.
     """
-    if image.geometry is None or image.geometry.chd is None:
-        return image
+    return image if image.geometry is None or image.geometry.chd is None else as_tracks(image)
+
+
+def as_tracks(image: Original) -> Original:
+    """Return a CD with known tracks as exactly these, one behind the other."""
     return image.shown_as(bin_view(image.pieces), ".bin", raw_cd=_is_raw(image.tracks[0]))
 
 
@@ -90,11 +93,14 @@ def with_cue_tracks(image: Original, sheet: CueSheet | None = None) -> Original:
     if file is None:
         return image
     try:
-        return image.with_tracks(tracks_of_file(file, image.size))
+        found = image.with_tracks(tracks_of_file(file, image.size))
     except DamagedError:
         if sheet is not None:
             raise
         return image  # a sheet of another file
+    # The 2048-byte image of a CD may lie beside the sheet of its .bin.
+    is_other = sheet is None and _is_raw(found.tracks[0]) != image.raw_cd
+    return image if is_other else found
 
 
 def sectors_behind(image: Original) -> int:

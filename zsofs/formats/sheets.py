@@ -27,7 +27,7 @@ Span = tuple[int, int]
 """Begin and end of a name in a text."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Sheet:
     """A playlist or cue sheet that names discs.
 

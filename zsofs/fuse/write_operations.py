@@ -138,7 +138,7 @@ class WritableOperations(LiveOperations):
             EACCES: it is a disc.
             ENOENT: the file does not exist.
             ENOTDIR: the parent is not a directory.
-            EROFS: it is the original of a playlist or cue sheet that is shown with other names.
+            EROFS: it is a playlist or cue sheet with the names in the mount, or its original.
             ESTALE: the directory no longer exists.
         """
         await self._names.remove_file(self._library.folder(parent_inode), name)
@@ -175,7 +175,7 @@ class WritableOperations(LiveOperations):
             ENOENT: the file does not exist.
             ENOMEDIUM: it is the mount point of a disk that is not attached.
             ENOTDIR: a parent is not a directory.
-            EROFS: it replaces a playlist or cue sheet with the names in the mount, or is its
+            EROFS: it is or replaces a playlist or cue sheet with the names in the mount, or is its
                 original.
             ESTALE: a directory no longer exists.
         """

@@ -190,7 +190,7 @@ def _without_dat(whole: VerifiedImage) -> Verdict:
 def _why_not_comparable(whole: VerifiedImage, dat: Dat) -> str:
     """Return why a CD cannot be in a DAT of CDs in this form; empty if it can."""
     games = _cds_of_its_size(whole, dat)
-    if whole.raw_cd or whole.tracks:
+    if _has_sectors_of_dats(whole):
         return ""
     if not games and not (_is_playstation_cd(whole) and dat.tracks):
         return ""
@@ -200,11 +200,16 @@ def _why_not_comparable(whole: VerifiedImage, dat: Dat) -> str:
 
 def _cds_of_its_size(whole: VerifiedImage, dat: Dat) -> list[str]:
     """Return the CDs in a DAT with as many sectors as an image that may be a CD."""
-    if whole.raw_cd or whole.tracks:
+    if _has_sectors_of_dats(whole):
         return dat.cds_of_tracks(whole.size)
     if _is_playstation_cd(whole) or whole.system is System.OTHER:
         return dat.cds_as_long(whole.size)
     return []
+
+
+def _has_sectors_of_dats(whole: VerifiedImage) -> bool:
+    """Return whether an image is a CD as DATs have it; a CHD made of an ``.iso`` has one track."""
+    return whole.raw_cd or len(whole.tracks) > 1
 
 
 def _is_playstation_cd(whole: VerifiedImage) -> bool:

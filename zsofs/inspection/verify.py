@@ -150,7 +150,8 @@ class VerifyRun:
     def _sheet_result(self, path: str, found: bool) -> Result | None:
         """Return the result for a cue sheet: that of all files that it names as one disc.
 
-        One that was found in a directory and names one file adds nothing to that of the file.
+        One that was found in a directory and names one file adds nothing to that of the file; nor
+        does one with compressed or WAVE files, which zsofs does not read.
 
         Raises:
             ZsofsError: a file cannot be read.
@@ -163,7 +164,8 @@ class VerifyRun:
                 return None
             raise
         paths = [sheet.find(file) for file in sheet.files]
-        if found and (len(paths) == 1 or not any(paths)):
+        is_read = all(file.kind == "BINARY" for file in sheet.files)
+        if found and (len(paths) == 1 or not any(paths) or not is_read):
             return None
         if len(paths) > 1:
             return self._set_result(sheet, paths)

@@ -6,7 +6,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from zsofs.discs.cd_forms import CdForm, why_no_iso
-from zsofs.discs.cd_image import as_bin, as_iso, choose_form, iso_lacks, sectors_behind, with_tracks
+from zsofs.discs.cd_image import (
+    as_bin,
+    as_iso,
+    as_tracks,
+    choose_form,
+    iso_lacks,
+    sectors_behind,
+    with_tracks,
+)
 from zsofs.discs.cue_files import CueSheet, is_cue_name, missing_file, read_cue_sheet, sheet_of
 from zsofs.errors import DamagedError, InputError
 from zsofs.formats.cd_tracks import Track
@@ -125,7 +133,7 @@ def _to_unpack(image: Original, form: CdForm | None) -> CdInput:
                 f"{behind} sectors lie behind its data track, and no cue sheet tells which tracks"
                 " they are; omit --cd"
             )
-        return CdInput(as_bin(cd), form)
+        return CdInput(as_tracks(cd) if form is CdForm.TRACKS else as_bin(cd), form)
     reason = iso_lacks(cd)
     if behind:
         reason = f"an .iso cannot hold {behind} sectors behind its data track"

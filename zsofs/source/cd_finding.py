@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 from zsofs.discs.cd_forms import CdForm, can_be_iso, files_of
 from zsofs.formats.cd_tracks import MAX_TRACKS, Track, TrackType
-from zsofs.formats.cd_views import USER_DATA, CdView, Piece, bin_pieces, chd_pieces
+from zsofs.formats.cd_views import (
+    CHD_FRAME,
+    USER_DATA,
+    CdView,
+    Piece,
+    bin_pieces,
+    chd_pieces,
+)
 from zsofs.formats.geometry import MAX_IMAGE_SIZE
 from zsofs.source.shown_part import ShownPart, ShownText, ShownView
 
@@ -105,6 +112,8 @@ class CdFinding:
         tracks = tuple(_track(*row) for row in rows)
         if not 0 < len(tracks) <= MAX_TRACKS:
             raise ValueError  # no tracks, or too many
+        if in_chd and sum(track.frames for track in tracks) > MAX_IMAGE_SIZE // CHD_FRAME:
+            raise ValueError  # longer than any CHD
         return CdFinding(tracks, CdForm(form), bool(in_chd))
 
 

@@ -19,6 +19,7 @@ from zsofs.source.finding import NOTHING, FileFinding
 from zsofs.source.inspect_file import StillWrittenError, look_inside
 from zsofs.source.kept_findings import KeptFindings
 from zsofs.source.scan_result import ScanHints
+from zsofs.source.sheet_memory import sheet_memory
 from zsofs.source.tree import OpenFolder, SourceTree
 from zsofs.timings import timings
 
@@ -29,10 +30,6 @@ _RACY_NS_WHOLE_SECONDS = 2_000_000_000
 """A finding is not stored, and not reused by the next scan, if the file changed less than this time
 ago (nanoseconds): another change within the same tick of the file system's clock would not change
 its times."""
-
-_MAX_SHEETS = 4 << 20
-"""Bytes of all playlists and cue sheets of a directory that are kept in memory; the next ones are
-treated like any file. Those of 400 discs with 99 tracks each have about as many."""
 
 _OPENED_AHEAD = 8
 _FETCHED_AHEAD = 32 << 10
@@ -71,7 +68,6 @@ class FileLooks:
         self._changes_elsewhere = changes_elsewhere
         self._give_way = give_way
         self._identities = identities
-        self._room_for_sheets: int | None = None
 
     def entries(self, unread: Sequence[tuple[Entry, Entry | None]]) -> Iterator[Entry]:
         """Inspect files, with read-ahead of the next ones; yield their new entries.
@@ -122,7 +118,8 @@ class FileLooks:
                     quiet=self._is_quiet(entry, known),
                     identities=self._identities,
                 )
-            finding = self._bounded(finding)
+            if finding.sheet is not None and not sheet_memory.take(finding.sheet):
+                finding = NOTHING
         except StillWrittenError:
             same = known is not None and known.same_content(entry)
             since = known.copying_since if known is not None and same else None
@@ -142,16 +139,6 @@ class FileLooks:
         else:
             self._kept.add(entry, finding)
         return now
-
-    def _bounded(self, finding: FileFinding) -> FileFinding:
-        """Return a finding, without its sheet if those of the directory are too large together."""
-        if finding.sheet is None:
-            return finding
-        if self._room_for_sheets is None:
-            known = [entry.finding.sheet for entry in (self._before.entries or {}).values()]
-            self._room_for_sheets = _MAX_SHEETS - sum(len(one.text) for one in known if one)
-        self._room_for_sheets -= len(finding.sheet.text)
-        return finding if self._room_for_sheets >= 0 else NOTHING
 
     def _is_quiet(self, entry: Entry, known: Entry | None) -> bool:
         """Return whether a file seems complete, by events and times alone."""

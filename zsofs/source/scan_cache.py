@@ -18,6 +18,7 @@ from zsofs.images.probe import Disc
 from zsofs.images.source_file import Key
 from zsofs.source.cd_finding import CdFinding
 from zsofs.source.finding import FileFinding
+from zsofs.source.sheet_memory import sheet_memory
 from zsofs.system.sqlite_store import Statement, Store, StoreSchema, can_hold, row_check
 from zsofs.system.xdg import cache_folder
 
@@ -247,7 +248,7 @@ def _finding(row: tuple[Any, ...]) -> FileFinding | None:
             cd=CdFinding.from_text(_text(cd)) if cd else None,
             sheet=_sheet(name, sheet),
         )
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return None
 
 
@@ -263,7 +264,10 @@ def _disc(row: list[object]) -> Disc:
 def _sheet(name: bytes, text: object) -> Sheet | None:
     if not isinstance(text, bytes):
         raise TypeError("not bytes")
-    return parse_sheet(name, text)
+    sheet = parse_sheet(name, text)
+    if sheet is not None and not sheet_memory.take(sheet):
+        raise ValueError  # no room
+    return sheet
 
 
 def _lines(remarks: object) -> tuple[str, ...]:

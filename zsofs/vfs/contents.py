@@ -37,7 +37,7 @@ class Contents:
         entry = node.entry
         shown = entry.shown
         if isinstance(shown, ShownText):
-            self._check_sheet(node)
+            self._check_text(node)
             return TextContent(node.name, node.serial, entry.status.st_dev, shown.text)
         with ExitStack() as undo:
             source = self._tree.open(entry.path)
@@ -66,19 +66,23 @@ class Contents:
             undo.pop_all()
             return content
 
-    def _check_sheet(self, node: Node) -> None:
-        """Make sure that a text of the source, whose finding may be an old one, is still the same.
+    def _check_text(self, node: Node) -> None:
+        """Make sure that a generated text still fits the file, whose finding may be an old one.
+
+        The text of a playlist is compared; of a CD that has a generated cue sheet, size and times.
 
         Raises:
-            StaleNodeError: it is not.
+            StaleNodeError: it does not.
             OSError: the source reported an error.
         """
-        sheet = node.entry.finding.sheet
-        if sheet is None:
-            return
-        with closing(self._tree.open(node.entry.path)) as source:
-            if source.read_at(0, len(sheet.text) + 1) != sheet.text:
-                raise StaleNodeError(f"{node.name}: modified since it was listed")
+        entry, sheet = node.entry, node.entry.finding.sheet
+        with closing(self._tree.open(entry.path)) as source:
+            if sheet is None:
+                is_same = source.key == entry.key
+            else:
+                is_same = source.read_at(0, len(sheet.text) + 1) == sheet.text
+        if not is_same:
+            raise StaleNodeError(f"{node.name}: modified since it was listed")
 
     def _watch(self, source: OpenSource) -> FileWatch:
         mounted = mount_of(source.fd)

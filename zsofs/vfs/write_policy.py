@@ -55,11 +55,15 @@ class Rules:
     def refuse_disc(self, folder: Folder, name: bytes, node: Node) -> None:
         """Reject renaming, replacing or deleting a disc, or a directory with discs.
 
+        Nor a file with the names in the mount: editors also save by renaming or deleting what they
+        edit, and creating it anew. That would save these names into the source.
+
         A symlink to a disc under another name may be deleted. A symlink to a directory outside the
         source may not: it is shown as that directory, with all its discs.
 
         Raises:
             RefusedError: *node*, called *name* in *folder*, is protected.
+            ReadOnlyFileError: it is a playlist or cue sheet with the names in the mount.
         """
         entry = node.entry
         reason = self.view.why_not(folder, name, entry.kind)
@@ -70,19 +74,6 @@ class Rules:
             reason = "it is a symlink that leads out of the source directory; change it there"
         if reason:
             raise RefusedError(f"{node.name}: rename, replacement or deletion refused: {reason}")
-        if name != entry.name:
-            self._refuse_sheet(node, "rename, replacement or deletion refused")
-
-    def refuse_replacing(self, folder: Folder, name: bytes, node: Node) -> None:
-        """Reject replacing a disc, a directory with discs, or a file with the names in the mount.
-
-        An editor that replaces what it edits would save these names into the source.
-
-        Raises:
-            RefusedError: *node*, called *name* in *folder*, is protected.
-            ReadOnlyFileError: it is a playlist or cue sheet with the names in the mount.
-        """
-        self.refuse_disc(folder, name, node)
         self._refuse_sheet(node, "rename, replacement or deletion refused")
 
     def refuse_unchangeable(self, node: Node) -> None:

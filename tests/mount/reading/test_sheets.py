@@ -190,6 +190,8 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "chmod": lambda path: os.chmod(path, 0o666),
     "touch": os.utime,
     "replace": lambda path: os.rename(path.parent / "mine.txt", path),
+    "rename to a backup": lambda path: os.rename(path, path.parent / "Game.m3u~"),
+    "delete": lambda path: path.unlink(),
 }
 
 
@@ -211,19 +213,21 @@ def test_no_name_of_the_mount_gets_into_the_source(
     assert listed.read_bytes() == SHOWN
 
 
-def test_a_playlist_can_be_renamed_and_deleted(collection: Path, mount: MountMaker) -> None:
+def test_a_playlist_without_names_of_the_mount_can_be_renamed_and_deleted(
+    collection: Path, mount: MountMaker
+) -> None:
     made = mount(collection, "--writable")
-    (made.path / "Game.m3u").rename(made.path / "New.m3u")
-    assert not (made.path / "Game.m3u").exists()
-    assert (made.path / "New.m3u").read_bytes() == SHOWN
-    assert (collection / "New.m3u").read_bytes() == TEXT
-    (made.path / "sub").mkdir()
-    (made.path / "New.m3u").rename(made.path / "sub" / "New.m3u")
-    wait_until(is_text(made.path / "sub" / "New.m3u", TEXT), "the text without discs beside")
-    (made.path / "sub" / "New.m3u").rename(made.path / "Last.m3u")
+    listed = made.path / "sub" / "New.m3u"
+    listed.parent.mkdir()
+    listed.write_bytes(TEXT)
+    wait_until(is_text(listed, TEXT), "the text without discs beside")
+    listed.rename(made.path / "Last.m3u")
     wait_until(is_text(made.path / "Last.m3u", SHOWN), "the names of the discs")
-    (made.path / "Last.m3u").unlink()
-    assert not (collection / "Last.m3u").exists()
+    assert (collection / "Last.m3u").read_bytes() == TEXT
+    listed.write_bytes(TEXT)
+    listed.rename(listed.with_suffix(".txt"))
+    listed.with_suffix(".txt").unlink()
+    assert not any((collection / "sub").iterdir())
 
 
 def test_a_playlist_that_is_written_through_the_mount(collection: Path, mount: MountMaker) -> None:

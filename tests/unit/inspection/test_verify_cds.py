@@ -67,6 +67,19 @@ def test_chds_of_chdman(tmp_path: Path, name: str) -> None:
     assert found.digests.sha1 == CDS[name]["bin_sha1"]
 
 
+def test_a_chd_of_an_iso_is_not_comparable(tmp_path: Path) -> None:
+    """A DAT cannot have its 2048-byte sectors: that is no sign of damage."""
+    name = "cd-of-dvd-iso.chd"
+    frames = CDS[name]["tracks"][0]["size"] // 2048
+    chd = tmp_path / f"{GAME}.chd"
+    shutil.copy(CHDS / name, chd)
+    line = rom(f"{GAME}.bin", b"", keys="", size=str(frames * 2352))
+    line = line.replace("/>", f' sha1="{"1" * 40}"/>')
+    found = result(chd, dat(tmp_path, rom(f"{GAME}.cue", b""), line)).verdict
+    assert found.state == "not comparable"
+    assert found.reason.endswith(f"according to its size it may be “{GAME}”")
+
+
 def test_some_tracks(tmp_path: Path) -> None:
     cue, one, two, three = lines_of(MIXED)
     other = two.replace(CDS[MIXED]["tracks"][1]["sha1"], "0" * 40)
@@ -137,6 +150,18 @@ def test_a_raw_container(bins: Path) -> None:
         assert len(found.tracks) == 3
 
 
+def test_an_iso_beside_the_sheet_of_its_bin(tmp_path: Path) -> None:
+    name = "cd-default.chd"
+    zsofs("unpack", "--cd", "bin", CHDS / name, "-o", tmp_path / "Game.bin")
+    zsofs("unpack", "--cd", "iso", CHDS / name, "-o", tmp_path / "Game.iso")
+    zsofs("pack", tmp_path / "Game.iso")
+    redump = dat(tmp_path, *lines_of(name))
+    assert result(tmp_path / "Game.bin", redump).verdict.state == "verified"
+    found = result(tmp_path / "Game.zso", redump)
+    assert found.verdict.state == "not comparable"
+    assert not found.tracks, "those of the .bin"
+
+
 def test_a_set_of_files(bins: Path) -> None:
     folder = bins / "set"
     known = dat(bins, *lines_of(MIXED))
@@ -162,6 +187,16 @@ def test_a_set_of_files(bins: Path) -> None:
     for other in folder.glob("*.bin"):
         other.unlink()
     assert results(folder, dats=(known,)) == [], "a sheet of files that are elsewhere"
+
+
+def test_a_sheet_with_files_of_another_type(bins: Path) -> None:
+    """In a directory, one that zsofs does not read is no sign of damage."""
+    cue = bins / "set" / "Set.cue"
+    head, rest = cue.read_text().split("\n", 1)
+    cue.write_text(head + "\n" + rest.replace("BINARY", "WAVE"))
+    assert [Path(one.path).name for one in results(bins / "set")] == ["Set (Track 1).bin"]
+    why = "the cue sheet names a file of the type WAVE; expected BINARY"
+    assert result(cue).verdict.reason == why
 
 
 def test_a_sheet_that_contradicts_its_file(bins: Path) -> None:

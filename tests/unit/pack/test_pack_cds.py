@@ -177,6 +177,22 @@ def test_forms_of_a_raw_container(tmp_path: Path) -> None:
     assert (tmp_path / "T (Track 1).bin").read_bytes() == raw(image, 2)
 
 
+@pytest.mark.parametrize(("index", "rest"), [("00:00:02", b""), ("00:00:00", b"\1" * 100)])
+def test_a_raw_container_with_more_than_its_tracks_is_kept(
+    tmp_path: Path, index: str, rest: bytes
+) -> None:
+    whole = raw(xa_image(FILES, {}), 2)
+    packed = put(tmp_path / "Game.zso", writers.danixu(whole + rest, block_size=2352))
+    text = sheet("Game.bin", "MODE2/2352").replace(b"00:00:00", index.encode())
+    put(tmp_path / "Game.cue", text)
+    target = tmp_path / "T.cue"
+    done = zsofs("unpack", "--cd", "tracks", "--delete-source", packed, "-o", target, code=8)
+    assert "the file has bytes that belong to no track of its cue sheet" in done.stderr
+    assert packed.exists()
+    begin = int(index[-2:]) * 2352
+    assert (tmp_path / "T (Track 1).bin").read_bytes() == whole[begin:]
+
+
 # Pack
 
 

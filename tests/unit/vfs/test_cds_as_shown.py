@@ -3,10 +3,13 @@
 import os
 import random
 import stat
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from zsofs.discs.cd_forms import CdForm, files_of
+from zsofs.errors import StaleNodeError
 from zsofs.formats.cd_tracks import Track, TrackType
 from zsofs.formats.cd_views import CdView, chd_pieces
 from zsofs.formats.geometry import ChdCodec, Codec
@@ -15,6 +18,8 @@ from zsofs.source.cd_finding import CdFinding
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.finding import FileFinding
 from zsofs.source.shown_part import ShownText, ShownView
+from zsofs.source.tree import SourceTree
+from zsofs.vfs.contents import Contents
 from zsofs.vfs.node import Node
 from zsofs.vfs.node_identity import is_no_disc, may_stand_for, number_of
 from zsofs.vfs.present import as_shown, named
@@ -215,9 +220,25 @@ def test_a_finding_as_text(cd: CdFinding) -> None:
         '["bin",true,[[1,"AUDIO",9,10,true,0,"NONE"]]]',
         '["bin",true,[[1,["AUDIO"],9,0,true,0,"NONE"]]]',
         '["bin",true,[[1,"AUDIO",9]]]',
+        f'["bin",true,[[1,"AUDIO",{(1 << 40) - 1},0,false,0,"NONE"]]]',
         '["bin",true,' + str([[1, "AUDIO", 9, 0, 0, 0, "NONE"]] * 100).replace("'", '"') + "]",
     ],
 )
 def test_a_text_that_is_no_finding(text: str) -> None:
     with pytest.raises((TypeError, ValueError)):
         CdFinding.from_text(text)
+
+
+def test_a_generated_sheet_is_only_opened_for_the_file_that_it_was_generated_for(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "Game.chd"
+    file.write_bytes(b"a CD")
+    entry = replace(chd(b"Game.chd"), status=file.stat())
+    contents = Contents(SourceTree(os.fsencode(tmp_path)))
+    node = Node(2, shown(entry)[b"Game.cue"], None)
+    content = contents.open(node)
+    assert content.size == node.size > 0
+    file.write_bytes(b"another CD")
+    with pytest.raises(StaleNodeError):
+        contents.open(node)

@@ -38,12 +38,13 @@ class _Plan:
 
         Raises:
             RefusedError: a disc would be replaced, or the new name is reserved for discs.
+            ReadOnlyFileError: a playlist with the names in the mount would be replaced.
             FileExistsError: the new name exists, and must not be replaced.
         """
         if self.replaced is not None:
             if not may_replace:
                 raise system_error(errno.EEXIST)
-            tree.rules.refuse_replacing(self.new_folder, self.new_name, self.replaced)
+            tree.rules.refuse_disc(self.new_folder, self.new_name, self.replaced)
         tree.rules.refuse_name(self.new_folder, self.new_name, self.node.entry.kind)
 
     def folders(self, tree: WritableTree) -> tuple[bytes, bytes]:
@@ -119,10 +120,7 @@ class Renames:
 
 
 def _renamed(known: Entry, new: Place, now: TimedStat) -> Entry:
-    """Return the entry of a file after a rename; a symlink keeps its target.
-
-    A sheet keeps its text, which its number stands for, until a scan finds another.
-    """
+    """Return the entry of a file after a rename; a symlink keeps its target."""
     return Entry(
         new.name,
         known.kind,
@@ -131,5 +129,4 @@ def _renamed(known: Entry, new: Place, now: TimedStat) -> Entry:
         target=known.target,
         followed=known.followed,
         settled=not is_inspected(new.name),
-        shown=known.shown,
     )
