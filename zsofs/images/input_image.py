@@ -163,16 +163,24 @@ class Original:
         what = "the CHD" if is_chd else "the file"
         if any(track.subtype != "NONE" for track in self.tracks):
             return "the CHD also has subcode, which the image lacks"
-        if self.ending == ".iso" and len(self.tracks) > 1:
-            return f"{what} has other tracks, which the image lacks"
-        if self.ending == ".iso" and any(
-            track.type.sector_size != USER_DATA for track in self.tracks
-        ):
-            return f"{what} has whole CD sectors, of which the image has the user data"
+        if self.ending == ".iso" and self.tracks:
+            lacks = self._iso_lacks(what)
+            if lacks:
+                return lacks
         if self.view is not None and not is_chd and self.view.size != self._stored_size:
             return "the file has bytes that belong to no track of its cue sheet"
         if self.geometry and self.geometry.chd and is_parent(self.source, self.geometry.chd):
             return "another CHD needs it as its parent"
+        return ""
+
+    def _iso_lacks(self, what: str) -> str:
+        """Return what of the tracks an ``.iso`` has not; *what* is the file, in words."""
+        if len(self.tracks) > 1:
+            return f"{what} has other tracks, which the image lacks"
+        if self.tracks[0].type.sector_size != USER_DATA:
+            return f"{what} has whole CD sectors, of which the image has the user data"
+        if self.view is not None and self.tracks[0].stored_pregap:
+            return f"{what} has a pregap, which the image lacks"
         return ""
 
     @property

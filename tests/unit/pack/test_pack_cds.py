@@ -18,6 +18,8 @@ from tests.support.packed import image_of, left_in, reports, zsofs
 from tests.unit.discs.test_form2 import FILES, MIXED, PS1, xa_image
 from tests.unit.discs.test_identify import raw
 from zsofs.discs.cd_forms import CdForm
+from zsofs.discs.cd_image import as_iso
+from zsofs.formats.cd_tracks import Track, TrackType
 from zsofs.images.input_image import original
 from zsofs.pack import unpacker
 from zsofs.pack.atomic_file import NewFile
@@ -345,3 +347,14 @@ def test_bchunk_and_cd_info_read_the_cue_sheet(tmp_path: Path) -> None:
         assert subprocess.run(command, capture_output=True, timeout=60, check=True).stdout == b"3"
     with original(str(tmp_path / "Game.chd")) as image:
         assert len(image.tracks) == 3
+
+
+def test_an_image_without_the_pregap_is_no_reason_to_delete_the_disc(tmp_path: Path) -> None:
+    path = tmp_path / "Game.bin"
+    path.write_bytes(bytes(12 * 2048))
+    with original(str(path)) as image:
+        for pregap, lacks in ((2, "the file has a pregap, which the image lacks"), (0, "")):
+            track = Track(1, TrackType.MODE1, 12, pregap, has_stored_pregap=pregap > 0)
+            iso = as_iso(image.with_tracks([(track, 0)]))
+            assert iso.size == (12 - pregap) * 2048
+            assert iso.lacks == lacks
