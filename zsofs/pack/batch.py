@@ -55,7 +55,7 @@ def run(
     for folder in named:
         inputs.restored += restore(folder or os.curdir)
     with _orderly_end(), reporter:
-        targets = Targets(request, InputFiles(job.path for job in inputs.jobs))
+        targets = Targets(request, InputFiles([job.path for job in inputs.jobs]))
         batch = _PackRun(request, reporter, on_written, targets, hint)
         reporter.left_out, reporter.ignored = inputs.left_out, inputs.ignored.sentence
         for message in inputs.restored:
@@ -89,6 +89,7 @@ class _PackRun:
         begun = time.monotonic()
         report = Report(job.path)
         try:
+            self.targets.check_sheet(job)
             with opened_input(job.path, self.request) as found:
                 image = found.image
                 output = self.targets.output(job, found)
