@@ -3,7 +3,7 @@
 from zsofs.discs.cd_forms import CdForm, default_form, why_no_iso
 from zsofs.discs.cue_files import CueSheet, sheet_of
 from zsofs.discs.raw_track import track_of_raw_image
-from zsofs.errors import BlockError, DamagedError, InputError, UnreadableError
+from zsofs.errors import BlockError, FormatError, InputError, UnreadableError
 from zsofs.formats.cd_tracks import Track
 from zsofs.formats.cd_views import bin_view, track_view, user_data_view
 from zsofs.formats.cue_sheet import tracks_of_file
@@ -84,7 +84,7 @@ def with_cue_tracks(image: Original, sheet: CueSheet | None = None) -> Original:
         sheet: names the image as its only file; None: the sheet beside it, if any.
 
     Raises:
-        DamagedError: *sheet* contradicts the image.
+        FormatError: *sheet* contradicts the image, or says that it is of another type.
     """
     if image.tracks:
         return image
@@ -94,7 +94,7 @@ def with_cue_tracks(image: Original, sheet: CueSheet | None = None) -> Original:
         return image
     try:
         found = image.with_tracks(tracks_of_file(file, image.size))
-    except DamagedError:
+    except FormatError:
         if sheet is not None:
             raise
         return image  # a sheet of another file
@@ -118,7 +118,7 @@ def with_tracks(image: Original, sheet: CueSheet | None = None) -> Original:
     """Return an image as :func:`with_cue_tracks`, without a sheet with one data track.
 
     Raises:
-        DamagedError: *sheet* contradicts the image.
+        FormatError: *sheet* contradicts the image, or says that it is of another type.
     """
     found = with_cue_tracks(image, sheet)
     if found.tracks or not image.raw_cd:

@@ -1,6 +1,7 @@
 """DAT files: known discs with sizes and checksums, such as those of Redump and No-Intro."""
 
 import gc
+import hashlib
 import logging
 import os
 import re
@@ -22,6 +23,9 @@ from zsofs.images.checksums import Digests
 log = logging.getLogger(__name__)
 
 _TRACK = ".bin"
+
+_NOTHING = {hashlib.sha1(b"").hexdigest(), hashlib.md5(b"").hexdigest()}
+"""Checksums of an empty file, which is no track."""
 
 _SIZE = re.compile(r"\s*[0-9]{1,15}\s*", re.ASCII)
 _CRC32, _MD5, _SHA1 = (
@@ -94,7 +98,11 @@ class Dat:
             stem = rom.name.rpartition(".")[0] or rom.name
             if rom.size is not None and stem != game:
                 self.sizes[stem.casefold()].add(rom.size)
-        tracks = [rom for rom in roms if rom.name.lower().endswith(_TRACK)]
+        tracks = [
+            rom
+            for rom in roms
+            if rom.name.lower().endswith(_TRACK) and _best(rom.digests) not in _NOTHING
+        ]
         if tracks:
             self.tracks[game] = tracks
 

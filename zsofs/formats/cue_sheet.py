@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from zsofs.errors import DamagedError
+from zsofs.errors import DamagedError, ForeignError
 from zsofs.formats.cd_tracks import FRAMES_PER_SECOND, MAX_TRACKS, Track, TrackType
 
 MAX_SIZE = 65536
@@ -219,10 +219,12 @@ def tracks_of_file(file: CueFile, size: int) -> tuple[tuple[Track, int], ...]:
         size: of the file in bytes.
 
     Raises:
-        DamagedError: the file is not of the type ``BINARY``, or shorter than the sheet says.
+        DamagedError: the file is shorter than the sheet says.
+        ForeignError: it is not of the type ``BINARY``.
     """
     if file.kind != "BINARY":
-        raise DamagedError(f"the cue sheet names a file of the type {file.kind}; expected BINARY")
+        number = file.tracks[0].number
+        raise ForeignError(f"track {number} is in a file of the type {file.kind}; expected BINARY")
     found = []
     begin = file.tracks[0].start * file.tracks[0].type.sector_size
     for cue_track, following in zip(file.tracks, [*file.tracks[1:], None], strict=True):

@@ -7,7 +7,7 @@ from typing import Any
 from zsofs.console.tables import size
 from zsofs.console.text import for_people
 from zsofs.discs.cue_files import missing_file, read_cue_sheet
-from zsofs.errors import DamagedError, InputError
+from zsofs.errors import FormatError, InputError
 from zsofs.formats.cd_tracks import Track, msf
 from zsofs.formats.cue_sheet import tracks_of_file
 from zsofs.images.input_image import size_of
@@ -54,9 +54,9 @@ def sheet_facts(path: str) -> SheetFacts:
         else:
             try:
                 placed = tracks_of_file(file, size_of(place))
-            except DamagedError as error:
+            except FormatError as error:
                 remarks.append(str(error))
-                continue
+                placed = ()
         rows.append(("file", f"{name}, {size(size_of(place))}" if place else f"{name}, missing"))
         for track, begin in placed:
             frame = begin // track.type.sector_size

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from zsofs.console.tables import counted
 from zsofs.discs.cd_image import as_bin, with_cue_tracks
-from zsofs.discs.cue_files import CueSheet, is_cue_name, missing_file, read_cue_sheet
+from zsofs.discs.cue_files import CueSheet, is_cue_name, missing_file, read_cue_sheet, sheet_of
 from zsofs.discs.dat import Dat
 from zsofs.discs.dat_tracks import DiscTrack
 from zsofs.discs.examination import Examination
@@ -226,6 +226,9 @@ class VerifyRun:
         if image.raw_cd or is_kept_for_discs(name):
             return True
         if any(dat.roms.get(image.size) for dat in self.request.dats):
+            return True
+        sheet = sheet_of(image.path) if self.request.dats else None
+        if sheet is not None and sheet.only_file is not None:  # a CD that begins with audio
             return True
         return identify(image.read, image.size).system is not System.OTHER
 

@@ -58,7 +58,7 @@ def run(
     for folder in named:
         inputs.restored += restore(folder or os.curdir)
     with _orderly_end(), reporter:
-        targets = Targets(request, InputFiles(job.path for job in inputs.jobs))
+        targets = Targets(request, InputFiles([job.path for job in inputs.jobs]))
         batch = _PackRun(request, reporter, on_written, targets, hint)
         reporter.left_out, reporter.ignored = inputs.left_out, inputs.ignored.sentence
         reporter.about_outputs = request.packing.note if request.packing else ""
@@ -93,6 +93,7 @@ class _PackRun:
         begun = time.monotonic()
         report = Report(job.path)
         try:
+            self.targets.check_sheet(job)
             if self.request.packing is not None:
                 with archive_at(job.path) as archive:
                     if archive is not None:

@@ -3,9 +3,10 @@
 import os
 import shlex
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
-from zsofs.errors import ZsofsError, reason
+from zsofs.discs.cue_files import is_cue_name, read_cue_sheet
+from zsofs.errors import FormatError, InputError, ZsofsError, reason
 from zsofs.formats.file_names import has_disc_ending
 from zsofs.images.input_image import Original, original
 from zsofs.images.pipeline import streaming_unit
@@ -14,9 +15,14 @@ from zsofs.pack.packer import sha1_of
 
 
 class InputFiles:
-    """The inputs of a run, which are found under any path: links and other spellings."""
+    """The inputs of a run, which are found under any path: links and other spellings.
 
-    def __init__(self, paths: Iterable[str]) -> None:
+    Attributes:
+        of_sheets: for each cue sheet among the inputs, the first of its files that is one too.
+            It is found in advance, because ``--delete-source`` deletes the files one by one.
+    """
+
+    def __init__(self, paths: Sequence[str]) -> None:
         self._by_inode: dict[tuple[int, int], str] = {}
         self._by_name: dict[str, list[str]] = {}
         for path in paths:
@@ -26,6 +32,17 @@ class InputFiles:
                 continue
             self._by_inode.setdefault((status.st_dev, status.st_ino), path)
             self._by_name.setdefault(_folded(path), []).append(path)
+        sheets = {path: self._files_of(path) for path in paths if is_cue_name(path)}
+        self.of_sheets = {path: files[0] for path, files in sheets.items() if files}
+
+    def _files_of(self, sheet: str) -> list[str]:
+        """Return the files that a cue sheet names and that are inputs."""
+        try:
+            read = read_cue_sheet(sheet)
+        except (InputError, FormatError):  # reported when it is processed
+            return []
+        places = [read.find(file) for file in read.files]
+        return [place for place in places if place is not None and self.find(place)]
 
     def find(self, path: str) -> str | None:
         """Return the input that is the same file as *path*, or None."""

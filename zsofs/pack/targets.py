@@ -40,15 +40,22 @@ class Targets:
     made: dict[str, str] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
 
+    def check_sheet(self, job: PackTask) -> None:
+        """Check that an input is no cue sheet of another input.
+
+        Raises:
+            SkippedError: it is one.
+        """
+        file = self.inputs.of_sheets.get(job.path) if self.request.packing else None
+        if file is not None:
+            raise SkippedError(f"{file}, which it names, is another input")
+
     def output(self, job: PackTask, found: CdInput) -> Output:
         """Return the files that an input becomes; the path may be :data:`STANDARD_OUTPUT`.
 
         Raises:
-            SkippedError: the files of a cue sheet are inputs of their own.
             InputError: there can be no such files.
         """
-        if found.sheet is not None and self.inputs.find(found.image.path):
-            raise SkippedError(f"{found.image.path}, which it names, is another input")
         target = self._path(job, found)
         if self.request.packing or target == STANDARD_OUTPUT:
             if found.form is CdForm.TRACKS and len(found.image.tracks) > 1:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.rounds import rounds
-from zsofs.errors import DamagedError
+from zsofs.errors import DamagedError, ForeignError
 from zsofs.formats.cd_tracks import Track, TrackType, cue_sheet, split_cue_sheet
 from zsofs.formats.cue_sheet import MAX_SIZE, CueFile, CueTrack, parse_cue_sheet, tracks_of_file
 
@@ -186,7 +186,9 @@ def test_files_that_are_too_short_or_of_another_kind() -> None:
     with pytest.raises(DamagedError, match="track 2 at byte 0"):
         tracks_of_file(file, 150 * 2352 - 1)
     (file,) = parse_cue_sheet(HEAD.replace(b"BINARY", b"wave"))
-    with pytest.raises(DamagedError, match="a file of the type WAVE; expected BINARY"):
+    with pytest.raises(
+        ForeignError, match="track 1 is in a file of the type WAVE; expected BINARY"
+    ):
         tracks_of_file(file, 10**6)
 
 

@@ -234,3 +234,33 @@ def test_json_and_the_cache(bins: Path) -> None:
     assert plain["tracks"] is None
     whole = hashlib.sha1(file.read_bytes()).hexdigest()
     assert first["sha1"] == again["sha1"] == other["sha1"] == whole
+
+
+def test_audio_in_other_files_is_not_damage(bins: Path) -> None:
+    text = b'FILE "Game.bin" BINARY\n  TRACK 01 MODE2/2352\n    INDEX 01 00:00:00\n'
+    put(bins / "Game.wav", b"RIFF")
+    put(
+        bins / "Game.cue", text + b'FILE "Game.wav" WAVE\n  TRACK 02 AUDIO\n    INDEX 01 00:00:00\n'
+    )
+    found = result(bins / "Game.cue").verdict
+    assert (found.state, found.reason) == (
+        "unreadable", "track 2 is in a file of the type WAVE; expected BINARY"
+    )  # fmt: skip
+    done = zsofs("info", bins / "Game.cue")
+    assert "file       Game.wav" in done.stdout
+
+
+def test_images_that_begin_with_audio(tmp_path: Path) -> None:
+    tracks = [bytes([1, 0, value, 0]) * 588 * 300 for value in (1, 2)]
+    put(tmp_path / "Game.bin", b"".join(tracks))
+    put(
+        tmp_path / "Game.cue",
+        b'FILE "Game.bin" BINARY\n  TRACK 01 AUDIO\n    INDEX 01 00:00:00\n'
+        b"  TRACK 02 AUDIO\n    INDEX 01 00:04:00\n",
+    )
+    put(tmp_path / "card.bin", b"\1" * 2352)
+    files = [rom(f"{GAME} (Track {at}).bin", track) for at, track in enumerate(tracks, 1)]
+    nothing = rom(f"{GAME} (Track 3).bin", b"")
+    (found,) = results(tmp_path, dats=(dat(tmp_path, *files, nothing),))
+    assert found.path == f"{tmp_path}/Game.bin"
+    assert (found.verdict.state, found.verdict.game) == ("verified", GAME)

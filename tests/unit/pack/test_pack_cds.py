@@ -275,6 +275,25 @@ def test_forms_of_bins_in_a_directory(tmp_path: Path) -> None:
     assert image_of(tmp_path / "Game.zso") == raw(image, 2)
 
 
+def test_sheets_of_files_that_are_inputs_too(tmp_path: Path) -> None:
+    image = raw(xa_image(FILES, {}), 2)
+    names_of = {"Game": ["Game.bin"], "Set": ["Set (Track 1).bin", "Set (Track 2).bin"]}
+    for title, files in names_of.items():
+        lines = [sheet(files[0], "MODE2/2352")]
+        put(tmp_path / files[0], image)
+        for file in files[1:]:
+            put(tmp_path / file, b"\1\0" * 1176 * 300)
+            lines.append(sheet(file, "AUDIO").replace(b"TRACK 01", b"TRACK 02"))
+        put(tmp_path / f"{title}.cue", b"\n".join(lines))
+    done = zsofs("pack", "--delete-source", *sorted(tmp_path.iterdir()), code=8)
+    for title, files in names_of.items():
+        assert f"{title}.cue: skipped, {tmp_path}/{files[0]}, which it names" in done.stdout
+    assert done.stdout.count("failed: ") == 1  # the audio track
+    assert names(tmp_path) == [
+        "Game.cue", "Game.zso", "Set (Track 1).zso", "Set (Track 2).bin", "Set.cue"
+    ]  # fmt: skip
+
+
 def test_sheets_of_files_that_cannot_be_packed(tmp_path: Path) -> None:
     cue = put(tmp_path / "Game.cue", sheet("Game.bin", "MODE2/2352"))
     done = zsofs("pack", cue, code=8)
