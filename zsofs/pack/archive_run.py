@@ -67,12 +67,14 @@ class ArchiveRun:
         except BrokenPipeError:
             raise
         except (OSError, ZsofsError, MemoryError) as error:
-            self._tell_held()
             report = Report(self.job.path, error=reason(error) or "not enough memory")
+            is_told = self._held is not None and self._held.error == report.error
+            self._tell_held()
             if self.job.found and not self.discs and isinstance(error, _NoDiscError):
                 report.state = "skipped"
             report.seconds = time.monotonic() - begun
-            self.reporter.tell(report)
+            if not is_told:  # by the disc that cannot be read any further
+                self.reporter.tell(report)
         self.reporter.passed(self.job.path)
 
     def _pass(self) -> bool:
@@ -84,6 +86,7 @@ class ArchiveRun:
             for member in source.members():
                 if not self._member(source, member):
                     return False
+            self.kept_for = self.kept_for or source.kept_for
         return True
 
     def _member(self, source: Decoder, member: Member) -> bool:
@@ -102,13 +105,13 @@ class ArchiveRun:
                 self._leave(name, content.name or "not recognized", content)
             source.skip()
             return True
-        self.discs += 1
         if size is None:  # neither the file nor its content says it
             source.take()
             self.size = (
                 len(head) + ArchiveImage(self.archive, source, member, 0, is_exact=False).rest()
             )
             return False
+        self.discs += 1
         return self._pack(source, member, content, size)
 
     def _is_disc(self, content: Classification, member: Member) -> bool:
