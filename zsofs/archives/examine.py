@@ -54,11 +54,11 @@ class Examined:
 
     Attributes:
         files: what the headers of a RAR say of its files, in order; None for other archives.
-        after: number of bytes that follow its end, and are not part of it.
+        outside: number of bytes before or after the archive, which are not part of it.
     """
 
     files: list[RarFile] | None = None
-    after: int = 0
+    outside: int = 0
 
 
 def examine(order: Order) -> Examined:
@@ -130,6 +130,9 @@ def _truncated(order: Order, why: str) -> str:
 _MAX_END = 22 + (1 << 16)
 """Bytes of the end of a ZIP, with the longest comment."""
 
+_MARKER = 4
+"""Bytes that may be before the first file (APPNOTE.TXT, section 8.5)."""
+
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, 93, 95}
 """Methods of a ZIP that libarchive reads (APPNOTE.TXT, section 4.4.5): also Zstandard and xz."""
 
@@ -156,7 +159,9 @@ def _examine_zip(order: Order) -> Examined:
                 f"it is packed with method {member.compress_type}, which zsofs does not read;"
                 " extract it first"
             )
-    return Examined(None, max(order.file.size - end, 0))
+    before = min((member.header_offset for member in members), default=0)
+    before = before if before > _MARKER else 0
+    return Examined(None, max(order.file.size - end, 0) + before)
 
 
 def _end_of_zip(order: Order) -> int:

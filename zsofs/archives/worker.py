@@ -21,7 +21,7 @@ from zsofs.formats.file_names import has_disc_ending
 from zsofs.formats.rar_headers import RarFile
 
 if TYPE_CHECKING:
-    from zsofs.archives.libarchive import Archive
+    from zsofs.archives.libarchive import Archive, Member
 
 _MAX_DISC = 64 << 30
 _MAX_NAME = 4096
@@ -53,8 +53,9 @@ def main() -> None:
     )
     try:
         try:
-            after = _decode(what)
-            send(1, Frame.DONE, f"{after} bytes follow its end".encode() if after else b"")
+            outside = _decode(what)
+            kept_for = f"{outside} bytes of the file are not part of it" if outside else ""
+            send(1, Frame.DONE, kept_for.encode())
         except MemoryError:
             _fail("it needs more memory to decode than zsofs permits")
         except ZsofsError as error:
@@ -72,7 +73,7 @@ def _fail(text: str) -> None:
 
 
 def _decode(order: Order) -> int:
-    """Decode it; return how many bytes follow its end."""
+    """Decode it; return how many bytes of the file are not part of it."""
     kind, file = order.kind, order.file
     if kind in _COMPRESSED:
         _decode_compressed(order)
@@ -81,7 +82,7 @@ def _decode(order: Order) -> int:
     listed = _listed(kind, file) if kind in _LISTED else None
     file.seek(0)
     _send_archive(kind, file, listed, found.files)
-    return found.after
+    return found.outside
 
 
 def _decode_compressed(order: Order) -> None:
@@ -191,13 +192,13 @@ def _listed(kind: ArchiveKind, file: Joined) -> int:
 
 def _count_images(archive: "Archive") -> int:
     images = 0
-    for number, member in enumerate(archive.members()):
-        check_count(number)
+    for member in _checked(archive):
         images += has_disc_ending(member.name)
     return images
 
 
-def _send_members(archive: "Archive", images: int | None, files: list[RarFile] | None) -> None:
+def _checked(archive: "Archive") -> Iterator["Member"]:
+    """Return the files; raises ForeignError before it takes hours to read them."""
     for number, member in enumerate(archive.members()):
         check_count(number)
         if member.size > _MAX_DISC:
@@ -205,6 +206,11 @@ def _send_members(archive: "Archive", images: int | None, files: list[RarFile] |
                 f"one of its files claims to have {member.size} bytes, more than any disc;"
                 " extract the disc from it first"
             )
+        yield member
+
+
+def _send_members(archive: "Archive", images: int | None, files: list[RarFile] | None) -> None:
+    for member in _checked(archive):
         name, problem = member.name or _NO_NAME, member.problem
         if len(name) > _MAX_NAME:
             name, problem = name[:_SHOWN_NAME] + b"...", "its name is longer than any path"

@@ -26,6 +26,8 @@ _NAMED = 3
 """Maximum number of files that a message names."""
 
 _TEXTS = ("a text file", "an HTML page", "an XML file")
+_LAYOUTS = (".gdi", ".dvd", ".m3u", ".m3u8")
+"""Endings of texts without which a disc is incomplete, or which say the order of discs."""
 
 
 @dataclass(slots=True)
@@ -280,7 +282,8 @@ class ArchiveRun:
         """Note a file that is no disc."""
         self.left.append(f"{name or 'its content'} ({what})")
         kind = content.name if content else ""
-        if kind not in _TEXTS and not kind.endswith(" picture"):
+        is_layout = name.lower().endswith(_LAYOUTS)
+        if is_layout or (kind not in _TEXTS and not kind.endswith(" picture")):
             self.kept_for = self.kept_for or f"it also has {self.left[-1]}"
 
     def _finish(self) -> None:

@@ -58,9 +58,26 @@ def test_an_archive_that_something_follows_is_kept(tmp_path: Path, way: str) -> 
     with path.open("ab") as file:
         file.write(b"more" * 10)
     (report,) = reports("pack", "--delete-source", path, code=8)
-    why = "packed, but the archive was not deleted: 40 bytes follow its end"
+    why = "packed, but the archive was not deleted: 40 bytes of the file are not part of it"
     assert (report["state"], report["error"]) == ("packed", why)
     assert names(tmp_path) == sorted([path.name, "One.zso"])
+
+
+@pytest.mark.parametrize("way", ["7z", "zip", "rar5"])
+def test_an_archive_after_an_archive(tmp_path: Path, way: str) -> None:
+    """Readers take one of them: a ZIP is found from its end, all others from their beginning."""
+    for name, image in (("One", SMALL), ("Two", IMAGE)):
+        if way == "rar5":
+            (tmp_path / name).write_bytes(rar5({f"{name}.iso": image}))
+        else:
+            archive(tmp_path / name, way, {f"{name}.iso": image})
+            if not (tmp_path / name).exists():  # programs add an ending
+                (tmp_path / f"{name}.{way}").rename(tmp_path / name)
+    path = tmp_path / f"a.{way[:3]}"
+    path.write_bytes((tmp_path / "One").read_bytes() + (tmp_path / "Two").read_bytes())
+    (report,) = reports("pack", "--delete-source", path, code=8)
+    assert "bytes of the file are not part of it" in report["error"]
+    assert path.exists()
 
 
 @pytest.mark.parametrize("way", ["a.7z.001", "a.zip.001", "a.zip", "a.part1.rar"])
