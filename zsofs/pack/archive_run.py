@@ -243,8 +243,7 @@ class ArchiveRun:
         """
         if self.request.measure:
             return
-        place = os.path.realpath(target)
-        other = self.targets.made.get(place) or self.targets.kept.get(place)
+        other = self.targets.other(target)
         if other is not None:
             raise InputError(
                 f"{target} is also the output of {other}; rename one of them, or use -o"
@@ -259,7 +258,7 @@ class ArchiveRun:
                     f"{target} already exists and is not a regular file; give another name with -o"
                 )
         elif is_whole_copy(image.size, image.status, target, packed=True):
-            self.targets.kept[place] = name
+            self.targets.kept[os.path.realpath(target)] = name
             kept = "; the source was kept" if self.request.delete_source else ""
             raise SkippedError(f"{target} already exists{kept}")
         else:
