@@ -17,6 +17,9 @@ from zsofs.errors import DamagedError, InputError
 _PIPE = 1 << 20
 """Capacity of the pipe in bytes, the most that a user may request."""
 
+_MAX_TEXT = 1 << 16
+"""Bytes of a frame that describes something; a name has 4,096 at most."""
+
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop());"
     " from zsofs.archives.worker import main; main()"
@@ -50,7 +53,11 @@ class Member:
 
 
 class Decoder:
-    """A process that decodes an archive; its files come in order."""
+    """A process that decodes an archive; its files come in order.
+
+    Attributes:
+        kept_for: after the last file, why the archive must not be deleted; usually empty.
+    """
 
     def __init__(
         self, kind: ArchiveKind, fds: Sequence[int], sizes: Sequence[int], next_name: str
@@ -88,6 +95,8 @@ class Decoder:
         self._left = 0
         """Bytes of the current frame that were not read."""
         self._zeros = 0
+        self._failure = ""
+        self.kept_for = ""
 
     def close(self) -> None:
         """End the process."""
@@ -108,9 +117,10 @@ class Decoder:
         while True:
             kind, size = self._frame()
             if kind is Frame.DONE:
+                self.kept_for = self._bytes(min(size, _MAX_TEXT)).decode()
                 return
             self._expect(kind, Frame.MEMBER)
-            found = json.loads(self._bytes(min(size, 1 << 20)))
+            found = json.loads(self._bytes(size))
             member = Member(
                 bytes.fromhex(found["name"]),
                 found["size"],
@@ -181,9 +191,15 @@ class Decoder:
         return done
 
     def _frame(self) -> tuple[Frame, int]:
+        if self._failure:  # it says it once, but a damaged file and what follows it are read
+            raise DamagedError(self._failure)
         kind, size = HEADER.unpack(self._bytes(HEADER.size))
         if kind == Frame.FAILED:
-            raise DamagedError(self._bytes(min(size, 1 << 16)).decode(errors="replace"))
+            text = self._bytes(min(size, _MAX_TEXT))
+            self._failure = text.decode(errors="surrogateescape")
+            raise DamagedError(self._failure)
+        if kind == Frame.MEMBER and size > _MAX_TEXT:
+            raise DamagedError("the process that decodes it ended unexpectedly")
         return Frame(kind), size
 
     def _bytes(self, size: int) -> bytes:

@@ -31,6 +31,7 @@ class Frame(IntEnum):
     ASK = 4
     END = 5
     DONE = 6
+    """What the archive must be kept for, as a sentence; usually empty."""
     FAILED = 7
     """Why, as a sentence."""
 

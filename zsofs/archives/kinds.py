@@ -3,7 +3,7 @@
 import struct
 from enum import Enum
 
-from zsofs.formats import rar_headers, sevenzip
+from zsofs.formats import archive_magic
 
 HEAD = 512
 """Bytes from which a kind follows."""
@@ -24,11 +24,11 @@ class ArchiveKind(Enum):
 
 
 _SIGNATURES = (
-    (0, sevenzip.MAGIC, ArchiveKind.SEVEN_ZIP),
+    (0, archive_magic.SEVEN_ZIP, ArchiveKind.SEVEN_ZIP),
     (0, b"PK\5\6", ArchiveKind.ZIP),  # empty
     (0, b"PK\7\x08", ArchiveKind.ZIP),  # the first one of several volumes
-    (0, rar_headers.MAGIC_3, ArchiveKind.RAR_3),
-    (0, rar_headers.MAGIC_5, ArchiveKind.RAR_5),
+    (0, archive_magic.RAR_3, ArchiveKind.RAR_3),
+    (0, archive_magic.RAR_5, ArchiveKind.RAR_5),
     (0, b"\x1f\x8b\x08", ArchiveKind.GZIP),
     (4, b"1AY&SY", ArchiveKind.BZIP2),
     (0, b"\xfd7zXZ\0", ArchiveKind.XZ),

@@ -58,6 +58,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     ),
     "archive_read_data_skip": (ctypes.c_int, [_POINTER]),
     "archive_error_string": (_TEXT, [_POINTER]),
+    "archive_filter_bytes": (ctypes.c_int64, [_POINTER, ctypes.c_int]),
     "archive_entry_pathname_utf8": (_TEXT, [_POINTER]),
     "archive_entry_pathname": (_TEXT, [_POINTER]),
     "archive_entry_hardlink": (_TEXT, [_POINTER]),
@@ -232,6 +233,11 @@ class Archive:
         code = self._library.archive_read_data_skip(self._archive)
         if code < _FAILED:
             self._check(code)
+
+    @property
+    def position(self) -> int:
+        """Bytes of the archive that libarchive has used."""
+        return int(self._library.archive_filter_bytes(self._archive, 0))
 
     def close(self) -> None:
         """Close it."""

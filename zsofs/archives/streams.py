@@ -10,12 +10,10 @@ from collections.abc import Callable, Generator, Iterator
 
 import zstandard
 
+from zsofs.archives.examine import MAX_DICTIONARY
 from zsofs.archives.joined import Joined
 from zsofs.archives.kinds import ArchiveKind
 from zsofs.errors import DamagedError
-
-MAX_DICTIONARY = 3 << 29
-"""Largest dictionary that is accepted, in bytes: 1.5 GiB, that of 7-Zip's highest setting."""
 
 _INPUT = 64 << 10
 _ZSTD_INPUT = 4 << 10

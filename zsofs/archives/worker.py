@@ -3,46 +3,39 @@
 It is started by :mod:`zsofs.archives.decoder`. Its memory is limited, and it can write no file.
 """
 
+import itertools
 import json
 import os
 import resource
 import sys
-import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from zsofs.archives.checksums import Check
+from zsofs.archives.examine import MAX_DICTIONARY, Order, check_count, examine, limit_memory
 from zsofs.archives.frames import HEAD_SIZE, TAKE, Frame, send, send_gap
 from zsofs.archives.joined import Joined
 from zsofs.archives.kinds import HEAD, ArchiveKind, is_tar
 from zsofs.errors import DamagedError, ForeignError, ZsofsError, reason
-from zsofs.formats import rar_headers, sevenzip
 from zsofs.formats.file_names import has_disc_ending
 from zsofs.formats.rar_headers import RarFile
 
 if TYPE_CHECKING:
-    from zsofs.archives.libarchive import Archive
+    from zsofs.archives.libarchive import Archive, Member
 
-MAX_MEMBERS = 100_000
-
-_MEMORY = 256 << 20
-"""Address space without dictionaries, in bytes: Python and libraries take about 60 MiB of it."""
-
-_MAX_DICTIONARY = 3 << 29
 _MAX_DISC = 64 << 30
+_MAX_NAME = 4096
+"""Longest path on Linux, in bytes."""
+
+_SHOWN_NAME = 100
+_NO_NAME = b"disc"
+"""For a file without a name; it says nothing, so that the output is named after the archive."""
+
+_AHEAD = 1024
+"""Bytes that libarchive looks at before it uses them, at the end of a tar archive."""
+
 _COMPRESSED = (ArchiveKind.GZIP, ArchiveKind.BZIP2, ArchiveKind.XZ, ArchiveKind.ZSTD)
 _LISTED = (ArchiveKind.SEVEN_ZIP, ArchiveKind.ZIP, ArchiveKind.TAR)
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What to decode: the volumes, and what kind of archive they are."""
-
-    kind: ArchiveKind
-    file: Joined
-    volumes: list[Joined]
-    next_name: str
 
 
 def main() -> None:
@@ -50,9 +43,9 @@ def main() -> None:
     order = json.loads(sys.argv[1])
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _limit_memory(0)
+    limit_memory(0)
     sizes = dict(zip(order["fds"], order["sizes"], strict=True))
-    what = _Order(
+    what = Order(
         ArchiveKind[order["kind"]],
         Joined(order["fds"], order["sizes"]),
         [Joined([fd], [size]) for fd, size in sizes.items()],
@@ -60,8 +53,9 @@ def main() -> None:
     )
     try:
         try:
-            _decode(what)
-            send(1, Frame.DONE)
+            outside = _decode(what)
+            kept_for = f"{outside} bytes of the file are not part of it" if outside else ""
+            send(1, Frame.DONE, kept_for.encode())
         except MemoryError:
             _fail("it needs more memory to decode than zsofs permits")
         except ZsofsError as error:
@@ -75,39 +69,28 @@ def main() -> None:
 
 
 def _fail(text: str) -> None:
-    send(1, Frame.FAILED, text.encode())
+    send(1, Frame.FAILED, text.encode(errors="surrogateescape"))
 
 
-def _limit_memory(dictionary: int) -> None:
-    """Limit the address space; *dictionary* is what a decoder needs beyond the usual, in bytes."""
-    if dictionary > _MAX_DICTIONARY:
-        raise ForeignError(
-            f"its dictionary of {dictionary >> 20} MiB is larger than the {_MAX_DICTIONARY >> 20}"
-            " MiB that zsofs permits; extract it first"
-        )
-    most = _MEMORY + _MAX_DICTIONARY + (_MAX_DICTIONARY >> 3)
-    wanted = _MEMORY + dictionary + (dictionary >> 3)
-    for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
-        resource.setrlimit(limit, (wanted, most))
-
-
-def _decode(order: _Order) -> None:
+def _decode(order: Order) -> int:
+    """Decode it; return how many bytes of the file are not part of it."""
     kind, file = order.kind, order.file
     if kind in _COMPRESSED:
         _decode_compressed(order)
-        return
-    files = _examine(order)
+        return 0
+    found = examine(order)
     listed = _listed(kind, file) if kind in _LISTED else None
     file.seek(0)
-    _send_archive(kind, file, listed, files)
+    _send_archive(kind, file, listed, found.files)
+    return found.outside
 
 
-def _decode_compressed(order: _Order) -> None:
+def _decode_compressed(order: Order) -> None:
     from zsofs.archives import streams
 
     kind, file = order.kind, order.file
     if kind in (ArchiveKind.XZ, ArchiveKind.ZSTD):
-        _limit_memory(_MAX_DICTIONARY)
+        limit_memory(MAX_DICTIONARY)
     pieces = streams.decoded(kind, file)
     first = b""
     while len(first) < HEAD:
@@ -116,7 +99,7 @@ def _decode_compressed(order: _Order) -> None:
             break
         first += piece
     if is_tar(first):
-        _send_tar(first, pieces)
+        _send_tar(order)
         return
     size, modulo = streams.size_of(kind, file)
     _send_member(b"", size, modulo=modulo)
@@ -129,16 +112,59 @@ def _decode_compressed(order: _Order) -> None:
     member.end()
 
 
-def _send_tar(first: bytes, pieces: Iterator[bytes]) -> None:
-    from zsofs.archives.libarchive import Archive
+def _send_tar(order: Order) -> None:
+    """Send the files of a compressed tar archive, after a pass over all of it.
 
-    waiting = [first]
-    archive = Archive(
-        ArchiveKind.TAR, lambda: waiting.pop() if waiting else next(pieces, b""), None
-    )
-    _send_members(archive, None, None)
-    for _ in pieces:  # to its end, where the checksum is
-        pass
+    A tar archive has no checksums of its files: only the end of the compressed file shows that a
+    disc before it is undamaged, and no disc may get its name before that.
+    """
+    pieces = _Pieces(order)
+    archive = pieces.open()
+    images = _count_images(archive)
+    _check_end(itertools.chain([pieces.after(archive.position)], pieces.rest()))
+    archive.close()
+    _send_members(_Pieces(order).open(), images, None)
+
+
+class _Pieces:
+    """The content of a compressed file, for libarchive, which cannot seek in it."""
+
+    def __init__(self, order: Order) -> None:
+        from zsofs.archives import streams
+
+        self._pieces = streams.decoded(order.kind, order.file)
+        self._last = b""
+        self._given = 0
+
+    def open(self) -> "Archive":
+        """Return it as a tar archive."""
+        from zsofs.archives.libarchive import Archive
+
+        return Archive(ArchiveKind.TAR, self._read, None)
+
+    def _read(self) -> bytes:
+        piece = next(self._pieces, b"")
+        self._given += len(piece)
+        self._last = self._last[-_AHEAD:] + piece
+        return piece
+
+    def after(self, position: int) -> bytes:
+        """Return what was given to libarchive from *position* on, and it did not use."""
+        return self._last[max(len(self._last) - (self._given - position), 0) :]
+
+    def rest(self) -> Iterator[bytes]:
+        """Return what was not given to libarchive yet."""
+        return self._pieces
+
+
+def _check_end(rest: Iterable[bytes]) -> None:
+    """Read what follows the end of a tar archive; raises ForeignError if it is not zeros."""
+    for data in rest:
+        if data.strip(b"\0"):
+            raise ForeignError(
+                "something follows the end of the tar archive, perhaps another one; extract it"
+                " with: tar --ignore-zeros -xf"
+            )
 
 
 def _send_archive(
@@ -156,36 +182,48 @@ def _listed(kind: ArchiveKind, file: Joined) -> int:
 
     file.seek(0)
     archive = Archive(kind, lambda: file.read(256 << 10), file.seek)
-    images = 0
-    for number, member in enumerate(archive.members()):
-        _check_count(number)
-        images += has_disc_ending(member.name)
+    images = _count_images(archive)
+    if kind is ArchiveKind.TAR:
+        file.seek(archive.position)
+        _check_end(iter(lambda: file.read(256 << 10), b""))
     archive.close()
     return images
 
 
-def _check_count(number: int) -> None:
-    if number >= MAX_MEMBERS:
-        raise ForeignError(f"it has more than {MAX_MEMBERS} files; extract the disc from it first")
+def _count_images(archive: "Archive") -> int:
+    images = 0
+    for member in _checked(archive):
+        images += has_disc_ending(member.name)
+    return images
 
 
-def _send_members(archive: "Archive", images: int | None, files: list[RarFile] | None) -> None:
+def _checked(archive: "Archive") -> Iterator["Member"]:
+    """Return the files; raises ForeignError before it takes hours to read them."""
     for number, member in enumerate(archive.members()):
-        _check_count(number)
+        check_count(number)
         if member.size > _MAX_DISC:
             raise ForeignError(
                 f"one of its files claims to have {member.size} bytes, more than any disc;"
                 " extract the disc from it first"
             )
-        _send_member(member.name, member.size, problem=member.problem, images=images)
-        if member.problem:
+        yield member
+
+
+def _send_members(archive: "Archive", images: int | None, files: list[RarFile] | None) -> None:
+    for member in _checked(archive):
+        name, problem = member.name or _NO_NAME, member.problem
+        if len(name) > _MAX_NAME:
+            name, problem = name[:_SHOWN_NAME] + b"...", "its name is longer than any path"
+        _send_member(name, member.size, problem=problem, images=images)
+        if problem:
             continue
         if files is not None and member.number >= len(files):
             raise DamagedError("the archive is damaged: its headers differ")
-        _send_content(archive, Check(files[member.number]) if files is not None else None)
+        check = Check(files[member.number]) if files is not None else None
+        _send_content(archive, member.size, check)
 
 
-def _send_content(archive: "Archive", check: Check | None) -> None:
+def _send_content(archive: "Archive", size: int, check: Check | None) -> None:
     sender = _Sender()
     for offset, data in archive.blocks():
         if check is not None:
@@ -195,6 +233,7 @@ def _send_content(archive: "Archive", check: Check | None) -> None:
     else:
         if check is not None:
             check.finish()
+        sender.fill(size)
     if sender.end():
         archive.skip()
 
@@ -215,6 +254,14 @@ def _send_member(
         "images": images,
     }
     send(1, Frame.MEMBER, json.dumps(described).encode())
+
+
+def _check_disc_size(size: int) -> None:
+    if size > _MAX_DISC:
+        raise ForeignError(
+            f"it has more than the {_MAX_DISC >> 30} GiB of any disc; extract the disc from it"
+            " first"
+        )
 
 
 class _Sender:
@@ -244,18 +291,24 @@ class _Sender:
             self._send(data)
         return self._is_taken
 
+    def fill(self, size: int) -> None:
+        """Send the zeros at the end of a file of *size* bytes, of which a sparse one says no more.
+
+        Raises:
+            DamagedError: it is longer.
+        """
+        if self._is_taken and self._sent != size:
+            self.send(memoryview(b""), size)
+
     def _send(self, data: memoryview) -> None:
         if data:
             send(1, Frame.DATA, data)
             self._sent += len(data)
-        if self._sent > _MAX_DISC:
-            raise ForeignError(
-                f"it has more than the {_MAX_DISC >> 30} GiB of any disc; extract the disc from it"
-                " first"
-            )
+        _check_disc_size(self._sent)
 
     def _send_gap(self, size: int) -> None:
         """Send zeros; those within the first bytes as such."""
+        _check_disc_size(self._sent + size)
         room = min(size, max(HEAD_SIZE - self._sent, 0))
         if room:
             self._send(memoryview(bytes(room)))
@@ -281,74 +334,6 @@ class _Sender:
         if self._is_taken:
             send(1, Frame.END)
         return not self._is_taken
-
-
-def _examine(order: _Order) -> list[RarFile] | None:
-    """Refuse what cannot be decoded before anything is.
-
-    Returns:
-        What the headers of a RAR say of its files, in order; None for other archives.
-
-    Raises:
-        ForeignError: the archive is of a form that is not read.
-        DamagedError: it is damaged, or a volume is missing.
-    """
-    file = order.file
-    if order.kind is ArchiveKind.SEVEN_ZIP:
-        facts = sevenzip.parse(file.read_at, file.size)
-        if facts.end > file.size:
-            raise DamagedError(_truncated(order, f"{file.size} of {facts.end} bytes are there"))
-        if facts.problem:
-            raise ForeignError(facts.problem)
-        _limit_memory(facts.dictionary)
-    elif order.kind is ArchiveKind.ZIP:
-        _examine_zip(order)
-    elif order.kind in (ArchiveKind.RAR_3, ArchiveKind.RAR_5):
-        continues, files = False, []
-        for volume in order.volumes:
-            found = rar_headers.parse(volume.read_at, volume.size)
-            if found.problem:
-                raise ForeignError(found.problem)
-            continues = found.continues
-            files += found.files
-            _check_count(len(files) - 1)
-        if continues:
-            raise DamagedError(_truncated(order, "its last volume says that another one follows"))
-        return files
-    return None
-
-
-def _truncated(order: _Order, why: str) -> str:
-    if order.next_name:
-        return f"{order.next_name} is missing: {why}"
-    return f"it is truncated: {why}"
-
-
-_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, 93, 95}
-"""Methods of a ZIP that libarchive reads (APPNOTE.TXT, section 4.4.5): also Zstandard and xz."""
-
-
-def _examine_zip(order: _Order) -> None:
-    try:
-        with zipfile.ZipFile(order.file) as found:
-            members = found.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
-        raise DamagedError(
-            _truncated(order, f"its list of files is not at its end ({error})")
-        ) from None
-    _check_count(len(members) - 1)
-    for member in members:
-        if member.flag_bits & 1:
-            raise ForeignError("it is encrypted; extract it with its password first")
-        if member.compress_type == 9:
-            raise ForeignError(
-                "it is packed with Deflate64, which zsofs does not read; extract it first"
-            )
-        if member.compress_type not in _METHODS:
-            raise ForeignError(
-                f"it is packed with method {member.compress_type}, which zsofs does not read;"
-                " extract it first"
-            )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ No files, no threads.
 """
 
 __all__ = [
+    "archive_magic",
     "archive_names",
     "cd_tracks",
     "cd_views",

@@ -10,9 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from zsofs.errors import DamagedError
-
-MAGIC_3 = b"Rar!\x1a\x07\x00"
-MAGIC_5 = b"Rar!\x1a\x07\x01\x00"
+from zsofs.formats.archive_magic import RAR_3, RAR_5
 
 _BLOCK = struct.Struct("<HBHH")
 """CRC-16, type, flags, header size of a block before RAR 5."""
@@ -54,11 +52,13 @@ class RarVolume:
         continues: whether another volume follows it.
         problem: why the archive is not read, as a sentence; empty if it is.
         files: the files that end in it, in order.
+        end: where its last block ends, in bytes from its start.
     """
 
     continues: bool = False
     problem: str = ""
     files: list[RarFile] = field(default_factory=list)
+    end: int = 0
 
 
 def parse(read: Read, size: int) -> RarVolume:
@@ -71,20 +71,21 @@ def parse(read: Read, size: int) -> RarVolume:
     Raises:
         DamagedError: it is no RAR volume, or has too many blocks.
     """
-    head = read(0, len(MAGIC_5))
-    if head == MAGIC_5:
+    head = read(0, len(RAR_5))
+    if head == RAR_5:
         return _parse_5(read, size)
-    if head.startswith(MAGIC_3):
+    if head.startswith(RAR_3):
         return _parse_3(read, size)
     raise DamagedError("a RAR header is damaged")
 
 
 def _parse_3(read: Read, size: int) -> RarVolume:
     volume = RarVolume()
-    at = len(MAGIC_3)
+    at = len(RAR_3)
     is_solid, files = False, 0
     for _ in range(_MAX_BLOCKS):
         head = read(at, 40)
+        volume.end = at
         if len(head) < _BLOCK.size:
             return volume
         _, kind, flags, length = _BLOCK.unpack_from(head)
@@ -92,6 +93,7 @@ def _parse_3(read: Read, size: int) -> RarVolume:
             raise DamagedError("a RAR header is damaged")
         if kind == _END:
             volume.continues = bool(flags & 1)
+            volume.end += length
             return volume
         is_solid = is_solid or (kind == _MAIN and bool(flags & 8))
         files += kind == _FILE and not flags & 1  # else it continues one
@@ -99,6 +101,7 @@ def _parse_3(read: Read, size: int) -> RarVolume:
         if volume.problem:
             return volume
         at += length + _data_3(kind, flags, head)
+        volume.end = at
         if kind == _FILE:
             volume.continues = bool(flags & 2)
             if not volume.continues and len(head) >= 20:
@@ -168,8 +171,9 @@ class _Header5:
 
 def _parse_5(read: Read, size: int) -> RarVolume:
     volume = RarVolume()
-    at = len(MAGIC_5)
+    at = len(RAR_5)
     for _ in range(_MAX_BLOCKS):
+        volume.end = at
         start = _Header5(read(at + 4, 16))
         if not start.data:
             return volume
@@ -183,6 +187,7 @@ def _parse_5(read: Read, size: int) -> RarVolume:
         volume.continues = False
         if kind == 5:
             volume.continues = bool(header.number() & 1)
+            volume.end += 4 + start.at + length
             return volume
         if kind == 4:
             volume.problem = "its list of files is encrypted; extract it with its password first"
@@ -190,6 +195,7 @@ def _parse_5(read: Read, size: int) -> RarVolume:
             volume.continues = bool(flags & 0x10)
             _file_5(header, extra, volume)
         at += 4 + start.at + length + data
+        volume.end = at
         if at >= size or volume.problem:
             return volume
     raise DamagedError(f"it has more than {_MAX_BLOCKS} blocks")

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 from zsofs.errors import DamagedError
 
-MAGIC = b"7z\xbc\xaf\x27\x1c"
-
 _START = struct.Struct("<6s2xIQQI")
 """Signature header: magic, version, CRC-32, and offset, size and CRC-32 of the header."""
 

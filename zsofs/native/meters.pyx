@@ -117,11 +117,12 @@ cdef class Meter:
     def keep_details(self, int64_t disc_size=0):
         """Begin to keep a histogram and rates; *disc_size*: also a map of a disc of that size.
 
-        The size of a disc can change with its file; the map then begins anew.
+        The size of a disc can change with its file; the map then begins anew. A handle without a
+        map changes nothing.
         """
         cdef size_t size = sizeof(Details)
         if self._details is not NULL:
-            if disc_size == self._details.disc_size:
+            if not disc_size or disc_size == self._details.disc_size:
                 return
             if disc_size and self._details.disc_size:
                 memset(self._details.read_at, 0, sizeof(self._details.read_at))

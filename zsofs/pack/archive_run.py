@@ -26,6 +26,8 @@ _NAMED = 3
 """Maximum number of files that a message names."""
 
 _TEXTS = ("a text file", "an HTML page", "an XML file")
+_LAYOUTS = (".gdi", ".dvd", ".m3u", ".m3u8")
+"""Endings of texts without which a disc is incomplete, or which say the order of discs."""
 
 
 @dataclass(slots=True)
@@ -67,12 +69,14 @@ class ArchiveRun:
         except BrokenPipeError:
             raise
         except (OSError, ZsofsError, MemoryError) as error:
-            self._tell_held()
             report = Report(self.job.path, error=reason(error) or "not enough memory")
+            is_told = self._held is not None and self._held.error == report.error
+            self._tell_held()
             if self.job.found and not self.discs and isinstance(error, _NoDiscError):
                 report.state = "skipped"
             report.seconds = time.monotonic() - begun
-            self.reporter.tell(report)
+            if not is_told:  # by the disc that cannot be read any further
+                self.reporter.tell(report)
         self.reporter.passed(self.job.path)
 
     def _pass(self) -> bool:
@@ -84,6 +88,7 @@ class ArchiveRun:
             for member in source.members():
                 if not self._member(source, member):
                     return False
+            self.kept_for = self.kept_for or source.kept_for
         return True
 
     def _member(self, source: Decoder, member: Member) -> bool:
@@ -102,13 +107,13 @@ class ArchiveRun:
                 self._leave(name, content.name or "not recognized", content)
             source.skip()
             return True
-        self.discs += 1
         if size is None:  # neither the file nor its content says it
             source.take()
             self.size = (
                 len(head) + ArchiveImage(self.archive, source, member, 0, is_exact=False).rest()
             )
             return False
+        self.discs += 1
         return self._pack(source, member, content, size)
 
     def _is_disc(self, content: Classification, member: Member) -> bool:
@@ -238,8 +243,7 @@ class ArchiveRun:
         """
         if self.request.measure:
             return
-        place = os.path.realpath(target)
-        other = self.targets.made.get(place) or self.targets.kept.get(place)
+        other = self.targets.other(target)
         if other is not None:
             raise InputError(
                 f"{target} is also the output of {other}; rename one of them, or use -o"
@@ -254,7 +258,7 @@ class ArchiveRun:
                     f"{target} already exists and is not a regular file; give another name with -o"
                 )
         elif is_whole_copy(image.size, image.status, target, packed=True):
-            self.targets.kept[place] = name
+            self.targets.kept[os.path.realpath(target)] = name
             kept = "; the source was kept" if self.request.delete_source else ""
             raise SkippedError(f"{target} already exists{kept}")
         else:
@@ -277,7 +281,8 @@ class ArchiveRun:
         """Note a file that is no disc."""
         self.left.append(f"{name or 'its content'} ({what})")
         kind = content.name if content else ""
-        if kind not in _TEXTS and not kind.endswith(" picture"):
+        is_layout = name.lower().endswith(_LAYOUTS)
+        if is_layout or (kind not in _TEXTS and not kind.endswith(" picture")):
             self.kept_for = self.kept_for or f"it also has {self.left[-1]}"
 
     def _finish(self) -> None:

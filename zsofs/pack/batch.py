@@ -16,7 +16,6 @@ from zsofs.errors import InputError, UsageError, ZsofsError, reason
 from zsofs.images.checksums import Digests
 from zsofs.images.input_image import Original, original, size_of
 from zsofs.pack.archive_file import ArchiveFile, archive_at
-from zsofs.pack.archive_run import ArchiveRun
 from zsofs.pack.cd_input import opened_input
 from zsofs.pack.input_files import InputFiles, delete_input, meant_as_output
 from zsofs.pack.jobs import STANDARD_OUTPUT, PackRequest, PackTask, find_inputs
@@ -133,6 +132,8 @@ class _PackRun:
         self.reporter.tell(report)
 
     def _pack_archive(self, job: PackTask, archive: ArchiveFile) -> None:
+        from zsofs.pack.archive_run import ArchiveRun  # few runs need it
+
         ArchiveRun(self.request, self.reporter, self.on_written, self.targets, job, archive).run()
 
     def _makes_files(self, target: str) -> bool:

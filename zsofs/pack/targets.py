@@ -50,6 +50,20 @@ class Targets:
         if file is not None:
             raise SkippedError(f"{file}, which it names, is another input")
 
+    def other(self, target: str) -> str | None:
+        """Return the input whose output *target* is already; None if it is that of none.
+
+        On exFAT and other file systems that ignore case, that may be under another name.
+        """
+        place = os.path.realpath(target)
+        found = self.made.get(place) or self.kept.get(place)
+        if found is not None or not os.path.lexists(target):
+            return found
+        for path, name in (*self.made.items(), *self.kept.items()):
+            if path.casefold() == place.casefold() and not _is_listed(place):
+                return name
+        return None
+
     def output(self, job: PackTask, found: CdInput) -> Output:
         """Return the files that an input becomes; the path may be :data:`STANDARD_OUTPUT`.
 
@@ -144,8 +158,7 @@ class Targets:
         Raises like :meth:`check`.
         """
         request, image, target = self.request, one.image, one.path
-        place = os.path.realpath(target)
-        other = self.made.get(place) or self.kept.get(place)
+        other = self.other(target)
         if other is not None and not same_file(job.path, target):
             if same_file(job.path, other):
                 raise SkippedError(f"{target} already exists")
@@ -185,7 +198,7 @@ class Targets:
 
     def _check_cue_name(self, job: PackTask, cue: str) -> None:
         """Check that a cue sheet may be created; raises like :meth:`check`."""
-        other = self.made.get(os.path.realpath(cue))
+        other = self.other(cue)
         if other is not None:
             raise InputError(f"{cue} is also the output of {other}; rename one of them, or use -o")
         if not os.path.lexists(cue):
@@ -196,6 +209,18 @@ class Targets:
             raise InputError(
                 f"{cue} already exists and is not a regular file; give another name with -o"
             )
+
+
+def _is_listed(path: str) -> bool:
+    """Return whether a file that exists has that very name, and not one with other letters.
+
+    Inode numbers do not tell: exFAT by FUSE has one for each name that was asked for.
+    """
+    folder, name = os.path.split(path)
+    try:
+        return name in os.listdir(folder)
+    except OSError:
+        return False
 
 
 def _check_in_place(request: PackRequest, target: str, examined: Examination) -> None:

@@ -67,8 +67,10 @@ class Statistics:
 
         Args:
             label: what is read, and by whom.
-            size: of the disc in bytes; MAX_SIZE if it changes, and no map is to be kept.
+            size: of the disc in bytes; MAX_SIZE if it changes, and no map is to be kept. So is that
+                of sparse files which are longer, up to 8 EiB.
         """
+        size = min(size, MAX_SIZE)
         disc = self._discs.get(label.disc)
         if disc is None:
             for name in _oldest(self._discs, _DISCS):

@@ -79,7 +79,22 @@ class OpenHandle:
 def label_of(node: Node, thread: int) -> ReadLabel:
     """Return what a thread reads of *node*, for the counters."""
     pid, program = process_of(thread)
-    return ReadLabel(node.name, pid, for_people(program), node)
+    return ReadLabel(_counted_name(node), pid, for_people(program), node)
+
+
+def _counted_name(node: Node) -> str:
+    """Return the name under which reads of *node* are counted.
+
+    It is that of the source file, but the tracks and the cue sheet of a CD, which have different
+    sizes and maps, are counted apart: ``Ridge.chd/Ridge (Track 2).bin``.
+    """
+    parent = node.parent
+    if node.entry.shown is None or parent is None:
+        return node.name
+    for name, child in (parent.children or {}).items():
+        if child is node and not name.lower().endswith(b".iso"):
+            return for_people(node.entry.path + b"/" + name)
+    return node.name
 
 
 class OpenContents:

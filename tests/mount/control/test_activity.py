@@ -72,6 +72,25 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
+def test_the_tracks_and_the_sheet_of_a_cd_are_counted_apart(
+    mount: MountMaker, tmp_path: Path
+) -> None:
+    """They are different files with different maps, although they have one source."""
+    source = tmp_path / "source"
+    source.mkdir()
+    shutil.copy(DATA / "chd" / "cd-mixed.chd", source)
+    made = mount(source, "--cd", "tracks")
+    sizes = {}
+    for path in sorted(made.path.iterdir()):
+        sizes[f"cd-mixed.chd/{path.name}"] = len(path.read_bytes())
+    assert len(sizes) == 4
+    found, _ = ask_discs(of(made), 0)
+    assert {one.disc: one.counts.bytes for one in found} == sizes
+    for name in sizes:
+        assert min(ask_disc(of(made), name).ages) >= (0 if sizes[name] > 1024 else -1)
+    assert summary(made).reads.counts.bytes == sum(sizes.values())
+
+
 def test_each_number_is_that_of_what_was_read(mount: MountMaker, source: Path) -> None:
     made = mount(source)
     places = [number * 4096 for number in random.Random(1).sample(range(256), 40)]

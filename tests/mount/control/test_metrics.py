@@ -112,8 +112,18 @@ def test_a_text_file_is_replaced_as_a_whole(mount: MountMaker, source: Path) -> 
     )
     path.unlink()
     path.mkdir()
-    assert "zsofs.prom cannot be written: " in refused(8, "metrics", "--textfile", path)
+    for other in (path, "/dev/null", "/", ""):  # root could replace a device
+        why = refused(8, "metrics", "--textfile", other)
+        assert "is not a regular file; give another name with --textfile" in why
     assert os.listdir(folder) == ["zsofs.prom"]
+
+
+def test_a_symlink_to_a_text_file_stays(mount: MountMaker, source: Path, tmp_path: Path) -> None:
+    made = mount(source)
+    (tmp_path / "link.prom").symlink_to("real.prom")
+    metrics("--textfile", tmp_path / "link.prom", made.path)
+    assert (tmp_path / "link.prom").readlink() == Path("real.prom")
+    assert "zsofs_up" in (tmp_path / "real.prom").read_text()
 
 
 def test_a_daemon_that_was_killed_is_down(tmp_path: Path, source: Path) -> None:

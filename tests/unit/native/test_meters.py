@@ -107,6 +107,14 @@ def test_a_disc_of_another_size_has_another_map() -> None:
     assert min(disc.ages(now_ns())) >= 0
 
 
+def test_a_handle_without_a_map_leaves_that_of_the_disc() -> None:
+    _, disc, _, handle = meters(4096)
+    handle.begin(0, 4096).end()
+    disc.keep_details()
+    assert min(disc.ages(now_ns())) >= 0
+    assert sum(map(sum, disc.histogram())) == 1
+
+
 def test_rates_are_of_whole_seconds_and_end() -> None:
     total, _, _, handle = meters(1 << 20)
     for _ in range(5):

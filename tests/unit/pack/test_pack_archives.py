@@ -273,6 +273,7 @@ def test_delete_source(tmp_path: Path, way: str) -> None:
     [
         ("manual.pdf", OTHERS["a PDF document"], "manual.pdf (a PDF document)"),
         ("Okami.cue", OTHERS["a cue sheet"], "Okami.cue (a cue sheet)"),
+        ("Okami.M3U", b"disc1.iso\ndisc2.iso\n", "Okami.M3U (a text file)"),
         ("Two.cso", writers.maxcso_cso1(SMALL), "Two.cso was not packed"),
         ("bonus", NOISE, "bonus (not recognized)"),
         ("Cut.iso", writers.described(SMALL, sectors=5000), "the image is truncated"),

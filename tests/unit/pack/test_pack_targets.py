@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import writers
+from tests.support.archives import archive
 from tests.support.disks import exfat_mounted
 from tests.support.mounting import names
 from tests.support.packed import image_of, reports, zsofs
@@ -125,6 +126,26 @@ def test_another_spelling_on_a_disk_that_ignores_case(tmp_path: Path) -> None:
         done = zsofs("pack", "--force", *inputs, "-o", f"{point}/", code=8)
         assert f"{point}/GAME.zso {REFUSED}" in done.stderr
         assert image_of(point / "game.zso") == OTHER
+
+
+@pytest.mark.usefixtures("as_root")
+def test_discs_whose_names_differ_in_case_only(tmp_path: Path) -> None:
+    """--force does not replace what this run has written, whatever the file system calls it."""
+    one, two = tmp_path / "1", tmp_path / "2"
+    for folder, name, image in ((one, "Game.iso", IMAGE), (two, "GAME.iso", OTHER)):
+        folder.mkdir()
+        (folder / name).write_bytes(image)
+    both = archive(tmp_path / "a.zip", "zip", {"1/Game.iso": IMAGE, "2/GAME.iso": OTHER})
+    with exfat_mounted(tmp_path, tmp_path / "stick") as point:
+        for inputs in ((both,), (one / "Game.iso", two / "GAME.iso")):
+            out = point / inputs[0].name
+            out.mkdir()
+            done = zsofs("pack", "--force", "--delete-source", *inputs, "-o", f"{out}/", code=8)
+            assert f"{out}/GAME.zso is also the output of" in done.stderr
+            assert names(out) == ["Game.zso"]
+            assert image_of(out / "Game.zso") == IMAGE
+    assert both.exists()
+    assert (two / "GAME.iso").exists()
 
 
 def test_a_target_that_is_replaced_while_the_disc_is_packed(tmp_path: Path) -> None:

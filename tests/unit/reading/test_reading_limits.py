@@ -121,6 +121,15 @@ def test_slow_reads_are_counted_by_their_cause() -> None:
     assert [read.cause for read in kept] == ["hang", "disk", "disk", "decode", "queue"]
 
 
+def test_reads_of_the_longest_sparse_file_are_counted() -> None:
+    """On tmpfs, XFS and Btrfs a file may have nearly 8 EiB; its map would overflow."""
+    statistics = Statistics()
+    handle = statistics.handle(ReadLabel("sparse.bin", 1, "cat"), (1 << 63) - 4096)
+    for offset in (0, (1 << 62) - 4096):
+        handle.begin(offset, 4096).end()
+    assert (statistics.total.requests, statistics.total.errors) == (2, 0)
+
+
 def test_statistics_stay_small_and_lose_no_count() -> None:
     statistics = Statistics()
     for number in range(10_000):

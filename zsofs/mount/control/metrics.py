@@ -185,8 +185,11 @@ def _escaped(text: str) -> str:
 
 def _replace(path: Path, text: str) -> None:
     """Write a file that is never seen half written; others may read it."""
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     try:
+        if path.exists() and not path.is_file():  # such as /dev/null, which root could replace
+            raise InputError(f"{path} is not a regular file; give another name with --textfile")
+        path = path.resolve()  # a symlink stays
+        unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
         fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         try:
             os.fchmod(fd, 0o644)  # node_exporter runs as another user
