@@ -173,6 +173,11 @@ def track_file_name(stem: bytes, number: int, count: int) -> bytes:
     return stem + f" (Track {number:0{digits}d}).bin".encode()
 
 
+def can_be_named(name: bytes) -> bool:
+    """Return whether a cue sheet can hold a file name: it has no escapes for `"` and line ends."""
+    return not any(char in name for char in b'"\r\n')
+
+
 def cue_sheet(tracks: Sequence[Track], bin_name: bytes) -> bytes:
     """Return the cue sheet of one ``.bin``, byte for byte as ``chdman extractcd`` writes it.
 

@@ -7,7 +7,7 @@ from zsofs.discs.cd_forms import CdForm, files_of
 from zsofs.discs.cd_image import as_track
 from zsofs.discs.cue_files import base_name, is_cue_name, sheet_of
 from zsofs.errors import InputError
-from zsofs.formats.cd_tracks import cue_sheet
+from zsofs.formats.cd_tracks import can_be_named, cue_sheet
 from zsofs.images.input_image import Original
 from zsofs.pack.cd_input import CdInput
 
@@ -70,6 +70,7 @@ def output_of(found: CdInput, target: str) -> Output:
             f"its first track begins at {found.image.pieces[0].begin}, so that no cue sheet can be"
             " written for it; omit --cd"
         )
+    _check_name(target)
     text = cue_sheet(found.image.tracks, os.fsencode(os.path.basename(target)))
     return Output(target, alone.files, cue, text)
 
@@ -81,6 +82,7 @@ def _tracks(image: Original, target: str) -> Output:
             f"{target} is not the name of a cue sheet, beside which --cd tracks writes a .bin for"
             " each track; give a name that ends in .cue, or a directory"
         )
+    _check_name(target)
     folder, name = os.path.split(os.path.splitext(target)[0])
     sheet, *bins = files_of(CdForm.TRACKS, os.fsencode(name), image.tracks, image.pieces)
     assert isinstance(sheet.content, bytes)
@@ -89,6 +91,15 @@ def _tracks(image: Original, target: str) -> Output:
         for number, one in enumerate(bins, 1)
     )
     return Output(target, tuple(files), target, sheet.content)
+
+
+def _check_name(target: str) -> None:
+    """Check that a cue sheet can name an output; raises like :func:`output_of`."""
+    if not can_be_named(os.fsencode(os.path.basename(target))):
+        raise InputError(
+            "a cue sheet cannot hold its name, which has a quotation mark or a line break; give"
+            " another name with -o"
+        )
 
 
 def _has_sheet(image: Original, target: str, cue: str) -> bool:

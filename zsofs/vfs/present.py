@@ -8,6 +8,7 @@ from os.path import splitext
 
 from zsofs.console.text import for_people
 from zsofs.discs.cd_forms import CdForm
+from zsofs.formats.cd_tracks import can_be_named
 from zsofs.formats.file_names import MAX_NAME, is_system_directory
 from zsofs.source.disc_state import Count, count, state_of
 from zsofs.source.entry import Entry, Kind
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 _TOO_LONG = f"with its new extension the name would be longer than {MAX_NAME} bytes"
 
 _NO_ISO = "shown as .cue and .bin: its first track has no data for an .iso"
+
+_NO_SHEET = "a cue sheet cannot hold its name, which has a quotation mark or a line break"
 
 _SHOWN_TWICE = "its disc is shown as well"
 
@@ -120,6 +123,10 @@ def named(
     for name, form in forms.items():
         if cd is CdForm.ISO and form is not cd:
             log.info("%s: %s", for_people(name), _NO_ISO)
+    entries = {
+        name: as_packed(entry, _NO_SHEET) if _needs_other_name(name, forms) else entry
+        for name, entry in entries.items()
+    }
     discs = {
         name: endings for name, entry in entries.items() if (endings := _endings(entry, forms))
     }
@@ -153,6 +160,11 @@ def named(
         },
         show_raw=show_raw,
     )
+
+
+def _needs_other_name(name: bytes, forms: Mapping[bytes, CdForm]) -> bool:
+    """Return whether a CD has no name that its cue sheet can hold."""
+    return forms.get(name, CdForm.ISO) is not CdForm.ISO and not can_be_named(name)
 
 
 def form_of(entry: Entry, cd: CdForm | None) -> CdForm | None:

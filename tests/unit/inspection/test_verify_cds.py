@@ -195,8 +195,10 @@ def test_a_sheet_with_files_of_another_type(bins: Path) -> None:
     head, rest = cue.read_text().split("\n", 1)
     cue.write_text(head + "\n" + rest.replace("BINARY", "WAVE"))
     assert [Path(one.path).name for one in results(bins / "set")] == ["Set (Track 1).bin"]
-    why = "the cue sheet names a file of the type WAVE; expected BINARY"
-    assert result(cue).verdict.reason == why
+    verdict = result(cue).verdict
+    assert verdict.state == "unreadable"
+    assert "file       Set (Track 2).bin" in zsofs("info", cue).stdout
+    assert verdict.reason == "track 2 is in a file of the type WAVE; expected BINARY"
 
 
 def test_a_sheet_that_contradicts_its_file(bins: Path) -> None:

@@ -377,3 +377,14 @@ def test_an_image_without_the_pregap_is_no_reason_to_delete_the_disc(tmp_path: P
             iso = as_iso(image.with_tracks([(track, 0)]))
             assert iso.size == (12 - pregap) * 2048
             assert iso.lacks == lacks
+
+
+def test_a_name_that_a_cue_sheet_cannot_hold(tmp_path: Path) -> None:
+    game = tmp_path / 'The "Game".chd'
+    shutil.copyfile(DATA / "chd" / "cd-mixed.chd", game)
+    for words in ((), ("--cd", "tracks")):
+        done = zsofs("unpack", "--delete-source", *words, game, code=8)
+        assert "a cue sheet cannot hold its name" in done.stderr
+    assert os.listdir(tmp_path) == [game.name]
+    zsofs("unpack", game, "-o", tmp_path / "Game.bin")
+    assert sorted(os.listdir(tmp_path)) == ["Game.bin", "Game.cue", game.name]

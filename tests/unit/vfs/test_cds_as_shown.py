@@ -242,3 +242,16 @@ def test_a_generated_sheet_is_only_opened_for_the_file_that_it_was_generated_for
     file.write_bytes(b"another CD")
     with pytest.raises(StaleNodeError):
         contents.open(node)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_name_that_a_cue_sheet_cannot_hold(form: CdForm | None) -> None:
+    for name in (b'The "Game".chd', b"Two\nLines.chd", b"Carriage\rReturn.chd"):
+        shown = named({name: chd(name)}, show_raw=False, cd=form)
+        if form is CdForm.ISO:
+            assert list(shown) == [name.replace(b".chd", b".iso")]
+        else:
+            assert shown[name].kind is Kind.FILE
+            assert "quotation mark" in shown[name].finding.reason
+            assert len(shown) == 1
+    assert named({b'A "B".chd': chd(b'A "B".chd', GAME)}, show_raw=False).keys() == {b'A "B".iso'}
