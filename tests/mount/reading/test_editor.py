@@ -614,7 +614,8 @@ def test_readers_of_a_source_that_is_edited_never_get_a_wrong_byte(
         stop.set()
         for reader in readers:
             reader.join(30)
-    assert not [reader.problem for reader in readers if reader.problem]
+    problems = [reader.problem for reader in readers if reader.problem]
+    assert not problems, made.log.read_text(errors="replace")[-4000:]
     editor.wait_until_all_is_shown()
     done = sum((reader.done for reader in readers), Counter[str]())
     print(f"in {seconds} s: {dict(editor.done)}; {dict(done)}")
