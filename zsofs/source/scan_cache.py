@@ -265,9 +265,7 @@ def _sheet(name: bytes, text: object) -> Sheet | None:
     if not isinstance(text, bytes):
         raise TypeError("not bytes")
     sheet = parse_sheet(name, text)
-    if sheet is not None and not sheet_memory.take(sheet):
-        raise ValueError  # no room
-    return sheet
+    return sheet if sheet is not None and sheet_memory.take(sheet) else None
 
 
 def _lines(remarks: object) -> tuple[str, ...]:

@@ -116,7 +116,7 @@ def test_the_screen_shows_what_was_read(
     read_by_another(made.path / "Game.iso", *places, *places[:3])
     pid = read_by_another(made.path / "Plain.iso", *places[:7])
     hits = 35 - len({place // BLOCK for place in places})
-    with top(columns, rows, made.path) as shown:
+    with top(columns, rows, made.path, LINES="24", COLUMNS="80") as shown:
         lines = shown.wait_for("^Game.zso ", "^Plain.iso ", "^q: quit")
         assert re.match(r"zsofs top \d\d:\d\d:\d\d  1 mount  sorted by rate$", lines[0])
         assert lines[-1] == KEYS

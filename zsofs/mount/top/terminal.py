@@ -34,6 +34,8 @@ def show(watch: Watch) -> None:
     with suppress(locale.Error):  # LC_ALL names none that there is
         locale.setlocale(locale.LC_ALL, "")
     os.environ.setdefault("ESCDELAY", "25")  # Esc is a key here, not the beginning of one
+    for size in ("LINES", "COLUMNS"):  # curses would take them for the size, also after a change
+        os.environ.pop(size, None)
     try:
         window = curses.initscr()
         try:
