@@ -42,11 +42,16 @@ class Examination:
         return self.shortage.sentence if self.shortage is not None and self.shortage.is_cut else ""
 
     @property
+    def _is_audio_cd(self) -> bool:
+        """Whether it begins with a track of audio, which has no file system."""
+        return bool(self.image.tracks) and self.image.tracks[0].type.is_audio
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """Irregularities of the content for the user, without :attr:`cut`."""
         remarks = (
             misnamed(self.image.ending) if self.is_misnamed_disc else "",
-            self.content.remark,
+            "" if self._is_audio_cd else self.content.remark,
             self.shortage.sentence if self.shortage is not None and not self.cut else "",
         )
         return tuple(remark for remark in remarks if remark)

@@ -265,4 +265,5 @@ def test_images_that_begin_with_audio(tmp_path: Path) -> None:
     nothing = rom(f"{GAME} (Track 3).bin", b"")
     (found,) = results(tmp_path, dats=(dat(tmp_path, *files, nothing),))
     assert found.path == f"{tmp_path}/Game.bin"
+    assert "not recognized" not in zsofs("verify", "--no-cache", tmp_path / "Game.cue").stdout
     assert (found.verdict.state, found.verdict.game) == ("verified", GAME)

@@ -100,6 +100,9 @@ def test_a_cut_of_what_is_no_text_leaves_something(title: str) -> None:
         (b"XSLUS_211.34.Okami.ciso", "XSLUS_211.34.Okami"),
         (b"Pok\xc3\xa9mon \xff\xe9.bin", "Pok\xe9mon __"),
         (b".hack.ziso", ".hack"),
+        (b"Okami (Track 1).bin", "Okami"),
+        (b"Okami (Track 01).chd", "Okami"),
+        (b"Okami (Track 2).bin", "Okami (Track 2)"),
         (b"", ""),
     ],
 )

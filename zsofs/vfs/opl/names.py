@@ -19,6 +19,9 @@ _UNNAMED = "Disc"
 _ID = re.compile(r"[A-Z]{4}_\d{3}\.\d{2}", re.ASCII)
 """An ID that OPL takes from the name, so that it need not open the disc to list it."""
 
+_FIRST_TRACK = re.compile(r" \(Track 0?1\)$")
+"""In the name of the .bin of a data track, as Redump names it."""
+
 _LEADING_ID = re.compile(r"\A" + _ID.pattern + r"\.", re.ASCII | re.IGNORECASE)
 
 _NUMBER = re.compile(r" \((\d{1,9})\)" + re.escape(ENDING) + r"\Z", re.ASCII)
@@ -50,7 +53,7 @@ def game_name(game_id: str, title: str) -> tuple[str, bool]:
 
 
 def title_of(file_name: bytes) -> str:
-    """Return the title in the name of a packed disc, without extensions and ID prefix.
+    """Return the title in the name of a disc, without extensions, ID prefix and ``(Track 1)``.
 
     Bytes that are not UTF-8 become ``_``.
     """
@@ -58,7 +61,8 @@ def title_of(file_name: bytes) -> str:
     while ending and may_be_disc(file_name):
         file_name = stem
         stem, ending = splitext(file_name)
-    return _LEADING_ID.sub("", _without_surrogates(file_name.decode("utf-8", "surrogateescape")), 1)
+    title = _without_surrogates(file_name.decode("utf-8", "surrogateescape"))
+    return _LEADING_ID.sub("", _FIRST_TRACK.sub("", title), 1)
 
 
 def unique_names(
