@@ -99,6 +99,7 @@ def served(library: Path, point: Path, *words: str) -> Iterator[dict[str, int]]:
         wait_until(lambda: not processes_of(point), "the end of keeper and daemon")
 
 
+@pytest.mark.usefixtures("another_user")
 def test_the_daemon_has_no_rights_of_roots(library: Path, tmp_path: Path) -> None:
     point = tmp_path / "mnt"
     with served(library, point, "--allow-other") as found:
