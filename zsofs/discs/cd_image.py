@@ -18,8 +18,7 @@ def choose_form(image: Original) -> Original:
     It is read as a ``.bin`` where an ``.iso`` would lack some of its data, or if its directories
     cannot be read.
     """
-    is_chd = image.geometry is not None and image.geometry.chd is not None
-    if not is_chd or not image.tracks:
+    if not image.is_chd or not image.tracks:
         return image
     try:
         form = default_form(image.tracks, image.read, image.size)
@@ -33,7 +32,7 @@ def as_bin(image: Original) -> Original:
 
     A raw image is that already, with what may lie around its tracks.
     """
-    return image if image.geometry is None or image.geometry.chd is None else as_tracks(image)
+    return as_tracks(image) if image.is_chd else image
 
 
 def as_tracks(image: Original) -> Original:
@@ -108,7 +107,7 @@ def sectors_behind(image: Original) -> int:
 
     There are none if a cue sheet gives the tracks.
     """
-    if image.geometry is not None and image.geometry.chd is not None:
+    if image.is_chd:
         return 0
     last = image.pieces[-1]
     return (image.size - last.begin - last.size) // CD_SECTOR

@@ -8,9 +8,7 @@ from functools import lru_cache
 from zsofs.console.text import for_people
 from zsofs.errors import DamagedError, InputError, reason
 from zsofs.formats.cue_sheet import MAX_SIZE, CueFile, parse_cue_sheet
-from zsofs.formats.file_names import is_packed_name
-
-_ENDING = ".cue"
+from zsofs.formats.file_names import is_cue_sheet, is_packed_name
 
 _MOST_SHEETS = 10_000
 """Cue sheets of one directory that are read."""
@@ -42,7 +40,7 @@ class CueSheet:
         """Return the path of a file that the sheet names; None if it does not exist.
 
         It is searched in the directory of the sheet, whatever directory the sheet names: sheets
-        from other systems have paths of other machines. Case is ignored if need be.
+        from other systems have paths of other machines. Case is ignored if no name matches exactly.
         """
         folder = os.path.dirname(self.path)
         name = os.fsdecode(base_name(file.name))
@@ -54,14 +52,8 @@ class CueSheet:
         except OSError:
             return None
         others = (other for other in sorted(names) if other.casefold() == name.casefold())
-        return next(
-            (
-                path
-                for path in (os.path.join(folder, other) for other in others)
-                if os.path.isfile(path)
-            ),
-            None,
-        )
+        paths = (os.path.join(folder, other) for other in others)
+        return next(filter(os.path.isfile, paths), None)
 
 
 def base_name(name: bytes) -> bytes:
@@ -76,7 +68,7 @@ def missing_file(file: CueFile) -> str:
 
 def is_cue_name(path: str) -> bool:
     """Return whether a file has the name of a cue sheet."""
-    return os.path.splitext(path)[1].lower() == _ENDING
+    return is_cue_sheet(os.fsencode(path))
 
 
 def read_cue_sheet(path: str) -> CueSheet:

@@ -94,6 +94,12 @@ def is_cue_sheet(name: bytes) -> bool:
     return _ending(name) == _CUE
 
 
+def cue_sheets_of(name: bytes) -> tuple[bytes, bytes]:
+    """Return the names that the cue sheet of an image may have beside it."""
+    stem = splitext(name)[0]
+    return stem + _CUE, stem + _CUE.upper()
+
+
 def is_sheet(name: bytes) -> bool:
     """Return whether this is the name of a playlist or cue sheet, which may name discs."""
     return _ending(name) in (_CUE, _PLAYLIST)

@@ -116,6 +116,11 @@ class Original:
                 self.seal_error = str(error)
 
     @property
+    def is_chd(self) -> bool:
+        """Whether its file is a CHD."""
+        return self.geometry is not None and self.geometry.chd is not None
+
+    @property
     def tracks(self) -> tuple[Track, ...]:
         """The tracks of a CD; empty for any other image, or if they are not known."""
         if self.cd is not None:
@@ -159,15 +164,14 @@ class Original:
     @property
     def lacks(self) -> str:
         """Why the image has not all that its file stores, as a sentence; empty if it has."""
-        is_chd = self.geometry is not None and self.geometry.chd is not None
-        what = "the CHD" if is_chd else "the file"
+        what = "the CHD" if self.is_chd else "the file"
         if any(track.subtype != "NONE" for track in self.tracks):
             return "the CHD also has subcode, which the image lacks"
         if self.ending == ".iso" and self.tracks:
             lacks = self._iso_lacks(what)
             if lacks:
                 return lacks
-        if self.view is not None and not is_chd and self.view.size != self._stored_size:
+        if self.view is not None and not self.is_chd and self.view.size != self._stored_size:
             return "the file has bytes that belong to no track of its cue sheet"
         if self.geometry and self.geometry.chd and is_parent(self.source, self.geometry.chd):
             return "another CHD needs it as its parent"
@@ -208,7 +212,7 @@ class Original:
             ending: extension of its name as a plain image.
             raw_cd: whether it begins with a data sector of 2352 bytes.
         """
-        is_user_data = self.view is None and self.geometry is not None and self.geometry.chd
+        is_user_data = self.view is None and self.is_chd
         found = self.as_hunks() if is_user_data else copy(self)
         found.cd = CdParts(self.tracks, self.pieces, view, ending)
         found.size = view.size

@@ -88,7 +88,7 @@ def check(
         zsofs.errors.SourceChangedError: the file was modified meanwhile.
         OSError: its index could not be read.
     """
-    is_chd = image.geometry is not None and image.geometry.chd is not None
+    is_chd = image.is_chd
     found = None
     if image.reader is not None and not is_chd:  # the map of a CHD was checked when it was opened
         found = scan(image.reader, image.source.fd)

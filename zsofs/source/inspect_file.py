@@ -1,6 +1,5 @@
 """Inspection of one source file: whether it is a disc, which one, and whether it is complete."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -195,7 +194,7 @@ def _image(source: OpenSource, disc: Disc | None, head: bytes) -> Image | None:
     if disc is None:
         return Image(lru_cache(KEPT_READS)(source.read_at), source.size, is_raw_cd(head))
     try:
-        read = _plain_bytes(source, disc)
+        read = plain_bytes(source, geometry_of(source, disc))
     except StaleNodeError:
         return None
     return Image(lru_cache(KEPT_READS)(read), disc.size, disc.raw_cd)
@@ -224,8 +223,3 @@ def _shortage(image: Image) -> str:
     except BlockError:
         return ""
     return shortage.sentence if shortage is not None else ""
-
-
-def _plain_bytes(source: OpenSource, disc: Disc) -> Callable[[int, int], bytes]:
-    """Return a function that returns the plain bytes of a disc at an offset, fewer at its end."""
-    return plain_bytes(source, geometry_of(source, disc))

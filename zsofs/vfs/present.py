@@ -4,12 +4,11 @@ import logging
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from os.path import splitext
 
 from zsofs.console.text import for_people
 from zsofs.discs.cd_forms import CdForm
 from zsofs.formats.cd_tracks import can_be_named
-from zsofs.formats.file_names import MAX_NAME, is_system_directory
+from zsofs.formats.file_names import MAX_NAME, cue_sheets_of, is_system_directory
 from zsofs.source.disc_state import Count, count, state_of
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.relpath import joined
@@ -123,12 +122,16 @@ def named(
     for name, form in forms.items():
         if cd is CdForm.ISO and form is not cd:
             log.info("%s: %s", for_people(name), _NO_ISO)
-    entries = {
-        name: as_packed(entry, _NO_SHEET) if _needs_other_name(name, forms) else entry
-        for name, entry in entries.items()
+    packed = {
+        name: as_packed(entries[name], _NO_SHEET)
+        for name, form in forms.items()
+        if form is not CdForm.ISO and not can_be_named(name)
     }
+    entries = {**entries, **packed}
     discs = {
-        name: endings for name, entry in entries.items() if (endings := _endings(entry, forms))
+        name: endings
+        for name, entry in entries.items()
+        if (endings := _endings(entry, forms.get(name)))
     }
     shown = {name: entry for name, entry in entries.items() if name not in discs}
     if not show_raw:
@@ -162,11 +165,6 @@ def named(
     )
 
 
-def _needs_other_name(name: bytes, forms: Mapping[bytes, CdForm]) -> bool:
-    """Return whether a CD has no name that its cue sheet can hold."""
-    return forms.get(name, CdForm.ISO) is not CdForm.ISO and not can_be_named(name)
-
-
 def form_of(entry: Entry, cd: CdForm | None) -> CdForm | None:
     """Return the form in which the CD in a file is shown; None if it is shown as it is.
 
@@ -193,9 +191,9 @@ def parts_of(entry: Entry, form: CdForm, stem: bytes) -> list[Entry]:
     return [replace(entry, kind=Kind.DISC, shown=part) for part in parts]
 
 
-def _endings(entry: Entry, forms: Mapping[bytes, CdForm]) -> tuple[bytes, ...]:
+def _endings(entry: Entry, form: CdForm | None) -> tuple[bytes, ...]:
     """Return how the names that a disc is shown with end; none if its own name is shown."""
-    form, found = forms.get(entry.name), entry.finding
+    found = entry.finding
     if form is not None and found.cd is not None:
         return found.cd.endings(form)
     if entry.disc is not None:
@@ -212,12 +210,12 @@ def sheets_of_views(entries: Mapping[bytes, Entry], cd: CdForm | None) -> set[by
     """
     if cd is not CdForm.ISO:
         return set()
-    stems = [
-        splitext(name)[0]
+    sheets = {
+        sheet
         for name, entry in entries.items()
         if entry.finding.cd is not None and not entry.finding.cd.in_chd
-    ]
-    sheets = {stem + ending for stem in stems for ending in (b".cue", b".CUE")}
+        for sheet in cue_sheets_of(name)
+    }
     return {name for name in sheets & entries.keys() if entries[name].kind is Kind.FILE}
 
 
