@@ -4,9 +4,8 @@ import os
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from os.path import splitext
 
-from zsofs.formats.file_names import MAX_NAME, is_cue_sheet, is_sheet
+from zsofs.formats.file_names import MAX_NAME, cue_sheets_of, is_cue_sheet, is_sheet
 from zsofs.formats.sheets import MAX_SIZE
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.shown_part import ShownText
@@ -61,8 +60,10 @@ def with_shown_names(
         show_raw: whether the text with the names in the source is shown as well.
     """
     found = dict(shown)
-    lookup = _Lookup(entries)
     sheets = [name for name in shown if _names_discs(shown[name])]
+    if not sheets:
+        return found
+    lookup = _Lookup(entries)
     bins = {name: disc.bin for name, disc in discs.items() if disc.bin is not None}
     for name in filter(is_cue_sheet, sheets):
         named = [discs[one] for one in lookup.all(shown[name]) if one in discs]
@@ -170,7 +171,7 @@ def _sheets_of_isos(
     """Yield each cue sheet of one disc that is shown as an ``.iso``, with that disc."""
     for name, disc in discs.items():
         if disc.is_iso:
-            yield from ((splitext(name)[0] + ending, disc) for ending in (b".cue", b".CUE"))
+            yield from ((sheet, disc) for sheet in cue_sheets_of(name))
     for name, entry in entries.items():
         if is_cue_sheet(name) and _names_discs(entry):
             named = {one for one in lookup.all(entry) if one in discs}
