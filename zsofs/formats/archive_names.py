@@ -28,21 +28,25 @@ def is_archive(name: bytes) -> bool:
         return int(numbered[2]) == 1
     stem, ending = splitext(name)
     if ending.lower() in _STREAMS:
-        return has_disc_ending(stem) or splitext(stem)[1].lower() == b".tar"
+        return _is_content(stem)
     return ending.lower() in _ARCHIVES | _TARS
 
 
 def stem(name: bytes) -> bytes:
-    """Return the name of an archive without all that says that it is one."""
+    """Return the name of an archive without the extensions of archives and volumes."""
     for pattern in (_PART_OF_RAR, _NUMBERED):
         found = pattern.fullmatch(name)
         if found:
             return re.sub(rb"(?i)\.(part|7z\.|zip\.)\Z", b"", found[1])
     inner, ending = splitext(name)
     if ending.lower() in _STREAMS:
-        is_more = has_disc_ending(inner) or splitext(inner)[1].lower() == b".tar"
-        return splitext(inner)[0] if is_more else inner
+        return splitext(inner)[0] if _is_content(inner) else inner
     return inner if ending.lower() in _ARCHIVES | _TARS else name
+
+
+def _is_content(name: bytes) -> bool:
+    """Return whether a compressed file with this name, such as ``Game.iso``, is an input."""
+    return has_disc_ending(name) or splitext(name)[1].lower() == b".tar"
 
 
 def is_meaningless(name: bytes) -> bool:
@@ -77,7 +81,7 @@ class Volumes:
         found = self._found
         if found is None:
             return self._name
-        if self.known and self._way in ("part", "numbered"):
+        if self._way in ("part", "numbered"):
             digits = b"%0*d" % (len(found[2]), number + 1)
             return found[1] + digits + (found[3] if self._way == "part" else b"")
         letter = self._name[len(found[1]) : len(found[1]) + 1]

@@ -1,7 +1,7 @@
-"""What the headers of a RAR volume say before anything is decoded.
+"""Facts from the headers of a RAR volume, before anything is decoded.
 
 RAR 5 by RARLAB's technical note ("RAR 5.0 archive format"), earlier ones by ``technote.txt`` of
-RAR 3 and 4. libarchive names solid, old and encrypted archives late or not at all, and does not
+RAR 3 and 4. libarchive reports solid, old and encrypted archives late or not at all, and does not
 check the checksums of stored files.
 """
 
@@ -21,6 +21,9 @@ _FIRST_OF_RAR_3 = 29
 """Version of the packing of RAR 2.9 and all of RAR 3, which is what libarchive reads."""
 
 _SOLID = "it is a solid archive of RAR 3 or 4, which zsofs does not read; extract it first"
+_DAMAGED = "a RAR header is damaged"
+_ENCRYPTED = "it is encrypted; extract it with its password first"
+_LIST_ENCRYPTED = "its list of files is encrypted; extract it with its password first"
 
 _MAX_BLOCKS = 250_000
 _MAX_HEADER = 2 << 20
@@ -31,7 +34,7 @@ Read = Callable[[int, int], bytes]
 
 @dataclass(frozen=True, slots=True)
 class RarFile:
-    """A file or directory, as the header says it that is the last one about it.
+    """A file or directory, by its last header: one that is split over volumes has several.
 
     Attributes:
         size: of its content in bytes.
@@ -76,7 +79,7 @@ def parse(read: Read, size: int) -> RarVolume:
         return _parse_5(read, size)
     if head.startswith(RAR_3):
         return _parse_3(read, size)
-    raise DamagedError("a RAR header is damaged")
+    raise DamagedError(_DAMAGED)
 
 
 def _parse_3(read: Read, size: int) -> RarVolume:
@@ -90,7 +93,7 @@ def _parse_3(read: Read, size: int) -> RarVolume:
             return volume
         _, kind, flags, length = _BLOCK.unpack_from(head)
         if length < _BLOCK.size:
-            raise DamagedError("a RAR header is damaged")
+            raise DamagedError(_DAMAGED)
         if kind == _END:
             volume.continues = bool(flags & 1)
             volume.end += length
@@ -131,12 +134,12 @@ def _file_3(flags: int, head: bytes) -> RarFile:
 
 def _problem_3(kind: int, flags: int, head: bytes) -> str:
     if kind == _MAIN and flags & 0x80:
-        return "its list of files is encrypted; extract it with its password first"
+        return _LIST_ENCRYPTED
     if kind != _FILE or len(head) < 26:
         return ""
     version, method = head[24], head[25]
     if flags & 4:
-        return "it is encrypted; extract it with its password first"
+        return _ENCRYPTED
     if method == _STORED:
         return ""
     if version < _FIRST_OF_RAR_3:
@@ -159,14 +162,14 @@ class _Header5:
         value = shift = 0
         while shift < 64:
             if self.at >= len(self.data):
-                raise DamagedError("a RAR header is damaged")
+                raise DamagedError(_DAMAGED)
             byte = self.data[self.at]
             self.at += 1
             value |= (byte & 0x7F) << shift
             if not byte & 0x80:
                 return value
             shift += 7
-        raise DamagedError("a RAR header is damaged")
+        raise DamagedError(_DAMAGED)
 
 
 def _parse_5(read: Read, size: int) -> RarVolume:
@@ -179,7 +182,7 @@ def _parse_5(read: Read, size: int) -> RarVolume:
             return volume
         length = start.number()
         if length > _MAX_HEADER:
-            raise DamagedError("a RAR header is damaged")
+            raise DamagedError(_DAMAGED)
         header = _Header5(read(at + 4 + start.at, length))
         kind, flags = header.number(), header.number()
         extra = header.number() if flags & 1 else 0
@@ -190,7 +193,7 @@ def _parse_5(read: Read, size: int) -> RarVolume:
             volume.end += 4 + start.at + length
             return volume
         if kind == 4:
-            volume.problem = "its list of files is encrypted; extract it with its password first"
+            volume.problem = _LIST_ENCRYPTED
         elif kind == 2:
             volume.continues = bool(flags & 0x10)
             _file_5(header, extra, volume)
@@ -221,7 +224,7 @@ def _file_5(header: _Header5, extra: int, volume: RarVolume) -> None:
         begin = area.at
         kind = area.number()
         if kind == 1:
-            volume.problem = "it is encrypted; extract it with its password first"
+            volume.problem = _ENCRYPTED
             return
         if kind == 2 and area.number() == 0:
             blake2sp = area.data[area.at : area.at + 32]

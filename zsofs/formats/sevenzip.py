@@ -1,6 +1,6 @@
-"""What the header of a 7z archive says before anything is decoded (LZMA SDK, ``7zFormat.txt``).
+"""Facts from the header of a 7z archive, before anything is decoded (LZMA SDK, ``7zFormat.txt``).
 
-libarchive allocates the dictionary that the archive specifies and names encryption late, so both
+libarchive allocates the dictionary that the archive specifies and reports encryption late, so both
 are read here first. Names and sizes of the files are left to libarchive.
 """
 
@@ -45,6 +45,8 @@ _SUPPORTED = frozenset(
 
 _NAMES = {_DEFLATE64: "Deflate64", b"\4\xf7\x11\1": "Zstandard", b"\4\xf7\x11\4": "LZ4"}
 
+_DAMAGED = "the 7z header is damaged"
+
 
 @dataclass(frozen=True, slots=True)
 class SevenZip:
@@ -71,7 +73,7 @@ class _Fields:
     def take(self, size: int) -> bytes:
         """Return the next *size* bytes."""
         if size > len(self._data) - self._at:
-            raise DamagedError("the 7z header is damaged")
+            raise DamagedError(_DAMAGED)
         self._at += size
         return self._data[self._at - size : self._at]
 
@@ -94,7 +96,7 @@ class _Fields:
         """Return a number of things of which an archive has few."""
         value = self.number()
         if value > _MAX_COUNT:
-            raise DamagedError("the 7z header is damaged")
+            raise DamagedError(_DAMAGED)
         return value
 
     def digests(self, count: int) -> None:
@@ -109,7 +111,7 @@ class _Fields:
         """Read an identifier that must follow."""
         found = self.byte()
         if found != identifier:
-            raise DamagedError("the 7z header is damaged")
+            raise DamagedError(_DAMAGED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ def parse(read: Callable[[int, int], bytes], size: int) -> SevenZip:
     if end > size or not length:
         return SevenZip(end)
     if length > _MAX_HEADER:
-        raise DamagedError("the 7z header is damaged")
+        raise DamagedError(_DAMAGED)
     header = read(_START.size + offset, length)
     dictionary = 0
     for _ in range(4):
@@ -159,7 +161,7 @@ def parse(read: Callable[[int, int], bytes], size: int) -> SevenZip:
             return SevenZip(end, dictionary, problem)
         packed = read(_START.size + streams.offset, min(sum(streams.sizes), size))
         header = _decoded(streams, packed)
-    raise DamagedError("the 7z header is damaged")
+    raise DamagedError(_DAMAGED)
 
 
 def _main_streams(fields: _Fields) -> _Streams | None:
@@ -169,7 +171,7 @@ def _main_streams(fields: _Fields) -> _Streams | None:
             fields.take(fields.number())
         kind = fields.byte()
     if kind == 0x03:
-        raise DamagedError("the 7z header is damaged")
+        raise DamagedError(_DAMAGED)
     return _streams(fields) if kind == _MAIN_STREAMS else None
 
 
@@ -187,7 +189,7 @@ def _streams(fields: _Fields) -> _Streams:
             fields.digests(count)
             kind = fields.byte()
         if kind:
-            raise DamagedError("the 7z header is damaged")
+            raise DamagedError(_DAMAGED)
         kind = fields.byte()
     coders: list[tuple[bytes, bytes]] = []
     unpacked: list[int] = []
@@ -206,7 +208,7 @@ def _folder(fields: _Fields, coders: list[tuple[bytes, bytes]]) -> int:
     inputs = outputs = 0
     count = fields.count()
     if not 1 <= count <= 32:
-        raise DamagedError("the 7z header is damaged")
+        raise DamagedError(_DAMAGED)
     for _ in range(count):
         flags = fields.byte()
         method = fields.take(flags & 15)
@@ -216,7 +218,7 @@ def _folder(fields: _Fields, coders: list[tuple[bytes, bytes]]) -> int:
         coders.append((method, properties))
     bound = outputs - 1
     if inputs > 64 or not 0 <= bound <= inputs:
-        raise DamagedError("the 7z header is damaged")
+        raise DamagedError(_DAMAGED)
     for _ in range(2 * bound):
         fields.number()
     for _ in range(inputs - bound if inputs - bound > 1 else 0):
@@ -252,10 +254,10 @@ def _problem(coders: list[tuple[bytes, bytes]], what: str) -> str:
 def _decoded(streams: _Streams, packed: bytes) -> bytes:
     """Return the header that an encoded header contains."""
     if len(streams.coders) != 1 or not streams.unpacked:
-        raise DamagedError("the 7z header is damaged")
+        raise DamagedError(_DAMAGED)
     (method, properties), size = streams.coders[0], streams.unpacked[-1]
     if size > _MAX_HEADER:
-        raise DamagedError("the 7z header is damaged")
+        raise DamagedError(_DAMAGED)
     if method == b"\0":
         return packed[:size]
     dictionary = max(4096, min(_dictionary(method, properties), size))
@@ -266,8 +268,8 @@ def _decoded(streams: _Streams, packed: bytes) -> bytes:
     elif method == _LZMA2:
         chain = {"id": lzma.FILTER_LZMA2, "dict_size": dictionary}
     else:
-        raise DamagedError("the 7z header is damaged")
+        raise DamagedError(_DAMAGED)
     try:
         return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[chain]).decompress(packed, size)
     except (lzma.LZMAError, ValueError):
-        raise DamagedError("the 7z header is damaged") from None
+        raise DamagedError(_DAMAGED) from None
