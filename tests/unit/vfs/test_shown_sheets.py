@@ -1,29 +1,22 @@
 """Playlists and cue sheets name what a directory of the mount shows."""
 
 import os
-import random
 import stat
 
 import pytest
 
+from tests.unit.vfs.test_cds_as_shown import FORMS, chd, packed_raw, raw_image, shown
 from zsofs.discs.cd_forms import CdForm
-from zsofs.formats.cd_tracks import Track, TrackType
-from zsofs.formats.geometry import ChdCodec, Codec
+from zsofs.formats.geometry import Codec
 from zsofs.formats.sheets import parse_sheet
 from zsofs.images.probe import Disc
-from zsofs.source.cd_finding import CdFinding
 from zsofs.source.disc_state import Count
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.finding import FileFinding
 from zsofs.source.shown_part import ShownText
 from zsofs.vfs.node import Node
 from zsofs.vfs.node_identity import is_no_disc, may_stand_for, number_of
-from zsofs.vfs.present import as_shown, named
-
-DATA = Track(1, TrackType.MODE2_RAW, 302)
-MIXED = CdFinding((DATA, Track(2, TrackType.AUDIO, 353)), CdForm.BIN, in_chd=True)
-RAW = CdFinding((DATA,), CdForm.BIN, in_chd=False)
-FORMS = [None, *CdForm]
+from zsofs.vfs.present import as_shown
 
 
 def status(mtime: int = 5) -> os.stat_result:
@@ -38,20 +31,6 @@ def packed(name: bytes, mtime: int = 3) -> Entry:
     return Entry(name, Kind.DISC, name, status(mtime), finding=FileFinding(disc))
 
 
-def packed_raw(name: bytes) -> Entry:
-    disc = Disc("ZSO", Codec.LZ4, DATA.size, 2352, raw_cd=True)
-    return Entry(name, Kind.DISC, name, status(3), finding=FileFinding(disc, cd=RAW))
-
-
-def raw_image(name: bytes) -> Entry:
-    return Entry(name, Kind.FILE, name, status(3), finding=FileFinding(cd=RAW))
-
-
-def chd(name: bytes) -> Entry:
-    disc = Disc("CHD", ChdCodec.CDLZ, 302 * 2048, 16384, raw_cd=False)
-    return Entry(name, Kind.DISC, name, status(3), finding=FileFinding(disc, cd=MIXED))
-
-
 def plain(name: bytes, mtime: int = 3) -> Entry:
     return Entry(name, Kind.FILE, name, status(mtime))
 
@@ -59,16 +38,6 @@ def plain(name: bytes, mtime: int = 3) -> Entry:
 def sheet(name: bytes, text: bytes, mtime: int = 5) -> Entry:
     finding = FileFinding(sheet=parse_sheet(name, text))
     return Entry(name, Kind.FILE, name, status(mtime), finding=finding)
-
-
-def shown(*entries: Entry, cd: CdForm | None = None, show_raw: bool = False) -> dict[bytes, Entry]:
-    found = [*entries]
-    names = named({entry.name: entry for entry in found}, show_raw=show_raw, cd=cd)
-    for seed in range(3):
-        random.Random(seed).shuffle(found)
-        again = named({entry.name: entry for entry in found}, show_raw=show_raw, cd=cd)
-        assert again == names, "the order matters"
-    return names
 
 
 def text_of(entry: Entry) -> bytes | None:
