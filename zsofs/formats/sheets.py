@@ -2,8 +2,8 @@
 
 A playlist has a name on each line that is neither blank nor begins with ``#`` (RFC 8216, section
 4.1); RetroArch reads a label behind ``|``. A cue sheet has names in its ``FILE`` lines (CDRWIN's
-User's Guide, appendix A). Both come from the source, so their size is bounded. All is bytes: which
-encoding a text has is unknown, and everything but the names stays as it is.
+User's Guide, appendix A). Both come from the source, so their size is bounded. All texts are
+bytes, because their encoding is unknown; everything except the names is kept.
 """
 
 import re
@@ -61,7 +61,7 @@ class Sheet:
 def parse_sheet(name: bytes, text: bytes) -> Sheet | None:
     """Return the names of discs in a playlist or cue sheet.
 
-    Of a cue sheet only packed files are, because a ``.bin`` keeps its name.
+    Of a cue sheet, only names of packed files are returned, because a ``.bin`` keeps its name.
 
     Args:
         name: of the file; its extension tells which of the two it is.

@@ -1,4 +1,4 @@
-"""What the inspection of a source file learns of the CD in it, and the files that it becomes."""
+"""The CD that the inspection of a source file finds in it, and the files that it becomes."""
 
 import json
 from dataclasses import dataclass

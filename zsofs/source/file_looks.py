@@ -164,10 +164,16 @@ def _unreadable(entry: Entry, error: Exception) -> Entry:
 def told(entry: Entry, finding: FileFinding, known: Entry | None = None) -> Entry:
     """Return the entry with its finding, and log the finding.
 
-    Not again if the file was inspected because of others: *known* is its previous entry.
+    A finding that depends on other files as well is logged once: not again if the previous entry,
+    *known*, has it for the same content.
     """
-    again = not finding.settled and known is not None and known.finding == finding
-    if not (again and known is not None and known.same_content(entry)):
+    is_known = (
+        known is not None
+        and not finding.settled
+        and known.finding == finding
+        and known.same_content(entry)
+    )
+    if not is_known:
         _tell(entry, finding)
     return Entry(
         entry.name,

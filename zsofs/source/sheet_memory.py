@@ -1,4 +1,4 @@
-"""The memory that the texts of playlists and cue sheets take. For threads."""
+"""The memory that the texts of playlists and cue sheets take. Thread-safe."""
 
 import weakref
 from collections import deque
@@ -26,7 +26,7 @@ class SheetMemory:
         self._given_back: deque[int] = deque()
 
     def take(self, sheet: Sheet) -> bool:
-        """Count a sheet for as long as it exists; returns False if there is no room for it."""
+        """Count a sheet for as long as it exists; return False if there is no room for it."""
         size = len(sheet.text) + _PER_NAME * len(sheet.spans)
         with self._lock:
             while self._given_back:
@@ -39,4 +39,4 @@ class SheetMemory:
 
 
 sheet_memory = SheetMemory()
-"""Of this process."""
+"""The memory of this process."""

@@ -69,7 +69,8 @@ class Contents:
     def _check_text(self, node: Node) -> None:
         """Make sure that a generated text still fits the file, whose finding may be an old one.
 
-        The text of a playlist is compared; of a CD that has a generated cue sheet, size and times.
+        For a playlist, the text of the file is compared; for the generated cue sheet of a CD, size
+        and times of the file.
 
         Raises:
             StaleNodeError: it does not.

@@ -49,7 +49,7 @@ class DiscCounts:
         return total(self._counts.values())
 
     def numbers(self) -> tuple[int, int, int]:
-        """Return how many discs are compressed, plain, and being copied; never takes long."""
+        """Return how many discs are compressed, plain, and being copied, in constant time."""
         compressed, plain, copying = self._numbers
         return compressed, plain, copying
 

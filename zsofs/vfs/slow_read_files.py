@@ -1,4 +1,4 @@
-"""Finds which file of a disc a slow read was for, after someone has asked for it.
+"""Search for the files of a disc that slow reads were for, at the request of a program.
 
 That needs the directories of the disc. They are read in the background, once the slow read is
 over, and only while its disk is likely to be awake.
@@ -28,7 +28,7 @@ from zsofs.vfs.open_contents import OpenContents
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 64
-"""Entries of a directory tree between two pauses, in which others get Python's lock."""
+"""Entries of a directory tree between two pauses, in which other threads get the GIL."""
 
 
 class SlowReadFiles:
