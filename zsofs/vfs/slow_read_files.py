@@ -85,10 +85,10 @@ class SlowReadFiles:
         def read(offset: int, size: int) -> bytes:
             return trio.from_thread.run(read_part, offset, size)
 
-        return await self._workers.run(FILE_MAPS, files_of, read, content.size, offsets)
+        return await self._workers.run(FILE_MAPS, files_by_offset, read, content.size, offsets)
 
 
-def files_of(
+def files_by_offset(
     read: Callable[[int, int], bytes], size: int, offsets: Sequence[int]
 ) -> dict[int, str]:
     """Return which file of a disc each of *offsets* is in. For a thread.

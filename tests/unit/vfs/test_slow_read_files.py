@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.mounting import DATA
-from zsofs.vfs.slow_read_files import files_of
+from zsofs.vfs.slow_read_files import files_by_offset
 
 SECTOR = 2048
 
@@ -37,11 +37,13 @@ def test_every_sector_of_every_file(name: str) -> None:
     }
     assert len(set(wanted.values())) > 3
     offsets = sorted({*wanted, 0})
-    found = files_of(lambda offset, size: image[offset : offset + size], len(image), offsets)
+    found = files_by_offset(lambda offset, size: image[offset : offset + size], len(image), offsets)
     assert found == wanted
-    assert files_of(lambda offset, size: image[offset : offset + size], len(image), [0]) == {}
+    assert (
+        files_by_offset(lambda offset, size: image[offset : offset + size], len(image), [0]) == {}
+    )
 
 
 def test_what_is_no_disc_has_no_files() -> None:
-    assert files_of(lambda offset, size: bytes(size), 1 << 20, [0, 4096]) == {}
-    assert files_of(lambda offset, size: b"", 0, [0]) == {}
+    assert files_by_offset(lambda offset, size: bytes(size), 1 << 20, [0, 4096]) == {}
+    assert files_by_offset(lambda offset, size: b"", 0, [0]) == {}
