@@ -195,10 +195,7 @@ class _Parents:
                     return False
                 if not _can_read(self._child, status):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-                source = OpenSource(
-                    fd, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev
-                )
-                opened = _parent(source, layout)
+                opened = _parent(OpenSource.of(fd, status), layout)
             except (FormatError, OSError) as error:
                 raise UnusableParentError(for_people(os.fsencode(name)), reason(error)) from error
             if opened is None:

@@ -87,13 +87,7 @@ class Original:
             raise InputError(
                 "it is not a regular file; a disc in a drive has to be read into one first"
             )
-        self.source = source = OpenSource(
-            fd,
-            self.status.st_size,
-            self.status.st_mtime_ns,
-            self.status.st_ctime_ns,
-            self.status.st_dev,
-        )
+        self.source = source = OpenSource.of(fd, self.status)
         self.disc = None if as_it_is else probe(source)
         self.seal: seal.Seal | None = None
         self.seal_error = ""
