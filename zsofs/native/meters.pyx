@@ -124,7 +124,7 @@ cdef class Meter:
         if self._details is not NULL:
             if not disc_size or disc_size == self._details.disc_size:
                 return
-            if disc_size and self._details.disc_size:
+            if self._details.disc_size:
                 memset(self._details.read_at, 0, sizeof(self._details.read_at))
                 self._details.disc_size = disc_size
                 return
@@ -140,20 +140,6 @@ cdef class Meter:
         """Drop histogram, rates and map; the counters stay."""
         free(self._details)
         self._details = NULL
-
-    def add(self, Meter other):
-        """Add the counters of *other*."""
-        self.requests += other.requests
-        self.bytes += other.bytes
-        self.lookups += other.lookups
-        self.loads += other.loads
-        self.blocks += other.blocks
-        self.inline += other.inline
-        self.threaded += other.threaded
-        self.queue_ns += other.queue_ns
-        self.errors += other.errors
-        for cause in range(CAUSES_):
-            self._slow[cause] += other._slow[cause]
 
     def histogram(self):
         """Return the numbers of reads by cause and bucket; empty without details."""

@@ -10,7 +10,7 @@ from zsofs.native.meters import CAUSES, Meter, Trace
 
 _KEPT = 1000
 
-_DECODE, _QUEUE = CAUSES.index("decode"), CAUSES.index("queue")
+_DECODE = CAUSES.index("decode")
 
 
 @dataclass(frozen=True, slots=True)
