@@ -159,6 +159,7 @@ cdef class Meter:
 
         Only whole seconds count, so that a rate does not begin at 0 in each second.
         """
+        cdef int64_t[3] windows = [1, 10, 60]
         cdef int64_t[3] size = [0, 0, 0]
         cdef int64_t[3] count = [0, 0, 0]
         cdef int64_t current = at_ns // SECOND
@@ -168,17 +169,12 @@ cdef class Meter:
             for slot in range(SECONDS):
                 second = &self._details.seconds[slot]
                 age = current - second.number
-                if 1 <= age <= 60:
-                    size[2] += second.bytes
-                    count[2] += second.requests
-                    if age <= 10:
-                        size[1] += second.bytes
-                        count[1] += second.requests
-                        if age == 1:
-                            size[0] += second.bytes
-                            count[0] += second.requests
-        return ((float(size[0]), size[1] / 10.0, size[2] / 60.0),
-                (float(count[0]), count[1] / 10.0, count[2] / 60.0))
+                for at in range(3):
+                    if 1 <= age <= windows[at]:
+                        size[at] += second.bytes
+                        count[at] += second.requests
+        return (tuple([size[at] / <double> windows[at] for at in range(3)]),
+                tuple([count[at] / <double> windows[at] for at in range(3)]))
 
     def history(self, int64_t at_ns):
         """Return the bytes of each of the 60 s before *at_ns*, the oldest first."""
