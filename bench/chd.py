@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.cd_sectors import DATA, raw_sectors
-from bench.decoding import Packed, one_core
+from bench.decoding import Packed, one_core, one_core_contender
 from bench.discs import NAMES, Discs, remove
 from bench.measure import Figure, Figures, Occasion, Workload, per_second_mb
 from bench.mounting import served
@@ -55,7 +55,7 @@ class ChdPacking:
         return self.codec.startswith("cd")
 
     def make(self, discs: Discs) -> Path:
-        """The packed disc, in a folder of its own."""
+        """The packed disc, in a directory of its own."""
         source = _raw_cd(discs) / "Disc.cue" if self.is_cd else discs.image()
 
         def write(folder: Path) -> None:
@@ -90,7 +90,7 @@ def chdman() -> str:
 
 
 def _raw_cd(discs: Discs) -> Path:
-    """A folder with the image as a CD of raw sectors."""
+    """A directory with the image as a CD of raw sectors."""
     image = discs.image()
 
     def write(folder: Path) -> None:
@@ -126,21 +126,9 @@ def contender(packing: ChdPacking, read_ahead_kb: int | None = 128) -> Contender
     )
 
 
-@contextmanager
-def _decoded(packing: ChdPacking, discs: Discs, point: Path) -> Iterator[Served]:
-    disc = packing.make(discs)
-    yield Packed([], [disc], container=disc)
-
-
-_ONE_CORE_LZMA = Contender(
-    "one-core-lzma",
-    "one core decodes CHD LZMA 4 KiB",
-    "limit",
-    LZMA_4K.make,
-    partial(_decoded, LZMA_4K),
-    None,
+_ONE_CORE_LZMA = one_core_contender(
+    "one-core-lzma", "one core decodes CHD LZMA 4 KiB", LZMA_4K.make
 )
-
 _READ = (ZSTD_2K, ZSTD_4K, ZLIB_2K, ZLIB_4K)
 _MOUNTS = (*map(contender, _READ), *map(zsofs_contender, _BESIDE))
 _LZMA = contender(LZMA_4K, None)
@@ -171,7 +159,7 @@ class Unpacker(Served):
 
     Attributes:
         command: what to run; it writes into *target*.
-        target: a folder.
+        target: a directory.
     """
 
     command: list[str]
@@ -251,16 +239,7 @@ CD_BIN = Workload(
     "All sectors of the disc as a CD, decoded in one thread of this process, by processor time.",
     {"mbs": Figure("of the .bin", "MB/s")},
     _bin,
-    (
-        Contender(
-            "one-core-cdzl",
-            f"one core, {CD_ZLIB.title}",
-            "zsofs",
-            CD_ZLIB.make,
-            partial(_decoded, CD_ZLIB),
-            None,
-        ),
-    ),
+    (one_core_contender("one-core-cdzl", f"one core, {CD_ZLIB.title}", CD_ZLIB.make, "zsofs"),),
     fresh=True,
 )
 

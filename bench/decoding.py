@@ -2,13 +2,13 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench.discs import NAMES, Discs
+from bench.discs import Discs
 from bench.packers import Packing
 from bench.servers import Contender, Served
 from bench.system import BenchError
@@ -35,14 +35,7 @@ class Packed(Served):
 def decode_all(container: Path) -> float:
     """Decode a whole disc into one buffer, in one thread on one core; gives the seconds."""
     with container.open("rb", buffering=0) as file, one_core():
-        status = os.fstat(file.fileno())
-        source = OpenSource(
-            file.fileno(),
-            status.st_size,
-            status.st_mtime_ns,
-            status.st_ctime_ns,
-            status.st_dev,
-        )
+        source = OpenSource.of(file.fileno(), os.fstat(file.fileno()))
         disc = probe(source)
         if disc is None:
             raise BenchError(f"{container.name} is no disc")
@@ -70,16 +63,20 @@ def one_core() -> Iterator[None]:
 
 
 @contextmanager
-def _packed(discs: Discs, point: Path) -> Iterator[Served]:
-    container = discs.packed(_PACKING) / (NAMES[0] + _PACKING.suffix)
+def _packed(make: Callable[[Discs], Path], discs: Discs, point: Path) -> Iterator[Served]:
+    container = make(discs)
     yield Packed([], [container], container=container)
 
 
-ONE_CORE = Contender(
+def one_core_contender(
+    name: str, title: str, make: Callable[[Discs], Path], kind: str = "limit"
+) -> Contender:
+    """A packed disc that one core of this process decodes."""
+    return Contender(name, title, kind, make, partial(_packed, make), None)
+
+
+ONE_CORE = one_core_contender(
     "one-core-zstd-2k",
     "one core decodes zstd 2 KiB",
-    "limit",
-    partial(Discs.packed, packing=_PACKING),
-    _packed,
-    None,
+    partial(Discs.container, packing=_PACKING),
 )

@@ -62,6 +62,10 @@ class Discs:
         self.image()
         return self.made(packing.name, write)
 
+    def container(self, packing: Packing) -> Path:
+        """The packed disc under the first of these names."""
+        return self.packed(packing) / (NAMES[0] + packing.suffix)
+
     def squashfs(self, codec: str, block_size: int, options: tuple[str, ...]) -> Path:
         """A squashfs with the plain image under four names."""
         program = shutil.which("mksquashfs")

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.chd import ZSTD_2K
-from bench.discs import NAMES, Discs, remove
+from bench.discs import Discs, remove
 from bench.measure import Figure, Figures, Occasion, Workload
 from bench.mounting import served
 from bench.packers import Packing
@@ -25,14 +25,10 @@ _KEPT_OPEN = 16
 _LATER_SECONDS = 65
 
 
-def _packed(packing: Packing, discs: Discs) -> Path:
-    return discs.packed(packing) / (NAMES[0] + packing.suffix)
-
-
 _ZSTD_32K = Packing("zstd", 32768)
 _KINDS: tuple[tuple[str, str, Callable[[Discs], Path]], ...] = (
-    (LZ4_2K.name, "LZ4 2 KiB", partial(_packed, LZ4_2K)),
-    (_ZSTD_32K.name, "zstd 32 KiB", partial(_packed, _ZSTD_32K)),
+    (LZ4_2K.name, "LZ4 2 KiB", partial(Discs.container, packing=LZ4_2K)),
+    (_ZSTD_32K.name, "zstd 32 KiB", partial(Discs.container, packing=_ZSTD_32K)),
     (ZSTD_2K.name, ZSTD_2K.title, ZSTD_2K.make),
 )
 

@@ -91,7 +91,7 @@ def _zsofs_without_nowait(discs: Discs, point: Path) -> Iterator[Served]:
     """From a file system where zsofs cannot ask the kernel not to wait: tmpfs."""
     if not _MEMORY.is_dir() or kind_of_file_system(_MEMORY) != "tmpfs":
         raise Unavailable(f"there is no tmpfs at {_MEMORY}")
-    original = discs.packed(LZ4_2K) / (NAMES[0] + LZ4_2K.suffix)
+    original = discs.container(LZ4_2K)
     if shutil.disk_usage(_MEMORY).free < original.stat().st_size + 64 * MB:
         raise Unavailable(f"{_MEMORY} has no room for the disc")
     folder = _folder_in_memory(discs.work)

@@ -58,8 +58,8 @@ def _disk(discs: Discs) -> Path:
         _SQUASHFS: lz4_squashfs(discs),
     }
     for packing in (LZ4_2K, _ZSTD_32K):
-        name = NAMES[0] + packing.suffix
-        files[f"{packing.name}/{name}"] = discs.packed(packing) / name
+        container = discs.container(packing)
+        files[f"{packing.name}/{container.name}"] = container
     return discs.made("slow-disk.ext4", lambda target: write_disk(target, files))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from bench.discs import NAMES, Discs
+from bench.discs import Discs
 from bench.measure import Figure, Figures, Occasion, Workload, per_second_mb
 from bench.packers import Packing
 from bench.servers import Contender, Served
@@ -36,13 +36,13 @@ def _zsofs_verify(*words: str, path: Path) -> list[str]:
 
 @contextmanager
 def _verifier(packing: Packing, discs: Discs, point: Path) -> Iterator[Served]:
-    container = discs.packed(packing) / (NAMES[0] + packing.suffix)
+    container = discs.container(packing)
     yield Checker([], [container], command=_zsofs_verify("--no-cache", path=container))
 
 
 @contextmanager
 def _quick(packing: Packing, discs: Discs, point: Path) -> Iterator[Served]:
-    container = discs.packed(packing) / (NAMES[0] + packing.suffix)
+    container = discs.container(packing)
     yield Checker([], [container], command=_zsofs_verify("--quick", path=container))
 
 

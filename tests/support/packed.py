@@ -1,6 +1,7 @@
 """Packing and unpacking for tests: the real command, in a process of its own or in this one."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,9 @@ from typing import Any
 
 from tests.support.mounting import ZSOFS
 from zsofs.images.input_image import original
+from zsofs.images.open_image import DiscImage
+from zsofs.images.probe import geometry_of, probe
+from zsofs.images.source_file import OpenSource
 
 
 def zsofs(
@@ -31,6 +35,15 @@ def zsofs(
 def reports(*words: str | Path, code: int = 0) -> list[dict[str, Any]]:
     """The objects that zsofs prints with ``--json``."""
     return [json.loads(line) for line in zsofs(*words, "--json", code=code).stdout.splitlines()]
+
+
+def open_disc(path: Path) -> DiscImage:
+    """A packed disc as a mount has it open, until it is closed."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    source = OpenSource.of(fd, os.fstat(fd))
+    disc = probe(source)
+    assert disc is not None
+    return DiscImage(path.name, 1, source, geometry_of(source, disc))
 
 
 def image_of(path: Path, *, as_it_is: bool = False) -> bytes:

@@ -165,9 +165,11 @@ class Pcsx2(_Indexed):
 class Maxcso(_Indexed):
     """maxcso: whole sectors only, and every block inside of the file."""
 
+    takes = b"ZISO"
+
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file)
-        if self.magic != b"ZISO" or self.version > 2 or not 2048 <= self.block_size <= 0x40000:
+        if self.magic != self.takes or self.version > 2 or not 2048 <= self.block_size <= 0x40000:
             raise Misread("header")
         if self.size % SECTOR:
             raise Misread("no whole number of sectors")
@@ -317,16 +319,10 @@ class Ppsspp(_Indexed):
         return bytes(out)
 
 
-class MaxcsoOfCso(_Indexed):
+class MaxcsoOfCso(Maxcso):
     """maxcso with a CSO: a plain block is as long as the index says."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        super().__init__(file)
-        if self.magic != b"CISO" or self.version > 2 or not 2048 <= self.block_size <= 0x40000:
-            raise Misread("header")
-        if self.size % SECTOR:
-            raise Misread("no whole number of sectors")
-        self.sectors = self.size // SECTOR
+    takes = b"CISO"
 
     def read(self, first: int, count: int) -> bytes:
         out = bytearray()

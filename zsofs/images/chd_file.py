@@ -66,7 +66,7 @@ def use_chd(reader: BlockReader, source: OpenSource, layout: ChdLayout) -> None:
 class _Maps:
     """The maps that were used last, for files that are opened again soon.
 
-    A file that appears is looked into, and opened by whoever lists or plays it: its map of up to
+    A new file is inspected, and soon opened by a program that lists or plays it: its map of up to
     18 MB need not be decoded each time. Those of CHDs with a parent are bound to it and not kept.
     """
 
@@ -195,10 +195,7 @@ class _Parents:
                     return False
                 if not _can_read(self._child, status):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-                source = OpenSource(
-                    fd, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev
-                )
-                opened = _parent(source, layout)
+                opened = _parent(OpenSource.of(fd, status), layout)
             except (FormatError, OSError) as error:
                 raise UnusableParentError(for_people(os.fsencode(name)), reason(error)) from error
             if opened is None:

@@ -171,9 +171,9 @@ class HeaderIndex:
         self._directories: OrderedDict[tuple[int, int, bool], _Directory] = OrderedDict()
 
     def known(self, directory: int) -> Headers:
-        """The headers of the CHDs in an open directory, perhaps as they were a while ago.
+        """The headers of the CHDs in an open directory, which may have changed since.
 
-        Whoever opens one of these files compares its header; what is missing is looked for with
+        The caller compares the header of a file that it opens, and searches for a missing one with
         :meth:`present`.
 
         Raises:

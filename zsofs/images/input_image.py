@@ -40,7 +40,7 @@ from zsofs.system.deletion import delete
 
 @dataclass(frozen=True, slots=True)
 class CdParts:
-    """What of a CD an image consists of.
+    """The tracks of a CD, and the part of them that an image shows.
 
     Attributes:
         tracks: of the CD.
@@ -70,8 +70,8 @@ class Original:
         opened_ns: when it was opened, by the clock of file time stamps.
         geometry: layout of its blocks; None for a plain image.
         reader: reader of these blocks; None for a plain image.
-        cd: what of a CD it consists of; None if it is no CD, its tracks are not known, or it is
-            the user data of the first track in a CHD.
+        cd: its tracks, and the part of them that it shows; None if it is no CD, its tracks are not
+            known, or it is the user data of the first track in a CHD.
         in_order: whether it can only be read from its beginning to its end.
     """
 
@@ -87,13 +87,7 @@ class Original:
             raise InputError(
                 "it is not a regular file; a disc in a drive has to be read into one first"
             )
-        self.source = source = OpenSource(
-            fd,
-            self.status.st_size,
-            self.status.st_mtime_ns,
-            self.status.st_ctime_ns,
-            self.status.st_dev,
-        )
+        self.source = source = OpenSource.of(fd, self.status)
         self.disc = None if as_it_is else probe(source)
         self.seal: seal.Seal | None = None
         self.seal_error = ""
@@ -193,7 +187,7 @@ class Original:
         return self.geometry.size if self.geometry is not None else self.source.size
 
     def with_tracks(self, placed: Sequence[tuple[Track, int]]) -> "Original":
-        """Return an image of raw CD sectors whose tracks are known, as such a one.
+        """Return this image of raw CD sectors with its tracks.
 
         Args:
             placed: each track, and the byte of the image at which it begins.

@@ -28,6 +28,12 @@ class OpenSource:
     device: int
     can_look: bool = False
 
+    @classmethod
+    def of(cls, fd: int, status: os.stat_result, *, can_look: bool = False) -> "OpenSource":
+        """Return the open file *fd*, whose fstat is *status*."""
+        times = status.st_mtime_ns, status.st_ctime_ns
+        return cls(fd, status.st_size, *times, status.st_dev, can_look)
+
     @property
     def key(self) -> Key:
         """Size, modification time and change time, which identify the content of the file."""

@@ -6,8 +6,8 @@ which depends on those before. It is decoded once when the file is opened, which
 kept are checkpoints, 32 bytes for 256 hunks; reads decode a slice from the file again. Expanded, the
 map of a DVD9 in 2 KiB hunks would take 50 MB (MAME, ``chd.cpp``, ``decompress_v5_map``).
 
-The checkpoints of all maps have a bounded size: those that were not used for the longest time are
-dropped, and made again, by another pass over the map, when they are needed.
+The checkpoints of all maps have a bounded size: the least recently used ones are dropped, and
+another pass over the map restores them when they are needed.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -530,7 +530,7 @@ cdef void _let_go(Chd *chd) noexcept nogil:
 
 
 def drop_idle_maps():
-    """Free the memory of all maps that no read uses now; the next read of one makes it again."""
+    """Free the memory of all maps that no read uses now; the next read of one loads it again."""
     with nogil:
         zsofs_lock_maps()
         _drop_down_to(0)

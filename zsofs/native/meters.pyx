@@ -73,7 +73,7 @@ cdef struct Details:
 
 
 def now_ns():
-    """Return the time of the clock that all times here are of, in nanoseconds."""
+    """Return the time of the monotonic clock, which all times here are of, in nanoseconds."""
     return zsofs_meter_now()
 
 
@@ -117,14 +117,14 @@ cdef class Meter:
     def keep_details(self, int64_t disc_size=0):
         """Begin to keep a histogram and rates; *disc_size*: also a map of a disc of that size.
 
-        The size of a disc can change with its file; the map then begins anew. A handle without a
+        The size of a disc can change with its file; the map is then cleared. A handle without a
         map changes nothing.
         """
         cdef size_t size = sizeof(Details)
         if self._details is not NULL:
             if not disc_size or disc_size == self._details.disc_size:
                 return
-            if disc_size and self._details.disc_size:
+            if self._details.disc_size:
                 memset(self._details.read_at, 0, sizeof(self._details.read_at))
                 self._details.disc_size = disc_size
                 return
@@ -140,20 +140,6 @@ cdef class Meter:
         """Drop histogram, rates and map; the counters stay."""
         free(self._details)
         self._details = NULL
-
-    def add(self, Meter other):
-        """Add the counters of *other*."""
-        self.requests += other.requests
-        self.bytes += other.bytes
-        self.lookups += other.lookups
-        self.loads += other.loads
-        self.blocks += other.blocks
-        self.inline += other.inline
-        self.threaded += other.threaded
-        self.queue_ns += other.queue_ns
-        self.errors += other.errors
-        for cause in range(CAUSES_):
-            self._slow[cause] += other._slow[cause]
 
     def histogram(self):
         """Return the numbers of reads by cause and bucket; empty without details."""
@@ -173,6 +159,7 @@ cdef class Meter:
 
         Only whole seconds count, so that a rate does not begin at 0 in each second.
         """
+        cdef int64_t[3] windows = [1, 10, 60]
         cdef int64_t[3] size = [0, 0, 0]
         cdef int64_t[3] count = [0, 0, 0]
         cdef int64_t current = at_ns // SECOND
@@ -182,17 +169,12 @@ cdef class Meter:
             for slot in range(SECONDS):
                 second = &self._details.seconds[slot]
                 age = current - second.number
-                if 1 <= age <= 60:
-                    size[2] += second.bytes
-                    count[2] += second.requests
-                    if age <= 10:
-                        size[1] += second.bytes
-                        count[1] += second.requests
-                        if age == 1:
-                            size[0] += second.bytes
-                            count[0] += second.requests
-        return ((float(size[0]), size[1] / 10.0, size[2] / 60.0),
-                (float(count[0]), count[1] / 10.0, count[2] / 60.0))
+                for at in range(3):
+                    if 1 <= age <= windows[at]:
+                        size[at] += second.bytes
+                        count[at] += second.requests
+        return (tuple([size[at] / <double> windows[at] for at in range(3)]),
+                tuple([count[at] / <double> windows[at] for at in range(3)]))
 
     def history(self, int64_t at_ns):
         """Return the bytes of each of the 60 s before *at_ns*, the oldest first."""
@@ -268,7 +250,7 @@ cdef class HandleMeter:
         reader: of the program.
         size: of the disc in bytes.
         slow_ns: a read is slow from this time on, in nanoseconds.
-        label: what is read by whom, for whoever reports it.
+        label: the file and the program that reads it, for reports.
     """
 
     cdef Meter _total, _disc, _reader

@@ -76,12 +76,12 @@ class _Stream:
 
 @dataclass(slots=True)
 class DecodeAhead:
-    """Decides what is decoded ahead, and has it decoded. For the event loop.
+    """Selects extents to decode ahead, and starts the tasks that decode them. For the event loop.
 
     Args:
         capacity: of the cache, in bytes.
         threads: of a disk; one of them is left to other reads.
-        load: has an extent decoded into the cache, ``load(content, number)``.
+        load: decodes an extent into the cache, ``load(content, number)``.
     """
 
     capacity: int

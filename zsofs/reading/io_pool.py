@@ -34,7 +34,7 @@ class _Disk:
 
 
 class _Waiting(NamedTuple):
-    """Who waits for a job: a task, for a device, since a time of the monotonic clock."""
+    """A task that waits for a job of a device, since a time of the monotonic clock."""
 
     task: trio.lowlevel.Task
     device: int

@@ -52,6 +52,9 @@ _STORED_FACTOR = 2
 _IDLE_CHECKS = 3
 """Idle checks (30 to 45 seconds without a read) before cache and buffers are freed."""
 
+_Fill = Callable[[Content, Trace, int, memoryview, int], Awaitable[None]]
+"""Fills a reply with the bytes at an offset, by extents of a size."""
+
 
 class _ReplyBuffers:
     """Reusable memory for replies.
@@ -128,61 +131,27 @@ class Reader:
         end = min(offset + size, content.size)
         if end <= offset:
             return b""
-        is_ahead = content.is_slow and self._ahead.follow(content, offset, end)
+        extent_size = content.extent_size
+        fill = self._assemble
+        if content.is_slow and self._ahead.follow(content, offset, end):
+            fill = self._copy
         try:
-            return await self._read(content, trace, offset, end, is_ahead=is_ahead)
+            first, head = divmod(offset, extent_size)
+            limit = min((first + 1) * extent_size, content.size)
+            if end <= limit and (head or end < limit):  # a part of one extent
+                extent = await self._extent(content, trace, first)
+                return memoryview(extent)[head : head + end - offset]
+            return await self._reply(content, trace, offset, end, fill, extent_size)
         except BlockError:
             if not content.is_exact:
                 raise
-        return await self._assemble(content, trace, offset, end, None)
-
-    async def _read(
-        self, content: Content, trace: Trace, offset: int, end: int, *, is_ahead: bool
-    ) -> bytes | memoryview:
-        """Return the bytes of a range that is not empty, as whole extents."""
-        extent_size = content.extent_size
-        first, head = divmod(offset, extent_size)
-        if head and end <= (first + 1) * extent_size:
-            extent = await self._extent(content, trace, first)
-            return memoryview(extent)[head : head + end - offset]
-        whole_end = end if end == content.size else end - end % extent_size
-        if whole_end <= offset:
-            extent = await self._extent(content, trace, first)
-            return memoryview(extent)[: end - offset]
-        if is_ahead:
-            return await self._from_cache(content, trace, offset, end)
-        return await self._assemble(content, trace, offset, end, whole_end)
-
-    async def _assemble(
-        self, content: Content, trace: Trace, offset: int, end: int, whole_end: int | None
-    ) -> memoryview:
-        """Read whole extents up to *whole_end*, with a partial one before or after.
-
-        None: read that range alone, and cache nothing.
-        """
-        extent_size = content.extent_size if whole_end is not None else 1
-        extents_end = end if whole_end is None else whole_end
-
-        async def fill(reply: memoryview) -> None:
-            begin = offset
-            first, head = divmod(offset, extent_size)
-            if head:
-                extent = await self._extent(content, trace, first)
-                begin = (first + 1) * extent_size
-                reply[: begin - offset] = memoryview(extent)[head:]
-            if extents_end > begin:
-                out = reply[begin - offset : extents_end - offset]
-                await self._fill(content, trace, begin, out)
-            if end > extents_end:
-                extent = await self._extent(content, trace, extents_end // extent_size)
-                reply[extents_end - offset :] = memoryview(extent)[: end - extents_end]
-
-        return await self._reply(content, end - offset, fill)
+        return await self._reply(content, trace, offset, end, self._assemble, 1)
 
     async def _reply(
-        self, content: Content, size: int, fill: Callable[[memoryview], Awaitable[None]]
+        self, content: Content, trace: Trace, offset: int, end: int, fill: _Fill, extent_size: int
     ) -> memoryview:
-        """Have *fill* make a reply of *size* bytes, within the memory for replies of its disk."""
+        """Have *fill* make a reply, within the memory for replies of its disk."""
+        size = end - offset
         budget = self._making.get(content.device)
         if budget is None:
             budget = self._making[content.device] = ByteBudget(_REPLIES)
@@ -191,27 +160,44 @@ class Reader:
         try:
             buffer = self._replies.take(size)
             reply = memoryview(buffer)[:size]
-            await fill(reply)
+            await fill(content, trace, offset, reply, extent_size)
             self._replies.free_after_reply(buffer)
             return reply
         finally:
             budget.give(size)
 
-    async def _from_cache(
-        self, content: Content, trace: Trace, offset: int, end: int
-    ) -> memoryview:
-        """Take a read from the extents that are decoded ahead of it."""
+    async def _assemble(
+        self, content: Content, trace: Trace, offset: int, reply: memoryview, extent_size: int
+    ) -> None:
+        """Read whole extents into *reply*, with a partial one before or after from the cache.
 
-        async def fill(reply: memoryview) -> None:
-            done = offset
-            while done < end:
-                number, skip = divmod(done, content.extent_size)
-                extent = await self._extent(content, trace, number)
-                part = memoryview(extent)[skip : skip + end - done]
-                reply[done - offset :][: len(part)] = part
-                done += len(part)
+        With an *extent_size* of 1, no extent is partial: that range alone is read.
+        """
+        end = offset + len(reply)
+        whole_end = end if end == content.size else end - end % extent_size
+        begin = offset
+        first, head = divmod(offset, extent_size)
+        if head:
+            extent = await self._extent(content, trace, first)
+            begin = (first + 1) * extent_size
+            reply[: begin - offset] = memoryview(extent)[head:]
+        if whole_end > begin:
+            await self._fill(content, trace, begin, reply[begin - offset : whole_end - offset])
+        if end > whole_end:
+            extent = await self._extent(content, trace, whole_end // extent_size)
+            reply[whole_end - offset :] = memoryview(extent)[: end - whole_end]
 
-        return await self._reply(content, end - offset, fill)
+    async def _copy(
+        self, content: Content, trace: Trace, offset: int, reply: memoryview, extent_size: int
+    ) -> None:
+        """Copy *reply* from extents in the cache, which are decoded ahead of it."""
+        done = 0
+        while done < len(reply):
+            number, skip = divmod(offset + done, extent_size)
+            extent = await self._extent(content, trace, number)
+            part = memoryview(extent)[skip : skip + len(reply) - done]
+            reply[done : done + len(part)] = part
+            done += len(part)
 
     async def _load_ahead(self, content: Content, number: int) -> None:
         await self._extent(content, UNCOUNTED.begin(0, 0), number)

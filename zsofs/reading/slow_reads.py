@@ -1,4 +1,4 @@
-"""The last slow reads, with what each of them waited for."""
+"""The last slow reads and their causes."""
 
 import time
 from collections import deque
@@ -10,18 +10,18 @@ from zsofs.native.meters import CAUSES, Meter, Trace
 
 _KEPT = 1000
 
-_DECODE, _QUEUE = CAUSES.index("decode"), CAUSES.index("queue")
+_DECODE = CAUSES.index("decode")
 
 
 @dataclass(frozen=True, slots=True)
 class ReadLabel:
-    """What is read, and by whom.
+    """The file that is read, and the program that reads it.
 
     Attributes:
         disc: path of the file, relative to the source.
         pid: the process that opened it; 0 if it is in another PID namespace.
         program: its name; empty if it has ended.
-        node: the file in the tree of the mount, for whoever looks for the file of the disc.
+        node: the file in the tree of the mount, to find the file of the disc.
     """
 
     disc: str
@@ -38,14 +38,14 @@ class SlowRead:
         number: counts up from 1.
         revision: number of its last change, counted for the whole mount.
         time: when it ended, in seconds since 1970.
-        label: what was read, and by whom.
+        label: the file and the program.
         offset: in the disc, in bytes.
         size: in bytes.
         times: nanoseconds in total, of waiting for the disk, and of decoding.
         cause: the name of what it mostly waited for.
         failed: whether it failed.
-        file: path of the file of the disc that has those bytes; empty if none is known, None as
-            long as it was not looked for.
+        file: path of the file of the disc that has those bytes; empty if none is known, None if it
+            was not searched for yet.
     """
 
     number: int

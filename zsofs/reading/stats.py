@@ -112,7 +112,7 @@ class Statistics:
     def changed_discs(self, revision: int, most: int) -> list[tuple[str, Meter]]:
         """Return the discs that changed after *revision*, in that order, at most *most*.
 
-        A disc also changes in each second in which its rates do, because no read is left to tell.
+        A disc also changes while its rates fall after its last read, once a second.
         """
         now = now_ns()
         for meter in self._detailed.values():

@@ -337,14 +337,7 @@ def _open_step(step: int, path: bytes, flags: int = 0) -> OpenSource:
     if not stat.S_ISREG(found.st_mode):
         raise StaleNodeError(f"{for_people(path)}: no longer a regular file")
     fd = os.open(f"/proc/self/fd/{step}", os.O_RDONLY | os.O_CLOEXEC | flags)
-    return OpenSource(
-        fd,
-        found.st_size,
-        found.st_mtime_ns,
-        found.st_ctime_ns,
-        found.st_dev,
-        serves_from_memory(fd),
-    )
+    return OpenSource.of(fd, found, can_look=serves_from_memory(fd))
 
 
 def is_same_file(one: os.stat_result, other: os.stat_result) -> bool:

@@ -6,7 +6,7 @@ import os
 import random
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from tests.support.chd_writer import (
     deflate,
 )
 from tests.support.mounting import DATA
+from tests.support.packed import open_disc
 from tests.support.rounds import rounds
 from zsofs.discs.cd_image import as_bin, choose_form
 from zsofs.errors import (
@@ -44,8 +45,7 @@ from zsofs.formats.chd import HEADER_SIZE
 from zsofs.formats.chd_layout import _SLOW
 from zsofs.formats.geometry import ChdCodec
 from zsofs.images.input_image import Original, original
-from zsofs.images.open_image import DiscImage
-from zsofs.images.probe import geometry_of, probe
+from zsofs.images.probe import probe
 from zsofs.images.source_file import OpenSource
 
 CHDS = DATA / "chd"
@@ -59,8 +59,7 @@ CODECS = (b"zlib", b"zstd", b"huff")
 def opened(path: Path) -> Iterator[OpenSource]:
     fd = os.open(path, os.O_RDONLY)
     try:
-        status = os.fstat(fd)
-        yield OpenSource(fd, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev)
+        yield OpenSource.of(fd, os.fstat(fd))
     finally:
         os.close(fd)
 
@@ -135,10 +134,7 @@ def test_the_form_of_a_cd(name: str, form: str) -> None:
 def test_lzma_is_not_decoded_on_the_event_loop(name: str, on_the_loop: bool) -> None:
     assert int(ChdCodec.LZMA) in _SLOW
     assert int(ChdCodec.CDLZ) in _SLOW
-    with opened(CHDS / name) as source:
-        disc = probe(source)
-        assert disc is not None
-        content = DiscImage(name, 1, source, geometry_of(source, disc))
+    with closing(open_disc(CHDS / name)) as content:
         assert content.can_ask == on_the_loop
         out = bytearray(content.extent_size)
         assert content.read_now(0, out) == on_the_loop
@@ -429,10 +425,7 @@ def test_a_child_is_not_decoded_on_the_event_loop(tmp_path: Path, name: str) -> 
         shutil.copy(CHDS / "dvd-default.chd", tmp_path)
         data[16:32] = b"zlib" * 4
     (tmp_path / name).write_bytes(data)
-    with opened(tmp_path / name) as source:
-        disc = probe(source)
-        assert disc is not None
-        content = DiscImage(name, 1, source, geometry_of(source, disc))
+    with closing(open_disc(tmp_path / name)) as content:
         assert content.can_ask == (name != "dvd-child.chd")
 
 

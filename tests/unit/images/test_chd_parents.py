@@ -13,11 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.chd_writer import PARENT_HERE, PLAIN, Hunk, chd
+from tests.support.packed import open_disc
 from zsofs.errors import InputError
 from zsofs.images.input_image import original
-from zsofs.images.open_image import DiscImage
-from zsofs.images.probe import geometry_of, probe
-from zsofs.images.source_file import OpenSource
 from zsofs.reading.descriptor_budget import DescriptorBudget
 
 _DATA = random.Random(3).randbytes(8 * 2048)
@@ -68,15 +66,6 @@ def child(of: bytes, number: int = 0) -> bytes:
 def settle() -> None:
     """Wait until a change sets other times than those of now."""
     time.sleep(0.05)
-
-
-def open_disc(path: Path) -> DiscImage:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    status = os.fstat(fd)
-    source = OpenSource(fd, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev)
-    disc = probe(source)
-    assert disc is not None
-    return DiscImage(path.name, 1, source, geometry_of(source, disc))
 
 
 def descriptors() -> int:

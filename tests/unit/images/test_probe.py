@@ -17,10 +17,7 @@ def probed(tmp_path: Path, data: bytes) -> Disc | None:
     path.write_bytes(data)
     fd = os.open(path, os.O_RDONLY)
     try:
-        status = os.fstat(fd)
-        return probe(
-            OpenSource(fd, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev)
-        )
+        return probe(OpenSource.of(fd, os.fstat(fd)))
     finally:
         os.close(fd)
 

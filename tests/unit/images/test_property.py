@@ -37,8 +37,7 @@ def opened(folder: Path, data: bytes) -> Iterator[OpenSource]:
     path.write_bytes(data)
     fd = os.open(path, os.O_RDONLY)
     try:
-        status = os.fstat(fd)
-        yield OpenSource(fd, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev)
+        yield OpenSource.of(fd, os.fstat(fd))
     finally:
         os.close(fd)
 

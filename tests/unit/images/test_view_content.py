@@ -264,8 +264,7 @@ def test_closing_a_view_closes_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(RAW)
     fd = os.open(path, os.O_RDONLY)
-    status = path.stat()
-    source = OpenSource(fd, len(RAW), status.st_mtime_ns, status.st_ctime_ns, status.st_dev)
+    source = OpenSource.of(fd, os.fstat(fd))
     ViewContent(9, user_data(), PlainFile("a.bin", 5, source)).close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)

@@ -1,19 +1,17 @@
 """Decoding ahead of sequential readers: what is decoded, how far, and when it ends."""
 
-import os
 import random
 from collections.abc import Awaitable, Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import trio
 
 from tests.support.chd_writer import PARENT_HERE, PLAIN, SELF, Hunk, chd
+from tests.support.packed import open_disc
 from zsofs.errors import BlockError
 from zsofs.images.open_image import DiscImage
-from zsofs.images.probe import geometry_of, probe
-from zsofs.images.source_file import OpenSource
 from zsofs.reading.admission import Admission
 from zsofs.reading.extent_cache import ExtentCache
 from zsofs.reading.io_pool import IoPool
@@ -25,20 +23,6 @@ _HUNK = _CHUNK = 128 << 10
 _SIZE = 8 << 20
 _OWN = [random.Random(number).randbytes(_HUNK) for number in range(11)]
 _IMAGE = b"".join(_OWN[at % 11] for at in range(_SIZE // _HUNK))
-
-
-@contextmanager
-def disc(path: Path) -> Iterator[DiscImage]:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    status = os.fstat(fd)
-    source = OpenSource(fd, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev)
-    found = probe(source)
-    assert found is not None
-    content = DiscImage(path.name, 1, source, geometry_of(source, found))
-    try:
-        yield content
-    finally:
-        content.close()
 
 
 @pytest.fixture
@@ -58,7 +42,7 @@ def slow(tmp_path: Path) -> Iterator[DiscImage]:
     )
     (tmp_path / "parent.chd").write_bytes(parent)
     (tmp_path / "child.chd").write_bytes(child)
-    with disc(tmp_path / "child.chd") as content:
+    with closing(open_disc(tmp_path / "child.chd")) as content:
         assert content.is_slow
         yield content
 
@@ -246,6 +230,6 @@ def test_damage_ahead_is_an_error_when_it_is_reached(tmp_path: Path, ahead: int)
         await reader.finish(content)
         return failed
 
-    with disc(path) as content:
+    with closing(open_disc(path)) as content:
         content.is_slow = True
         assert trio.run(read, content) == [_HUNK * ahead, _HUNK * ahead + 65536]
