@@ -39,10 +39,10 @@ class Frame(IntEnum):
 def send(fd: int, kind: Frame, data: "bytes | memoryview" = b"") -> None:
     """Write a frame."""
     header = HEADER.pack(kind, len(data))
-    done = os.writev(fd, (header, data)) if data else os.write(fd, header)
-    if done < len(header) + len(data):
-        whole = header + data if done < len(header) else memoryview(data)[done - len(header) :]
-        write_all(fd, memoryview(whole)[done:] if done < len(header) else whole)
+    done = os.writev(fd, (header, data))
+    for piece in (header, data):
+        write_all(fd, memoryview(piece)[done:])
+        done = max(done - len(piece), 0)
 
 
 def send_gap(fd: int, size: int) -> None:
