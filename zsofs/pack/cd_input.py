@@ -96,9 +96,6 @@ def _data_of(image: Original, sheet: CueSheet | None) -> Original:
     own = sheet or sheet_of(image.path)
     if own is not None and own.only_file is None:
         _only_file(own)  # it is one of several tracks
-    behind = sectors_behind(cd)
-    if behind:
-        raise InputError(f"an .iso cannot hold {behind} sectors behind its data track{_PACK}")
     reason = iso_lacks(cd)
     if reason:
         raise InputError(reason + _PACK)
@@ -126,8 +123,8 @@ def _to_unpack(image: Original, form: CdForm | None) -> CdInput:
     cd = with_tracks(image) if image.raw_cd else image
     if not cd.tracks:
         return CdInput(image)
-    behind = sectors_behind(cd)
     if form is not CdForm.ISO:
+        behind = sectors_behind(cd)
         if behind:
             raise InputError(
                 f"{behind} sectors lie behind its data track, and no cue sheet tells which tracks"
@@ -135,6 +132,4 @@ def _to_unpack(image: Original, form: CdForm | None) -> CdInput:
             )
         return CdInput(as_tracks(cd) if form is CdForm.TRACKS else as_bin(cd), form)
     reason = iso_lacks(cd)
-    if behind:
-        reason = f"an .iso cannot hold {behind} sectors behind its data track"
     return CdInput(as_iso(cd), form, notes=(reason,) if reason else ())
