@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support import writers
-from tests.support.mounting import DATA, ZSOFS
+from tests.support.mounting import DATA, ZSOFS, names
 from tests.support.packed import image_of, left_in, reports, zsofs
 from tests.unit.discs.test_form2 import FILES, MIXED, PS1, xa_image
 from tests.unit.discs.test_identify import raw
@@ -44,10 +44,6 @@ def put(path: Path, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 def sheet(name: str, *tracks: str) -> bytes:
