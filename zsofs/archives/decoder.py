@@ -26,7 +26,7 @@ _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop());"
     " from zsofs.archives.worker import main; main()"
 )
-"""Program of the process: it takes the paths of modules from here, so that it need not search."""
+"""Program of the process; its last argument is the list of directories with modules."""
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 

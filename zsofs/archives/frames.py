@@ -14,8 +14,8 @@ HEADER = struct.Struct("<BQ")
 """Kind of the frame; length of the bytes that follow, or for GAP, of zeros that do not."""
 
 HEAD_SIZE = 1 << 20
-"""Bytes of a file before ASK. All that tells what a disc is lies there, but for discs of the Xbox:
-volume descriptors are at 32 KiB, an anchor of UDF at 512 KiB."""
+"""Bytes of a file before ASK. They identify every disc except those of the Xbox: volume descriptors
+are at 32 KiB, an anchor of UDF at 512 KiB."""
 
 TAKE, SKIP = b"T", b"S"
 """The answers."""

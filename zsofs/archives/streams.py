@@ -110,7 +110,7 @@ _MEMBERS: dict[ArchiveKind, Callable[[Joined, bytes], _Member]] = {
 
 
 def size_of(kind: ArchiveKind, file: Joined) -> tuple[int | None, int]:
-    """Return what a compressed file says of the size of its content.
+    """Return the size that a compressed file specifies for its content.
 
     Returns:
         The size in bytes, None if unknown, and the number by which it is to be taken modulo; 0 if

@@ -29,7 +29,7 @@ _MAX_NAME = 4096
 
 _SHOWN_NAME = 100
 _NO_NAME = b"disc"
-"""For a file without a name; it says nothing, so that the output is named after the archive."""
+"""For a file without a name; it is meaningless, so that the output is named after the archive."""
 
 _INPUT = 256 << 10
 """Bytes that libarchive gets at once."""
@@ -283,7 +283,7 @@ class _Sender:
         return self._is_taken
 
     def fill(self, size: int) -> None:
-        """Send the zeros at the end of a file of *size* bytes, of which a sparse one says no more.
+        """Send the zeros at the end of a file of *size* bytes, which a sparse file does not store.
 
         Raises:
             DamagedError: it is longer.

@@ -1,4 +1,4 @@
-"""What a cue sheet says of its files and tracks."""
+"""Facts about the files and tracks of a cue sheet."""
 
 import os
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class SheetFacts:
 
 
 def sheet_facts(path: str) -> SheetFacts:
-    """Return what a cue sheet says.
+    """Return the facts about a cue sheet.
 
     Raises:
         InputError: it or its first file cannot be read.

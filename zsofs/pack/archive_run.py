@@ -28,12 +28,12 @@ _NAMED = 3
 
 _TEXTS = ("a text file", "an HTML page", "an XML file")
 _LAYOUTS = (".gdi", ".dvd", ".m3u", ".m3u8")
-"""Endings of texts without which a disc is incomplete, or which say the order of discs."""
+"""Extensions of texts without which a disc is incomplete, or that specify the order of discs."""
 
 
 @dataclass(slots=True)
 class ArchiveRun:
-    """One archive, packed.
+    """The packing of one archive.
 
     Attributes:
         request: the parsed command line.
@@ -76,7 +76,7 @@ class ArchiveRun:
             if self.job.found and not self.discs and isinstance(error, _NoDiscError):
                 report.state = "skipped"
             report.seconds = time.monotonic() - begun
-            if not is_told:  # by the disc that cannot be read any further
+            if not is_told:  # as the result of the disc at which reading failed
                 self.reporter.tell(report)
         self.reporter.passed(self.job.path)
 
@@ -108,7 +108,7 @@ class ArchiveRun:
                 self._leave(name, content.name or "not recognized", content)
             source.skip()
             return True
-        if size is None:  # neither the file nor its content says it
+        if size is None:  # neither the file nor its content specifies it
             source.take()
             self.size = (
                 len(head) + ArchiveImage(self.archive, source, member, 0, is_exact=False).rest()
@@ -118,7 +118,7 @@ class ArchiveRun:
         return self._pack(source, member, content, size)
 
     def _is_disc(self, content: Classification, member: Member) -> bool:
-        """Return whether a file is to be packed, as far as its first bytes tell."""
+        """Return whether a file is to be packed, as far as its first bytes show."""
         if content.kind is not ContentKind.UNKNOWN:
             return content.kind is ContentKind.DISC
         if not has_disc_ending(self._own_name(member)) or has_magic(member.head):

@@ -48,7 +48,7 @@ def opened_input(path: str, request: PackRequest) -> Iterator[CdInput]:
     """Open an input within the context: a disc image, or for packing a cue sheet.
 
     Raises:
-        InputError: it cannot be opened, or not be had in the form that is wanted.
+        InputError: it cannot be opened, or is not available in the requested form.
     """
     if request.packing is None or not is_cue_name(path) or os.path.isdir(path):
         with original(path) as image:
@@ -79,7 +79,7 @@ def _only_file(sheet: CueSheet) -> str:
 
 
 def _unread(_offset: int, _size: int) -> bytes:
-    """Return nothing: several tracks are told without reading."""
+    """Return no bytes: nothing is read if there are several tracks."""
     return b""
 
 
