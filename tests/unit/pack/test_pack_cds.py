@@ -103,6 +103,10 @@ def test_names_of_sets(tmp_path: Path) -> None:
     assert "its cue sheet is missing or differs" in done.stderr
     zsofs("unpack", "--force", "--cd", "tracks", source, "-o", tmp_path / "O.cue")
     assert (tmp_path / "O.cue").read_text().startswith("FILE")
+    (tmp_path / "O.cue").unlink()
+    os.mkfifo(tmp_path / "O.cue")
+    done = zsofs("unpack", "--cd", "tracks", source, "-o", tmp_path / "O.cue", code=8)
+    assert "its cue sheet is missing or differs" in done.stderr
 
 
 def test_the_source_of_a_set_is_deleted_if_nothing_is_lost(tmp_path: Path) -> None:
