@@ -62,6 +62,9 @@ STREAMS: dict[str, tuple[str, ...]] = {
 
 def archive(target: Path, way: str, files: Mapping[str, bytes]) -> Path:
     """Make an archive of files, which are written to a directory beside it first."""
+    if way in RARS:
+        target.write_bytes(RARS[way](files))
+        return target
     folder = target.parent / f"files of {target.name}"
     folder.mkdir()
     MAKERS[way](target, folder, _put(folder, files))
@@ -124,3 +127,7 @@ def rar3(files: Mapping[str, bytes], *, version: int = 20) -> bytes:
         )
         out += _block_3(0x74, 0x8000, fields + name.encode()) + content
     return out + _block_3(0x7B, 0x4000, b"")
+
+
+RARS: dict[str, Callable[[Mapping[str, bytes]], bytes]] = {"rar3": rar3, "rar5": rar5}
+"""Further ways for :func:`archive`."""

@@ -7,9 +7,12 @@ would lead it astray leads the model astray as well. None of it comes from the p
 from __future__ import annotations
 
 import os
+import random
 import struct
 import zlib
-from typing import BinaryIO
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import BinaryIO, Protocol
 
 import lz4.block
 
@@ -375,3 +378,33 @@ READERS: dict[str, type[Opl] | type[Pcsx2] | type[Maxcso] | type[ZisoPy]] = {
     "ziso.py": ZisoPy,
     "another ziso.py": ZisoPyOfRuns,
 }
+
+
+class Reader(Protocol):
+    """What all models have."""
+
+    sectors: int
+
+    def read(self, first: int, count: int) -> bytes:
+        """Give sectors of the image."""
+
+
+def check_every_sector(
+    path: Path,
+    image: bytes,
+    sectors: int,
+    readers: Mapping[str, Callable[[BinaryIO], Reader]],
+    seed: str,
+) -> None:
+    """Each model reads the whole image, a random number of sectors at a time."""
+    rng = random.Random(seed)
+    for name, reader in readers.items():
+        with path.open("rb") as file:
+            opened = reader(file)
+            assert opened.sectors == sectors
+            first = 0
+            while first < sectors:
+                count = min(rng.randint(1, 48), sectors - first)
+                got = opened.read(first, count)
+                assert got == image[first * SECTOR : (first + count) * SECTOR], (name, first, count)
+                first += count

@@ -53,7 +53,7 @@ class Blake2sp:
 
 
 class Check:
-    """Compares the content of a file with what its header says."""
+    """A comparison of the content of a file with the size and the checksums in its header."""
 
     def __init__(self, expected: RarFile) -> None:
         self._expected = expected

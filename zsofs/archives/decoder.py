@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zsofs.archives.frames import HEAD_SIZE, HEADER, SKIP, TAKE, Frame
 from zsofs.archives.kinds import ArchiveKind
@@ -20,11 +20,13 @@ _PIPE = 1 << 20
 _MAX_TEXT = 1 << 16
 """Bytes of a frame that describes something; a name has 4,096 at most."""
 
+_UNEXPECTED = "the process that decodes it ended unexpectedly"
+
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv.pop());"
     " from zsofs.archives.worker import main; main()"
 )
-"""Program of the process: it takes the paths of modules from here, so that it need not search."""
+"""Program of the process; its last argument is the list of directories with modules."""
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -140,12 +142,9 @@ class Decoder:
                 break
             self._expect(kind, Frame.DATA)
             if len(head) + size > HEAD_SIZE:
-                raise DamagedError("the process that decodes it ended unexpectedly")
+                raise DamagedError(_UNEXPECTED)
             head += self._bytes(size)
-        is_whole = len(head) < HEAD_SIZE
-        return Member(
-            member.name, member.size, member.modulo, "", member.images, bytes(head), is_whole
-        )
+        return replace(member, head=bytes(head), is_whole=len(head) < HEAD_SIZE)
 
     def take(self) -> None:
         """Request the rest of the current file, for :meth:`read_into`."""
@@ -191,7 +190,7 @@ class Decoder:
         return done
 
     def _frame(self) -> tuple[Frame, int]:
-        if self._failure:  # it says it once, but a damaged file and what follows it are read
+        if self._failure:  # sent once, but read for the damaged file and for those after it
             raise DamagedError(self._failure)
         kind, size = HEADER.unpack(self._bytes(HEADER.size))
         if kind == Frame.FAILED:
@@ -199,7 +198,7 @@ class Decoder:
             self._failure = text.decode(errors="surrogateescape")
             raise DamagedError(self._failure)
         if kind == Frame.MEMBER and size > _MAX_TEXT:
-            raise DamagedError("the process that decodes it ended unexpectedly")
+            raise DamagedError(_UNEXPECTED)
         return Frame(kind), size
 
     def _bytes(self, size: int) -> bytes:
@@ -213,10 +212,10 @@ class Decoder:
 
     def _expect(self, kind: Frame, expected: Frame) -> None:
         if kind is not expected:
-            raise DamagedError("the process that decodes it ended unexpectedly")
+            raise DamagedError(_UNEXPECTED)
 
     def _ended(self) -> DamagedError:
-        """Return why the process has ended without a word."""
+        """Return why the process has ended without a message."""
         code = self._process.wait()
         if code == -signal.SIGKILL:
             return DamagedError("the process that decodes it was killed")
@@ -225,7 +224,7 @@ class Decoder:
             return DamagedError(
                 f"the archive is damaged: it crashed the process that decodes it ({name})"
             )
-        return DamagedError("the process that decodes it ended unexpectedly")
+        return DamagedError(_UNEXPECTED)
 
 
 @contextmanager

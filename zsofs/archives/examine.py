@@ -1,4 +1,4 @@
-"""What an archive is refused for before anything in it is decoded."""
+"""Checks of an archive before anything in it is decoded."""
 
 import resource
 import zipfile
@@ -53,7 +53,7 @@ class Examined:
     """What was found in an archive before anything is decoded.
 
     Attributes:
-        files: what the headers of a RAR say of its files, in order; None for other archives.
+        files: sizes and checksums in the headers of a RAR, in order; None for other archives.
         outside: number of bytes before or after the archive, which are not part of it.
     """
 

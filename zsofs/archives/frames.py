@@ -14,8 +14,8 @@ HEADER = struct.Struct("<BQ")
 """Kind of the frame; length of the bytes that follow, or for GAP, of zeros that do not."""
 
 HEAD_SIZE = 1 << 20
-"""Bytes of a file before ASK. All that tells what a disc is lies there, but for discs of the Xbox:
-volume descriptors are at 32 KiB, an anchor of UDF at 512 KiB."""
+"""Bytes of a file before ASK. They identify every disc except those of the Xbox: volume descriptors
+are at 32 KiB, an anchor of UDF at 512 KiB."""
 
 TAKE, SKIP = b"T", b"S"
 """The answers."""
@@ -39,10 +39,10 @@ class Frame(IntEnum):
 def send(fd: int, kind: Frame, data: "bytes | memoryview" = b"") -> None:
     """Write a frame."""
     header = HEADER.pack(kind, len(data))
-    done = os.writev(fd, (header, data)) if data else os.write(fd, header)
-    if done < len(header) + len(data):
-        whole = header + data if done < len(header) else memoryview(data)[done - len(header) :]
-        write_all(fd, memoryview(whole)[done:] if done < len(header) else whole)
+    done = os.writev(fd, (header, data))
+    for piece in (header, data):
+        write_all(fd, memoryview(piece)[done:])
+        done = max(done - len(piece), 0)
 
 
 def send_gap(fd: int, size: int) -> None:

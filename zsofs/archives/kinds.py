@@ -1,4 +1,4 @@
-"""Which kind of archive a file is, by its first bytes."""
+"""Kinds of archives, recognized by their first bytes."""
 
 import struct
 from enum import Enum
@@ -62,7 +62,7 @@ SURE = frozenset(
         ArchiveKind.XZ,
     )
 )
-"""Kinds that are recognized by so much that no system area of a disc is one by chance."""
+"""Kinds with signatures that the system area of a disc does not match by chance."""
 
 
 def _is_zip(head: bytes) -> bool:

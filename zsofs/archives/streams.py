@@ -50,8 +50,8 @@ def decoded(kind: ArchiveKind, file: Joined) -> Iterator[bytes]:
         rest = rest.lstrip(b"\0")
 
 
-def _needed(file: Joined, size: int) -> bytes:
-    data = file.read(size)
+def _needed(file: Joined) -> bytes:
+    data = file.read(_INPUT)
     if not data:
         raise DamagedError("it is truncated")
     return data
@@ -65,28 +65,27 @@ def _gzip(file: Joined, data: bytes) -> _Member:
             yield out
         if inflater.eof:
             return inflater.unused_data
-        data = inflater.unconsumed_tail or _needed(file, _INPUT)
-
-
-def _by_turns(decoder: "bz2.BZ2Decompressor | lzma.LZMADecompressor") -> Callable[..., _Member]:
-    def member(file: Joined, data: bytes) -> _Member:
-        while True:
-            out = decoder.decompress(data, _OUTPUT)
-            if out:
-                yield out
-            if decoder.eof:
-                return decoder.unused_data
-            data = _needed(file, _INPUT) if decoder.needs_input else b""
-
-    return member
+        data = inflater.unconsumed_tail or _needed(file)
 
 
 def _bzip2(file: Joined, data: bytes) -> _Member:
-    return _by_turns(bz2.BZ2Decompressor())(file, data)
+    return _decompressed(bz2.BZ2Decompressor(), file, data)
 
 
 def _xz(file: Joined, data: bytes) -> _Member:
-    return _by_turns(lzma.LZMADecompressor(lzma.FORMAT_XZ, MAX_DICTIONARY))(file, data)
+    return _decompressed(lzma.LZMADecompressor(lzma.FORMAT_XZ, MAX_DICTIONARY), file, data)
+
+
+def _decompressed(
+    decoder: bz2.BZ2Decompressor | lzma.LZMADecompressor, file: Joined, data: bytes
+) -> _Member:
+    while True:
+        out = decoder.decompress(data, _OUTPUT)
+        if out:
+            yield out
+        if decoder.eof:
+            return decoder.unused_data
+        data = _needed(file) if decoder.needs_input else b""
 
 
 def _zstd(file: Joined, data: bytes) -> _Member:
@@ -99,7 +98,7 @@ def _zstd(file: Joined, data: bytes) -> _Member:
                 yield out
             if decoder.eof:
                 return decoder.unused_data + data[at + len(piece) :]
-        data = _needed(file, _INPUT)
+        data = _needed(file)
 
 
 _MEMBERS: dict[ArchiveKind, Callable[[Joined, bytes], _Member]] = {
@@ -111,7 +110,7 @@ _MEMBERS: dict[ArchiveKind, Callable[[Joined, bytes], _Member]] = {
 
 
 def size_of(kind: ArchiveKind, file: Joined) -> tuple[int | None, int]:
-    """Return what a compressed file says of the size of its content.
+    """Return the size that a compressed file specifies for its content.
 
     Returns:
         The size in bytes, None if unknown, and the number by which it is to be taken modulo; 0 if

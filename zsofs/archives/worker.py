@@ -29,7 +29,10 @@ _MAX_NAME = 4096
 
 _SHOWN_NAME = 100
 _NO_NAME = b"disc"
-"""For a file without a name; it says nothing, so that the output is named after the archive."""
+"""For a file without a name; it is meaningless, so that the output is named after the archive."""
+
+_INPUT = 256 << 10
+"""Bytes that libarchive gets at once."""
 
 _AHEAD = 1024
 """Bytes that libarchive looks at before it uses them, at the end of a tar archive."""
@@ -44,11 +47,10 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     limit_memory(0)
-    sizes = dict(zip(order["fds"], order["sizes"], strict=True))
     what = Order(
         ArchiveKind[order["kind"]],
         Joined(order["fds"], order["sizes"]),
-        [Joined([fd], [size]) for fd, size in sizes.items()],
+        [Joined([fd], [size]) for fd, size in zip(order["fds"], order["sizes"], strict=True)],
         order["next_name"],
     )
     try:
@@ -60,11 +62,11 @@ def main() -> None:
             _fail("it needs more memory to decode than zsofs permits")
         except ZsofsError as error:
             _fail(str(error))
+        except BrokenPipeError:
+            raise
         except OSError as error:
-            if isinstance(error, BrokenPipeError):
-                raise
             _fail(f"it cannot be read: {reason(error)}")
-    except BrokenPipeError:  # nobody reads any more
+    except BrokenPipeError:  # the reader is gone
         os._exit(1)
 
 
@@ -79,9 +81,8 @@ def _decode(order: Order) -> int:
         _decode_compressed(order)
         return 0
     found = examine(order)
-    listed = _listed(kind, file) if kind in _LISTED else None
-    file.seek(0)
-    _send_archive(kind, file, listed, found.files)
+    images = _listed(kind, file) if kind in _LISTED else None
+    _send_members(_opened(kind, file), images, found.files)
     return found.outside
 
 
@@ -104,10 +105,8 @@ def _decode_compressed(order: Order) -> None:
     size, modulo = streams.size_of(kind, file)
     _send_member(b"", size, modulo=modulo)
     member = _Sender()
-    taken = member.send_first(first)
-    for piece in pieces if taken else ():
-        taken = member.send(memoryview(piece))
-        if not taken:
+    for piece in itertools.chain([first], pieces):
+        if not member.send(memoryview(piece)):
             break
     member.end()
 
@@ -167,25 +166,21 @@ def _check_end(rest: Iterable[bytes]) -> None:
             )
 
 
-def _send_archive(
-    kind: ArchiveKind, file: Joined, images: int | None, files: list[RarFile] | None
-) -> None:
+def _opened(kind: ArchiveKind, file: Joined) -> "Archive":
+    """Return an archive at its beginning."""
     from zsofs.archives.libarchive import Archive
 
-    archive = Archive(kind, lambda: file.read(256 << 10), file.seek)
-    _send_members(archive, images, files)
+    file.seek(0)
+    return Archive(kind, lambda: file.read(_INPUT), file.seek)
 
 
 def _listed(kind: ArchiveKind, file: Joined) -> int:
     """Return the number of files with the names of discs; raises like :func:`_decode`."""
-    from zsofs.archives.libarchive import Archive
-
-    file.seek(0)
-    archive = Archive(kind, lambda: file.read(256 << 10), file.seek)
+    archive = _opened(kind, file)
     images = _count_images(archive)
     if kind is ArchiveKind.TAR:
         file.seek(archive.position)
-        _check_end(iter(lambda: file.read(256 << 10), b""))
+        _check_end(iter(lambda: file.read(_INPUT), b""))
     archive.close()
     return images
 
@@ -265,19 +260,15 @@ def _check_disc_size(size: int) -> None:
 
 
 class _Sender:
-    """Sends the content of one file, and asks after its first bytes whether to go on."""
+    """Sends the content of one file; asks after its first bytes whether to continue."""
 
     def __init__(self) -> None:
         self._sent = 0
         self._is_asked = False
         self._is_taken = True
 
-    def send_first(self, data: bytes) -> bool:
-        """Send the first bytes."""
-        return self.send(memoryview(data)) if data else True
-
     def send(self, data: memoryview, offset: int | None = None) -> bool:
-        """Send bytes at *offset*, by default after the last ones; return whether to go on."""
+        """Send bytes at *offset*, by default after the last ones; return whether to continue."""
         if offset is not None and offset != self._sent:
             if offset < self._sent:
                 raise DamagedError("the archive is damaged: its headers differ")
@@ -292,7 +283,7 @@ class _Sender:
         return self._is_taken
 
     def fill(self, size: int) -> None:
-        """Send the zeros at the end of a file of *size* bytes, of which a sparse one says no more.
+        """Send the zeros at the end of a file of *size* bytes, which a sparse file does not store.
 
         Raises:
             DamagedError: it is longer.
@@ -334,7 +325,3 @@ class _Sender:
         if self._is_taken:
             send(1, Frame.END)
         return not self._is_taken
-
-
-if __name__ == "__main__":
-    main()

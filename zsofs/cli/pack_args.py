@@ -5,6 +5,7 @@ import argparse
 from zsofs.cli.arg_types import add_allow_links_to, level, path, size
 from zsofs.cli.command_parser import Commands, add_command
 from zsofs.errors import UsageError
+from zsofs.mount.options import CD_FORMS
 
 _PACK_DESCRIPTION = """\
 Packs disc images (.iso, .bin, .cue, or any supported container) into .zso files, or .cso files with
@@ -131,7 +132,7 @@ def add_unpack(commands: Commands) -> None:
     )
     unpack.add_argument(
         "--cd",
-        choices=("auto", "iso", "bin", "tracks"),
+        choices=CD_FORMS,
         metavar="FORM",
         default="auto",
         help="form of CDs: iso, bin (.cue and one .bin), tracks (.cue and a .bin for each track),"

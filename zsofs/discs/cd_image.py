@@ -68,6 +68,9 @@ def iso_lacks(image: Original) -> str:
         BlockError: a block is damaged.
         UnreadableError: the file cannot be read.
     """
+    behind = sectors_behind(image)
+    if behind:
+        return f"an .iso cannot hold {behind} sectors behind its data track"
     tracks = image.tracks
     if image.cd is None:  # the user data in a CHD
         return why_no_iso(tracks, image.read, image.size)

@@ -30,9 +30,10 @@ def parts_of(image: Original, dats: Sequence[Dat]) -> tuple[Part, ...]:
         return ()
     own = os.path.splitext(os.path.basename(image.path))[0].casefold()
     games = [(dat, game) for dat in dats for game in dat.cds_of_tracks(image.size)]
-    for dat, game in sorted(games, key=lambda one: one[1].casefold() != own):
-        return _divided([track.size or 0 for track in in_order(dat.tracks[game])])
-    return ()
+    if not games:
+        return ()
+    dat, game = min(games, key=lambda one: one[1].casefold() != own)
+    return _divided([track.size or 0 for track in in_order(dat.tracks[game])])
 
 
 def _divided(sizes: Sequence[int]) -> tuple[Part, ...]:

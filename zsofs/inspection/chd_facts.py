@@ -11,6 +11,7 @@ from zsofs.formats.chd_metadata import overall_sha1, read_metadata
 from zsofs.images.checksums import Digests, digester
 from zsofs.images.input_image import Original
 from zsofs.images.pipeline import Chunk, cores, stream
+from zsofs.inspection.cue_facts import track_object
 
 NO_SHA1 = "0" * 40
 """In the header of a CHD that has no SHA-1."""
@@ -44,15 +45,7 @@ class ChdFacts:
             "hunks": layout.hunk_count,
             "hunks_by_type": self.shares,
             "tracks": [
-                {
-                    "number": track.number,
-                    "type": track.type.chd_name,
-                    "frames": track.frames,
-                    "pregap": track.pregap,
-                    "postgap": track.postgap,
-                    "index_00": begin if track.stored_pregap else None,
-                    "index_01": begin + track.stored_pregap,
-                }
+                {"number": track.number, "type": track.type.chd_name} | track_object(track, begin)
                 for track, begin in zip(self.tracks, begins(self.tracks), strict=True)
             ],
             "raw_sha1": None if layout.sha1s.data == NO_SHA1 else layout.sha1s.data,

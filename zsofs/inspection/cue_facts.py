@@ -1,4 +1,4 @@
-"""What a cue sheet says of its files and tracks."""
+"""Facts about the files and tracks of a cue sheet."""
 
 import os
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class SheetFacts:
 
 
 def sheet_facts(path: str) -> SheetFacts:
-    """Return what a cue sheet says.
+    """Return the facts about a cue sheet.
 
     Raises:
         InputError: it or its first file cannot be read.
@@ -46,23 +46,27 @@ def sheet_facts(path: str) -> SheetFacts:
     rows: list[tuple[str, str]] = []
     tracks: list[dict[str, Any]] = []
     remarks: list[str] = []
+    total = 0
     for file, place in zip(sheet.files, paths, strict=True):
         name = for_people(file.name)
         if place is None:
             remarks.append(missing_file(file))
             placed = tuple((Track(one.number, one.type, 0, one.pregap), 0) for one in file.tracks)
+            rows.append(("file", f"{name}, missing"))
         else:
+            stored = size_of(place)
+            total += stored
             try:
-                placed = tracks_of_file(file, size_of(place))
+                placed = tracks_of_file(file, stored)
             except FormatError as error:
                 remarks.append(str(error))
                 placed = ()
-        rows.append(("file", f"{name}, {size(size_of(place))}" if place else f"{name}, missing"))
+            rows.append(("file", f"{name}, {size(stored)}"))
         for track, begin in placed:
             frame = begin // track.type.sector_size
             rows.append((f"track {track.number}", track_text(track, frame)))
-            tracks.append(_as_object(track, frame, os.fsdecode(file.name)))
-    total = sum(size_of(place) for place in paths if place is not None)
+            named = {"number": track.number, "type": track.type.cue_name}
+            tracks.append(named | {"file": os.fsdecode(file.name)} | track_object(track, frame))
     return SheetFacts(rows, tracks, total, paths[0], tuple(remarks))
 
 
@@ -79,11 +83,9 @@ def track_text(track: Track, begin: int) -> str:
     return ", ".join(parts)
 
 
-def _as_object(track: Track, begin: int, file: str) -> dict[str, Any]:
+def track_object(track: Track, begin: int) -> dict[str, Any]:
+    """Return the same as :func:`track_text`, without the type, for ``--json``."""
     return {
-        "number": track.number,
-        "type": track.type.cue_name,
-        "file": file,
         "frames": track.frames,
         "pregap": track.pregap,
         "postgap": track.postgap,

@@ -59,7 +59,7 @@ def _of_image(image: Original) -> tuple[dict[str, Any], _Rows]:
 
 
 def _of_sheet(path: str) -> tuple[dict[str, Any], _Rows]:
-    """Return what there is to print of a cue sheet, and of the disc in its first file.
+    """Return the details of a cue sheet, and of the disc in its first file.
 
     Raises:
         ZsofsError: it is no cue sheet, or a file of it cannot be read.

@@ -75,20 +75,16 @@ def judge(whole: VerifiedImage, dats: Sequence[Dat], stem: str) -> Verdict:
         dats: the DATs to compare with.
         stem: the file name without extension, which may be the name of a game.
     """
-    matches = [
-        (dat, match)
-        for dat in dats
-        for match in (best_match(dat, whole.tracks, stem),)
-        if match is not None
-    ]
+    every = ((dat, best_match(dat, whole.tracks, stem)) for dat in dats)
+    matches = [(dat, match) for dat, match in every if match is not None]
     verified = _verified(whole, dats, matches)
     if verified is not None:
         return verified
     own = _without_dat(whole)
     if not dats or (whole.cut and not any(_cds_of_its_size(whole, dat) for dat in dats)):
         return own
-    for dat, match in matches:
-        return _some_tracks(own, dat, match)
+    if matches:
+        return _some_tracks(own, *matches[0])
     for dat in dats:
         reason = _why_not_comparable(whole, dat)
         if reason:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from zsofs.console.suggestions import did_you_mean
-from zsofs.discs.cd_forms import CdForm
 
 _LAYOUTS = ("plain", "opl")
 
-CD_FORMS = ("auto", *(form.value for form in CdForm))
-"""Values of ``--cd``."""
+CD_FORMS = ("auto", "iso", "bin", "tracks")
+"""Values of ``--cd``: ``auto``, and those of :class:`zsofs.discs.cd_forms.CdForm`.
+
+Importing that class here would add 12 ms to the 55 ms of CPU time that ``zsofs --version`` takes.
+"""
 
 _LAST_OWNER = (1 << 32) - 2
 

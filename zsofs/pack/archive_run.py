@@ -19,20 +19,21 @@ from zsofs.pack.archive_image import ArchiveImage, WrongSizeError, expected_size
 from zsofs.pack.input_files import delete_input
 from zsofs.pack.jobs import PackRequest, PackTask
 from zsofs.pack.packer import PackResult, measure, pack
+from zsofs.pack.presets import Packing
 from zsofs.pack.report import Report, Reporter
-from zsofs.pack.targets import SkippedError, Targets, is_whole_copy
+from zsofs.pack.targets import SkippedError, Targets, check_regular
 
 _NAMED = 3
 """Maximum number of files that a message names."""
 
 _TEXTS = ("a text file", "an HTML page", "an XML file")
 _LAYOUTS = (".gdi", ".dvd", ".m3u", ".m3u8")
-"""Endings of texts without which a disc is incomplete, or which say the order of discs."""
+"""Extensions of texts without which a disc is incomplete, or that specify the order of discs."""
 
 
 @dataclass(slots=True)
 class ArchiveRun:
-    """One archive, packed.
+    """The packing of one archive.
 
     Attributes:
         request: the parsed command line.
@@ -75,7 +76,7 @@ class ArchiveRun:
             if self.job.found and not self.discs and isinstance(error, _NoDiscError):
                 report.state = "skipped"
             report.seconds = time.monotonic() - begun
-            if not is_told:  # by the disc that cannot be read any further
+            if not is_told:  # as the result of the disc at which reading failed
                 self.reporter.tell(report)
         self.reporter.passed(self.job.path)
 
@@ -101,13 +102,13 @@ class ArchiveRun:
         head = member.head
         content = classify(_reader(head), size or len(head))
         if not self._is_disc(content, member):
-            if self._is_packed_disc(head):
+            if has_magic(head):
                 self._fail(name, f"it is {content.name} in an archive; extract it, then pack it")
             else:
                 self._leave(name, content.name or "not recognized", content)
             source.skip()
             return True
-        if size is None:  # neither the file nor its content says it
+        if size is None:  # neither the file nor its content specifies it
             source.take()
             self.size = (
                 len(head) + ArchiveImage(self.archive, source, member, 0, is_exact=False).rest()
@@ -117,15 +118,17 @@ class ArchiveRun:
         return self._pack(source, member, content, size)
 
     def _is_disc(self, content: Classification, member: Member) -> bool:
-        """Return whether a file is to be packed, as far as its first bytes tell."""
+        """Return whether a file is to be packed, as far as its first bytes show."""
         if content.kind is not ContentKind.UNKNOWN:
             return content.kind is ContentKind.DISC
         if not has_disc_ending(self._own_name(member)) or has_magic(member.head):
             return False
         return self.request.unrecognized or is_kept_for_discs(self._own_name(member))
 
-    def _is_packed_disc(self, head: bytes) -> bool:
-        return has_magic(head)
+    @property
+    def _packing(self) -> Packing:
+        assert self.request.packing is not None  # `zsofs unpack` opens no archives
+        return self.request.packing
 
     def _own_name(self, member: Member) -> bytes:
         """Return the name of a file, without directories."""
@@ -146,8 +149,7 @@ class ArchiveRun:
         try:
             report.target = target = self._target(member)
             self._check_name(report.path, image, target)
-            if self.request.packing is not None:
-                self.request.packing.layout(size, raw_cd=image.raw_cd)
+            self._packing.layout(size, raw_cd=image.raw_cd)
             is_taken = True
             source.take()
             self.reporter.file(report.path, size)
@@ -164,31 +166,25 @@ class ArchiveRun:
         except (OSError, ZsofsError, MemoryError) as error:
             report.state, report.error = "failed", reason(error) or "not enough memory"
             self.kept_for = self.kept_for or f"{report.path} was not packed"
-            report.seconds = time.monotonic() - begun
-            self._held = report
-            if is_taken:
-                image.rest()  # raises again if the archive is damaged
-            else:
-                source.skip()
-            return True
-        if not is_taken:
-            source.skip()
         report.seconds = time.monotonic() - begun
         self._held = report
+        if not is_taken:
+            source.skip()
+        elif report.state == "failed":
+            image.rest()  # raises again if the archive is damaged
         return True
 
     def _convert(self, image: ArchiveImage, content: Classification, report: Report) -> None:
         """Pack an image, and set the result in *report*."""
         request, target = self.request, report.target
-        assert request.packing is not None
         if request.measure:
-            stored = measure(image, request.packing, request.options, self.reporter)
+            stored = measure(image, self._packing, request.options, self.reporter)
             outcome, report.state = PackResult(stored, Digests()), "measured"
         else:
             outcome = pack(
                 image,
                 target,
-                request.packing,
+                self._packing,
                 request.options,
                 self.reporter,
                 lambda copy: self._inspect(copy, content, report),
@@ -213,8 +209,7 @@ class ArchiveRun:
 
     def _target(self, member: Member) -> str:
         """Return the output path of a disc; raises InputError if its name is not permitted."""
-        job, packing = self.job, self.request.packing
-        assert packing is not None
+        job = self.job
         if job.exact:
             if self.discs > 1:
                 raise InputError(
@@ -232,7 +227,7 @@ class ArchiveRun:
             stem = archive_names.stem(os.fsencode(os.path.basename(job.path)))
         if stem in (b"", b".", b".."):
             raise InputError("it has no name; give one with -o")
-        return os.path.join(os.path.dirname(job.base), os.fsdecode(stem) + packing.ending)
+        return os.path.join(os.path.dirname(job.base), os.fsdecode(stem) + self._packing.ending)
 
     def _check_name(self, name: str, image: ArchiveImage, target: str) -> None:
         """Check that the output name is free or may be replaced.
@@ -243,28 +238,16 @@ class ArchiveRun:
         """
         if self.request.measure:
             return
-        other = self.targets.other(target)
-        if other is not None:
-            raise InputError(
-                f"{target} is also the output of {other}; rename one of them, or use -o"
-            )
+        self.targets.check_other(target)
         if not os.path.lexists(target):
             return
         if self.targets.inputs.find(target):
             raise InputError(f"{target} is the input itself; give another name with -o")
         if self.request.options.replace:
-            if not os.path.isfile(target):
-                raise InputError(
-                    f"{target} already exists and is not a regular file; give another name with -o"
-                )
-        elif is_whole_copy(image.size, image.status, target, packed=True):
-            self.targets.kept[os.path.realpath(target)] = name
-            kept = "; the source was kept" if self.request.delete_source else ""
-            raise SkippedError(f"{target} already exists{kept}")
+            check_regular(target)
         else:
-            raise InputError(
-                f"{target} already exists and does not match this image; use --force to replace it"
-            )
+            self.targets.check_copy(image, target)
+            self.targets.keep(name, target, [target])
 
     def _shown(self, name: str) -> str:
         """Return a file of the archive as results name it."""

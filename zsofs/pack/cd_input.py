@@ -48,7 +48,7 @@ def opened_input(path: str, request: PackRequest) -> Iterator[CdInput]:
     """Open an input within the context: a disc image, or for packing a cue sheet.
 
     Raises:
-        InputError: it cannot be opened, or not be had in the form that is wanted.
+        InputError: it cannot be opened, or is not available in the requested form.
     """
     if request.packing is None or not is_cue_name(path) or os.path.isdir(path):
         with original(path) as image:
@@ -79,7 +79,7 @@ def _only_file(sheet: CueSheet) -> str:
 
 
 def _unread(_offset: int, _size: int) -> bytes:
-    """Return nothing: several tracks are told without reading."""
+    """Return no bytes: nothing is read if there are several tracks."""
     return b""
 
 
@@ -96,9 +96,6 @@ def _data_of(image: Original, sheet: CueSheet | None) -> Original:
     own = sheet or sheet_of(image.path)
     if own is not None and own.only_file is None:
         _only_file(own)  # it is one of several tracks
-    behind = sectors_behind(cd)
-    if behind:
-        raise InputError(f"an .iso cannot hold {behind} sectors behind its data track{_PACK}")
     reason = iso_lacks(cd)
     if reason:
         raise InputError(reason + _PACK)
@@ -126,8 +123,8 @@ def _to_unpack(image: Original, form: CdForm | None) -> CdInput:
     cd = with_tracks(image) if image.raw_cd else image
     if not cd.tracks:
         return CdInput(image)
-    behind = sectors_behind(cd)
     if form is not CdForm.ISO:
+        behind = sectors_behind(cd)
         if behind:
             raise InputError(
                 f"{behind} sectors lie behind its data track, and no cue sheet tells which tracks"
@@ -135,6 +132,4 @@ def _to_unpack(image: Original, form: CdForm | None) -> CdInput:
             )
         return CdInput(as_tracks(cd) if form is CdForm.TRACKS else as_bin(cd), form)
     reason = iso_lacks(cd)
-    if behind:
-        reason = f"an .iso cannot hold {behind} sectors behind its data track"
     return CdInput(as_iso(cd), form, notes=(reason,) if reason else ())

@@ -18,7 +18,7 @@ class InputFiles:
     """The inputs of a run, which are found under any path: links and other spellings.
 
     Attributes:
-        of_sheets: for each cue sheet among the inputs, the first of its files that is one too.
+        of_sheets: for each cue sheet among the inputs, the first of its files that is an input.
             It is found in advance, because ``--delete-source`` deletes the files one by one.
     """
 

@@ -59,7 +59,7 @@ class Packing:
             )
         if self.device and raw_cd:
             raise InputError(
-                f"it is a raw CD image (2352-byte sectors), but consoles read only"
+                "it is a raw CD image (2352-byte sectors), but consoles read only"
                 f" {self.ending[1:].upper()} files with 2048-byte sectors; convert it to .iso"
                 f" first, or omit --for {self.device}"
             )

@@ -1,7 +1,9 @@
 """Checks that an output file may be created under its name, without loss of data."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from zsofs.discs.cd_forms import CdForm
 from zsofs.discs.classify import ContentKind
@@ -13,6 +15,7 @@ from zsofs.pack.cd_input import CdInput
 from zsofs.pack.input_files import InputFiles, is_same_image
 from zsofs.pack.jobs import STANDARD_OUTPUT, PackRequest, PackTask
 from zsofs.pack.outputs import Output, OutputFile, one_file, output_of
+from zsofs.pack.packer import PackInput
 from zsofs.pack.unpacker import has_cue_sheet
 from zsofs.system.same_file import same_file
 
@@ -63,6 +66,36 @@ class Targets:
             if path.casefold() == place.casefold() and not _is_listed(place):
                 return name
         return None
+
+    def check_other(self, target: str) -> None:
+        """Raise InputError if *target* is the output of an input already."""
+        other = self.other(target)
+        if other is not None:
+            raise _output_of_two(target, other)
+
+    def check_copy(self, image: PackInput, target: str) -> None:
+        """Raise InputError if the existing file *target* is no copy of the image."""
+        packed = self.request.packing is not None
+        if not _is_whole_copy(image.size, image.status, target, packed=packed):
+            raise InputError(
+                f"{target} already exists and does not match this image; use --force to replace it"
+            )
+
+    def keep(self, name: str, path: str, files: Iterable[str]) -> NoReturn:
+        """Skip an input, because its outputs exist already.
+
+        Args:
+            name: of the input.
+            path: of the output.
+            files: paths of its files.
+
+        Raises:
+            SkippedError: always.
+        """
+        for file in files:
+            self.kept[os.path.realpath(file)] = name
+        kept = "; the source was kept" if self.request.delete_source else ""
+        raise SkippedError(f"{path} already exists{kept}")
 
     def output(self, job: PackTask, found: CdInput) -> Output:
         """Return the files that an input becomes; the path may be :data:`STANDARD_OUTPUT`.
@@ -139,10 +172,7 @@ class Targets:
                     f"{output.path} already exists, but its cue sheet is missing or differs; use"
                     " --force to write both"
                 )
-            for one in output.files:
-                self.kept[os.path.realpath(one.path)] = job.path
-            kept = "; the source was kept" if self.request.delete_source else ""
-            raise SkippedError(f"{output.path} already exists{kept}")
+            self.keep(job.path, output.path, (one.path for one in output.files))
         if any(copies):
             there = output.files[copies.index(True)].path
             raise InputError(
@@ -162,9 +192,7 @@ class Targets:
         if other is not None and not same_file(job.path, target):
             if same_file(job.path, other):
                 raise SkippedError(f"{target} already exists")
-            raise InputError(
-                f"{target} is also the output of {other}; rename one of them, or use -o"
-            )
+            raise _output_of_two(target, other)
         if not os.path.lexists(target):
             return False
         if same_file(job.path, target):
@@ -173,21 +201,15 @@ class Targets:
         elif same_file(image.path, target):  # of a cue sheet
             raise InputError(f"{target} is the input itself; give another name with -o")
         elif not request.options.replace:
-            if is_whole_copy(image.size, image.status, target, packed=request.packing is not None):
-                return True
-            raise InputError(
-                f"{target} already exists and does not match this image; use --force to replace it"
-            )
+            self.check_copy(image, target)
+            return True
         else:
             self._check_replacing(image, target)
         return False
 
     def _check_replacing(self, image: Original, target: str) -> None:
         """Check that an existing file may be replaced; raises like :meth:`check`."""
-        if not os.path.isfile(target):
-            raise InputError(
-                f"{target} already exists and is not a regular file; give another name with -o"
-            )
+        check_regular(target)
         if self.inputs.find(target) and not is_same_image(
             image, target, packed=self.request.packing is not None
         ):
@@ -198,17 +220,30 @@ class Targets:
 
     def _check_cue_name(self, job: PackTask, cue: str) -> None:
         """Check that a cue sheet may be created; raises like :meth:`check`."""
-        other = self.other(cue)
-        if other is not None:
-            raise InputError(f"{cue} is also the output of {other}; rename one of them, or use -o")
+        self.check_other(cue)
         if not os.path.lexists(cue):
             return
         if not self.request.options.replace:
             raise InputError(f"{cue} exists; --force replaces it")
-        if not os.path.isfile(cue) or same_file(job.path, cue):
-            raise InputError(
-                f"{cue} already exists and is not a regular file; give another name with -o"
-            )
+        if same_file(job.path, cue):
+            raise _not_regular(cue)
+        check_regular(cue)
+
+
+def check_regular(target: str) -> None:
+    """Raise InputError if an existing file that may be replaced is not a regular one."""
+    if not os.path.isfile(target):
+        raise _not_regular(target)
+
+
+def _not_regular(target: str) -> InputError:
+    return InputError(
+        f"{target} already exists and is not a regular file; give another name with -o"
+    )
+
+
+def _output_of_two(target: str, other: str) -> InputError:
+    return InputError(f"{target} is also the output of {other}; rename one of them, or use -o")
 
 
 def _is_listed(path: str) -> bool:
@@ -254,7 +289,7 @@ def _check_complete(examined: Examination) -> None:
         )
 
 
-def is_whole_copy(size: int, status: os.stat_result, target: str, *, packed: bool) -> bool:
+def _is_whole_copy(size: int, status: os.stat_result, target: str, *, packed: bool) -> bool:
     """Return whether *target* is of the right size and kind, and no older than the input.
 
     Args:

@@ -112,9 +112,11 @@ def _take_names(files: Sequence[NewFile], *, replace: bool) -> None:
 
 def has_cue_sheet(output: Output) -> bool:
     """Return whether the cue sheet of an output exists with the right content."""
+    if not os.path.isfile(output.cue):  # opening a named pipe would wait for a writer
+        return False
     try:
         with open(output.cue, "rb") as file:
-            return os.path.isfile(output.cue) and file.read(len(output.text) + 1) == output.text
+            return file.read(len(output.text) + 1) == output.text
     except OSError:
         return False
 

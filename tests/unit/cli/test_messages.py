@@ -14,7 +14,10 @@ from tests.support.mounting import DATA, ZSOFS, mounted, open_to_others, unmount
 from tests.support.namespaces import LET_GO
 from zsofs import __version__, errors
 from zsofs.cli.parser import parse
+from zsofs.discs.cd_forms import CdForm
 from zsofs.errors import ZsofsError
+from zsofs.mount.options import CD_FORMS
+from zsofs.pack.presets import OTHER_NAMES, PURPOSES
 
 ROOT = Path(__file__).parents[3]
 
@@ -75,11 +78,20 @@ def test_version_and_help() -> None:
 def test_version_imports_nothing_heavy() -> None:
     code = "import sys\nfrom zsofs.cli import main\ntry: main.main(['--version'])\n"
     code += "except SystemExit: pass\n"
-    code += "print({'trio', 'pyfuse3', 'zsofs.native.block_reader'} & sys.modules.keys() or [])"
+    code += "heavy = {'trio', 'pyfuse3', 'zsofs.native.block_reader', 'zsofs.discs'}\n"
+    code += "print(heavy & sys.modules.keys() or [])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_values_that_the_command_line_repeats() -> None:
+    """It does not import the modules that define them."""
+    assert ("auto", *(form.value for form in CdForm)) == CD_FORMS
+    said = run("pack", "--help").stdout
+    *others, last = [*PURPOSES, *OTHER_NAMES]
+    assert f"preset or device: {', '.join(others)} or {last};" in " ".join(said.split())
 
 
 def test_every_exit_code_is_in_help() -> None:

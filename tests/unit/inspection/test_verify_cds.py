@@ -1,10 +1,8 @@
 """`zsofs verify` of CDs, by track: CHDs, `.bin` with and without a cue sheet, containers, sets."""
 
 import hashlib
-import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,15 +12,10 @@ from tests.support.checks import dat_of, result, results, rom
 from tests.support.mounting import DATA
 from tests.support.packed import reports, zsofs
 from tests.unit.inspection.test_verify import age, put
+from tests.unit.pack.test_pack_cds import CDS, CHDS
 from zsofs.discs.dat import Dat, load
 from zsofs.discs.dat_tracks import best_match
 
-CHDS = DATA / "chd"
-CDS: dict[str, Any] = {
-    name: about
-    for name, about in json.loads((CHDS / "manifest.json").read_text()).items()
-    if name != "_" and about["kind"] == "cd"
-}
 MIXED = "cd-mixed.chd"
 GAME = "Sample & CD (USA)"
 

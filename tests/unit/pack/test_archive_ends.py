@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.archives import RAR_DATA, archive, compressed, rar3, rar5, run
+from tests.support.archives import RAR_DATA, archive, compressed, run
 from tests.support.mounting import names
 from tests.support.packed import image_of, left_in, reports, zsofs
 from tests.unit.pack.test_pack_archives import IMAGE, OTHERS_IMAGE, SMALL, STORED
@@ -50,11 +50,7 @@ def test_a_tar_after_a_tar(tmp_path: Path, way: str) -> None:
 
 @pytest.mark.parametrize("way", ["7z", "zip", "rar3", "rar5"])
 def test_an_archive_that_something_follows_is_kept(tmp_path: Path, way: str) -> None:
-    path = tmp_path / f"a.{way[:3]}"
-    if way.startswith("rar"):
-        path.write_bytes((rar5 if way == "rar5" else rar3)({"One.iso": SMALL}))
-    else:
-        archive(path, way, {"One.iso": SMALL})
+    path = archive(tmp_path / f"a.{way[:3]}", way, {"One.iso": SMALL})
     with path.open("ab") as file:
         file.write(b"more" * 10)
     (report,) = reports("pack", "--delete-source", path, code=8)
@@ -67,12 +63,9 @@ def test_an_archive_that_something_follows_is_kept(tmp_path: Path, way: str) -> 
 def test_an_archive_after_an_archive(tmp_path: Path, way: str) -> None:
     """Readers take one of them: a ZIP is found from its end, all others from their beginning."""
     for name, image in (("One", SMALL), ("Two", IMAGE)):
-        if way == "rar5":
-            (tmp_path / name).write_bytes(rar5({f"{name}.iso": image}))
-        else:
-            archive(tmp_path / name, way, {f"{name}.iso": image})
-            if not (tmp_path / name).exists():  # programs add an ending
-                (tmp_path / f"{name}.{way}").rename(tmp_path / name)
+        archive(tmp_path / name, way, {f"{name}.iso": image})
+        if not (tmp_path / name).exists():  # programs add an ending
+            (tmp_path / f"{name}.{way}").rename(tmp_path / name)
     path = tmp_path / f"a.{way[:3]}"
     path.write_bytes((tmp_path / "One").read_bytes() + (tmp_path / "Two").read_bytes())
     (report,) = reports("pack", "--delete-source", path, code=8)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import writers
-from tests.support.archives import MAKERS, STREAMS, archive, compressed, rar3, rar5, run
+from tests.support.archives import MAKERS, RARS, STREAMS, archive, compressed, run
 from tests.support.mounting import DATA, names
 from tests.support.packed import image_of, left_in, reports, zsofs
 from tests.unit.discs.test_classify import NOISE, OTHERS
@@ -30,19 +30,12 @@ PICTURE = OTHERS["a JPEG picture"]
 FILES = {"Okami/Okami.iso": IMAGE, "Okami/readme.txt": b"Have fun.\n" * 20, "cover.jpg": PICTURE}
 
 
-def rar_at(path: Path, way: str, files: Mapping[str, bytes]) -> Path:
-    path.write_bytes(rar5(files) if way == "rar5" else rar3(files))
-    return path
-
-
 def made(folder: Path, way: str, files: Mapping[str, bytes]) -> Path:
     """An archive of files."""
-    if way.startswith("rar"):
-        return rar_at(folder / "Games.rar", way, files)
-    return archive(folder / f"Games.{way}", way, files)
+    return archive(folder / f"Games.{'rar' if way in RARS else way}", way, files)
 
 
-@pytest.mark.parametrize("way", [*MAKERS, "rar3", "rar5"])
+@pytest.mark.parametrize("way", [*MAKERS, *RARS])
 def test_the_disc_in_an_archive(tmp_path: Path, way: str) -> None:
     path = made(tmp_path, way, FILES)
     (report,) = reports("pack", path)

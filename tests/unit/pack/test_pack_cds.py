@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support import writers
-from tests.support.mounting import DATA, ZSOFS
+from tests.support.mounting import DATA, ZSOFS, names
 from tests.support.packed import image_of, left_in, reports, zsofs
 from tests.unit.discs.test_form2 import FILES, MIXED, PS1, xa_image
 from tests.unit.discs.test_identify import raw
@@ -44,10 +44,6 @@ def put(path: Path, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 def sheet(name: str, *tracks: str) -> bytes:
@@ -107,6 +103,10 @@ def test_names_of_sets(tmp_path: Path) -> None:
     assert "its cue sheet is missing or differs" in done.stderr
     zsofs("unpack", "--force", "--cd", "tracks", source, "-o", tmp_path / "O.cue")
     assert (tmp_path / "O.cue").read_text().startswith("FILE")
+    (tmp_path / "O.cue").unlink()
+    os.mkfifo(tmp_path / "O.cue")
+    done = zsofs("unpack", "--cd", "tracks", source, "-o", tmp_path / "O.cue", code=8)
+    assert "its cue sheet is missing or differs" in done.stderr
 
 
 def test_the_source_of_a_set_is_deleted_if_nothing_is_lost(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.support import writers
 from tests.support.mounting import DATA, names
 from tests.support.packed import image_of, reports, zsofs
-from tests.support.readers import CSO_READERS
+from tests.support.readers import CSO_READERS, check_every_sector
 from tests.unit.pack.test_pack import sparse
 from zsofs.pack.presets import OTHER_NAMES, PURPOSES, packing
 
@@ -45,17 +45,7 @@ def test_every_reader_gets_every_sector(tmp_path: Path, kind: str) -> None:
     assert names(tmp_path) == ["Game.cso", "Game.iso"]
     check_rules(tmp_path / "Game.cso", len(image))
     assert image_of(tmp_path / "Game.cso") == image
-    rng = random.Random(kind)
-    for name, reader in CSO_READERS.items():
-        with (tmp_path / "Game.cso").open("rb") as file:
-            opened = reader(file)
-            assert opened.sectors == 301
-            first = 0
-            while first < 301:
-                count = min(rng.randint(1, 48), 301 - first)
-                got = opened.read(first, count)
-                assert got == image[first * 2048 : (first + count) * 2048], (name, first, count)
-                first += count
+    check_every_sector(tmp_path / "Game.cso", image, 301, CSO_READERS, kind)
 
 
 def test_a_real_disc(tmp_path: Path) -> None:
