@@ -55,7 +55,7 @@ class ChdPacking:
         return self.codec.startswith("cd")
 
     def make(self, discs: Discs) -> Path:
-        """The packed disc, in a folder of its own."""
+        """The packed disc, in its own directory."""
         source = _raw_cd(discs) / "Disc.cue" if self.is_cd else discs.image()
 
         def write(folder: Path) -> None:
@@ -90,7 +90,7 @@ def chdman() -> str:
 
 
 def _raw_cd(discs: Discs) -> Path:
-    """A folder with the image as a CD of raw sectors."""
+    """A directory with the image as a CD of raw sectors."""
     image = discs.image()
 
     def write(folder: Path) -> None:

@@ -184,7 +184,7 @@ def run(folder: Path, mutants: int, seed: int) -> None:
     begin = time.monotonic()
     for number in range(mutants):
         chance = random.Random(f"{seed} {number}")
-        path.unlink(missing_ok=True)  # ext4 takes 5 ms to write a file anew
+        path.unlink(missing_ok=True)  # ext4 takes 5 ms to replace the content of a file
         path.write_bytes(mutated(chance.choice(files), chance))
         read_all(path, chance)
         if number % 1000 == 999:

@@ -173,8 +173,8 @@ class HeaderIndex:
     def known(self, directory: int) -> Headers:
         """The headers of the CHDs in an open directory, perhaps as they were a while ago.
 
-        Whoever opens one of these files compares its header; what is missing is looked for with
-        :meth:`present`.
+        A caller that opens one of these files compares its header; :meth:`present` finds missing
+        files.
 
         Raises:
             OSError: the directory cannot be read.

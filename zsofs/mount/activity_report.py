@@ -1,7 +1,7 @@
-"""What is read in a mount, for `zsofs top` and `zsofs metrics`: one part of it at a time.
+"""Replies about the reads of a mount, for `zsofs top` and `zsofs metrics`, made in short steps.
 
-On the event loop, without disk or lock. Each reply takes less than 2 ms, however many discs there
-are: a video that plays meanwhile must not stutter.
+They are made on the event loop, without disk or lock. Each step takes less than 2 ms, however many
+discs there are: a video that plays meanwhile must not stutter.
 """
 
 import os
@@ -175,7 +175,7 @@ class ActivityReport:
     async def _discs(self, since: int, limit: int) -> dict[str, Any]:
         now = now_ns()
         found = self._statistics.changed_discs(since, limit)
-        # What changes while the page is made has a higher revision, and is in the next one again.
+        # A disc that changes meanwhile gets a higher revision: the next page has it again.
         revision = found[-1][1].revision if found else since
         page = DiscPage(PROTOCOL, self._instance, revision, len(found) == limit)
         rows = await _in_steps(found, lambda one: _disc(*one, now))

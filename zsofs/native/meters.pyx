@@ -117,7 +117,7 @@ cdef class Meter:
     def keep_details(self, int64_t disc_size=0):
         """Begin to keep a histogram and rates; *disc_size*: also a map of a disc of that size.
 
-        The size of a disc can change with its file; the map then begins anew. A handle without a
+        The size of a disc can change with its file; the map is then cleared. A handle without a
         map changes nothing.
         """
         cdef size_t size = sizeof(Details)
@@ -268,7 +268,7 @@ cdef class HandleMeter:
         reader: of the program.
         size: of the disc in bytes.
         slow_ns: a read is slow from this time on, in nanoseconds.
-        label: what is read by whom, for whoever reports it.
+        label: the file and the program, for reports.
     """
 
     cdef Meter _total, _disc, _reader

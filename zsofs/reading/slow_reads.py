@@ -15,13 +15,13 @@ _DECODE, _QUEUE = CAUSES.index("decode"), CAUSES.index("queue")
 
 @dataclass(frozen=True, slots=True)
 class ReadLabel:
-    """What is read, and by whom.
+    """The file that is read, and the program that reads it.
 
     Attributes:
         disc: path of the file, relative to the source.
         pid: the process that opened it; 0 if it is in another PID namespace.
         program: its name; empty if it has ended.
-        node: the file in the tree of the mount, for whoever looks for the file of the disc.
+        node: the file in the tree of the mount, to find the file of the disc.
     """
 
     disc: str
@@ -38,7 +38,7 @@ class SlowRead:
         number: counts up from 1.
         revision: number of its last change, counted for the whole mount.
         time: when it ended, in seconds since 1970.
-        label: what was read, and by whom.
+        label: the file and the program.
         offset: in the disc, in bytes.
         size: in bytes.
         times: nanoseconds in total, of waiting for the disk, and of decoding.

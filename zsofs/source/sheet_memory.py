@@ -26,7 +26,7 @@ class SheetMemory:
         self._given_back: deque[int] = deque()
 
     def take(self, sheet: Sheet) -> bool:
-        """Count a sheet for as long as it exists; returns False if there is no room for it."""
+        """Count a sheet while it exists; returns False if there is no room for it."""
         size = len(sheet.text) + _PER_NAME * len(sheet.spans)
         with self._lock:
             while self._given_back:

@@ -1,4 +1,4 @@
-"""Which program a thread belongs to, as /proc says."""
+"""Process and program of a thread, from /proc."""
 
 import re
 from pathlib import Path

@@ -200,7 +200,7 @@ class OpenContents:
             if not is_as_opened:
                 self._let_go(file)
         if not is_as_opened:
-            # The parent of a CHD may have changed and not the node: the next open opens anew.
+            # The parent of a CHD may have changed, but not the node: the next open reads it again.
             self._forget(file)
             self._view.doubt(node)
             raise StaleNodeError(f"{node.name}: modified since it was opened")

@@ -1,4 +1,4 @@
-"""Finds which file of a disc a slow read was for, after someone has asked for it.
+"""The file of a disc that a slow read was for, found when a client requests slow reads.
 
 That needs the directories of the disc. They are read in the background, once the slow read is
 over, and only while its disk is likely to be awake.

@@ -55,8 +55,8 @@ class Rules:
     def refuse_disc(self, folder: Folder, name: bytes, node: Node) -> None:
         """Reject renaming, replacing or deleting a disc, or a directory with discs.
 
-        Nor a file with the names in the mount: editors also save by renaming or deleting what they
-        edit, and creating it anew. That would save these names into the source.
+        The same applies to a file with the names in the mount: editors also save by renaming or
+        deleting a file and creating it again. That would save these names into the source.
 
         A symlink to a disc under another name may be deleted. A symlink to a directory outside the
         source may not: it is shown as that directory, with all its discs.

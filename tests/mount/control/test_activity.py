@@ -1,4 +1,4 @@
-"""What mounts say of reads: numbers of what was read, by whom, and why it was slow."""
+"""Activity of mounts: counters of reads, discs and programs, and causes of slow reads."""
 
 import os
 import random
@@ -171,7 +171,7 @@ def test_files_that_may_change_are_counted_too(mount: MountMaker, source: Path) 
 
 
 def test_a_read_that_hangs_shows_and_is_explained_later(tmp_path: Path) -> None:
-    """The movie of the sample disc lies in the sectors 207 to 326, as isoinfo says."""
+    """The movie of the sample disc lies in the sectors 207 to 326, as isoinfo reports."""
     inner = tmp_path / "inner"
     inner.mkdir()
     shutil.copy(DATA / "maxcso-2048.zso", inner / "Game.zso")

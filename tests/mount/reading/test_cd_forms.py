@@ -243,7 +243,7 @@ def test_a_cd_that_is_replaced_has_another_sheet(tmp_path: Path, mount: MountMak
     wait_until(has_new_sheet, "the new sheet")
     about = CDS["cd-mode1-pregap.chd"]
     assert hashlib.sha1((path / "Game.bin").read_bytes()).hexdigest() == about["bin_sha1"]
-    try:  # who has the old one open reads it to its end
+    try:  # a program that has the old one open reads it to its end
         image = os.pread(old, CDS["cd-mixed.chd"]["bin_size"], 0)
     finally:
         os.close(old)

@@ -102,7 +102,7 @@ def top(columns: int, rows: int, *words: str | Path, **variables: str) -> Iterat
 
 
 def row(lines: list[str], first: str) -> list[str]:
-    """The words of the line that begins with *first*."""
+    """The columns of the line that begins with *first*."""
     (found,) = (line for line in lines if line.startswith(first + " "))
     return found.split()
 

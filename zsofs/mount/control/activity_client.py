@@ -1,4 +1,4 @@
-"""Asking mounts what is read in them."""
+"""Requests for the activity of mounts."""
 
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
@@ -25,7 +25,7 @@ _Page = TypeVar("_Page", DiscPage, SlowReadPage)
 def ask_activity(
     mounts: Sequence[Mounted],
 ) -> Iterator[tuple[Mounted, Activity | ControlError]]:
-    """Ask several mounts together for their summaries; yield each, or why there is none."""
+    """Request the summaries of several mounts at the same time; yield each, or the error."""
     request = {"command": "activity", "protocol": PROTOCOL}
     for mounted, reply in ask_each(mounts, request):
         yield (

@@ -31,8 +31,8 @@ _FAMILIES = {
     "zsofs_reads_total": (_COUNTER, "Finished reads."),
     "zsofs_read_bytes_total": (_COUNTER, "Bytes that reads returned."),
     "zsofs_read_errors_total": (_COUNTER, "Failed reads."),
-    "zsofs_read_duration_seconds": (_HISTOGRAM, "Duration of reads by what took longest."),
-    "zsofs_slow_reads_total": (_COUNTER, "Reads slower than --slow-ms by what took longest."),
+    "zsofs_read_duration_seconds": (_HISTOGRAM, "Duration of reads by cause."),
+    "zsofs_slow_reads_total": (_COUNTER, "Reads slower than --slow-ms by cause."),
     "zsofs_decoded_blocks_total": (_COUNTER, "Decoded blocks."),
     "zsofs_cache_lookups_total": (_COUNTER, "Lookups in the cache of decoded blocks."),
     "zsofs_cache_hits_total": (_COUNTER, "Lookups that found their block in the cache."),
@@ -40,7 +40,7 @@ _FAMILIES = {
     "zsofs_cache_limit_bytes": (_GAUGE, "Maximum bytes of decoded blocks in the cache."),
     "zsofs_waiting_reads": (_GAUGE, "Reads that are not answered yet."),
     "zsofs_disk_waiting_reads": (_GAUGE, "Reads that wait for a disk of the source."),
-    "zsofs_disk_longest_wait_seconds": (_GAUGE, "How long the oldest of them has waited."),
+    "zsofs_disk_longest_wait_seconds": (_GAUGE, "Waiting time of the oldest of these reads."),
     "zsofs_disc_reads_total": (_COUNTER, "Finished reads of a disc."),
     "zsofs_disc_read_bytes_total": (_COUNTER, "Bytes that reads of a disc returned."),
     "zsofs_disc_read_errors_total": (_COUNTER, "Failed reads of a disc."),
@@ -184,7 +184,7 @@ def _escaped(text: str) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file that is never seen half written; others may read it."""
+    """Replace a file atomically; other users may read it."""
     try:
         if path.exists() and not path.is_file():  # such as /dev/null, which root could replace
             raise InputError(f"{path} is not a regular file; give another name with --textfile")

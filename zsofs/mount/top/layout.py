@@ -37,7 +37,7 @@ class Style(Enum):
 
 
 class Sort(Enum):
-    """What discs are sorted by."""
+    """Sort order of discs."""
 
     RATE = "rate"
     TOTAL = "total"
@@ -47,13 +47,13 @@ class Sort(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the user has chosen to see.
+    """The view that the user has chosen.
 
     Attributes:
         sort: the order of discs.
         filter: only discs and slow reads with this text in their names.
         is_typing: whether the filter is being typed.
-        is_paused: whether nothing is asked.
+        is_paused: whether no requests are sent.
         is_unicode: whether the terminal shows more than ASCII.
     """
 
@@ -114,7 +114,7 @@ def report(mounts: Sequence[Watched], choice: Choice, columns: int, most: int) -
 
 
 def _shares(tables: Sequence[list[Line]], rows: int) -> Iterator[list[Line]]:
-    """Give each table what it needs, as long as it leaves as much for each of those after it."""
+    """Yield the rows of each table that fit; each of the later tables keeps an equal share."""
     for number, table in enumerate(tables):
         share = rows // (len(tables) - number)
         after = sum(min(len(other), share) for other in tables[number + 1 :])
@@ -278,7 +278,7 @@ def _answering(mounts: Iterable[Watched]) -> Iterator[Activity]:
 
 
 def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]], columns: int) -> list[Line]:
-    """Return aligned lines; the first column takes what the others leave, the rest are numbers."""
+    """Return aligned lines; the first column has the remaining width, the others are numbers."""
     if not rows:
         return []
     cells = [headings, *rows]
