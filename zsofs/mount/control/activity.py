@@ -18,11 +18,11 @@ one, a client begins again with 0.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from zsofs.mount.control.mount_status import CacheStatus
-from zsofs.mount.control.typed_json import as_json, decoded
+from zsofs.mount.control.typed_json import decoded, encoded
 
 PROTOCOL = 1
 """Version of these requests and types; new fields do not change it."""
@@ -48,7 +48,7 @@ class _Reply:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields, for json.dumps."""
-        return {one.name: as_json(getattr(self, one.name)) for one in fields(self)}  # type: ignore[arg-type]
+        return encoded(self)
 
 
 @dataclass(frozen=True, slots=True)
