@@ -7,8 +7,9 @@ them would be a time series that never ends.
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 from zsofs.console.stdio import say
@@ -146,22 +147,11 @@ def _add_mount(found: _Page, point: str, reply: Activity) -> None:
 def _add_latency(found: _Page, point: str, latency: Latency) -> None:
     labels = {"mountpoint": point, "cause": latency.cause}
     found.add("zsofs_slow_reads_total", latency.slow, **labels)
-    for bound, count in zip(_bounds(), _sums(latency.buckets), strict=False):
+    bounds = (*map(_number, LATENCY_BOUNDS), "+Inf")
+    for bound, count in zip(bounds, accumulate(latency.buckets), strict=False):
         found.add("zsofs_read_duration_seconds", count, "_bucket", **labels, le=bound)
     found.add("zsofs_read_duration_seconds", latency.seconds, "_sum", **labels)
     found.add("zsofs_read_duration_seconds", latency.reads, "_count", **labels)
-
-
-def _bounds() -> Iterator[str]:
-    yield from map(_number, LATENCY_BOUNDS)
-    yield "+Inf"
-
-
-def _sums(counts: Iterable[int]) -> Iterator[int]:
-    total = 0
-    for count in counts:
-        total += count
-        yield total
 
 
 def _add_discs(found: _Page, point: str, discs: Sequence[DiscActivity]) -> None:

@@ -45,6 +45,14 @@ class Sort(Enum):
     NAME = "name"
 
 
+_ORDERS: dict[Sort, Callable[[DiscActivity], tuple[object, ...]]] = {
+    Sort.RATE: lambda one: (-one.rates.bytes_10s, one.idle_seconds, one.disc),
+    Sort.TOTAL: lambda one: (-one.counts.bytes, one.disc),
+    Sort.SLOW: lambda one: (-one.counts.slow, one.disc),
+    Sort.NAME: lambda one: (one.disc,),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """The view that the user has chosen.
@@ -160,7 +168,7 @@ def _mount(path: str, activity: Activity, choice: Choice, columns: int) -> Itera
     reads, mount = activity.reads, activity.mount
     parts = [
         counted(mount.compressed_discs + mount.plain_discs, "disc"),
-        f"{_rate(reads.rates.bytes_10s)}",
+        _rate(reads.rates.bytes_10s),
         f"{reads.rates.reads_10s:,.0f} reads/s",
         f"hits {_share(reads.counts.hits, reads.counts.lookups)}",
         f"slow {reads.counts.slow:,}",
@@ -215,7 +223,7 @@ def _readers(mounts: Sequence[Watched], columns: int, most: int) -> list[Line]:
 def _discs(mounts: Sequence[Watched], choice: Choice, columns: int, most: int) -> list[Line]:
     answering = (mount for mount in mounts if not mount.error)
     found = [one for mount in answering for one in mount.discs.values() if choice.has(one.disc)]
-    found.sort(key=_orders()[choice.sort])
+    found.sort(key=_ORDERS[choice.sort])
     rows = [
         (
             printable(one.disc),
@@ -231,15 +239,6 @@ def _discs(mounts: Sequence[Watched], choice: Choice, columns: int, most: int) -
     ]
     headings = ("DISC", "RATE", "1 MIN", "READ", "HITS", "SLOW", "ERRORS", "LAST")
     return _table(headings, rows, columns)
-
-
-def _orders() -> dict[Sort, Callable[[DiscActivity], tuple[object, ...]]]:
-    return {
-        Sort.RATE: lambda one: (-one.rates.bytes_10s, one.idle_seconds, one.disc),
-        Sort.TOTAL: lambda one: (-one.counts.bytes, one.disc),
-        Sort.SLOW: lambda one: (-one.counts.slow, one.disc),
-        Sort.NAME: lambda one: (one.disc,),
-    }
 
 
 def _slow_reads(mounts: Sequence[Watched], choice: Choice, columns: int, most: int) -> list[Line]:
