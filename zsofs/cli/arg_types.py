@@ -28,7 +28,7 @@ def add_allow_links_to(parser: argparse.ArgumentParser, where: str) -> None:
         f"--{option.name}",
         metavar=option.metavar,
         action="append",
-        type=told(option),
+        type=type_of(option),
         default=[],
         help=f"follow symlinks in {where} that lead into the directory DIR; may be repeated",
     )
@@ -40,14 +40,14 @@ def add_cd(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         f"--{option.name}",
         metavar=option.metavar,
-        type=told(option),
+        type=type_of(option),
         choices=option.choices,
         default=option.default,
         help=option.help,
     )
 
 
-def told(option: options.Option) -> Callable[[str], object]:
+def type_of(option: options.Option) -> Callable[[str], object]:
     """Return the parser of an option whose errors argparse reports."""
 
     def parse(text: str) -> object:

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 
-from zsofs.cli.arg_types import told
+from zsofs.cli.arg_types import type_of
 from zsofs.cli.command_parser import CommandParser, Commands, add_command
 from zsofs.console.suggestions import did_you_mean
 from zsofs.errors import UsageError
@@ -85,7 +85,7 @@ def add_options(mount: CommandParser) -> None:
             mount.add_argument(
                 *words,
                 metavar=option.metavar,
-                type=told(option),
+                type=type_of(option),
                 choices=option.choices or None,
                 action="append" if option.repeated else "store",
                 **common,  # type: ignore[arg-type]
