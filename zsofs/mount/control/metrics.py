@@ -17,7 +17,7 @@ from zsofs.errors import ControlError, InputError, reason
 from zsofs.mount.control.activity import LATENCY_BOUNDS, Activity, DiscActivity, Latency
 from zsofs.mount.control.activity_client import ask_activity, ask_discs
 from zsofs.mount.control.client import check_mount, running
-from zsofs.system.full_write import write_all
+from zsofs.system.full_write import new_file
 from zsofs.system.mountinfo import Mounted
 from zsofs.system.mountpoint import real_path
 
@@ -180,16 +180,8 @@ def _replace(path: Path, text: str) -> None:
             raise InputError(f"{path} is not a regular file; give another name with --textfile")
         path = path.resolve()  # a symlink stays
         unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
-        fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        try:
+        with new_file(unfinished, text, 0o644) as fd:
             os.fchmod(fd, 0o644)  # node_exporter runs as another user
-            write_all(fd, text.encode())
-            os.fsync(fd)
             unfinished.rename(path)
-        except BaseException:
-            unfinished.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(fd)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {reason(error)}") from None
