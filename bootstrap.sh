@@ -379,8 +379,8 @@ run_tests() {
         shift
     done
     log=$venv/bootstrap.log
-    # Else each of the processes would compile all tests in each run, and what a test starts with an
-    # environment of its own would be started as a whole (tests/support/fork_server.py).
+    # Otherwise each process would compile all tests in each run, and a command that a test starts with
+    # its own environment would not come from the fork server (tests/support/fork_server.py).
     unset PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
     need_programs "$test_programs" "$test_packages"
     [ "$marks" != system ] || need_programs "$system_programs" "$system_packages"

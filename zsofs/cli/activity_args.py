@@ -1,6 +1,6 @@
 """Options and help of `zsofs top` and `zsofs metrics`."""
 
-from zsofs.cli.command_parser import Commands, add_command
+from zsofs.cli.command_parser import CommandParser, Commands, add_command
 
 _TOP_DESCRIPTION = """\
 Shows what is read now: mounts, programs and discs with their rates and cache hits, and the last
@@ -38,12 +38,7 @@ def add_top(commands: Commands) -> None:
     top = add_command(
         commands, "top", "show what is read, and why it was slow", _TOP_DESCRIPTION, _TOP_EXAMPLES
     )
-    top.add_argument(
-        "mount_points",
-        nargs="*",
-        metavar="MOUNTPOINT",
-        help="only these mounts (default: all)",
-    )
+    _add_mount_points(top)
     top.add_argument("--once", action="store_true", help="print once, and exit")
     top.add_argument("--json", action="store_true", help="print once as JSON")
 
@@ -57,12 +52,7 @@ def add_metrics(commands: Commands) -> None:
         _METRICS_DESCRIPTION,
         _METRICS_EXAMPLES,
     )
-    metrics.add_argument(
-        "mount_points",
-        nargs="*",
-        metavar="MOUNTPOINT",
-        help="only these mounts (default: all)",
-    )
+    _add_mount_points(metrics)
     metrics.add_argument(
         "--textfile",
         metavar="PATH",
@@ -72,4 +62,13 @@ def add_metrics(commands: Commands) -> None:
         "--per-disc",
         action="store_true",
         help="add time series for each disc that was read since its mount started",
+    )
+
+
+def _add_mount_points(parser: CommandParser) -> None:
+    parser.add_argument(
+        "mount_points",
+        nargs="*",
+        metavar="MOUNTPOINT",
+        help="only these mounts (default: all)",
     )

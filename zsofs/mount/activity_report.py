@@ -1,7 +1,7 @@
-"""What is read in a mount, for `zsofs top` and `zsofs metrics`: one part of it at a time.
+"""Replies about the reads of a mount, for `zsofs top` and `zsofs metrics`, made in short steps.
 
-On the event loop, without disk or lock. Each reply takes less than 2 ms, however many discs there
-are: a video that plays meanwhile must not stutter.
+They are made on the event loop, without disk or lock. Each step takes less than 2 ms, however many
+discs there are: a video that plays meanwhile must not stutter.
 """
 
 import os
@@ -33,10 +33,9 @@ from zsofs.mount.control.activity import (
     SlowTimes,
     WaitingRead,
 )
-from zsofs.mount.control.mount_status import CacheStatus
 from zsofs.mount.settings import MountSettings
+from zsofs.mount.state_report import StateReport
 from zsofs.native.meters import CAUSES, Meter, now_ns
-from zsofs.reading.extent_cache import ExtentCache
 from zsofs.reading.io_pool import IoPool
 from zsofs.reading.slow_reads import ReadLabel, SlowRead
 from zsofs.reading.stats import Statistics
@@ -62,9 +61,8 @@ class ActivityReport:
         settings: MountSettings,
         statistics: Statistics,
         io_pool: IoPool,
-        cache: ExtentCache,
         disc_counts: DiscCounts,
-        source_state: Callable[[], str],
+        state: StateReport,
         files: SlowReadFiles,
     ) -> None:
         """Create it from the components of a mount.
@@ -73,17 +71,15 @@ class ActivityReport:
             settings: of the mount.
             statistics: counts reads.
             io_pool: reads that wait for disks.
-            cache: the extent cache.
             disc_counts: the number of discs.
-            source_state: returns whether the source is available, as in SourceStatus.
+            state: reports the source and the cache.
             files: finds the files of discs that slow reads were for.
         """
         self._settings = settings
         self._statistics = statistics
         self._io_pool = io_pool
-        self._cache = cache
         self._disc_counts = disc_counts
-        self._source_state = source_state
+        self._state = state
         self._files = files
         self._instance = f"{os.getpid()}-{time.time_ns()}"
         self._started = round(time.time(), 3)
@@ -130,7 +126,7 @@ class ActivityReport:
             MountFacts(
                 os.fsdecode(self._settings.mount_point),
                 os.fsdecode(self._settings.source),
-                self._source_state(),
+                self._state.source_state(),
                 __version__,
                 os.getpid(),
                 self._started,
@@ -144,12 +140,7 @@ class ActivityReport:
                 _rates(total, now),
                 tuple(total.history(now)),
                 _latency(total),
-                CacheStatus(
-                    self._cache.used,
-                    self._settings.cache_size,
-                    total.lookups - total.loads,
-                    total.lookups,
-                ),
+                self._state.cache(),
             ),
             tuple(readers),
             self._waiting(),
@@ -175,17 +166,15 @@ class ActivityReport:
     async def _discs(self, since: int, limit: int) -> dict[str, Any]:
         now = now_ns()
         found = self._statistics.changed_discs(since, limit)
-        # What changes while the page is made has a higher revision, and is in the next one again.
+        # A disc that changes meanwhile gets a higher revision: the next page has it again.
         revision = found[-1][1].revision if found else since
         page = DiscPage(PROTOCOL, self._instance, revision, len(found) == limit)
         rows = await _in_steps(found, lambda one: _disc(*one, now))
         return page.to_json() | {"discs": rows}
 
     def _details(self, name: object) -> DiscDetails:
-        meter = self._statistics.disc(name) if isinstance(name, str) else None
-        if meter is None:
+        if not isinstance(name, str) or (meter := self._statistics.disc(name)) is None:
             raise UsageError("no disc of that name was read since the mount started")
-        assert isinstance(name, str)
         now = now_ns()
         disc, ages = _disc(name, meter, now), tuple(meter.ages(now))
         return DiscDetails(PROTOCOL, self._instance, disc, _latency(meter), ages)
@@ -246,15 +235,11 @@ def _disc(name: str, meter: Meter, now: int) -> DiscActivity:
 
 def _latency(meter: Meter) -> tuple[Latency, ...]:
     rows: Sequence[Sequence[int]] = meter.histogram()
-    return (
-        tuple(
-            Latency(cause, sum(row), total / _SECOND, slow, tuple(row))
-            for cause, row, total, slow in zip(
-                CAUSES, rows, meter.total_ns(), meter.slow, strict=True
-            )
-        )
-        if rows
-        else ()
+    if not rows:
+        return ()
+    return tuple(
+        Latency(cause, sum(row), total / _SECOND, slow, tuple(row))
+        for cause, row, total, slow in zip(CAUSES, rows, meter.total_ns(), meter.slow, strict=True)
     )
 
 

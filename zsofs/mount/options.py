@@ -153,7 +153,7 @@ def _layout(text: str) -> str:
     return text
 
 
-def cd_form(text: str) -> str:
+def _cd_form(text: str) -> str:
     """Return a value of ``--cd``."""
     if text not in CD_FORMS:
         hint = did_you_mean(text, CD_FORMS)
@@ -233,7 +233,7 @@ OPTIONS = (
         " and a .bin for each track; auto: an .iso if that has all its data, else as bin (default:"
         " auto)",
         "FORM",
-        cd_form,
+        _cd_form,
         "auto",
         choices=CD_FORMS,
         example="iso",

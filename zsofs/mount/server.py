@@ -107,9 +107,8 @@ class Server:
             settings,
             self._reads.statistics,
             io_pool,
-            cache,
             self._disc_counts,
-            self.state.source_state,
+            self.state,
             SlowReadFiles(parts.contents, self._reads, workers),
         )
         self.around_reload: Callable[[], AbstractContextManager[None]] = nullcontext

@@ -83,6 +83,12 @@ class StateReport:
             return "there"
         return "away" if self._library.tree.was_seen else "not there yet"
 
+    def cache(self) -> CacheStatus:
+        """Return the state of the extent cache."""
+        total = self._statistics.total
+        hits = total.lookups - total.loads
+        return CacheStatus(self._cache.used, self._settings.cache_size, hits, total.lookups)
+
     def _shown(self) -> SettingsStatus:
         tree = self._settings.tree
         return SettingsStatus(
@@ -102,12 +108,7 @@ class StateReport:
         total = self._statistics.total
         return ReadStatus(
             readers=_readers(self._operations.readers()),
-            cache=CacheStatus(
-                self._cache.used,
-                self._settings.cache_size,
-                total.lookups - total.loads,
-                total.lookups,
-            ),
+            cache=self.cache(),
             requests=total.requests,
             bytes=total.bytes,
             errors=total.errors,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zsofs.errors import ServiceError, reason
-from zsofs.system.full_write import write_all
+from zsofs.system.full_write import new_file
 from zsofs.system.renames import rename_to_free_name
 
 _BOOTED = Path("/run/systemd/system")
@@ -277,16 +277,8 @@ def _is_ours(path: Path) -> bool | None:
 
 def _write_new(path: Path, text: str, *, replace: bool) -> None:
     unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
-    fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        write_all(fd, text.encode())
-        os.fsync(fd)
+    with new_file(unfinished, text, 0o666):
         if replace:
             unfinished.rename(path)
         else:
             rename_to_free_name(str(unfinished), str(path))
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    finally:
-        os.close(fd)

@@ -66,7 +66,7 @@ class Statistics:
         """Return what counts the reads of a disc through one handle.
 
         Args:
-            label: what is read, and by whom.
+            label: the file and the program.
             size: of the disc in bytes; MAX_SIZE if it changes, and no map is to be kept. So is that
                 of sparse files which are longer, up to 8 EiB.
         """

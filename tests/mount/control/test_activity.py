@@ -1,10 +1,12 @@
-"""What mounts say of reads: numbers of what was read, by whom, and why it was slow."""
+"""Activity of mounts: counters of reads, discs and programs, and causes of slow reads."""
 
 import os
 import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from tests.mount.control.test_status import read_direct
 from tests.mount.control.test_status import runtime as runtime
 from tests.support import writers
 from tests.support.ends import spawned
-from tests.support.hanging import hanging_disk
+from tests.support.hanging import HangingDisk, hanging_disk
 from tests.support.mounting import DATA, Mount, mounted, timed, wait_until
 from zsofs.errors import ControlError
 from zsofs.mount.control.activity import (
@@ -23,12 +25,12 @@ from zsofs.mount.control.activity import (
     MAX_PAGE,
     PROTOCOL,
     Activity,
+    DiscDetails,
     DiscPage,
     ReaderActivity,
 )
 from zsofs.mount.control.activity_client import (
     ask_activity,
-    ask_disc,
     ask_discs,
     ask_slow_reads,
 )
@@ -56,11 +58,44 @@ def summary(made: Mount) -> Activity:
     return found
 
 
+def details(made: Mount, disc: str) -> DiscDetails:
+    request = {"command": "disc", "protocol": PROTOCOL, "disc": disc}
+    ((_, reply),) = ask_each([of(made)], request)
+    if isinstance(reply, ControlError):
+        raise reply
+    return DiscDetails.from_json(reply)
+
+
 def read_by_another(path: Path, *places: int) -> int:
     """Read 4 KiB at each of these places; return the process that did."""
     done = subprocess.Popen([sys.executable, "-c", READER, str(path), *map(str, places)])
     assert done.wait(60) == 0
     return done.pid
+
+
+@contextmanager
+def sample_on_hanging_disk(tmp_path: Path) -> Iterator[tuple[HangingDisk, Mount]]:
+    """A mount of the sample disc, as Game.zso, on a disk that can hang."""
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    shutil.copy(DATA / "maxcso-2048.zso", inner / "Game.zso")
+    with (
+        hanging_disk(inner, tmp_path / "disk") as disk,
+        mounted(disk.path, tmp_path / "mnt", command=timed(quiet_file=0.1)) as made,
+    ):
+        wait_until((made.path / "Game.iso").exists, "the disc")
+        yield disk, made
+
+
+@contextmanager
+def hanging_read(disk: HangingDisk, disc: Path, place: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process that reads 4 KiB of a disc; its disk hangs until the end of the context."""
+    with disc.open("rb"):
+        disk.hang("read")
+        with spawned([sys.executable, "-c", READER, str(disc), str(place)]) as process:
+            yield process
+            disk.hang()
+            assert process.wait(60) == 0
 
 
 @pytest.fixture
@@ -87,7 +122,7 @@ def test_the_tracks_and_the_sheet_of_a_cd_are_counted_apart(
     found, _ = ask_discs(of(made), 0)
     assert {one.disc: one.counts.bytes for one in found} == sizes
     for name in sizes:
-        assert min(ask_disc(of(made), name).ages) >= (0 if sizes[name] > 1024 else -1)
+        assert min(details(made, name).ages) >= (0 if sizes[name] > 1024 else -1)
     assert summary(made).reads.counts.bytes == sum(sizes.values())
 
 
@@ -139,13 +174,13 @@ def test_the_map_shows_what_was_read(mount: MountMaker, source: Path) -> None:
     made = mount(source)
     part = len(IMAGE) // 1024
     read_direct(made.path / "Game.iso", 100 * 4096, 8192)
-    found = ask_disc(of(made), "Game.zso")
+    found = details(made, "Game.zso")
     lit = {number for number, age in enumerate(found.ages) if age >= 0}
     assert len(found.ages) == 1024
     assert lit == set(range(100 * 4096 // part, (100 * 4096 + 8192) // part))
     assert sum(map(sum, (latency.buckets for latency in found.latency))) == 1
     with pytest.raises(ControlError, match="no disc of that name was read"):
-        ask_disc(of(made), "Plain.iso")
+        details(made, "Plain.iso")
 
 
 def test_failed_reads_are_counted(mount: MountMaker, source: Path) -> None:
@@ -167,41 +202,24 @@ def test_files_that_may_change_are_counted_too(mount: MountMaker, source: Path) 
     assert (made.path / "memory.card").read_bytes() == IMAGE[:10_000]
     ((disc,), _) = ask_discs(of(made), 0)
     assert (disc.disc, disc.counts.bytes) == ("memory.card", 10_000)
-    assert ask_disc(of(made), "memory.card").ages == ()
+    assert details(made, "memory.card").ages == ()
 
 
 def test_a_read_that_hangs_shows_and_is_explained_later(tmp_path: Path) -> None:
-    """The movie of the sample disc lies in the sectors 207 to 326, as isoinfo says."""
-    inner = tmp_path / "inner"
-    inner.mkdir()
-    shutil.copy(DATA / "maxcso-2048.zso", inner / "Game.zso")
-    with (
-        hanging_disk(inner, tmp_path / "disk") as disk,
-        mounted(disk.path, tmp_path / "mnt", command=timed(quiet_file=0.1)) as made,
-    ):
-        wait_until((made.path / "Game.iso").exists, "the disc")
-        place = 208 * 2048
-        place -= place % 4096
-        with (made.path / "Game.iso").open("rb"):
-            disk.hang("read")
-            reader = [sys.executable, "-c", READER, str(made.path / "Game.iso"), str(place)]
-            with spawned(reader) as process:
-                wait_until(
-                    lambda: [one for one in summary(made).waiting if one.seconds > 0.1], "the read"
-                )
-                found = summary(made)
-                assert (found.waiting_total, len(found.waiting)) == (1, 1)
-                waiting = found.waiting[0]
-                assert (waiting.disc, waiting.offset, waiting.pid) == (
-                    "Game.zso",
-                    place,
-                    process.pid,
-                )
-                (disk_of_it,) = (one for one in found.disks if one.waiting)
-                assert disk_of_it.longest_wait_seconds > 0.1
-                assert found.reads.counts.slow == 0
-                disk.hang()
-                assert process.wait(60) == 0
+    """The movie of the sample disc lies in the sectors 207 to 326, as isoinfo reports."""
+    place = 208 * 2048
+    with sample_on_hanging_disk(tmp_path) as (disk, made):
+        with hanging_read(disk, made.path / "Game.iso", place) as process:
+            wait_until(
+                lambda: [one for one in summary(made).waiting if one.seconds > 0.1], "the read"
+            )
+            found = summary(made)
+            assert (found.waiting_total, len(found.waiting)) == (1, 1)
+            waiting = found.waiting[0]
+            assert (waiting.disc, waiting.offset, waiting.pid) == ("Game.zso", place, process.pid)
+            (disk_of_it,) = (one for one in found.disks if one.waiting)
+            assert disk_of_it.longest_wait_seconds > 0.1
+            assert found.reads.counts.slow == 0
         (read,), revision = ask_slow_reads(of(made), 0)
         assert (read.disc, read.offset, read.size, read.cause) == ("Game.zso", place, 4096, "disk")
         assert read.seconds.total >= read.seconds.disk > 0.1

@@ -6,10 +6,8 @@ import os
 import pty
 import re
 import select
-import shutil
 import struct
 import subprocess
-import sys
 import termios
 import time
 from collections.abc import Iterator
@@ -20,13 +18,16 @@ import pyte
 import pytest
 
 from tests.conftest import MountMaker
-from tests.mount.control.test_activity import BLOCK, READER, read_by_another
+from tests.mount.control.test_activity import (
+    BLOCK,
+    hanging_read,
+    read_by_another,
+    sample_on_hanging_disk,
+)
 from tests.mount.control.test_activity import source as source
 from tests.mount.control.test_metrics import metrics, only, parsed
 from tests.mount.control.test_status import runtime as runtime
-from tests.support.ends import spawned
-from tests.support.hanging import hanging_disk
-from tests.support.mounting import DATA, ZSOFS, mounted, timed, wait_until
+from tests.support.mounting import ZSOFS, mounted, wait_until
 from tests.unit.cli.test_messages import refused, run
 
 KEYS = "q: quit  p: pause  s: sort  /: filter  Esc: show all"
@@ -102,7 +103,7 @@ def top(columns: int, rows: int, *words: str | Path, **variables: str) -> Iterat
 
 
 def row(lines: list[str], first: str) -> list[str]:
-    """The words of the line that begins with *first*."""
+    """The columns of the line that begins with *first*."""
     (found,) = (line for line in lines if line.startswith(first + " "))
     return found.split()
 
@@ -165,26 +166,13 @@ def test_the_keys(mount: MountMaker, source: Path) -> None:
 
 
 def test_a_disk_that_hangs_and_the_read_that_was_slow(tmp_path: Path) -> None:
-    inner = tmp_path / "inner"
-    inner.mkdir()
-    shutil.copy(DATA / "maxcso-2048.zso", inner / "Game.zso")
-    with (
-        hanging_disk(inner, tmp_path / "disk") as disk,
-        mounted(disk.path, tmp_path / "mnt", command=timed(quiet_file=0.1)) as made,
-        top(80, 24, made.path) as shown,
-    ):
-        wait_until((made.path / "Game.iso").exists, "the disc")
-        with (made.path / "Game.iso").open("rb"):
-            disk.hang("read")
-            reader = [sys.executable, "-c", READER, str(made.path / "Game.iso"), "425984"]
-            with spawned(reader) as process:
-                shown.wait_for(
-                    r"^  disk \d+:\d+ has not answered for \d+ s: 1 read waits$",
-                    r"^  python\S* waits for Game.zso at 425,984: \d+ s$",
-                )
-                assert "red" in shown.colors()
-                disk.hang()
-                assert process.wait(60) == 0
+    with sample_on_hanging_disk(tmp_path) as (disk, made), top(80, 24, made.path) as shown:
+        with hanging_read(disk, made.path / "Game.iso", 425984):
+            shown.wait_for(
+                r"^  disk \d+:\d+ has not answered for \d+ s: 1 read waits$",
+                r"^  python\S* waits for Game.zso at 425,984: \d+ s$",
+            )
+            assert "red" in shown.colors()
         shown.wait_for(
             r"^SLOW READS \(1\)$",
             r"^\d\d:\d\d:\d\d  Game.zso, /DATA/MOVIE.PSS: \d+\.\d s, (waiting for the disk|the disk"

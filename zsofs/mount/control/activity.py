@@ -1,4 +1,4 @@
-"""What is read in a mount, by whom, and why reads were slow: the types of the control protocol.
+"""Types of the control protocol for reads: rates, programs, discs and slow reads.
 
 Requests, each with ``"protocol": 1``:
 
@@ -18,11 +18,11 @@ one, a client begins again with 0.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from zsofs.mount.control.mount_status import CacheStatus
-from zsofs.mount.control.typed_json import as_json, decoded
+from zsofs.mount.control.typed_json import decoded, encoded
 
 PROTOCOL = 1
 """Version of these requests and types; new fields do not change it."""
@@ -31,11 +31,11 @@ MAX_PAGE = 200
 """The most discs or slow reads of one reply."""
 
 CAUSES = ("memory", "disk", "decode", "queue", "hang")
-"""What a read spent most of its time on."""
+"""Causes of the duration of a read: where it spent most of its time."""
 
 _STEPS = (1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05)
 LATENCY_BOUNDS = (*_STEPS, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper bounds of the buckets of histograms, in seconds; the last bucket has what is above."""
+"""Upper bounds of the buckets of histograms, in seconds; the last bucket has the reads above."""
 
 
 class _Reply:
@@ -48,7 +48,7 @@ class _Reply:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields, for json.dumps."""
-        return {one.name: as_json(getattr(self, one.name)) for one in fields(self)}  # type: ignore[arg-type]
+        return encoded(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class ReadCounts:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Reads with one cause: how many took how long (LATENCY_BOUNDS), seconds in all, slow ones."""
+    """Reads with one cause: number, total seconds, slow ones, and a histogram (LATENCY_BOUNDS)."""
 
     cause: str = ""
     reads: int = 0
@@ -89,7 +89,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class ReaderActivity:
-    """A program that reads or has read, and how many seconds ago it did last."""
+    """A program that reads or has read, and the seconds since its last read."""
 
     pid: int = 0
     program: str = ""
@@ -100,7 +100,7 @@ class ReaderActivity:
 
 @dataclass(frozen=True, slots=True)
 class DiscActivity(_Reply):
-    """A disc that was read, by its path in the source, and how many seconds ago it was last."""
+    """A disc that was read, by its path in the source, and the seconds since its last read."""
 
     disc: str = ""
     idle_seconds: float = 0.0
@@ -122,7 +122,7 @@ class WaitingRead:
 
 @dataclass(frozen=True, slots=True)
 class DiskActivity:
-    """A disk of the source, as ``8:1``, how many reads wait for it, and the longest wait."""
+    """A disk of the source, as ``8:1``, with the number of waiting reads and the longest wait."""
 
     device: str = ""
     waiting: int = 0
@@ -131,7 +131,7 @@ class DiskActivity:
 
 @dataclass(frozen=True, slots=True)
 class SlowTimes:
-    """What a slow read spent its time on, in seconds."""
+    """Times of a slow read: in total, and spent in each step, in seconds."""
 
     total: float = 0.0
     queue: float = 0.0
@@ -148,14 +148,14 @@ class SlowReadActivity(_Reply):
         time: when it ended, in seconds since 1970.
         disc: path of the file, relative to the source.
         file: path of the file of the disc that has those bytes; empty if there is none or it cannot
-            be found, None as long as it was not looked for.
+            be found, None before zsofs has looked for it.
         offset: in the disc, in bytes.
         size: in bytes.
         pid: the process that opened the file.
         program: its name.
         cause: one of CAUSES.
         failed: whether it failed.
-        seconds: what it spent its time on.
+        seconds: its times.
     """
 
     number: int = 0
@@ -255,7 +255,7 @@ class SlowReadPage(_Reply):
 class DiscDetails(_Reply):
     """Histograms of a disc, and for 1,024 equal parts how many seconds ago each was read.
 
-    An age of -1 stands for a part that was not read. Both are empty if other discs were read since.
+    An age of -1 means that the part was not read. Both are empty if other discs were read since.
     """
 
     protocol: int = 0

@@ -1,4 +1,4 @@
-"""Asking mounts what is read in them."""
+"""Requests for the activity of mounts."""
 
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
@@ -8,7 +8,6 @@ from zsofs.mount.control.activity import (
     PROTOCOL,
     Activity,
     DiscActivity,
-    DiscDetails,
     DiscPage,
     SlowReadActivity,
     SlowReadPage,
@@ -25,7 +24,7 @@ _Page = TypeVar("_Page", DiscPage, SlowReadPage)
 def ask_activity(
     mounts: Sequence[Mounted],
 ) -> Iterator[tuple[Mounted, Activity | ControlError]]:
-    """Ask several mounts together for their summaries; yield each, or why there is none."""
+    """Request the summaries of several mounts at the same time; yield each, or the error."""
     request = {"command": "activity", "protocol": PROTOCOL}
     for mounted, reply in ask_each(mounts, request):
         yield (
@@ -47,11 +46,8 @@ def ask_discs(mounted: Mounted, since: int) -> tuple[list[DiscActivity], int]:
     Raises:
         ControlError: the mount does not answer.
     """
-    found: list[DiscActivity] = []
-    for page in _pages(DiscPage, mounted, "discs", since):
-        found += page.discs
-        since = page.revision
-    return found, since
+    pages = _pages(DiscPage, mounted, "discs", since)
+    return [one for page in pages for one in page.discs], pages[-1].revision
 
 
 def ask_slow_reads(mounted: Mounted, since: int) -> tuple[list[SlowReadActivity], int]:
@@ -60,34 +56,20 @@ def ask_slow_reads(mounted: Mounted, since: int) -> tuple[list[SlowReadActivity]
     Raises:
         ControlError: the mount does not answer.
     """
-    found: list[SlowReadActivity] = []
-    for page in _pages(SlowReadPage, mounted, "slow-reads", since):
-        found += page.slow_reads
-        since = page.revision
-    return found, since
+    pages = _pages(SlowReadPage, mounted, "slow-reads", since)
+    return [one for page in pages for one in page.slow_reads], pages[-1].revision
 
 
-def ask_disc(mounted: Mounted, disc: str) -> DiscDetails:
-    """Ask a mount for histograms and map of a disc.
-
-    Raises:
-        ControlError: the mount does not answer, or the disc was not read.
-    """
-    request = {"command": "disc", "protocol": PROTOCOL, "disc": disc}
-    ((_, reply),) = ask_each([mounted], request)
-    if isinstance(reply, ControlError):
-        raise reply
-    return DiscDetails.from_json(reply)
-
-
-def _pages(kind: type[_Page], mounted: Mounted, command: str, since: int) -> Iterator[_Page]:
+def _pages(kind: type[_Page], mounted: Mounted, command: str, since: int) -> list[_Page]:
+    """Return all pages of what changed after the revision *since*; at least one."""
+    pages: list[_Page] = []
     for _ in range(_MAX_PAGES):
         request = {"command": command, "protocol": PROTOCOL, "since": since}
         ((_, reply),) = ask_each([mounted], request)
         if isinstance(reply, ControlError):
             raise reply
-        page = kind.from_json(reply)
-        yield page
-        if not page.more:
-            return
-        since = page.revision
+        pages.append(kind.from_json(reply))
+        if not pages[-1].more:
+            break
+        since = pages[-1].revision
+    return pages

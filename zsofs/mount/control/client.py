@@ -103,7 +103,7 @@ def ask(mount_point: bytes, command: str) -> dict[str, Any]:
 def ask_each(
     mounts: Sequence[Mounted], request: Mapping[str, object]
 ) -> Iterator[tuple[Mounted, dict[str, Any] | ControlError]]:
-    """Ask several mounts together; yield the reply of each, or why there is none."""
+    """Send a request to several mounts at the same time; yield the reply of each, or the error."""
     for mounted, answer in _ask_all(mounts, request):
         try:
             yield mounted, _understood(mounted, answer)

@@ -7,8 +7,9 @@ them would be a time series that never ends.
 
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 
 from zsofs.console.stdio import say
@@ -16,7 +17,7 @@ from zsofs.errors import ControlError, InputError, reason
 from zsofs.mount.control.activity import LATENCY_BOUNDS, Activity, DiscActivity, Latency
 from zsofs.mount.control.activity_client import ask_activity, ask_discs
 from zsofs.mount.control.client import check_mount, running
-from zsofs.system.full_write import write_all
+from zsofs.system.full_write import new_file
 from zsofs.system.mountinfo import Mounted
 from zsofs.system.mountpoint import real_path
 
@@ -31,8 +32,8 @@ _FAMILIES = {
     "zsofs_reads_total": (_COUNTER, "Finished reads."),
     "zsofs_read_bytes_total": (_COUNTER, "Bytes that reads returned."),
     "zsofs_read_errors_total": (_COUNTER, "Failed reads."),
-    "zsofs_read_duration_seconds": (_HISTOGRAM, "Duration of reads by what took longest."),
-    "zsofs_slow_reads_total": (_COUNTER, "Reads slower than --slow-ms by what took longest."),
+    "zsofs_read_duration_seconds": (_HISTOGRAM, "Duration of reads by cause."),
+    "zsofs_slow_reads_total": (_COUNTER, "Reads slower than --slow-ms by cause."),
     "zsofs_decoded_blocks_total": (_COUNTER, "Decoded blocks."),
     "zsofs_cache_lookups_total": (_COUNTER, "Lookups in the cache of decoded blocks."),
     "zsofs_cache_hits_total": (_COUNTER, "Lookups that found their block in the cache."),
@@ -40,7 +41,7 @@ _FAMILIES = {
     "zsofs_cache_limit_bytes": (_GAUGE, "Maximum bytes of decoded blocks in the cache."),
     "zsofs_waiting_reads": (_GAUGE, "Reads that are not answered yet."),
     "zsofs_disk_waiting_reads": (_GAUGE, "Reads that wait for a disk of the source."),
-    "zsofs_disk_longest_wait_seconds": (_GAUGE, "How long the oldest of them has waited."),
+    "zsofs_disk_longest_wait_seconds": (_GAUGE, "Waiting time of the oldest of these reads."),
     "zsofs_disc_reads_total": (_COUNTER, "Finished reads of a disc."),
     "zsofs_disc_read_bytes_total": (_COUNTER, "Bytes that reads of a disc returned."),
     "zsofs_disc_read_errors_total": (_COUNTER, "Failed reads of a disc."),
@@ -146,22 +147,11 @@ def _add_mount(found: _Page, point: str, reply: Activity) -> None:
 def _add_latency(found: _Page, point: str, latency: Latency) -> None:
     labels = {"mountpoint": point, "cause": latency.cause}
     found.add("zsofs_slow_reads_total", latency.slow, **labels)
-    for bound, count in zip(_bounds(), _sums(latency.buckets), strict=False):
+    bounds = (*map(_number, LATENCY_BOUNDS), "+Inf")
+    for bound, count in zip(bounds, accumulate(latency.buckets), strict=False):
         found.add("zsofs_read_duration_seconds", count, "_bucket", **labels, le=bound)
     found.add("zsofs_read_duration_seconds", latency.seconds, "_sum", **labels)
     found.add("zsofs_read_duration_seconds", latency.reads, "_count", **labels)
-
-
-def _bounds() -> Iterator[str]:
-    yield from map(_number, LATENCY_BOUNDS)
-    yield "+Inf"
-
-
-def _sums(counts: Iterable[int]) -> Iterator[int]:
-    total = 0
-    for count in counts:
-        total += count
-        yield total
 
 
 def _add_discs(found: _Page, point: str, discs: Sequence[DiscActivity]) -> None:
@@ -184,22 +174,14 @@ def _escaped(text: str) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file that is never seen half written; others may read it."""
+    """Replace a file atomically; other users may read it."""
     try:
         if path.exists() and not path.is_file():  # such as /dev/null, which root could replace
             raise InputError(f"{path} is not a regular file; give another name with --textfile")
         path = path.resolve()  # a symlink stays
         unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
-        fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        try:
+        with new_file(unfinished, text, 0o644) as fd:
             os.fchmod(fd, 0o644)  # node_exporter runs as another user
-            write_all(fd, text.encode())
-            os.fsync(fd)
             unfinished.rename(path)
-        except BaseException:
-            unfinished.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(fd)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {reason(error)}") from None

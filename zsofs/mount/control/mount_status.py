@@ -4,12 +4,11 @@ Daemon and command may be of different versions, for example after an update: un
 ignored; missing fields, and fields of another type, get their defaults.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from zsofs.mount.control.typed_json import as_json, decoded
+from zsofs.mount.control.typed_json import decoded, encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +145,4 @@ class MountStatus:
     def to_json(self) -> dict[str, Any]:
         """Return the fields of a reply, for json.dumps."""
         parts = self.daemon, self.settings, self.source, self.discs, self.not_shown, self.reads
-        return {
-            one.name: as_json(getattr(part, one.name))
-            for part in parts
-            for one in dataclasses.fields(part)
-        }
+        return {name: value for part in parts for name, value in encoded(part).items()}

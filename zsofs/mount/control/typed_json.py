@@ -56,10 +56,14 @@ def _item(kind: object, found: object) -> object:
     return _value(kind, {} if is_row and not isinstance(found, dict) else found)
 
 
-def as_json(value: object) -> object:
-    """Return a value of a field for json.dumps."""
+def encoded(part: object) -> dict[str, Any]:
+    """Return the fields of a dataclass, for json.dumps."""
+    fields = dataclasses.fields(part)  # type: ignore[arg-type]
+    return {one.name: _encoded(getattr(part, one.name)) for one in fields}
+
+
+def _encoded(value: object) -> object:
+    """Return a value of a field."""
     if isinstance(value, tuple):
-        return [as_json(one) for one in value]
-    if dataclasses.is_dataclass(value):
-        return {one.name: as_json(getattr(value, one.name)) for one in dataclasses.fields(value)}
-    return value
+        return [_encoded(one) for one in value]
+    return encoded(value) if dataclasses.is_dataclass(value) else value

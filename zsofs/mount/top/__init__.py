@@ -1,3 +1,3 @@
-"""`zsofs top`: what is read now, and why reads were slow."""
+"""`zsofs top`: current reads, and the causes of slow reads."""
 
 __all__ = ["command"]

@@ -37,7 +37,7 @@ class Style(Enum):
 
 
 class Sort(Enum):
-    """What discs are sorted by."""
+    """Sort order of discs."""
 
     RATE = "rate"
     TOTAL = "total"
@@ -45,15 +45,23 @@ class Sort(Enum):
     NAME = "name"
 
 
+_ORDERS: dict[Sort, Callable[[DiscActivity], tuple[object, ...]]] = {
+    Sort.RATE: lambda one: (-one.rates.bytes_10s, one.idle_seconds, one.disc),
+    Sort.TOTAL: lambda one: (-one.counts.bytes, one.disc),
+    Sort.SLOW: lambda one: (-one.counts.slow, one.disc),
+    Sort.NAME: lambda one: (one.disc,),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the user has chosen to see.
+    """The view that the user has chosen.
 
     Attributes:
         sort: the order of discs.
         filter: only discs and slow reads with this text in their names.
         is_typing: whether the filter is being typed.
-        is_paused: whether nothing is asked.
+        is_paused: whether no requests are sent.
         is_unicode: whether the terminal shows more than ASCII.
     """
 
@@ -114,7 +122,7 @@ def report(mounts: Sequence[Watched], choice: Choice, columns: int, most: int) -
 
 
 def _shares(tables: Sequence[list[Line]], rows: int) -> Iterator[list[Line]]:
-    """Give each table what it needs, as long as it leaves as much for each of those after it."""
+    """Yield the rows of each table that fit; each of the later tables keeps an equal share."""
     for number, table in enumerate(tables):
         share = rows // (len(tables) - number)
         after = sum(min(len(other), share) for other in tables[number + 1 :])
@@ -160,7 +168,7 @@ def _mount(path: str, activity: Activity, choice: Choice, columns: int) -> Itera
     reads, mount = activity.reads, activity.mount
     parts = [
         counted(mount.compressed_discs + mount.plain_discs, "disc"),
-        f"{_rate(reads.rates.bytes_10s)}",
+        _rate(reads.rates.bytes_10s),
         f"{reads.rates.reads_10s:,.0f} reads/s",
         f"hits {_share(reads.counts.hits, reads.counts.lookups)}",
         f"slow {reads.counts.slow:,}",
@@ -215,7 +223,7 @@ def _readers(mounts: Sequence[Watched], columns: int, most: int) -> list[Line]:
 def _discs(mounts: Sequence[Watched], choice: Choice, columns: int, most: int) -> list[Line]:
     answering = (mount for mount in mounts if not mount.error)
     found = [one for mount in answering for one in mount.discs.values() if choice.has(one.disc)]
-    found.sort(key=_orders()[choice.sort])
+    found.sort(key=_ORDERS[choice.sort])
     rows = [
         (
             printable(one.disc),
@@ -231,15 +239,6 @@ def _discs(mounts: Sequence[Watched], choice: Choice, columns: int, most: int) -
     ]
     headings = ("DISC", "RATE", "1 MIN", "READ", "HITS", "SLOW", "ERRORS", "LAST")
     return _table(headings, rows, columns)
-
-
-def _orders() -> dict[Sort, Callable[[DiscActivity], tuple[object, ...]]]:
-    return {
-        Sort.RATE: lambda one: (-one.rates.bytes_10s, one.idle_seconds, one.disc),
-        Sort.TOTAL: lambda one: (-one.counts.bytes, one.disc),
-        Sort.SLOW: lambda one: (-one.counts.slow, one.disc),
-        Sort.NAME: lambda one: (one.disc,),
-    }
 
 
 def _slow_reads(mounts: Sequence[Watched], choice: Choice, columns: int, most: int) -> list[Line]:
@@ -278,7 +277,7 @@ def _answering(mounts: Iterable[Watched]) -> Iterator[Activity]:
 
 
 def _table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]], columns: int) -> list[Line]:
-    """Return aligned lines; the first column takes what the others leave, the rest are numbers."""
+    """Return aligned lines; the first column has the remaining width, the others are numbers."""
     if not rows:
         return []
     cells = [headings, *rows]

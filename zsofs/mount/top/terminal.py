@@ -16,7 +16,7 @@ from zsofs.mount.top.layout import Choice, Line, Style, screen
 from zsofs.mount.top.watched import Watch
 
 _INTERVAL = 1.0
-"""Seconds between two questions to a mount."""
+"""Seconds between two requests to a mount."""
 
 _KEY_WAIT_MS = 100
 
@@ -31,7 +31,7 @@ def show(watch: Watch) -> None:
     Raises:
         UsageError: the terminal is not known.
     """
-    with suppress(locale.Error):  # LC_ALL names none that there is
+    with suppress(locale.Error):  # LC_ALL names a locale that does not exist
         locale.setlocale(locale.LC_ALL, "")
     os.environ.setdefault("ESCDELAY", "25")  # Esc is a key here, not the beginning of one
     for size in ("LINES", "COLUMNS"):  # curses would take them for the size, also after a change
@@ -94,7 +94,7 @@ class _Screen:
             self._window.addstr(row, 0, line.text, self._styles[line.style])
 
     def _obeys(self, key: int | str) -> bool:
-        """Do what a key says; return whether to continue."""
+        """Apply a key; return whether to continue."""
         choice = self._choice
         if choice.is_typing:
             self._choice = _typed(choice, key)

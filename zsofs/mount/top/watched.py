@@ -1,4 +1,4 @@
-"""The mounts that `zsofs top` shows, as they were last heard of."""
+"""The mounts that `zsofs top` shows, with their last replies."""
 
 import os
 import threading
@@ -38,7 +38,7 @@ class Watched:
     _since: tuple[int, int] = (0, 0)
 
     def ask(self, mounted: Mounted) -> None:
-        """Ask its daemon for what has changed; it may take seconds to answer."""
+        """Request the changes from its daemon; may block for seconds."""
         try:
             self._ask(mounted)
         except (ControlError, OSError) as error:
@@ -72,9 +72,9 @@ class Watched:
 
 
 class Watch:
-    """All mounts, or some, each of which is asked in a thread of its own.
+    """All mounts, or some, each queried in its own thread.
 
-    So one whose daemon hangs keeps no other from being shown.
+    A daemon that hangs does not delay the others.
     """
 
     def __init__(self, mount_points: Sequence[str]) -> None:
@@ -90,9 +90,9 @@ class Watch:
         return [mounts[path] for path in sorted(mounts)]
 
     def ask(self) -> None:
-        """Begin to ask all mounts that are not being asked, and drop those that are gone.
+        """Start a thread for each mount that has none running, and drop mounts that have ended.
 
-        May wait: the table of mounts can be locked by a disk that hangs.
+        May block: a disk that hangs can lock the table of mounts.
         """
         found: dict[str, Mounted | str] = {}
         if self._points:
@@ -117,7 +117,7 @@ class Watch:
                     self._asking[path] = thread
 
     def ask_in_background(self) -> None:
-        """Do that in a thread, unless the last one is still at it."""
+        """Run :meth:`ask` in a thread, unless the last one is still running."""
         if self._asker is None or not self._asker.is_alive():
             self._asker = threading.Thread(target=self.ask, daemon=True)
             with suppress(RuntimeError):
