@@ -140,6 +140,9 @@ class Timings:
     socket_check: float = 30.0
     """Interval of checking that the socket exists: runtime directories go at a user's logout."""
 
+    last_bind: float = 1.0
+    """How long the end of a mount waits for a control socket that is being bound again."""
+
     retry_accept: float = 0.5
     """Delay before the next connection is accepted after a failure, such as out of descriptors."""
 

@@ -283,6 +283,39 @@ def test_a_folder_that_went_and_came_back(
     assert os.listdir(runtime / "zsofs") == []
 
 
+@pytest.mark.parametrize("last_bind", [0.0, 20.0])
+def test_a_mount_that_ends_while_its_socket_is_bound_again(
+    runtime: Path,
+    point: bytes,
+    set_timings: TimingsSetter,
+    monkeypatch: pytest.MonkeyPatch,
+    last_bind: float,
+) -> None:
+    """The new socket is removed: by the end of the mount, or by the thread if a disk hangs."""
+    set_timings(socket_check=0.01, last_bind=last_bind)
+    listen = server._listen
+    has_begun, is_bound, may_go_on = (threading.Event() for _ in range(3))
+
+    def listen_and_wait(folder: Path, name: str) -> server._Bound:
+        bound = listen(folder, name)
+        if has_begun.is_set():
+            is_bound.set()
+            may_go_on.wait(20)
+        return bound
+
+    monkeypatch.setattr(server, "_listen", listen_and_wait)
+    with answering(point):
+        has_begun.set()
+        shutil.rmtree(runtime)
+        runtime.mkdir(mode=0o700)
+        assert is_bound.wait(20)
+        assert place(runtime, point).is_socket()
+        if last_bind:
+            threading.Timer(0.2, may_go_on.set).start()
+    may_go_on.set()
+    wait_until(lambda: not os.listdir(runtime / "zsofs"), "the end of the socket")
+
+
 @pytest.mark.parametrize(
     ("said", "why"),
     [

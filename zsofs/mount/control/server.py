@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
@@ -93,29 +94,37 @@ class ControlSocket:
         self._name = socket_name(mount_point)
         self._answer = answer
         self._peers: list[_Peer] = []
-        self._bound: _Bound | None = None
+        self._bound: list[_Bound] = []  # the last one is in use; the loop closes those before it
+        self._binding = threading.Lock()  # a thread may hold it while a disk hangs
+        self._has_ended = threading.Event()
         self._taking = trio.CancelScope()
 
     def __enter__(self) -> Self:
         """Bind the socket."""
-        self._bound = self._bind(folders(os.geteuid()))
+        self._bind(folders(os.geteuid()))
         return self
 
     def __exit__(self, *_: object) -> None:
         """Remove the socket, unless a later mount has put its own in that place."""
-        if self._bound is None:
-            return
-        self._bound.listener.close()
-        with suppress(OSError), opened(self._bound.folder, os.geteuid()) as folder:
-            if self._is_there(self._bound):
-                os.unlink(self._name, dir_fd=folder)
+        self._has_ended.set()
+        if self._binding.acquire(timeout=timings().last_bind):
+            self._remove()
+            self._binding.release()
 
-    def _bind(self, candidates: Iterable[Path]) -> _Bound | None:
+    def _remove(self) -> None:
+        """Close what is bound and delete its name."""
+        for bound in self._bound:
+            bound.listener.close()
+            with suppress(OSError), opened(bound.folder, os.geteuid()) as folder:
+                if self._is_there(bound):
+                    os.unlink(self._name, dir_fd=folder)
+
+    def _bind(self, candidates: Iterable[Path]) -> None:
         """Bind in the first directory where that works. May wait for a disk."""
         problem: OSError | None = None
         for folder in candidates:
             try:
-                return _listen(folder, self._name)
+                bound = _listen(folder, self._name)
             except _TakenError:
                 log.warning(
                     "another daemon in a different mount namespace already answers for %s:"
@@ -123,16 +132,18 @@ class ControlSocket:
                     " `zsofs reload` reach that one",
                     for_people(self._mount_point),
                 )
-                return None
+                return
             except OSError as error:
                 problem = error
-        if self._bound is None:
+            else:
+                self._bound.append(bound)
+                return
+        if not self._bound:
             log.warning(
                 "`zsofs status` and `zsofs reload` cannot reach this mount, because its control"
                 " socket cannot be created: %s",
                 problem or "there is no directory for it",
             )
-        return None
 
     def _is_there(self, bound: _Bound) -> bool:
         """Return whether the socket still exists, and no later mount has replaced it."""
@@ -141,17 +152,25 @@ class ControlSocket:
         except OSError:
             return False
 
-    def _bind_again_if_gone(self) -> _Bound | None:
+    def _bind_again_if_gone(self) -> None:
         """Bind again if the directory was removed, at the user's logout, and exists again.
 
-        For a thread: the environment may name a directory on a disk.
+        For a thread: the environment may name a directory on a disk. If that disk hangs, the mount
+        may end first; then the new socket is removed here.
         """
-        candidates = runtime_folders(os.geteuid())
-        if self._bound is None or self._bound.folder not in candidates:
-            return None  # a directory on a disk stays
-        if os.path.lexists(self._bound.folder / self._name):
-            return None
-        return self._bind(candidates)
+        with self._binding:
+            candidates = runtime_folders(os.geteuid())
+            if (
+                self._has_ended.is_set()
+                or not self._bound
+                or self._bound[-1].folder not in candidates
+            ):
+                return  # a directory on a disk stays
+            if os.path.lexists(self._bound[-1].folder / self._name):
+                return
+            self._bind(candidates)
+            if self._has_ended.is_set():
+                self._remove()
 
     async def serve(self) -> None:
         """Answer requests until cancelled."""
@@ -166,21 +185,21 @@ class ControlSocket:
         while True:
             await trio.sleep(timings().socket_check)
             try:
-                bound = await trio.to_thread.run_sync(
+                await trio.to_thread.run_sync(
                     self._bind_again_if_gone, abandon_on_cancel=True, limiter=limiter
                 )
             except RuntimeError:  # the system gives no thread now
                 continue
-            if bound is not None:
-                if self._bound is not None:
-                    self._bound.listener.close()
-                self._bound = bound
+            if len(self._bound) > 1:
+                for former in self._bound[:-1]:
+                    former.listener.close()
+                del self._bound[:-1]
                 self._taking.cancel()
 
     async def _take_peers(self, nursery: trio.Nursery) -> None:
-        if self._bound is None:
+        if not self._bound:
             await trio.sleep_forever()
-        listener = trio.socket.from_stdlib_socket(self._bound.listener)
+        listener = trio.socket.from_stdlib_socket(self._bound[-1].listener)
         while True:
             try:
                 stream, _ = await listener.accept()
