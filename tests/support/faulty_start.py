@@ -1,7 +1,8 @@
 """Runs zsofs with a function that fails: ``faulty_start.py PLACE NAME FAULT mount …``.
 
 PLACE is a module, or ``module:class``, and NAME what fails in it: always, with «bug» (an exception
-that nobody expects) or «system» (an OSError); from its «second» call on; or it is «killed».
+that nobody expects) or «system» (an OSError); from its «second» call on; or it is «killed»; or it
+does «nothing».
 """
 
 import importlib
@@ -29,6 +30,8 @@ def _install(place: str, name: str, fault: str) -> None:
         calls += 1
         if fault == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        if fault == "nothing":
+            return None
         if fault == "second":
             if calls < 2:
                 return right(*args, **kwargs)

@@ -255,12 +255,6 @@ class Inodes:
         """Return whether the node still has its number."""
         return self._nodes.get(node.number) is node
 
-    def is_shown(self, node: Node) -> bool:
-        """Return whether the node is reachable: neither it nor a parent directory was deleted."""
-        while node.listed and node.parent is not None:
-            node = node.parent
-        return node.listed
-
     def _node_for(
         self,
         folder: Folder,

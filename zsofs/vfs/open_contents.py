@@ -134,8 +134,10 @@ class OpenContents:
         file = self._files.get(node.serial)
         if file is None:
             file = await self._open(node)
-        else:
+        elif node.listed:
             await self._open_again(node, file)
+        else:  # the kernel has not yet been told what its name means now, and will look it up
+            raise StaleNodeError(f"{node.name}: replaced, renamed or deleted")
         handle = next(self._numbers)
         self._handles[handle] = _Handle(file, pid)
         return handle
