@@ -57,6 +57,8 @@ _SCHEMA = (
 _KEPT_FROM = (4,)
 """Earlier versions whose names of the OPL layout are kept: their table has not changed."""
 
+_SYSTEMS = {system.value: system for system in System}
+_MEDIA = {media.value: media for media in Media}
 _CODECS: dict[object, AnyCodec] = {int(codec): codec for codec in (*Codec, *ChdCodec)}
 
 
@@ -220,10 +222,12 @@ def _row(finding: FileFinding) -> tuple[object, ...]:
 
 def _finding(row: tuple[Any, ...]) -> FileFinding | None:
     """Return the finding in a row; None if the row is invalid."""
-    folder, name, *key, container, codec, size, block_size, raw_cd, remarks = row[:11]
-    reason, system, game_id, title, label, media, said, content, right_ending, *rest = row[11:]
-    cd, sheet, check = rest
-    if check != row_check(row[:-1]) or not all(isinstance(part, int) for part in key):
+    folder, name, plain_size, mtime, ctime, container, codec, size, block_size, raw_cd = row[:10]
+    remarks, reason, system, game_id, title, label, media, said, content = row[10:19]
+    right_ending, cd, sheet, check = row[19:]
+    if check != row_check(row[:-1]):
+        return None
+    if not (isinstance(plain_size, int) and isinstance(mtime, int) and isinstance(ctime, int)):
         return None
     if not (isinstance(folder, bytes) and isinstance(name, bytes)):
         return None
@@ -231,12 +235,14 @@ def _finding(row: tuple[Any, ...]) -> FileFinding | None:
         identity = (
             None
             if system is None
-            else Identity(System(system), _text(game_id), _text(title), _text(label), Media(media))
+            else Identity(
+                _SYSTEMS[system], _text(game_id), _text(title), _text(label), _MEDIA[media]
+            )
         )
         disc = (
             None
             if container is None
-            else _disc([container, codec, size, block_size, raw_cd, remarks])
+            else _disc(container, codec, size, block_size, raw_cd, remarks)
         )
         return FileFinding(
             disc,
@@ -248,12 +254,18 @@ def _finding(row: tuple[Any, ...]) -> FileFinding | None:
             cd=CdFinding.from_text(_text(cd)) if cd else None,
             sheet=_sheet(name, sheet),
         )
-    except (TypeError, ValueError, RecursionError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
 
 
-def _disc(row: list[object]) -> Disc:
-    container, codec, size, block_size, raw_cd, remarks = row
+def _disc(
+    container: object,
+    codec: object,
+    size: object,
+    block_size: object,
+    raw_cd: object,
+    remarks: object,
+) -> Disc:
     if not (isinstance(size, int) and isinstance(block_size, int) and codec in _CODECS):
         raise TypeError("not numbers")
     if not (0 <= size <= MAX_IMAGE_SIZE and 0 < block_size <= MAX_BLOCK_SIZE):
@@ -264,7 +276,7 @@ def _disc(row: list[object]) -> Disc:
 def _sheet(name: bytes, text: object) -> Sheet | None:
     if not isinstance(text, bytes):
         raise TypeError("not bytes")
-    sheet = parse_sheet(name, text)
+    sheet = parse_sheet(name, text) if text else None
     return sheet if sheet is not None and sheet_memory.take(sheet) else None
 
 
