@@ -24,8 +24,8 @@ system_packages='qemu-system-x86 samba smbclient iproute2 fio debootstrap system
 deb_programs='dpkg-deb dpkg-shlibdeps strip xz'
 deb_packages='dpkg dpkg-dev binutils xz-utils'
 
-bench_programs='squashfuse_ll mksquashfs fio smbd smbclient tc'
-bench_packages='squashfuse squashfs-tools fio samba smbclient iproute2'
+bench_programs='squashfuse_ll mksquashfs mkfs.erofs fio smbd smbclient tc'
+bench_packages='squashfuse squashfs-tools erofs-utils fio samba smbclient iproute2'
 
 # The equivalent of mount_packages for systems without apt-get.
 packages_elsewhere() {

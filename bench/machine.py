@@ -28,6 +28,7 @@ def describe() -> dict[str, str]:
         "libdeflate": _said("pkg-config", "--modversion", "libdeflate"),
         "squashfuse": _said("squashfuse", "--version"),
         "mksquashfs": _said("mksquashfs", "-version"),
+        "mkfs.erofs": _said("mkfs.erofs", "--version"),
         "ratarmount": _package("ratarmount"),
         "fio": _said("fio", "--version"),
     }

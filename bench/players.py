@@ -24,6 +24,7 @@ _NO_STREAM = (
     "zsofs-lz4-2k-tmpfs",
     "zsofs-lz4-2k-overlay",
     "kernel-zstd",
+    "erofs",
     "ratarmount-zst",
     "ratarmount-gz",
 )

@@ -149,11 +149,13 @@ def _squashfuse(make: Callable[[Discs], Path], discs: Discs, point: Path) -> Ite
 
 
 @contextmanager
-def _kernel_squashfs(make: Callable[[Discs], Path], discs: Discs, point: Path) -> Iterator[Served]:
+def _by_kernel(
+    kind: str, make: Callable[[Discs], Path], discs: Discs, point: Path
+) -> Iterator[Served]:
     if os.geteuid() != 0:
-        raise Unavailable("only root can mount with the kernel's own squashfs")
+        raise Unavailable("only root can have the kernel mount an image")
     image = make(discs)
-    with loop_mounted(image, point, "squashfs"):
+    with loop_mounted(image, point, kind):
         yield Served(_iso_paths(point), [image])
 
 
@@ -215,6 +217,8 @@ def zsofs_contender(packing: Packing) -> Contender:
     )
 
 
+_KERNEL_SQUASHFS = partial(_by_kernel, "squashfs")
+
 CONTENDERS: tuple[Contender, ...] = (
     *map(zsofs_contender, PACKINGS),
     Contender(
@@ -233,8 +237,9 @@ CONTENDERS: tuple[Contender, ...] = (
     ),
     _peer("squashfuse-lz4", "squashfuse_ll LZ4 16 KiB", lz4_squashfs, _squashfuse),
     _peer("squashfuse-zstd", "squashfuse_ll zstd 32 KiB", _zstd_squashfs, _squashfuse),
-    _peer("kernel-lz4", "kernel squashfs LZ4 16 KiB", lz4_squashfs, _kernel_squashfs),
-    _peer("kernel-zstd", "kernel squashfs zstd 32 KiB", _zstd_squashfs, _kernel_squashfs),
+    _peer("kernel-lz4", "kernel squashfs LZ4 16 KiB", lz4_squashfs, _KERNEL_SQUASHFS),
+    _peer("kernel-zstd", "kernel squashfs zstd 32 KiB", _zstd_squashfs, _KERNEL_SQUASHFS),
+    _peer("erofs", "kernel EROFS LZ4-HC 16 KiB", Discs.erofs, partial(_by_kernel, "erofs")),
     _peer("ratarmount-zst", "ratarmount .iso.zst", Discs.zst, _ratarmount),
     _peer("ratarmount-gz", "ratarmount .iso.gz", Discs.gz, _ratarmount),
     Contender("bare", "bare pyfuse3, plain ISO", "limit", Discs.image, _bare),
