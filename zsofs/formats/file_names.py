@@ -97,7 +97,7 @@ def is_cue_sheet(name: bytes) -> bool:
 
 
 def without_first_track(stem: bytes) -> bytes:
-    """Return the name of a disc without the ``(Track 1)`` of its data track, as in Redump's sets."""
+    """Return the name of a disc without ``(Track 1)``, which Redump adds for its data track."""
     return _FIRST_TRACK.sub(b"", stem)
 
 

@@ -100,9 +100,7 @@ def find_inputs(request: PackRequest) -> Inputs:
     Raises:
         UsageError: the command line is invalid.
     """
-    ignored = Ignored(
-        _is_taken if request.packing else _is_packed, request.inputs, request.allowed
-    )
+    ignored = Ignored(_is_taken if request.packing else _is_packed, request.inputs, request.allowed)
     several = len(request.inputs) > 1 or any(os.path.isdir(path) for path in request.inputs)
     output = request.output
     if output == STANDARD_OUTPUT:
