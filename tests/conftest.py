@@ -82,15 +82,24 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_mount_stays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Fail if this run leaves something mounted, and take it down."""
+def _nothing_stays(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Fail if this run leaves something mounted, and take it down; let pytest delete the rest."""
     root = str(tmp_path_factory.getbasetemp())
     yield
     text = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
     left = re.findall(rf"^\d+ \d+ \S+ \S+ ({re.escape(root)}\S*) .* - fuse\.zsofs ", text, re.M)
     for point in left:
         unmount(Path(point))
+    if not (left or request.session.testsfailed):
+        make_removable(Path(root))  # such as copies of a mount, whose directories are read-only
     assert not left, f"left mounted: {left}"
+
+
+def make_removable(folder: Path) -> None:
+    """Give this user the permissions to delete a directory, which tests may have removed."""
+    subprocess.run(["chmod", "-R", "u+rwX", folder], check=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -108,7 +117,7 @@ def module_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A directory for what the tests of a module share; pytest would keep it until the run ends."""
     folder = tmp_path_factory.mktemp("module")
     yield folder
-    subprocess.run(["chmod", "-R", "u+rwX", folder], check=True)  # which tests may have removed
+    make_removable(folder)
     shutil.rmtree(folder)
 
 

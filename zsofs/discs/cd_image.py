@@ -24,7 +24,12 @@ def choose_form(image: Original) -> Original:
         form = default_form(image.tracks, image.read, image.size)
     except (BlockError, UnreadableError):
         form = CdForm.BIN
-    return image if form is CdForm.ISO else as_bin(image)
+    return from_index_1(image) if form is CdForm.ISO else as_bin(image)
+
+
+def from_index_1(image: Original) -> Original:
+    """Return the user data in a CHD without a stored pregap, which is in front of an ``.iso``."""
+    return as_iso(image) if image.tracks[0].stored_pregap else image
 
 
 def as_bin(image: Original) -> Original:

@@ -32,6 +32,8 @@ _SYSTEM_DIRECTORY = re.compile(
     re.IGNORECASE,
 )
 
+_FIRST_TRACK = re.compile(rb" \(Track 0?1\)\Z")
+
 _UNFINISHED = re.compile(rb"\..*\.zsofs-[0-9a-f]{8}\.part", re.DOTALL)
 _DELETED = re.compile(rb"\.(.+)\.zsofs-[0-9a-f]{8}\.deleting", re.DOTALL)
 
@@ -94,10 +96,16 @@ def is_cue_sheet(name: bytes) -> bool:
     return _ending(name) == _CUE
 
 
-def cue_sheets_of(name: bytes) -> tuple[bytes, bytes]:
+def without_first_track(stem: bytes) -> bytes:
+    """Return the name of a disc without ``(Track 1)``, which Redump adds for its data track."""
+    return _FIRST_TRACK.sub(b"", stem)
+
+
+def cue_sheets_of(name: bytes) -> tuple[bytes, ...]:
     """Return the names that the cue sheet of an image may have beside it."""
     stem = splitext(name)[0]
-    return stem + _CUE, stem + _CUE.upper()
+    stems = dict.fromkeys((stem, without_first_track(stem)))
+    return tuple(one + ending for one in stems for ending in (_CUE, _CUE.upper()))
 
 
 def is_sheet(name: bytes) -> bool:

@@ -81,7 +81,8 @@ def judge(whole: VerifiedImage, dats: Sequence[Dat], stem: str) -> Verdict:
     if verified is not None:
         return verified
     own = _without_dat(whole)
-    if not dats or (whole.cut and not any(_cds_of_its_size(whole, dat) for dat in dats)):
+    # The descriptors are in the first track: if a DAT has that as it is, nothing is missing.
+    if not dats or (whole.cut and not any(match.matching[0] for _, match in matches)):
         return own
     if matches:
         return _some_tracks(own, *matches[0])

@@ -318,9 +318,9 @@ def run(request: VerifyRequest, reporter: VerifyReporter) -> int:
     return 0
 
 
-def _is_looked_at(name: bytes) -> bool:
+def _is_looked_at(path: bytes) -> bool:
     """Return whether a file in a directory is opened: a disc, or a cue sheet."""
-    return may_be_disc(name) or is_cue_name(os.fsdecode(name))
+    return may_be_disc(path) or is_cue_name(os.fsdecode(path))
 
 
 def _share(states: Counter[str], *which: str) -> str:

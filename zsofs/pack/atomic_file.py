@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from zsofs.errors import InputError, reason
 from zsofs.formats.file_names import is_unfinished, unfinished_name
-from zsofs.native.fileio import start_writeback
+from zsofs.native.fileio import rename_exchange, start_writeback
 from zsofs.system.full_write import write_all
-from zsofs.system.renames import rename_to_free_name, replace_seen
+from zsofs.system.renames import Replaced, rename_to_free_name, replace_seen
 
 _WRITEBACK = 8 << 20
 """Bytes after which writeback is started, so that the final fsync is short on slow disks.
@@ -35,6 +35,7 @@ class NewFile:
         self._there = there
         self._folder = os.path.dirname(target) or "."
         self._begun = 0
+        self._replaced = Replaced.ABSENT
         self.fd = -1
         self.path = ""
         self.remarks: tuple[str, ...] = ()
@@ -107,6 +108,8 @@ class NewFile:
     def take_name(self, *, replace: bool) -> None:
         """Rename the file to its final name and sync the directory.
 
+        A file that it replaces is deleted by :meth:`close`, if the file system can exchange two.
+
         Args:
             replace: whether the file may be replaced that had the name when this one was created.
 
@@ -117,7 +120,9 @@ class NewFile:
         try:
             if not replace or self._there is None:
                 rename_to_free_name(self.path, self._target)
-            elif not replace_seen(self.path, self._target, self._there):
+            else:
+                self._replaced = replace_seen(self.path, self._target, self._there)
+            if self._replaced is Replaced.STAYED:
                 raise InputError(
                     f"{self._target} was replaced or modified during the run; it was not"
                     " overwritten"
@@ -134,25 +139,34 @@ class NewFile:
                 f" cannot be synced: {reason(error)}"
             )
 
-    def take_back(self) -> None:
-        """Delete the file under its final name, unless it has replaced another one.
+    def take_back(self) -> str:
+        """Undo :meth:`take_name`: give the name to the file that was replaced, or to none.
 
         For a file of a set whose other files did not get their names.
 
-        Raises:
-            OSError: it cannot be deleted.
+        Returns:
+            The final name if the replaced file is lost; empty if all is as before.
         """
-        if self._there is None and self.fd >= 0 and _is_at(self._target, self.fd):
-            os.unlink(self._target)
+        if self.fd < 0 or not _is_at(self._target, self.fd):
+            return ""
+        try:
+            if self._replaced is Replaced.ABSENT:
+                os.unlink(self._target)
+            elif self._replaced is Replaced.EXCHANGED:
+                rename_exchange(self.path, self._target)
+                self._replaced = Replaced.STAYED
+        except OSError:
+            return self._target
+        return self._target if self._replaced is Replaced.GONE else ""
 
     def close(self) -> None:
-        """Close the file; delete it if it has not been renamed."""
+        """Close the file; delete it if it has not been renamed, else the file that it replaced."""
         if self.fd < 0:  # interrupted during creation
             if self.path:
                 os.unlink(self.path)
             return
         try:
-            if _is_at(self.path, self.fd):
+            if self._replaced is Replaced.EXCHANGED or _is_at(self.path, self.fd):
                 os.unlink(self.path)
         finally:
             os.close(self.fd)

@@ -11,6 +11,7 @@ from zsofs.discs.cd_image import (
     as_iso,
     as_tracks,
     choose_form,
+    from_index_1,
     iso_lacks,
     sectors_behind,
     with_tracks,
@@ -108,7 +109,7 @@ def _to_pack(image: Original, request: PackRequest) -> CdInput:
         reason = iso_lacks(image)
         if reason:
             raise InputError(reason + _UNPACK)
-        return CdInput(image, CdForm.ISO)
+        return CdInput(from_index_1(image), CdForm.ISO)
     for_device = request.packing is not None and bool(request.packing.device)
     if image.raw_cd and (request.form is CdForm.ISO or for_device):
         return CdInput(_data_of(image, None), CdForm.ISO)
@@ -119,7 +120,8 @@ def _to_unpack(image: Original, form: CdForm | None) -> CdInput:
     """Return an image in the form in which it is unpacked; raises like :func:`opened_input`."""
     if form is None:
         chosen = choose_form(image)
-        return CdInput(chosen, None if chosen.view is None else CdForm.BIN)
+        is_bin = chosen.view is not None and chosen.ending == ".bin"
+        return CdInput(chosen, CdForm.BIN if is_bin else None)
     cd = with_tracks(image) if image.raw_cd else image
     if not cd.tracks:
         return CdInput(image)

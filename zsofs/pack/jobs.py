@@ -8,10 +8,11 @@ from zsofs.discs.cd_forms import CdForm
 from zsofs.discs.cue_files import is_cue_name
 from zsofs.errors import UsageError, reason
 from zsofs.formats.archive_names import is_archive
+from zsofs.formats.containers import has_magic
 from zsofs.formats.file_names import has_disc_ending, is_packed_name, name_before_deletion
 from zsofs.pack.packer import PackOptions
 from zsofs.pack.presets import Packing
-from zsofs.source.left_out import Ignored
+from zsofs.source.left_out import Ignored, begin_of
 from zsofs.system.deletion import restore
 from zsofs.system.same_file import same_file
 
@@ -99,9 +100,7 @@ def find_inputs(request: PackRequest) -> Inputs:
     Raises:
         UsageError: the command line is invalid.
     """
-    ignored = Ignored(
-        _is_taken if request.packing else is_packed_name, request.inputs, request.allowed
-    )
+    ignored = Ignored(_is_taken if request.packing else _is_packed, request.inputs, request.allowed)
     several = len(request.inputs) > 1 or any(os.path.isdir(path) for path in request.inputs)
     output = request.output
     if output == STANDARD_OUTPUT:
@@ -134,9 +133,17 @@ def find_inputs(request: PackRequest) -> Inputs:
     return inputs
 
 
-def _is_taken(name: bytes) -> bool:
-    """Return whether `zsofs pack` takes a file of this name from a directory."""
-    return has_disc_ending(name) or is_archive(name)
+def _is_taken(path: bytes) -> bool:
+    """Return whether `zsofs pack` takes this file from a directory."""
+    return has_disc_ending(path) or is_archive(os.path.basename(path))
+
+
+def _is_packed(path: bytes) -> bool:
+    """Return whether `zsofs unpack` takes this file from a directory.
+
+    A container can also have the name of a plain image.
+    """
+    return is_packed_name(path) or (has_disc_ending(path) and has_magic(begin_of(path)))
 
 
 def _base(path: str) -> str:

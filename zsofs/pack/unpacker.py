@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 
 from zsofs.errors import InputError, reason
 from zsofs.images.checksums import Digester, Digests, digester
@@ -28,10 +28,10 @@ def unpack(output: Output, options: PackOptions, watcher: Watcher) -> PackResult
 
     The files are renamed to their names after all of them were synced and read back, and if the
     packed file is unchanged; the cue sheet of a CD last. If a name is taken meanwhile, those that
-    have their names already are deleted again.
+    have their names already are deleted again, and those that they replaced get their names back.
 
     Raises:
-        InputError: unpacking failed; nothing was created.
+        InputError: unpacking failed; nothing was created or replaced, or the message says what.
     """
     path = output.path
     try:
@@ -92,10 +92,11 @@ def _read_back(file: NewFile, image: Original, digests: Digests, watcher: Watche
 
 
 def _take_names(files: Sequence[NewFile], *, replace: bool) -> None:
-    """Rename files to their names: all of them, or none that replaces nothing.
+    """Rename files to their names: all of them, or none.
 
     Raises:
-        InputError: another file has one of the names.
+        InputError: another file has one of the names; or renaming failed when others had been
+            replaced that cannot be restored.
         OSError: renaming failed.
     """
     named = []
@@ -103,10 +104,12 @@ def _take_names(files: Sequence[NewFile], *, replace: bool) -> None:
         for file in files:
             named.append(file)
             file.take_name(replace=replace)
-    except BaseException:
-        for file in named:
-            with suppress(OSError):
-                file.take_back()
+    except BaseException as error:
+        lost = [name for file in named if (name := file.take_back())]
+        if lost and isinstance(error, OSError | InputError):
+            raise InputError(
+                f"{reason(error)}; before that, {', '.join(lost)} had been replaced"
+            ) from error
         raise
 
 

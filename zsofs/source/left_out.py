@@ -39,7 +39,7 @@ class Ignored:
     """Number of files left out, by reason.
 
     Attributes:
-        wanted: whether a file of this name would be used elsewhere.
+        wanted: whether the file of a path would be used elsewhere.
         inputs: the files and directories on the command line.
         allowed: real paths of the directories of `--allow-links-to`.
         counts: of files, by reason.
@@ -103,13 +103,13 @@ class Ignored:
 
         *links*: whether all symlinks are used, not only followed ones.
         """
-        if not self.wanted(os.fsencode(name)):
-            return False
         whole = os.path.join(path, name)
+        if not self.wanted(os.fsencode(whole)):
+            return False
         if not links and os.path.islink(whole) and not self._follows(whole):
             self.counts[_LINK] += 1
             return False
-        if name.startswith("._") and is_apple_double(os.fsencode(name), _begin(whole)):
+        if name.startswith("._") and is_apple_double(os.fsencode(name), begin_of(whole)):
             self.counts[APPLE_DOUBLE] += has_disc_ending(os.fsencode(name))
             return False
         return True
@@ -121,9 +121,10 @@ class Ignored:
         return left_out(self.counts) + hint
 
     def _count_files(self, trash: str) -> None:
-        for _, _, names in os.walk(trash):
-            for name in map(os.fsencode, names):
-                self.counts[IN_TRASH] += has_disc_ending(name) and self.wanted(name)
+        for folder, _, names in os.walk(os.fsencode(trash)):
+            for name in names:
+                taken = has_disc_ending(name) and self.wanted(os.path.join(folder, name))
+                self.counts[IN_TRASH] += taken
 
 
 def left_out(counts: Counter[str]) -> str:
@@ -136,8 +137,8 @@ def left_out(counts: Counter[str]) -> str:
     return f"left out: {', '.join(parts)}" if parts else ""
 
 
-def _begin(path: str) -> bytes:
-    """Return the first bytes of a file; empty if it cannot be read, which is reported later."""
+def begin_of(path: str | bytes) -> bytes:
+    """Return the first 4 bytes of a file; none if it cannot be read, which is reported later."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:

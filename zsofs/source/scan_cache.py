@@ -59,6 +59,10 @@ _KEPT_FROM = (4,)
 
 _SYSTEMS = {system.value: system for system in System}
 _MEDIA = {media.value: media for media in Media}
+_MOST = 64 << 20
+"""Bytes of a store that takes no more texts of playlists and cue sheets. Those that are not in it
+are read again by each mount: one can have 64 KiB, and a directory 32 MiB of them."""
+
 _CODECS: dict[object, AnyCodec] = {int(codec): codec for codec in (*Codec, *ChdCodec)}
 
 
@@ -101,15 +105,29 @@ class ScanCache:
         findings: Iterable[tuple[bytes, Key, FileFinding]],
         gone: Iterable[bytes] = (),
     ) -> None:
-        """Store findings of the directory *path* and delete those of the names *gone*."""
-        rows = [
-            (path, name, *key, *_row(finding)) for name, key, finding in findings if can_hold(key)
-        ]
+        """Store findings of the directory *path* and delete those of the names *gone*.
+
+        Playlists and cue sheets are not stored in a store that is large already.
+        """
+        kept = [one for one in findings if can_hold(one[1])]
+        if any(finding.sheet is not None for _, _, finding in kept) and self._is_full:
+            gone = [*gone, *(name for name, _, finding in kept if finding.sheet is not None)]
+            kept = [one for one in kept if one[2].sheet is None]
+        rows = [(path, name, *key, *_row(finding)) for name, key, finding in kept]
         query = f"INSERT OR REPLACE INTO file (folder, name, {_COLUMNS}) VALUES ({_marks(23)})"
         self._store.write(
             ("DELETE FROM file WHERE folder = ? AND name = ?", [(path, name) for name in gone]),
             (query, [(*row, row_check(row)) for row in rows]),
         )
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether the store has no room for texts."""
+        pages, free, size = (
+            next(iter(self._store.read(f"PRAGMA {name}")), (0,))[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return bool((pages - free) * size > _MOST)
 
     def drop_folders(self, paths: Iterable[bytes]) -> None:
         """Delete all findings of these directories."""

@@ -141,7 +141,10 @@ class FileWatcher:
         watches.discard(watch)
         if not watches:
             self._watches.pop(watch.number, None)
-            self._remove(watch.number)
+            if self._adding:  # a thread may just have received the same number for the same file
+                self._added.add(watch.number)
+            else:
+                self._remove(watch.number)
         watch.number = None
 
     def take(self) -> None:

@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from contextlib import suppress
+from enum import Enum, auto
 
 from zsofs.native.fileio import rename_exchange, rename_new
 
@@ -52,37 +52,45 @@ def rename_to_free_name(
         os.rename(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
 
-def replace_seen(new: str, target: str, seen: os.stat_result) -> bool:
+class Replaced(Enum):
+    """What became of the file that had a name."""
+
+    STAYED = auto()
+    """It has the name: it is not the one that was seen."""
+    ABSENT = auto()
+    """There was none."""
+    EXCHANGED = auto()
+    """It has the name that the new file had."""
+    GONE = auto()
+    """It was deleted."""
+
+
+def replace_seen(new: str, target: str, seen: os.stat_result) -> Replaced:
     """Rename *new* to *target*, replacing only the file that was seen there.
 
     The two files are exchanged in one step, so that another file that has taken the name meanwhile
     is detected afterwards and exchanged back. Without RENAME_EXCHANGE the file is checked
     just before it is replaced.
 
-    Returns:
-        Whether *target* was replaced; False if another file has that name.
-
     Raises:
         OSError: the rename failed.
     """
     try:
         if identity(os.lstat(target)) != identity(seen):
-            return False
+            return Replaced.STAYED
         rename_exchange(new, target)
     except FileNotFoundError:
         rename_to_free_name(new, target)
-        return True
+        return Replaced.ABSENT
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise
         os.rename(new, target)
-        return True
+        return Replaced.GONE
     if identity(os.lstat(new)) != identity(seen):
         rename_exchange(new, target)
-        return False
-    with suppress(OSError):  # the next run removes it
-        os.unlink(new)
-    return True
+        return Replaced.STAYED
+    return Replaced.EXCHANGED
 
 
 def _exists(name: str | bytes, folder: int | None) -> bool:

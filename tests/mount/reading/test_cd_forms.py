@@ -302,6 +302,9 @@ def test_raw_images_of_ps2_cds_as_iso(tmp_path: Path) -> None:
         "A.bin": RAW,
         "A.cue": sheet,
         "Audio.bin": RAW + audio,
+        "Set (Track 1).bin": RAW,
+        "Set (Track 2).bin": audio,
+        "Set.cue": sheet.replace(b"A.bin", b"Set (Track 1).bin"),
         "Mode1.img": raw(PS2_IMAGE, 1),
         "Packed.zso": writers.danixu(RAW, block_size=2352),
         "Large.zso": writers.zstd_ziso(RAW + audio, block_size=16384),
@@ -316,9 +319,9 @@ def test_raw_images_of_ps2_cds_as_iso(tmp_path: Path) -> None:
             assert set(names(mount.path)) == shown
             assert (mount.path / "A.bin").read_bytes() == RAW
             assert (mount.path / "Large.bin").read_bytes() == RAW + audio
-    isos = ["A.iso", "Audio.iso", "Large.iso", "Mode1.iso", "Packed.iso"]
+    isos = ["A.iso", "Audio.iso", "Large.iso", "Mode1.iso", "Packed.iso", "Set (Track 1).iso"]
     with mounted(source, tmp_path / "iso", "--cd", "iso") as mount:
-        assert names(mount.path) == sorted([*isos, "Other.bin", "Other.cue"])
+        assert names(mount.path) == sorted([*isos, "Other.bin", "Other.cue", "Set (Track 2).bin"])
         with ThreadPoolExecutor(8) as pool:
             runs = []
             for name in isos:
@@ -328,7 +331,7 @@ def test_raw_images_of_ps2_cds_as_iso(tmp_path: Path) -> None:
                 run.result(300)
         for name in ("Other.bin", "Other.cue"):
             assert (mount.path / name).read_bytes() == contents[name]
-        assert status_of(mount)["discs"] == 5
+        assert status_of(mount)["discs"] == 6
     with mounted(source, tmp_path / "iso", "--cd", "iso", "--show-raw") as mount:
         assert set(names(mount.path)) == {*isos, *contents}
 

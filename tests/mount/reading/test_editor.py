@@ -10,6 +10,7 @@ that it may find in one run what it missed in another.
 
 import errno
 import itertools
+import math
 import os
 import random
 import shutil
@@ -17,9 +18,9 @@ import subprocess
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -57,20 +58,19 @@ class Version:
         image: what the mount is to show of it.
         packed: what lies in the source.
         pack: how it was packed.
-        written_to: whether the file that held it was written to in place, or is about to be.
-        former_dates: modification times that the file had before a program set another one, in
-            ns. Who opened it by then gets errors, because a new date can mean new content.
+        disturbed_until: by the monotonic clock, when the file that held it was last written to in
+            place, or got another date, which can mean new content; infinite from before the change
+            begins until it is done. Who began to open it by then may get errors.
     """
 
     image: bytes
     packed: bytes
     pack: Callable[[bytes], bytes]
-    written_to: bool = False
-    former_dates: set[int] = field(default_factory=set)
+    disturbed_until: float = -math.inf
 
-    def may_fail(self, status: os.stat_result) -> bool:
-        """Whether a disc of this version that was opened with that status may give errors."""
-        return self.written_to or status.st_mtime_ns in self.former_dates
+    def may_fail(self, handle: "Handle") -> bool:
+        """Whether reads of this version through that handle may give errors."""
+        return handle.begun <= self.disturbed_until
 
     def twin(self) -> "Version":
         """Other bytes that take exactly as much room, plain and packed."""
@@ -88,7 +88,10 @@ def version(generator: random.Random) -> Version:
 
 @dataclass
 class Odd:
-    """A file that was cut, or grew: a disc or none, but nothing else than its own bytes."""
+    """A file that was cut, or grew: a disc or none, but nothing else than its own bytes.
+
+    Whoever opens such a disc may get errors: the version that it was made of stays disturbed.
+    """
 
     packed: bytes
     image: bytes
@@ -108,23 +111,30 @@ class Model:
         with self._lock:
             self._versions.append(new)
 
-    def check_read(self, status: os.stat_result, offset: int, size: int, got: bytes) -> None:
+    def check_read(self, handle: "Handle", offset: int, size: int, got: bytes) -> None:
         """All of *got* is of one version: one that fits all that was ever read by this number."""
+        status = handle.status
         with self._lock:
             left = [
                 version
                 for version in self._of(status)
                 if version.image.startswith(got, offset)
-                and (len(got) == min(size, len(version.image) - offset) or version.may_fail(status))
+                and (len(got) == min(size, len(version.image) - offset) or version.may_fail(handle))
             ]
             assert left, self._wrong(status, offset, size, got)
             self._meanings[status.st_ino] = left
 
-    def check_error(self, status: os.stat_result, offset: int) -> None:
-        """An error is right only where the file was written to, or got another date."""
+    def check_error(self, handle: "Handle", offset: int) -> None:
+        """An error is right only if the file was written to, or got another date, since the open.
+
+        The status of the handle does not tell: it may have been taken after the change.
+        """
         with self._lock:
-            assert any(version.may_fail(status) for version in self._of(status)), (
-                f"number {status.st_ino}: an error at {offset} of a disc that nobody wrote to"
+            known = self._of(handle.status)
+            assert any(version.may_fail(handle) for version in known), (
+                f"number {handle.status.st_ino}: an error at {offset} of a disc that nobody wrote"
+                f" to since {handle.begun}; it stood for"
+                f" {[(self._versions.index(one), one.disturbed_until) for one in known]}"
             )
 
     def check_status(self, name: str, status: os.stat_result) -> None:
@@ -167,10 +177,17 @@ class Model:
 
 @dataclass(frozen=True)
 class Handle:
-    """A disc that a reader has open."""
+    """A disc that a reader has open.
+
+    Attributes:
+        fd: its descriptor.
+        status: its fstat, some time after it was opened.
+        begun: when the reader began to open it, by the monotonic clock.
+    """
 
     fd: int
     status: os.stat_result
+    begun: float
 
 
 class Reader(threading.Thread):
@@ -201,6 +218,7 @@ class Reader(threading.Thread):
             return
         name = f"{self._random.choice(STEMS)}.iso"
         flag = self._random.choice((0, 0, os.O_DIRECT))
+        begun = time.monotonic()
         try:
             fd = os.open(self._mount / name, os.O_RDONLY | flag)
         except OSError as error:
@@ -209,7 +227,8 @@ class Reader(threading.Thread):
             return
         if self._random.random() < 0.7:
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
-        self._handles.append(Handle(fd, os.fstat(fd)))
+        time.sleep(self._random.choice((0, 0, 0, 0.03)))  # in which the disc may change
+        self._handles.append(Handle(fd, os.fstat(fd), begun))
         self.done["opened"] += 1
 
     def _close(self) -> None:
@@ -246,12 +265,12 @@ class Reader(threading.Thread):
             got = os.pread(handle.fd, size, offset)
         except OSError as error:
             _expect(error, errno.EIO)
-            self._model.check_error(handle.status, offset)
+            self._model.check_error(handle, offset)
             self.done["failed"] += 1
             self._handles.remove(handle)
             os.close(handle.fd)
             return
-        self._model.check_read(handle.status, offset, size, got)
+        self._model.check_read(handle, offset, size, got)
         self.done["read"] += 1
 
 
@@ -415,8 +434,7 @@ class Editor:
         return self._written(stem, self._twin(stem))
 
     def _written(self, stem: str, new: Version) -> list[str]:
-        self._spoil(stem)
-        with self._path(stem).open("r+b", buffering=0) as file:
+        with self._disturbing(stem), self._path(stem).open("r+b", buffering=0) as file:
             file.write(new.packed)
             file.truncate(len(new.packed))
         return self._now(stem, new)
@@ -425,23 +443,22 @@ class Editor:
         """As `rsync --inplace --times` would."""
         new = self._new_version()
         staged = self._staged(new)
-        self._spoil(stem)
-        with self._path(stem).open("r+b") as file:
+        with self._disturbing(stem), self._path(stem).open("r+b") as file:
             self._write_slowly(file.fileno(), new.packed)
             file.truncate(len(new.packed))
-        self._put_date_after(stem, new, staged.stat())
-        return self._now(stem, new)
+        self._now(stem, new)
+        return self._put_date_after(stem, staged.stat())
 
     def _copy_over(self, stem: str) -> list[str]:
         new = self._new_version()
-        self._spoil(stem)
-        _run("cp", self._staged(new), self._path(stem))
+        with self._disturbing(stem):
+            _run("cp", self._staged(new), self._path(stem))
         return self._now(stem, new)
 
     def _copy_over_with_date(self, stem: str) -> list[str]:
         new = self._new_version()
-        self._spoil(stem)
-        _run("cp", "-p", self._staged(new), self._path(stem))
+        with self._disturbing(stem):
+            _run("cp", "-p", self._staged(new), self._path(stem))
         return self._now(stem, new)
 
     def _cut(self, stem: str) -> list[str]:
@@ -458,16 +475,15 @@ class Editor:
 
     def _touch(self, stem: str) -> list[str]:
         """Nothing but a new date; but who could tell that from a writer?"""
-        self._spoil(stem)
-        os.utime(self._path(stem))
+        with self._disturbing(stem):
+            os.utime(self._path(stem))
         return [stem]
 
     def _write_twin_over_and_put_date_back(self, stem: str) -> list[str]:
         """Only the change time tells."""
         date, twin = self._path(stem).stat(), self._twin(stem)
         self._written(stem, twin)
-        self._put_date_after(stem, twin, date)
-        return [stem]
+        return self._put_date_after(stem, date)
 
     def _set_attributes(self, stem: str) -> list[str]:
         """New change times, with the old content: no reader may notice."""
@@ -510,17 +526,27 @@ class Editor:
             os.pwrite(fd, content[begin : begin + piece], begin)
             time.sleep(self._random.choice((0, 0.002, 0.06)))
 
-    def _put_date_after(self, stem: str, new: Version, date: os.stat_result) -> None:
+    def _put_date_after(self, stem: str, date: os.stat_result) -> list[str]:
         """Give a complete file another date, maybe after a pause in which others open it."""
         time.sleep(self._random.choice((0, 0.06)))
-        path = self._path(stem)
-        new.former_dates.add(path.stat().st_mtime_ns)
-        _put_date(path, date)
+        with self._disturbing(stem):
+            _put_date(self._path(stem), date)
+        return [stem]
+
+    @contextmanager
+    def _disturbing(self, stem: str) -> Iterator[None]:
+        """Context in which a file is written to in place or gets another date."""
+        there = self._there[stem]
+        self._spoil(stem)
+        yield
+        if isinstance(there, Version):
+            there.disturbed_until = time.monotonic()
 
     def _spoil(self, stem: str) -> None:
+        """Before a change: from now on, its readers may get errors."""
         there = self._there[stem]
         if isinstance(there, Version):
-            there.written_to = True
+            there.disturbed_until = math.inf
 
     def _now(self, stem: str, new: Version) -> list[str]:
         self._there[stem] = new

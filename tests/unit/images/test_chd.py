@@ -270,11 +270,18 @@ def made(draw: st.DrawFn) -> Made:
     return Made(data, image, parent_data, f"{count} hunks of {hunk_size}, units {unit}, {names}")
 
 
+def emptied(folder: Path) -> Path:
+    """The directory for an example: all examples of a test have the same one."""
+    for path in folder.iterdir():
+        path.unlink()
+    return folder
+
+
 @settings(max_examples=rounds(60, 400))
 @given(made=made())
-def test_generated_files_decode(made: Made, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_generated_files_decode(made: Made, tmp_path: Path) -> None:
     note(made.description)
-    folder = tmp_path_factory.mktemp("made")
+    folder = emptied(tmp_path)
     (folder / "made.chd").write_bytes(made.data)
     parent = None
     if made.parent is not None:
@@ -288,13 +295,11 @@ def test_generated_files_decode(made: Made, tmp_path_factory: pytest.TempPathFac
 
 @settings(max_examples=rounds(60, 400))
 @given(made=made(), seed=st.integers(0, 2**32))
-def test_damage_gives_errors_or_the_same_bytes(
-    made: Made, seed: int, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_damage_gives_errors_or_the_same_bytes(made: Made, seed: int, tmp_path: Path) -> None:
     """Never other bytes than before: unless the CRC-16 of hunk and map are both lucky."""
     note(made.description)
     chance = random.Random(seed)
-    folder = tmp_path_factory.mktemp("made")
+    folder = emptied(tmp_path)
     data = bytearray(made.data)
     # The sizes in the header have no checksum but the SHA-1s that `verify` compares.
     at = chance.randrange(HEADER_SIZE, len(data))

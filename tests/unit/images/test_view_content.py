@@ -126,9 +126,7 @@ def test_the_user_data_of_a_raw_image(on_disk: Path, name: str, by_thread: bool)
 
 @settings(max_examples=rounds(40, 400), deadline=None)
 @given(data=st.data())
-def test_random_reads_of_random_views(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
+def test_random_reads_of_random_views(tmp_path: Path, data: st.DataObject) -> None:
     """Through the reader of the mount: its cache, its threads, and many reads at a time."""
     chance = random.Random(data.draw(st.integers(0, 2**32)))
     tracks = [
@@ -150,8 +148,7 @@ def test_random_reads_of_random_views(
     places = [
         (chance.randrange(view.size + 100), int(2 ** chance.uniform(0, 18))) for _ in range(12)
     ]
-    folder = tmp_path_factory.mktemp("views")
-    with content_of(folder, stored_bytes, packed=block_size is not None) as (stored, _):
+    with content_of(tmp_path, stored_bytes, packed=block_size is not None) as (stored, _):
         content = ViewContent(9, view, stored)
 
         async def read_all() -> None:

@@ -1,6 +1,7 @@
 """`zsofs verify` of CDs, by track: CHDs, `.bin` with and without a cue sheet, containers, sets."""
 
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -153,6 +154,21 @@ def test_an_iso_beside_the_sheet_of_its_bin(tmp_path: Path) -> None:
     found = result(tmp_path / "Game.zso", redump)
     assert found.verdict.state == "not comparable"
     assert not found.tracks, "those of the .bin"
+
+
+@pytest.mark.parametrize("ending", [".bin", ".iso"])
+def test_a_truncated_cd_is_bad_whatever_else_the_dat_has(tmp_path: Path, ending: str) -> None:
+    """As long as another CD of the DAT by chance, which of 10,000 one is now and then."""
+    path, sectors = tmp_path / f"Game{ending}", 400
+    zsofs("unpack", "--cd", ending[1:], CHDS / "cd-default.chd", "-o", path)
+    (tmp_path / "Game.cue").unlink(missing_ok=True)
+    os.truncate(path, sectors * (2352 if ending == ".bin" else 2048))
+    one, two = (rom(f"Other (Track {at}).bin", bytes(200 * 2352), keys="sha1") for at in (1, 2))
+    alone = rom("Alone.bin", bytes(sectors * 2352), keys="sha1")
+    for games in ({"Other": [one, two]}, {"Alone": [alone]}, {"None": [one]}):
+        found = result(path, dat(tmp_path, games=games)).verdict
+        assert found.state == "bad"
+        assert found.reason.startswith("the image is truncated: 317 of its 717 sectors are missing")
 
 
 def test_a_set_of_files(bins: Path) -> None:

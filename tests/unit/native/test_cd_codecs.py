@@ -25,8 +25,8 @@ FLAC_MOST = 4608
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
-    return Library(tmp_path_factory.mktemp("cd"))
+def library(module_path: Path) -> Library:
+    return Library(module_path)
 
 
 def inflated(data: bytes, size: int) -> bytes:

@@ -78,6 +78,35 @@ def test_a_folder_into_another(library: Path, tmp_path: Path) -> None:
     assert all((back / name).read_bytes() == IMAGE for name in files(back))
 
 
+def test_packed_discs_with_the_name_of_plain_ones_are_unpacked(tmp_path: Path) -> None:
+    """As what a mount shows: what is inside decides."""
+    folder, out = tmp_path / "library", tmp_path / "out"
+    (folder / ".trash").mkdir(parents=True)
+    shutil.copy(DATA / "chd" / "cd-mixed.chd", folder / "CD.bin")
+    packed = writers.maxcso_zso(IMAGE)
+    for name in ("Disc.iso", ".trash/Gone.iso", "Link.iso"):
+        (folder / name).write_bytes(packed)
+    (folder / "Plain.iso").write_bytes(IMAGE)
+    (folder / ".trash" / "Plain.iso").write_bytes(IMAGE)
+    (folder / "Link.iso").replace(tmp_path / "Link.iso")
+    (folder / "Link.iso").symlink_to(tmp_path / "Link.iso")
+    before = files(folder)
+    kept = zsofs("unpack", folder, code=8)
+    for name in ("CD.bin", "Disc.iso"):
+        path = folder / name
+        assert f"{path}: {path} is the input itself; give another name with -o\n" in kept.stderr
+    assert files(folder) == before
+    said = zsofs("unpack", folder, "-o", out).stderr
+    assert "left out: 1 file in a trash or system directory, 1 symlink;" in said
+    assert files(out) == {"CD.bin", "CD.cue", "Disc.iso"}
+    assert (out / "Disc.iso").read_bytes() == IMAGE
+    zsofs("unpack", folder, "--allow-links-to", tmp_path, "-o", out)
+    assert (out / "Link.iso").read_bytes() == IMAGE
+    zsofs("unpack", "--force", folder)
+    assert files(folder) == before | {"CD.cue"}
+    assert (folder / "Disc.iso").read_bytes() == IMAGE
+
+
 def test_an_output_folder_among_the_inputs_is_no_input(library: Path) -> None:
     for state in ("packed", "skipped"):
         done = reports("pack", "--recursive", library, "-o", library / "new")

@@ -1,5 +1,6 @@
 """CDs as inputs: every form that `zsofs unpack --cd` writes, and cue sheets that are packed."""
 
+import errno
 import hashlib
 import json
 import os
@@ -27,6 +28,7 @@ from zsofs.pack.batch import run
 from zsofs.pack.jobs import PackRequest
 from zsofs.pack.packer import PackOptions
 from zsofs.pack.report import Reporter
+from zsofs.system import renames
 
 CHDS = DATA / "chd"
 CDS: dict[str, Any] = {
@@ -140,6 +142,50 @@ def test_a_name_that_is_taken_meanwhile(
     assert "was created during the run" in capsys.readouterr().err
     assert names(tmp_path) == ["Game (Track 3).bin", "Game.chd"]
     assert taken.read_bytes() == b"of another program"
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+@pytest.mark.parametrize("failure", ["name", "disk"])
+def test_a_set_that_cannot_be_replaced_as_a_whole(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    failure: str,
+    can_exchange: bool,
+) -> None:
+    """--force: the files that were replaced are restored, or named if the disk cannot do that."""
+    source = shutil.copy(CHDS / "cd-mixed.chd", tmp_path / "Game.chd")
+    there = [tmp_path / f"Game (Track {number}).bin" for number in (1, 3)]
+    for path in (*there, tmp_path / "Game.cue"):
+        path.write_bytes(b"before")
+    take, taken = NewFile.take_name, []
+
+    def take_name(self: NewFile, *, replace: bool) -> None:
+        taken.append(self)
+        if len(taken) == 3 and failure == "name":
+            there[1].unlink()
+            there[1].write_bytes(b"of another program")
+        elif len(taken) == 3:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        take(self, replace=replace)
+
+    def cannot(*_: str) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(NewFile, "take_name", take_name)
+    if not can_exchange:
+        monkeypatch.setattr(renames, "rename_exchange", cannot)
+    options = PackOptions(replace=True)
+    request = PackRequest([str(source)], None, False, None, options, form=CdForm.TRACKS)
+    reporter = Reporter(quiet=True, as_json=False)
+    assert run(request, reporter, lambda *_: None) == 8
+    said = capsys.readouterr().err
+    assert ("was replaced or modified during the run" in said) == (failure == "name")
+    assert (f"; before that, {there[0]} had been replaced" in said) == (not can_exchange)
+    assert names(tmp_path) == [*(path.name for path in there), "Game.chd", "Game.cue"]
+    assert (there[0].read_bytes() == b"before") == can_exchange
+    assert there[1].read_bytes() == (b"of another program" if failure == "name" else b"before")
+    assert (tmp_path / "Game.cue").read_bytes() == b"before"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -1,4 +1,4 @@
-"""The texts of playlists and cue sheets take a bounded memory, however many there are."""
+"""The texts of playlists and cue sheets take bounded memory and disk, however many there are."""
 
 import gc
 import os
@@ -10,6 +10,7 @@ import pytest
 
 from zsofs.formats.sheets import Sheet, parse_sheet
 from zsofs.source import file_looks, scan_cache
+from zsofs.source.finding import NOTHING, FileFinding
 from zsofs.source.scan import Scanner
 from zsofs.source.scan_cache import ScanCache
 from zsofs.source.scan_result import ScanHints
@@ -56,3 +57,30 @@ def test_sheets_that_are_too_many_are_no_sheets(
     assert count(room, tmp_path / "few") == 4
     assert count(1 << 20, tmp_path / "all") == 9
     assert count(room, tmp_path / "all") == 4, "also those of the scan cache"
+
+
+def test_the_scan_cache_of_a_source_with_many_playlists_stays_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has no room in it is read again by the next mount; all else is kept."""
+    most, count = 1 << 20, 200
+    monkeypatch.setattr(scan_cache, "_MOST", most)
+    text = b"Game.zso\n" + b"#" * 60_000
+    listed = parse_sheet(b"list.m3u", text)
+    finding = FileFinding(sheet=listed)
+    key = (len(text), 5, 6)
+    file = tmp_path / "cache"
+    with closing(ScanCache(file, b"/source")) as catalog:
+        for number in range(count):
+            folder = b"%d" % number
+            catalog.keep(folder, [(b"list.m3u", key, finding), (b"x.bin", key, NOTHING)])
+        found = [name for _, name, _ in catalog.findings()]
+        assert found.count(b"x.bin") == count
+        kept = found.count(b"list.m3u")
+        assert most // len(text) - 2 <= kept <= most // len(text) + 1
+        catalog.keep(b"0", [(b"list.m3u", (len(text), 7, 8), finding)])
+        assert b"list.m3u" not in catalog.folder(b"0"), "one with other content"
+        catalog.drop_folders(b"%d" % number for number in range(count // 2))
+        catalog.keep(b"new", [(b"list.m3u", key, finding)])
+        assert catalog.folder(b"new")[b"list.m3u"][1].sheet == listed
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 3 * most

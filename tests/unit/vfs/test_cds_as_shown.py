@@ -175,6 +175,20 @@ def test_images_of_raw_sectors_become_an_iso_only_on_request(cd: CdForm | None) 
     assert names.keys() == {b"A.iso", b"A.bin", b"A.cue", b"B.iso", b"B.zso", b"C.iso"}
 
 
+@pytest.mark.parametrize("number", [b"1", b"01"])
+def test_the_cue_sheet_of_a_set_with_a_file_for_each_track(number: bytes) -> None:
+    """It names a .bin that is not there, if the first track is shown as an .iso."""
+    first = b"A (Track " + number + b").bin"
+    others = (plain(b"A (Track 2).bin"), plain(b"A.cue"), plain(b"A (Track 2).cue"))
+    source = (raw_image(first), *others)
+    iso = first.replace(b".bin", b".iso")
+    assert shown(*source).keys() == {first, b"A (Track 2).bin", b"A.cue", b"A (Track 2).cue"}
+    names = shown(*source, cd=CdForm.ISO)
+    assert names.keys() == {iso, b"A (Track 2).bin", b"A (Track 2).cue"}
+    assert b"A.cue" in shown(*others, cd=CdForm.ISO)
+    assert b"A.cue" in shown(*source, cd=CdForm.ISO, show_raw=True)
+
+
 @pytest.mark.parametrize("cd", FORMS)
 @pytest.mark.parametrize("show_raw", [False, True])
 def test_the_files_of_a_cd_are_one_disc(cd: CdForm | None, show_raw: bool) -> None:

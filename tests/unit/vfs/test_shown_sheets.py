@@ -111,6 +111,9 @@ def test_a_playlist_names_what_programs_open_of_a_cd() -> None:
     assert playlist(b"A.chd", chd(b"A.chd"), plain(b"A.bin")) == b"A.chd.cue"
     assert playlist(b"A.zso", packed_raw(b"A.zso")) == b"A.bin"
     assert playlist(b"A.zso", packed_raw(b"A.zso"), cd=CdForm.ISO) == b"A.iso"
+    track = raw_image(b"A (Track 1).bin")
+    assert playlist(b"A.cue", track, plain(b"A.cue")) is None
+    assert playlist(b"A.cue", track, plain(b"A.cue"), cd=CdForm.ISO) == b"A (Track 1).iso"
 
 
 def test_a_cue_sheet_names_the_bin() -> None:

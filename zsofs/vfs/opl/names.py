@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Mapping
 from os.path import splitext
 
-from zsofs.formats.file_names import may_be_disc
+from zsofs.formats.file_names import may_be_disc, without_first_track
 
 MAX_NAME_BYTES = 159
 """The longest name that OPL opens over SMB, in bytes of UTF-8 with its extension: it has a
@@ -18,9 +18,6 @@ _UNNAMED = "Disc"
 
 _ID = re.compile(r"[A-Z]{4}_\d{3}\.\d{2}", re.ASCII)
 """An ID that OPL takes from the name, so that it need not open the disc to list it."""
-
-_FIRST_TRACK = re.compile(r" \(Track 0?1\)$")
-"""In the name of the .bin of a data track, as Redump names it."""
 
 _LEADING_ID = re.compile(r"\A" + _ID.pattern + r"\.", re.ASCII | re.IGNORECASE)
 
@@ -61,8 +58,8 @@ def title_of(file_name: bytes) -> str:
     while ending and may_be_disc(file_name):
         file_name = stem
         stem, ending = splitext(file_name)
-    title = _without_surrogates(file_name.decode("utf-8", "surrogateescape"))
-    return _LEADING_ID.sub("", _FIRST_TRACK.sub("", title), 1)
+    title = without_first_track(file_name).decode("utf-8", "surrogateescape")
+    return _LEADING_ID.sub("", _without_surrogates(title), 1)
 
 
 def unique_names(
