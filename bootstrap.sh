@@ -24,6 +24,8 @@ system_packages='qemu-system-x86 samba smbclient iproute2 fio debootstrap system
 deb_programs='dpkg-deb dpkg-shlibdeps strip xz'
 deb_packages='dpkg dpkg-dev binutils xz-utils'
 
+portable_packages='makeself gcc binutils tar xz-utils gzip libarchive-dev libarchive13 nettle-dev libbz2-dev zlib1g-dev'
+
 bench_programs='squashfuse_ll mksquashfs fio smbd smbclient tc'
 bench_packages='squashfuse squashfs-tools fio samba smbclient iproute2'
 
@@ -72,6 +74,7 @@ Installs what zsofs needs and builds it in .venv beside this file (both once), t
                                        branch coverage
   ./bootstrap.sh docs                  build the documentation in docs/_build/html
   ./bootstrap.sh deb                   build a Debian package in dist/
+  ./bootstrap.sh portable              build programs for other systems in dist/ (on Debian 12)
   ./bootstrap.sh sdist                 build a source distribution in dist/
   ./bootstrap.sh bench [--quick]       compare zsofs with other file systems
   ./bootstrap.sh --version             print the version; all other arguments go to zsofs
@@ -211,6 +214,12 @@ need_programs() {
     fi
 }
 
+# need_packages PACKAGES: for what only Debian can build.
+need_packages() {
+    command -v apt-get >/dev/null || die "this is built on Debian 12 only; this system has no apt-get"
+    install_packages "$1"
+}
+
 # ---- Building ----------------------------------------------------------------------------------
 
 # Prints what .venv was built from: its location, and all files that an editable install does not track.
@@ -328,7 +337,7 @@ is_for_root() {
         *) return 1 ;;
         esac
         ;;
-    bench | deb | docs | sdist | --*) return 1 ;;
+    bench | deb | docs | portable | sdist | --*) return 1 ;;
     *) return 0 ;;
     esac
 }
@@ -340,6 +349,7 @@ run_for_caller() {
     case $1 in
     test) need_programs "$test_programs" "$test_packages" ;;
     deb) need_programs "$deb_programs" "$deb_packages" ;;
+    portable) need_packages "$portable_packages" ;;
     bench) need_programs "$bench_programs" "$bench_packages" ;;
     esac
     rm -f "$log"
@@ -365,7 +375,7 @@ distribution() {
     esac
 }
 
-run_tests() {
+run_test() {
     marks='not system'
     runner=''
     more=''
@@ -443,6 +453,15 @@ run_deb() {
     ! [ -e .git ] || need_docs
     say "building (about half a minute)"
     exec "$venv/bin/python" -m release.deb
+}
+
+run_portable() {
+    log=$venv/bootstrap.log
+    need_packages "$portable_packages"
+    cd -- "$here"
+    need_docs
+    say "building (about two minutes; pip downloads about 16 MB)"
+    exec "$venv/bin/python" -m release.portable
 }
 
 # Sets the installation paths: $lib, a directory of zsofs only, and $link. $unit is the unit template that
@@ -629,30 +648,22 @@ esac
 
 sources=$(describe_sources)
 venv=$here/.venv
-if ! stamped zsofs-built || [ "$1" = test ] || [ "$1" = bench ] || [ "$1" = deb ] ||
-    [ "$1" = docs ] || [ "$1" = sdist ]; then
+case $1 in
+test | bench | deb | docs | portable | sdist)
+    is_own=yes # a command of this script
+    ;;
+*) is_own='' ;;
+esac
+if [ "$is_own" ] || ! stamped zsofs-built; then
     here=$(cd -- "$here" && pwd -P)
     venv=$here/.venv
     stamped zsofs-built || build
 fi
-if [ "$1" = test ]; then
+if [ "$is_own" ]; then
+    command=$1
     shift
-    run_tests "$@"
+    "run_$command" "$@"
     exit
-fi
-if [ "$1" = bench ]; then
-    shift
-    run_bench "$@"
-fi
-if [ "$1" = docs ]; then
-    shift
-    run_docs "$@"
-fi
-if [ "$1" = sdist ]; then
-    run_sdist
-fi
-if [ "$1" = deb ]; then
-    run_deb
 fi
 export ZSOFS_COMMAND="$0" # so that zsofs can show the command in hints
 exec "$venv/bin/python" "$venv/bin/zsofs" "$@"

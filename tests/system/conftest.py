@@ -21,6 +21,7 @@ USER = ("useradd", "--create-home", "--shell", "/bin/bash", "me")
 # What takes longest comes first, so that no process of pytest-xdist has it left when others end.
 _FIRST = (
     "test_nas_document.py",
+    "test_portable.py",
     "test_service.py",
     "test_package.py",
     "test_media_box_document.py",
@@ -59,6 +60,25 @@ def _make_deb(folder: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     shutil.copy(done.stdout.strip(), folder)
+
+
+@pytest.fixture(scope="session")
+def portable(run_path: Path) -> Path:
+    """The directory with both forms of the portable build, made once per run."""
+    return made_once(run_path / "portable", _make_portable)
+
+
+def _make_portable(folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "release.portable"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for path in done.stdout.splitlines():
+        shutil.copy(path, folder)
 
 
 @pytest.fixture(scope="session")

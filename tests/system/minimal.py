@@ -1,0 +1,77 @@
+"""Small Debian systems of several releases, as directories that no test changes; each made once."""
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+from tests.system.shared import USER_CACHE, made_once
+
+BOOTS = ("dbus", "dbus-user-session", "libpam-systemd", "procps", "systemd-sysv")
+"""What a system needs to boot, and to have users who log in."""
+
+# No Python, no compiler: what a portable build may count on.
+_MINIMAL = (*BOOTS, "fuse3")
+_CACHE = USER_CACHE / "zsofs-tests"
+
+
+def minimal(suite: str) -> Path:
+    """Return the directory of a system without Python, a layer of machines.
+
+    Args:
+        suite: a release of Debian, such as ``bookworm``, ``trixie`` or ``sid``.
+    """
+    return system(suite, _MINIMAL)
+
+
+def system(suite: str, packages: tuple[str, ...], *, architecture: str = "") -> Path:
+    """Return the directory of a Debian with some packages; making it takes minutes.
+
+    Args:
+        suite: a release of Debian.
+        packages: what is installed beside the essential packages.
+        architecture: as Debian calls it; empty: that of this system.
+    """
+    _CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)  # its programs are not for all users
+    name = hashlib.sha256(" ".join((*packages, architecture)).encode()).hexdigest()[:12]
+
+    def make(folder: Path) -> None:
+        command = ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}"]
+        if architecture:
+            command.append(f"--arch={architecture}")
+        run(*command, suite, folder, _mirror())
+        run("chroot", folder, "apt-get", "clean")
+        (folder / "etc/resolv.conf").unlink(missing_ok=True)
+        run("chroot", folder, "useradd", "--create-home", "--shell", "/bin/bash", "me")
+
+    return made_once(_CACHE / f"small-{suite}-{name}", make)
+
+
+def _mirror() -> str:
+    """Return where this machine itself gets Debian from."""
+    said = run("apt-get", "indextargets", "--format", "$(REPO_URI)", "Component: main")
+    for address in said.split():
+        if address.rstrip("/").endswith("/debian"):
+            return address
+    raise AssertionError("this machine's sources of packages have no Debian")
+
+
+def run(*command: str | Path, seconds: float = 1800) -> str:
+    """Run a command that must succeed; return what it prints.
+
+    Args:
+        command: a program and its arguments.
+        seconds: how long it may take.
+    """
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=seconds,
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"},
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout[-4000:]}"
+    return done.stdout
