@@ -198,7 +198,8 @@ need_to_mount() {
         [ -z "$missing" ] || die "required on this system but missing: $(listed "$missing")"
     else
         die "missing: $(listed "$(missing_to_mount)");" \
-            "install as root, then run the command again: $(packages_elsewhere)"
+            "install as root, then run the command again: $(packages_elsewhere);" \
+            "or use the portable build, which needs no Python and no compiler: see docs/install.md"
     fi
 }
 

@@ -6,6 +6,7 @@ here=$(cd -- "$(dirname -- "$0")" && pwd -P)
 build='@BUILD@'
 glibc='@GLIBC@'
 machine='@MACHINE@'
+size=@SIZE@
 
 say() {
     printf 'zsofs: %s\n' "$*" >&2
@@ -16,8 +17,9 @@ die() {
     exit 1
 }
 
-[ "$(uname -s) $(uname -m)" = "Linux $machine" ] ||
-    die "this build is for Linux on $machine, and this system is $(uname -s) on $(uname -m)"
+system="$(uname -s) on $(uname -m)"
+[ "$system" = "Linux on $machine" ] ||
+    die "this build is for Linux on $machine, and this system is $system"
 # "glibc 2.36"; systems with another C library have no such variable.
 found=$(getconf GNU_LIBC_VERSION 2>/dev/null) || found=''
 found=${found#glibc }
@@ -37,7 +39,7 @@ if [ -e "$link" ] || [ -h "$link" ]; then
     esac
 fi
 
-say "installing zsofs $build in $opt (@SIZE@ MB)"
+say "installing zsofs $build in $opt ($size MB)"
 mkdir -p "$opt" "${link%/*}"
 new=$opt/$build
 unfinished=$opt/unfinished.$$
@@ -46,8 +48,9 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 mkdir "$unfinished"
 cp -R "$here/." "$unfinished/" || die "$opt cannot be written; the reason is above"
-"$unfinished/zsofs" --version >/dev/null ||
+if ! "$unfinished/zsofs" --version >/dev/null; then
     die "the program does not run from $opt; if its file system is mounted with noexec, nothing can run there"
+fi
 if [ -e "$new" ]; then # the same build again; a mount may use it
     mv "$new" "$opt/replaced.$$"
 fi
@@ -90,8 +93,7 @@ done
 
 say "installed: $link"
 [ -z "$running" ] ||
-    say "mounts still run the previous version; restart services with:" \
-        "systemctl --user restart 'zsofs@*', and mount the others again"
+    say "mounts still run the previous version; restart services with: systemctl --user restart 'zsofs@*', and mount the others again"
 command -v fusermount3 >/dev/null ||
     say "fusermount3 is missing, without which nothing can be mounted; install the package fuse3"
 case ":$PATH:" in

@@ -34,8 +34,9 @@ configs=${XDG_CONFIG_HOME:-$HOME/.config}
 
 if [ -f "$configs/systemd/user/zsofs@.service" ] &&
     grep -qF "$link" "$configs/systemd/user/zsofs@.service"; then
-    die "zsofs services are still installed; list them with: zsofs service list --user;" \
-        "remove each with: zsofs service remove --user NAME"
+    list='zsofs service list --user'
+    remove='zsofs service remove --user'
+    die "zsofs services are still installed; list them with: $list; remove each with: $remove NAME"
 fi
 for exe in /proc/[0-9]*/exe; do
     case $(readlink "$exe" 2>/dev/null) in
