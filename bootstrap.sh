@@ -75,7 +75,9 @@ Installs what zsofs needs and builds it in .venv beside this file (both once), t
   ./bootstrap.sh docs                  build the documentation in docs/_build/html
   ./bootstrap.sh deb                   build a Debian package in dist/
   ./bootstrap.sh portable              build programs for other systems in dist/ (on Debian 12)
+  ./bootstrap.sh container             build a container image of that in dist/
   ./bootstrap.sh sdist                 build a source distribution in dist/
+  ./bootstrap.sh release [--twice]     build all of these in dist/, with checksums
   ./bootstrap.sh bench [--quick]       compare zsofs with other file systems
   ./bootstrap.sh --version             print the version; all other arguments go to zsofs
 
@@ -338,7 +340,7 @@ is_for_root() {
         *) return 1 ;;
         esac
         ;;
-    bench | deb | docs | portable | sdist | --*) return 1 ;;
+    bench | container | deb | docs | portable | release | sdist | --*) return 1 ;;
     *) return 0 ;;
     esac
 }
@@ -351,6 +353,10 @@ run_for_caller() {
     test) need_programs "$test_programs" "$test_packages" ;;
     deb) need_programs "$deb_programs" "$deb_packages" ;;
     portable) need_packages "$portable_packages" ;;
+    release)
+        need_programs "$deb_programs" "$deb_packages"
+        need_packages "$portable_packages"
+        ;;
     bench) need_programs "$bench_programs" "$bench_packages" ;;
     esac
     rm -f "$log"
@@ -463,6 +469,20 @@ run_portable() {
     need_docs
     say "building (about two minutes; pip downloads about 16 MB)"
     exec "$venv/bin/python" -m release.portable
+}
+
+run_container() {
+    cd -- "$here"
+    exec "$venv/bin/python" -m release.container
+}
+
+run_release() {
+    log=$venv/bootstrap.log
+    need_programs "$deb_programs" "$deb_packages"
+    need_packages "$portable_packages"
+    cd -- "$here"
+    need_docs
+    exec "$venv/bin/python" -m release.everything "$@"
 }
 
 # Sets the installation paths: $lib, a directory of zsofs only, and $link. $unit is the unit template that
@@ -650,7 +670,7 @@ esac
 sources=$(describe_sources)
 venv=$here/.venv
 case $1 in
-test | bench | deb | docs | portable | sdist)
+test | bench | container | deb | docs | portable | release | sdist)
     is_own=yes # a command of this script
     ;;
 *) is_own='' ;;

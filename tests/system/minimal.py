@@ -2,10 +2,13 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from tests.system.shared import USER_CACHE, made_once
+from tests.system.shared import USER_CACHE, made_once, remove
 
 BOOTS = ("dbus", "dbus-user-session", "libpam-systemd", "procps", "systemd-sysv")
 """What a system needs to boot, and to have users who log in."""
@@ -75,3 +78,49 @@ def run(*command: str | Path, seconds: float = 1800) -> str:
     )
     assert done.returncode == 0, f"{command}: {done.stdout[-4000:]}"
     return done.stdout
+
+
+# What makes the network and the registry of Python packages of this machine available.
+_NETWORK = ("/etc/resolv.conf", "/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt")
+
+
+@contextmanager
+def changed(place: Path, *layers: Path) -> Iterator[Path]:
+    """Provide the root of a system that scripts can change; its changes become a layer.
+
+    Args:
+        place: a directory for it; the layer is ``changes`` in it.
+        layers: directories that make up the system, the topmost first; they stay as they are.
+    """
+    root, changes, work = (place / name for name in ("system", "changes", "work"))
+    for path in (root, changes, work):
+        path.mkdir(parents=True)
+    options = f"lowerdir={':'.join(map(str, layers))},upperdir={changes},workdir={work},volatile"
+    run("mount", "-t", "overlay", "-o", options, "overlay", root)
+    try:
+        yield root
+    finally:
+        run("umount", root)
+        remove(work)
+
+
+def inside(root: Path, script: str, *, seconds: float = 1200) -> str:
+    """Run a script as root in a system that is not booted, with the network of this machine.
+
+    Args:
+        root: the root directory of the system.
+        script: for ``sh``; it begins in ``/root``.
+        seconds: how long it may take.
+    """
+    for name in _NETWORK:
+        target = root / name[1:]
+        if Path(name).exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
+            shutil.copy(name, target)
+    start = 'mount -t proc proc "$1/proc"; exec chroot "$1" sh -ec "cd /root; $2"'
+    words = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", start, "sh")
+    try:
+        return run(*words, root, script, seconds=seconds)
+    finally:
+        (root / "etc/resolv.conf").unlink(missing_ok=True)
