@@ -66,7 +66,8 @@ Installs what zsofs needs and builds it in .venv beside this file (both once), t
   ./bootstrap.sh umount ~/iso          unmount
   ./bootstrap.sh install               put zsofs on the PATH, independent of this directory:
                                        system-wide as root, otherwise for this user
-  ./bootstrap.sh uninstall             remove that installation
+  ./bootstrap.sh uninstall [--purge]   remove that installation; with --purge, also configs, logs
+                                       and caches
   ./bootstrap.sh test [ARGUMENTS]      run the tests; arguments are passed to pytest
   ./bootstrap.sh test --system         run the tests that need Samba or boot machines
   ./bootstrap.sh test --coverage       run the tests with line coverage
@@ -597,6 +598,11 @@ unlink_helpers() {
 }
 
 uninstall_zsofs() {
+    case $#-${1-} in
+    0-) purge='' ;;
+    1---purge) purge=yes ;;
+    *) die "uninstall has no such option: $*; its only option is --purge" ;;
+    esac
     find_places
     if starts_it "$unit"; then
         list="$link service list$for_user"
@@ -607,7 +613,6 @@ uninstall_zsofs() {
     [ -z "$users" ] ||
         die "services of $(listed "$users") are still installed; as that user, list them with:" \
             "$link service list --user; remove each with: $link service remove --user NAME"
-    say_what_stays
     [ "$(id -u)" != 0 ] || unlink_helpers
     if [ -h "$link" ] && link_is_ours; then
         rm -f "$link"
@@ -619,10 +624,11 @@ uninstall_zsofs() {
     else
         say "nothing is installed in $lib"
     fi
+    purge_or_name
 }
 
-# Configs, logs and caches belong to the user and are not removed.
-say_what_stays() {
+# Removes configs, logs and caches if $purge is set; otherwise prints where they are.
+purge_or_name() {
     if [ "$(id -u)" = 0 ]; then
         set -- /etc/zsofs /var/cache/zsofs /root/.cache/zsofs /root/.local/state/zsofs
     else
@@ -631,7 +637,13 @@ say_what_stays() {
     fi
     stays=''
     for place in "$@"; do
-        [ ! -e "$place" ] || stays="$stays '$place'"
+        [ -e "$place" ] || continue
+        if [ "$purge" ]; then
+            rm -rf "$place"
+            say "removed: $place"
+        else
+            stays="$stays '$place'"
+        fi
     done
     stays=${stays# }
     [ -z "$stays" ] ||
@@ -660,7 +672,8 @@ install)
     exit
     ;;
 uninstall)
-    uninstall_zsofs
+    shift
+    uninstall_zsofs "$@"
     exit
     ;;
 esac
