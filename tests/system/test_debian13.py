@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 # What ./bootstrap.sh installs where it is missing; in the cache, so that it is fetched once.
-_TO_BUILD = (
+TO_BUILD = (
     "git", "python3", "python3-venv", "python3-dev", "gcc", "libc6-dev", "pkg-config", "fuse3",
     "libfuse3-dev", "liblz4-dev", "libzstd-dev", "libdeflate-dev", "liblzma-dev", "dpkg-dev",
     "binutils", "xz-utils", "ca-certificates",
@@ -40,7 +40,7 @@ def deb13(run_path: Path) -> Path:
     """The package, built on Debian 13 as its document says."""
 
     def build(folder: Path) -> None:
-        with changed(folder / "build", system("trixie", _TO_BUILD)) as root:
+        with changed(folder / "build", system("trixie", TO_BUILD)) as root:
             clone_to(root / "root/zsofs")
             said = inside(root, "cd zsofs; git init -q; ./bootstrap.sh deb")
             assert "Install it with: sudo apt install " in said
