@@ -17,9 +17,10 @@ test_packages='genisoimage p7zip-full zip bzip2 xz-utils zstd libarchive13 xorri
     bchunk cuetools libcdio-utils'
 
 system_programs='qemu-system-x86_64 smbd smbclient ip fio debootstrap systemd-nspawn nsenter zstd
-    lintian dpkg-deb dpkg-shlibdeps strip xz pipx promtool'
+    lintian dpkg-deb dpkg-shlibdeps strip xz pipx promtool makeself'
 system_packages='qemu-system-x86 samba smbclient iproute2 fio debootstrap systemd-container util-linux
-    zstd lintian dpkg dpkg-dev binutils xz-utils pipx prometheus'
+    zstd lintian dpkg dpkg-dev binutils xz-utils pipx prometheus
+    makeself libarchive-dev libarchive13 nettle-dev libbz2-dev zlib1g-dev'
 
 deb_programs='dpkg-deb dpkg-shlibdeps strip xz'
 deb_packages='dpkg dpkg-dev binutils xz-utils'
