@@ -13,6 +13,9 @@ from tests.system.shared import USER_CACHE, made_once, remove
 BOOTS = ("dbus", "dbus-user-session", "libpam-systemd", "procps", "systemd-sysv")
 """What a system needs to boot, and to have users who log in."""
 
+APT = "DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends"
+"""For scripts in a system."""
+
 # No Python, no compiler: what a portable build may count on.
 _MINIMAL = (*BOOTS, "fuse3")
 _CACHE = USER_CACHE / "zsofs-tests"
@@ -39,12 +42,10 @@ def system(suite: str, packages: tuple[str, ...], *, architecture: str = "") -> 
     name = hashlib.sha256(" ".join((*packages, architecture)).encode()).hexdigest()[:12]
 
     def make(folder: Path) -> None:
-        command = ["debootstrap", "--variant=minbase", f"--include={','.join(packages)}"]
-        if architecture:
-            command.append(f"--arch={architecture}")
-        run(*command, suite, folder, _mirror())
-        run("chroot", folder, "apt-get", "clean")
-        (folder / "etc/resolv.conf").unlink(missing_ok=True)
+        of = [f"--arch={architecture}"] if architecture else []
+        run("debootstrap", "--variant=minbase", *of, suite, folder, _mirror())
+        # By apt: debootstrap does not find what has alternatives, such as libfuse3-dev needs.
+        inside(folder, f"{APT} update; {APT} install {' '.join(packages)}; {APT} clean")
         run("chroot", folder, "useradd", "--create-home", "--shell", "/bin/bash", "me")
 
     return made_once(_CACHE / f"small-{suite}-{name}", make)

@@ -20,7 +20,7 @@ from tests.support.mounting import DATA, ZSOFS
 from tests.support.rounds import rounds
 from tests.system.conftest import ROOT
 from tests.system.discs import MANIFEST
-from tests.system.minimal import changed, inside, system
+from tests.system.minimal import APT, changed, inside, system
 from tests.system.test_debian13 import TO_BUILD
 from tests.system.test_install import clone_to
 from zsofs import __version__
@@ -39,7 +39,6 @@ _HANDLER = "zsofs-tests-aarch64"
 # The first 20 bytes of a 64-bit ELF program or library for AArch64, and which bits of them count.
 _MAGIC = r"\x7fELF\x02\x01\x01" + r"\x00" * 9 + r"\x02\x00\xb7\x00"
 _MASK = r"\xff" * 7 + r"\x00" + r"\xff" * 8 + r"\xfe" + r"\xff" * 3
-_APT = "export DEBIAN_FRONTEND=noninteractive; apt-get -q -y --no-install-recommends"
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +70,7 @@ def installed(emulated: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
         os.mknod(root / "dev/fuse", stat.S_IFCHR | 0o666, os.stat("/dev/fuse").st_rdev)
         said = inside(root, f"cd zsofs-{__version__}; ./bootstrap.sh deb", seconds=6000)
         assert "_arm64.deb\n" in said
-        inside(root, f"apt-get -q update; {_APT} install ./zsofs-*/dist/*.deb", seconds=1200)
+        inside(root, f"{APT} update; {APT} install ./zsofs-*/dist/*.deb", seconds=1200)
         shutil.copytree(DATA, root / "root/data")
         yield root
 

@@ -15,7 +15,7 @@ from tests.support.mounting import wait_until
 from tests.support.rounds import rounds
 from tests.system.discs import files, fill, sums
 from tests.system.machine import Machine, debian
-from tests.system.minimal import changed, inside, minimal, system
+from tests.system.minimal import APT, changed, inside, minimal, system
 from tests.system.shared import made_once
 from tests.system.test_install import clone_to
 from zsofs import __version__
@@ -32,7 +32,6 @@ TO_BUILD = (
     "libfuse3-dev", "liblz4-dev", "libzstd-dev", "libdeflate-dev", "liblzma-dev", "dpkg-dev",
     "binutils", "xz-utils", "ca-certificates",
 )  # fmt: skip
-_APT = "export DEBIAN_FRONTEND=noninteractive; apt-get -q -y --no-install-recommends"
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +62,7 @@ def on_13(deb13: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mac
     place = tmp_path_factory.mktemp("trixie")
     with changed(place / "installed", minimal("trixie")) as root:
         shutil.copy(deb13, root / "root")
-        said = inside(root, f"apt-get -q update; {_APT} install ./*.deb; apt-get clean")
+        said = inside(root, f"{APT} update; {APT} install ./*.deb; apt-get clean")
         assert "warning" not in said.lower().replace("can't open /dev/pts", "")
     with debian(place / "machine", place / "installed/changes", minimal("trixie")) as machine:
         yield machine
@@ -101,7 +100,7 @@ def test_a_debian_12_that_becomes_a_13(deb: Path, deb13: Path, tmp_path: Path) -
     """With both packages, a service is there again after the upgrade, with its discs."""
     with changed(tmp_path / "old", minimal("bookworm")) as root:
         shutil.copy(deb, root / "root")
-        inside(root, f"apt-get -q update; {_APT} install ./*.deb; rm *.deb")
+        inside(root, f"{APT} update; {APT} install ./*.deb; rm *.deb")
     old = (tmp_path / "old/changes", minimal("bookworm"))
     with debian(tmp_path / "before", *old) as machine:
         wanted = fill(machine, "/srv/zso")
@@ -115,7 +114,7 @@ def test_a_debian_12_that_becomes_a_13(deb: Path, deb13: Path, tmp_path: Path) -
         said = inside(
             root,
             "sed -i s/bookworm/trixie/ /etc/apt/sources.list; apt-get -q update;"
-            f" {_APT} -o Dpkg::Options::=--force-confdef full-upgrade ./*.deb; apt-get clean",
+            f" {APT} -o Dpkg::Options::=--force-confdef full-upgrade ./*.deb; apt-get clean",
         )
         assert f"Unpacking zsofs ({version_of(deb13)}) over ({version_of(deb)})" in said
         assert "dpkg: warning: zsofs" not in said
