@@ -17,12 +17,15 @@ test_packages='genisoimage p7zip-full zip bzip2 xz-utils zstd libarchive13 xorri
     bchunk cuetools libcdio-utils'
 
 system_programs='qemu-system-x86_64 smbd smbclient ip fio debootstrap systemd-nspawn nsenter zstd
-    lintian dpkg-deb dpkg-shlibdeps strip xz pipx promtool'
+    lintian dpkg-deb dpkg-shlibdeps strip xz pipx promtool makeself'
 system_packages='qemu-system-x86 samba smbclient iproute2 fio debootstrap systemd-container util-linux
-    zstd lintian dpkg dpkg-dev binutils xz-utils pipx prometheus'
+    zstd lintian dpkg dpkg-dev binutils xz-utils pipx prometheus
+    makeself libarchive-dev libarchive13 nettle-dev libbz2-dev zlib1g-dev'
 
 deb_programs='dpkg-deb dpkg-shlibdeps strip xz'
 deb_packages='dpkg dpkg-dev binutils xz-utils'
+
+portable_packages='makeself gcc binutils tar xz-utils gzip libarchive-dev libarchive13 nettle-dev libbz2-dev zlib1g-dev'
 
 bench_programs='squashfuse_ll mksquashfs mkfs.erofs fio smbd smbclient tc'
 bench_packages='squashfuse squashfs-tools erofs-utils fio samba smbclient iproute2'
@@ -64,7 +67,8 @@ Installs what zsofs needs and builds it in .venv beside this file (both once), t
   ./bootstrap.sh umount ~/iso          unmount
   ./bootstrap.sh install               put zsofs on the PATH, independent of this directory:
                                        system-wide as root, otherwise for this user
-  ./bootstrap.sh uninstall             remove that installation
+  ./bootstrap.sh uninstall [--purge]   remove that installation; with --purge, also configs, logs
+                                       and caches
   ./bootstrap.sh test [ARGUMENTS]      run the tests; arguments are passed to pytest
   ./bootstrap.sh test --system         run the tests that need Samba or boot machines
   ./bootstrap.sh test --coverage       run the tests with line coverage
@@ -72,7 +76,10 @@ Installs what zsofs needs and builds it in .venv beside this file (both once), t
                                        branch coverage
   ./bootstrap.sh docs                  build the documentation in docs/_build/html
   ./bootstrap.sh deb                   build a Debian package in dist/
+  ./bootstrap.sh portable              build programs for other systems in dist/ (on Debian 12)
+  ./bootstrap.sh container             build a container image of that in dist/
   ./bootstrap.sh sdist                 build a source distribution in dist/
+  ./bootstrap.sh release [--twice]     build all of these in dist/, with checksums
   ./bootstrap.sh bench [--quick]       compare zsofs with other file systems
   ./bootstrap.sh --version             print the version; all other arguments go to zsofs
 
@@ -195,7 +202,8 @@ need_to_mount() {
         [ -z "$missing" ] || die "required on this system but missing: $(listed "$missing")"
     else
         die "missing: $(listed "$(missing_to_mount)");" \
-            "install as root, then run the command again: $(packages_elsewhere)"
+            "install as root, then run the command again: $(packages_elsewhere);" \
+            "or use the portable build, which needs no Python and no compiler: see docs/install.md"
     fi
 }
 
@@ -209,6 +217,12 @@ need_programs() {
     else
         die "required programs are missing: $(listed "$missing")"
     fi
+}
+
+# need_packages PACKAGES: for what only Debian can build.
+need_packages() {
+    command -v apt-get >/dev/null || die "this is built on Debian 12 only; this system has no apt-get"
+    install_packages "$1"
 }
 
 # ---- Building ----------------------------------------------------------------------------------
@@ -328,7 +342,7 @@ is_for_root() {
         *) return 1 ;;
         esac
         ;;
-    bench | deb | docs | sdist | --*) return 1 ;;
+    bench | container | deb | docs | portable | release | sdist | --*) return 1 ;;
     *) return 0 ;;
     esac
 }
@@ -340,6 +354,11 @@ run_for_caller() {
     case $1 in
     test) need_programs "$test_programs" "$test_packages" ;;
     deb) need_programs "$deb_programs" "$deb_packages" ;;
+    portable) need_packages "$portable_packages" ;;
+    release)
+        need_programs "$deb_programs" "$deb_packages"
+        need_packages "$portable_packages"
+        ;;
     bench) need_programs "$bench_programs" "$bench_packages" ;;
     esac
     rm -f "$log"
@@ -365,7 +384,7 @@ distribution() {
     esac
 }
 
-run_tests() {
+run_test() {
     marks='not system'
     runner=''
     more=''
@@ -443,6 +462,29 @@ run_deb() {
     ! [ -e .git ] || need_docs
     say "building (about half a minute)"
     exec "$venv/bin/python" -m release.deb
+}
+
+run_portable() {
+    log=$venv/bootstrap.log
+    need_packages "$portable_packages"
+    cd -- "$here"
+    need_docs
+    say "building (about two minutes; pip downloads about 16 MB)"
+    exec "$venv/bin/python" -m release.portable
+}
+
+run_container() {
+    cd -- "$here"
+    exec "$venv/bin/python" -m release.container
+}
+
+run_release() {
+    log=$venv/bootstrap.log
+    need_programs "$deb_programs" "$deb_packages"
+    need_packages "$portable_packages"
+    cd -- "$here"
+    need_docs
+    exec "$venv/bin/python" -m release.everything "$@"
 }
 
 # Sets the installation paths: $lib, a directory of zsofs only, and $link. $unit is the unit template that
@@ -557,6 +599,11 @@ unlink_helpers() {
 }
 
 uninstall_zsofs() {
+    case $#-${1-} in
+    0-) purge='' ;;
+    1---purge) purge=yes ;;
+    *) die "uninstall has no such option: $*; its only option is --purge" ;;
+    esac
     find_places
     if starts_it "$unit"; then
         list="$link service list$for_user"
@@ -567,7 +614,6 @@ uninstall_zsofs() {
     [ -z "$users" ] ||
         die "services of $(listed "$users") are still installed; as that user, list them with:" \
             "$link service list --user; remove each with: $link service remove --user NAME"
-    say_what_stays
     [ "$(id -u)" != 0 ] || unlink_helpers
     if [ -h "$link" ] && link_is_ours; then
         rm -f "$link"
@@ -579,10 +625,11 @@ uninstall_zsofs() {
     else
         say "nothing is installed in $lib"
     fi
+    purge_or_name
 }
 
-# Configs, logs and caches belong to the user and are not removed.
-say_what_stays() {
+# Removes configs, logs and caches if $purge is set; otherwise prints where they are.
+purge_or_name() {
     if [ "$(id -u)" = 0 ]; then
         set -- /etc/zsofs /var/cache/zsofs /root/.cache/zsofs /root/.local/state/zsofs
     else
@@ -591,7 +638,13 @@ say_what_stays() {
     fi
     stays=''
     for place in "$@"; do
-        [ ! -e "$place" ] || stays="$stays '$place'"
+        [ -e "$place" ] || continue
+        if [ "$purge" ]; then
+            rm -rf "$place"
+            say "removed: $place"
+        else
+            stays="$stays '$place'"
+        fi
     done
     stays=${stays# }
     [ -z "$stays" ] ||
@@ -620,7 +673,8 @@ install)
     exit
     ;;
 uninstall)
-    uninstall_zsofs
+    shift
+    uninstall_zsofs "$@"
     exit
     ;;
 esac
@@ -629,30 +683,22 @@ esac
 
 sources=$(describe_sources)
 venv=$here/.venv
-if ! stamped zsofs-built || [ "$1" = test ] || [ "$1" = bench ] || [ "$1" = deb ] ||
-    [ "$1" = docs ] || [ "$1" = sdist ]; then
+case $1 in
+test | bench | container | deb | docs | portable | release | sdist)
+    is_own=yes # a command of this script
+    ;;
+*) is_own='' ;;
+esac
+if [ "$is_own" ] || ! stamped zsofs-built; then
     here=$(cd -- "$here" && pwd -P)
     venv=$here/.venv
     stamped zsofs-built || build
 fi
-if [ "$1" = test ]; then
+if [ "$is_own" ]; then
+    command=$1
     shift
-    run_tests "$@"
+    "run_$command" "$@"
     exit
-fi
-if [ "$1" = bench ]; then
-    shift
-    run_bench "$@"
-fi
-if [ "$1" = docs ]; then
-    shift
-    run_docs "$@"
-fi
-if [ "$1" = sdist ]; then
-    run_sdist
-fi
-if [ "$1" = deb ]; then
-    run_deb
 fi
 export ZSOFS_COMMAND="$0" # so that zsofs can show the command in hints
 exec "$venv/bin/python" "$venv/bin/zsofs" "$@"

@@ -46,7 +46,7 @@ Description: {summary}
 def main() -> int:
     """Make the package; prints where it is."""
     os.umask(0o022)
-    dated = _date()
+    dated = environment.date()
     os.environ["SOURCE_DATE_EPOCH"] = str(dated)  # dpkg-deb makes no time newer than this
     with tempfile.TemporaryDirectory(prefix="zsofs-deb-") as directory:
         stage = Path(directory) / "stage"
@@ -65,14 +65,6 @@ def main() -> int:
     directory = shlex.quote(str(target.parent))  # the ~ of the name needs no quotes
     print(f"Install it with: sudo apt install {directory}/{target.name}", file=sys.stderr)
     return 0
-
-
-def _date() -> int:
-    """When the sources were last changed, in seconds; now, if nothing says so."""
-    said = subprocess.run(
-        ["git", "-C", _ROOT, "log", "-1", "--format=%ct"], capture_output=True, check=False
-    )
-    return int(os.environ.get("SOURCE_DATE_EPOCH") or said.stdout or time.time())
 
 
 def _version(dated: int) -> str:

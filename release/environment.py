@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -22,6 +23,14 @@ from zsofs.cli.main import main
 
 raise SystemExit(main())
 """
+
+
+def date() -> int:
+    """Return when the sources were last changed, in seconds; now, if nothing says so."""
+    said = subprocess.run(
+        ["git", "-C", ROOT, "log", "-1", "--format=%ct"], capture_output=True, check=False
+    )
+    return int(os.environ.get("SOURCE_DATE_EPOCH") or said.stdout or time.time())
 
 
 def build(stage: Path, place: Path) -> Path:

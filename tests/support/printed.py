@@ -77,13 +77,14 @@ class Text:
 
 
 def texts(root: Path = ROOT) -> list[Text]:
-    """All texts of the modules, the native kernel and bootstrap.sh, in a folder like ours."""
+    """All texts of the modules, the native kernel and the scripts, in a folder like ours."""
     found: list[Text] = []
     for path in sorted((root / "zsofs").rglob("*.py")):
         found += _Module(path, root).texts()
     for path in sorted((root / "zsofs").rglob("*.pyx")):
         found += _of_cython(path, root)
-    found += _of_shell(root / "bootstrap.sh")
+    for path in (root / "bootstrap.sh", *sorted((root / "release").glob("portable_files/*.sh"))):
+        found += _of_shell(path)
     return found
 
 

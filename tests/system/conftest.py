@@ -11,7 +11,7 @@ import pytest
 
 from tests.system import image
 from tests.system.machine import Machine, booted, debian
-from tests.system.shared import made_once
+from tests.system.shared import PIP_CACHE, made_once
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = "/root/zsofs.deb"
@@ -21,6 +21,8 @@ USER = ("useradd", "--create-home", "--shell", "/bin/bash", "me")
 # What takes longest comes first, so that no process of pytest-xdist has it left when others end.
 _FIRST = (
     "test_nas_document.py",
+    "test_portable.py",
+    "test_debian13.py",
     "test_service.py",
     "test_package.py",
     "test_media_box_document.py",
@@ -59,6 +61,28 @@ def _make_deb(folder: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     shutil.copy(done.stdout.strip(), folder)
+
+
+@pytest.fixture(scope="session")
+def portable(run_path: Path) -> Path:
+    """The directory with both forms of the portable build, made once per run."""
+    if os.confstr("CS_GNU_LIBC_VERSION") != "glibc 2.36":
+        pytest.skip("the portable build is made on Debian 12")
+    return made_once(run_path / "portable", _make_portable)
+
+
+def _make_portable(folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "release.portable"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+        env=os.environ | PIP_CACHE,
+    )
+    assert done.returncode == 0, done.stderr
+    for path in done.stdout.splitlines():
+        shutil.copy(path, folder)
 
 
 @pytest.fixture(scope="session")

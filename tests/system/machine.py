@@ -26,6 +26,8 @@ class Machine:
     Attributes:
         root: its file system, as seen from outside.
         console: file that has what it said on its console.
+        boots: whether it runs systemd; otherwise, only what a test runs. That of sid refuses the
+            control groups of version 1.
         devices: from the next boot on, devices and folders of this machine that it has, by the
             path that each has in it.
     """
@@ -33,6 +35,7 @@ class Machine:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.console = root.with_name(root.name + ".console")
+        self.boots = True
         self.devices: dict[str, Path] = {}
         self._running: subprocess.Popen[bytes] | None = None
         self._leader = 0
@@ -49,7 +52,8 @@ class Machine:
         groups = self._groups.enter_context(own_groups(name))
         join = 'for group in "$@"; do [ "$group" != -- ] || break; echo $$ >"$group"; shift; done'
         start = ("sh", "-ec", f'{join}; shift; exec "$@"', "sh", *map(str, groups), "--")
-        words = ("--quiet", "--register=no", "--keep-unit", "--private-network", "--boot")
+        words = ("--quiet", "--register=no", "--keep-unit", "--private-network")
+        runs = ("--boot",) if self.boots else ("--as-pid2", "sleep", "infinity")
         machine = (
             f"--machine={name}",
             # What a server of NFS finds files by; a machine of its own may, a container may not.
@@ -60,7 +64,7 @@ class Machine:
         )
         with self.console.open("ab") as console:
             self._running = subprocess.Popen(
-                [*start, "systemd-nspawn", *words, *machine, "--console=pipe"],
+                [*start, "systemd-nspawn", *words, *machine, "--console=pipe", *runs],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
@@ -96,6 +100,8 @@ class Machine:
         return False
 
     def _has_booted(self, may_fail: tuple[str, ...]) -> bool:
+        if not self.boots:
+            return True
         said = self.try_run("systemctl", "is-system-running", "--wait").stdout.strip()
         if said == "degraded":
             said = self.try_run("systemctl", "--failed", "--no-legend", "--plain").stdout
@@ -179,7 +185,7 @@ class Machine:
 
 @contextmanager
 def booted(
-    folder: Path, *layers: Path, devices: Mapping[str, Path] | None = None
+    folder: Path, *layers: Path, devices: Mapping[str, Path] | None = None, boots: bool = True
 ) -> Iterator[Machine]:
     """A Debian 12, booted, and always ended; what it has changed stays in ``changes``.
 
@@ -187,6 +193,7 @@ def booted(
         folder: an empty one for it.
         layers: folders that make up its file system, the topmost first; they stay as they are.
         devices: devices and folders of this machine that it has, by their paths in it.
+        boots: whether it runs systemd.
     """
     root, changes, work = (folder / name for name in ("debian", "changes", "work"))
     for path in (root, changes, work):
@@ -197,6 +204,7 @@ def booted(
     subprocess.run(["mount", "-t", "overlay", "-o", options, "overlay", root], check=True)
     machine = Machine(root)
     machine.devices.update(devices or {})
+    machine.boots = boots
     try:
         machine.boot()
         yield machine
@@ -208,11 +216,11 @@ def booted(
 
 @contextmanager
 def debian(
-    folder: Path, *layers: Path, devices: Mapping[str, Path] | None = None
+    folder: Path, *layers: Path, devices: Mapping[str, Path] | None = None, boots: bool = True
 ) -> Iterator[Machine]:
     """The same, and nothing of it stays."""
     try:
-        with booted(folder, *layers, devices=devices) as machine:
+        with booted(folder, *layers, devices=devices, boots=boots) as machine:
             yield machine
     finally:
         remove(folder)

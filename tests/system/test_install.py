@@ -136,10 +136,10 @@ def test_services_of_users_that_need_it(tmp_path: Path) -> None:
 
 
 def test_uninstalling_names_what_stays(tmp_path: Path) -> None:
-    def uninstalled() -> str:
+    def uninstalled(*options: str) -> str:
         return subprocess.run(
             ["setpriv", "--reuid=1234", "--regid=1234", "--clear-groups"]
-            + [str(ROOT / "bootstrap.sh"), "uninstall"],
+            + [str(ROOT / "bootstrap.sh"), "uninstall", *options],
             capture_output=True,
             text=True,
             check=True,
@@ -151,6 +151,12 @@ def test_uninstalling_names_what_stays(tmp_path: Path) -> None:
     (tmp_path / ".cache/zsofs").mkdir(parents=True)
     open_to_others(tmp_path)
     assert f"rm -r '{tmp_path}/.config/zsofs' '{tmp_path}/.cache/zsofs'" in uninstalled()
+    for folder in (".config", ".cache"):
+        shutil.chown(tmp_path / folder, 1234)
+        shutil.chown(tmp_path / folder / "zsofs", 1234)
+    assert "kept" not in uninstalled("--purge")
+    assert not (tmp_path / ".config/zsofs").exists()
+    assert not (tmp_path / ".cache/zsofs").exists()
 
 
 @pytest.mark.parametrize("name", ["home", "a b", "100 % [mine]", "a.c"])

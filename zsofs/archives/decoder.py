@@ -28,6 +28,9 @@ _START = (
 )
 """Program of the process; its last argument is the list of directories with modules."""
 
+WORKER = "--decode-archive"
+"""First argument of the process in a portable build, which has no Python to start it with."""
+
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -76,11 +79,10 @@ class Decoder:
             InputError: the process cannot be started.
         """
         order = {"kind": kind.name, "fds": list(fds), "sizes": list(sizes), "next_name": next_name}
-        words = [json.dumps(order), json.dumps([_PACKAGE, *sys.path])]
         environment = {**os.environ, "LC_ALL": "C.UTF-8"}
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-B", "-c", _START, *words],
+                _command(json.dumps(order)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -225,6 +227,14 @@ class Decoder:
                 f"the archive is damaged: it crashed the process that decodes it ({name})"
             )
         return DamagedError(_UNEXPECTED)
+
+
+def _command(order: str) -> list[str]:
+    """Return the command that starts the process."""
+    if getattr(sys, "frozen", False):  # set by PyInstaller
+        return [sys.executable, WORKER, order]
+    modules = json.dumps([_PACKAGE, *sys.path])
+    return [sys.executable, "-I", "-S", "-B", "-c", _START, order, modules]
 
 
 @contextmanager

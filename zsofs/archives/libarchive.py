@@ -21,13 +21,14 @@ _REGULAR = 0o100000
 _TYPE_MASK = 0o170000
 _DIRECTORY = 0o040000
 
-_FORMATS = {
+FORMATS = {
     ArchiveKind.SEVEN_ZIP: "7zip",
     ArchiveKind.ZIP: "zip",
     ArchiveKind.RAR_3: "rar",
     ArchiveKind.RAR_5: "rar5",
     ArchiveKind.TAR: "tar",
 }
+"""What libarchive reads for zsofs, by the name of its function."""
 
 _READ = ctypes.CFUNCTYPE(
     ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p)
@@ -38,7 +39,7 @@ _SEEK = ctypes.CFUNCTYPE(
 _SKIP = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
 
 _POINTER, _TEXT = ctypes.c_void_p, ctypes.c_char_p
-_FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
+FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "archive_read_new": (_POINTER, []),
     "archive_read_free": (ctypes.c_int, [_POINTER]),
     "archive_read_set_read_callback": (ctypes.c_int, [_POINTER, _READ]),
@@ -67,6 +68,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "archive_entry_size_is_set": (ctypes.c_int, [_POINTER]),
     "archive_entry_is_encrypted": (ctypes.c_int, [_POINTER]),
 }
+"""The functions that are called, with the types of their results and arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def _load() -> ctypes.CDLL:
             f"reading it needs libarchive ({LIBRARY}), which is not installed; on Debian, install"
             " it with: apt install libarchive13"
         ) from None
-    for name, (result, arguments) in _FUNCTIONS.items():
+    for name, (result, arguments) in FUNCTIONS.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     return library
@@ -129,7 +131,7 @@ class Archive:
         # libarchive keeps only their addresses.
         self._calls = (_READ(self._read), _SEEK(self._seek), _SKIP(self._skip))
         self._next, self._move = read, seek
-        name = f"archive_read_support_format_{_FORMATS[kind]}"
+        name = f"archive_read_support_format_{FORMATS[kind]}"
         support = getattr(self._library, name)
         support.restype, support.argtypes = ctypes.c_int, [_POINTER]
         if support(self._archive) < _WARN:

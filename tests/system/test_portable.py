@@ -1,0 +1,276 @@
+"""The portable build, on systems without Python and compiler, for a user who is not root."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from release import man_pages
+from release.completion import SCRIPTS
+from release.portable import binaries, needed_glibc
+from tests.support.archives import MAKERS
+from tests.support.mounting import DATA, wait_until
+from tests.support.rounds import rounds
+from tests.system.discs import MANIFEST
+from tests.system.machine import Machine, debian
+from tests.system.minimal import minimal
+from zsofs import __version__
+
+pytestmark = [pytest.mark.system, pytest.mark.xdist_group("portable")]  # one of them builds it
+
+# The oldest glibc is that of Debian 12, on which it is built: a newer system shows more.
+SUITES = ("trixie", "bookworm", "sid")[: rounds(1, 3)]
+UPDATED = SUITES[-2] if len(SUITES) > 1 else SUITES[0]  # that of sid does not boot here
+ME = 1000
+BIN = "/home/me/.local/bin"
+OPT = "/home/me/.local/opt/zsofs"
+DISCS = {"ziso-py.zso": "ziso-py.iso", "maxcso.dax": "maxcso.iso", "zstd-2048.zso": "zstd-2048.iso"}
+
+
+class User:
+    """Somebody with a home of their own, on a file system of its own, on one machine or another.
+
+    Attributes:
+        home: directory of this system that is the home.
+        machine: where the user works.
+    """
+
+    def __init__(self, home: Path, machine: Machine) -> None:
+        self.home = home
+        self.machine = machine
+
+    def try_run(self, script: str) -> "subprocess.CompletedProcess[str]":
+        """Run a script as the user, with the PATH of a login."""
+        login = f"export PATH={BIN}:/usr/local/bin:/usr/bin:/bin"
+        words = ("env", "--chdir=/home/me", "sh", "-c", f"{login}\n{script}")
+        return self.machine.try_run(*words, user="me")
+
+    def run(self, script: str) -> str:
+        """What a script prints that must succeed."""
+        done = self.try_run(script)
+        assert done.returncode == 0, f"{script}: {done.stdout[-4000:]}{done.stderr[-4000:]}"
+        return done.stdout + done.stderr
+
+    def fill(self, folder: str) -> dict[str, str]:
+        """Put discs into a new directory; return the SHA-1 that each name in a mount is to have."""
+        (self.home / folder).mkdir(mode=0o755)
+        for name in DISCS:
+            shutil.copy(DATA / name, self.home / folder / name)
+        return {shown: MANIFEST[name]["sha1"] for name, shown in DISCS.items()}
+
+    def sums(self, folder: str) -> dict[str, str]:
+        """The SHA-1 of each disc in a mount, once none counts as being copied."""
+        ready = f"ls {folder}/*.iso && ! ls {folder} | grep -v iso$"
+        wait_until(lambda: self.try_run(ready).returncode == 0, "discs that are whole", 30)
+        said = self.run(f"cd {folder} && sha1sum -- *.iso")
+        return {line[42:]: line[:40] for line in said.splitlines()}
+
+    def files(self) -> set[str]:
+        """The files in the home."""
+        return {
+            str(path.relative_to(self.home))
+            for path in self.home.rglob("*")
+            if not path.name.startswith(".bash")
+        }
+
+
+def unpacked(portable: Path, place: Path) -> Path:
+    """Unpack the archive; return the directory in it."""
+    (archive,) = portable.glob("*.tar.xz")
+    subprocess.run(["tar", "-xf", archive, "-C", place], check=True)
+    return place / archive.name.removesuffix(".tar.xz")
+
+
+def make_home(place: Path, portable: Path) -> Path:
+    """Make the file system of all homes, with what the user has downloaded; return the one."""
+    home = place / "home" / "me"
+    home.mkdir(parents=True)
+    for path in portable.iterdir():
+        shutil.copy(path, home)
+    subprocess.run(["chown", "-R", f"{ME}:{ME}", home], check=True)
+    return home
+
+
+@contextmanager
+def working(place: Path, home: Path, suite: str) -> Iterator[User]:
+    """Provide the user on a booted machine of a release."""
+    boots = suite != "sid"
+    with debian(place, minimal(suite), devices={"/home": home.parent}, boots=boots) as machine:
+        if boots:
+            # loginctl of systemd 257 wants a caller in a session, which nsenter is not.
+            machine.run("touch", "/var/lib/systemd/linger/me")
+            machine.run("systemctl", "start", f"user@{ME}")
+        else:
+            machine.run("install", "-d", "-o", "me", "-m", "700", f"/run/user/{ME}")
+        for program in ("python3", "cc", "gcc"):
+            assert machine.try_run("sh", "-c", f"command -v {program}").returncode
+        yield User(home, machine)
+
+
+def test_what_is_in_it(portable: Path, tmp_path: Path) -> None:
+    """Every library has its license; none needs a newer glibc than that of Debian 12."""
+    tree = unpacked(portable, tmp_path)
+    assert tree.name.startswith(f"zsofs-{__version__}-")
+    assert needed_glibc(tree) <= (2, 36)
+    libraries = {path.name.partition(".so")[0] for path in binaries(tree)}
+    assert {"libarchive", "libfuse3", "liblz4", "libzstd", "libdeflate", "liblzma"} <= libraries
+    assert not libraries & {"libicudata", "libicuuc", "libxml2", "libc", "libpthread"}
+    licenses = {path.name for path in (tree / "licenses").iterdir()}
+    for name in ("libarchive13", "libfuse3-3", "libssl3", "python3.11", "zlib1g"):
+        assert f"debian-{name}.txt" in licenses
+    for name in ("pyfuse3", "pyinstaller", "trio", "tqdm"):
+        assert any(license.startswith(f"{name}-") for license in licenses)
+    assert "common-LGPL-2.1.txt" in licenses
+    for path in tree.rglob("*"):
+        if path.is_file():
+            assert b"zsofs-portable-" not in path.read_bytes(), path
+    assert sum(path.lstat().st_size for path in tree.rglob("*") if path.is_file()) < 80e6
+    assert all(path.stat().st_size < 25e6 for path in portable.iterdir())
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_installed_used_and_removed(suite: str, portable: Path, tmp_path: Path) -> None:
+    home = make_home(tmp_path, portable)
+    # A 7z archive is decoded by a process of its own, with a library that is loaded by name.
+    (tmp_path / "Packed.iso").write_bytes((DATA / "ps2.iso").read_bytes())
+    MAKERS["7z"](home / "Packed.7z", tmp_path, ["Packed.iso"])
+    with working(tmp_path / "machine", home, suite) as user:
+        before = user.files()
+        said = user.run("sh ./zsofs-*.run 2>&1")
+        assert f"zsofs: installed: {BIN}/zsofs" in said
+        assert "missing" not in said
+        assert user.run("zsofs --version") == f"zsofs {__version__}\n"
+        share = home / ".local/share"
+        for _, name, _, _, section in man_pages.MAN_PAGES:
+            assert (home / f".local/share/man/man{section}/{name}.{section}.gz").is_symlink()
+        assert len([path for path in share.rglob("*zsofs") if path.is_symlink()]) == 2
+        assert len(SCRIPTS) == 3
+        use(user)
+        archive(user)
+        said = user.run("zsofs mount --demo && zsofs status && ls zsofs-demo")
+        assert "Sample (LZ4).iso" in said
+        assert "WARNING" not in user.run("cat .local/state/zsofs/*")
+        refused = user.try_run("zsofs uninstall")
+        assert (refused.returncode, "mounts are still running" in refused.stderr) == (1, True)
+        upgrade(user)
+        user.run("zsofs umount ~/zsofs-demo")
+        if user.machine.boots:
+            service(user)
+        assert user.run("zsofs uninstall --purge").count("removed: ") >= 2
+        wait_until(lambda: not (home / "zsofs-demo").exists(), "the end of the demo")
+        left = {name for name in user.files() - before if not name.startswith(("zso", "Packed"))}
+        assert {name for name in left if not (home / name).is_dir()} == set()
+
+
+def use(user: User) -> None:
+    """Mount discs, read them, ask for the state, and unmount."""
+    wanted = user.fill("zso")
+    user.run("zsofs mount zso iso")
+    assert user.sums("iso") == wanted
+    (one,) = json.loads(user.run("zsofs status --json"))
+    assert one["mount_point"] == "/home/me/iso"
+    assert '"slow_reads"' in user.run("zsofs top --json")
+    user.run("zsofs umount iso && zsofs list zso && zsofs info zso/*.zso && zsofs verify zso")
+    # What zsofs starts must get the libraries of the system.
+    assert "LD_LIBRARY_PATH" not in user.run("zsofs mount zso iso && zsofs umount iso; env")
+
+
+def archive(user: User) -> None:
+    """Pack a disc out of an archive, and unpack it again."""
+    user.run("zsofs pack Packed.7z && zsofs unpack Packed.zso -o Unpacked.iso")
+    assert (user.home / "Unpacked.iso").read_bytes() == (DATA / "ps2.iso").read_bytes()
+    user.run("rm Packed.zso Unpacked.iso")
+
+
+def upgrade(user: User) -> None:
+    """Install the build again while a mount of it is in use; the mount continues."""
+    said = user.run("sh ./zsofs-*.run 2>&1")
+    assert "mounts still run the previous version" in said
+    assert len(list((user.home / ".local/opt/zsofs").iterdir())) == 3  # with the link `current`
+    user.run("zsofs status && cat zsofs-demo/*.iso >/dev/null")
+
+
+def service(user: User) -> None:
+    """Install a service, which starts the program by the name that stays the same."""
+    user.run("zsofs service install --user games zso zso-iso")
+    unit = user.home / ".config/systemd/user/zsofs@.service"
+    assert f"\nExecStart={BIN}/zsofs mount " in unit.read_text()
+    assert set(user.sums("zso-iso")) == set(DISCS.values())
+    refused = user.try_run("zsofs uninstall")
+    assert (refused.returncode, "services are still installed" in refused.stderr) == (1, True)
+    user.run("systemctl --user restart zsofs@games")
+    assert set(user.sums("zso-iso")) == set(DISCS.values())
+    user.run("zsofs service remove --user games")
+
+
+# The directories that an immutable system does not let anybody change.
+_IMMUTABLE = """
+for path in /usr /etc; do mount --bind $path $path; mount -o remount,bind,ro $path; done
+mount -t tmpfs -o noexec,nosuid,nodev,mode=1777 tmpfs /tmp
+"""
+
+
+def test_a_system_that_cannot_be_changed(portable: Path, tmp_path: Path) -> None:
+    """As on SteamOS: /usr and /etc are read-only, /tmp is noexec, an update replaces them all."""
+    home = make_home(tmp_path, portable)
+    with working(tmp_path / "first", home, SUITES[0]) as user:
+        user.machine.run("sh", "-ec", _IMMUTABLE)
+        assert user.try_run("touch /usr/x /etc/x").returncode
+        user.run("sh ./zsofs-*.run")
+        wanted = user.fill("zso")
+        user.run("zsofs service install --user games zso iso")
+        assert user.sums("iso") == wanted
+        user.machine.shut_down()
+    with working(tmp_path / "second", home, UPDATED) as user:
+        user.machine.run("sh", "-ec", _IMMUTABLE)
+        assert user.sums("iso") == wanted
+        user.run("zsofs service remove --user games && zsofs uninstall --purge")
+        assert not (home / ".local/opt").exists()
+
+
+def test_refused_in_one_sentence(portable: Path, tmp_path: Path) -> None:
+    """An old glibc, another C library, another machine, a home that is noexec; no fusermount3."""
+    tree = unpacked(portable, tmp_path)
+    fake = tmp_path / "bin"
+    fake.mkdir()
+    home = tmp_path / "home"
+    home.mkdir()
+
+    def install(program: str, script: str, code: int = 1) -> str:
+        """What the installer says where a program of the system prints something else."""
+        for path in fake.iterdir():
+            path.unlink()
+        (fake / program).write_text(f"#!/bin/sh\n{script}\n")
+        (fake / program).chmod(0o755)
+        done = subprocess.run(
+            ["sh", tree / "install.sh"],
+            env={"PATH": f"{fake}:{os.environ['PATH']}", "HOME": str(home)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        return done.stderr
+
+    old = install("getconf", "echo glibc 2.31")
+    assert old == "zsofs: this build needs glibc 2.36 or newer, and this system has 2.31\n"
+    assert "and this system has another C library\n" in install("getconf", "exit 1")
+    assert "this system is Linux on riscv64\n" in install(
+        "uname", "[ $1 = -s ] && echo Linux || echo riscv64"
+    )
+    assert list(home.iterdir()) == []
+    script = (
+        f"mount -t tmpfs -o noexec tmpfs {shlex.quote(str(home))}; HOME={shlex.quote(str(home))}"
+        f" sh {shlex.quote(str(tree / 'install.sh'))}"
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "mounted with noexec" in done.stderr.splitlines()[-1]
