@@ -43,6 +43,7 @@ from zsofs.reading.worker_threads import NoThreadError, QueueTimeoutError, Worke
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.filters import Selection
 from zsofs.source.mount_cycles import QUESTION
+from zsofs.source.new_discs import NewDiscs
 from zsofs.source.shown_part import ShownText
 from zsofs.source.tree import Place, SourceTree
 from zsofs.vfs.inodes import Inodes
@@ -151,7 +152,7 @@ class World:
         self.parts = Parts(self.library, appearance, self.view, reads, self.workers)
         self.handlers = cast(
             WritableOperations,
-            kind(self.parts, Selection(), serves_as_root=False)
+            kind(self.parts, Selection(), NewDiscs(), serves_as_root=False)
             if issubclass(kind, LiveOperations)
             else kind(self.parts),
         )

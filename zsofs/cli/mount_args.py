@@ -214,5 +214,7 @@ def check_together(values: Mapping[str, object]) -> None:
     """
     if values.get("verbose") and values.get("quiet"):
         raise UsageError("--verbose and --quiet cannot be combined")
+    if values.get("new_discs") and not values.get("writable"):
+        raise UsageError("--new-discs requires --writable")
     if values.get("titles") is not None and values.get("layout") != "opl":
         raise UsageError("--titles requires --layout opl")

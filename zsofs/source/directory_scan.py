@@ -5,21 +5,46 @@ import os
 import stat
 import time
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from zsofs.console.text import for_people
-from zsofs.formats.file_names import IN_TRASH, is_in_trash, is_sheet, is_unfinished, may_be_disc
+from zsofs.formats.file_names import (
+    APPLE_DOUBLE,
+    IN_TRASH,
+    is_in_trash,
+    is_sheet,
+    is_unfinished,
+    may_be_disc,
+)
 from zsofs.formats.sheets import MAX_SIZE
 from zsofs.source.entry import KINDS, Entry, Kind
 from zsofs.source.file_looks import FileLooks, told
 from zsofs.source.filters import Selection
+from zsofs.source.finding import FileFinding
 from zsofs.source.kept_findings import KeptFindings
 from zsofs.source.links import Links
+from zsofs.source.live_file import TimedStat
+from zsofs.source.new_discs import NewDiscs, Progress
 from zsofs.source.relpath import joined
 from zsofs.source.scan_result import ScanHints, ScanResult
 from zsofs.source.tree import OpenFolder, SourceTree
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedFolder:
+    """A directory to scan.
+
+    Attributes:
+        folder: the open directory.
+        path: its path in the source.
+        above: the paths of this directory and its parents.
+    """
+
+    folder: OpenFolder
+    path: bytes
+    above: Collection[bytes]
 
 
 class DirectoryScan:
@@ -29,9 +54,8 @@ class DirectoryScan:
         self,
         tree: SourceTree,
         selection: Selection,
-        folder: OpenFolder,
-        path: bytes,
-        above: Collection[bytes],
+        new_discs: NewDiscs,
+        place: ScannedFolder,
         before: ScanHints,
         kept: KeptFindings,
     ) -> None:
@@ -40,24 +64,26 @@ class DirectoryScan:
         Args:
             tree: the source.
             selection: the include and exclude filters.
-            folder: the directory.
-            path: its path in the source.
-            above: the paths of this directory and its parents.
+            new_discs: discs that clients may still change.
+            place: the directory.
             before: results and changes since the last scan.
             kept: findings in the scan cache.
         """
         self._tree = tree
         self._selection = selection
-        self._folder = folder
-        self._path = path
-        self._above = above
+        self._new_discs = new_discs
+        self._folder = place.folder
+        self._path = place.path
+        self._above = place.above
         self._before = before
         self._kept = kept
         self._links = Links(tree)
-        self._in_trash = is_in_trash(path)
+        self._in_trash = is_in_trash(place.path)
+        self._begun = time.monotonic()
         self._unread: list[tuple[Entry, Entry | None]] = []
         self._silent: list[bytes] = []
         self._gone: list[bytes] = []
+        self._whole: set[bytes] = set()
 
     def result(self, names: Collection[bytes], looks: FileLooks, begun: float) -> ScanResult:
         """Scan the entries of these names and return the result.
@@ -86,6 +112,8 @@ class DirectoryScan:
                 entries[name] = entry
         for entry in looks.entries(self._unread):
             entries[entry.name] = entry
+        for name in self._whole & entries.keys():
+            entries[name] = replace(entries[name], is_new=True)
         self._kept.store(names if self._before.names is None else None, self._gone)
         return ScanResult(
             min(begun, self._before.at),
@@ -94,7 +122,7 @@ class DirectoryScan:
             entries,
             any(map(self._may_change_unseen, entries.values())),
             (
-                *(name for name, entry in entries.items() if entry.copying_since is not None),
+                *(name for name, entry in entries.items() if _is_due_soon(entry)),
                 *self._silent,
             ),
         )
@@ -151,10 +179,37 @@ class DirectoryScan:
             return entry
         if self._in_trash:
             return replace(entry, ignored=IN_TRASH)
-        believed = self._believed(entry, known)
+        believed = self._incomplete(entry, known) or self._believed(entry, known)
         if believed is None:
             self._unread.append((entry, known))
         return believed or entry
+
+    def _incomplete(self, entry: Entry, known: Entry | None) -> Entry | None:
+        """Return the entry of a new disc that is copied, or left incomplete; None for others."""
+        seen = TimedStat(entry.status, self._begun)
+        new = self._new_discs.state(seen, self._folder.fd, entry.name)
+        if new is None:
+            return None
+        if new.progress is Progress.WHOLE:
+            self._whole.add(entry.name)
+            return None
+        if new.progress is Progress.COPYING:
+            same = known is not None and known.same_content(entry)
+            since = known.copying_since if known is not None and same else None
+            return replace(
+                entry,
+                is_new=True,
+                settled=False,
+                copying_since=time.monotonic() if since is None else since,
+            )
+        before = known.finding.reason if known is not None else ""
+        if before != new.reason:
+            log.warning(
+                "%s: shown as a plain file, not as a disc: %s", for_people(entry.path), new.reason
+            )
+        is_apple_double = entry.name.startswith(b"._")
+        ignored, finding = APPLE_DOUBLE if is_apple_double else "", FileFinding(None, new.reason)
+        return replace(entry, is_new=True, finding=finding, ignored=ignored)
 
     def _may_be_sheet(self, entry: Entry) -> bool:
         return is_sheet(entry.name) and 0 < entry.size <= MAX_SIZE and not self._in_trash
@@ -164,6 +219,13 @@ class DirectoryScan:
         if entry.name in self._before.doubted:
             return None
         if known is not None and known.settled and known.same_content(entry):
-            return known
+            was_incomplete = known.is_new and bool(known.finding.reason)
+            if not was_incomplete:
+                return replace(known, is_new=False) if known.is_new else known
         finding = self._kept.finding(entry)
         return None if finding is None else told(entry, finding)
+
+
+def _is_due_soon(entry: Entry) -> bool:
+    """Return whether an entry changes with time alone: a file that is written, or a new disc."""
+    return entry.copying_since is not None or (entry.is_new and not entry.finding.reason)

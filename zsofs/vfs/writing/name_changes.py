@@ -129,7 +129,7 @@ class NameChanges:
     async def _remove(self, folder: Folder, name: bytes, function: Callable[[Place], None]) -> None:
         tree = self._tree
         node = await self._listings.child(folder, name)
-        tree.rules.refuse_disc(folder, name, node)
+        tree.rules.refuse_disc(folder, name, node, is_deleted=True)
         async with tree.paths.kept(lambda: (tree.place_of(folder, node).folder,)):
             place = tree.place_of(folder, node)
             await tree.run(node, function, place)
