@@ -8,6 +8,7 @@ moment: by its name, or by its first bytes. All calls may wait for a disk.
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -107,6 +108,14 @@ class SourceWriter:
         with _closed_on_failure(fd):
             hand_over(fd, mode, owner, folder.status)
             return self._live(fd, flags, place.name, changes=True)
+
+    def found(self, place: Place) -> TimedStat | None:
+        """Return the status of the file *place*; None if it is none."""
+        with self._tree.folder(place.folder, to_change=True) as folder:
+            at = time.monotonic()
+            status = folder.stat(place.name)
+        is_file = status is not None and stat.S_ISREG(status.st_mode)
+        return TimedStat(status, at) if status is not None and is_file else None
 
     def make_folder(self, place: Place, mode: int, owner: NewOwner) -> TimedStat:
         """Create the directory *place*.
