@@ -1,8 +1,8 @@
 """The mark of an incomplete file with the name of a disc: an extended attribute.
 
-It tells the next mount of the source that a client was still copying the file. It holds the time at
-which it was set, and is valid only as long as nothing else has changed the file since: any change
-sets the change time, which no program can choose.
+It tells the next mount of the source that a client has not copied the file completely. It holds the
+time at which it was set, and is valid only as long as nothing else has changed the file since: any
+change sets the change time (ctime), which no program can choose.
 """
 
 import os
@@ -11,18 +11,23 @@ from contextlib import suppress
 
 _NAME = "user.zsofs.new-disc"
 
-_LASTS_NS = 30_000_000_000
-"""The longest time from the mark to the last write, which may be the end of a killed daemon: the
-mark is set again during a copy (`timings.new_disc_mark`)."""
+_CLOSED, _OPEN = b"closed", b"open"
 
-_TICK_NS = 2_000_000_000
-"""The change time may be this much earlier: file systems use a coarse clock, FAT one of 2 s."""
+_LASTS_NS = {_CLOSED: 1_000_000_000, _OPEN: 30_000_000_000}
+"""How much later than the mark the last change may be. A file that is open is written after that,
+until the daemon ends: its mark is set again and again (`timings.new_disc_mark`)."""
+
+_TICK_NS = 1_000_000_000
+"""The change time may be this much earlier, because file systems use a coarse clock."""
 
 
-def set_mark(file: int | str) -> None:
-    """Mark the file with this descriptor or path, if its file system has extended attributes."""
+def set_mark(file: int | str, *, is_open: bool) -> None:
+    """Mark the file with this descriptor or path, if its file system has extended attributes.
+
+    *is_open*: whether the mount will write to it after that.
+    """
     with suppress(OSError):
-        os.setxattr(file, _NAME, b"%d" % time.time_ns())
+        os.setxattr(file, _NAME, b"%s %d" % (_OPEN if is_open else _CLOSED, time.time_ns()))
 
 
 def remove_mark(file: int | str) -> None:
@@ -41,7 +46,8 @@ def has_valid_mark(folder: int, name: bytes, status: os.stat_result) -> bool:
     """
     path = f"/proc/self/fd/{folder}/".encode() + name
     try:
-        set_at = int(os.getxattr(path, _NAME, follow_symlinks=False)[:32])
+        state, set_at = os.getxattr(path, _NAME, follow_symlinks=False)[:40].split()
+        later = status.st_ctime_ns - int(set_at)
     except (OSError, ValueError):
         return False
-    return -_TICK_NS <= status.st_ctime_ns - set_at <= _LASTS_NS
+    return state in _LASTS_NS and -_TICK_NS <= later <= _LASTS_NS[state]

@@ -73,24 +73,28 @@ class NewFile:
         self._users = 0
         self._settling = 0
         self._why = _NOT_COMPLETED
+        self._is_protected = False
 
     @property
     def is_used(self) -> bool:
         """Whether a handle for writing is open, or a change is in progress."""
         return self._users + self._settling > 0
 
-    def is_as_left(self, seen: TimedStat) -> bool:
-        """Return whether nothing but the mount has changed the file, according to a status."""
-        with self._lock:
-            is_older = self._known_at >= seen.at  # than the last change through the mount
-            return self.is_used or is_older or self._ctime_ns == seen.status.st_ctime_ns
+    def is_clients(self, now: TimedStat) -> bool:
+        """Return whether its client may still change it; once it may not, it never may again.
 
-    def is_over(self) -> bool:
-        """Return whether it is a protected disc by now."""
+        Args:
+            now: the current status of the file.
+        """
         with self._lock:
-            end = self._changed_at + timings().new_disc_quiet + timings().new_disc_grace
-            is_whole = not (self._is_dirty or self.is_used or self._why)
-            return is_whole and time.monotonic() >= end
+            if not self.is_used:
+                is_older = self._known_at >= now.at  # than the last change through the mount
+                is_as_left = is_older or self._ctime_ns == now.status.st_ctime_ns
+                end = self._changed_at + timings().new_disc_quiet + timings().new_disc_grace
+                is_whole = not (self._is_dirty or self._why)
+                if not is_as_left or (is_whole and time.monotonic() >= end):
+                    self._is_protected = True
+            return not self._is_protected
 
     def state(self) -> NewDisc:
         """Return how far it is."""
@@ -130,7 +134,7 @@ class NewFile:
             if is_due:
                 self._marked_at = now
         if is_due and is_kept_for_discs(self._name):
-            set_mark(fd)
+            set_mark(fd, is_open=True)
 
     def resized(self, size: int) -> None:
         """Record that the file was truncated or extended to *size* bytes."""
@@ -163,7 +167,10 @@ class NewFile:
             if is_last and may_be_disc(self._name):
                 why = self._missing(link)
                 if is_kept_for_discs(self._name):
-                    (set_mark if why else remove_mark)(link)
+                    if why:
+                        set_mark(link, is_open=False)
+                    else:
+                        remove_mark(link)
                 with self._lock:
                     self._why = why
             at = time.monotonic()
@@ -228,13 +235,8 @@ class NewDiscs:
 
     def find(self, now: TimedStat) -> NewFile | None:
         """Return the file that a client may change; None for any other."""
-        key = now.status.st_dev, now.status.st_ino
-        with self._lock:
-            file = self._files.get(key)
-            if file is not None and (not file.is_as_left(now) or file.is_over()):
-                file = None
-                del self._files[key]
-            return file
+        file = self._known(now.status)
+        return file if file is not None and file.is_clients(now) else None
 
     def state(self, now: TimedStat, folder: int, name: bytes) -> NewDisc | None:
         """Return the state of a new disc; None for a file that is protected or no disc.
@@ -246,10 +248,12 @@ class NewDiscs:
         """
         if not self.enabled or not is_kept_for_discs(name):
             return None
-        file = self.find(now)
-        if file is None and has_valid_mark(folder, name, now.status):
+        file = self._known(now.status)
+        if file is None:
+            if not has_valid_mark(folder, name, now.status):
+                return None
             file = self._keep(NewFile(name, now.status).restored(), now.status)
-        return None if file is None else file.state()
+        return file.state() if file.is_clients(now) else None
 
     def opened(self, fd: int, name: bytes, *, is_new: bool = False) -> NewFile | None:
         """Return the file that a handle for writing was opened for; None if not enabled.
@@ -267,7 +271,7 @@ class NewDiscs:
             file = self._keep(NewFile(name, now.status), now.status)
         file.begin(is_new=is_new)
         if is_new and is_kept_for_discs(name):
-            set_mark(fd)
+            set_mark(fd, is_open=True)
         return file
 
     @contextmanager
@@ -298,6 +302,10 @@ class NewDiscs:
             file: a descriptor of the file, which may be O_PATH.
         """
         return self.enabled and self.find(seen(file)) is not None
+
+    def _known(self, status: os.stat_result) -> NewFile | None:
+        with self._lock:
+            return self._files.get((status.st_dev, status.st_ino))
 
     def _keep(self, file: NewFile, status: os.stat_result) -> NewFile:
         with self._lock:
