@@ -256,7 +256,9 @@ class NewDiscs:
         return file.state() if file.is_clients(now) else None
 
     def opened(self, fd: int, name: bytes, *, is_new: bool = False) -> NewFile | None:
-        """Return the file that a handle for writing was opened for; None if not enabled.
+        """Return the file that a handle for writing was opened for; None if it is never a disc.
+
+        A file with several names is not the client's: one of them may be that of an older disc.
 
         Args:
             fd: the descriptor of the handle.
@@ -267,6 +269,8 @@ class NewDiscs:
             return None
         now = seen(fd)
         file = None if is_new else self.find(now)
+        if file is None and now.status.st_nlink > 1:
+            return None
         if file is None:
             file = self._keep(NewFile(name, now.status), now.status)
         file.begin(is_new=is_new)
@@ -275,17 +279,13 @@ class NewDiscs:
         return file
 
     @contextmanager
-    def changing(self, file: int, *, new_name: bytes = b"") -> Iterator[NewFile | None]:
+    def changing(self, file: int) -> Iterator[NewFile | None]:
         """Yield the file while a change through the mount sets its change time; None for others.
 
         Args:
             file: its descriptor, which may be O_PATH.
-            new_name: its new name if it is renamed.
         """
-        now = seen(file)
-        new = self.find(now)
-        if new is None and self.enabled and is_kept_for_discs(new_name):
-            new = self._keep(NewFile(new_name, now.status), now.status)
+        new = self.find(seen(file)) if self.enabled else None
         if new is None:
             yield None
             return

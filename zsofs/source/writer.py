@@ -158,7 +158,8 @@ class SourceWriter:
             replaces: whether a file of that name is replaced.
 
         Raises:
-            RefusedError: a disc would be renamed, moved or replaced.
+            RefusedError: a disc would be renamed, moved or replaced; or a file that no client
+                wrote through this mount would get the name of one.
             SourceAwayError: one of them is, or contains, the mount point of an unmounted disk.
             FileExistsError: the new name exists, and must not be replaced.
             OSError: the source reported an error.
@@ -170,9 +171,12 @@ class SourceWriter:
             self._refuse_disc(folder, old)
             self._refuse_holder(folder, old)
             step = stack.enter_context(folder.step(old.name))
-            is_file = stat.S_ISREG(os.fstat(step).st_mode)
-            new_name = new.name if is_file else b""
-            with self._new_discs.changing(step, new_name=new_name) as changed:
+            with self._new_discs.changing(step) as changed:
+                if changed is None and is_kept_for_discs(new.name):
+                    raise RefusedError(
+                        f"{for_people(old.path)}: rename to {for_people(new.name)} refused: it was"
+                        f" not written through this mount, and {WHAT_TO_DO}"
+                    )
                 if replaces:
                     self._tree.refuse_mount_points(new.path)
                     self._refuse_disc(new_folder, new)

@@ -346,6 +346,26 @@ def test_no_name_of_an_older_disc_can_be_taken(source: Path) -> None:
     assert (source / "Packed.zso").read_bytes() == ZSO
 
 
+def test_what_no_client_wrote_gets_no_name_of_a_disc(source: Path) -> None:
+    """It may be a disc under another name, which a new name would give to the client."""
+    (source / "backup").write_bytes(ISO)
+    (source / "Game.iso.old").write_bytes(ISO)
+    (source / "Old.iso").write_bytes(b"not recognized" * 9999)
+    os.link(source / "Old.iso", source / "alias.cfg")
+    with shared(source) as share:
+        for name in ("Game.iso.old", "alias.cfg"):
+            with pytest.raises(PermissionError):
+                (share.path / name).rename(share.path / "mine.iso")
+        with (share.path / "alias.cfg").open("r+b") as file:  # one inode with Old.iso
+            file.write(b"x")
+        with pytest.raises(PermissionError):
+            (share.path / "alias.cfg").rename(share.path / "mine.iso")
+        check_protected(share.path / "Old.iso")
+        with pytest.raises(PermissionError):
+            (share.path / "mine.iso").mkdir()
+    assert names(source) == ["Game.iso.old", "Old.iso", "alias.cfg", "backup"]
+
+
 # A daemon that ends in between
 
 
