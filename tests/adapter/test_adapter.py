@@ -189,7 +189,7 @@ def in_world(
     """Have *act* happen in a world with the folder *source* in it."""
     (source / "folder").mkdir(parents=True)
     (source / "Game.zso").write_bytes(TEXT)
-    for name in ("notes.txt", "other.txt", f"{HIDDEN.decode()}.txt"):
+    for name in ("notes.txt", "other.txt", f"{HIDDEN.decode()}.bin"):
         (source / name).write_bytes(TEXT)
     (source / "link").symlink_to("nowhere")
 
@@ -369,7 +369,7 @@ for _handler, _args in (
     ("mkdir", (0o755,)),
 ):
     case(WritableOperations, _handler, "EACCES")(calling(_handler, ROOT, b"New.zso", *_args))
-    case(WritableOperations, _handler, "EEXIST")(calling(_handler, ROOT, HIDDEN + b".txt", *_args))
+    case(WritableOperations, _handler, "EEXIST")(calling(_handler, ROOT, HIDDEN + b".bin", *_args))
 
 
 @case(WritableOperations, "create", "ESTALE")

@@ -49,8 +49,6 @@ class Entry:
             monotonic clock.
         shown: the part of the file that an entry of the mount shows, or a text that is generated
             for it; None for the whole file or disc image, and for entries of the source.
-        is_new: whether a client may still change the file although it has the name of a disc,
-            because it created it (``--new-discs``).
     """
 
     name: bytes
@@ -65,12 +63,16 @@ class Entry:
     settled: bool = True
     copying_since: float | None = None
     shown: ShownPart | None = None
-    is_new: bool = False
 
     @property
     def disc(self) -> Disc | None:
         """The disc in the container; None if kind is not DISC."""
         return self.finding.disc
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it has the name of a disc, and the client that created it may still change it."""
+        return self.finding.is_new
 
     @property
     def size(self) -> int:

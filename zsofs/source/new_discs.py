@@ -5,6 +5,7 @@ files that the mount itself saw being written count: as soon as anything else ch
 its change time (ctime) shows, it is protected like any other disc of the source. For threads.
 """
 
+import math
 import os
 import time
 from collections import OrderedDict
@@ -68,8 +69,7 @@ class NewFile:
         self._written = WrittenRanges()
         self._ctime_ns = status.st_ctime_ns
         self._known_at = self._changed_at = self._marked_at = time.monotonic()
-        self._changes = 0
-        self._settled_changes = 0
+        self._settled = self._changed_at
         self._users = 0
         self._settling = 0
         self._why = _NOT_COMPLETED
@@ -109,11 +109,11 @@ class NewFile:
     @property
     def _is_dirty(self) -> bool:
         """Whether it was changed since it was last found to be whole or not."""
-        return self._changes != self._settled_changes
+        return self._changed_at != self._settled
 
     def restored(self) -> "NewFile":
         """Return it as a file of which only the mark is known."""
-        self._changed_at = time.monotonic() - timings().new_disc_quiet
+        self._settled = self._changed_at = time.monotonic() - timings().new_disc_quiet
         return self
 
     # Changes through the mount
@@ -122,14 +122,15 @@ class NewFile:
         """Count a handle for writing, or a change; *is_new*: the file was just created."""
         with self._lock:
             self._users += 1
-            self._changes += is_new
+            if is_new:
+                self._settled = -math.inf
 
     def wrote(self, fd: int, offset: int, count: int) -> None:
         """Record a write through a handle."""
         now = time.monotonic()
         with self._lock:
             self._written.add(offset, offset + count)
-            self._changed(now)
+            self._changed_at = now
             is_due = now - self._marked_at >= timings().new_disc_mark
             if is_due:
                 self._marked_at = now
@@ -140,17 +141,13 @@ class NewFile:
         """Record that the file was truncated or extended to *size* bytes."""
         with self._lock:
             self._written.cut(size)
-            self._changed(time.monotonic())
+            self._changed_at = time.monotonic()
 
     def renamed(self, name: bytes) -> None:
         """Record its new name."""
         with self._lock:
             self._name = name
-            self._changed(time.monotonic())
-
-    def _changed(self, now: float) -> None:
-        self._changes += 1
-        self._changed_at = now
+            self._changed_at = time.monotonic()
 
     def settle(self, file: int) -> None:
         """End what :meth:`begin` began; the last one finds out whether the file is whole.
@@ -161,7 +158,7 @@ class NewFile:
         with self._lock:
             self._users -= 1
             self._settling += 1
-            is_last, changes, is_dirty = not self._users, self._changes, self._is_dirty
+            is_last, changed_at, is_dirty = not self._users, self._changed_at, self._is_dirty
         link = link_to(file)
         try:
             if is_last and may_be_disc(self._name):
@@ -177,9 +174,8 @@ class NewFile:
             ctime_ns = os.stat(link).st_ctime_ns
             with self._lock:
                 self._ctime_ns, self._known_at = ctime_ns, at
-                if is_last:
-                    self._settled_changes = changes
-                    self._changed_at = at if is_dirty else self._changed_at
+                if is_last and is_dirty and self._changed_at == changed_at:
+                    self._settled = self._changed_at = at
         finally:
             with self._lock:
                 self._settling -= 1

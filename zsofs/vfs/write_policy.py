@@ -13,6 +13,7 @@ from zsofs.errors import ReadOnlyFileError, RefusedError
 from zsofs.formats.file_names import is_kept_for_discs
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.filters import Selection
+from zsofs.source.finding import NEW
 from zsofs.source.relpath import joined
 from zsofs.source.roots import is_outside
 from zsofs.source.writer import WHAT_TO_DO
@@ -114,7 +115,7 @@ class Rules:
         is_disc = entry.kind is Kind.FILE and is_kept_for_discs(entry.name)
         if not (is_disc and self.takes_new_discs and not entry.followed):
             return entry
-        return replace(entry, is_new=True, copying_since=time.monotonic())
+        return replace(entry, finding=NEW, copying_since=time.monotonic())
 
     @staticmethod
     def _refuse_sheet(node: Node, what: str) -> None:

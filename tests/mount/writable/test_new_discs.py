@@ -20,6 +20,7 @@ from tests.support.disks import MIB, disk_mounted, make_ext4, take_down
 from tests.support.mounting import (
     DATA,
     Mount,
+    all_the_time,
     mounted,
     names,
     opened,
@@ -29,6 +30,7 @@ from tests.support.mounting import (
     wait_for,
     wait_until,
 )
+from tests.support.rounds import rounds
 from tests.unit.discs.test_identify import made as image_of
 
 ISO = (DATA / "ps2.iso").read_bytes()
@@ -173,6 +175,44 @@ def look_until_seen(share: Mount) -> None:
     (share.source / "seen").touch()
     wait_until(lambda: "seen" in names(share.path), "the scan")
     (share.source / "seen").unlink()
+
+
+def test_the_last_of_two_handles_decides(source: Path) -> None:
+    """A file is whole only when all of its writers have closed it, in whatever order."""
+    with shared(source, command=SHORT) as share:
+        game = share.path / "Game.iso"
+        with game.open("wb", buffering=0) as one, game.open("r+b", buffering=0) as other:
+            one.write(ISO[:700_000])
+            one.close()
+            look_until_seen(share)
+            other.seek(700_000)
+            other.write(ISO[700_000:])
+        wait_until_protected(game)
+        assert game.read_bytes() == ISO
+
+
+def test_a_copy_while_all_is_scanned(source: Path) -> None:
+    """Scans see each state of a file that is being written: none takes it from the client."""
+    (source / "beside").mkdir()
+    with (
+        shared(source, command=LONG) as share,
+        all_the_time(lambda: os.utime(source / "beside")),
+        all_the_time(lambda: os.listdir(share.path)),
+    ):
+        for number in range(rounds(5, 50)):
+            game = share.path / f"Game {number}.iso"
+            with game.open("wb", buffering=0) as file:
+                for at in range(0, len(ISO), 1 << 16):
+                    file.write(ISO[at : at + (1 << 16)])
+                    os.utime(file.fileno(), (at, at))
+            os.utime(game, (1, 1))
+            game.chmod(0o600)
+            game.rename(share.path / "moved.iso")
+            os.utime(share.path / "moved.iso", (2, 2))
+            (share.path / "moved.iso").rename(game)
+        for number in range(rounds(5, 50)):
+            (share.path / f"Game {number}.iso").unlink()
+        assert names(source) == ["beside"]
 
 
 @pytest.mark.parametrize("final", ["Game.iso", "Game.zso"])
