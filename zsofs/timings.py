@@ -64,6 +64,18 @@ class Timings:
     """How old the count of discs may be in directories whose changes no event reports. A directory
     on a NAS is scanned for it only at a request, so that the disks of the NAS can sleep."""
 
+    # ---- New discs through the mount
+
+    new_disc_quiet: float = 60.0
+    """How long a new disc must not have changed until it is whole: programs set times and names
+    after they close a file, and some open it again."""
+
+    new_disc_grace: float = 600.0
+    """How long after that the client may still change it, such as to copy it again."""
+
+    new_disc_mark: float = 10.0
+    """How often the mark of a file that is being copied is set again."""
+
     # ---- Requests and reads
 
     stale_free_space: float = 0.25

@@ -43,6 +43,7 @@ from zsofs.reading.worker_threads import NoThreadError, QueueTimeoutError, Worke
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.filters import Selection
 from zsofs.source.mount_cycles import QUESTION
+from zsofs.source.new_discs import NewDiscs
 from zsofs.source.shown_part import ShownText
 from zsofs.source.tree import Place, SourceTree
 from zsofs.vfs.inodes import Inodes
@@ -151,7 +152,7 @@ class World:
         self.parts = Parts(self.library, appearance, self.view, reads, self.workers)
         self.handlers = cast(
             WritableOperations,
-            kind(self.parts, Selection(), serves_as_root=False)
+            kind(self.parts, Selection(), NewDiscs(), serves_as_root=False)
             if issubclass(kind, LiveOperations)
             else kind(self.parts),
         )
@@ -188,7 +189,7 @@ def in_world(
     """Have *act* happen in a world with the folder *source* in it."""
     (source / "folder").mkdir(parents=True)
     (source / "Game.zso").write_bytes(TEXT)
-    for name in ("notes.txt", "other.txt", f"{HIDDEN.decode()}.txt"):
+    for name in ("notes.txt", "other.txt", f"{HIDDEN.decode()}.bin"):
         (source / name).write_bytes(TEXT)
     (source / "link").symlink_to("nowhere")
 
@@ -368,7 +369,7 @@ for _handler, _args in (
     ("mkdir", (0o755,)),
 ):
     case(WritableOperations, _handler, "EACCES")(calling(_handler, ROOT, b"New.zso", *_args))
-    case(WritableOperations, _handler, "EEXIST")(calling(_handler, ROOT, HIDDEN + b".txt", *_args))
+    case(WritableOperations, _handler, "EEXIST")(calling(_handler, ROOT, HIDDEN + b".bin", *_args))
 
 
 @case(WritableOperations, "create", "ESTALE")

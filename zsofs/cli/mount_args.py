@@ -130,7 +130,8 @@ def _complete(options: argparse.Namespace) -> None:
     if len(options.paths) == 1 and not options.demo and "/" not in options.paths[0]:
         values |= config.load(config.find(options.paths[0]))
         options.paths = [values.pop("source"), values.pop("mountpoint")]
-        values["writable"] = values["writable"] and not read_only
+        for name in ("writable", "new_discs"):
+            values[name] = values[name] and not read_only
     for name, value in (values | given).items():
         setattr(options, name, value)
 
@@ -214,5 +215,7 @@ def check_together(values: Mapping[str, object]) -> None:
     """
     if values.get("verbose") and values.get("quiet"):
         raise UsageError("--verbose and --quiet cannot be combined")
+    if values.get("new_discs") and not values.get("writable"):
+        raise UsageError("--new-discs requires --writable")
     if values.get("titles") is not None and values.get("layout") != "opl":
         raise UsageError("--titles requires --layout opl")

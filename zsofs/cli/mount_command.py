@@ -215,6 +215,7 @@ def _settings(options: argparse.Namespace, source: bytes, point: bytes) -> "Moun
         owner=ShownOwner(options.uid, options.gid, options.umask),
         remember=not options.demo,
         writable=options.writable,
+        new_discs=options.new_discs,
         slow_ms=options.slow_ms,
     )
 

@@ -9,6 +9,7 @@ from zsofs.fuse.error_guard import guarded
 from zsofs.fuse.operations import Operations
 from zsofs.fuse.parts import Parts, WritableParts
 from zsofs.source.filters import Selection
+from zsofs.source.new_discs import NewDiscs
 from zsofs.vfs.open_contents import OpenHandle
 from zsofs.vfs.writing.file_handles import Handle
 
@@ -16,10 +17,12 @@ from zsofs.vfs.writing.file_handles import Handle
 class LiveOperations(Operations):
     """The mount with files that may change while they are open; names cannot be changed."""
 
-    def __init__(self, parts: Parts, selection: Selection, *, serves_as_root: bool) -> None:
-        """Create it; *selection* is what is shown, *serves_as_root* whether chown is possible."""
+    def __init__(
+        self, parts: Parts, selection: Selection, new_discs: NewDiscs, *, serves_as_root: bool
+    ) -> None:
+        """Create it; see :class:`WritableParts` for the arguments."""
         super().__init__(parts)
-        writable = WritableParts(parts, selection, serves_as_root=serves_as_root)
+        writable = WritableParts(parts, selection, new_discs, serves_as_root=serves_as_root)
         self._live = writable.files
         self._handles = writable.files.handles
         self._attributes = writable.attributes

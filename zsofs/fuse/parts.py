@@ -8,6 +8,7 @@ from zsofs.reading.reader import Reader
 from zsofs.reading.statfs_cache import StatfsCache
 from zsofs.reading.worker_threads import WorkerThreads
 from zsofs.source.filters import Selection
+from zsofs.source.new_discs import NewDiscs
 from zsofs.source.writer import SourceWriter
 from zsofs.vfs.inodes import Inodes
 from zsofs.vfs.listings import Listings
@@ -70,14 +71,23 @@ class WritableParts:
         renames: renames.
     """
 
-    def __init__(self, parts: Parts, selection: Selection, *, serves_as_root: bool) -> None:
-        """Create them; *selection* is what is shown, *serves_as_root* whether chown is possible."""
+    def __init__(
+        self, parts: Parts, selection: Selection, new_discs: NewDiscs, *, serves_as_root: bool
+    ) -> None:
+        """Create them.
+
+        Args:
+            parts: the components of every mount.
+            selection: what is shown.
+            new_discs: the discs that clients may still change.
+            serves_as_root: whether chown is possible.
+        """
         owner = parts.appearance.owner
         tree = WritableTree(
             parts.library,
             parts.view,
-            Rules(parts.library, parts.view, selection),
-            SourceWriter(parts.library.tree, takes_set_ids=owner.is_set),
+            Rules(parts.library, parts.view, selection, new_discs.enabled),
+            SourceWriter(parts.library.tree, new_discs, takes_set_ids=owner.is_set),
             parts.workers,
             parts.opener,
             parts.paths,

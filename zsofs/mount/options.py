@@ -282,6 +282,11 @@ OPTIONS = (
         "allow changes to files other than discs, and new files and directories; changes are"
         " made in SOURCE",
     ),
+    Option(
+        "new-discs",
+        "with --writable: also allow new disc images, which are protected as soon as they are"
+        " whole",
+    ),
     Option("allow-other", "allow other users to use the mount, such as those of a Samba server"),
     Option(
         "uid",

@@ -28,6 +28,7 @@ from zsofs.reading.tasks import in_background
 from zsofs.reading.worker_threads import ElasticWorkers, WorkerThreads
 from zsofs.source.disc_state import Count, DiscState, count, state_of_content
 from zsofs.source.filters import Selection
+from zsofs.source.new_discs import NewDiscs
 from zsofs.source.relpath import joined
 from zsofs.source.roots import Roots, is_outside
 from zsofs.source.scan import Scanner
@@ -70,7 +71,8 @@ class Server:
         io_pool = IoPool(settings.threads)
         self._reads = Reader(cache, io_pool, workers, settings.slow_ms)
         selection = Selection(shown.include, shown.exclude)
-        scanner = Scanner(tree, catalog, selection, identities=opl)
+        new_discs = NewDiscs(enabled=settings.new_discs)
+        scanner = Scanner(tree, catalog, selection, new_discs, identities=opl)
         lookers = ElasticWorkers(settings.threads, admission)
         self._follower = Follower(
             scanner,
@@ -90,7 +92,7 @@ class Server:
         parts = Parts(self._library, appearance, view, self._reads, workers)
         self._listings = parts.listings
         self.operations = (
-            WritableOperations(parts, selection, serves_as_root=os.geteuid() == 0)
+            WritableOperations(parts, selection, new_discs, serves_as_root=os.geteuid() == 0)
             if settings.writable
             else Operations(parts)
         )

@@ -45,6 +45,7 @@ class MountSettings:
         owner: overrides of owner and mode.
         remember: whether the scan cache is stored for the next mount of this source.
         writable: whether files other than discs may be changed through the mount.
+        new_discs: whether new discs may be created through the mount; only if it is writable.
         slow_ms: milliseconds from which on a read is reported as slow.
     """
 
@@ -58,4 +59,5 @@ class MountSettings:
     owner: ShownOwner = field(default_factory=ShownOwner)
     remember: bool = True
     writable: bool = False
+    new_discs: bool = False
     slow_ms: int = 50

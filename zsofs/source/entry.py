@@ -70,6 +70,11 @@ class Entry:
         return self.finding.disc
 
     @property
+    def is_new(self) -> bool:
+        """Whether it has the name of a disc, and the client that created it may still change it."""
+        return self.finding.is_new
+
+    @property
     def size(self) -> int:
         """Size in bytes as seen by a reader of the mount."""
         if self.shown is not None:

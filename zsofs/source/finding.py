@@ -25,6 +25,8 @@ class FileFinding:
             is not kept.
         cd: the CD in a CHD, or the PS2 CD in a file or container of raw sectors.
         sheet: the playlist or cue sheet, if it names discs.
+        is_new: whether a client may still change the disc that it created (``--new-discs``); it is
+            not kept.
     """
 
     disc: Disc | None = None
@@ -36,7 +38,11 @@ class FileFinding:
     settled: bool = True
     cd: CdFinding | None = None
     sheet: Sheet | None = None
+    is_new: bool = False
 
 
 NOTHING = FileFinding()
 """Finding of a file that was not inspected."""
+
+NEW = FileFinding(is_new=True)
+"""Finding of a new disc that is still being copied."""

@@ -8,9 +8,12 @@ import errno
 import mmap
 import os
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from zsofs.system.full_write import checked
+
+if TYPE_CHECKING:
+    from zsofs.source.new_discs import NewFile
 
 
 class TimedStat(NamedTuple):
@@ -39,6 +42,7 @@ class LiveFile:
         device: st_dev of the file.
         writable: whether it is open for writing.
         told: errno of the last logged write error; None before the first.
+        new: what is known of a file that may become a disc (``--new-discs``); None for others.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class LiveFile:
         self.device = device
         self.writable = writable
         self.told: int | None = None
+        self.new: NewFile | None = None
         self._readable = readable
         self._appends = appends
         self._can_ask = True
@@ -95,6 +100,8 @@ class LiveFile:
         # as complete (tested: the rest was silently lost).
         while count < len(data) and offset + len(data) <= known_size:
             count += checked(os.pwritev(self.fd, [memoryview(data)[count:]], offset + count))
+        if self.new is not None:
+            self.new.wrote(self.fd, offset, count)
         return count, seen(self.fd)
 
     def _is_appended(self, offset: int, size: int, known_size: int) -> bool:
@@ -121,4 +128,9 @@ class LiveFile:
 
     def close(self) -> None:
         """Close the descriptor."""
-        os.close(self.fd)
+        try:
+            if self.new is not None:
+                self.flush()
+                self.new.settle(self.fd)
+        finally:
+            os.close(self.fd)

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from zsofs.console.text import for_people
 from zsofs.errors import SourceAwayError
-from zsofs.source.directory_scan import DirectoryScan
+from zsofs.source.directory_scan import DirectoryScan, ScannedFolder
 from zsofs.source.file_looks import FileLooks
 from zsofs.source.filters import Selection
 from zsofs.source.kept_findings import KeptFindings
+from zsofs.source.new_discs import NewDiscs
 from zsofs.source.scan_cache import ScanCache
 from zsofs.source.scan_result import ScanHints, ScanResult
 from zsofs.source.tree import OpenFolder, SourceTree
@@ -27,6 +28,7 @@ class Scanner:
         tree: SourceTree,
         catalog: ScanCache,
         selection: Selection | None = None,
+        new_discs: NewDiscs | None = None,
         *,
         identities: bool = False,
     ) -> None:
@@ -36,12 +38,14 @@ class Scanner:
             tree: the source.
             catalog: the scan cache.
             selection: the include and exclude filters.
+            new_discs: discs that clients may still change; None for a mount that has none.
             identities: whether to identify each disc. Otherwise this is done only if it decides
                 whether a file is a disc.
         """
         self.tree = tree
         self.catalog = catalog
         self.selection = selection or Selection()
+        self._new_discs = new_discs or NewDiscs()
         self.identities = identities
         self._elsewhere: dict[int, bool] = {}
 
@@ -100,7 +104,8 @@ class Scanner:
             if before.entries and not names and status.st_dev != before.place[0]:
                 raise SourceAwayError(f"{for_people(path) or 'the source directory'}: unmounted")
             kept = KeptFindings(self.catalog, path, identities=self.identities)
-            scan = DirectoryScan(self.tree, self.selection, folder, path, above, before, kept)
+            place = ScannedFolder(folder, path, above)
+            scan = DirectoryScan(self.tree, self.selection, self._new_discs, place, before, kept)
             looks = FileLooks(
                 self.tree,
                 folder,

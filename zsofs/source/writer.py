@@ -8,6 +8,7 @@ moment: by its name, or by its first bytes. All calls may wait for a disk.
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -16,6 +17,7 @@ from zsofs.discs.classify import looks_like_disc
 from zsofs.errors import RefusedError, StaleNodeError
 from zsofs.formats.file_names import is_kept_for_discs, may_be_disc
 from zsofs.source.live_file import LiveFile, TimedStat, seen
+from zsofs.source.new_discs import NewDiscs, NewFile
 from zsofs.source.ownership import (
     SET_IDS,
     AttributeChange,
@@ -27,6 +29,7 @@ from zsofs.source.ownership import (
 )
 from zsofs.source.relpath import joined
 from zsofs.source.tree import OpenFolder, Place, SourceTree, is_same_file
+from zsofs.system.nofollow import STEP
 from zsofs.system.renames import rename_to_free_name
 
 _PASSED_ON = os.O_ACCMODE | os.O_TRUNC | os.O_SYNC | os.O_DSYNC
@@ -39,15 +42,19 @@ WHAT_TO_DO = "discs can only be changed in the source directory"
 class SourceWriter:
     """Changes of one source."""
 
-    def __init__(self, tree: SourceTree, *, takes_set_ids: bool = False) -> None:
+    def __init__(
+        self, tree: SourceTree, new_discs: NewDiscs, *, takes_set_ids: bool = False
+    ) -> None:
         """Create the writer.
 
         Args:
             tree: the source.
+            new_discs: the discs that clients may still change.
             takes_set_ids: whether a file opened for writing loses :data:`SET_IDS` at once. The
                 kernel does this itself, but not if options override owner or mode.
         """
         self._tree = tree
+        self._new_discs = new_discs
         self._takes_set_ids = takes_set_ids
 
     def open(self, path: bytes, flags: int, known: os.stat_result) -> tuple[LiveFile, TimedStat]:
@@ -67,14 +74,14 @@ class SourceWriter:
             found = os.fstat(step)
             if not stat.S_ISREG(found.st_mode) or not is_same_file(found, known):
                 raise _is_another(path)
-            writable = flags & os.O_ACCMODE != os.O_RDONLY
-            if writable or flags & os.O_TRUNC:
-                _refuse_disc_bytes(step, path)
+            changes = flags & os.O_ACCMODE != os.O_RDONLY or bool(flags & os.O_TRUNC)
+            if changes:
+                self._refuse_disc_bytes(step, path)
             fd = os.open(link_to(step), flags & _PASSED_ON | os.O_CLOEXEC)
         with _closed_on_failure(fd):
-            if writable or flags & os.O_TRUNC:
+            if changes:
                 self._take_set_ids(fd)
-            return _live(fd, flags)
+            return self._live(fd, flags, path, changes=changes)
 
     def create(
         self, place: Place, flags: int, mode: int, owner: NewOwner
@@ -100,7 +107,15 @@ class SourceWriter:
             )
         with _closed_on_failure(fd):
             hand_over(fd, mode, owner, folder.status)
-            return _live(fd, flags)
+            return self._live(fd, flags, place.name, changes=True)
+
+    def found(self, place: Place) -> TimedStat | None:
+        """Return the status of the file *place*; None if it is none."""
+        with self._tree.folder(place.folder, to_change=True) as folder:
+            at = time.monotonic()
+            status = folder.stat(place.name)
+        is_file = status is not None and stat.S_ISREG(status.st_mode)
+        return TimedStat(status, at) if status is not None and is_file else None
 
     def make_folder(self, place: Place, mode: int, owner: NewOwner) -> TimedStat:
         """Create the directory *place*.
@@ -125,7 +140,7 @@ class SourceWriter:
             OSError: the source reported an error.
         """
         with self._tree.folder(place.folder, to_change=True) as folder:
-            _refuse_disc(folder, place)
+            self._refuse_disc(folder, place)
             os.unlink(place.name, dir_fd=folder.fd)
 
     def remove_folder(self, place: Place) -> None:
@@ -143,7 +158,8 @@ class SourceWriter:
             replaces: whether a file of that name is replaced.
 
         Raises:
-            RefusedError: a disc would be renamed, moved or replaced.
+            RefusedError: a disc would be renamed, moved or replaced; or a file that no client
+                wrote through this mount would get the name of one.
             SourceAwayError: one of them is, or contains, the mount point of an unmounted disk.
             FileExistsError: the new name exists, and must not be replaced.
             OSError: the source reported an error.
@@ -152,17 +168,26 @@ class SourceWriter:
             folder = stack.enter_context(self._tree.folder(old.folder, to_change=True))
             new_folder = stack.enter_context(self._tree.folder(new.folder, to_change=True))
             self._tree.refuse_mount_points(old.path)
-            _refuse_disc(folder, old)
-            _refuse_holder(folder, old)
-            if replaces:
-                self._tree.refuse_mount_points(new.path)
-                _refuse_disc(new_folder, new)
-                os.rename(old.name, new.name, src_dir_fd=folder.fd, dst_dir_fd=new_folder.fd)
-            else:
-                # The name may exist in the source although the mount does not show it.
-                rename_to_free_name(
-                    old.name, new.name, src_dir_fd=folder.fd, dst_dir_fd=new_folder.fd
-                )
+            self._refuse_disc(folder, old)
+            self._refuse_holder(folder, old)
+            step = stack.enter_context(folder.step(old.name))
+            with self._new_discs.changing(step) as changed:
+                if changed is None and is_kept_for_discs(new.name):
+                    raise RefusedError(
+                        f"{for_people(old.path)}: rename to {for_people(new.name)} refused: it was"
+                        f" not written through this mount, and {WHAT_TO_DO}"
+                    )
+                if replaces:
+                    self._tree.refuse_mount_points(new.path)
+                    self._refuse_disc(new_folder, new)
+                    os.rename(old.name, new.name, src_dir_fd=folder.fd, dst_dir_fd=new_folder.fd)
+                else:
+                    # The name may exist in the source although the mount does not show it.
+                    rename_to_free_name(
+                        old.name, new.name, src_dir_fd=folder.fd, dst_dir_fd=new_folder.fd
+                    )
+                if changed is not None:
+                    changed.renamed(new.name)
             with new_folder.step(new.name) as step:
                 return seen(step)
 
@@ -177,15 +202,16 @@ class SourceWriter:
             if not (are_folders or is_same_file(found, known)):
                 raise _is_another(path)
             if stat.S_ISREG(found.st_mode):
-                _refuse_disc_bytes(step, path, stay_as_they_are=wanted.size is None)
-            if wanted.size is not None:
-                fd = os.open(link_to(step), os.O_WRONLY | os.O_CLOEXEC)
-                try:
-                    self._take_set_ids(fd)
-                    os.ftruncate(fd, wanted.size)
-                finally:
-                    os.close(fd)
-            set_others(step, wanted)
+                self._refuse_disc_bytes(step, path, stay_as_they_are=wanted.size is None)
+            with self._new_discs.changing(step) as new:
+                if wanted.size is not None:
+                    fd = os.open(link_to(step), os.O_WRONLY | os.O_CLOEXEC)
+                    try:
+                        self._take_set_ids(fd)
+                        _resize(fd, wanted.size, new)
+                    finally:
+                        os.close(fd)
+                set_others(step, wanted)
             return seen(link_to(step))
 
     def set_attributes_of_open(
@@ -200,12 +226,32 @@ class SourceWriter:
             RefusedError: it is a disc.
             OSError: the source reported an error.
         """
-        if not file.writable and looks_like_disc(file.fd):
+        is_clients = file.writable or self._new_discs.takes(file.fd)
+        if not is_clients and looks_like_disc(file.fd):
             raise _refused_to_change(path)
-        if wanted.size is not None:
-            os.ftruncate(file.fd, wanted.size)
-        set_others(file.fd, wanted)
+        with self._new_discs.changing(file.fd) as new:
+            if wanted.size is not None:
+                _resize(file.fd, wanted.size, new)
+            set_others(file.fd, wanted)
         return seen(file.fd)
+
+    def _live(
+        self, fd: int, flags: int, path: bytes, *, changes: bool
+    ) -> tuple[LiveFile, TimedStat]:
+        """Return the open file *fd*, which was opened with *flags*."""
+        file = LiveFile(
+            fd,
+            os.fstat(fd).st_dev,
+            writable=flags & os.O_ACCMODE != os.O_RDONLY,
+            readable=flags & os.O_ACCMODE != os.O_WRONLY,
+            appends=bool(flags & os.O_APPEND),
+        )
+        if changes:
+            name = path.rpartition(b"/")[2]
+            file.new = self._new_discs.opened(fd, name, is_new=bool(flags & os.O_CREAT))
+        if file.new is not None and flags & os.O_TRUNC:
+            file.new.resized(0)
+        return file, seen(fd)
 
     def _take_set_ids(self, fd: int) -> None:
         if self._takes_set_ids:
@@ -215,6 +261,74 @@ class SourceWriter:
         """Sync the directory *path* to the disk."""
         with self._tree.folder(path, to_change=True) as folder:
             os.fsync(folder.fd)
+
+    # Protected discs
+
+    def _refuse_disc_bytes(self, step: int, path: bytes, *, stay_as_they_are: bool = False) -> None:
+        """Reject a change of the file with the O_PATH descriptor *step* if it is a disc.
+
+        *stay_as_they_are*: whether the change is of attributes only. For an unreadable file, such
+        a change is accepted, because it may make the file readable; a change of its bytes only if
+        its name is not that of a disc.
+        """
+        if self._new_discs.takes(step):
+            return
+        if is_kept_for_discs(path):
+            raise _refused_to_change(path)
+        try:
+            fd = os.open(link_to(step), os.O_RDONLY | os.O_CLOEXEC)
+        except PermissionError:
+            if stay_as_they_are or not may_be_disc(path):
+                return
+            raise
+        try:
+            if looks_like_disc(fd):
+                raise _refused_to_change(path)
+        finally:
+            os.close(fd)
+
+    def _refuse_disc(self, folder: OpenFolder, place: Place) -> None:
+        """Reject a change of a name if it is a disc."""
+        status = folder.stat(place.name)
+        if status is None or not stat.S_ISREG(status.st_mode):
+            return
+        if self._is_protected(folder.fd, place.name):
+            raise RefusedError(
+                f"{for_people(place.path)}: rename, replacement or deletion refused: {WHAT_TO_DO}"
+            )
+
+    def _refuse_holder(self, folder: OpenFolder, place: Place) -> None:
+        """Reject a change of the directory *place* if it contains discs, at any depth."""
+        status = folder.stat(place.name)
+        if status is None or not stat.S_ISDIR(status.st_mode):
+            return
+
+        def fail(error: OSError) -> None:
+            raise error
+
+        for above, _, names, fd in os.fwalk(place.name, dir_fd=folder.fd, onerror=fail):
+            for name in names:
+                if self._is_protected(fd, name):
+                    disc = for_people(joined(above, name))
+                    raise RefusedError(
+                        f"{for_people(place.path)}: move refused, because it contains the disc"
+                        f" {disc}: {WHAT_TO_DO}"
+                    )
+
+    def _is_protected(self, folder: int, name: bytes) -> bool:
+        """Return whether the file *name* is a disc that a client may not change."""
+        if not _is_disc(folder, name):
+            return False
+        if not self._new_discs.enabled:
+            return True
+        try:
+            step = os.open(name, STEP, dir_fd=folder)
+        except FileNotFoundError:
+            return False
+        try:
+            return not self._new_discs.takes(step)
+        finally:
+            os.close(step)
 
 
 @contextmanager
@@ -226,16 +340,10 @@ def _closed_on_failure(fd: int) -> Iterator[None]:
         raise
 
 
-def _live(fd: int, flags: int) -> tuple[LiveFile, TimedStat]:
-    now = seen(fd)
-    file = LiveFile(
-        fd,
-        now.status.st_dev,
-        writable=flags & os.O_ACCMODE != os.O_RDONLY,
-        readable=flags & os.O_ACCMODE != os.O_WRONLY,
-        appends=bool(flags & os.O_APPEND),
-    )
-    return file, now
+def _resize(fd: int, size: int, new: NewFile | None) -> None:
+    os.ftruncate(fd, size)
+    if new is not None:
+        new.resized(size)
 
 
 def _is_another(path: bytes) -> StaleNodeError:
@@ -254,56 +362,6 @@ def _refuse_other_than_new(step: int, place: Place) -> None:
 
 def _refused_to_change(path: bytes) -> RefusedError:
     return RefusedError(f"{for_people(path)}: change refused: {WHAT_TO_DO}")
-
-
-def _refuse_disc_bytes(step: int, path: bytes, *, stay_as_they_are: bool = False) -> None:
-    """Reject a change of the file with the O_PATH descriptor *step* if it is a disc.
-
-    *stay_as_they_are*: whether the change is of attributes only. For an unreadable file, such a
-    change is accepted, because it may make the file readable; a change of its bytes only if its
-    name is not that of a disc.
-    """
-    if is_kept_for_discs(path):
-        raise _refused_to_change(path)
-    try:
-        fd = os.open(link_to(step), os.O_RDONLY | os.O_CLOEXEC)
-    except PermissionError:
-        if stay_as_they_are or not may_be_disc(path):
-            return
-        raise
-    try:
-        if looks_like_disc(fd):
-            raise _refused_to_change(path)
-    finally:
-        os.close(fd)
-
-
-def _refuse_disc(folder: OpenFolder, place: Place) -> None:
-    """Reject a change of a name if it is a disc."""
-    status = folder.stat(place.name)
-    if status is not None and stat.S_ISREG(status.st_mode) and _is_disc(folder.fd, place.name):
-        raise RefusedError(
-            f"{for_people(place.path)}: rename, replacement or deletion refused: {WHAT_TO_DO}"
-        )
-
-
-def _refuse_holder(folder: OpenFolder, place: Place) -> None:
-    """Reject a change of the directory *place* if it contains discs, at any depth."""
-    status = folder.stat(place.name)
-    if status is None or not stat.S_ISDIR(status.st_mode):
-        return
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    for above, _, names, fd in os.fwalk(place.name, dir_fd=folder.fd, onerror=fail):
-        for name in names:
-            if _is_disc(fd, name):
-                disc = for_people(joined(above, name))
-                raise RefusedError(
-                    f"{for_people(place.path)}: move refused, because it contains the disc {disc}:"
-                    f" {WHAT_TO_DO}"
-                )
 
 
 def _is_disc(folder: int, name: bytes) -> bool:

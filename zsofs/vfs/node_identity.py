@@ -33,7 +33,7 @@ def may_stand_for(node: Node, other: Entry, *, writable: bool) -> bool:
     one = node.entry
     if one.kind is not other.kind or one.path != other.path or one.name != other.name:
         return False
-    if one.shown != other.shown:
+    if one.shown != other.shown or is_no_disc(one) is not is_no_disc(other):
         return False
     if one.kind is Kind.FOLDER:
         return True
@@ -47,12 +47,13 @@ def may_stand_for(node: Node, other: Entry, *, writable: bool) -> bool:
 def is_no_disc(entry: Entry) -> bool:
     """Return whether it is a file as it is in the source, whose name is not reserved for discs.
 
-    That of its target may not be either.
+    That of its target may not be either. A disc that a client may still change counts as such a
+    file.
     """
     return (
         entry.kind is Kind.FILE
         and entry.shown is None
-        and not (is_kept_for_discs(entry.name) or is_kept_for_discs(entry.path))
+        and (entry.is_new or not (is_kept_for_discs(entry.name) or is_kept_for_discs(entry.path)))
     )
 
 

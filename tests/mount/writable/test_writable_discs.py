@@ -70,10 +70,11 @@ def discs(source: Path) -> dict[str, tuple[object, ...]]:
     return found
 
 
-@pytest.fixture(params=["plain", "opl"])
+@pytest.fixture(params=["plain", "opl", "new-discs"])
 def share(tmp_path: Path, source: Path, request: pytest.FixtureRequest) -> Iterator[Mount]:
     fill(source)
-    with mounted(source, tmp_path / "mnt", "--writable", "--layout", request.param) as mount:
+    options = ("--new-discs",) if request.param == "new-discs" else ("--layout", request.param)
+    with mounted(source, tmp_path / "mnt", "--writable", *options) as mount:
         yield mount
         assert not mount.log_lines("internal error"), mount.log.read_text()
 
@@ -145,6 +146,7 @@ def test_no_change_of_a_disc_that_somebody_reads(share: Mount) -> None:
     assert discs(share.source) == before
 
 
+@pytest.mark.parametrize("share", ["plain", "opl"], indirect=True)
 def test_names_of_discs_cannot_be_taken(share: Mount) -> None:
     before = discs(share.source)
     listed = sorted(os.listdir(share.path))

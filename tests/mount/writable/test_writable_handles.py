@@ -10,6 +10,7 @@ from tests.conftest import MountMaker
 from tests.support.mounting import all_the_time, opened
 from tests.support.rounds import rounds
 from zsofs.source.entry import Entry, Kind
+from zsofs.source.new_discs import NewDiscs
 from zsofs.source.tree import SourceTree
 from zsofs.source.writer import SourceWriter
 from zsofs.vfs.node import Node
@@ -59,7 +60,7 @@ def test_a_borrowed_handle_is_closed_when_it_was_given_back(source: Path) -> Non
     path.write_bytes(b"a")
     status = path.stat()
     node = Node(2, Entry(b"a.bin", Kind.FILE, b"a.bin", status), None)
-    changes = SourceWriter(SourceTree(os.fsencode(source)))
+    changes = SourceWriter(SourceTree(os.fsencode(source)), NewDiscs())
     handles = Handles()
 
     def added(number: int, flags: int) -> Handle:

@@ -375,3 +375,22 @@ def test_a_file_replaced_again_while_it_is_renamed_can_be_used(made: Mount, faul
     assert new.read_text() in ("second", "third")  # the latter but on a very busy machine
     os.truncate(new, 3)
     assert (made.source / "other" / "new.txt").read_text() in ("sec", "thi")
+
+
+def test_a_file_that_another_program_just_created_is_opened(made: Mount, faults: Faults) -> None:
+    """open(2) with O_CREAT opens what is there, however long the directory takes to be scanned."""
+    folder = made.path / "one"
+    names(folder)
+    with faults.on("lookup", "Scanner.survey", "slow"):
+        (made.source / "one" / "new.txt").write_text("elsewhere")
+        fd = os.open(folder / "new.txt", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        assert os.read(fd, 100) == b"elsewhere"
+    finally:
+        os.close(fd)
+    assert faults.done()
+    assert names(folder) == ["file", "new.txt"]
+    with faults.on("lookup", "Scanner.survey", "slow"):
+        (made.source / "one" / "other.txt").write_text("elsewhere")
+        with pytest.raises(FileExistsError):
+            os.open(folder / "other.txt", os.O_WRONLY | os.O_CREAT | os.O_EXCL)

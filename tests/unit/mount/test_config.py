@@ -53,6 +53,7 @@ threads = 8
 read-ahead = 1048576
 slow-ms = 100
 writable = true
+new-discs = true
 allow-other = true
 uid = 12
 gid = "root"
@@ -72,7 +73,7 @@ log-file = "~/zsofs.log"
     assert parsed.cd == "tracks"
     assert (parsed.show_raw, parsed.writable, parsed.allow_other) == (True, True, True)
     assert (parsed.cache_size, parsed.threads, parsed.read_ahead) == (256 << 20, 8, 1 << 20)
-    assert parsed.slow_ms == 100
+    assert (parsed.slow_ms, parsed.new_discs) == (100, True)
     assert (parsed.uid, parsed.gid, parsed.umask, parsed.setuid) == (12, 0, 0o027, 0)
     assert (parsed.nofail, parsed.verbose, parsed.quiet) == (True, True, False)
     assert parsed.log_file == Path("~/zsofs.log").expanduser()
@@ -103,6 +104,8 @@ def test_a_service_is_told_where_its_files_lie(
 
 def test_a_service_is_refused_what_its_mount_would_be() -> None:
     words = ["service", "install", "games", "/srv/zso", "/srv/iso"]
+    with pytest.raises(UsageError, match="--new-discs requires --writable"):
+        parse([*words, "--new-discs"])
     with pytest.raises(UsageError, match="--titles requires --layout opl"):
         parse([*words, "--titles", "titles.csv"])
     with pytest.raises(UsageError, match="--verbose and --quiet"):

@@ -178,7 +178,8 @@ def _others(
 ) -> dict[bytes, Entry]:
     """Return the other files in the source's DVD or CD, such as OPL's `games.bin`.
 
-    Damaged discs and discs that are still being copied are left out: OPL would list them.
+    Damaged discs and discs that are still being copied are left out: OPL would list them. A client
+    must find what it copies through the mount itself.
     """
     return {
         name: entry
@@ -186,7 +187,7 @@ def _others(
         for name, entry in folders.get(path, {}).items()
         if entry.kind is not Kind.FOLDER
         and not is_disc(entry)
-        and not name.lower().endswith(_TAKEN_FOR_DISCS)
+        and (entry.is_new or not name.lower().endswith(_TAKEN_FOR_DISCS))
     }
 
 

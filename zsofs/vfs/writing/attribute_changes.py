@@ -38,7 +38,7 @@ class AttributeChanges:
                 error of the source.
         """
         tree = self._tree
-        tree.rules.refuse_unchangeable(node)
+        tree.rules.refuse_unchangeable(node, stays_as_it_is=wanted.size is None)
         tree.owner.refuse_unseen(wanted)
         if wanted.mode is not None:
             mode = tree.owner.mode(wanted.mode, of_folder=isinstance(node, Folder))

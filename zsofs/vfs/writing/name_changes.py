@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from zsofs.errors import StaleNodeError
+from zsofs.formats.file_names import is_inspected, is_unfinished
 from zsofs.source.entry import Kind
 from zsofs.source.tree import Place
 from zsofs.vfs.listings import Listings
@@ -46,8 +47,7 @@ class NameChanges:
             try:
                 handle = await self._create(folder, name, mode, flags, requester)
             except FileExistsError:  # created by another program just now, or not shown
-                self._tree.view.outdate(folder, name)
-                node = (await self._listings.children(folder)).get(name)
+                node = await self._created_elsewhere(folder, name)
                 if node is None:
                     raise
             else:
@@ -126,10 +126,26 @@ class NameChanges:
             )
             return self._files.keep(tree.made(folder, place, now), live, requester)
 
+    async def _created_elsewhere(self, folder: Folder, name: bytes) -> Node | None:
+        """Return the node of a name that the source has although the listing lacked it.
+
+        If the scan of the directory takes too long to wait for it, a file whose name alone
+        decides how it is shown is added to the listing.
+        """
+        tree = self._tree
+        tree.view.outdate(folder, name)
+        node = (await self._listings.children(folder)).get(name)
+        if node is not None or is_inspected(name) or is_unfinished(name):
+            return node
+        async with tree.paths.kept(lambda: (tree.view.place(folder),)):
+            place = Place(tree.view.place(folder), name)
+            now = await tree.run(folder, tree.changes.found, place)
+            return None if now is None else tree.made(folder, place, now)
+
     async def _remove(self, folder: Folder, name: bytes, function: Callable[[Place], None]) -> None:
         tree = self._tree
         node = await self._listings.child(folder, name)
-        tree.rules.refuse_disc(folder, name, node)
+        tree.rules.refuse_disc(folder, name, node, is_deleted=True)
         async with tree.paths.kept(lambda: (tree.place_of(folder, node).folder,)):
             place = tree.place_of(folder, node)
             await tree.run(node, function, place)

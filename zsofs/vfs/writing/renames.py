@@ -56,7 +56,7 @@ class _Plan:
 
     def take(self, tree: WritableTree, old: Place, new: Place, now: TimedStat) -> None:
         """Apply the rename to inode table and view; *now* is the status after it."""
-        entry = _renamed(self.node.entry, new, now)
+        entry = tree.rules.as_new(_renamed(self.node.entry, new, now))
         places = (self.folder, self.name), (self.new_folder, self.new_name)
         tree.library.move(self.node, places, entry)
         self.node.known_at = now.at

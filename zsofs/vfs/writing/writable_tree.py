@@ -119,6 +119,7 @@ class WritableTree:
         kind = Kind.FOLDER if stat.S_ISDIR(now.status.st_mode) else Kind.FILE
         settled = not is_inspected(place.name)
         entry = Entry(place.name, kind, place.path, now.status, settled=settled)
+        entry = self.rules.as_new(entry)
         node = self.library.put(folder, place.name, entry, now.at)
         self.view.did(folder, place, entry, now.at)
         return node
