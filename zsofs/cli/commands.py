@@ -31,10 +31,15 @@ def reload(options: argparse.Namespace) -> int:
 
 
 def status(options: argparse.Namespace) -> int:
-    """Print the state of mounts."""
+    """Print the state of mounts and watches."""
     from zsofs.mount.control import status as mount_status
+    from zsofs.watch import status as watch_status
 
-    return mount_status.run(options.mount_point, options.json)
+    watches = watch_status.watches(options.mount_point)
+    if options.mount_point is not None and watches:
+        return watch_status.run(watches, as_json=options.json)
+    others = map(watch_status.as_object if options.json else watch_status.text, watches)
+    return mount_status.run(options.mount_point, options.json, list(others))
 
 
 def top(options: argparse.Namespace) -> int:
@@ -103,6 +108,14 @@ def _copy(options: argparse.Namespace, how: "Packing | None") -> int:
         to_stdout=options.output != STANDARD_OUTPUT,
     )
     return batch.run(request, reporter, remember_written)
+
+
+def watch(options: argparse.Namespace) -> int:
+    """Pack what arrives in directories."""
+    from zsofs.cli.watch_args import settings_of
+    from zsofs.watch import command
+
+    return command.run(settings_of(options))
 
 
 def info(options: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from zsofs.timings import timings
 from zsofs.watch.inbox_events import InboxEvents
 from zsofs.watch.job import Progress
 from zsofs.watch.ledger import Ledger
+from zsofs.watch.pausing import ReaderCheck
 from zsofs.watch.settings import WatchSettings, check
 from zsofs.watch.space import Space
 from zsofs.watch.state_file import (
@@ -46,7 +47,9 @@ def run(settings: WatchSettings) -> int:
     ledger = Ledger(_state_folder(), settings.key)
     events = InboxEvents(ledger.note_closed)
     tracker = Tracker(settings, ledger, events.enter)
-    watch = Watch(settings, ledger, events, tracker, Space(settings.library, ledger))
+    readers = ReaderCheck(settings.library)
+    space = Space(settings.library, ledger)
+    watch = Watch(settings, ledger, events, tracker, space, readers)
     state = StateFile(settings.key)
     mounts = MountWatcher(lambda: [os.fsencode(path) for path in settings.inboxes])
     try:
@@ -75,10 +78,10 @@ def _loop(
             watch.request_scan()
         if mounts.have_changed():
             watch.request_scan()
-        before = watch.job, watch.reader
+        before = watch.job, watch.readers.reader
         seconds = watch.step()
         now = time.monotonic()
-        if now >= published + timings().watch_status or before != (watch.job, watch.reader):
+        if now >= published + timings().watch_status or before != (watch.job, watch.readers.reader):
             published = now
             status = _status_of(watch, state)
             state.write(status)
@@ -168,8 +171,8 @@ def _status_of(watch: Watch, file: StateFile) -> WatchStatus:
 
 def _state_and_note(watch: Watch) -> tuple[str, str]:
     unavailable = [f"{path}: {why}" for path, why in watch.tracker.unavailable.items()]
-    if watch.reader:
-        return "paused", watch.reader
+    if watch.readers.reader:
+        return "paused", watch.readers.reader
     if watch.job is not None:
         return "packing", ""
     if watch.space.note:

@@ -1,6 +1,7 @@
 """Whether a mount of the library has an active reader on a disk that packing would use."""
 
 import os
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -14,6 +15,56 @@ from zsofs.timings import timings
 _DEVICES = "/sys/dev/block"
 
 
+class ReaderCheck:
+    """Asks mounts for active readers in a thread, because one that hangs takes 5 seconds.
+
+    Attributes:
+        reader: which program reads from which mount, by the last answer; empty if none does.
+    """
+
+    def __init__(self, library: str) -> None:
+        """Prepare; *library* is the real path of the library."""
+        self.reader = ""
+        self._library = library
+        self._paths: tuple[str, ...] = ()
+        self._has_asked = threading.Event()
+        self._wanted = threading.Event()
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def wants(self, paths: Sequence[str]) -> bool:
+        """Ask from now on; return whether there is a first answer.
+
+        Args:
+            paths: files and directories that packing reads and writes.
+        """
+        if tuple(paths) != self._paths:
+            self._paths = tuple(paths)
+        self._wanted.set()
+        return self._has_asked.is_set()
+
+    def rest(self) -> None:
+        """Ask no more until :meth:`wants` is called: nothing is to be packed."""
+        self._wanted.clear()
+        self._has_asked.clear()
+        self.reader = ""
+
+    def close(self) -> None:
+        """End the thread; one that waits for an answer is left behind."""
+        self._ends.set()
+        self._wanted.set()
+
+    def _work(self) -> None:
+        while not self._ends.is_set():
+            self._wanted.wait()
+            reader = active_reader(self._library, self._paths)
+            if self._wanted.is_set():
+                self.reader = reader
+                self._has_asked.set()
+            self._ends.wait(timings().watch_ask)
+
+
 def active_reader(library: str, paths: Sequence[str]) -> str:
     """Return which program reads from a mount of the library; empty if there is none.
 
@@ -23,19 +74,17 @@ def active_reader(library: str, paths: Sequence[str]) -> str:
         library: real path of the library.
         paths: files and directories that packing reads and writes.
     """
-    mounts = running()
+    mounts = [one for one in running() if _overlap(one.source, os.fsencode(library))]
     if not mounts:
         return ""
     disks = [_disk_of(path) for path in paths]
-    for _, answer in ask_activity(mounts):
+    for mounted, answer in ask_activity(mounts):
         if isinstance(answer, ControlError):
             continue
-        source = answer.mount.source
-        is_its_mount = _overlap(source, library)
-        if is_its_mount and any(_may_be_same(_disk_of(source), disk) for disk in disks):
-            reader = _reader(answer)
-            if reader:
-                return f"{reader} reads from {answer.mount.mount_point}"
+        own = _disk_of(os.fsdecode(mounted.source))
+        reader = _reader(answer) if any(_may_be_same(own, disk) for disk in disks) else ""
+        if reader:
+            return f"{reader} reads from {os.fsdecode(mounted.path)}"
     return ""
 
 
@@ -49,8 +98,7 @@ def _reader(activity: Activity) -> str:
     return ""
 
 
-def _overlap(source: str, library: str) -> bool:
-    one, other = os.fsencode(source), os.fsencode(library)
+def _overlap(one: bytes, other: bytes) -> bool:
     return is_at_or_below(one, other) or is_at_or_below(other, one)
 
 

@@ -1,11 +1,14 @@
 """Output of `zsofs status` on watches."""
 
+import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from zsofs.console.stdio import say
 from zsofs.console.tables import counted, duration, printable, size, table
+from zsofs.system.mountpoint import real_path
 from zsofs.watch import state_file
 from zsofs.watch.ledger import FAILED, KEPT, Result
 from zsofs.watch.state_file import CurrentFile, QueuedInput, WatchStatus
@@ -21,12 +24,21 @@ def watches(path: str | None = None) -> list[WatchStatus]:
     Args:
         path: an inbox or library; None for all watches.
     """
-    real = None if path is None else os.path.realpath(path)
-    return [
-        one
-        for one in state_file.running()
-        if real is None or real == one.library or real in one.inboxes
-    ]
+    found = list(state_file.running())
+    if path is None or not found:
+        return found
+    real = os.fsdecode(real_path(path))  # the path may be that of a mount that hangs
+    return [one for one in found if real == one.library or real in one.inboxes]
+
+
+def run(found: Sequence[WatchStatus], *, as_json: bool) -> int:
+    """Print the state of watches: of several, with blank lines between; return the exit code."""
+    if as_json:
+        objects = [as_object(one) for one in found]
+        say(json.dumps(objects[0] if len(objects) == 1 else objects, indent=2))
+    else:
+        say("\n\n".join(map(text, found)))
+    return 0
 
 
 def as_object(status: WatchStatus) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from zsofs.console.logging_setup import REPORT
+from zsofs.console.stdio import mention
 from zsofs.console.tables import printable, size
 from zsofs.errors import InputError, reason
 from zsofs.timings import timings
@@ -17,7 +17,7 @@ from zsofs.watch.ledger import FAILED, KEPT, Ledger, Result
 from zsofs.watch.moving import move
 from zsofs.watch.notify import notify
 from zsofs.watch.order import CHANGED, Order, Outcome
-from zsofs.watch.pausing import active_reader
+from zsofs.watch.pausing import ReaderCheck
 from zsofs.watch.settings import WatchSettings
 from zsofs.watch.space import Space
 from zsofs.watch.state_file import Counts
@@ -42,7 +42,7 @@ class Watch:
         space: the library, and whether its disk is full.
         job: the running job.
         current: the input of the running job.
-        reader: which program reads from the library now; empty if none does.
+        readers: whether a program reads from the library now.
         counts: results since the start.
     """
 
@@ -51,12 +51,11 @@ class Watch:
     events: InboxEvents
     tracker: Tracker
     space: Space
+    readers: ReaderCheck
     job: Job | None = None
     current: Input | None = None
-    reader: str = ""
     counts: Counts = field(default_factory=Counts)
     _scan_at: float = 0.0
-    _asked: float = 0.0
     _rest: float = 0.0
 
     def request_scan(self) -> None:
@@ -105,18 +104,14 @@ class Watch:
 
     def _pause_or_start(self) -> None:
         if self.job is None and not any(True for _ in self.tracker.whole()):
-            self.reader = ""
+            self.readers.rest()
             return
-        now = time.monotonic()
-        if now >= self._asked + timings().watch_ask:
-            path = self.current.unit.path if self.current else ""
-            inbox = [path] if path else self.settings.inboxes
-            self.reader = active_reader(self.settings.library, [self.settings.library, *inbox])
-            self._asked = time.monotonic()
+        inputs = [self.current.unit.path] if self.current else self.settings.inboxes
+        is_answered = self.readers.wants([self.settings.library, *inputs])
         if self.job is None:
-            if not self.reader and self.space.is_usable():
+            if is_answered and not self.readers.reader and self.space.is_usable():
                 self._start()
-        elif self.reader:
+        elif self.readers.reader:
             self.job.pause()
         else:
             self.job.resume()
@@ -229,7 +224,7 @@ class Watch:
             kept = f"; {printable(result.error)}" if result.state == KEPT else ""
             sizes = f": {size(result.plain_bytes)} to {size(result.stored_bytes)}"
             sizes = sizes if result.stored_bytes else " exists already"
-            log.log(REPORT, "%s -> %s%s%s", name, outputs, sizes, kept)
+            mention(f"{name} -> {outputs}{sizes}{kept}")
             title = "zsofs packed a disc"
             text = ", ".join(map(os.path.basename, result.outputs))
         if self.settings.notify:
@@ -239,6 +234,7 @@ class Watch:
         """End the job, and close everything."""
         if self.job is not None:
             self.job.end()
+        self.readers.close()
         self.events.close()
         with suppress(OSError):
             self.ledger.close()
