@@ -171,7 +171,7 @@ def test_random_power_cuts(as_root: None, tmp_path: Path) -> None:
     """Inbox, library and state are on a disk that forgets what was not synced."""
     chance = random.Random(5)
     disk = make_ext4(tmp_path / "disk.img", 64 * MIB)
-    images = {}
+    images: dict[str, bytes] = {}
     for number in range(rounds(4, 40)):
         with disk_mounted(disk, tmp_path / "disk") as top:
             if number:
