@@ -146,6 +146,27 @@ def verify(options: argparse.Namespace) -> int:
 
 def service(options: argparse.Namespace) -> int:
     """Install, list or remove services."""
+    from zsofs.cli.watch_args import settings_of_service
+    from zsofs.console.stdio import say
+    from zsofs.errors import UsageError
+    from zsofs.mount import config
     from zsofs.mount import service as services
+    from zsofs.watch import service as watches
 
+    if options.action == "list":
+        code = services.run(options)
+        listed = watches.listed(user=options.user)
+        if listed:
+            say(f"\n{listed}")
+        return code
+    is_watch = watches.exists(config.check_name(options.name), user=options.user)
+    if options.action == "remove":
+        return watches.remove(options) if is_watch else services.run(options)
+    if options.watch:
+        if services.exists(options.name, user=options.user):
+            raise UsageError(f"the service {options.name} is a mount; use another name")
+        settings = settings_of_service(options)
+        return watches.install(options, settings, options.values.get("setuid"))
+    if is_watch:
+        raise UsageError(f"the service {options.name} is a watch; use another name")
     return services.run(options)

@@ -120,6 +120,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     elif options.command == "service" and options.action == "install":
         options.values = mount_args.given_options(options)
         mount_args.check_together(options.values)
+        watch_args.check_service(options)
         if options.user and "setuid" in options.values:
             raise UsageError("--setuid and --user cannot be combined; --setuid is only for root")
     return options

@@ -105,6 +105,41 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_service(options: argparse.Namespace) -> None:
+    """Check the options of `zsofs service install`: those of a mount, or of a watch.
+
+    Raises:
+        UsageError: they cannot be combined.
+    """
+    if options.watch:
+        for name in options.values:
+            if name != "setuid":
+                option = f"--{name.replace('_', '-')}"
+                raise UsageError(f"{option} is an option of mounts; omit it, or omit --watch")
+        return
+    given = (
+        options.delete_source,
+        options.move_source,
+        options.move_failed,
+        options.dats,
+        options.notify,
+        options.purpose != "mount",
+        options.codec,
+        options.level,
+        options.block_size,
+    )
+    if any(given):
+        raise UsageError(
+            "options of `zsofs watch` require --watch; see: zsofs service install --help"
+        )
+
+
+def settings_of_service(options: argparse.Namespace) -> "WatchSettings":
+    """Return the settings of `zsofs service install --watch`; raises like :func:`settings_of`."""
+    options.inboxes, options.output = [options.source], options.mount_point
+    return settings_of(options)
+
+
 def settings_of(options: argparse.Namespace) -> "WatchSettings":
     """Return the settings of a watch.
 

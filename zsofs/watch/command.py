@@ -71,7 +71,7 @@ def _loop(
     pipe: int,
 ) -> None:
     published = 0.0
-    is_ready = False
+    notifier.ready()
     while not received.intersection(_ENDS):
         if signal.SIGHUP in received:
             received.discard(signal.SIGHUP)
@@ -86,9 +86,6 @@ def _loop(
             status = _status_of(watch, state)
             state.write(status)
             notifier.status(_summary(status))
-        if not is_ready:
-            notifier.ready()
-            is_ready = True
         _wait(watch, mounts, pipe, min(seconds, timings().watch_scan))
     notifier.stopping()
 
