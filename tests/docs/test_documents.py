@@ -13,6 +13,7 @@ PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "ARCHITECTURE.md", *PAGES]
 # Each is followed from end to end by a test of its own.
 RECIPES = {
+    "inbox.md": "tests/system/test_inbox_document.py",
     "media-box.md": "tests/system/test_media_box_document.py",
     "nas.md": "tests/system/test_nas_document.py",
     "opl-samba.md": "tests/docs/test_samba_document.py",

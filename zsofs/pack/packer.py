@@ -155,8 +155,7 @@ def pack(
         options: safety options.
         watcher: receives progress.
         inspect: called with the new file before it is renamed; raises InputError if it must not be.
-        name: returns the path that the file gets instead, by *target* and the digests. A file that
-            has it already is not replaced.
+        name: returns the path that it gets instead, by *target* and digests; nothing is replaced.
 
     Raises:
         InputError: packing failed; *target* was not created.
