@@ -30,6 +30,8 @@ _KINDS = {
     "USER": Kind.USER,
     "GROUP": Kind.GROUP,
     "DIR": Kind.DIRECTORY,
+    "INBOX": Kind.DIRECTORY,
+    "LIBRARY": Kind.DIRECTORY,
     "SOURCE": Kind.DIRECTORY,
     "MOUNTPOINT": Kind.DIRECTORY,
 }

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 BUILT = ROOT / "man"
 
 _COMMANDS = (
-    "mount", "umount", "reload", "status", "top", "metrics", "list", "pack", "unpack", "info",
+    "mount", "umount", "reload", "status", "top", "metrics", "list", "pack", "unpack", "watch", "info",
     "verify", "service",
 )  # fmt: skip
 _AUTHOR = ""
@@ -34,6 +34,7 @@ MAN_PAGES = [
     ("reference/zsofs-list", "zsofs-list", "list the discs in a directory", _AUTHOR, 1),
     ("reference/zsofs-pack", "zsofs-pack", "pack disc images into .zso or .cso files", _AUTHOR, 1),
     ("reference/zsofs-unpack", "zsofs-unpack", "unpack discs to plain images", _AUTHOR, 1),
+    ("reference/zsofs-watch", "zsofs-watch", "pack what arrives in a directory", _AUTHOR, 1),
     ("reference/zsofs-info", "zsofs-info", "show details of disc images", _AUTHOR, 1),
     ("reference/zsofs-verify", "zsofs-verify", "check and identify disc images", _AUTHOR, 1),
     ("reference/zsofs-service", "zsofs-service", "manage mounts as systemd services", _AUTHOR, 1),
@@ -41,6 +42,7 @@ MAN_PAGES = [
     ("mount", "zsofs-mounting", "what a zsofs mount shows and how it behaves", _AUTHOR, 7),
     ("services", "zsofs-services", "mounts as systemd services", _AUTHOR, 7),
     ("pack", "zsofs-packing", "pack and unpack disc images", _AUTHOR, 7),
+    ("watch", "zsofs-watching", "pack what arrives in a directory", _AUTHOR, 7),
     ("verify", "zsofs-verifying", "check and identify discs", _AUTHOR, 7),
     ("writable", "zsofs-writable", "change files through a zsofs mount", _AUTHOR, 7),
     ("opl", "zsofs-opl", "the layout for Open PS2 Loader", _AUTHOR, 7),

@@ -203,6 +203,39 @@ class Timings:
     retry_service_manager: float = 0.5
     """Delay before a message to the service manager is sent again."""
 
+    # ---- `zsofs watch`
+
+    watch_quiet_closed: float = 5.0
+    """How long an input must be unchanged whose writer was seen closing or renaming it."""
+
+    watch_quiet: float = 60.0
+    """The same without such an event, without a lease, and for inputs to which other files may
+    belong."""
+
+    watch_quiet_holes: float = 3600.0
+    """The same for an input with holes, as a download leaves them that sets the size first."""
+
+    watch_scan: float = 30.0
+    """Interval of scanning the inboxes for changes that no event reported."""
+
+    watch_scan_rest: float = 1.0
+    """Shortest pause between two scans."""
+
+    watch_reader: float = 5.0
+    """How long a program counts as an active reader of a mount after its last read."""
+
+    watch_ask: float = 1.0
+    """Interval of asking the mounts of the library for active readers."""
+
+    watch_full_disk: float = 600.0
+    """Longest pause before a job that found the disk full is tried again without more space."""
+
+    watch_status: float = 1.0
+    """Interval of writing the state file of a watch while something is packed."""
+
+    watch_end: float = 5.0
+    """How long the end of a watch waits for its job to end."""
+
     # ---- Stores
 
     store_lock: float = 2.0

@@ -76,6 +76,14 @@ REPORTS = {
     "mount.control.status": "the report of `zsofs status`",
     "mount.readiness.state_line": "a line of `systemctl status`",
     "inspection.verify_report._line": "when a file was read",
+    "watch.status": "the report of `zsofs status`",
+    "watch.command._summary": "a line of `systemctl status`",
+    "watch.error_file._MARK": "the first line of a text file",
+    "watch.job._START": "a program",
+    "watch.service.install": "what went well",
+    "watch.service.listed": "headings of a table",
+    "watch.service.remove": "what went well",
+    "watch.watch.Watch._report": "what went well, and titles of notifications",
 }
 """What prints something else than messages, with what that is: a module, a class, a function. What
 is raised or logged there is a message all the same."""

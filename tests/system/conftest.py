@@ -26,6 +26,7 @@ _FIRST = (
     "test_service.py",
     "test_package.py",
     "test_media_box_document.py",
+    "test_inbox_document.py",
     "test_install.py",
     "test_sdist.py",
     "test_pcsx2_document.py",

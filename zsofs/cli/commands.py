@@ -31,10 +31,15 @@ def reload(options: argparse.Namespace) -> int:
 
 
 def status(options: argparse.Namespace) -> int:
-    """Print the state of mounts."""
+    """Print the state of mounts and watches."""
     from zsofs.mount.control import status as mount_status
+    from zsofs.watch import status as watch_status
 
-    return mount_status.run(options.mount_point, options.json)
+    watches = watch_status.watches(options.mount_point)
+    if options.mount_point is not None and watches:
+        return watch_status.run(watches, as_json=options.json)
+    others = map(watch_status.as_object if options.json else watch_status.text, watches)
+    return mount_status.run(options.mount_point, options.json, list(others))
 
 
 def top(options: argparse.Namespace) -> int:
@@ -105,6 +110,14 @@ def _copy(options: argparse.Namespace, how: "Packing | None") -> int:
     return batch.run(request, reporter, remember_written)
 
 
+def watch(options: argparse.Namespace) -> int:
+    """Pack what arrives in directories."""
+    from zsofs.cli.watch_args import settings_of
+    from zsofs.watch import command
+
+    return command.run(settings_of(options))
+
+
 def info(options: argparse.Namespace) -> int:
     """Print details of disc images."""
     from zsofs.inspection.info import run
@@ -133,6 +146,27 @@ def verify(options: argparse.Namespace) -> int:
 
 def service(options: argparse.Namespace) -> int:
     """Install, list or remove services."""
+    from zsofs.cli.watch_args import settings_of_service
+    from zsofs.console.stdio import say
+    from zsofs.errors import UsageError
+    from zsofs.mount import config
     from zsofs.mount import service as services
+    from zsofs.watch import service as watches
 
+    if options.action == "list":
+        code = services.run(options)
+        listed = watches.listed(user=options.user)
+        if listed:
+            say(f"\n{listed}")
+        return code
+    is_watch = watches.exists(config.check_name(options.name), user=options.user)
+    if options.action == "remove":
+        return watches.remove(options) if is_watch else services.run(options)
+    if options.watch:
+        if services.exists(options.name, user=options.user):
+            raise UsageError(f"the service {options.name} is a mount; use another name")
+        settings = settings_of_service(options)
+        return watches.install(options, settings, options.values.get("setuid"))
+    if is_watch:
+        raise UsageError(f"the service {options.name} is a watch; use another name")
     return services.run(options)

@@ -21,6 +21,7 @@ _COMMANDS = {
     "list": commands.list_discs,
     "pack": commands.pack,
     "unpack": commands.unpack,
+    "watch": commands.watch,
     "info": commands.info,
     "verify": commands.verify,
     "service": commands.service,

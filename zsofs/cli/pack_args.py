@@ -72,34 +72,7 @@ def add_pack(commands: Commands) -> None:
         _PACK_EXAMPLES,
         usage="zsofs pack [OPTIONS] INPUT… [-o OUT]",
     )
-    pack.add_argument(
-        "--for",
-        dest="purpose",
-        metavar="PRESET",
-        choices=("mount", "small", "fast", "console", "psp", "ps2", "opl", "pcsx2", "ppsspp"),
-        default="mount",
-        help="preset or device: mount, small, fast, console, psp, ps2, opl, pcsx2 or ppsspp; see"
-        " below (default: mount)",
-    )
-    pack.add_argument(
-        "--codec",
-        choices=("zstd", "lz4"),
-        metavar="CODEC",
-        help="codec: zstd or lz4 (default: by preset)",
-    )
-    pack.add_argument(
-        "--level",
-        type=level,
-        metavar="N",
-        help="compression level: zstd 1 to 22, lz4 and psp 1 to 12 (default: by preset)",
-    )
-    pack.add_argument(
-        "--block-size",
-        type=size,
-        metavar="SIZE",
-        help="block size: a multiple of 2K up to 1M (default: by preset); larger blocks save more"
-        " space and make random reads slower",
-    )
+    add_preset(pack)
     pack.add_argument(
         "--measure", action="store_true", help="report the space saved, and write nothing"
     )
@@ -118,6 +91,38 @@ def add_pack(commands: Commands) -> None:
     )
     pack.add_argument("--no-digests", action="store_true", help=argparse.SUPPRESS)
     _add_copying(pack)
+
+
+def add_preset(parser: argparse.ArgumentParser, default: str = "mount") -> None:
+    """Add the options by which files are packed; *default* is that of ``--for``."""
+    parser.add_argument(
+        "--for",
+        dest="purpose",
+        metavar="PRESET",
+        choices=("mount", "small", "fast", "console", "psp", "ps2", "opl", "pcsx2", "ppsspp"),
+        default=default,
+        help="preset or device: mount, small, fast, console, psp, ps2, opl, pcsx2 or ppsspp; see"
+        " below (default: mount)",
+    )
+    parser.add_argument(
+        "--codec",
+        choices=("zstd", "lz4"),
+        metavar="CODEC",
+        help="codec: zstd or lz4 (default: by preset)",
+    )
+    parser.add_argument(
+        "--level",
+        type=level,
+        metavar="N",
+        help="compression level: zstd 1 to 22, lz4 and psp 1 to 12 (default: by preset)",
+    )
+    parser.add_argument(
+        "--block-size",
+        type=size,
+        metavar="SIZE",
+        help="block size: a multiple of 2K up to 1M (default: by preset); larger blocks save more"
+        " space and make random reads slower",
+    )
 
 
 def add_unpack(commands: Commands) -> None:

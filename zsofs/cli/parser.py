@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from zsofs import __version__
-from zsofs.cli import activity_args, mount_args, pack_args, service_args, verify_args
+from zsofs.cli import activity_args, mount_args, pack_args, service_args, verify_args, watch_args
 from zsofs.cli.arg_types import add_allow_links_to, add_cd
 from zsofs.cli.command_parser import CommandParser, Commands, add_command, without_aliases
 from zsofs.errors import UsageError
@@ -25,6 +25,7 @@ examples:
   zsofs umount ~/iso            unmount
   zsofs pack ~/games -o ~/zso   pack the discs in a directory
   zsofs unpack Game.zso         convert a packed disc to a plain image
+  zsofs watch ~/inbox -o ~/zso  pack what arrives in a directory
   zsofs info Game.zso           show details of a disc image
   zsofs verify ~/zso            check discs and identify them
 
@@ -56,15 +57,17 @@ examples:
 """
 
 _STATUS_DESCRIPTION = """\
-Shows the state of a mount: source, discs, readers, cache, and files that are not shown as discs.
-Without MOUNTPOINT, shows all your mounts; as root, the mounts of all users.
+Shows the state of a mount: source, discs, readers, cache, and files that are not shown as discs;
+or of `zsofs watch`: queue, current file, speed and last results. Without an argument, shows all
+your mounts and watches; as root, the mounts of all users and the watches of all services.
 """
 
 _STATUS_EXAMPLES = """\
 examples:
-  zsofs status                 all your mounts; as root, the mounts of all users
+  zsofs status                 all your mounts and watches
   zsofs status ~/iso           one mount
-  zsofs status --json ~/iso    JSON: one object; without MOUNTPOINT, a list of objects
+  zsofs status ~/inbox         the watches of an inbox or library
+  zsofs status --json ~/iso    JSON: one object; without an argument, a list of objects
 """
 
 _LIST_DESCRIPTION = """\
@@ -117,6 +120,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     elif options.command == "service" and options.action == "install":
         options.values = mount_args.given_options(options)
         mount_args.check_together(options.values)
+        watch_args.check_service(options)
         if options.user and "setuid" in options.values:
             raise UsageError("--setuid and --user cannot be combined; --setuid is only for root")
     return options
@@ -141,6 +145,7 @@ def parser() -> argparse.ArgumentParser:
     _add_list(commands)
     pack_args.add_pack(commands)
     pack_args.add_unpack(commands)
+    watch_args.add(commands)
     verify_args.add_info(commands)
     verify_args.add_verify(commands)
     service_args.add(commands)
@@ -189,7 +194,10 @@ def _add_status(commands: Commands) -> None:
         _STATUS_EXAMPLES,
     )
     status.add_argument(
-        "mount_point", metavar="MOUNTPOINT", nargs="?", help="show only this mount (default: all)"
+        "mount_point",
+        metavar="MOUNTPOINT|INBOX|LIBRARY",
+        nargs="?",
+        help="show only this mount, or the watches of this directory (default: all)",
     )
     status.add_argument("--json", action="store_true", help="print JSON")
 

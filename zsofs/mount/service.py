@@ -47,6 +47,11 @@ def run(options: argparse.Namespace) -> int:
     return actions[options.action](manager, options)
 
 
+def exists(name: str, *, user: bool) -> bool:
+    """Return whether a mount is installed as the service *name*."""
+    return os.path.exists(_folder(Manager(user)) / (name + config.ENDING))
+
+
 def _folder(manager: Manager) -> Path:
     return xdg.user_folder() if manager.is_users else xdg.system_folder()
 

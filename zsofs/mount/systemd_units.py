@@ -19,7 +19,7 @@ _BOOTED = Path("/run/systemd/system")
 
 _SHIPPED = Path(__file__).parent / "units"
 _TEMPLATE = "zsofs@.service"
-_MARK = "# Written by `zsofs service install`, which `zsofs service remove` takes away again.\n"
+MARK = "# Written by `zsofs service install`, which `zsofs service remove` takes away again.\n"
 _LOG_LINES = "5"
 _DROP_IN = """\
 # The disks of the source and of the mount point. RequiresMountsFor= would stop the service when one
@@ -41,7 +41,7 @@ class Manager:
     is_users: bool
 
     @property
-    def _folder(self) -> Path:
+    def folder(self) -> Path:
         """Directory of units installed by the administrator, rather than by packages."""
         if not self.is_users:
             return Path("/etc/systemd/system")
@@ -50,7 +50,7 @@ class Manager:
 
     @property
     def _template(self) -> Path:
-        return self._folder / _TEMPLATE
+        return self.folder / _TEMPLATE
 
     def _is_packaged(self) -> bool:
         kind = "user" if self.is_users else "system"
@@ -98,14 +98,14 @@ class Manager:
         """
         if not self._is_packaged():
             shipped = _SHIPPED / ("user" if self.is_users else "system") / _TEMPLATE
-            start = f"ExecStart={_program()} "
+            start = f"ExecStart={program()} "
             text = re.sub(
                 r"^ExecStart=zsofs ", lambda _: start, shipped.read_text(), flags=re.MULTILINE
             )
-            write(self._template, _MARK + text)
+            write(self._template, MARK + text)
         if wanted:
             write(
-                self._drop_in(name) / "zsofs.conf", _MARK + _DROP_IN.format(units=" ".join(wanted))
+                self._drop_in(name) / "zsofs.conf", MARK + _DROP_IN.format(units=" ".join(wanted))
             )
         self.call("daemon-reload")
 
@@ -115,20 +115,24 @@ class Manager:
         Raises:
             ServiceError: it does not start; the message has the reason.
         """
-        self.call("enable", unit(name))
+        self.start_unit(name, unit(name))
+
+    def start_unit(self, name: str, unit: str) -> None:
+        """Start and enable a unit of the service *name*; raises like :meth:`start`."""
+        self.call("enable", unit)
         try:
-            self.call("start", unit(name))
+            self.call("start", unit)
         except ServiceError as error:
-            why = self._last_words(name) or error
+            why = self._last_words(unit) or error
             raise ServiceError(
                 f"the service {name} is installed but did not start: {why}; remove it with:"
                 f" zsofs service remove {name}{' --user' if self.is_users else ''}"
             ) from None
 
-    def _last_words(self, name: str) -> str:
-        """Return the last line that the service has logged, or an empty string."""
+    def _last_words(self, unit: str) -> str:
+        """Return the last line that a unit has logged, or an empty string."""
         field = "_SYSTEMD_USER_UNIT" if self.is_users else "_SYSTEMD_UNIT"
-        command = ["journalctl", "-q", "-o", "cat", "-n", _LOG_LINES, f"{field}={unit(name)}"]
+        command = ["journalctl", "-q", "-o", "cat", "-n", _LOG_LINES, f"{field}={unit}"]
         try:
             if not self.is_users:  # recent messages may not be in the journal yet
                 subprocess.run(["journalctl", "--sync"], capture_output=True, check=False)
@@ -166,12 +170,12 @@ class Manager:
         for link in self._links(name):  # only if systemctl had no unit to disable
             link.unlink()
         drop_in = self._drop_in(name)
-        if _is_ours(drop_in / "zsofs.conf"):
+        if is_ours(drop_in / "zsofs.conf"):
             (drop_in / "zsofs.conf").unlink()
         if drop_in.is_dir() and not any(drop_in.iterdir()):
             drop_in.rmdir()
         template = self._template
-        if with_template and _is_ours(template):
+        if with_template and is_ours(template):
             template.unlink()
 
     def knows(self, name: str) -> bool:
@@ -180,12 +184,16 @@ class Manager:
 
     def _links(self, name: str) -> list[Path]:
         """Return the links that enable the service; they are dangling if its unit is gone."""
-        links = [wants / unit(name) for wants in self._folder.glob("*.wants")]
+        links = [wants / unit(name) for wants in self.folder.glob("*.wants")]
         return [link for link in links if link.is_symlink()]
 
     def state(self, name: str) -> tuple[str, str]:
         """Return its state according to systemd, such as active, and whether it is enabled."""
-        said = self.call("show", "--property=ActiveState,UnitFileState", unit(name))
+        return self.state_of(unit(name))
+
+    def state_of(self, unit: str) -> tuple[str, str]:
+        """Return the same of a unit."""
+        said = self.call("show", "--property=ActiveState,UnitFileState", unit)
         fields = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
         return fields.get("ActiveState", ""), fields.get("UnitFileState", "")
 
@@ -195,7 +203,7 @@ class Manager:
         return "local-fs.target" in said.split()
 
     def _drop_in(self, name: str) -> Path:
-        return self._folder / (unit(name) + ".d")
+        return self.folder / (unit(name) + ".d")
 
 
 def unit(name: str) -> str:
@@ -218,7 +226,7 @@ def mount_unit(mount_point: str) -> str:
         ) from None
 
 
-def _program() -> str:
+def program() -> str:
     """Return the path of this program for a unit; systemd accepts no quote or backslash in it."""
     here = os.path.abspath(sys.argv[0])
     words = [here] if os.path.basename(here) == "zsofs" else [sys.executable, "-m", "zsofs"]
@@ -256,21 +264,21 @@ def write(path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        is_ours = _is_ours(path)
-        if is_ours is False:
+        ours = is_ours(path)
+        if ours is False:
             raise ServiceError(
                 f"the service file {path} was not written: the existing file was not created by"
                 " zsofs; rename or remove it"
             )
-        _write_new(path, text, replace=is_ours is True)
+        _write_new(path, text, replace=ours is True)
     except OSError as error:
         raise ServiceError(f"the service file {path} cannot be written: {reason(error)}") from None
 
 
-def _is_ours(path: Path) -> bool | None:
+def is_ours(path: Path) -> bool | None:
     """Return whether zsofs has written a file; None if it does not exist."""
     try:
-        return path.read_bytes().startswith(_MARK.encode())
+        return path.read_bytes().startswith(MARK.encode())
     except FileNotFoundError:
         return None
 

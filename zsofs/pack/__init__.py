@@ -3,4 +3,15 @@
 No FUSE, no trio.
 """
 
-__all__ = ["batch", "jobs", "packer", "presets", "report"]
+__all__ = [
+    "archive_file",
+    "atomic_file",
+    "batch",
+    "cd_input",
+    "input_files",
+    "jobs",
+    "packer",
+    "presets",
+    "report",
+    "targets",
+]

@@ -188,7 +188,9 @@ class ArchiveRun:
                 request.options,
                 self.reporter,
                 lambda copy: self._inspect(copy, content, report),
+                request.final_name,
             )
+            report.target = target = outcome.made[0].path
             report.state = "packed"
             self.on_written(target, image.size, outcome.digests)
             self.targets.made[os.path.realpath(target)] = report.path
@@ -282,7 +284,8 @@ class ArchiveRun:
             if self.kept_for:
                 report.error = f"packed, but the archive was not deleted: {self.kept_for}"
             else:
-                report.error, remarks = delete_input(self.archive.remove, self.archive.path)
+                remove = self.request.removal(self.archive.remove, report.digests)
+                report.error, remarks = delete_input(remove, self.archive.path)
                 report.source_deleted = not report.error
                 report.remarks = (*report.remarks, *remarks)
         self._tell_held()

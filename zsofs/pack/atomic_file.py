@@ -105,6 +105,12 @@ class NewFile:
         self.fd, writer = reader, self.fd
         os.close(writer)
 
+    def rename_to(self, target: str) -> str:
+        """Change the final name to another one in the same directory; return it."""
+        if target != self._target:
+            self._target, self._there = target, None
+        return target
+
     def take_name(self, *, replace: bool) -> None:
         """Rename the file to its final name and sync the directory.
 

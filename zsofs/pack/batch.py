@@ -14,10 +14,10 @@ from zsofs.discs.cue_files import CueSheet
 from zsofs.discs.examination import Examination
 from zsofs.errors import InputError, UsageError, ZsofsError, reason
 from zsofs.images.checksums import Digests
-from zsofs.images.input_image import Original, original, size_of
+from zsofs.images.input_image import Original, size_of
 from zsofs.pack.archive_file import ArchiveFile, archive_at
 from zsofs.pack.cd_input import opened_input
-from zsofs.pack.input_files import InputFiles, delete_input, meant_as_output
+from zsofs.pack.input_files import InputFiles, delete_input, meant_as_output, remove_input
 from zsofs.pack.jobs import STANDARD_OUTPUT, PackRequest, PackTask, find_inputs
 from zsofs.pack.outputs import Output
 from zsofs.pack.packer import PackResult, measure, pack
@@ -108,13 +108,14 @@ class _PackRun:
                 notes = [*examined.remarks, *filter(None, [examined.cut]), *found.notes]
                 self.reporter.file(job.path, image.size)
                 outcome = self._convert(image, output)
+                report.target = self._target(output, outcome)
                 if self._makes_files(output.path):
                     for made in outcome.made:
                         self.on_written(made.path, made.size, made.digests)
                         self.targets.made[os.path.realpath(made.path)] = job.path
                     for cue in outcome.cue_sheets:
                         self.targets.made[os.path.realpath(cue)] = job.path
-                self._delete_source(examined, found.sheet, output.path, outcome, report)
+                self._delete_source(examined, found.sheet, report.target, outcome, report)
             report.state = self._done
             report.stored = outcome.size if self.request.packing else image.status.st_size
             report.digests = outcome.digests
@@ -139,6 +140,10 @@ class _PackRun:
     def _makes_files(self, target: str) -> bool:
         return not self.request.measure and target != STANDARD_OUTPUT
 
+    def _target(self, output: Output, outcome: PackResult) -> str:
+        """Return the path of an output, which may have got another name when it was packed."""
+        return outcome.made[0].path if self.request.packing and outcome.made else output.path
+
     @property
     def _done(self) -> str:
         if self.request.measure:
@@ -155,7 +160,9 @@ class _PackRun:
             return unpack(output, request.options, watcher)
         if request.measure:
             return PackResult(measure(image, request.packing, request.options, watcher), Digests())
-        return pack(image, target, request.packing, request.options, watcher)
+        return pack(
+            image, target, request.packing, request.options, watcher, name=request.final_name
+        )
 
     def _delete_source(
         self,
@@ -176,19 +183,9 @@ class _PackRun:
         elif asked and image.lacks:
             report.error = f"packed, but the input was not deleted: {image.lacks}"
         elif asked:
-            remove = partial(_remove, image, sheet)
+            remove = self.request.removal(partial(remove_input, image, sheet), outcome.digests)
             report.error, report.remarks = delete_input(remove, image.path)
             report.source_deleted = not report.error
-
-
-def _remove(image: Original, sheet: CueSheet | None) -> None:
-    """Delete an input, and then the cue sheet that was named for it."""
-    image.remove()
-    if sheet is not None:
-        with original(sheet.path, as_it_is=True) as text:
-            if text.read(0, len(sheet.text) + 1) != sheet.text:
-                raise InputError("its cue sheet was modified meanwhile")
-            text.remove()
 
 
 @contextmanager

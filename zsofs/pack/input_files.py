@@ -5,7 +5,7 @@ import shlex
 import unicodedata
 from collections.abc import Callable, Sequence
 
-from zsofs.discs.cue_files import is_cue_name, read_cue_sheet
+from zsofs.discs.cue_files import CueSheet, is_cue_name, read_cue_sheet
 from zsofs.errors import FormatError, InputError, ZsofsError, reason
 from zsofs.formats.file_names import has_disc_ending
 from zsofs.images.input_image import Original, original
@@ -100,10 +100,15 @@ def is_same_image(image: Original, path: str, *, packed: bool) -> bool:
         with original(path, as_it_is=not packed) as other:
             if other.size != image.size or (other.disc is not None) is not packed:
                 return False
-            sha1 = sha1_of(other, streaming_unit(other), _Silent())
+            sha1 = whole_sha1(other)
     except ZsofsError:  # damaged
         return False
-    return sha1 == sha1_of(image, streaming_unit(image), _Silent())
+    return sha1 == whole_sha1(image)
+
+
+def whole_sha1(image: Original) -> str:
+    """Return the SHA-1 of an image, after reading it completely."""
+    return sha1_of(image, streaming_unit(image), _Silent())
 
 
 class _Silent:
@@ -139,3 +144,18 @@ def delete_input(remove: Callable[[], None], path: str) -> tuple[str, tuple[str,
         )
         return "", (remark,)
     return "", ()
+
+
+def remove_input(image: Original, sheet: CueSheet | None) -> None:
+    """Delete an input, and then the cue sheet that was named for it.
+
+    Raises:
+        InputError: one has changed; it is kept, and the sheet with it.
+        OSError: one could not be deleted.
+    """
+    image.remove()
+    if sheet is not None:
+        with original(sheet.path, as_it_is=True) as text:
+            if text.read(0, len(sheet.text) + 1) != sheet.text:
+                raise InputError("its cue sheet was modified meanwhile")
+            text.remove()

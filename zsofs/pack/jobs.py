@@ -1,8 +1,9 @@
 """Convert a command line to tasks: which files are packed or unpacked, and where outputs go."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from zsofs.discs.cd_forms import CdForm
 from zsofs.discs.cue_files import is_cue_name
@@ -10,6 +11,7 @@ from zsofs.errors import UsageError, reason
 from zsofs.formats.archive_names import is_archive
 from zsofs.formats.containers import has_magic
 from zsofs.formats.file_names import has_disc_ending, is_packed_name, name_before_deletion
+from zsofs.images.checksums import Digests
 from zsofs.pack.packer import PackOptions
 from zsofs.pack.presets import Packing
 from zsofs.source.left_out import Ignored, begin_of
@@ -34,6 +36,9 @@ class PackRequest:
         measure: only report the size of packed files.
         allowed: real paths of directories into which symlinks are followed.
         form: of CDs; None: as a mount shows them, and raw images as they are.
+        dispose: what is done with an input instead of deleting it. It is called with the function
+            that deletes it and the digests of its image, and raises if the input is kept.
+        final_name: returns the path that an output gets, by the requested one and the digests.
     """
 
     inputs: Sequence[str]
@@ -46,6 +51,12 @@ class PackRequest:
     measure: bool = False
     allowed: tuple[bytes, ...] = ()
     form: CdForm | None = None
+    dispose: Callable[[Callable[[], None], Digests], None] | None = None
+    final_name: Callable[[str, Digests], str] | None = None
+
+    def removal(self, remove: Callable[[], None], digests: Digests) -> Callable[[], None]:
+        """Return what is done with an input whose output is complete; *remove* deletes it."""
+        return remove if self.dispose is None else partial(self.dispose, remove, digests)
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,7 @@ def pack(
     options: PackOptions,
     watcher: Watcher,
     inspect: Callable[[Original], None] | None = None,
+    name: Callable[[str, Digests], str] | None = None,
 ) -> PackResult:
     """Pack *image* into the new file *target*.
 
@@ -154,6 +155,7 @@ def pack(
         options: safety options.
         watcher: receives progress.
         inspect: called with the new file before it is renamed; raises InputError if it must not be.
+        name: returns the path that it gets instead, by *target* and digests; nothing is replaced.
 
     Raises:
         InputError: packing failed; *target* was not created.
@@ -170,6 +172,8 @@ def pack(
                 with original(file.path) as copy:
                     inspect(copy)
             image.check_unchanged()
+            if name is not None:
+                target = file.rename_to(name(target, digests))
             file.take_name(replace=options.replace)
         except OSError as error:
             raise InputError(f"{target} cannot be written: {reason(error)}") from error

@@ -4,6 +4,7 @@ Nothing here depends on discs.
 """
 
 __all__ = [
+    "background",
     "bounded_stat",
     "daemonize",
     "deletion",
@@ -23,6 +24,7 @@ __all__ = [
     "same_file",
     "sd_notify",
     "sqlite_store",
+    "unwritten",
     "volume_id",
     "xdg",
 ]

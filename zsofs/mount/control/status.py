@@ -45,12 +45,13 @@ _FOLLOWING = {
 }
 
 
-def run(mount_point: str | None, as_json: bool) -> int:
+def run(mount_point: str | None, as_json: bool, others: Sequence[object] = ()) -> int:
     """Print the status of one mount, or of all mounts that this user may query.
 
     Args:
         mount_point: its path, or None for all mounts.
         as_json: whether to print JSON.
+        others: what is printed after all mounts: texts, or JSON objects.
 
     Returns:
         The exit code: that of ControlError if a mount does not answer, else 0.
@@ -59,7 +60,7 @@ def run(mount_point: str | None, as_json: bool) -> int:
         ControlError: there is no mount at *mount_point* that this user may query.
     """
     if mount_point is None:
-        return _print_all(as_json)
+        return _print_all(as_json, others)
     point = real_path(mount_point)
     mounted = check_mount(point)
     if not as_json:
@@ -70,7 +71,7 @@ def run(mount_point: str | None, as_json: bool) -> int:
     return ControlError.exit_code if isinstance(reply, ControlError) else 0
 
 
-def _print_all(as_json: bool) -> int:
+def _print_all(as_json: bool, others: Sequence[object]) -> int:
     """Print the status of all mounts; each reply is printed and freed before the next one."""
     failed = False
     is_first = True
@@ -83,6 +84,13 @@ def _print_all(as_json: bool) -> int:
                 say()
             say(failure_text(mounted, reply) if isinstance(reply, ControlError) else text(reply))
         failed = failed or isinstance(reply, ControlError)
+        is_first = False
+    for other in others:
+        if as_json:
+            say("[" if is_first else ",")
+            say(textwrap.indent(json.dumps(other, indent=2), "  "), end="")
+        else:
+            say(str(other) if is_first else f"\n{other}")
         is_first = False
     if as_json:
         say("[]" if is_first else "\n]")

@@ -1,0 +1,204 @@
+"""`zsofs watch`: the loop of a watch, until a signal ends it."""
+
+import os
+import selectors
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zsofs.console import logging_setup
+from zsofs.errors import FileError
+from zsofs.system import sd_notify, xdg
+from zsofs.system.inotify import MountWatcher
+from zsofs.timings import timings
+from zsofs.watch.inbox_events import InboxEvents
+from zsofs.watch.job import Progress
+from zsofs.watch.ledger import Ledger
+from zsofs.watch.pausing import ReaderCheck
+from zsofs.watch.settings import WatchSettings, check
+from zsofs.watch.space import Space
+from zsofs.watch.state_file import (
+    MOST_NAMED,
+    Counts,
+    CurrentFile,
+    QueuedInput,
+    StateFile,
+    WatchStatus,
+)
+from zsofs.watch.tracker import Input, Tracker
+from zsofs.watch.watch import Watch
+
+_ENDS = (signal.SIGTERM, signal.SIGINT)
+
+
+def run(settings: WatchSettings) -> int:
+    """Watch until SIGTERM or SIGINT; SIGHUP scans the inboxes again. Return the exit code.
+
+    Raises:
+        SourceError: a directory is unusable.
+        UsageError: the settings cannot be combined, or such a watch runs already.
+        FileError: its state cannot be stored.
+    """
+    logging_setup.to_terminal(30)
+    check(settings)
+    notifier = sd_notify.from_environment()
+    ledger = Ledger(_state_folder(), settings.key)
+    events = InboxEvents(ledger.note_closed)
+    tracker = Tracker(settings, ledger, events.enter)
+    readers = ReaderCheck(settings.library)
+    space = Space(settings.library, ledger)
+    watch = Watch(settings, ledger, events, tracker, space, readers)
+    state = StateFile(settings.key)
+    mounts = MountWatcher(lambda: [os.fsencode(path) for path in settings.inboxes])
+    try:
+        with _signals() as (received, pipe):
+            _loop(watch, state, mounts, notifier, received, pipe)
+    finally:
+        watch.end()
+        mounts.close()
+        state.remove()
+    return 0
+
+
+def _loop(
+    watch: Watch,
+    state: StateFile,
+    mounts: MountWatcher,
+    notifier: sd_notify.Notifier,
+    received: set[int],
+    pipe: int,
+) -> None:
+    published = 0.0
+    notifier.ready()
+    while not received.intersection(_ENDS):
+        if signal.SIGHUP in received:
+            received.discard(signal.SIGHUP)
+            watch.request_scan()
+        if mounts.have_changed():
+            watch.request_scan()
+        before = watch.job, watch.readers.reader
+        seconds = watch.step()
+        now = time.monotonic()
+        if now >= published + timings().watch_status or before != (watch.job, watch.readers.reader):
+            published = now
+            status = _status_of(watch, state)
+            state.write(status)
+            notifier.status(_summary(status))
+        _wait(watch, mounts, pipe, min(seconds, timings().watch_scan))
+    notifier.stopping()
+
+
+def _wait(watch: Watch, mounts: MountWatcher, pipe: int, seconds: float) -> None:
+    """Wait for an event of the inboxes, the mount table, the job or a signal."""
+    with selectors.DefaultSelector() as selector:
+        fds = [watch.events.fileno(), mounts.fileno(), pipe]
+        if watch.job is not None:
+            fds.append(watch.job.fd)
+        for fd in fds:
+            if fd is not None:
+                selector.register(fd, selectors.EVENT_READ)
+        for key, _ in selector.select(seconds):
+            if key.fd == pipe:
+                os.read(pipe, 64)
+
+
+@contextmanager
+def _signals() -> Iterator[tuple[set[int], int]]:
+    """Provide the signals that were received, and a descriptor that is readable after one."""
+    received: set[int] = set()
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    before = {
+        number: signal.signal(number, lambda got, _: received.add(got))
+        for number in (*_ENDS, signal.SIGHUP)
+    }
+    try:
+        yield received, reader
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(-1)
+        os.close(reader)
+        os.close(writer)
+
+
+def _state_folder() -> Path:
+    """Return the directory of the ledger.
+
+    Raises:
+        FileError: there is none.
+    """
+    own = os.environ.get("STATE_DIRECTORY", "")  # set by the service manager
+    if os.path.isabs(own):
+        return Path(own)
+    folders = xdg.state_folders(os.geteuid())
+    if not folders:
+        raise FileError(
+            "the watch has no directory for its state: this user has no home directory; set"
+            " XDG_STATE_HOME"
+        )
+    return folders[0]
+
+
+def _status_of(watch: Watch, file: StateFile) -> WatchStatus:
+    whole = [one for one in watch.tracker.whole() if one is not watch.current]
+    waiting = list(watch.tracker.waiting())
+    name, note = _state_and_note(watch)
+    return WatchStatus(
+        file.process,
+        watch.settings.inboxes,
+        watch.settings.library,
+        name,
+        note,
+        CurrentFile() if watch.job is None else _current(watch.job.progress, name),
+        tuple(_queued(one) for one in whole[:MOST_NAMED]),
+        tuple(_queued(one) for one in waiting[:MOST_NAMED]),
+        Counts(
+            len(whole),
+            sum(one.size for one in whole),
+            len(waiting),
+            watch.counts.packed,
+            watch.counts.failed,
+        ),
+        tuple(watch.ledger.last),
+    )
+
+
+def _state_and_note(watch: Watch) -> tuple[str, str]:
+    unavailable = [f"{path}: {why}" for path, why in watch.tracker.unavailable.items()]
+    if watch.readers.reader:
+        return "paused", watch.readers.reader
+    if watch.job is not None:
+        return "packing", ""
+    if watch.space.note:
+        return "waiting", watch.space.note
+    if unavailable:
+        return "waiting", f"an inbox is not available: {unavailable[0]}"
+    return "idle", ""
+
+
+def _current(progress: Progress, state: str) -> CurrentFile:
+    left = -1.0
+    if progress.speed and state == "packing":
+        left = (progress.bytes - progress.done) / progress.speed
+    return CurrentFile(
+        progress.file,
+        progress.bytes,
+        progress.done,
+        progress.reading_back,
+        round(progress.speed, 1),
+        round(left, 1),
+    )
+
+
+def _queued(one: Input) -> QueuedInput:
+    reason = one.verdict.waits_for if one.verdict is not None else "it may still be written"
+    return QueuedInput(one.unit.path, one.size, reason)
+
+
+def _summary(status: WatchStatus) -> str:
+    """Return the status line for the service manager."""
+    what = status.note or os.path.basename(status.current.path)
+    return f"{status.state}{f': {what}' if what else ''}, {status.counts.queue} in the queue"

@@ -1,0 +1,45 @@
+"""The text file beside an input that could not be packed."""
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+from zsofs.system.full_write import new_file
+from zsofs.watch.units import ERROR_ENDING
+
+_MARK = "zsofs could not pack this file. It tries again when the file changes.\n"
+_MOST = 4096
+
+
+def write(path: str, error: str) -> None:
+    """Write why *path* could not be packed; replace only a file that zsofs has written.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    target = Path(path + ERROR_ENDING)
+    if os.path.lexists(target) and not _is_ours(target):
+        return
+    unfinished = target.with_name(f".{secrets.token_hex(8)}{ERROR_ENDING}")
+    with new_file(unfinished, f"{_MARK}\n{os.path.basename(path)}: {error}\n", 0o666):
+        unfinished.rename(target)
+
+
+def remove(path: str) -> None:
+    """Delete the text file beside *path*, if zsofs has written it."""
+    target = Path(path + ERROR_ENDING)
+    with suppress(OSError):
+        if _is_ours(target):
+            target.unlink()
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return os.read(fd, _MOST).startswith(_MARK.encode())
+        finally:
+            os.close(fd)
+    except OSError:
+        return False

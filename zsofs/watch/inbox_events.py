@@ -1,0 +1,127 @@
+"""Events in the inboxes: what has changed, and which files their writers have closed or renamed."""
+
+import os
+import stat
+from collections.abc import Callable
+
+from zsofs.discs.cue_files import is_cue_name
+from zsofs.formats.archive_names import Volumes, is_archive
+from zsofs.formats.file_names import has_disc_ending
+from zsofs.system.file_lease import has_writer
+from zsofs.system.inotify import Watcher
+from zsofs.watch.whole import FileIdentity, identity_at
+
+
+class InboxEvents:
+    """Watches on the directories of the inboxes.
+
+    Attributes:
+        changed: whether something has changed since it was set to False.
+    """
+
+    def __init__(self, note_closed: Callable[[FileIdentity], None]) -> None:
+        """Begin; *note_closed* receives each file that its writer has closed or renamed."""
+        self.changed = False
+        self._note_closed = note_closed
+        self._watcher = Watcher()
+        self._folders: dict[int, str] = {}
+        self._known: set[str] = set()
+        self._new: set[str] = set()
+        """Directories that appeared while their parent was watched."""
+
+    def fileno(self) -> int | None:
+        """Return a descriptor that is readable when there are events; None without inotify."""
+        return self._watcher.fileno()
+
+    def close(self) -> None:
+        """End all watches."""
+        self._watcher.close()
+
+    def enter(self, folder: str) -> None:
+        """Watch a directory from now on; called before its files are listed, at each scan.
+
+        In a new directory, files may have been closed before there was a watch. Those that no
+        program has open for writing, according to a lease, count as closed.
+        """
+        try:
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return
+        try:
+            number = self._watcher.add(fd)
+        finally:
+            os.close(fd)
+        if number is not None:
+            self._folders[number] = folder
+        self._known.add(folder)
+        if folder in self._new or os.path.dirname(folder) in self._new:
+            self._new.add(folder)
+            self._note_files_of(folder)
+
+    def entered_all(self) -> None:
+        """Report the end of a scan: all directories are watched now."""
+        self._new.clear()
+
+    def take(self) -> None:
+        """Process the events since the last call."""
+        for change in self._watcher.changes():
+            if change.watch is None:
+                self.changed = True
+                continue
+            folder = self._folders.get(change.watch)
+            if folder is None:
+                continue
+            if change.ended:
+                self._known.discard(self._folders.pop(change.watch))
+                self._watcher.remove(change.watch)
+                self.changed = True
+            elif change.name:
+                self._take(os.path.join(folder, os.fsdecode(change.name)), whole=change.whole)
+
+    def _take(self, path: str, *, whole: bool) -> None:
+        try:
+            status = os.lstat(path)
+        except OSError:  # deleted or renamed
+            self.changed = True
+            return
+        if stat.S_ISDIR(status.st_mode):
+            if path not in self._known:
+                self._new.add(path)
+                self.changed = True
+        elif _may_be_input(os.path.basename(path)):
+            self.changed = True
+            if whole and stat.S_ISREG(status.st_mode):
+                self._note_closed(FileIdentity.of(status))
+
+    def _note_files_of(self, folder: str) -> None:
+        try:
+            names = [name for name in os.listdir(folder) if _may_be_input(name)]
+        except OSError:
+            return
+        for name in names:
+            path = os.path.join(folder, name)
+            identity = identity_at(path)
+            if identity is not None and _has_no_writer(path, identity):
+                self._note_closed(identity)
+
+
+def _has_no_writer(path: str, identity: FileIdentity) -> bool:
+    """Return whether a lease shows that no program has a file open for writing."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return has_writer(fd) is False and FileIdentity.of(os.fstat(fd)) == identity
+    finally:
+        os.close(fd)
+
+
+def _may_be_input(name: str) -> bool:
+    encoded = os.fsencode(name)
+    return (
+        has_disc_ending(encoded)
+        or is_archive(encoded)
+        or is_cue_name(name)
+        or Volumes(encoded).may_be_split
+    )

@@ -1,0 +1,162 @@
+"""The child process that packs one input, as the watch sees it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+
+from zsofs.errors import InputError
+from zsofs.timings import timings
+from zsofs.watch.order import Order, Outcome
+
+_START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv.pop());"
+    " from zsofs.watch.worker import main; main()"
+)
+"""Program of the process; its last argument is the list of directories with modules."""
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+_PART = 1 << 16
+_MOST_LINE = 1 << 22
+
+
+@dataclass(slots=True)
+class Progress:
+    """Progress of a job.
+
+    Attributes:
+        file: the image that is packed.
+        bytes: size of the image; 0 before it is known.
+        done: bytes of it that were packed or read back.
+        reading_back: whether the output is being verified.
+        speed: bytes per second since it began, without pauses.
+    """
+
+    file: str
+    bytes: int = 0
+    done: int = 0
+    reading_back: bool = False
+    speed: float = 0.0
+
+
+class Job:
+    """A running job. Reading its progress never blocks.
+
+    Attributes:
+        order: the order.
+        progress: its progress.
+        outcome: its outcome; None until it has ended, and if it ended without one.
+        is_paused: whether it is stopped by a signal.
+    """
+
+    def __init__(self, order: Order) -> None:
+        """Start it.
+
+        Raises:
+            InputError: the process cannot be started.
+        """
+        self.order = order
+        self.progress = Progress(order.path)
+        self.outcome: Outcome | None = None
+        self.is_paused = False
+        self.begun = time.monotonic()
+        self._running_since, self._ran = self.begun, 0.0
+        self._line = b""
+        command = [sys.executable, "-I", "-S", "-B", "-c", _START, str(os.getpid())]
+        try:
+            self._process = subprocess.Popen(
+                [*command, json.dumps([_PACKAGE, *sys.path])],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise InputError(f"the process that packs it cannot be started: {error}") from None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self.fd = self._process.stdout.fileno()
+        os.set_blocking(self.fd, False)
+        with suppress(BrokenPipeError):  # it ended already, which shows when it is read
+            self._process.stdin.write(order.to_line())
+            self._process.stdin.close()
+
+    @property
+    def pid(self) -> int:
+        """Its process ID."""
+        return self._process.pid
+
+    def take(self) -> bool:
+        """Take what it has reported; return whether it has ended."""
+        while True:
+            try:
+                part = os.read(self.fd, _PART)
+            except BlockingIOError:
+                return False
+            if not part:
+                self._process.wait()
+                self._close()
+                return True
+            self._line += part
+            *lines, self._line = self._line.split(b"\n")
+            for line in lines:
+                self._take_line(line)
+            if len(self._line) > _MOST_LINE:  # never, but memory is bounded
+                self._line = b""
+
+    def _take_line(self, line: bytes) -> None:
+        found = json.loads(line)
+        progress = self.progress
+        if found.pop("end", False):
+            self.outcome = Outcome(**{**found, "outputs": tuple(found["outputs"])})
+        elif "file" in found:
+            self.progress = Progress(found["file"], found["bytes"])
+            self._running_since, self._ran = time.monotonic(), 0.0
+        elif "reading_back" in found:
+            progress.reading_back, progress.done = True, 0
+            self._running_since, self._ran = time.monotonic(), 0.0
+        else:
+            progress.done = found["done"]
+            seconds = self._ran + (
+                0.0 if self.is_paused else time.monotonic() - self._running_since
+            )
+            progress.speed = progress.done / seconds if seconds > 0 else 0.0
+
+    def pause(self) -> None:
+        """Stop it by a signal. A process that decodes an archive waits for it at a full pipe."""
+        if not self.is_paused:
+            self.is_paused = True
+            self._ran += time.monotonic() - self._running_since
+            self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it run again."""
+        if self.is_paused:
+            self.is_paused = False
+            self._running_since = time.monotonic()
+            self._process.send_signal(signal.SIGCONT)
+
+    def end(self) -> None:
+        """End it; what it has not completed is removed."""
+        self._process.send_signal(signal.SIGTERM)
+        self._process.send_signal(signal.SIGCONT)
+        try:
+            self._process.wait(timings().watch_end)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._close()
+
+    def _close(self) -> None:
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def why_ended(self) -> str:
+        """Return how it ended, if it has no outcome."""
+        code = self._process.returncode
+        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+        return f"the process that packs it ended unexpectedly, {how}"

@@ -1,0 +1,75 @@
+"""What the watch and the process that packs for it send to each other."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from zsofs.watch.whole import FileIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One input to pack.
+
+    Attributes:
+        path: the file that is given to `zsofs pack`.
+        files: all files of the input, with their identities when it was found complete.
+        inbox: the inbox that has it.
+        output: directory of the outputs.
+        packing: as in :class:`zsofs.watch.settings.WatchSettings`.
+        after: what is done with the input.
+        move_to: directory for packed inputs.
+        dats: paths of DATs.
+        closed: whether a program was seen closing or renaming each of its files.
+        is_written: whether each byte of its files was written.
+    """
+
+    path: str
+    files: tuple[tuple[str, FileIdentity], ...]
+    inbox: str
+    output: str
+    packing: tuple[str, str | None, int | None, int | None]
+    after: str
+    move_to: str
+    dats: tuple[str, ...]
+    closed: bool
+    is_written: bool
+
+    def to_line(self) -> bytes:
+        """Return it as a line."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> "Order":
+        """Return the order in a line of :meth:`to_line`."""
+        fields: dict[str, Any] = json.loads(line)
+        purpose, codec, level, block_size = fields["packing"]
+        fields["packing"] = (purpose, codec, level, block_size)
+        fields["files"] = tuple((path, FileIdentity(**one)) for path, one in fields["files"])
+        fields["dats"] = tuple(fields["dats"])
+        return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an order.
+
+    Attributes:
+        state: a state of :class:`zsofs.watch.ledger.Result`, or CHANGED.
+        outputs: paths of the discs that were packed.
+        error: why it failed, or why the input was kept.
+        plain_bytes: size of their images.
+        stored_bytes: size of the outputs.
+        removed: whether the input was deleted or moved.
+    """
+
+    state: str
+    outputs: tuple[str, ...] = ()
+    error: str = ""
+    plain_bytes: int = 0
+    stored_bytes: int = 0
+    removed: bool = False
+
+
+CHANGED = "changed"
+"""The input changed after it was found complete; nothing was packed."""

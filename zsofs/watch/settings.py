@@ -1,0 +1,109 @@
+"""Settings of one watch, and their checks."""
+
+import os
+import zlib
+from dataclasses import dataclass
+
+from zsofs.errors import SourceError, UsageError, reason
+from zsofs.source.relpath import is_at_or_below
+from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, mount_of
+
+LEAVE, DELETE, MOVE = "leave", "delete", "move"
+"""What is done with an input that is packed."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """Settings of one watch; all paths are real paths.
+
+    Attributes:
+        inboxes: directories that are watched.
+        library: directory of the outputs.
+        after: LEAVE, DELETE or MOVE.
+        move_to: directory to which packed inputs are moved; empty unless *after* is MOVE.
+        failed_to: directory to which inputs are moved that cannot be packed; empty: they stay.
+        packing: purpose, codec, level and block size, as :func:`zsofs.pack.presets.packing` takes
+            them.
+        dats: paths of DATs by which outputs are named.
+        notify: send desktop notifications.
+    """
+
+    inboxes: tuple[str, ...]
+    library: str
+    after: str = LEAVE
+    move_to: str = ""
+    failed_to: str = ""
+    packing: tuple[str, str | None, int | None, int | None] = ("mount", None, None, None)
+    dats: tuple[str, ...] = ()
+    notify: bool = False
+
+    @property
+    def key(self) -> str:
+        """Identifier of the watch in names of files: by its inboxes and its library."""
+        names = "\0".join((*sorted(self.inboxes), self.library))
+        return f"{zlib.crc32(os.fsencode(names)):08x}"
+
+    @property
+    def outside(self) -> tuple[str, ...]:
+        """Directories that are not searched for inputs."""
+        return tuple(filter(None, (self.library, self.move_to, self.failed_to)))
+
+    def inbox_of(self, path: str) -> str:
+        """Return the inbox that has a file."""
+        return next(one for one in self.inboxes if _is_below(path, one))
+
+
+def check(settings: WatchSettings) -> None:
+    """Check that the directories can be used together.
+
+    Raises:
+        SourceError: one is missing or unusable.
+        UsageError: they cannot be combined.
+    """
+    for inbox in settings.inboxes:
+        _check_directory("inbox", inbox, writable=settings.after != LEAVE)
+        if _is_below(inbox, settings.library):
+            raise UsageError(
+                f"the inbox {inbox} is in the library {settings.library}, so that outputs would be"
+                " inputs; give an inbox outside of it"
+            )
+    for inbox in settings.inboxes:
+        for other in settings.inboxes:
+            if other != inbox and _is_below(inbox, other):
+                raise UsageError(f"the inbox {inbox} is in the inbox {other}; omit one of them")
+    _check_directory("library", settings.library, writable=True)
+    for directory in filter(None, (settings.move_to, settings.failed_to)):
+        _check_directory("directory", directory, writable=True)
+        if _is_below(directory, settings.library):
+            raise UsageError(
+                f"the directory {directory} for inputs is in the library {settings.library}; give"
+                " one outside of it"
+            )
+        for inbox in settings.inboxes:
+            if os.stat(inbox).st_dev != os.stat(directory).st_dev:
+                raise UsageError(
+                    f"{directory} is not on the file system of the inbox {inbox}, so that inputs"
+                    " cannot be renamed to it; give a directory on the same file system"
+                )
+
+
+def _check_directory(what: str, path: str, *, writable: bool) -> None:
+    try:
+        os.scandir(path).close()
+        fd = os.open(path, os.O_PATH)
+        try:
+            mounted = mount_of(fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise SourceError(f"the {what} {path} cannot be used: {reason(error)}") from None
+    if mounted is not None and mounted.kind == FILE_SYSTEM_TYPE:
+        raise UsageError(
+            f"the {what} {path} is in a mount of zsofs; give a directory of real files"
+        )
+    if writable and not os.access(path, os.W_OK | os.X_OK):
+        raise SourceError(f"the {what} {path} is not writable by this user")
+
+
+def _is_below(path: str, directory: str) -> bool:
+    return is_at_or_below(os.fsencode(path), os.fsencode(directory))

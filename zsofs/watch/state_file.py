@@ -1,0 +1,206 @@
+"""The state of a running watch, in a file that `zsofs status` reads.
+
+A file rather than a socket: the watch writes it whether or not anything asks, and nothing that
+asks can keep the watch waiting. It has the process ID and start time, so that the file of a watch
+that was killed is recognized.
+"""
+
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from zsofs import __version__
+from zsofs.mount.control.typed_json import decoded, encoded
+from zsofs.system import xdg
+from zsofs.system.full_write import new_file
+from zsofs.watch.ledger import Result
+
+_SERVICES = Path("/run/zsofs-watch")
+"""Directory with the RuntimeDirectory= of each system service."""
+
+_MOST = 1 << 20
+"""Bytes of a state file that are read."""
+
+MOST_NAMED = 100
+"""Inputs of the queue that the file names."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFacts:
+    """The process of a watch: its ID, its start time in clock ticks since boot, and its version."""
+
+    pid: int = 0
+    start_ticks: int = 0
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentFile:
+    """The image that is packed; without one, the path is empty.
+
+    Attributes:
+        path: of the image.
+        bytes: its size.
+        done_bytes: bytes that were packed or read back.
+        reading_back: whether the output is being verified.
+        bytes_per_second: speed.
+        eta_seconds: time that this pass, packing or reading back, will still take; -1 if unknown.
+    """
+
+    path: str = ""
+    bytes: int = 0
+    done_bytes: int = 0
+    reading_back: bool = False
+    bytes_per_second: float = 0.0
+    eta_seconds: float = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedInput:
+    """An input that is complete, or waits for the reason."""
+
+    path: str = ""
+    bytes: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Inputs in the queue, their bytes, inputs that wait, and results since the start."""
+
+    queue: int = 0
+    queue_bytes: int = 0
+    waiting: int = 0
+    packed: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WatchStatus:
+    """State of a watch.
+
+    Attributes:
+        process: its process.
+        inboxes: the directories that it watches.
+        library: directory of the outputs.
+        state: ``idle``, ``packing``, ``paused`` or ``waiting``.
+        note: why it is paused or waits.
+        current: the image that is packed.
+        queue: the first inputs that will be packed.
+        waiting: inputs that are not complete, with the reason.
+        counts: numbers of all of them.
+        results: the last results, the newest last.
+    """
+
+    process: ProcessFacts = ProcessFacts()
+    inboxes: tuple[str, ...] = ()
+    library: str = ""
+    state: str = ""
+    note: str = ""
+    current: CurrentFile = CurrentFile()
+    queue: tuple[QueuedInput, ...] = ()
+    waiting: tuple[QueuedInput, ...] = ()
+    counts: Counts = Counts()
+    results: tuple[Result, ...] = ()
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, object]) -> Self:
+        """Return the state that a watch of any version has written. Never raises."""
+        return decoded(cls, found, set())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields, for json.dumps."""
+        return encoded(self)
+
+
+class StateFile:
+    """The state file of this process."""
+
+    def __init__(self, key: str) -> None:
+        """Choose its path; *key* identifies the watch."""
+        self._path: Path | None = None
+        self.process = ProcessFacts(os.getpid(), _start_ticks(os.getpid()), __version__)
+        self._last = b""
+        for folder in _folders():
+            with suppress(OSError):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if os.access(folder, os.W_OK):
+                    self._path = folder / f"watch-{key}.json"
+                    return
+
+    def write(self, status: WatchStatus) -> None:
+        """Write the state; a failure is ignored, because nothing depends on it."""
+        text = json.dumps(status.to_json()) + "\n"
+        if self._path is None or text.encode() == self._last:
+            return
+        unfinished = self._path.with_suffix(".new")
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+            with new_file(unfinished, text, 0o600):
+                unfinished.rename(self._path)
+            self._last = text.encode()
+
+    def remove(self) -> None:
+        """Delete it at the end of the watch."""
+        if self._path is not None:
+            with suppress(OSError):
+                self._path.unlink()
+
+
+def _folders() -> list[Path]:
+    """Return the directories that a state file may be in, in order of preference."""
+    own = os.environ.get("RUNTIME_DIRECTORY", "")  # set by the service manager
+    user = os.geteuid()
+    return [*([Path(own)] if os.path.isabs(own) else []), *xdg.folders(user)]
+
+
+def running() -> Iterator[WatchStatus]:
+    """Yield the states of this user's running watches; for root, also those of all services."""
+    seen = set()
+    folders = xdg.folders(os.geteuid())
+    with suppress(OSError):
+        folders += sorted(_SERVICES.iterdir())
+    for folder in folders:
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError:
+            continue
+        for name in names:
+            if name.startswith("watch-") and name.endswith(".json"):
+                found = _read(folder / name)
+                if found is not None and found.process.pid not in seen:
+                    seen.add(found.process.pid)
+                    yield found
+
+
+def _read(path: Path) -> WatchStatus | None:
+    """Return the state in a file; None if its process has ended, or it cannot be read."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(fd, "rb") as file:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode) or os.geteuid() not in (0, status.st_uid):
+                return None
+            found = json.loads(file.read(_MOST))
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    state = WatchStatus.from_json(found)
+    process = state.process
+    is_running = process.start_ticks and _start_ticks(process.pid) == process.start_ticks
+    return state if is_running else None
+
+
+def _start_ticks(pid: int) -> int:
+    """Return when a process started, see proc_pid_stat(5); 0 if there is none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return int(fields[19])
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -1,0 +1,151 @@
+"""The inputs in the inboxes: which are complete, which wait, and which were processed before."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from zsofs.errors import reason
+from zsofs.system.deletion import restore
+from zsofs.watch.ledger import Ledger
+from zsofs.watch.settings import WatchSettings
+from zsofs.watch.units import Unit, find_units
+from zsofs.watch.whole import FileIdentity, Verdict, identity_at, judge
+
+
+@dataclass(slots=True)
+class Input:
+    """An input that was found.
+
+    Attributes:
+        unit: its files.
+        identities: of the files, in the same order.
+        since: when they were last seen to change, by the monotonic clock.
+        verdict: whether it is complete; None before it was judged.
+        check_at: when to judge it again, by the monotonic clock.
+        crashes: how often the process that packs it has ended unexpectedly.
+    """
+
+    unit: Unit
+    identities: tuple[FileIdentity, ...]
+    since: float
+    verdict: Verdict | None = None
+    check_at: float = 0.0
+    crashes: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files."""
+        return sum(one.size for one in self.identities)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it was complete when it was last judged."""
+        return self.verdict is not None and not self.verdict.waits_for
+
+    def judge(self, ledger: Ledger, now: float) -> bool:
+        """Judge it again; return whether it is complete. May wait for a disk."""
+        quiet_for = now - self.since
+        self.verdict = judge(self.unit, quiet_for, self.identities, ledger.was_closed)
+        self.check_at = now + self.verdict.again
+        return self.is_whole
+
+    def is_there(self) -> bool:
+        """Return whether its files exist with this content."""
+        return tuple(map(identity_at, self.unit.files)) == self.identities
+
+
+@dataclass(slots=True)
+class Tracker:
+    """The inputs of all inboxes that have no result yet.
+
+    Attributes:
+        settings: of the watch.
+        ledger: results.
+        enter: called with each directory before its files are listed.
+        inputs: by path, in the order in which they were found.
+        unavailable: why inboxes cannot be read, by path.
+        restores: whether files are restored that an interrupted job was deleting.
+        notes: messages for the log.
+    """
+
+    settings: WatchSettings
+    ledger: Ledger
+    enter: Callable[[str], None]
+    inputs: dict[str, Input] = field(default_factory=dict)
+    unavailable: dict[str, str] = field(default_factory=dict)
+    restores: bool = True
+    notes: list[str] = field(default_factory=list)
+
+    def scan(self) -> None:
+        """Find the inputs again; those that have not changed keep what is known of them."""
+        found: dict[str, Input] = {}
+        self.unavailable.clear()
+        for inbox in self.settings.inboxes:
+            try:
+                for unit in find_units(inbox, self.settings.outside, self._enter):
+                    one = self._input(unit)
+                    if one is not None:
+                        found[unit.path] = one
+            except OSError as error:
+                self.unavailable[inbox] = reason(error)
+        known = {path: found.pop(path) for path in list(self.inputs) if path in found}
+        self.inputs = known | found
+        self.restores = False
+
+    def _enter(self, folder: str) -> None:
+        self.enter(folder)
+        if self.restores:
+            self.notes += restore(folder)
+
+    def _input(self, unit: Unit) -> Input | None:
+        """Return the input of a unit; None if it is processed, or a file has gone."""
+        identities = tuple(one for one in map(identity_at, unit.files) if one is not None)
+        if len(identities) != len(unit.files) or self.ledger.result_of(unit, identities):
+            return None
+        known = self.inputs.get(unit.path)
+        if known is not None and known.unit.files == unit.files and known.identities == identities:
+            if known.unit != unit:
+                known.unit, known.check_at = unit, 0.0
+            return known
+        return Input(unit, identities, time.monotonic())
+
+    def judge(self) -> None:
+        """Judge the inputs whose time has come."""
+        now = time.monotonic()
+        for one in self.inputs.values():
+            if not one.is_whole and now >= one.check_at:
+                one.judge(self.ledger, now)
+
+    def next_check(self) -> float | None:
+        """Return when the next input has to be judged, by the monotonic clock; None: never."""
+        return min((one.check_at for one in self.inputs.values() if not one.is_whole), default=None)
+
+    def whole(self) -> Iterator[Input]:
+        """Yield the inputs that are complete."""
+        return (one for one in self.inputs.values() if one.is_whole)
+
+    def waiting(self) -> Iterator[Input]:
+        """Yield the inputs that are not complete."""
+        return (one for one in self.inputs.values() if not one.is_whole)
+
+    def take_next(self) -> Input | None:
+        """Return the first input that is complete, judged again now; None if there is none."""
+        for one in list(self.whole()):
+            if not one.is_there():
+                self.inputs.pop(one.unit.path)
+            elif one.judge(self.ledger, time.monotonic()):
+                return one
+        return None
+
+    def drop(self, one: Input) -> None:
+        """Forget an input; a scan finds it again if it has no result."""
+        with suppress(KeyError):
+            del self.inputs[one.unit.path]
+
+
+def output_directory(settings: WatchSettings, path: str) -> str:
+    """Return the directory of the outputs of an input: its subdirectory, below the library."""
+    below = os.path.relpath(os.path.dirname(path), settings.inbox_of(path))
+    return os.path.normpath(os.path.join(settings.library, below))

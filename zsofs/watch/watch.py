@@ -1,0 +1,240 @@
+"""One running watch: events, scans, one job at a time, and what becomes of its outcome."""
+
+import logging
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from zsofs.console.stdio import mention
+from zsofs.console.tables import printable, size
+from zsofs.errors import InputError, reason
+from zsofs.timings import timings
+from zsofs.watch import error_file
+from zsofs.watch.inbox_events import InboxEvents
+from zsofs.watch.job import Job
+from zsofs.watch.ledger import FAILED, KEPT, Ledger, Result
+from zsofs.watch.moving import move
+from zsofs.watch.notify import notify
+from zsofs.watch.order import CHANGED, Order, Outcome
+from zsofs.watch.pausing import ReaderCheck
+from zsofs.watch.settings import WatchSettings
+from zsofs.watch.space import Space
+from zsofs.watch.state_file import Counts
+from zsofs.watch.tracker import Input, Tracker, output_directory
+
+log = logging.getLogger(__name__)
+
+_MOST_CRASHES = 3
+_SCAN_SHARE = 20
+"""A scan is repeated after at least this many times its duration."""
+
+
+@dataclass(slots=True)
+class Watch:
+    """A running watch. Its methods are called by one loop.
+
+    Attributes:
+        settings: its settings.
+        ledger: its memory.
+        events: events in the inboxes.
+        tracker: the inputs.
+        space: the library, and whether its disk is full.
+        job: the running job.
+        current: the input of the running job.
+        readers: whether a program reads from the library now.
+        counts: results since the start.
+    """
+
+    settings: WatchSettings
+    ledger: Ledger
+    events: InboxEvents
+    tracker: Tracker
+    space: Space
+    readers: ReaderCheck
+    job: Job | None = None
+    current: Input | None = None
+    counts: Counts = field(default_factory=Counts)
+    _scan_at: float = 0.0
+    _rest: float = 0.0
+
+    def request_scan(self) -> None:
+        """Scan the inboxes as soon as possible."""
+        self._scan_at = 0.0
+
+    def step(self) -> float:
+        """Do what is due; return the seconds until something may be due without an event."""
+        self.events.take()
+        now = time.monotonic()
+        due = self._scan_at if not self.events.changed else min(self._scan_at, self._rest)
+        if now >= due:
+            self._scan()
+        self.tracker.judge()
+        if self.job is not None and self.job.take():
+            self._end_job()
+        self._pause_or_start()
+        return self._seconds_left()
+
+    def _scan(self) -> None:
+        begun = time.monotonic()
+        self.events.changed = False
+        if self.job is not None:
+            self.tracker.restores = False
+        self.tracker.scan()
+        self.events.entered_all()
+        for note in self.tracker.notes:
+            log.warning("%s", printable(note))
+        self.tracker.notes.clear()
+        took = time.monotonic() - begun
+        self._rest = time.monotonic() + max(timings().watch_scan_rest, _SCAN_SHARE * took)
+        self._scan_at = time.monotonic() + max(timings().watch_scan, _SCAN_SHARE * took)
+
+    def _seconds_left(self) -> float:
+        due = [self._scan_at]
+        if self.events.changed:
+            due.append(self._rest)
+        check = self.tracker.next_check()
+        if check is not None:
+            due.append(check)
+        if self.job is not None or any(True for _ in self.tracker.whole()):
+            due.append(time.monotonic() + timings().watch_ask)
+        return max(min(due) - time.monotonic(), 0.01)
+
+    # ---- Jobs
+
+    def _pause_or_start(self) -> None:
+        if self.job is None and not any(True for _ in self.tracker.whole()):
+            self.readers.rest()
+            return
+        inputs = [self.current.unit.path] if self.current else self.settings.inboxes
+        is_answered = self.readers.wants([self.settings.library, *inputs])
+        if self.job is None:
+            if is_answered and not self.readers.reader and self.space.is_usable():
+                self._start()
+        elif self.readers.reader:
+            self.job.pause()
+        else:
+            self.job.resume()
+
+    def _start(self) -> None:
+        one = self.tracker.take_next()
+        if one is None or one.verdict is None:
+            return
+        settings, path = self.settings, one.unit.path
+        order = Order(
+            path,
+            tuple(zip(one.unit.files, one.identities, strict=True)),
+            settings.inbox_of(path),
+            output_directory(settings, path),
+            settings.packing,
+            settings.after,
+            settings.move_to,
+            settings.dats,
+            one.verdict.closed,
+            one.verdict.is_written,
+        )
+        try:
+            self.job, self.current = Job(order), one
+        except InputError as error:
+            log.warning("%s", error)
+
+    def _end_job(self) -> None:
+        job, one = self.job, self.current
+        assert job is not None
+        assert one is not None
+        self.job = self.current = None
+        self.request_scan()
+        outcome = job.outcome
+        if outcome is None:
+            self._after_crash(job, one)
+            return
+        if outcome.state == CHANGED:
+            self.tracker.drop(one)
+            return
+        if outcome.state == FAILED and self._may_succeed_later(one, outcome):
+            return
+        self._finish(one, outcome, time.monotonic() - job.begun)
+
+    def _after_crash(self, job: Job, one: Input) -> None:
+        """Try again after a process was killed, for example without memory; not without end."""
+        self.tracker.restores = True
+        one.crashes += 1
+        log.error("%s: %s", printable(one.unit.path), job.why_ended())
+        if one.crashes >= _MOST_CRASHES:
+            self._finish(one, Outcome(FAILED, error=job.why_ended()), 0.0)
+
+    def _may_succeed_later(self, one: Input, outcome: Outcome) -> bool:
+        """Return whether a failure is due to a disk that is full or has gone."""
+        if self.space.note_failure(outcome.error):
+            log.warning("%s: %s", printable(one.unit.path), self.space.note)
+            return True
+        if not one.is_there():  # its disk has gone, or it has changed
+            self.tracker.drop(one)
+            return True
+        return not self.space.is_usable()
+
+    def _finish(self, one: Input, outcome: Outcome, seconds: float) -> None:
+        """Record an outcome, on disk first."""
+        path = one.unit.path
+        result = Result(
+            path,
+            outcome.state,
+            outcome.outputs,
+            outcome.error,
+            time.time(),
+            outcome.plain_bytes,
+            outcome.stored_bytes,
+            round(seconds, 3),
+        )
+        try:
+            self.ledger.add(one.unit, one.identities, result)
+        except OSError as error:
+            log.warning("the state of the watch cannot be written: %s", reason(error))
+        self.tracker.drop(one)
+        failed = outcome.state == FAILED
+        self.counts = Counts(
+            packed=self.counts.packed + (not failed), failed=self.counts.failed + failed
+        )
+        if failed:
+            self._set_aside(one, outcome.error)
+        else:
+            error_file.remove(path)
+        self._report(result)
+
+    def _set_aside(self, one: Input, error: str) -> None:
+        """Move an input that failed if ordered, and write the reason beside it."""
+        path, settings = one.unit.path, self.settings
+        try:
+            if settings.failed_to:
+                files = tuple(zip(one.unit.files, one.identities, strict=True))
+                path = move(files, settings.inbox_of(path), settings.failed_to)[0]
+                error_file.remove(one.unit.path)
+            error_file.write(path, error)
+        except (OSError, InputError) as problem:
+            log.warning("%s: %s", printable(path), reason(problem))
+
+    def _report(self, result: Result) -> None:
+        name = printable(result.path)
+        if result.state == FAILED:
+            log.error("%s: %s", name, printable(result.error))
+            title = "zsofs could not pack a file"
+            text = f"{os.path.basename(result.path)}: {result.error}"
+        else:
+            outputs = " and ".join(map(printable, result.outputs))
+            kept = f"; {printable(result.error)}" if result.state == KEPT else ""
+            sizes = f": {size(result.plain_bytes)} to {size(result.stored_bytes)}"
+            sizes = sizes if result.stored_bytes else " exists already"
+            mention(f"{name} -> {outputs}{sizes}{kept}")
+            title = "zsofs packed a disc"
+            text = ", ".join(map(os.path.basename, result.outputs))
+        if self.settings.notify:
+            notify(title, printable(text))
+
+    def end(self) -> None:
+        """End the job, and close everything."""
+        if self.job is not None:
+            self.job.end()
+        self.readers.close()
+        self.events.close()
+        with suppress(OSError):
+            self.ledger.close()

@@ -1,0 +1,342 @@
+"""The process that packs one input: `zsofs pack`, and then what is done with the input.
+
+It reads an :class:`zsofs.watch.order.Order` from standard input. It prints progress and the outcome
+to standard output, one JSON object on each line. It ends with the watch, however that ends.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from zsofs.archives.kinds import ArchiveKind
+from zsofs.discs.dat import Dat, Rom, load
+from zsofs.discs.examination import Examination
+from zsofs.errors import InputError, ZsofsError, reason
+from zsofs.formats.file_names import MAX_NAME
+from zsofs.images.checksums import Digests
+from zsofs.images.input_image import original
+from zsofs.inspection.verify_cache import remember_written
+from zsofs.pack import batch
+from zsofs.pack.archive_file import archive_at
+from zsofs.pack.cd_input import CdInput, opened_input
+from zsofs.pack.input_files import delete_input, is_same_image, remove_input, whole_sha1
+from zsofs.pack.jobs import PackRequest
+from zsofs.pack.packer import PackOptions
+from zsofs.pack.presets import packing
+from zsofs.pack.report import Report, Reporter
+from zsofs.pack.targets import SkippedError
+from zsofs.system.background import run_in_background
+from zsofs.watch.ledger import FAILED, KEPT, PACKED
+from zsofs.watch.moving import move
+from zsofs.watch.order import CHANGED, Order, Outcome
+from zsofs.watch.settings import LEAVE, MOVE
+from zsofs.watch.whole import FileIdentity
+
+_WITH_CHECKSUMS = frozenset(
+    (
+        ArchiveKind.SEVEN_ZIP,
+        ArchiveKind.ZIP,
+        ArchiveKind.RAR_3,
+        ArchiveKind.RAR_5,
+        ArchiveKind.GZIP,
+        ArchiveKind.BZIP2,
+    )
+)
+"""Archives whose content cannot be read without an error if a part of it was not written."""
+
+_INTERVAL = 0.2
+"""Seconds between two lines of progress."""
+
+
+def main() -> None:
+    """Process one order."""
+    parent = int(sys.argv[1])
+    run_in_background(parent)
+    order = Order.from_line(sys.stdin.buffer.readline())
+    _print(asdict(_outcome_of(order)) | {"end": True})
+
+
+def _print(line: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def _outcome_of(order: Order) -> Outcome:
+    try:
+        with _held(order):
+            return _Run(order).run()
+    except _ChangedError:
+        return Outcome(CHANGED)
+    except (OSError, ZsofsError, MemoryError) as error:
+        return Outcome(FAILED, error=reason(error))
+
+
+class _ChangedError(Exception):
+    """The input is not what it was when the order was given."""
+
+
+@contextmanager
+def _held(order: Order) -> Iterator[None]:
+    """Keep the files of an input open, so that no other file can get their inode numbers.
+
+    Raises:
+        _ChangedError: one has changed.
+    """
+    fds: list[int] = []
+    try:
+        for path, expected in order.files:
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+            except OSError:
+                raise _ChangedError from None
+            fds.append(fd)
+            if FileIdentity.of(os.fstat(fd)) != expected:
+                raise _ChangedError
+        yield
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
+@dataclass(slots=True)
+class _Run:
+    """The processing of one order.
+
+    Attributes:
+        order: the order.
+        dats: its DATs.
+        disposed: whether the input was deleted or moved.
+        archive: kind of the archive that the input is; None if it is none.
+        same_as: an existing file of the library that has the image under its title.
+    """
+
+    order: Order
+    dats: list[Dat] = field(default_factory=list)
+    disposed: bool = False
+    archive: ArchiveKind | None = None
+    same_as: str = ""
+
+    def run(self) -> Outcome:
+        """Pack the input, and delete or move it as ordered."""
+        order = self.order
+        self.dats = [load(Path(path)) for path in order.dats]
+        request = self._request()
+        self._check_complete(request)
+        reporter = _Lines()
+        batch.run(request, reporter, remember_written)
+        results = reporter.results
+        first = results[0] if len(results) == 1 else None
+        if first is not None and (self.same_as or first.state == "skipped"):
+            return self._there_already(request, first)
+        failed = [one for one in results if one.state not in ("packed", "skipped")]
+        errors = [one.error for one in results if one.error and one.state != "skipped"]
+        done = [one for one in results if one.state == "packed"]
+        error = "; ".join(errors)
+        if failed or not results:
+            state = FAILED
+        elif order.after != LEAVE and not self.disposed:
+            state = KEPT
+            error = error or "; ".join(one.error for one in results if one.error)
+        else:
+            state = PACKED
+        return Outcome(
+            state,
+            tuple(one.target for one in done),
+            error,
+            sum(one.plain for one in done),
+            sum(one.stored for one in done),
+            self.disposed,
+        )
+
+    def _request(self) -> PackRequest:
+        order = self.order
+        return PackRequest(
+            [order.path],
+            order.output.rstrip("/") + "/",
+            recursive=False,
+            packing=packing(*order.packing),
+            options=PackOptions(),
+            delete_source=order.after != LEAVE,
+            dispose=self._dispose,
+            final_name=self._final_name if self.dats else None,
+        )
+
+    def _check_complete(self, request: PackRequest) -> None:
+        """Check that an image is as long as its volume descriptors specify.
+
+        An archive has one more reason to be read only once; there `zsofs pack` finds it.
+
+        Raises:
+            InputError: it is not.
+        """
+        try:
+            with archive_at(self.order.path) as archive:
+                if archive is not None:
+                    self.archive = archive.kind
+                    return
+            with opened_input(self.order.path, request) as found:
+                cut = Examination(found.image).cut
+        except (SkippedError, InputError):  # reported by `zsofs pack`
+            return
+        if cut:
+            raise InputError(f"{cut}; it is packed when it is complete")
+
+    # ---- The name
+
+    def _final_name(self, target: str, digests: Digests) -> str:
+        """Return the path of an output, by the title of the disc in a DAT if there is one."""
+        title = self._title(digests)
+        if not title:
+            return target
+        folder, ending = os.path.dirname(target), os.path.splitext(target)[1]
+        room = MAX_NAME - len(os.fsencode(ending))
+        name = title.replace("/", "-").replace("\0", "").lstrip(".").encode()[:room]
+        path = os.path.join(folder, name.decode(errors="ignore") + ending)
+        if path == target or not name or not os.path.lexists(path):
+            return path if name else target
+        if _sha1_at(path) == digests.sha1:
+            self.same_as = path
+            raise InputError(f"{path} already exists and has this image")
+        return target
+
+    def _title(self, digests: Digests) -> str:
+        """Return the title of a disc; empty if no DAT has it, or as one track of several."""
+        for dat in self.dats:
+            for rom in dat.matches(0, digests):
+                if _is_disc(dat, rom):
+                    return rom.game
+        return ""
+
+    # ---- The input
+
+    def _there_already(self, request: PackRequest, result: Report) -> Outcome:
+        """Return the outcome for an input whose output exists, after comparing both completely."""
+        order, target = self.order, self.same_as or result.target
+        if not target or os.path.realpath(target) == os.path.realpath(order.path):
+            return Outcome(FAILED, error=result.error)
+        if self.archive is not None:
+            state = PACKED if order.after == LEAVE else KEPT
+            return Outcome(state, (target,), result.error)
+        try:
+            with opened_input(order.path, request) as found:
+                if is_same_image(found.image, target, packed=True):
+                    return self._compared(request, found, target)
+        except InputError as error:
+            return Outcome(FAILED, error=str(error))
+        return Outcome(FAILED, error=f"{target} already exists and has another image")
+
+    def _compared(self, request: PackRequest, found: CdInput, target: str) -> Outcome:
+        """Return the outcome for an input whose image *target* has; delete or move it as ordered.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
+        order, image = self.order, found.image
+        if order.after == LEAVE:
+            return Outcome(PACKED, (target,), plain_bytes=image.size)
+        why = "the image is truncated" if Examination(image).cut else image.lacks
+        if why:
+            return Outcome(KEPT, (target,), f"the input was kept: {why}", image.size)
+        with original(target) as copy:
+            digests = Digests(sha1=copy.seal.sha1) if copy.seal else Digests()
+        disposal = request.removal(lambda: remove_input(image, found.sheet), digests)
+        error, _ = delete_input(disposal, order.path)
+        state = PACKED if self.disposed else KEPT
+        return Outcome(state, (target,), error, image.size, removed=self.disposed)
+
+    def _dispose(self, remove: Callable[[], None], digests: Digests) -> None:
+        """Delete or move the input, whose outputs are verified.
+
+        Raises:
+            InputError: it is kept, for the reason in the message.
+        """
+        order = self.order
+        why = self._kept_for(digests)
+        if why:
+            raise InputError(why)
+        for path, expected in order.files:
+            status = os.lstat(path)
+            if FileIdentity.of(status) != expected:
+                raise InputError("it has changed since it was found complete")
+        if order.after == MOVE:
+            move(order.files, order.inbox, order.move_to)
+        else:
+            remove()
+        self.disposed = True
+
+    def _kept_for(self, digests: Digests) -> str:
+        """Return why the input must be kept, although it was packed; empty if it need not be."""
+        is_verified = self.archive is None and bool(self._title(digests))
+        if is_verified or self.archive in _WITH_CHECKSUMS:
+            return ""
+        if not self.order.closed:
+            return (
+                "no program was seen closing or renaming it, so it may be incomplete; compare it"
+                " with a DAT, or delete it manually"
+            )
+        if not self.order.is_written:
+            return (
+                "it has holes, so it may be incomplete; compare it with a DAT, or delete it"
+                " manually"
+            )
+        return ""
+
+
+def _is_disc(dat: Dat, rom: Rom) -> bool:
+    return not rom.bad_dump and len(dat.tracks.get(rom.game, ())) < 2
+
+
+def _sha1_at(path: str) -> str:
+    """Return the SHA-1 of the image in a packed file; empty if it cannot be read."""
+    try:
+        with original(path) as copy:
+            return whole_sha1(copy)
+    except ZsofsError:
+        return ""
+
+
+class _Lines(Reporter):
+    """Reporter that prints progress as lines for the watch.
+
+    Attributes:
+        results: of all discs of the input.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(quiet=True, as_json=False)
+        self.results: list[Report] = []
+        self._taken = 0
+        self._next = 0.0
+
+    def begin(self, inputs: Sequence[tuple[str, int]]) -> None:
+        """See :class:`zsofs.console.progress_bars.Bars`."""
+
+    def file(self, path: str, plain: int) -> None:
+        """Report the start of an image."""
+        self._taken = 0
+        _print({"file": path, "bytes": plain})
+
+    def advance(self, plain: int, stored: int) -> None:
+        """Report progress, a few times a second."""
+        self._taken += plain
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _INTERVAL
+            _print({"done": self._taken})
+
+    def check(self) -> None:
+        """Report that the output is read back."""
+        self._taken = 0
+        _print({"reading_back": True})
+
+    def tell(self, report: Report) -> None:
+        """Keep a result."""
+        self.results.append(report)
+
+    def note(self, text: str) -> None:
+        """Ignore a note: the watch restores files itself."""
