@@ -140,6 +140,15 @@ class Timings:
     socket_check: float = 30.0
     """Interval of checking that the socket exists: runtime directories go at a user's logout."""
 
+    library_first: float = 2.0
+    """How long the first request for the library waits for the list of discs."""
+
+    library_check: float = 1.0
+    """Interval of the check whether the library has changed, while clients request it."""
+
+    library_unused: float = 600.0
+    """How long the list of discs is kept without requests."""
+
     last_bind: float = 1.0
     """How long the end of a mount waits for a control socket that is being bound again."""
 
