@@ -172,7 +172,7 @@ class ActivityReport:
         # A disc that changes meanwhile gets a higher revision: the next page has it again.
         revision = found[-1][1].revision if found else since
         page = DiscPage(PROTOCOL, self._instance, revision, len(found) == limit)
-        rows = await in_steps(found, lambda one: _disc(*one, now))
+        rows = await in_steps(found, lambda one: _disc(*one, now).to_json())
         return page.to_json() | {"discs": rows}
 
     def _details(self, name: object) -> DiscDetails:
@@ -187,7 +187,7 @@ class ActivityReport:
         self._files.look_for(found)
         revision = found[-1].revision if found else since
         page = SlowReadPage(PROTOCOL, self._instance, revision, len(found) == limit)
-        rows = await in_steps(found, _slow_read)
+        rows = await in_steps(found, lambda one: _slow_read(one).to_json())
         return page.to_json() | {"slow_reads": rows}
 
 

@@ -1,7 +1,7 @@
 """Types of the control protocol for the library: all discs of a source, shown or not.
 
-``{"command": "library", "protocol": 1, "since": 0, "limit": 200}``
-    A :class:`LibraryPage`: the discs that changed after that revision, in the order of the
+``{"command": "library", "protocol": 1, "since": 0, "limit": 100}``
+    A :class:`LibraryPage`: at most 100 discs that changed after that revision, in the order of the
     changes. The next request has ``revision`` of the page. If ``instance`` differs from that of
     the last page, a client begins again with 0.
 
