@@ -102,9 +102,9 @@ class Server:
             cache,
             self._reads.statistics,
             follower,
-            self._disc_counts,
-            self.operations,
+            *(self._disc_counts, self.operations),
         )
+        question = LibraryQuestion(settings.source, catalog, selection, opl)
         self._activity = ActivityReport(
             settings,
             self._reads.statistics,
@@ -112,12 +112,7 @@ class Server:
             self._disc_counts,
             self.state,
             SlowReadFiles(parts.contents, self._reads, workers),
-            LibraryReport(
-                LibraryQuestion(settings.source, catalog, selection, opl),
-                self._disc_counts,
-                follower.unsettled,
-                workers,
-            ),
+            LibraryReport(question, self._disc_counts, follower.unsettled, workers),
         )
         self.around_reload: Callable[[], AbstractContextManager[None]] = nullcontext
         self._nursery: trio.Nursery | None = None

@@ -7,6 +7,7 @@ __all__ = [
     "disc_state",
     "entry",
     "filters",
+    "finding",
     "left_out",
     "live_file",
     "mount_cycles",
