@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 _MAX_STREAMS = 100
 _DISCS = 40
 _RECENT = 8
+_WORST_OF = 60
 _DECIMALS = 1
 
 
@@ -201,13 +202,16 @@ def _discs(one: Watched) -> dict[str, Any]:
         fields["rates"] = _rounded(fields["rates"])
         discs.append(fields)
     slow_reads = one.slow_reads
-    numbers = sorted(slow_reads)
+    numbers, since = sorted(slow_reads), time.time() - _WORST_OF
     known = sum(slow_reads[number].file is not None for number in numbers)
     return {
         "discs": discs,
         "slow": {
             "version": f"{numbers[-1] if numbers else 0}-{known}",
             "recent": [slow_reads[number].to_json() for number in numbers[-_RECENT:]],
+            "worst": max(
+                (one.seconds.total for one in slow_reads.values() if one.time > since), default=0
+            ),
         },
     }
 

@@ -5,7 +5,6 @@ import { causeLegend, histogram } from "./now.js";
 import { slowList } from "./stutter.js";
 import { act, findDisc, request, store } from "./store.js";
 
-const COLUMNS = 64;
 const PARTS = 1024;
 const RENEW = 2000;
 
@@ -30,8 +29,8 @@ export function showDisc(main, [mount, path]) {
     const key = JSON.stringify([disc, store.mayAct]);
     if (hero.dataset.key === key) return true;
     hero.dataset.key = key;
-    hero.replaceChildren(face(disc), h("div", {},
-      h("a", { class: "back", href: "#/library" }, "← Library"), h("h1", {}, disc.name), h("p", { class: "quiet" }, disc.disc), facts(disc), acts(disc)));
+    hero.replaceChildren(face(disc), h("div", {}, h("a", { class: "back", href: "#/library" }, "← Library"),
+      h("h1", {}, disc.name), h("p", { class: "quiet" }, disc.disc)), facts(disc), acts(disc));
     return true;
   };
 
@@ -66,12 +65,14 @@ export function showDisc(main, [mount, path]) {
   return { update: showHero, end: () => { ended = true; clearTimeout(timer); } };
 }
 
+const blockSize = (size) => (size % 1024 ? `${number(size)} bytes` : `${size / 1024} KiB`);
+
 function facts(disc) {
   const rows = [["ID", disc.id], ["Platform", [disc.platform, disc.media].filter(Boolean).join(" ")], ["Region", disc.region], ["Label", disc.label],
-    ["Container", disc.container === "plain" ? "plain image" : `${disc.container}, ${disc.codec}${disc.block ? `, ${bytes(disc.block)} blocks` : ""}`],
+    ["Container", disc.container === "plain" ? "plain image" : `${disc.container}, ${disc.codec}${disc.block ? `, blocks of ${blockSize(disc.block)}` : ""}`],
     ["Size", bytes(disc.plain)], ["Stored", disc.container === "plain" ? "" : `${bytes(disc.stored)} (${share(disc.stored, disc.plain)})`],
-    ["Last verified", disc.verified ? `whole, ${day(disc.verified)}` : "not since it changed"],
-    ["State", disc.shown ? "shown" : disc.reason || disc.state]];
+    ["Last verified", disc.verified ? `whole, ${day(disc.verified)}` : "not yet"],
+    ["Not shown", disc.shown ? "" : disc.reason || disc.state]];
   return h("dl", {}, rows.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 }
 
@@ -107,10 +108,11 @@ class DiscMap {
     this.canvas = h("canvas", { class: "map", role: "img", tabindex: 0 });
     this.under = h("p", { class: "under", role: "status" });
     this.at = 0;
+    this.columns = 64;
     this.canvas.addEventListener("pointermove", (event) => this.point(event));
     this.canvas.addEventListener("pointerdown", (event) => this.point(event));
     this.canvas.addEventListener("keydown", (event) => {
-      const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -COLUMNS, ArrowDown: COLUMNS }[event.key];
+      const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.columns, ArrowDown: this.columns }[event.key];
       if (!step || this.at + step < 0 || this.at + step >= PARTS) return;
       event.preventDefault();
       event.stopPropagation();
@@ -125,7 +127,7 @@ class DiscMap {
     this.ages = reads?.ages ?? [];
     if (!this.canvas.isConnected) {
       panel.replaceChildren(h("h2", {}, "Map of the disc, lit where it was read"), this.canvas, this.under,
-        h("div", { class: "legend" }, h("span", { class: "c-lit" }, "read: the brighter, the more recently"), h("span", { class: "c-file" }, "files, a color for each directory")));
+        h("div", { class: "legend" }, h("span", { class: "c-lit" }, "read: the stronger, the more recently"), h("span", { class: "c-file" }, "files, a color for each directory")));
     }
     this.files = image.files ?? [];
     const lit = this.ages.filter((age) => age >= 0).length;
@@ -150,19 +152,20 @@ class DiscMap {
 
   draw() {
     const { canvas } = this;
-    const rows = PARTS / COLUMNS;
+    this.columns = canvas.clientWidth < 600 ? 32 : 64;
+    const rows = PARTS / this.columns;
     const width = Math.max(canvas.clientWidth, 320) * devicePixelRatio;
-    const cell = Math.floor(width / COLUMNS);
-    canvas.width = cell * COLUMNS;
-    canvas.height = Math.round(cell * 1.15) * rows;
+    const cell = Math.floor(width / this.columns);
+    canvas.width = cell * this.columns;
+    canvas.height = Math.round(cell * (this.columns === 64 ? 0.85 : 0.7)) * rows;
     const tall = canvas.height / rows;
     const pen = canvas.getContext("2d");
     const light = getComputedStyle(document.documentElement).colorScheme === "light";
     const size = this.image.size ?? 0;
     const gap = Math.max(1, Math.round(cell / 14));
     for (let part = 0; part < PARTS; part += 1) {
-      const x = (part % COLUMNS) * cell;
-      const y = Math.floor(part / COLUMNS) * tall;
+      const x = (part % this.columns) * cell;
+      const y = Math.floor(part / this.columns) * tall;
       const file = size ? this.file(((part + 0.5) * size) / PARTS) : null;
       const age = this.ages[part] ?? -1;
       if (age >= 0) {
@@ -184,9 +187,9 @@ class DiscMap {
 
   point(event) {
     const box = this.canvas.getBoundingClientRect();
-    const x = Math.floor(((event.clientX - box.left) / box.width) * COLUMNS);
-    const y = Math.floor(((event.clientY - box.top) / box.height) * (PARTS / COLUMNS));
-    this.at = Math.min(Math.max(y * COLUMNS + x, 0), PARTS - 1);
+    const x = Math.floor(((event.clientX - box.left) / box.width) * this.columns);
+    const y = Math.floor(((event.clientY - box.top) / box.height) * (PARTS / this.columns));
+    this.at = Math.min(Math.max(y * this.columns + x, 0), PARTS - 1);
     this.tell();
   }
 

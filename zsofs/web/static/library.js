@@ -1,5 +1,5 @@
 // The library: covers in a grid of which only the visible rows exist, so that 10,000 discs scroll.
-import { bytes, fill, h, hue, number, plural } from "./dom.js";
+import { bytes, fill, h, hue, number, plural, share } from "./dom.js";
 import { discs, mounts, store } from "./store.js";
 
 const choice = { text: "", platform: "", state: "", sort: "name" };
@@ -40,8 +40,7 @@ function drawn(disc, badge) {
 }
 
 function card(disc) {
-  const facts = [disc.platform, disc.region, disc.container === "plain" ? bytes(disc.plain)
-    : `${bytes(disc.plain)} in ${bytes(disc.stored)}`].filter(Boolean).join(" · ");
+  const facts = [disc.region, bytes(disc.plain), disc.container === "plain" ? "plain" : share(disc.stored, disc.plain)].filter(Boolean).join(" · ");
   return h("a", { class: "card", href: addressOf(disc), title: disc.disc }, face(disc),
     h("div", { class: "name" }, disc.name), h("div", { class: "facts" }, disc.shown ? facts : disc.reason || facts));
 }

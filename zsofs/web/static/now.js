@@ -56,10 +56,8 @@ function curve(values) {
 function tileParts(live) {
   const hits = sum(live, (one) => one.activity.reads.counts.hits);
   const lookups = sum(live, (one) => one.activity.reads.counts.lookups);
-  const minute = Date.now() / 1000 - 60;
-  const slow = live.flatMap((one) => one.slow.recent.filter((read) => read.time > minute).map((read) => read.seconds.total));
   const waiting = live.flatMap((one) => one.activity.waiting.map((read) => read.seconds));
-  const worst = Math.max(0, ...slow, ...waiting);
+  const worst = Math.max(0, ...live.map((one) => one.slow.worst), ...waiting);
   const disks = live.flatMap((one) => one.activity.disks);
   const hung = disks.filter((one) => one.longest_wait_seconds >= 1);
   const errors = sum(live, (one) => one.activity.reads.counts.errors);

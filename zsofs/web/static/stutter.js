@@ -55,7 +55,7 @@ export function showStutter(main) {
       .filter(({ read }) => read.time > since).sort((a, b) => b.read.time - a.read.time);
     total.textContent = rows.length ? `${plural(rows.length, "slow read")} in the last hour; ${verdict(rows)}` : "No read was slow in the last hour.";
     copy.disabled = !rows.length;
-    fill(line, h("h2", {}, "Last hour: each slow read, with its duration and cause"), timeline(rows), causeLegend());
+    fill(line, h("h2", {}, "Last hour: each slow read, with its duration and cause"), timeline(rows, Math.max(line.clientWidth - 40, 280)), causeLegend());
     fill(list, h("h2", {}, "Slow reads, newest first"), rows.length ? slowList(rows.slice(0, LISTED)) : h("p", { class: "quiet" }, "None: whatever stuttered, it did not wait for a disc of these mounts."));
   };
   update();
@@ -69,21 +69,22 @@ function verdict(rows) {
   return `most of the time: ${CAUSES[cause] ?? cause}`;
 }
 
-function timeline(rows) {
+function timeline(rows, width) {
   const now = Date.now() / 1000;
-  const [width, height, foot] = [1000, 240, 210];
+  const [height, foot, left] = [240, 210, 62];
   const y = (seconds) => foot - (Math.min(Math.max(Math.log10(seconds / 0.02), 0), 3) / 3) * 195;
-  const x = (time) => 46 + ((time - now + HOUR) / HOUR) * 940;
+  const across = width - left - 14;
+  const x = (time) => left + ((time - now + HOUR) / HOUR) * across;
   const levels = [[0.05, "50 ms"], [0.2, "200 ms"], [1, "1 s"], [10, "10 s"]].flatMap(([seconds, text]) => [
-    s("line", { x1: 46, x2: width - 10, y1: y(seconds), y2: y(seconds) }), s("text", { x: 40, y: y(seconds) + 4, "text-anchor": "end" }, text)]);
-  const times = [60, 45, 30, 15, 0].map((minutes) => s("text", { x: 46 + ((60 - minutes) / 60) * 930, y: height - 8, "text-anchor": "middle" }, minutes ? `−${minutes} min` : "now"));
+    s("line", { x1: left, x2: width, y1: y(seconds), y2: y(seconds) }), s("text", { x: left - 8, y: y(seconds) + 4, "text-anchor": "end" }, text)]);
+  const times = (across > 500 ? [60, 45, 30, 15, 0] : [60, 30, 0]).map((minutes) => s("text", { x: left + ((60 - minutes) / 60) * across, y: height - 8, "text-anchor": "middle" }, minutes ? `−${minutes} min` : "now"));
   const marks = rows.slice(0, 600).reverse().map(({ read }) => {
-    const [left, top] = [x(read.time).toFixed(1), y(read.seconds.total).toFixed(1)];
+    const [at, top] = [x(read.time).toFixed(1), y(read.seconds.total).toFixed(1)];
     return s("g", { class: `c-${read.cause}` }, s("title", {}, `${clock(read.time)}: ${duration(read.seconds.total)}`),
-      s("line", { class: "stem", x1: left, x2: left, y1: foot, y2: top }), mark(read.cause, Number(left), Number(top)));
+      s("line", { class: "stem", x1: at, x2: at, y1: foot, y2: top }), mark(read.cause, Number(at), Number(top)));
   });
-  return s("svg", { class: "timeline", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", role: "img", "aria-label": `${rows.length} slow reads of the last hour` },
-    levels, times, s("line", { x1: 46, x2: width - 10, y1: foot, y2: foot }), marks);
+  return s("svg", { class: "timeline", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${rows.length} slow reads of the last hour` },
+    levels, times, s("line", { x1: left, x2: width, y1: foot, y2: foot }), marks);
 }
 
 function mark(cause, x, y) {
