@@ -6,7 +6,7 @@ import re
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ class Browser:
         ]
         self.cdp("Emulation.setEmulatedMedia", {"features": features})
 
-    def cdp(self, command: str, parameters: dict[str, object]) -> Any:
+    def cdp(self, command: str, parameters: Mapping[str, object]) -> Any:
         """Send a command of the DevTools protocol."""
         body = {"cmd": command, "params": parameters}
         return self._send("POST", "/goog/cdp/execute", body)

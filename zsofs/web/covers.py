@@ -80,16 +80,12 @@ def read_cover(source: str, path: str) -> tuple[bytes, str] | None:
     """
     try:
         fd = _opened(source, path, os.O_RDONLY | os.O_NONBLOCK)
+        with open(fd, "rb") as file:
+            if os.fstat(fd).st_size > MAX_SIZE:
+                return None
+            data = file.read(MAX_SIZE)
     except OSError:
         return None
-    with open(fd, "rb") as file:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_SIZE:
-            return None
-        try:
-            data = file.read(MAX_SIZE)
-        except OSError:
-            return None
     kind = media_type(data)
     return None if kind is None else (data, kind)
 
@@ -113,8 +109,9 @@ def _opened(source: str, path: str, way: int) -> int:
     top = os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     fd = opened_below(top, names)
     try:
-        # opened_below gives O_PATH descriptors: a symlink as the last component fails to open here.
-        if stat.S_ISLNK(os.fstat(fd).st_mode):
+        # Before it is opened: that of a device may do something, and a symlink would be followed.
+        wanted = stat.S_IFDIR if way & os.O_DIRECTORY else stat.S_IFREG
+        if stat.S_IFMT(os.fstat(fd).st_mode) != wanted:
             raise FileNotFoundError
         return os.open(f"/proc/self/fd/{fd}", way | os.O_CLOEXEC)
     finally:

@@ -7,6 +7,7 @@ import secrets
 import stat
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 
 from zsofs.errors import FileError, reason
@@ -34,7 +35,8 @@ def read_or_make(file: Path) -> str:
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not file.exists():
-            make(file)
+            with suppress(FileExistsError):
+                make(file)
         fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with open(fd, "rb") as opened:
             mode = os.fstat(fd).st_mode
