@@ -109,6 +109,16 @@ class UnmountError(ZsofsError):
     exit_code = 6
 
 
+class ExtraError(UsageError):
+    """A command needs a Python package that is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "zsofs web needs the Python package h11; install it with: apt install python3-h11, or:"
+            " pip install 'zsofs[web]'"
+        )
+
+
 class ControlError(ZsofsError):
     """A running mount could not be queried: none exists, another user's, or no response."""
 

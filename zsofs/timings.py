@@ -152,6 +152,15 @@ class Timings:
     socket_check: float = 30.0
     """Interval of checking that the socket exists: runtime directories go at a user's logout."""
 
+    library_first: float = 2.0
+    """How long the first request for the library waits for the list of discs."""
+
+    library_check: float = 1.0
+    """Interval of the check whether the library has changed, while clients request it."""
+
+    library_unused: float = 600.0
+    """How long the list of discs is kept without requests."""
+
     last_bind: float = 1.0
     """How long the end of a mount waits for a control socket that is being bound again."""
 
@@ -172,6 +181,26 @@ class Timings:
 
     find_users: float = 1.2
     """How long to look for that: /proc of a process that hangs may be unreadable."""
+
+    # ---- The web page
+
+    web_request: float = 15.0
+    """How long a connection of the web page may take to send a request, and wait for the next."""
+
+    web_send: float = 10.0
+    """How long a client may take to receive 64 KiB."""
+
+    web_poll: float = 1.0
+    """Interval at which mounts are asked while a browser shows the page."""
+
+    web_ping: float = 15.0
+    """Interval of comments on an event stream without changes, so that dead connections end."""
+
+    web_covers: float = 30.0
+    """How old the list of covers may be."""
+
+    web_identify: float = 600.0
+    """Shortest time between two searches for the identity of discs that have none."""
 
     # ---- Programs, terminals, logs, service managers
 

@@ -56,6 +56,19 @@ def metrics(options: argparse.Namespace) -> int:
     return mount_metrics.run(options.mount_points, options.textfile, per_disc=options.per_disc)
 
 
+def web(options: argparse.Namespace) -> int:
+    """Serve the web page."""
+    import os
+
+    from zsofs.system.xdg import system_folder, user_folder
+    from zsofs.web import command
+    from zsofs.web.access import parse_listen
+
+    folder = system_folder() if os.geteuid() == 0 else user_folder()
+    token_file = Path(options.token_file) if options.token_file else folder / "web-token"
+    return command.run(options.mount_points, parse_listen(options.listen), options.host, token_file)
+
+
 def list_discs(options: argparse.Namespace) -> int:
     """List the discs of a directory or mount."""
     from zsofs.cli import list_command

@@ -18,6 +18,7 @@ _COMMANDS = {
     "status": commands.status,
     "top": commands.top,
     "metrics": commands.metrics,
+    "web": commands.web,
     "list": commands.list_discs,
     "pack": commands.pack,
     "unpack": commands.unpack,

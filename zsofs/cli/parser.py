@@ -5,7 +5,15 @@ import sys
 from collections.abc import Sequence
 
 from zsofs import __version__
-from zsofs.cli import activity_args, mount_args, pack_args, service_args, verify_args, watch_args
+from zsofs.cli import (
+    activity_args,
+    mount_args,
+    pack_args,
+    service_args,
+    verify_args,
+    watch_args,
+    web_args,
+)
 from zsofs.cli.arg_types import add_allow_links_to, add_cd
 from zsofs.cli.command_parser import CommandParser, Commands, add_command, without_aliases
 from zsofs.errors import UsageError
@@ -22,6 +30,7 @@ examples:
   zsofs status                  show the state of your mounts
   zsofs top                     show what is read, and why it was slow
   zsofs metrics                 print counters for Prometheus
+  zsofs web                     show library and reads in a browser
   zsofs umount ~/iso            unmount
   zsofs pack ~/games -o ~/zso   pack the discs in a directory
   zsofs unpack Game.zso         convert a packed disc to a plain image
@@ -142,6 +151,7 @@ def parser() -> argparse.ArgumentParser:
     _add_status(commands)
     activity_args.add_top(commands)
     activity_args.add_metrics(commands)
+    web_args.add(commands)
     _add_list(commands)
     pack_args.add_pack(commands)
     pack_args.add_unpack(commands)

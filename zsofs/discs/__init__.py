@@ -20,5 +20,6 @@ __all__ = [
     "iso9660",
     "opl_support",
     "raw_track",
+    "region",
     "shortage",
 ]

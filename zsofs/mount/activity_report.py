@@ -6,16 +6,15 @@ discs there are: a video that plays meanwhile must not stutter.
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import trio
 
 from zsofs import __version__
 from zsofs.errors import UsageError
 from zsofs.mount.control.activity import (
-    MAX_PAGE,
     PROTOCOL,
     Activity,
     DiscActivity,
@@ -33,24 +32,21 @@ from zsofs.mount.control.activity import (
     SlowTimes,
     WaitingRead,
 )
+from zsofs.mount.library_report import LibraryReport
+from zsofs.mount.report_pages import in_steps, page_of
 from zsofs.mount.settings import MountSettings
 from zsofs.mount.state_report import StateReport
 from zsofs.native.meters import CAUSES, Meter, now_ns
 from zsofs.reading.io_pool import IoPool
 from zsofs.reading.slow_reads import ReadLabel, SlowRead
 from zsofs.reading.stats import Statistics
+from zsofs.reading.tasks import in_background
 from zsofs.vfs.disc_counts import DiscCounts
 from zsofs.vfs.slow_read_files import SlowReadFiles
 
 _READERS = 50
 _WAITING = 20
 _SECOND = 1e9
-_STEP = 25
-"""Rows of a page that are made at a time: 200 together took 4 ms on a busy machine."""
-
-T = TypeVar("T")
-Row = DiscActivity | SlowReadActivity
-_MAX_NUMBER = 1 << 62
 
 
 class ActivityReport:
@@ -64,6 +60,7 @@ class ActivityReport:
         disc_counts: DiscCounts,
         state: StateReport,
         files: SlowReadFiles,
+        library: LibraryReport,
     ) -> None:
         """Create it from the components of a mount.
 
@@ -74,6 +71,7 @@ class ActivityReport:
             disc_counts: the number of discs.
             state: reports the source and the cache.
             files: finds the files of discs that slow reads were for.
+            library: lists all discs.
         """
         self._settings = settings
         self._statistics = statistics
@@ -81,12 +79,15 @@ class ActivityReport:
         self._disc_counts = disc_counts
         self._state = state
         self._files = files
+        self._library = library
         self._instance = f"{os.getpid()}-{time.time_ns()}"
         self._started = round(time.time(), 3)
 
     async def serve(self) -> None:
-        """Look for the files of slow reads until cancelled."""
-        await self._files.serve()
+        """Look for the files of slow reads, and list the discs, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._files.serve)
+            nursery.start_soon(in_background, self._library.serve)
 
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the reply to one of the requests.
@@ -104,11 +105,13 @@ class ActivityReport:
             case "activity":
                 return self._summary().to_json()
             case "discs":
-                return await self._discs(*_page(request))
+                return await self._discs(*page_of(request))
+            case "library":
+                return await self._library.answer(request)
             case "disc":
                 return self._details(request.get("disc")).to_json()
             case _:
-                return await self._slow_reads(*_page(request))
+                return await self._slow_reads(*page_of(request))
 
     def _summary(self) -> Activity:
         statistics, now = self._statistics, now_ns()
@@ -169,7 +172,7 @@ class ActivityReport:
         # A disc that changes meanwhile gets a higher revision: the next page has it again.
         revision = found[-1][1].revision if found else since
         page = DiscPage(PROTOCOL, self._instance, revision, len(found) == limit)
-        rows = await _in_steps(found, lambda one: _disc(*one, now))
+        rows = await in_steps(found, lambda one: _disc(*one, now).to_json())
         return page.to_json() | {"discs": rows}
 
     def _details(self, name: object) -> DiscDetails:
@@ -184,28 +187,8 @@ class ActivityReport:
         self._files.look_for(found)
         revision = found[-1].revision if found else since
         page = SlowReadPage(PROTOCOL, self._instance, revision, len(found) == limit)
-        rows = await _in_steps(found, _slow_read)
+        rows = await in_steps(found, lambda one: _slow_read(one).to_json())
         return page.to_json() | {"slow_reads": rows}
-
-
-async def _in_steps(items: Sequence[T], row: Callable[[T], Row]) -> list[dict[str, Any]]:
-    """Return the rows of a page; reads are answered between its parts."""
-    rows = []
-    for number, item in enumerate(items):
-        if number % _STEP == 0:
-            await trio.lowlevel.checkpoint()
-        rows.append(row(item).to_json())
-    await trio.lowlevel.checkpoint()  # the reply is encoded in a step of its own
-    return rows
-
-
-def _page(request: dict[str, Any]) -> tuple[int, int]:
-    """Return the revision after which a page begins, and the most items of it."""
-    since, limit = request.get("since", 0), request.get("limit", MAX_PAGE)
-    for value, least, most in ((since, 0, _MAX_NUMBER), (limit, 1, MAX_PAGE)):
-        if type(value) is not int or not least <= value <= most:
-            raise UsageError(f"the request has a number that is not from {least} to {most}")
-    return since, limit
 
 
 def _counts(meter: Meter) -> ReadCounts:

@@ -17,6 +17,8 @@ from zsofs.fuse.parts import Parts
 from zsofs.fuse.request_loop import handlers_waiting
 from zsofs.fuse.write_operations import WritableOperations
 from zsofs.mount.activity_report import ActivityReport
+from zsofs.mount.library_report import LibraryReport
+from zsofs.mount.library_survey import LibraryQuestion
 from zsofs.mount.settings import MountSettings
 from zsofs.mount.state_report import StateReport
 from zsofs.reading.admission import Admission
@@ -102,9 +104,9 @@ class Server:
             cache,
             self._reads.statistics,
             follower,
-            self._disc_counts,
-            self.operations,
+            *(self._disc_counts, self.operations),
         )
+        question = LibraryQuestion(settings.source, catalog, selection, opl)
         self._activity = ActivityReport(
             settings,
             self._reads.statistics,
@@ -112,6 +114,7 @@ class Server:
             self._disc_counts,
             self.state,
             SlowReadFiles(parts.contents, self._reads, workers),
+            LibraryReport(question, self._disc_counts, follower.unsettled, workers),
         )
         self.around_reload: Callable[[], AbstractContextManager[None]] = nullcontext
         self._nursery: trio.Nursery | None = None
@@ -173,7 +176,7 @@ class Server:
                 if self._disc_counts.may_be_old:
                     self._view.recount_untold()
                 return self.state.status().to_json()
-            case "activity" | "discs" | "disc" | "slow-reads":
+            case "activity" | "discs" | "disc" | "slow-reads" | "library":
                 return await self._activity.answer(request)
             case "reload":
                 log.info("scanning the source again (requested)")

@@ -6,7 +6,7 @@ open, so that a wrong or manipulated cache causes an error, but never wrong byte
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,9 @@ _COLUMNS = """\
 
 _ALL = f"SELECT folder, name, {_COLUMNS} FROM file"
 _IN_FOLDER = f"SELECT folder, name, {_COLUMNS} FROM file WHERE folder = ?"
+
+_NEXT = f"""SELECT folder, name, {_COLUMNS} FROM file WHERE (folder, name) > (?, ?)
+    ORDER BY folder, name LIMIT ?"""
 
 _OPL_NAMES = "SELECT path, wanted, given, row_check FROM opl_name"
 
@@ -143,6 +146,25 @@ class ScanCache:
                 return []
             found.append((row[0], row[1], finding))
         return found
+
+    def mark(self) -> tuple[int, int] | None:
+        """Return numbers that differ after a change; None while the cache cannot be used."""
+        return self._store.mark()
+
+    def each_finding(self, count: int) -> Iterator[tuple[bytes, bytes, Key, FileFinding]]:
+        """Yield the directory, name, key and finding of each file; it ends at a damaged row.
+
+        *count* rows at a time are read, so that no call of the store takes long.
+        """
+        last = b"", b""
+        while rows := self._store.read(_NEXT, *last, count):
+            for row in rows:
+                finding = _finding(row)
+                if finding is None:
+                    self._store.replace_damaged()
+                    return
+                yield row[0], row[1], (row[2], row[3], row[4]), finding
+            last = rows[-1][0], rows[-1][1]
 
     def opl_names(self) -> dict[bytes, tuple[str, str]]:
         """Return wanted and assigned name of each disc in the OPL layout, by path."""

@@ -142,6 +142,18 @@ class Store:
             if done:
                 return
 
+    def mark(self) -> tuple[int, int] | None:
+        """Return numbers that differ after a change, by this process or another one.
+
+        None while the store cannot be used.
+        """
+        found = None
+        with self._held() as connection:
+            if connection is not None:
+                (version,) = connection.execute("PRAGMA data_version").fetchone()
+                found = version, connection.total_changes
+        return found
+
     def replace_damaged(self) -> None:
         """Replace the store because one of its rows is damaged."""
         with self._held() as connection:

@@ -18,6 +18,7 @@ __all__ = [
     "present",
     "shown_owner",
     "slow_read_files",
+    "unsettled_files",
     "view",
     "write_policy",
 ]

@@ -48,6 +48,10 @@ class DiscCounts:
         """Return the count of all directories."""
         return total(self._counts.values())
 
+    def folders(self) -> frozenset[bytes]:
+        """Return the paths of all counted directories."""
+        return frozenset(self._counts)
+
     def numbers(self) -> tuple[int, int, int]:
         """Return how many discs are compressed, plain, and being copied, in constant time."""
         compressed, plain, copying = self._numbers

@@ -25,6 +25,7 @@ from zsofs.vfs.folder_state import Look, SourceFolder, Use
 from zsofs.vfs.followed_folders import FollowedFolders
 from zsofs.vfs.present import Presentation
 from zsofs.vfs.source_scans import Opened, SourceScans
+from zsofs.vfs.unsettled_files import UnsettledFiles
 from zsofs.vfs.watch_registry import WatchRegistry
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Follower:
         self.changed: Callable[[SourceFolder], None] = lambda folder: None
         self.defer: Callable[[SourceFolder], None] = self._begin
         self.away = ""
+        self.unsettled = UnsettledFiles()
         self._workers = workers
         self._watches = WatchRegistry()
         self._scans = SourceScans(scanner, as_shown, is_busy, self._watches)
@@ -77,6 +79,7 @@ class Follower:
         """Stop following *folder*."""
         folder.use = Use.DROPPED
         self._folders.remove(folder)
+        self.unsettled.drop(folder)
         self._scans.scanner.tree.devices.pop(folder.path, None)
         self._watches.end(folder)
 
@@ -291,6 +294,7 @@ class Follower:
         is_first = folder.known is None
         _log_links(folder.entries or {}, found.entries)
         folder.looked_at(found, shown)
+        self.unsettled.take(folder)
         self._scans.scanner.tree.devices[folder.path] = found.status.st_dev
         self._came_back(folder, is_first=is_first)
         self.changed(folder)

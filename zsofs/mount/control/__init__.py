@@ -4,6 +4,7 @@ __all__ = [
     "activity",
     "activity_client",
     "client",
+    "library",
     "metrics",
     "mount_status",
     "server",

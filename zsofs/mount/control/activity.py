@@ -38,7 +38,7 @@ LATENCY_BOUNDS = (*_STEPS, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the buckets of histograms, in seconds; the last bucket has the reads above."""
 
 
-class _Reply:
+class Reply:
     """A reply, or a part of one."""
 
     @classmethod
@@ -99,7 +99,7 @@ class ReaderActivity:
 
 
 @dataclass(frozen=True, slots=True)
-class DiscActivity(_Reply):
+class DiscActivity(Reply):
     """A disc that was read, by its path in the source, and the seconds since its last read."""
 
     disc: str = ""
@@ -140,7 +140,7 @@ class SlowTimes:
 
 
 @dataclass(frozen=True, slots=True)
-class SlowReadActivity(_Reply):
+class SlowReadActivity(Reply):
     """A slow read.
 
     Attributes:
@@ -199,7 +199,7 @@ class MountReads:
 
 
 @dataclass(frozen=True, slots=True)
-class Activity(_Reply):
+class Activity(Reply):
     """The summary.
 
     Attributes:
@@ -230,7 +230,7 @@ class Activity(_Reply):
 
 
 @dataclass(frozen=True, slots=True)
-class DiscPage(_Reply):
+class DiscPage(Reply):
     """Discs that changed; ask again with *revision*, at once if there are *more*."""
 
     protocol: int = 0
@@ -241,7 +241,7 @@ class DiscPage(_Reply):
 
 
 @dataclass(frozen=True, slots=True)
-class SlowReadPage(_Reply):
+class SlowReadPage(Reply):
     """Slow reads that are new or changed; ask again as for discs."""
 
     protocol: int = 0
@@ -252,7 +252,7 @@ class SlowReadPage(_Reply):
 
 
 @dataclass(frozen=True, slots=True)
-class DiscDetails(_Reply):
+class DiscDetails(Reply):
     """Histograms of a disc, and for 1,024 equal parts how many seconds ago each was read.
 
     An age of -1 means that the part was not read. Both are empty if other discs were read since.

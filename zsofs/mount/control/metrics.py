@@ -116,6 +116,17 @@ def page(mounts: Sequence[Mounted], *, per_disc: bool) -> str:
     return found.text()
 
 
+def open_metrics(text: str) -> str:
+    """Return a page in the format of OpenMetrics 1.0, which names counters without ``_total``."""
+    lines = []
+    for line in text.splitlines():
+        words = line.split(" ", 3)
+        if line.startswith("# ") and _FAMILIES[words[2]][0] == _COUNTER:
+            words[2] = words[2].removesuffix("_total")
+        lines.append(" ".join(words))
+    return "".join(f"{line}\n" for line in (*lines, "# EOF"))
+
+
 def _add_mount(found: _Page, point: str, reply: Activity) -> None:
     mount, reads = reply.mount, reply.reads
     info = {"source": mount.source, "version": mount.version}

@@ -1,3 +1,3 @@
 """`zsofs top`: current reads, and the causes of slow reads."""
 
-__all__ = ["command"]
+__all__ = ["command", "watched"]

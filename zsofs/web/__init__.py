@@ -1,0 +1,6 @@
+"""The web page: library, reads and slow reads in a browser.
+
+A process of its own that asks mounts over their control sockets, so that no page slows a mount.
+"""
+
+__all__ = ["command"]
