@@ -3,6 +3,7 @@
 import itertools
 import logging
 import traceback
+import zlib
 from dataclasses import dataclass
 from typing import cast
 
@@ -20,9 +21,11 @@ from zsofs.errors import (
 from zsofs.images.content_check import seconds_until_settled
 from zsofs.images.open_image import Content
 from zsofs.native.meters import HandleMeter
+from zsofs.preload.preloader import HandleReads, Preloader
 from zsofs.reading.file_opener import FileOpener
 from zsofs.reading.reader import Reader
 from zsofs.reading.slow_reads import ReadLabel
+from zsofs.source.scan_cache import TraceKey
 from zsofs.system.processes import process_of
 from zsofs.vfs.inodes import Inodes
 from zsofs.vfs.node import Node
@@ -56,11 +59,13 @@ class _Handle:
         file: what is open.
         thread: the thread that opened it.
         meter: counts its reads; None before the first one.
+        preload: records its reads, and reads ahead; None if that is off.
     """
 
     file: _OpenFile
     thread: int
     meter: HandleMeter | None = None
+    preload: HandleReads | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,13 @@ def _counted_name(node: Node) -> str:
     return node.name
 
 
+def _trace_key(node: Node) -> TraceKey:
+    """Return what a boot trace of *node* is stored under."""
+    entry = node.entry
+    part = 0 if entry.shown is None else zlib.crc32(repr(entry.shown).encode())
+    return TraceKey(entry.path, part, entry.status.st_size, entry.status.st_mtime_ns)
+
+
 class OpenContents:
     """Files open for reading, by handle. For the event loop."""
 
@@ -106,6 +118,7 @@ class OpenContents:
         view: View,
         reads: Reader,
         opener: FileOpener,
+        preloader: Preloader,
         numbers: "itertools.count[int]",
     ) -> None:
         """Create it; *numbers* allocates file handle numbers, shared with other modules."""
@@ -113,6 +126,7 @@ class OpenContents:
         self._view = view
         self._reads = reads
         self._opener = opener
+        self._preloader = preloader
         self._numbers = numbers
         self._files: dict[int, _OpenFile] = {}
         self._handles: dict[int, _Handle] = {}
@@ -137,7 +151,8 @@ class OpenContents:
         else:
             await self._open_again(node, file)
         handle = next(self._numbers)
-        self._handles[handle] = _Handle(file, pid)
+        reads = self._preloader.opened(_trace_key(node), file.content)
+        self._handles[handle] = _Handle(file, pid, preload=reads)
         return handle
 
     async def read(self, handle: int, offset: int, size: int) -> bytes:
@@ -148,6 +163,8 @@ class OpenContents:
         """
         opened = self._handles[handle]
         content = opened.file.content
+        if opened.preload is not None:
+            opened.preload.note(offset, size)
         trace = (opened.meter or self._measured(opened)).begin(offset, size)
         try:
             try:
@@ -178,7 +195,10 @@ class OpenContents:
 
     def release(self, handle: int) -> None:
         """Close a handle; the last one closes the file."""
-        self._let_go(self._handles.pop(handle).file)
+        opened = self._handles.pop(handle)
+        if opened.preload is not None:
+            self._preloader.closed(opened.preload)
+        self._let_go(opened.file)
 
     def _report(self, file: _OpenFile, offset: int, error: Exception) -> None:
         """Log a failed read."""
@@ -220,6 +240,7 @@ class OpenContents:
         self._opener.close_later(content.name, self._close, content)
 
     async def _close(self, content: Content) -> None:
+        await self._preloader.finish(content)
         await self._reads.finish(content)
         await self._opener.close(content)
 
