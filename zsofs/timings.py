@@ -109,6 +109,9 @@ class Timings:
     trace_length: float = 300.0
     """How long the reads of a start are recorded."""
 
+    trace_pause: float = 5.0
+    """How long a task that reads ahead waits for its reader before it closes the file."""
+
     disc_idle: float = 600.0
     """A disc that was not read for so long is started anew by the next read, through whatever
     handle: a console that is switched off leaves the one of its share open."""

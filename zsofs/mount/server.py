@@ -19,6 +19,7 @@ from zsofs.fuse.write_operations import WritableOperations
 from zsofs.mount.activity_report import ActivityReport
 from zsofs.mount.settings import MountSettings
 from zsofs.mount.state_report import StateReport
+from zsofs.preload.disks_awake import DisksAwake
 from zsofs.reading.admission import Admission
 from zsofs.reading.extent_cache import ExtentCache
 from zsofs.reading.io_pool import IoPool
@@ -90,6 +91,8 @@ class Server:
         preload = settings.preload.traces
         parts = Parts(library, appearance, view, self._reads, workers, catalog, preload=preload)
         self._preloader = parts.preloader
+        self._disks_awake = DisksAwake(parts.contents.in_use, parts.opener)
+        self._keeps_awake = settings.preload.keep_awake
         self._listings = parts.listings
         self.operations = (
             WritableOperations(parts, selection, serves_as_root=os.geteuid() == 0)
@@ -127,6 +130,8 @@ class Server:
             nursery.start_soon(in_background, self._reads.give_back_when_idle)
             nursery.start_soon(in_background, self._activity.serve)
             nursery.start_soon(in_background, self._preloader.serve)
+            if self._keeps_awake:
+                nursery.start_soon(in_background, self._disks_awake.serve)
             nursery.start_soon(in_background, self._listings.shrink_when_unused)
             await self.operations.serve()
             nursery.cancel_scope.cancel()

@@ -16,7 +16,7 @@ _SURE = 12
 MAX_LOOK = 512 << 10
 """Bytes that are fetched for a reader that may only look what disc it is."""
 
-_MOST_AHEAD = 32 << 20
+_MOST_AHEAD = 20 << 20
 """Bytes that are fetched ahead of a reader."""
 
 _NEAR = 64
@@ -103,31 +103,29 @@ class Following:
         self.active = False
         self._in_order = 0
 
-    def ahead(self) -> int:
+    def _ahead(self) -> int:
         """Return how many bytes may be fetched ahead of the reader."""
         if not self.active:
             return 0
         if self._hits < _SURE:
-            return MAX_LOOK
+            taken = (one.pages for n, one in enumerate(self.ranges) if self._taken[n])
+            return MAX_LOOK - sum(taken) * PAGE
         return min(MAX_LOOK + 4 * self._used_pages * PAGE, _MOST_AHEAD)
 
     def next_window(self, most: int) -> list[int]:
         """Return the numbers of the next ranges to fetch, of at most *most* bytes; none: wait."""
-        left = self.ahead() // PAGE
-        if self._hits < _SURE:
-            taken = (one.pages for n, one in enumerate(self.ranges) if self._taken[n])
-            most = min(most, MAX_LOOK - sum(taken) * PAGE)
+        whole = left = self._ahead() // PAGE
         found: list[int] = []
         size = 0
         for number in range(self._at + 1, len(self.ranges)):
             pages = self.ranges[number].pages
             left -= pages
-            if left < 0:
-                break
             if self._taken[number] or self._read[number]:
                 continue
+            if left < 0 or (not found and 8 * left < whole):
+                break  # it can wait until the window is larger
             size += pages
-            if size * PAGE > most:
+            if size * PAGE > most and found:
                 break
             found.append(number)
         return found

@@ -49,7 +49,7 @@ class HandleReads:
         is_saved: whether the start is over.
         since: when that began, or when the disc was last read after it; 0: not yet.
         is_closed: whether the handle is closed.
-        is_fetching: whether a task fetches for it.
+        more: wakes the task that fetches for it; None if there is none.
     """
 
     def __init__(self, key: TraceKey, content: Content) -> None:
@@ -60,7 +60,7 @@ class HandleReads:
         self.is_saved = False
         self.since = 0.0
         self.is_closed = False
-        self.is_fetching = False
+        self.more: trio.Event | None = None
         self._fetched: dict[int, int] = {}
         self._fetched_bytes = 0
         self.renew()
@@ -76,6 +76,10 @@ class HandleReads:
         self._fetched_bytes += request.size
         for number, size in request.parts.items():
             self._fetched[number] = self._fetched.get(number, 0) + size
+
+    def fetched_of(self, numbers: list[int]) -> list[int]:
+        """Return those of some ranges of which something was fetched."""
+        return [number for number in numbers if number in self._fetched]
 
     def used(self) -> tuple[int, int]:
         """Return how many bytes were fetched, and how many of them were read since."""
@@ -127,6 +131,10 @@ class Preloader:
         """Store the start of a handle that is closed, and fetch no more for it."""
         reads.is_closed = True
         self._count_use(reads)
+        if reads.following is not None:
+            reads.following.end()
+        if reads.more is not None:
+            reads.more.set()
         if reads.is_saved or reads.log.count < FEWEST_RANGES:
             self._handles.pop(reads, None)
         else:
@@ -190,9 +198,13 @@ class Preloader:
 
         def note(offset: int, size: int) -> None:
             reads.log.note(offset, size)
-            if following.note(offset, size) and not reads.is_fetching:
-                reads.is_fetching = True
+            if not following.note(offset, size):
+                return
+            if reads.more is None:
+                reads.more = trio.Event()
                 trio.lowlevel.spawn_system_task(in_background, self._fetch_ahead, reads, following)
+            else:
+                reads.more.set()
 
         reads.note = note
 
@@ -209,7 +221,7 @@ class Preloader:
             log.debug("%s: nothing more is read ahead: %s", content.name, error)
             following.end()
         finally:
-            reads.is_fetching = False
+            reads.more = None
             self._busy[content] -= 1
             if not self._busy[content]:
                 del self._busy[content]
@@ -221,12 +233,13 @@ class Preloader:
     ) -> None:
         content = reads.content
         most = _WINDOWS[0]
-        while not reads.is_closed and (window := following.next_window(most)):
+        while window := await _next_window(reads, following, most):
             ranges = [(number, following.ranges[number]) for number in window]
             found = await self._workers.run(content.device, requests, content, ranges)
             for request in found:
-                if reads.is_closed or not following.active:
-                    return
+                if not following.active:
+                    window = reads.fetched_of(window)
+                    break
                 if following.is_wanted(request.parts):
                     await self._fetch(reads, request, source)
             following.take(window)
@@ -249,6 +262,19 @@ class Preloader:
         self._counters.used += used
         self._counters.wasted += fetched - used
         reads.forget_fetched()
+
+
+async def _next_window(reads: HandleReads, following: Following, most: int) -> list[int]:
+    """Return what to fetch next, at most *most* bytes; nothing if the reader has paused."""
+    while True:
+        window = following.next_window(most)
+        if window or reads.is_closed:
+            return window
+        reads.more = trio.Event()
+        with trio.move_on_after(timings().trace_pause):
+            await reads.more.wait()
+            continue
+        return []
 
 
 def _parsed(data: bytes | None) -> BootTrace | None:

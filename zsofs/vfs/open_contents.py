@@ -20,13 +20,14 @@ from zsofs.errors import (
 )
 from zsofs.images.content_check import seconds_until_settled
 from zsofs.images.open_image import Content
-from zsofs.native.meters import HandleMeter
+from zsofs.native.meters import HandleMeter, now_ns
 from zsofs.preload.preloader import HandleReads, Preloader
 from zsofs.reading.file_opener import FileOpener
 from zsofs.reading.reader import Reader
 from zsofs.reading.slow_reads import ReadLabel
 from zsofs.source.scan_cache import TraceKey
 from zsofs.system.processes import process_of
+from zsofs.timings import timings
 from zsofs.vfs.inodes import Inodes
 from zsofs.vfs.node import Node
 from zsofs.vfs.view import View
@@ -134,6 +135,13 @@ class OpenContents:
     def readers(self) -> list[OpenHandle]:
         """Return the open handles with their programs, one entry per handle."""
         return [OpenHandle(one.thread, one.file.content.name) for one in self._handles.values()]
+
+    def in_use(self) -> list[Content]:
+        """Return the discs that are open and were read within ``timings.disc_idle``."""
+        since = now_ns() - int(timings().disc_idle * 1e9)
+        statistics = self._reads.statistics
+        meters = ((one, statistics.disc(_counted_name(one.node))) for one in self._files.values())
+        return [one.content for one, meter in meters if meter and meter.last_ns > since]
 
     async def open(self, node: Node, pid: int) -> int:
         """Open *node* for the thread *pid*.
