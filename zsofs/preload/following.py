@@ -142,7 +142,7 @@ class Following:
     def end(self) -> None:
         """Fetch nothing more: the source cannot be read."""
         self.active = False
-        self._needed = len(self.ranges) + 1
+        self._begins.clear()
 
     def share_used(self, number: int) -> float:
         """Return which part of a range was read, from 0 to 1."""
