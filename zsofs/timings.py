@@ -113,6 +113,25 @@ class Timings:
     """A slow read that is older wakes no disk for the name of its file: hard disks sleep after ten
     minutes at the earliest."""
 
+    # ---- Boot traces
+
+    trace_check: float = 15.0
+    """Interval of checking which starts of discs are over."""
+
+    trace_length: float = 300.0
+    """How long the reads of a start are recorded."""
+
+    trace_pause: float = 5.0
+    """How long a task that reads ahead waits for its reader before it closes the file."""
+
+    disc_idle: float = 600.0
+    """A disc that was not read for so long is started anew by the next read, through whatever
+    handle: a console that is switched off leaves the one of its share open."""
+
+    keep_awake: float = 120.0
+    """Interval of reads that keep a disk from spinning down (`--keep-awake auto`): disks do that
+    after five minutes at the earliest."""
+
     # ---- The end of a mount
 
     last_reads: float = 1.0

@@ -44,6 +44,7 @@ from zsofs.source.entry import Entry, Kind
 from zsofs.source.filters import Selection
 from zsofs.source.mount_cycles import QUESTION
 from zsofs.source.new_discs import NewDiscs
+from zsofs.source.scan_cache import ScanCache
 from zsofs.source.shown_part import ShownText
 from zsofs.source.tree import Place, SourceTree
 from zsofs.vfs.inodes import Inodes
@@ -149,7 +150,10 @@ class World:
         self.workers = WorkerThreads(2, Admission())
         appearance = Appearance(self.library, ShownOwner())
         reads = cast(Reader, self.reads)
-        self.parts = Parts(self.library, appearance, self.view, reads, self.workers)
+        catalog = ScanCache(None, self.library.tree.path)
+        self.parts = Parts(
+            self.library, appearance, self.view, reads, self.workers, catalog, preload=False
+        )
         self.handlers = cast(
             WritableOperations,
             kind(self.parts, Selection(), NewDiscs(), serves_as_root=False)

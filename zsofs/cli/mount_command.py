@@ -193,7 +193,7 @@ def _demo_source(undo: ExitStack) -> bytes:
 
 def _settings(options: argparse.Namespace, source: bytes, point: bytes) -> "MountSettings":
     from zsofs.discs.cd_forms import CdForm
-    from zsofs.mount.settings import MountSettings, TreeSettings
+    from zsofs.mount.settings import MountSettings, PreloadSettings, TreeSettings
     from zsofs.vfs.shown_owner import ShownOwner
 
     return MountSettings(
@@ -217,6 +217,7 @@ def _settings(options: argparse.Namespace, source: bytes, point: bytes) -> "Moun
         writable=options.writable,
         new_discs=options.new_discs,
         slow_ms=options.slow_ms,
+        preload=PreloadSettings(not options.no_preload, options.keep_awake == "auto"),
     )
 
 

@@ -23,6 +23,7 @@ from zsofs.fuse import request_loop
 from zsofs.fuse.attributes import absent, statvfs_data
 from zsofs.fuse.error_guard import guarded
 from zsofs.fuse.parts import Parts
+from zsofs.preload.counters import PreloadCounters
 from zsofs.reading.cycle_answers import leads_to_asker
 from zsofs.source.mount_cycles import QUESTION
 from zsofs.vfs.node import Node
@@ -49,6 +50,7 @@ class Operations(pyfuse3.Operations):
         self._opener = parts.opener
         self._listings = parts.listings
         self._contents = parts.contents
+        self._preloader = parts.preloader
         self._statfs = parts.statfs
 
     async def serve(self) -> None:
@@ -63,6 +65,10 @@ class Operations(pyfuse3.Operations):
     def readers(self) -> list[OpenHandle]:
         """Return the open handles with their programs, one entry per handle."""
         return self._contents.readers()
+
+    def preloaded(self) -> PreloadCounters:
+        """Return what reading ahead by boot traces did."""
+        return self._preloader.counters()
 
     # Names
 

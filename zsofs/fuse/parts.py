@@ -3,12 +3,14 @@
 import itertools
 
 from zsofs.fuse.attributes import Appearance
+from zsofs.preload.preloader import Preloader
 from zsofs.reading.file_opener import FileOpener
 from zsofs.reading.reader import Reader
 from zsofs.reading.statfs_cache import StatfsCache
 from zsofs.reading.worker_threads import WorkerThreads
 from zsofs.source.filters import Selection
 from zsofs.source.new_discs import NewDiscs
+from zsofs.source.scan_cache import ScanCache
 from zsofs.source.writer import SourceWriter
 from zsofs.vfs.inodes import Inodes
 from zsofs.vfs.listings import Listings
@@ -35,6 +37,7 @@ class Parts:
         paths: locks on source paths.
         file_numbers: allocates file handle numbers.
         opener: opens and closes source files.
+        preloader: records starts of discs, and reads ahead.
         listings: open directory listings.
         contents: files open for reading.
         statfs: free space of the source.
@@ -47,7 +50,11 @@ class Parts:
         view: View,
         reads: Reader,
         workers: WorkerThreads,
+        catalog: ScanCache,
+        *,
+        preload: bool,
     ) -> None:
+        """Create them; *preload* is whether boot traces are kept in *catalog* and followed."""
         self.library = library
         self.appearance = appearance
         self.view = view
@@ -57,7 +64,10 @@ class Parts:
         self.file_numbers = itertools.count(1)
         self.opener = FileOpener(workers)
         self.listings = Listings(library, view, self.paths)
-        self.contents = OpenContents(library, view, reads, self.opener, self.file_numbers)
+        self.preloader = Preloader(catalog, workers, self.opener, enabled=preload)
+        self.contents = OpenContents(
+            library, view, reads, self.opener, self.preloader, self.file_numbers
+        )
         self.statfs = StatfsCache(workers, library.tree)
 
 

@@ -21,6 +21,7 @@ from zsofs.native.block_reader import (
     plain_job,
     read_plain,
 )
+from zsofs.native.stored_ranges import stored_ranges
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,23 @@ class Content(Protocol):
     def expect_checked(self) -> None:
         """Make future reads compare the change time with the one that ``check`` accepts."""
 
+    def stored(self, offset: int, size: int) -> list[tuple[int, int]]:
+        """Return where bytes are stored in the source file, as (offset, length) in its bytes.
+
+        What is stored elsewhere, as in the parent of a CHD, is left out. May wait for a disk.
+
+        Raises:
+            zsofs.errors.BlockError: a block there is damaged.
+            OSError: the source could not be read.
+        """
+
+    def reopen(self) -> int:
+        """Return another descriptor of the source file. May wait for a disk.
+
+        Raises:
+            OSError: it cannot be opened again, or there is none.
+        """
+
     def close(self) -> None:
         """Close the descriptors; no read may be in progress. May wait for a disk."""
 
@@ -142,6 +160,10 @@ class _OpenFile:
     def expect_checked(self) -> None:
         """See :class:`Content`."""
         self._ctime = None if self.check is None else self.check.expected_ctime
+
+    def reopen(self) -> int:
+        """See :class:`Content`."""
+        return self._source.reopen()
 
     def close(self) -> None:
         """See :class:`Content`."""
@@ -205,6 +227,13 @@ class DiscImage(_OpenFile):
         super().finish(job)
         self._tell_missing_byte()
 
+    def stored(self, offset: int, size: int) -> list[tuple[int, int]]:
+        """See :class:`Content`."""
+        span = self._geometry.span(offset, size)
+        if not span.block_count:
+            return []
+        return stored_ranges(self._blocks, self._source.fd, span.first, span.block_count)
+
     def _run(self, offset: int, out: Buffer) -> tuple[int, int, int, Buffer]:
         """Return descriptor, first block, number of blocks, and buffer."""
         span = self._geometry.span(offset, len(out))
@@ -238,3 +267,7 @@ class PlainFile(_OpenFile):
         """See :class:`Content`."""
         source = self._source
         return plain_job(source.fd, offset, out, source.size, source.mtime_mark, self._ctime)
+
+    def stored(self, offset: int, size: int) -> list[tuple[int, int]]:
+        """See :class:`Content`."""
+        return [(offset, min(size, self.size - offset))] if offset < self.size else []

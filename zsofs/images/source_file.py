@@ -55,6 +55,14 @@ class OpenSource:
         """
         return os.pread(self.fd, size, offset)
 
+    def reopen(self) -> int:
+        """Return another descriptor of the file, with a position and read-ahead of its own.
+
+        Raises:
+            OSError: it cannot be opened again, such as by a user who may no longer read it.
+        """
+        return os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self.fd)

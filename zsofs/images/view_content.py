@@ -140,6 +140,18 @@ class ViewContent:
         """See :class:`zsofs.images.open_image.Content`."""
         self._stored.expect_checked()
 
+    def stored(self, offset: int, size: int) -> list[tuple[int, int]]:
+        """See :class:`zsofs.images.open_image.Content`."""
+        if offset >= self.size:
+            return []
+        spans = self._view.spans(offset, min(size, self.size - offset))
+        begin, end = spans[0].begin, spans[-1].end
+        return self._stored.stored(begin, min(end, self._stored.size) - begin)
+
+    def reopen(self) -> int:
+        """See :class:`zsofs.images.open_image.Content`."""
+        return self._stored.reopen()
+
     def close(self) -> None:
         """See :class:`zsofs.images.open_image.Content`."""
         self._stored.close()

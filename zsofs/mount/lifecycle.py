@@ -63,6 +63,7 @@ def serve(
             trio.run(_run, server, settings, ready, supervision, inherited)
         finally:
             end_undisturbed(_SIGNALS)
+            server.keep_traces()
         server.report(logging.INFO)
 
 

@@ -18,6 +18,8 @@ CD_FORMS = ("auto", "iso", "bin", "tracks")
 Importing that class here would add 12 ms to the 55 ms of CPU time that ``zsofs --version`` takes.
 """
 
+KEEP_AWAKE = ("never", "auto")
+
 _LAST_OWNER = (1 << 32) - 2
 
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30}
@@ -161,6 +163,13 @@ def _cd_form(text: str) -> str:
     return text
 
 
+def _keep_awake(text: str) -> str:
+    if text not in KEEP_AWAKE:
+        hint = did_you_mean(text, KEEP_AWAKE)
+        raise ValueError(f"{text!r} is not a value of --keep-awake; use auto or never{hint}")
+    return text
+
+
 def _path(text: str) -> Path:
     if not text:
         raise ValueError("'' is not a path")
@@ -267,6 +276,21 @@ OPTIONS = (
         write=_size_text,
         is_number=True,
         example="512K",
+    ),
+    Option(
+        "no-preload",
+        "do not record what discs are asked for when they are started, and do not read it ahead"
+        " at the next start",
+    ),
+    Option(
+        "keep-awake",
+        "auto: keep a hard disk from spinning down while one of its discs is open and was read"
+        " within 10 minutes (default: never)",
+        "WHEN",
+        _keep_awake,
+        "never",
+        choices=KEEP_AWAKE,
+        example="auto",
     ),
     Option(
         "slow-ms",

@@ -31,6 +31,19 @@ class TreeSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PreloadSettings:
+    """What a mount reads before it is asked for.
+
+    Attributes:
+        traces: whether starts of discs are recorded, and read ahead the next time.
+        keep_awake: whether hard disks of open discs are kept from spinning down.
+    """
+
+    traces: bool = True
+    keep_awake: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class MountSettings:
     """The settings of a mount.
 
@@ -47,6 +60,7 @@ class MountSettings:
         writable: whether files other than discs may be changed through the mount.
         new_discs: whether new discs may be created through the mount; only if it is writable.
         slow_ms: milliseconds from which on a read is reported as slow.
+        preload: what is read before it is asked for.
     """
 
     source: bytes
@@ -61,3 +75,4 @@ class MountSettings:
     writable: bool = False
     new_discs: bool = False
     slow_ms: int = 50
+    preload: PreloadSettings = field(default_factory=PreloadSettings)

@@ -16,6 +16,7 @@ from zsofs.mount.control.mount_status import (
     FileStatus,
     MountStatus,
     NotShownStatus,
+    PreloadStatus,
     ReaderStatus,
     ReadStatus,
     SettingsStatus,
@@ -112,6 +113,19 @@ class StateReport:
             requests=total.requests,
             bytes=total.bytes,
             errors=total.errors,
+            preload=self._preload(),
+        )
+
+    def _preload(self) -> PreloadStatus:
+        done = self._operations.preloaded()
+        return PreloadStatus(
+            self._settings.preload.traces,
+            done.traces,
+            done.starts,
+            done.requests,
+            done.fetched,
+            done.used,
+            done.wasted,
         )
 
 

@@ -13,4 +13,6 @@ __all__ = [
     "fileio",
     "index_scan",
     "meters",
+    "read_log",
+    "stored_ranges",
 ]

@@ -6,10 +6,11 @@ open, so that a wrong or manipulated cache causes an error, but never wrong byte
 
 import hashlib
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from zsofs.discs.identify import Identity, Media, System
 from zsofs.formats.geometry import MAX_BLOCK_SIZE, MAX_IMAGE_SIZE, AnyCodec, ChdCodec, Codec
@@ -23,7 +24,7 @@ from zsofs.system.sqlite_store import Statement, Store, StoreSchema, can_hold, r
 from zsofs.system.xdg import cache_folder
 
 _APPLICATION = 0x7A736F66
-_VERSION = 5
+_VERSION = 6
 """Increment it if the meaning of a row or the rules of the inspection change."""
 
 _COLUMNS = """\
@@ -46,6 +47,16 @@ _OPL_TABLE = """CREATE TABLE opl_name (
         given TEXT NOT NULL,
         row_check INTEGER NOT NULL
     ) WITHOUT ROWID"""
+_TRACE_TABLE = """CREATE TABLE boot_trace (
+        path BLOB NOT NULL,
+        part INTEGER NOT NULL,
+        size INTEGER NOT NULL,
+        mtime_ns INTEGER NOT NULL,
+        used_at INTEGER NOT NULL,
+        trace BLOB NOT NULL,
+        row_check INTEGER NOT NULL,
+        PRIMARY KEY (path, part)
+    ) WITHOUT ROWID"""
 _SCHEMA = (
     _SOURCE_TABLE,
     f"""CREATE TABLE file (
@@ -55,9 +66,10 @@ _SCHEMA = (
         PRIMARY KEY (folder, name)
     ) WITHOUT ROWID""",
     _OPL_TABLE,
+    _TRACE_TABLE,
 )
 
-_KEPT_FROM = (4,)
+_KEPT_FROM = (4, 5)
 """Earlier versions whose names of the OPL layout are kept: their table has not changed."""
 
 _SYSTEMS = {system.value: system for system in System}
@@ -67,6 +79,29 @@ _MOST = 64 << 20
 are read again by each mount: one can have 64 KiB, and a directory 32 MiB of them."""
 
 _CODECS: dict[object, AnyCodec] = {int(codec): codec for codec in (*Codec, *ChdCodec)}
+
+
+_MOST_TRACES = 1000
+"""Boot traces of one source; each has at most 16 KiB."""
+
+
+class TraceKey(NamedTuple):
+    """What a boot trace is of.
+
+    The change time does not count: chmod and Samba set it, and a trace of another content would
+    cost some reads, but no wrong bytes.
+
+    Attributes:
+        path: of the source file.
+        part: number of what is shown of it; 0: the whole.
+        size: of the source file in bytes.
+        mtime_ns: its modification time in nanoseconds.
+    """
+
+    path: bytes
+    part: int
+    size: int
+    mtime_ns: int
 
 
 class ScanCache:
@@ -131,6 +166,40 @@ class ScanCache:
             for name in ("page_count", "freelist_count", "page_size")
         )
         return bool((pages - free) * size > _MOST)
+
+    def boot_trace(self, key: TraceKey) -> bytes | None:
+        """Return the boot trace of a content; None if there is none, or it is of another one."""
+        query = "SELECT * FROM boot_trace WHERE path = ? AND part = ?"
+        for *row, check in self._store.read(query, key.path, key.part):
+            *_, size, mtime_ns, _used_at, trace = row
+            if check != row_check(row) or not isinstance(trace, bytes):
+                self._store.replace_damaged()
+                return None
+            if (size, mtime_ns) == (key.size, key.mtime_ns):
+                return trace
+        return None
+
+    def boot_trace_paths(self) -> set[bytes]:
+        """Return the paths of files with boot traces."""
+        rows = self._store.read("SELECT DISTINCT path FROM boot_trace")
+        return {path for (path,) in rows if isinstance(path, bytes)}
+
+    def keep_boot_trace(self, key: TraceKey, trace: bytes) -> None:
+        """Store the boot trace of a content, in the place of that which was stored longest ago."""
+        row = (key.path, key.part, key.size, key.mtime_ns, int(time.time()), trace)
+        if not can_hold(row[1:5]):
+            return
+        self._store.write(
+            (
+                "INSERT OR REPLACE INTO boot_trace VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(*row, row_check(row))],
+            ),
+            (
+                "DELETE FROM boot_trace WHERE (path, part) IN (SELECT path, part FROM boot_trace"
+                " ORDER BY used_at DESC LIMIT -1 OFFSET ?)",
+                [(_MOST_TRACES,)],
+            ),
+        )
 
     def drop_folders(self, paths: Iterable[bytes]) -> None:
         """Delete all findings of these directories."""

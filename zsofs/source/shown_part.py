@@ -1,5 +1,7 @@
 """What a mount shows of a source file, where that is not the file or the whole image in it."""
 
+import errno
+import os
 from dataclasses import dataclass
 
 from zsofs.discs.raw_track import track_of_raw_image
@@ -89,6 +91,14 @@ class TextContent:
 
     def expect_checked(self) -> None:
         """See :class:`zsofs.images.open_image.Content`."""
+
+    def stored(self, offset: int, size: int) -> list[tuple[int, int]]:
+        """See :class:`zsofs.images.open_image.Content`; it is stored nowhere."""
+        return []
+
+    def reopen(self) -> int:
+        """See :class:`zsofs.images.open_image.Content`; it has no file."""
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     def close(self) -> None:
         """See :class:`zsofs.images.open_image.Content`."""

@@ -13,6 +13,7 @@ __all__ = [
     "full_write",
     "fuse_mount",
     "fusermount",
+    "hard_disk",
     "inotify",
     "limits",
     "mountinfo",

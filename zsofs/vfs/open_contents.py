@@ -3,6 +3,7 @@
 import itertools
 import logging
 import traceback
+import zlib
 from dataclasses import dataclass
 from typing import cast
 
@@ -19,11 +20,14 @@ from zsofs.errors import (
 )
 from zsofs.images.content_check import seconds_until_settled
 from zsofs.images.open_image import Content
-from zsofs.native.meters import HandleMeter
+from zsofs.native.meters import HandleMeter, now_ns
+from zsofs.preload.preloader import HandleReads, Preloader
 from zsofs.reading.file_opener import FileOpener
 from zsofs.reading.reader import Reader
 from zsofs.reading.slow_reads import ReadLabel
+from zsofs.source.scan_cache import TraceKey
 from zsofs.system.processes import process_of
+from zsofs.timings import timings
 from zsofs.vfs.inodes import Inodes
 from zsofs.vfs.node import Node
 from zsofs.vfs.view import View
@@ -56,11 +60,13 @@ class _Handle:
         file: what is open.
         thread: the thread that opened it.
         meter: counts its reads; None before the first one.
+        preload: records its reads, and reads ahead; None if that is off.
     """
 
     file: _OpenFile
     thread: int
     meter: HandleMeter | None = None
+    preload: HandleReads | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +103,13 @@ def _counted_name(node: Node) -> str:
     return node.name
 
 
+def _trace_key(node: Node) -> TraceKey:
+    """Return what a boot trace of *node* is stored under."""
+    entry = node.entry
+    part = 0 if entry.shown is None else zlib.crc32(repr(entry.shown).encode())
+    return TraceKey(entry.path, part, entry.status.st_size, entry.status.st_mtime_ns)
+
+
 class OpenContents:
     """Files open for reading, by handle. For the event loop."""
 
@@ -106,6 +119,7 @@ class OpenContents:
         view: View,
         reads: Reader,
         opener: FileOpener,
+        preloader: Preloader,
         numbers: "itertools.count[int]",
     ) -> None:
         """Create it; *numbers* allocates file handle numbers, shared with other modules."""
@@ -113,6 +127,7 @@ class OpenContents:
         self._view = view
         self._reads = reads
         self._opener = opener
+        self._preloader = preloader
         self._numbers = numbers
         self._files: dict[int, _OpenFile] = {}
         self._handles: dict[int, _Handle] = {}
@@ -120,6 +135,13 @@ class OpenContents:
     def readers(self) -> list[OpenHandle]:
         """Return the open handles with their programs, one entry per handle."""
         return [OpenHandle(one.thread, one.file.content.name) for one in self._handles.values()]
+
+    def in_use(self) -> list[Content]:
+        """Return the discs that are open and were read within ``timings.disc_idle``."""
+        since = now_ns() - int(timings().disc_idle * 1e9)
+        statistics = self._reads.statistics
+        meters = ((one, statistics.disc(_counted_name(one.node))) for one in self._files.values())
+        return [one.content for one, meter in meters if meter and meter.last_ns > since]
 
     async def open(self, node: Node, pid: int) -> int:
         """Open *node* for the thread *pid*.
@@ -139,7 +161,8 @@ class OpenContents:
         else:  # the kernel has not yet been told what its name means now, and will look it up
             raise StaleNodeError(f"{node.name}: replaced, renamed or deleted")
         handle = next(self._numbers)
-        self._handles[handle] = _Handle(file, pid)
+        reads = self._preloader.opened(_trace_key(node), file.content)
+        self._handles[handle] = _Handle(file, pid, preload=reads)
         return handle
 
     async def read(self, handle: int, offset: int, size: int) -> bytes:
@@ -150,6 +173,8 @@ class OpenContents:
         """
         opened = self._handles[handle]
         content = opened.file.content
+        if opened.preload is not None:
+            opened.preload.note(offset, size)
         trace = (opened.meter or self._measured(opened)).begin(offset, size)
         try:
             try:
@@ -180,7 +205,10 @@ class OpenContents:
 
     def release(self, handle: int) -> None:
         """Close a handle; the last one closes the file."""
-        self._let_go(self._handles.pop(handle).file)
+        opened = self._handles.pop(handle)
+        if opened.preload is not None:
+            self._preloader.closed(opened.preload)
+        self._let_go(opened.file)
 
     def _report(self, file: _OpenFile, offset: int, error: Exception) -> None:
         """Log a failed read."""
@@ -222,6 +250,7 @@ class OpenContents:
         self._opener.close_later(content.name, self._close, content)
 
     async def _close(self, content: Content) -> None:
+        await self._preloader.finish(content)
         await self._reads.finish(content)
         await self._opener.close(content)
 

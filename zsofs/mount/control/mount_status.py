@@ -40,6 +40,23 @@ class CacheStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class PreloadStatus:
+    """Boot traces: whether they are used, how many starts were stored and how many followed one.
+
+    Then the requests of the source for the latter, and their bytes: all, those that were read
+    since, and those that were not until the disc was closed.
+    """
+
+    enabled: bool = False
+    stored_starts: int = 0
+    followed_starts: int = 0
+    requests: int = 0
+    fetched_bytes: int = 0
+    used_bytes: int = 0
+    wasted_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonStatus:
     """The process that serves the mount."""
 
@@ -100,13 +117,14 @@ class NotShownStatus:
 
 @dataclass(frozen=True, slots=True)
 class ReadStatus:
-    """Programs with open files, the extent cache, and total requests, bytes and errors of reads."""
+    """Programs with open files, the cache, requests, bytes and errors of reads, boot traces."""
 
     readers: tuple[ReaderStatus, ...] = ()
     cache: CacheStatus = CacheStatus()
     requests: int = 0
     bytes: int = 0
     errors: int = 0
+    preload: PreloadStatus = PreloadStatus()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from zsofs.mount.control.mount_status import (
     FileStatus,
     MountStatus,
     NotShownStatus,
+    PreloadStatus,
     ReaderStatus,
 )
 from zsofs.system.mountinfo import Mounted
@@ -146,12 +147,24 @@ def _facts(status: MountStatus) -> Iterator[tuple[str, str]]:
     yield "cache", f"{size(cache.bytes)} of {size(cache.limit)}{_hits(cache)}"
     errors = counted(reads.errors, "error") if reads.errors else "no errors"
     yield "reads", f"{reads.requests:,}, {size(reads.bytes)} in all, {errors}"
+    if reads.preload.followed_starts:
+        yield "boot traces", _preload(reads.preload)
     yield "inodes", f"{daemon.inodes:,}"
     yield (
         "daemon",
         f"process {daemon.pid}, zsofs {_printable(daemon.version)}, running"
         f" for {duration(int(daemon.uptime_seconds))}",
     )
+
+
+def _preload(done: PreloadStatus) -> str:
+    """Return what was read ahead by boot traces, and how much of that for nothing."""
+    parts = [f"{counted(done.followed_starts, 'start')} followed"]
+    parts.append(f"{size(done.fetched_bytes)} read ahead")
+    if done.fetched_bytes:
+        parts.append(f"{100 * done.used_bytes / done.fetched_bytes:.0f} % used")
+        parts.append(f"{100 * done.wasted_bytes / done.fetched_bytes:.0f} % wasted")
+    return ", ".join(parts)
 
 
 def _discs(found: DiscStatus) -> str:

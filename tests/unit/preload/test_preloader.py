@@ -1,0 +1,315 @@
+"""The life of a boot trace: recorded, followed, merged, and what disturbs it. Real files."""
+
+import os
+import random
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tests.support.packed import open_disc, zsofs
+from tests.support.rounds import rounds
+from zsofs.errors import ZsofsError
+from zsofs.images.open_image import DiscImage
+from zsofs.native.meters import Trace
+from zsofs.preload.counters import PreloadCounters
+from zsofs.preload.preloader import HandleReads, Preloader
+from zsofs.reading.admission import Admission
+from zsofs.reading.extent_cache import ExtentCache
+from zsofs.reading.file_opener import FileOpener
+from zsofs.reading.io_pool import IoPool
+from zsofs.reading.reader import Reader
+from zsofs.reading.stats import UNCOUNTED
+from zsofs.reading.worker_threads import WorkerThreads
+from zsofs.source.scan_cache import ScanCache, TraceKey
+
+_SIZE = 24 << 20
+_READ = 32 << 10
+_HALVES = random.Random(1).randbytes(_SIZE // 2)
+_IMAGE = b"".join(2 * _HALVES[at : at + 1024] for at in range(0, len(_HALVES), 1024))
+_PLACES = [place * (256 << 10) for place in random.Random(2).sample(range(_SIZE >> 18), 80)]
+"""A start: 80 reads of 32 KiB in an order of their own."""
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("disc")
+    (folder / "Game.iso").write_bytes(_IMAGE)
+    zsofs("pack", "--any", "--for", "opl", folder / "Game.iso")
+    return folder / "Game.zso"
+
+
+@pytest.fixture
+def disc(packed: Path) -> Iterator[DiscImage]:
+    with closing(open_disc(packed)) as content:
+        yield content
+
+
+class Mount:
+    """What a mount has of a disc: its scan cache is a file that outlives it."""
+
+    def __init__(self, cache: Path | None, *, enabled: bool = True) -> None:
+        self.catalog = ScanCache(cache, b"/source")
+        workers = WorkerThreads(2, Admission())
+        self.opener = FileOpener(workers)
+        self.preloader = Preloader(self.catalog, workers, self.opener, enabled=enabled)
+        self.reader = Reader(ExtentCache(8 << 20), IoPool(2), workers)
+
+    def run(self, function: Callable[[], Awaitable[None]]) -> PreloadCounters:
+        """Call *function* while the mount serves; return what was preloaded."""
+
+        async def serve() -> None:
+            async with trio.open_nursery() as nursery, self.opener.serving():
+                nursery.start_soon(self.preloader.serve)
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                await function()
+                nursery.cancel_scope.cancel()
+
+        trio.run(serve)
+        self.preloader.keep_now()
+        self.catalog.close()
+        return self.preloader.counters()
+
+    def opened(self, disc: DiscImage, mtime_ns: int = 1) -> HandleReads:
+        reads = self.preloader.opened(TraceKey(b"Game.zso", 0, 1000, mtime_ns), disc)
+        assert reads is not None
+        return reads
+
+    async def read(self, disc: DiscImage, reads: HandleReads, offset: int, size: int) -> bytes:
+        reads.note(offset, size)
+        trace: Trace = UNCOUNTED.begin(0, 0)
+        return bytes(await self.reader.read(disc, offset, size, trace))
+
+    async def start(self, disc: DiscImage, reads: HandleReads, places: list[int] = _PLACES) -> None:
+        """Start the game; what is fetched has the time to be."""
+        for place in places:
+            data = await self.read(disc, reads, place, _READ)
+            assert data == _IMAGE[place : place + _READ]
+            await trio.sleep(0.002)
+        await trio.sleep(0.1)
+
+
+def started(
+    cache: Path | None, disc: DiscImage, places: list[int] = _PLACES, mtime_ns: int = 1
+) -> PreloadCounters:
+    """Mount, start the game, and unmount."""
+    mount = Mount(cache)
+
+    async def play() -> None:
+        reads = mount.opened(disc, mtime_ns)
+        await trio.sleep(0.05)
+        await mount.start(disc, reads, places)
+        mount.preloader.closed(reads)
+        await mount.preloader.finish(disc)
+
+    return mount.run(play)
+
+
+def test_the_second_start_is_fetched_ahead(tmp_path: Path, disc: DiscImage) -> None:
+    cache = tmp_path / "cache.sqlite"
+    assert started(cache, disc).fetched == 0
+    second = started(cache, disc)
+    assert second.starts == 1
+    assert second.fetched > 0
+    assert second.used > 0.8 * second.fetched
+    assert second.used + second.wasted == second.fetched
+
+
+def test_another_start_stops_it(tmp_path: Path, disc: DiscImage) -> None:
+    cache = tmp_path / "cache.sqlite"
+    started(cache, disc)
+    whole = started(cache, disc).fetched
+    other = [place + (64 << 10) for place in _PLACES]
+    assert started(cache, disc, _PLACES[:10] + other).fetched < 0.5 * whole
+
+
+def test_a_changed_disc_has_no_trace(tmp_path: Path, disc: DiscImage) -> None:
+    cache = tmp_path / "cache.sqlite"
+    started(cache, disc)
+    changed = started(cache, disc, mtime_ns=2)
+    assert (changed.starts, changed.fetched) == (0, 0)
+    assert started(cache, disc, mtime_ns=2).starts == 1, "it has one of its own now"
+
+
+def test_a_mount_that_ends_keeps_what_was_read(tmp_path: Path, disc: DiscImage) -> None:
+    """The disc is still open then."""
+    cache = tmp_path / "cache.sqlite"
+    mount = Mount(cache)
+
+    async def play() -> None:
+        await mount.start(disc, mount.opened(disc))
+
+    mount.run(play)
+    assert started(cache, disc).starts == 1
+
+
+def test_two_readers_of_one_disc(tmp_path: Path, disc: DiscImage) -> None:
+    """One of them starts the game, the other reads elsewhere: each is a start of its own."""
+    cache = tmp_path / "cache.sqlite"
+    started(cache, disc)
+    mount = Mount(cache)
+
+    async def play() -> None:
+        game, other = mount.opened(disc), mount.opened(disc)
+        await trio.sleep(0.05)
+
+        async def stray() -> None:
+            for place in _PLACES:
+                await mount.read(disc, other, place + (128 << 10), _READ)
+                await trio.sleep(0.002)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stray)
+            nursery.start_soon(mount.start, disc, game)
+        for reads in (game, other):
+            mount.preloader.closed(reads)
+        await mount.preloader.finish(disc)
+
+    counters = mount.run(play)
+    assert counters.used > 0.8 * counters.fetched > 0
+
+
+@pytest.mark.parametrize("damage", ["row_check = 1", "trace = x'ff'", "size = 'x'"])
+def test_a_damaged_row_costs_the_cache_alone(tmp_path: Path, disc: DiscImage, damage: str) -> None:
+    cache = tmp_path / "cache.sqlite"
+    started(cache, disc)
+    with closing(sqlite3.connect(cache)) as connection, connection:
+        connection.execute(f"UPDATE boot_trace SET {damage}")
+    assert started(cache, disc).fetched == 0
+    assert started(cache, disc).starts == 1
+
+
+def test_an_invalid_trace_is_replaced(tmp_path: Path, disc: DiscImage) -> None:
+    cache = tmp_path / "cache.sqlite"
+    with closing(ScanCache(cache, b"/source")) as catalog:
+        catalog.keep_boot_trace(TraceKey(b"Game.zso", 0, 1000, 1), b"\xff" * 9)
+    assert started(cache, disc).starts == 0
+    assert started(cache, disc).starts == 1
+
+
+def test_a_scan_of_the_library_fetches_nothing(tmp_path: Path, disc: DiscImage) -> None:
+    cache = tmp_path / "cache.sqlite"
+    started(cache, disc)
+    mount = Mount(cache)
+
+    async def scan() -> None:
+        for _ in range(20):
+            reads = mount.opened(disc)
+            await trio.sleep(0.01)
+            await mount.start(disc, reads, _PLACES[:5])
+            mount.preloader.closed(reads)
+
+    counters = mount.run(scan)
+    assert counters.starts == 20
+    assert counters.fetched == 0
+    assert counters.traces == 0
+
+
+def test_handles_are_bounded(disc: DiscImage) -> None:
+    mount = Mount(None)
+
+    async def many() -> None:
+        handles = [mount.preloader.opened(TraceKey(b"Game.zso", 0, 1, 1), disc) for _ in range(100)]
+        kept = [reads for reads in handles if reads is not None]
+        assert len(kept) == 64
+        for reads in kept:
+            mount.preloader.closed(reads)
+        assert mount.preloader.opened(TraceKey(b"Game.zso", 0, 1, 1), disc) is not None
+
+    mount.run(many)
+
+
+def test_only_so_many_traces_are_kept(tmp_path: Path) -> None:
+    with closing(ScanCache(tmp_path / "cache.sqlite", b"/source")) as catalog:
+        for number in range(1005):
+            catalog.keep_boot_trace(TraceKey(b"%d" % number, 0, 1, 1), b"\x01")
+        assert len(catalog.boot_trace_paths()) == 1000
+
+
+def test_without_it_nothing_is_recorded(tmp_path: Path, disc: DiscImage) -> None:
+    mount = Mount(tmp_path / "cache.sqlite", enabled=False)
+    assert mount.preloader.opened(TraceKey(b"Game.zso", 0, 1, 1), disc) is None
+
+
+@pytest.fixture(scope="module")
+def damaged(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The disc with a damaged index entry, and damaged bytes."""
+    data = bytearray(packed.read_bytes())
+    for block in (700, 701, 5000):
+        data[24 + 4 * block : 28 + 4 * block] = b"\xff\xff\xff\x7f"
+    data[4 << 20 : (4 << 20) + 300] = bytes(300)
+    path = tmp_path_factory.mktemp("damaged") / "Game.zso"
+    path.write_bytes(data)
+    return path
+
+
+_STEP = st.tuples(
+    st.sampled_from(["follow"] * 6 + ["elsewhere", "back"]), st.integers(0, _SIZE - 1)
+)
+
+
+@settings(
+    max_examples=rounds(8, 100),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@example([("follow", 0)] * len(_PLACES))
+@given(st.lists(_STEP, min_size=20, max_size=120))
+def test_it_never_changes_a_byte_or_an_error(damaged: Path, steps: list[tuple[str, int]]) -> None:
+    """Reads that follow, leave, repeat and jump, of a disc with damaged blocks."""
+    reads: list[tuple[int, int]] = []
+    at = -1
+    for what, place in steps:
+        at = max(at - 5, 0) if what == "back" else at + 1
+        offset = place if what == "elsewhere" else _PLACES[at % len(_PLACES)]
+        reads.append((offset, min(_READ, _SIZE - offset)))
+
+    def results(*, enabled: bool) -> tuple[list[bytes | str], int]:
+        found: list[bytes | str] = []
+        with ExitStack() as stack:
+            content = stack.enter_context(closing(open_disc(damaged)))
+            os.posix_fadvise(content._source.fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            mount = Mount(cache, enabled=enabled)
+
+            async def play() -> None:
+                handle = mount.opened(content) if enabled else HandleReads(KEY, content)
+                await trio.sleep(0.03)
+                for offset, size in reads:
+                    try:
+                        found.append(await mount.read(content, handle, offset, size))
+                    except (ZsofsError, OSError) as error:
+                        found.append(str(error))
+                if enabled:
+                    mount.preloader.closed(handle)
+                    await mount.preloader.finish(content)
+
+            counters = mount.run(play)
+        return found, counters.fetched
+
+    cache = damaged.with_name("cache.sqlite")
+    for file in damaged.parent.glob("cache.sqlite*"):
+        file.unlink()
+    with closing(open_disc(damaged)) as content:
+        first = Mount(cache)
+
+        async def start() -> None:
+            handle = first.opened(content)
+            for place in _PLACES:
+                handle.note(place, _READ)
+            first.preloader.closed(handle)
+
+        first.run(start)
+    expected, _ = results(enabled=False)
+    found, fetched = results(enabled=True)
+    assert found == expected
+    assert fetched or len({what for what, _ in steps}) > 1
+    for result, (offset, size) in zip(found, reads, strict=True):
+        assert isinstance(result, str) or result == _IMAGE[offset : offset + size]
+
+
+KEY = TraceKey(b"Game.zso", 0, 1000, 1)

@@ -1,0 +1,6 @@
+"""Boot traces: what a disc was asked for when it was started, read ahead when it is started again.
+
+For the event loop. It changes what the kernel caches of the source, never a byte or an error.
+"""
+
+__all__ = ["counters", "disks_awake", "preloader"]
