@@ -30,6 +30,7 @@ _QEMU = shutil.which("qemu-aarch64-static")
 pytestmark = [
     pytest.mark.system,
     pytest.mark.xdist_group("arm64"),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(rounds(0, 1) == 0, reason="takes minutes; run with --thorough"),
     pytest.mark.skipif(
         _QEMU is None or shutil.which(_GCC) is None,
@@ -115,6 +116,7 @@ def compile_to(root: Path) -> None:
     flags = (*_FUSE_FLAGS, f"-I{package}", f"-I{root}/usr/include/fuse3", "-lfuse3")
     compile_one(root, package / "__init__.c", built, *flags)
     program = root / "usr/local/bin/zsofs"
+    program.parent.mkdir(parents=True, exist_ok=True)  # base-files was not set up
     program.write_text(_PROGRAM)
     program.chmod(0o755)
 
