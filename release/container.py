@@ -17,8 +17,13 @@ _ENGINES = ("podman", "buildah", "docker")
 
 
 def engine() -> str | None:
-    """Return the program that builds images here, or None."""
-    return next((name for name in _ENGINES if shutil.which(name)), None)
+    """Return the program that builds images here and works, or None."""
+    for name in _ENGINES:
+        if shutil.which(name):
+            done = subprocess.run([name, "info"], capture_output=True, check=False)
+            if not done.returncode:
+                return name
+    return None
 
 
 def main() -> int:
@@ -28,7 +33,9 @@ def main() -> int:
     """
     program = engine()
     if program is None:
-        raise SystemExit(f"zsofs: building a container needs one of {', '.join(_ENGINES)}")
+        raise SystemExit(
+            f"zsofs: building a container needs one of {', '.join(_ENGINES)} to work here"
+        )
     machine = platform.machine()
     if not (_ROOT / "dist" / f"zsofs-{__version__}-{machine}.tar.xz").exists():
         raise SystemExit("zsofs: the container has the portable build; run ./bootstrap.sh portable")

@@ -57,7 +57,7 @@ def _build() -> dict[str, str]:
     if container.engine() is not None:
         steps.append(("the container image", lambda: _module("container")))
     else:
-        _say("there is no container image: podman, buildah and docker are missing")
+        _say("there is no container image: none of podman, buildah and docker works here")
     for number, (what, make) in enumerate(steps, 1):
         _say(f"step {number} of {len(steps)}: {what}")
         make()

@@ -30,25 +30,46 @@ def minimal(suite: str) -> Path:
     return system(suite, _MINIMAL)
 
 
-def system(suite: str, packages: tuple[str, ...], *, architecture: str = "") -> Path:
+def system(suite: str, packages: tuple[str, ...]) -> Path:
     """Return the directory of a Debian with some packages; making it takes minutes.
 
     Args:
         suite: a release of Debian.
         packages: what is installed beside the essential packages.
-        architecture: as Debian calls it; empty: that of this system.
     """
-    _CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)  # its programs are not for all users
-    name = hashlib.sha256(" ".join((*packages, architecture)).encode()).hexdigest()[:12]
 
     def make(folder: Path) -> None:
-        of = [f"--arch={architecture}"] if architecture else []
-        run("debootstrap", "--variant=minbase", *of, suite, folder, _mirror())
+        run("debootstrap", "--variant=minbase", suite, folder, _mirror())
         # By apt: debootstrap does not find what has alternatives, such as libfuse3-dev needs.
         inside(folder, f"{APT} update; {APT} install {' '.join(packages)}; {APT} clean")
         run("chroot", folder, "useradd", "--create-home", "--shell", "/bin/bash", "me")
 
-    return made_once(_CACHE / f"small-{suite}-{name}", make)
+    return made_once(_place("small", suite, packages), make)
+
+
+def unpacked(suite: str, packages: tuple[str, ...], architecture: str) -> Path:
+    """Return the directory of a Debian of another architecture, whose packages are not set up.
+
+    Args:
+        suite: a release of Debian.
+        packages: what is unpacked beside the essential packages, with what they depend on.
+        architecture: as Debian calls it.
+    """
+
+    def make(folder: Path) -> None:
+        of = (f"--arch={architecture}", f"--include={','.join(packages)}", "--variant=minbase")
+        run("debootstrap", "--foreign", *of, suite, folder, _mirror())
+        for package in sorted((folder / "var/cache/apt/archives").glob("*.deb")):
+            run("dpkg-deb", "--extract", package, folder)
+            package.unlink()
+
+    return made_once(_place(architecture, suite, packages), make)
+
+
+def _place(kind: str, suite: str, packages: tuple[str, ...]) -> Path:
+    _CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)  # its programs are not for all users
+    name = hashlib.sha256(" ".join((*packages, "")).encode()).hexdigest()[:12]
+    return _CACHE / f"{kind}-{suite}-{name}"
 
 
 def _mirror() -> str:

@@ -24,6 +24,7 @@ from zsofs import __version__
 pytestmark = [
     pytest.mark.system,
     pytest.mark.xdist_group("container"),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(rounds(0, 1) == 0, reason="takes minutes; run with --thorough"),
 ]
 

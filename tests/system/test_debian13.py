@@ -23,6 +23,7 @@ from zsofs import __version__
 pytestmark = [
     pytest.mark.system,
     pytest.mark.xdist_group("debian13"),
+    pytest.mark.timeout(3600),  # the first test has the package built, twice
     pytest.mark.skipif(rounds(0, 1) == 0, reason="takes minutes; run with --thorough"),
 ]
 

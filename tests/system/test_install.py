@@ -228,6 +228,28 @@ def test_without_a_network(tmp_path: Path) -> None:
     assert "zsofs: no network connection" in done.stderr.splitlines()[-1]
 
 
+def test_a_system_without_apt(tmp_path: Path) -> None:
+    """It names what is missing, how to install it, and the build that needs none of it."""
+    clone_to(tmp_path / "clone")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for path in Path("/usr/bin").iterdir():
+        if not path.name.startswith(("apt", "gcc", "cc", "pkg", "x86_64")):
+            (programs / path.name).symlink_to(path)
+    done = subprocess.run(
+        ["./bootstrap.sh", "mount", "--demo"],
+        cwd=tmp_path / "clone",
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": str(programs), "HOME": str(tmp_path)},
+    )
+    assert done.returncode == 1
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith("zsofs: missing: a C compiler, pkg-config; install as root, then run")
+    assert said.endswith("needs no Python and no compiler: see docs/install.md")
+
+
 def test_with_sudo_in_front_of_a_clone_of_a_user(tmp_path: Path) -> None:
     user, group = "games", 60  # whom every Debian has
     clone = tmp_path / "clone"

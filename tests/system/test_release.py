@@ -15,6 +15,7 @@ from zsofs import __version__
 
 pytestmark = [
     pytest.mark.system,
+    pytest.mark.timeout(3600),
     pytest.mark.skipif(rounds(0, 1) == 0, reason="takes minutes; run with --thorough"),
 ]
 
