@@ -136,7 +136,9 @@ def test_every_option_of_help_is_in_the_page_for_fstab(pages: Path) -> None:
         word = f"{name}={metavar}" if metavar else name.replace("-", "_")
         assert f" {word} {text} " in shown
         value = f"={VALUES.get(metavar, 1)}" if metavar else ""
-        parser.parse(["mount", "-o", f"layout=opl,{word.partition('=')[0]}{value}", "a", "b"])
+        parser.parse(
+            ["mount", "-o", f"layout=opl,writable,{word.partition('=')[0]}{value}", "a", "b"]
+        )
 
 
 def test_every_option_of_help_is_in_the_page_of_configs(pages: Path, tmp_path: Path) -> None:

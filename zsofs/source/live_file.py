@@ -8,6 +8,7 @@ import errno
 import mmap
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from zsofs.system.full_write import checked
@@ -130,7 +131,8 @@ class LiveFile:
         """Close the descriptor."""
         try:
             if self.new is not None:
-                self.flush()
+                with suppress(OSError):  # the program that closed it has got that error
+                    self.flush()  # NFS sets the times of the file then
                 self.new.settle(self.fd)
         finally:
             os.close(self.fd)

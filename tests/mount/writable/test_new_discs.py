@@ -38,6 +38,7 @@ ZSO = (DATA / "ziso-py.zso").read_bytes()
 TIMES = {"new_disc_quiet": 0.5, "quiet_file": 0.3, "trust_unwatched": 0.3}
 LONG = timed(**TIMES)
 SHORT = timed(new_disc_grace=0.0, **TIMES)
+MARK = "user.zsofs.new-disc"
 OPTIONS = ("--writable", "--new-discs")
 
 
@@ -458,11 +459,28 @@ def test_changes_while_nothing_is_mounted(source: Path) -> None:
     (source / "replaced.iso").unlink()
     (source / "replaced.iso").write_bytes(ISO)
     while_open = f"open {time.time_ns() - 40 * 10**9}".encode()
-    os.setxattr(source / "long.iso", "user.zsofs.new-disc", while_open)
+    os.setxattr(source / "long.iso", MARK, while_open)
     with shared(source, name="again") as share:
         wait_until_refused(share, "kept.iso")
         for name in ("changed.iso", "replaced.iso", "long.iso"):
             check_protected(share.path / name)
+
+
+def test_a_mark_is_set_again_during_a_copy(source: Path) -> None:
+    """A daemon that is killed then leaves a mark that is not much older than the last write."""
+    with shared(source, command=timed(new_disc_mark=0.0, **TIMES)) as share:
+        with (share.path / "Game.iso").open("wb", buffering=0) as file:
+            for at in range(0, 300_000, 100_000):
+                os.setxattr(source / "Game.iso", MARK, b"open 1")
+                file.write(ISO[at : at + 100_000])
+                (state, set_at) = os.getxattr(source / "Game.iso", MARK).split()
+                assert state == b"open"
+                assert int(set_at) > 10**18
+        wait_until_refused(share, "Game.iso")
+        assert os.getxattr(source / "Game.iso", MARK).startswith(b"closed ")
+        (share.path / "Game.iso").write_bytes(ISO)
+        wait_until_quiet(share)
+        assert os.listxattr(source / "Game.iso") == []
 
 
 def test_a_disk_without_extended_attributes(tmp_path: Path) -> None:
