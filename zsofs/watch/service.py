@@ -26,7 +26,7 @@ from zsofs.system.mountinfo import mount_of
 from zsofs.system.privileges import Account
 from zsofs.watch.settings import DELETE, MOVE, WatchSettings, check
 
-_SHIPPED = Path(__file__).parent / "units"
+_SHIPPED = Path(__file__).parent / "service_units"
 _PREFIX, _ENDING = "zsofs-watch-", ".service"
 _COMMAND = re.compile(r"^ExecStart=.* watch (.*)$", re.MULTILINE)
 
@@ -210,7 +210,7 @@ def remove(options: argparse.Namespace) -> int:
     manager.call("disable", "--now", unit(name))
     if not manager.is_users:
         with suppress(ServiceError):  # older versions of systemd; the ledger does no harm
-            manager.call("clean", "--what=state", unit(name))
+            manager.call("clean", "--what=state", "--what=cache", unit(name))
     try:
         file.unlink()
     except OSError as error:
