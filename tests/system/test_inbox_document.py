@@ -135,7 +135,7 @@ def test_the_sandbox(box: Box) -> None:
     rating = box.machine.run(*words).split("Overall exposure level")[1].split()
     exposure = float(next(word for word in rating if word.replace(".", "").isdigit()))
     assert exposure <= 3.5
-    owner = box.machine.run("stat", "-c", "%U", f"{ZSO}/Game.zso").strip()
+    owner = box.machine.run("stat", "-c", "%U", f"{ZSO}/Ico.zso").strip()
     assert owner == "me"
 
 
@@ -148,6 +148,6 @@ def test_list_and_remove(box: Box) -> None:
     box.machine.run("zsofs", "service", "remove", "arrivals")
     assert not box.is_active()
     assert "arrivals" not in box.machine.run("zsofs", "service", "list")
-    left = box.machine.root / "var/lib/zsofs-watch/arrivals"
-    assert not left.exists()
+    for folder in ("lib", "cache"):
+        assert not (box.machine.root / "var" / folder / "zsofs-watch/arrivals").exists()
     assert names(box.inbox) == []

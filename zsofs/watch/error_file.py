@@ -5,6 +5,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from zsofs.console.tables import printable
 from zsofs.system.full_write import new_file
 from zsofs.watch.units import ERROR_ENDING
 
@@ -22,7 +23,9 @@ def write(path: str, error: str) -> None:
     if os.path.lexists(target) and not _is_ours(target):
         return
     unfinished = target.with_name(f".{secrets.token_hex(8)}{ERROR_ENDING}")
-    with new_file(unfinished, f"{_MARK}\n{os.path.basename(path)}: {error}\n", 0o666):
+    text = f"{printable(os.path.basename(path))}: {printable(error)}"
+    text = f"{_MARK}\n{text.encode(errors='backslashreplace').decode()}\n"
+    with new_file(unfinished, text, 0o666):
         unfinished.rename(target)
 
 

@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,8 @@ class Ledger:
         """Remember that a program has closed or renamed a file. Not synced: it is only evidence."""
         if identity not in self._closed:
             self._closed[identity] = None
-            self._append({"closed": _numbers(identity)}, sync=False)
+            with suppress(OSError):  # known until this process ends
+                self._append({"closed": _numbers(identity)}, sync=False)
 
     def result_of(self, unit: Unit, identities: Sequence[FileIdentity]) -> Result | None:
         """Return the result of an input with this content; None if it was not processed."""
@@ -120,8 +122,18 @@ class Ledger:
         return None
 
     def add(self, unit: Unit, identities: Sequence[FileIdentity], result: Result) -> None:
-        """Remember the result of an input, synced to the disk."""
-        keys = list(_keys(unit, identities))
+        """Remember the result of an input, synced to the disk.
+
+        Args:
+            unit: the input.
+            identities: of its files; empty if it is not in the inbox any more: the same file is a
+                new input if it arrives again.
+            result: the result.
+
+        Raises:
+            OSError: it cannot be written; it is known until this process ends.
+        """
+        keys = list(_keys(unit, identities)) if identities else []
         self._take(keys, result)
         self._append({"keys": keys, "result": asdict(result)}, sync=True)
 
@@ -171,11 +183,12 @@ class Ledger:
     def _as_lines(self) -> Iterator[dict[str, Any]]:
         for identity in list(self._closed)[-_MOST_CLOSED:]:
             yield {"closed": _numbers(identity)}
-        keys_of: dict[int, list[str]] = {}
-        results = {id(result): result for result in self._results.values()}
+        keys_of: dict[int, list[str]] = {id(result): [] for result in self.last}
+        results = {id(result): result for result in (*self._results.values(), *self.last)}
         for key, result in self._results.items():
             keys_of.setdefault(id(result), []).append(key)
-        for number in list(keys_of)[-_MOST_RESULTS:]:
+        kept = sorted(keys_of, key=lambda number: results[number].time)
+        for number in kept[-_MOST_RESULTS:]:
             yield {"keys": keys_of[number], "result": asdict(results[number])}
 
 

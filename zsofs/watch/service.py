@@ -26,7 +26,7 @@ from zsofs.system.mountinfo import mount_of
 from zsofs.system.privileges import Account
 from zsofs.watch.settings import DELETE, MOVE, WatchSettings, check
 
-_SHIPPED = Path(__file__).parent / "units"
+_SHIPPED = Path(__file__).parent / "service_units"
 _PREFIX, _ENDING = "zsofs-watch-", ".service"
 _COMMAND = re.compile(r"^ExecStart=.* watch (.*)$", re.MULTILINE)
 
@@ -65,6 +65,7 @@ def install(options: argparse.Namespace, settings: WatchSettings, setuid: int | 
     with privileges.acting_as(who):
         check(settings)
     text = _text(name, settings, "" if options.user else who.name if who else "root")
+    _check_text(text)
     write(manager.folder / unit(name), MARK + text)
     _tell(manager, who)
     manager.call("daemon-reload")
@@ -127,6 +128,15 @@ def _text(name: str, settings: WatchSettings, user: str) -> str:
         "writable": " ".join(_quoted(f"-{path}") for path in paths if path),
     }
     return re.sub(r"\{(\w+)\}", lambda found: fields[found[1]], shipped.read_text())
+
+
+def _check_text(text: str) -> None:
+    """Raise UsageError if a unit is not valid UTF-8, because a path is not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        line = text.split("\n")[text.count("\n", 0, error.start)]
+        raise UsageError(f"{line!r} is not valid UTF-8, which a unit requires") from None
 
 
 def _words(settings: WatchSettings) -> Iterator[str]:
@@ -200,7 +210,7 @@ def remove(options: argparse.Namespace) -> int:
     manager.call("disable", "--now", unit(name))
     if not manager.is_users:
         with suppress(ServiceError):  # older versions of systemd; the ledger does no harm
-            manager.call("clean", "--what=state", unit(name))
+            manager.call("clean", "--what=state", "--what=cache", unit(name))
     try:
         file.unlink()
     except OSError as error:

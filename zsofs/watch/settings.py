@@ -101,7 +101,7 @@ def _check_directory(what: str, path: str, *, writable: bool) -> None:
         raise UsageError(
             f"the {what} {path} is in a mount of zsofs; give a directory of real files"
         )
-    if writable and not os.access(path, os.W_OK | os.X_OK):
+    if writable and not os.access(path, os.W_OK | os.X_OK, effective_ids=True):
         raise SourceError(f"the {what} {path} is not writable by this user")
 
 

@@ -174,7 +174,7 @@ class Watch:
         return not self.space.is_usable()
 
     def _finish(self, one: Input, outcome: Outcome, seconds: float) -> None:
-        """Record an outcome, on disk first."""
+        """Record an outcome."""
         path = one.unit.path
         result = Result(
             path,
@@ -186,23 +186,26 @@ class Watch:
             outcome.stored_bytes,
             round(seconds, 3),
         )
+        failed = outcome.state == FAILED
+        has_gone = outcome.removed or (failed and self._set_aside(one, outcome.error))
         try:
-            self.ledger.add(one.unit, one.identities, result)
+            self.ledger.add(one.unit, () if has_gone else one.identities, result)
         except OSError as error:
             log.warning("the state of the watch cannot be written: %s", reason(error))
         self.tracker.drop(one)
-        failed = outcome.state == FAILED
         self.counts = Counts(
             packed=self.counts.packed + (not failed), failed=self.counts.failed + failed
         )
-        if failed:
-            self._set_aside(one, outcome.error)
-        else:
+        if not failed:
             error_file.remove(path)
         self._report(result)
 
-    def _set_aside(self, one: Input, error: str) -> None:
-        """Move an input that failed if ordered, and write the reason beside it."""
+    def _set_aside(self, one: Input, error: str) -> bool:
+        """Move an input that failed if ordered, and write the reason beside it.
+
+        Returns:
+            Whether it was moved.
+        """
         path, settings = one.unit.path, self.settings
         try:
             if settings.failed_to:
@@ -212,6 +215,7 @@ class Watch:
             error_file.write(path, error)
         except (OSError, InputError) as problem:
             log.warning("%s: %s", printable(path), reason(problem))
+        return path != one.unit.path
 
     def _report(self, result: Result) -> None:
         name = printable(result.path)

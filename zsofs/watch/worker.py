@@ -9,14 +9,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from zsofs.archives.kinds import ArchiveKind
 from zsofs.discs.dat import Dat, Rom, load
 from zsofs.discs.examination import Examination
-from zsofs.errors import InputError, ZsofsError, reason
+from zsofs.errors import InputError, MountError, ZsofsError, reason
 from zsofs.formats.file_names import MAX_NAME
 from zsofs.images.checksums import Digests
 from zsofs.images.input_image import original
@@ -31,6 +31,7 @@ from zsofs.pack.presets import packing
 from zsofs.pack.report import Report, Reporter
 from zsofs.pack.targets import SkippedError
 from zsofs.system.background import run_in_background
+from zsofs.system.limits import raise_open_files
 from zsofs.watch.ledger import FAILED, KEPT, PACKED
 from zsofs.watch.moving import move
 from zsofs.watch.order import CHANGED, Order, Outcome
@@ -57,6 +58,8 @@ def main() -> None:
     """Process one order."""
     parent = int(sys.argv[1])
     run_in_background(parent)
+    with suppress(MountError):  # few inputs need more
+        raise_open_files()  # for archives with hundreds of volumes
     order = Order.from_line(sys.stdin.buffer.readline())
     _print(asdict(_outcome_of(order)) | {"end": True})
 

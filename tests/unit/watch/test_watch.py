@@ -139,6 +139,28 @@ def test_packed_inputs_are_moved(tmp_path: Path) -> None:
     assert image_of(watch.library / "PS2/Okami.zso") == IMAGE
 
 
+def test_what_was_deleted_and_arrives_again_is_a_new_input(tmp_path: Path) -> None:
+    """As when somebody has deleted the disc, and copies it with its date from a backup."""
+    (tmp_path / "Okami.iso").write_bytes(IMAGE)
+    with watching(tmp_path, "--delete-source") as watch:
+        for _ in range(2):
+            shutil.copy2(tmp_path / "Okami.iso", watch.inbox)
+            wait_until((watch.library / "Okami.zso").exists, "the disc")
+            wait_until(lambda: names(watch.inbox) == [], "the deletion")
+            (watch.library / "Okami.zso").rename(watch.library / "before")
+
+
+def test_names_in_any_encoding(tmp_path: Path) -> None:
+    name = os.fsdecode(b"Pok\xe9mon \n")
+    with watching(tmp_path, "--delete-source") as watch:
+        (watch.inbox / f"{name}.iso").write_bytes(IMAGE)
+        (watch.inbox / f"{name} 2.iso").write_bytes(b"This is no disc.\n" * 500)
+        watch.wait_for_results(f"{name}.iso", f"{name} 2.iso")
+    assert names(watch.library) == [f"{name}.zso"]
+    text = (watch.inbox / f"{name} 2.iso.zsofs-error.txt").read_text()
+    assert r"Pok\udce9mon \n 2.iso: it is a text file" in text
+
+
 # ---- What is not complete
 
 
