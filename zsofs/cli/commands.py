@@ -146,6 +146,10 @@ def verify(options: argparse.Namespace) -> int:
 
 def service(options: argparse.Namespace) -> int:
     """Install, list or remove services."""
+    if getattr(options, "web", False):
+        from zsofs.web import service as page
+
+        return page.run(options)
     from zsofs.mount import service as services
 
     return services.run(options)

@@ -8,5 +8,6 @@ __all__ = [
     "root_helper",
     "service",
     "settings",
+    "systemd_units",
     "umount",
 ]

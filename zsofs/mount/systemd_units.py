@@ -19,7 +19,9 @@ _BOOTED = Path("/run/systemd/system")
 
 _SHIPPED = Path(__file__).parent / "units"
 _TEMPLATE = "zsofs@.service"
-_MARK = "# Written by `zsofs service install`, which `zsofs service remove` takes away again.\n"
+MARK = "# Written by `zsofs service install`, which `zsofs service remove` takes away again.\n"
+"""First line of each file that zsofs writes; only such files are replaced or removed."""
+
 _LOG_LINES = "5"
 _DROP_IN = """\
 # The disks of the source and of the mount point. RequiresMountsFor= would stop the service when one
@@ -41,7 +43,7 @@ class Manager:
     is_users: bool
 
     @property
-    def _folder(self) -> Path:
+    def folder(self) -> Path:
         """Directory of units installed by the administrator, rather than by packages."""
         if not self.is_users:
             return Path("/etc/systemd/system")
@@ -50,7 +52,7 @@ class Manager:
 
     @property
     def _template(self) -> Path:
-        return self._folder / _TEMPLATE
+        return self.folder / _TEMPLATE
 
     def _is_packaged(self) -> bool:
         kind = "user" if self.is_users else "system"
@@ -98,14 +100,14 @@ class Manager:
         """
         if not self._is_packaged():
             shipped = _SHIPPED / ("user" if self.is_users else "system") / _TEMPLATE
-            start = f"ExecStart={_program()} "
+            start = f"ExecStart={program()} "
             text = re.sub(
                 r"^ExecStart=zsofs ", lambda _: start, shipped.read_text(), flags=re.MULTILINE
             )
-            write(self._template, _MARK + text)
+            write(self._template, MARK + text)
         if wanted:
             write(
-                self._drop_in(name) / "zsofs.conf", _MARK + _DROP_IN.format(units=" ".join(wanted))
+                self._drop_in(name) / "zsofs.conf", MARK + _DROP_IN.format(units=" ".join(wanted))
             )
         self.call("daemon-reload")
 
@@ -166,12 +168,12 @@ class Manager:
         for link in self._links(name):  # only if systemctl had no unit to disable
             link.unlink()
         drop_in = self._drop_in(name)
-        if _is_ours(drop_in / "zsofs.conf"):
+        if is_ours(drop_in / "zsofs.conf"):
             (drop_in / "zsofs.conf").unlink()
         if drop_in.is_dir() and not any(drop_in.iterdir()):
             drop_in.rmdir()
         template = self._template
-        if with_template and _is_ours(template):
+        if with_template and is_ours(template):
             template.unlink()
 
     def knows(self, name: str) -> bool:
@@ -180,7 +182,7 @@ class Manager:
 
     def _links(self, name: str) -> list[Path]:
         """Return the links that enable the service; they are dangling if its unit is gone."""
-        links = [wants / unit(name) for wants in self._folder.glob("*.wants")]
+        links = [wants / unit(name) for wants in self.folder.glob("*.wants")]
         return [link for link in links if link.is_symlink()]
 
     def state(self, name: str) -> tuple[str, str]:
@@ -195,7 +197,7 @@ class Manager:
         return "local-fs.target" in said.split()
 
     def _drop_in(self, name: str) -> Path:
-        return self._folder / (unit(name) + ".d")
+        return self.folder / (unit(name) + ".d")
 
 
 def unit(name: str) -> str:
@@ -218,7 +220,7 @@ def mount_unit(mount_point: str) -> str:
         ) from None
 
 
-def _program() -> str:
+def program() -> str:
     """Return the path of this program for a unit; systemd accepts no quote or backslash in it."""
     here = os.path.abspath(sys.argv[0])
     words = [here] if os.path.basename(here) == "zsofs" else [sys.executable, "-m", "zsofs"]
@@ -256,21 +258,21 @@ def write(path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        is_ours = _is_ours(path)
-        if is_ours is False:
+        ours = is_ours(path)
+        if ours is False:
             raise ServiceError(
                 f"the service file {path} was not written: the existing file was not created by"
                 " zsofs; rename or remove it"
             )
-        _write_new(path, text, replace=is_ours is True)
+        _write_new(path, text, replace=ours is True)
     except OSError as error:
         raise ServiceError(f"the service file {path} cannot be written: {reason(error)}") from None
 
 
-def _is_ours(path: Path) -> bool | None:
+def is_ours(path: Path) -> bool | None:
     """Return whether zsofs has written a file; None if it does not exist."""
     try:
-        return path.read_bytes().startswith(_MARK.encode())
+        return path.read_bytes().startswith(MARK.encode())
     except FileNotFoundError:
         return None
 

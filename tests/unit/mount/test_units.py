@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from zsofs.mount.systemd_units import _program, changed_by_others
+from zsofs.mount.systemd_units import changed_by_others
+from zsofs.mount.systemd_units import program as start_words
 
 UNITS = Path(__file__).parents[3] / "systemd"
 PATHS = sorted(UNITS.glob("*/*.service"))
@@ -46,7 +47,7 @@ def test_systemd_finds_the_program_wherever_it_lies(
     program.chmod(0o755)
     monkeypatch.setattr(sys, "argv", [str(program)])
     unit = tmp_path / "zsofs-test.service"
-    unit.write_text(f"[Service]\nExecStart={_program()} mount\n")
+    unit.write_text(f"[Service]\nExecStart={start_words()} mount\n")
     words = ["systemd-analyze", "verify", "--man=no", str(unit)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

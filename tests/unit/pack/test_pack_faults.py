@@ -19,7 +19,7 @@ from tests.support.rounds import rounds
 from zsofs.errors import InputError, ServiceError, SourceChangedError
 from zsofs.formats.file_names import MAX_NAME, deletion_name, is_unfinished, name_before_deletion
 from zsofs.images.input_image import Original, original
-from zsofs.mount.systemd_units import _MARK, write
+from zsofs.mount.systemd_units import MARK, write
 from zsofs.system import renames
 
 IMAGE = writers.disc(3 << 20, ["text", "noise"], 2)
@@ -408,14 +408,14 @@ def test_a_write_through_the_mount_that_takes_nothing(tmp_path: Path, source: Pa
 def test_the_files_of_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what zsofs has written is replaced, and a write that takes nothing is an error."""
     file = tmp_path / "zsofs@.service"
-    write(file, f"{_MARK}one")
-    write(file, f"{_MARK}two")
-    assert file.read_text() == f"{_MARK}two"
+    write(file, f"{MARK}one")
+    write(file, f"{MARK}two")
+    assert file.read_text() == f"{MARK}two"
     file.write_text("[Unit]\n")
     beside = tmp_path / "zsofs@.service.new"
     beside.write_text("mine")
     with pytest.raises(ServiceError, match="the existing file was not created by zsofs"):
-        write(file, f"{_MARK}three")
+        write(file, f"{MARK}three")
     assert file.read_text() == "[Unit]\n"
     monkeypatch.setattr(os, "write", lambda fd, data: 0)
     with pytest.raises(ServiceError, match="the write returned 0 bytes"):
