@@ -17,9 +17,9 @@ test_packages='genisoimage p7zip-full zip bzip2 xz-utils zstd libarchive13 xorri
     bchunk cuetools libcdio-utils'
 
 system_programs='qemu-system-x86_64 smbd smbclient ip fio debootstrap systemd-nspawn nsenter zstd
-    lintian dpkg-deb dpkg-shlibdeps strip xz pipx promtool chromium chromedriver'
+    lintian dpkg-deb dpkg-shlibdeps strip xz pipx promtool chromium chromedriver npm'
 system_packages='qemu-system-x86 samba smbclient iproute2 fio debootstrap systemd-container util-linux
-    zstd lintian dpkg dpkg-dev binutils xz-utils pipx prometheus chromium chromium-driver'
+    zstd lintian dpkg dpkg-dev binutils xz-utils pipx prometheus chromium chromium-driver npm'
 
 deb_programs='dpkg-deb dpkg-shlibdeps strip xz'
 deb_packages='dpkg dpkg-dev binutils xz-utils'
