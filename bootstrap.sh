@@ -17,10 +17,10 @@ test_packages='genisoimage p7zip-full zip bzip2 xz-utils zstd libarchive13 xorri
     bchunk cuetools libcdio-utils'
 
 system_programs='qemu-system-x86_64 smbd smbclient ip fio debootstrap systemd-nspawn nsenter zstd
-    lintian dpkg-deb dpkg-shlibdeps strip xz pipx promtool makeself'
+    lintian dpkg-deb dpkg-shlibdeps strip xz pipx promtool makeself chromium chromedriver npm'
 system_packages='qemu-system-x86 samba smbclient iproute2 fio debootstrap systemd-container util-linux
     zstd lintian dpkg dpkg-dev binutils xz-utils pipx prometheus
-    makeself libarchive-dev libarchive13 nettle-dev libbz2-dev zlib1g-dev'
+    makeself libarchive-dev libarchive13 nettle-dev libbz2-dev zlib1g-dev chromium chromium-driver npm'
 
 deb_programs='dpkg-deb dpkg-shlibdeps strip xz'
 deb_packages='dpkg dpkg-dev binutils xz-utils'
@@ -302,7 +302,7 @@ build() {
                 die_with_log "the virtual environment could not be created; see above and the log $log"
         fi
         remove_built "$here/zsofs"
-        pip_install "$venv" --editable "$here" "zsofs could not be built"
+        pip_install "$venv" --editable "$here[web]" "zsofs could not be built"
         stamp zsofs-built
     fi
     unlock
@@ -551,7 +551,7 @@ install_zsofs() {
     cp "$here/pyproject.toml" "$here/README.md" "$here/LICENSE" "$new/source"
     cp -RL "$here/zsofs" "$new/source" # -L: zsofs/mount/units is a link to systemd
     remove_built "$new/source/zsofs"
-    pip_install "$new" --no-warn-script-location "$new/source" "zsofs could not be built"
+    pip_install "$new" --no-warn-script-location "$new/source[web]" "zsofs could not be built"
     rm -rf "$new/source"
     logged "$new/bin/python" -I -m pip uninstall -y pip setuptools || :
     logged "$new/bin/zsofs" --version ||

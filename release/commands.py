@@ -43,6 +43,7 @@ _EXISTING = {
     ("zsofs", "status"): Kind.MOUNT,
     ("zsofs", "top"): Kind.MOUNT,
     ("zsofs", "metrics"): Kind.MOUNT,
+    ("zsofs", "web"): Kind.MOUNT,
     ("zsofs", "reload"): Kind.MOUNT,
     ("zsofs", "service", "remove"): Kind.SERVICE,
 }

@@ -85,7 +85,7 @@ def _install(packages: Path) -> None:
     python = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
     pip = [sys.executable, "-I", "-m", "pip", "--disable-pip-version-check", "--python", python]
     done = subprocess.run(
-        [*pip, "install", "--no-compile", "--target", packages, source],
+        [*pip, "install", "--no-compile", "--target", packages, f"{source}[web]"],
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -17,8 +17,8 @@ ROOT = Path(__file__).parent.parent
 BUILT = ROOT / "man"
 
 _COMMANDS = (
-    "mount", "umount", "reload", "status", "top", "metrics", "list", "pack", "unpack", "watch",
-    "info", "verify", "service",
+    "mount", "umount", "reload", "status", "top", "metrics", "web", "list", "pack", "unpack",
+    "watch", "info", "verify", "service",
 )  # fmt: skip
 _AUTHOR = ""
 
@@ -30,6 +30,7 @@ MAN_PAGES = [
     ("reference/zsofs-reload", "zsofs-reload", "scan the source of a mount again", _AUTHOR, 1),
     ("reference/zsofs-top", "zsofs-top", "show what is read", _AUTHOR, 1),
     ("reference/zsofs-metrics", "zsofs-metrics", "print counters for Prometheus", _AUTHOR, 1),
+    ("reference/zsofs-web", "zsofs-web", "show library and reads in a browser", _AUTHOR, 1),
     ("reference/zsofs-status", "zsofs-status", "show the state of mounts", _AUTHOR, 1),
     ("reference/zsofs-list", "zsofs-list", "list the discs in a directory", _AUTHOR, 1),
     ("reference/zsofs-pack", "zsofs-pack", "pack disc images into .zso or .cso files", _AUTHOR, 1),

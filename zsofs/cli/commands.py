@@ -159,6 +159,10 @@ def verify(options: argparse.Namespace) -> int:
 
 def service(options: argparse.Namespace) -> int:
     """Install, list or remove services."""
+    if getattr(options, "web", False):
+        from zsofs.web import service as page
+
+        return page.run(options)
     from zsofs.cli.watch_args import settings_of_service
     from zsofs.console.stdio import say
     from zsofs.errors import UsageError

@@ -126,7 +126,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         pack_args.check(options)
     elif options.command == "verify":
         verify_args.check(options)
-    elif options.command == "service" and options.action == "install":
+    elif options.command == "service" and options.action != "list":
+        service_args.check(options)
+    if options.command == "service" and options.action == "install":
         options.values = mount_args.given_options(options)
         mount_args.check_together(options.values)
         watch_args.check_service(options)

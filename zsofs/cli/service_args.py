@@ -1,7 +1,10 @@
 """Options and help of `zsofs service`."""
 
+import argparse
+
 from zsofs.cli import mount_args, pack_args, watch_args
 from zsofs.cli.command_parser import Commands, add_command
+from zsofs.errors import UsageError
 
 _DESCRIPTION = """\
 Installs mounts and watches as systemd services, which start at boot and restart after a failure;
@@ -24,6 +27,8 @@ SOURCE, or as the user that --setuid names. Its config is /etc/zsofs/NAME.toml; 
 With --watch, installs `zsofs watch` instead: SOURCE is the inbox, and MOUNTPOINT the library. It
 runs as the owner of the library, or as the user that --setuid names, and can write only to the
 directories that are given. Its unit has the command line.
+
+With --web, installs the web page as the service zsofs-web.
 """
 
 _INSTALL_EXAMPLES = """\
@@ -31,6 +36,7 @@ examples:
   zsofs service install games /srv/zso /srv/iso --allow-other   system service, as root
   zsofs service install --user games ~/zso ~/iso                user service
   zsofs service install --watch arrivals /srv/inbox /srv/zso    pack what arrives in /srv/inbox
+  zsofs service install --user --web                            web page of your mounts
 """
 
 _LIST_EXAMPLES = """\
@@ -53,14 +59,38 @@ def add(commands: Commands) -> None:
     )
     actions = service.add_subparsers(metavar="ACTION", dest="action", required=True)
     install = add_command(
-        actions, "install", "install a mount as a service", _INSTALL_DESCRIPTION, _INSTALL_EXAMPLES
+        actions,
+        "install",
+        "install a mount as a service",
+        _INSTALL_DESCRIPTION,
+        _INSTALL_EXAMPLES,
+        usage="zsofs service install [OPTIONS] NAME SOURCE MOUNTPOINT | --web",
     )
-    install.add_argument("name", metavar="NAME", help="service name: letters, digits, _ . -")
     install.add_argument(
-        "source", metavar="SOURCE", help="directory with the discs; with --watch, the inbox"
+        "name", metavar="NAME", nargs="?", help="service name: letters, digits, _ . -"
     )
     install.add_argument(
-        "mount_point", metavar="MOUNTPOINT", help="mount point; with --watch, the library"
+        "source",
+        metavar="SOURCE",
+        nargs="?",
+        help="directory with the discs; with --watch, the inbox",
+    )
+    install.add_argument(
+        "mount_point",
+        metavar="MOUNTPOINT",
+        nargs="?",
+        help="mount point; with --watch, the library",
+    )
+    install.add_argument(
+        "--web",
+        action="store_true",
+        help="install the web page for the mounts of a user instead: this user's with --user, else"
+        " of the user that --setuid names",
+    )
+    install.add_argument(
+        "--listen",
+        metavar="ADDRESS:PORT",
+        help="with --web: IP address and port of the page (default: 127.0.0.1:8467)",
     )
     install.add_argument(
         "--watch",
@@ -76,8 +106,10 @@ def add(commands: Commands) -> None:
         "remove a service",
         "Stops the service NAME, and removes it with its config, its caches and its state.\n",
         _REMOVE_EXAMPLES,
+        usage="zsofs service remove [--user] NAME | --web",
     )
-    remove.add_argument("name", metavar="NAME", help="service name")
+    remove.add_argument("name", metavar="NAME", nargs="?", help="service name")
+    remove.add_argument("--web", action="store_true", help="remove the web page instead")
     for action in (install, listing, remove):
         action.add_argument(
             "--user", action="store_true", help="user service instead of a system service"
@@ -85,3 +117,25 @@ def add(commands: Commands) -> None:
     mount_args.add_options(install)
     pack_args.add_preset(install)
     watch_args.add_options(install)
+
+
+def check(options: argparse.Namespace) -> None:
+    """Check which arguments of `install` and `remove` are given.
+
+    Raises:
+        UsageError: there is one too few or too many.
+    """
+    needed = ("name",) if options.action == "remove" else ("name", "source", "mount_point")
+    given = [name for name in needed if getattr(options, name) is not None]
+    if options.action == "install" and options.web and options.watch:
+        raise UsageError("--web and --watch cannot be combined")
+    if options.web and given:
+        raise UsageError("--web takes no NAME; the service of the web page is zsofs-web")
+    if not options.web and len(given) < len(needed):
+        shown = ", ".join(name.upper().replace("_", "") for name in needed[len(given) :])
+        raise UsageError(
+            f"the following arguments are required: {shown}; see: zsofs service"
+            f" {options.action} --help"
+        )
+    if options.action == "install" and options.listen is not None and not options.web:
+        raise UsageError("--listen is only for the web page; add --web")

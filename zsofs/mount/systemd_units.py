@@ -20,6 +20,8 @@ _BOOTED = Path("/run/systemd/system")
 _SHIPPED = Path(__file__).parent / "units"
 _TEMPLATE = "zsofs@.service"
 MARK = "# Written by `zsofs service install`, which `zsofs service remove` takes away again.\n"
+"""First line of each file that zsofs writes; only such files are replaced or removed."""
+
 _LOG_LINES = "5"
 _DROP_IN = """\
 # The disks of the source and of the mount point. RequiresMountsFor= would stop the service when one

@@ -3,4 +3,4 @@
 A process of its own that asks mounts over their control sockets, so that no page slows a mount.
 """
 
-__all__ = ["command"]
+__all__ = ["access", "command", "service"]

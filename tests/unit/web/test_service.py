@@ -1,0 +1,56 @@
+"""The unit of the web page: systemd accepts it, and it is sandboxed."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.test_messages import refused
+from zsofs.system.privileges import Account
+from zsofs.web.access import Listen
+from zsofs.web.service import unit_text
+
+ME = Account("daemon", 1, 1, (1,), "/home/me")
+
+
+@pytest.mark.parametrize("who", [ME, None])
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_systemd_accepts_the_unit(tmp_path: Path, who: Account | None, address: str) -> None:
+    unit = tmp_path / "zsofs-web.service"
+    unit.write_text(unit_text(Listen(address, 8467), who))
+    manager = "--system" if who else "--user"
+    done = subprocess.run(
+        ["systemd-analyze", manager, "--man=no", "verify", unit],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)},
+    )
+    said = [line for line in done.stderr.splitlines() if "zsofs-web" in line]
+    assert said == []
+
+
+def test_a_system_service_has_a_user_and_a_sandbox() -> None:
+    text = unit_text(Listen("0.0.0.0", 80), ME)
+    for line in ("User=daemon", "NoNewPrivileges=yes", "ProtectSystem=strict"):
+        assert line in text.splitlines()
+    assert "CapabilityBoundingSet=\n" in text
+    assert "ReadWritePaths=-/home/me/.cache/zsofs\n" in text
+    assert "web --listen 0.0.0.0:80\n" in text
+    assert "User=" not in unit_text(Listen("0.0.0.0", 80), None)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("install",), "required: NAME, SOURCE, MOUNTPOINT"),
+        (("install", "a", "b"), "required: MOUNTPOINT"),
+        (("install", "--web", "a"), "--web takes no NAME"),
+        (("install", "--listen", "127.0.0.1:1", "a", "b", "c"), "only for the web page"),
+        (("remove",), "required: NAME"),
+        (("remove", "--web", "a"), "--web takes no NAME"),
+    ],
+)
+def test_arguments(words: tuple[str, ...], message: str) -> None:
+    assert message in refused(2, "service", *words)
