@@ -3,7 +3,9 @@
 import itertools
 
 from zsofs.fuse.attributes import Appearance
+from zsofs.preload.disks_awake import DisksAwake
 from zsofs.preload.preloader import Preloader
+from zsofs.preload.settings import PreloadSettings
 from zsofs.reading.file_opener import FileOpener
 from zsofs.reading.reader import Reader
 from zsofs.reading.statfs_cache import StatfsCache
@@ -39,6 +41,7 @@ class Parts:
         preloader: records starts of discs, and reads ahead.
         listings: open directory listings.
         contents: files open for reading.
+        disks_awake: keeps hard disks from spinning down.
         statfs: free space of the source.
     """
 
@@ -50,10 +53,9 @@ class Parts:
         reads: Reader,
         workers: WorkerThreads,
         catalog: ScanCache,
-        *,
-        preload: bool,
+        preload: PreloadSettings,
     ) -> None:
-        """Create them; *preload* is whether boot traces are kept in *catalog* and followed."""
+        """Create them; *catalog* keeps boot traces."""
         self.library = library
         self.appearance = appearance
         self.view = view
@@ -63,10 +65,11 @@ class Parts:
         self.file_numbers = itertools.count(1)
         self.opener = FileOpener(workers)
         self.listings = Listings(library, view, self.paths)
-        self.preloader = Preloader(catalog, workers, self.opener, enabled=preload)
+        self.preloader = Preloader(catalog, workers, self.opener, enabled=preload.traces)
         self.contents = OpenContents(
             library, view, reads, self.opener, self.preloader, self.file_numbers
         )
+        self.disks_awake = DisksAwake(self.contents.in_use, self.opener, enabled=preload.keep_awake)
         self.statfs = StatfsCache(workers, library.tree)
 
 

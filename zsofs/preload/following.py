@@ -79,7 +79,7 @@ class Following:
         self._read[number] = min(self._read[number] + pages, one.pages)
         self._used_pages += pages
         if not -_NEAR <= number - self._at <= _NEAR and self._at >= 0:
-            # Another part of the trace: it goes on there if the next reads are there as well.
+            # Another part of the trace: followed there if the next reads are there as well.
             is_near = abs(number - self._elsewhere) <= _NEAR and self._elsewhere >= 0
             self._elsewhere = number
             if not is_near:
