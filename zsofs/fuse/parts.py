@@ -3,7 +3,6 @@
 import itertools
 
 from zsofs.fuse.attributes import Appearance
-from zsofs.preload.disks_awake import DisksAwake
 from zsofs.preload.preloader import Preloader
 from zsofs.preload.settings import PreloadSettings
 from zsofs.reading.file_opener import FileOpener
@@ -41,7 +40,6 @@ class Parts:
         preloader: records starts of discs, and reads ahead.
         listings: open directory listings.
         contents: files open for reading.
-        disks_awake: keeps hard disks from spinning down.
         statfs: free space of the source.
     """
 
@@ -67,9 +65,14 @@ class Parts:
         self.listings = Listings(library, view, self.paths)
         self.preloader = Preloader(catalog, workers, self.opener, enabled=preload.traces)
         self.contents = OpenContents(
-            library, view, reads, self.opener, self.preloader, self.file_numbers
+            library,
+            view,
+            reads,
+            self.opener,
+            self.preloader,
+            self.file_numbers,
+            keep_awake=preload.keep_awake,
         )
-        self.disks_awake = DisksAwake(self.contents.in_use, self.opener, enabled=preload.keep_awake)
         self.statfs = StatfsCache(workers, library.tree)
 
 

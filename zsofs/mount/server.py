@@ -87,15 +87,7 @@ class Server:
             view = PlainView(library, follower, DiscCounter(follower, self._disc_counts), differ)
         self._view = view
         appearance = Appearance(self._library, settings.owner, for_others=settings.allow_other)
-        parts = Parts(
-            library,
-            appearance,
-            view,
-            self._reads,
-            workers,
-            catalog,
-            settings.preload,
-        )
+        parts = Parts(library, appearance, view, self._reads, workers, catalog, settings.preload)
         self._parts = parts
         self.operations = (
             WritableOperations(parts, selection, serves_as_root=os.geteuid() == 0)
@@ -133,7 +125,7 @@ class Server:
             nursery.start_soon(in_background, self._reads.give_back_when_idle)
             nursery.start_soon(in_background, self._activity.serve)
             nursery.start_soon(in_background, self._parts.preloader.serve)
-            nursery.start_soon(in_background, self._parts.disks_awake.serve)
+            nursery.start_soon(in_background, self._parts.contents.disks_awake.serve)
             nursery.start_soon(in_background, self._parts.listings.shrink_when_unused)
             await self.operations.serve()
             nursery.cancel_scope.cancel()

@@ -33,6 +33,11 @@ FEWEST_RANGES = 12
 _FEWEST_BYTES = 1 << 20
 """A program that reads less only looks what disc it is."""
 
+
+class InvalidTraceError(Exception):
+    """A stored trace is damaged."""
+
+
 Pages = tuple[int, int]
 """A range: its first page, and the one behind it."""
 
@@ -211,10 +216,10 @@ class BootTrace:
         """Return the trace in a row of the cache.
 
         Raises:
-            ValueError: it is invalid.
+            InvalidTraceError: it is invalid.
         """
         if len(data) > MAX_BYTES:
-            raise ValueError("the trace is too long")
+            raise InvalidTraceError
         values = _Values(data)
         trace = cls([], values.next())
         last = 0
@@ -223,12 +228,12 @@ class BootTrace:
             begin = last - (step >> 1) if step & 1 else last + (step >> 1)
             last = begin + pages
             if begin < 0 or pages < 1 or last > _MOST_PAGES:
-                raise ValueError("a range lies outside of every disc")
+                raise InvalidTraceError
             trace.ranges.append(Range(begin, last, counts >> 4, counts & 15))
         if first_reads((one.begin, one.end) for one in trace.ranges) != [
             (one.begin, one.end) for one in trace.ranges
         ]:
-            raise ValueError("two ranges overlap")
+            raise InvalidTraceError
         return trace
 
 
@@ -255,7 +260,7 @@ class _Values:
     def byte(self) -> int:
         """Return the next byte."""
         if not self.more:
-            raise ValueError("the trace is truncated")
+            raise InvalidTraceError
         self._at += 1
         return self._data[self._at - 1]
 
@@ -269,4 +274,4 @@ class _Values:
                 return value
             shift += 7
             if shift > 35:
-                raise ValueError("a number is too large")
+                raise InvalidTraceError

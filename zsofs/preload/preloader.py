@@ -10,7 +10,13 @@ import trio
 from zsofs.errors import ZsofsError
 from zsofs.images.open_image import Content
 from zsofs.native.read_log import ReadLog
-from zsofs.preload.boot_trace import FEWEST_RANGES, BootTrace, first_reads, is_start
+from zsofs.preload.boot_trace import (
+    FEWEST_RANGES,
+    BootTrace,
+    InvalidTraceError,
+    first_reads,
+    is_start,
+)
 from zsofs.preload.counters import PreloadCounters
 from zsofs.preload.fetching import Request, SourceFile, reopened, requests
 from zsofs.preload.following import Following
@@ -282,7 +288,7 @@ def _parsed(data: bytes | None) -> BootTrace | None:
         return None
     try:
         return BootTrace.from_bytes(data)
-    except ValueError:
+    except InvalidTraceError:
         return None
 
 

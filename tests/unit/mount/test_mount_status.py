@@ -17,6 +17,7 @@ from zsofs.mount.control.mount_status import (
     FileStatus,
     MountStatus,
     NotShownStatus,
+    PreloadStatus,
     ReaderStatus,
     ReadStatus,
     SettingsStatus,
@@ -49,7 +50,13 @@ STATUS = st.builds(
     st.builds(DiscStatus, COUNT, COUNT, COUNT, st.booleans(), COUNT),
     st.builds(NotShownStatus, ROWS, COUNT, ROWS, COUNT, ROWS, ROWS, COUNT),
     st.builds(
-        ReadStatus, READERS, st.builds(CacheStatus, COUNT, COUNT, COUNT, COUNT), COUNT, COUNT, COUNT
+        ReadStatus,
+        READERS,
+        st.builds(CacheStatus, COUNT, COUNT, COUNT, COUNT),
+        COUNT,
+        COUNT,
+        COUNT,
+        st.builds(PreloadStatus, st.booleans(), *[COUNT] * 6),
     ),
 )
 

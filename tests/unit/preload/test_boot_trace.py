@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.support.rounds import rounds
 from zsofs.native.read_log import PAGE, ReadLog
-from zsofs.preload.boot_trace import MAX_BYTES, BootTrace, first_reads, is_start
+from zsofs.preload.boot_trace import MAX_BYTES, BootTrace, InvalidTraceError, first_reads, is_start
 
 Pages = tuple[int, int]
 
@@ -108,7 +108,7 @@ def test_a_stored_trace_is_bounded() -> None:
 def test_any_bytes_are_a_trace_or_refused(data: bytes) -> None:
     try:
         trace = BootTrace.from_bytes(data)
-    except ValueError:
+    except InvalidTraceError:
         return
     assert BootTrace.from_bytes(trace.to_bytes()) == trace
     assert all(0 <= one.begin < one.end for one in trace.ranges)
@@ -118,7 +118,7 @@ def test_any_bytes_are_a_trace_or_refused(data: bytes) -> None:
     "data", [b"", b"\x81", bytes(MAX_BYTES + 1), b"\xff" * 40, b"\x01\x00\x00\x10"]
 )
 def test_a_damaged_trace_is_refused(data: bytes) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(InvalidTraceError):
         BootTrace.from_bytes(data)
 
 
