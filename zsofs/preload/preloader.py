@@ -127,7 +127,10 @@ class Preloader:
         """Begin to record a handle, and to follow the trace of its disc, if there is one."""
         if not self._enabled or len(self._handles) >= _MOST_HANDLES:
             return None
-        reads = HandleReads(key, content)
+        try:
+            reads = HandleReads(key, content)
+        except MemoryError:
+            return None
         self._handles[reads] = None
         if key.path in self._known:
             trio.lowlevel.spawn_system_task(in_background, self._load, reads)

@@ -126,6 +126,7 @@ def test_a_status_of_an_earlier_daemon() -> None:
         "links_not_followed",
         "links_not_followed_total",
         "plain_discs",
+        "preload",
     }
     assert reply.keys() == REPLY.keys() - new
     assert {"ok": True} | status.to_json() == MountStatus().to_json() | reply
