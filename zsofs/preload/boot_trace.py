@@ -38,6 +38,9 @@ class InvalidTraceError(Exception):
     """A stored trace is damaged."""
 
 
+_SHORTEST = 2 * PAGE
+"""Bytes of a range on average: single pages are read at random, without the kernel's read-ahead."""
+
 Pages = tuple[int, int]
 """A range: its first page, and the one behind it."""
 
@@ -132,7 +135,7 @@ def first_reads(ranges: Iterable[Pages]) -> list[Pages]:
 def is_start(ranges: Sequence[Pages]) -> bool:
     """Return whether a program that read *ranges* started a game; else it looked, or copied."""
     size = sum(end - begin for begin, end in ranges) * PAGE
-    if len(ranges) < FEWEST_RANGES or size < _FEWEST_BYTES:
+    if len(ranges) < FEWEST_RANGES or size < max(_FEWEST_BYTES, _SHORTEST * len(ranges)):
         return False
     in_order = sum(
         later[1] - later[0] for earlier, later in pairwise(ranges) if later[0] == earlier[1]
@@ -230,9 +233,8 @@ class BootTrace:
             if begin < 0 or pages < 1 or last > _MOST_PAGES:
                 raise InvalidTraceError
             trace.ranges.append(Range(begin, last, counts >> 4, counts & 15))
-        if first_reads((one.begin, one.end) for one in trace.ranges) != [
-            (one.begin, one.end) for one in trace.ranges
-        ]:
+        by_place = sorted((one.begin, one.end) for one in trace.ranges)
+        if any(later[0] < earlier[1] for earlier, later in pairwise(by_place)):
             raise InvalidTraceError
         return trace
 

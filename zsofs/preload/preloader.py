@@ -74,7 +74,7 @@ class HandleReads:
     def renew(self) -> None:
         """Record into an empty log."""
         self.log = ReadLog(_RECORDED)
-        if self.following is None:
+        if self.following is None or self.following.lost:
             self.note = self.log.note
 
     def count(self, request: Request) -> None:
@@ -208,6 +208,8 @@ class Preloader:
         def note(offset: int, size: int) -> None:
             reads.log.note(offset, size)
             if not following.note(offset, size):
+                if following.lost and reads.following is following:
+                    reads.note = reads.log.note
                 return
             if reads.more is None:
                 reads.more = trio.Event()

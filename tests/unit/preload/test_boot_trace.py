@@ -127,6 +127,12 @@ def test_who_looks_what_disc_it_is_starts_nothing() -> None:
     assert not is_start([(n * 10, n * 10 + 1) for n in range(100)])
 
 
+def test_single_pages_at_random_are_no_start() -> None:
+    places = random.Random(1).sample(range(0, 100_000, 2), 1000)
+    assert not is_start([(place, place + 1) for place in places])
+    assert is_start([(place, place + 2) for place in places])
+
+
 def test_a_copy_is_no_start() -> None:
     megabyte = (1 << 20) // PAGE
     copy = [(n * megabyte, (n + 1) * megabyte) for n in range(400)]
