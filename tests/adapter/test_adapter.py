@@ -36,6 +36,7 @@ from zsofs.fuse.parts import Parts
 from zsofs.fuse.write_operations import WritableOperations
 from zsofs.images.open_image import Content
 from zsofs.native.meters import Trace
+from zsofs.preload.settings import PreloadSettings
 from zsofs.reading.admission import Admission
 from zsofs.reading.reader import Reader
 from zsofs.reading.stats import Statistics
@@ -152,7 +153,13 @@ class World:
         reads = cast(Reader, self.reads)
         catalog = ScanCache(None, self.library.tree.path)
         self.parts = Parts(
-            self.library, appearance, self.view, reads, self.workers, catalog, preload=False
+            self.library,
+            appearance,
+            self.view,
+            reads,
+            self.workers,
+            catalog,
+            PreloadSettings(traces=False),
         )
         self.handlers = cast(
             WritableOperations,

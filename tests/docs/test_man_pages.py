@@ -126,7 +126,7 @@ def options_of_mount() -> dict[str, tuple[str, str]]:
     return found
 
 
-VALUES = {"USER": "root", "GROUP": "root", "LAYOUT": "opl", "FORM": "bin"}
+VALUES = {"USER": "root", "GROUP": "root", "LAYOUT": "opl", "FORM": "bin", "WHEN": "auto"}
 """A value that is valid for what the help calls so."""
 
 

@@ -193,7 +193,8 @@ def _demo_source(undo: ExitStack) -> bytes:
 
 def _settings(options: argparse.Namespace, source: bytes, point: bytes) -> "MountSettings":
     from zsofs.discs.cd_forms import CdForm
-    from zsofs.mount.settings import MountSettings, PreloadSettings, TreeSettings
+    from zsofs.mount.settings import MountSettings, TreeSettings
+    from zsofs.preload.settings import PreloadSettings
     from zsofs.vfs.shown_owner import ShownOwner
 
     return MountSettings(

@@ -4,6 +4,7 @@ import itertools
 
 from zsofs.fuse.attributes import Appearance
 from zsofs.preload.preloader import Preloader
+from zsofs.preload.settings import PreloadSettings
 from zsofs.reading.file_opener import FileOpener
 from zsofs.reading.reader import Reader
 from zsofs.reading.statfs_cache import StatfsCache
@@ -51,10 +52,9 @@ class Parts:
         reads: Reader,
         workers: WorkerThreads,
         catalog: ScanCache,
-        *,
-        preload: bool,
+        preload: PreloadSettings,
     ) -> None:
-        """Create them; *preload* is whether boot traces are kept in *catalog* and followed."""
+        """Create them; *catalog* keeps boot traces."""
         self.library = library
         self.appearance = appearance
         self.view = view
@@ -64,9 +64,15 @@ class Parts:
         self.file_numbers = itertools.count(1)
         self.opener = FileOpener(workers)
         self.listings = Listings(library, view, self.paths)
-        self.preloader = Preloader(catalog, workers, self.opener, enabled=preload)
+        self.preloader = Preloader(catalog, workers, self.opener, enabled=preload.traces)
         self.contents = OpenContents(
-            library, view, reads, self.opener, self.preloader, self.file_numbers
+            library,
+            view,
+            reads,
+            self.opener,
+            self.preloader,
+            self.file_numbers,
+            keep_awake=preload.keep_awake,
         )
         self.statfs = StatfsCache(workers, library.tree)
 

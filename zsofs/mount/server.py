@@ -21,7 +21,6 @@ from zsofs.mount.library_report import LibraryReport
 from zsofs.mount.library_survey import LibraryQuestion
 from zsofs.mount.settings import MountSettings
 from zsofs.mount.state_report import StateReport
-from zsofs.preload.disks_awake import DisksAwake
 from zsofs.reading.admission import Admission
 from zsofs.reading.extent_cache import ExtentCache
 from zsofs.reading.io_pool import IoPool
@@ -92,12 +91,8 @@ class Server:
             view = PlainView(library, follower, DiscCounter(follower, self._disc_counts), differ)
         self._view = view
         appearance = Appearance(self._library, settings.owner, for_others=settings.allow_other)
-        preload = settings.preload.traces
-        parts = Parts(library, appearance, view, self._reads, workers, catalog, preload=preload)
-        self._preloader = parts.preloader
-        self._disks_awake = DisksAwake(parts.contents.in_use, parts.opener)
-        self._keeps_awake = settings.preload.keep_awake
-        self._listings = parts.listings
+        parts = Parts(library, appearance, view, self._reads, workers, catalog, settings.preload)
+        self._parts = parts
         self.operations = (
             WritableOperations(parts, selection, new_discs, serves_as_root=os.geteuid() == 0)
             if settings.writable
@@ -134,10 +129,9 @@ class Server:
             nursery.start_soon(self._invalidations.serve)
             nursery.start_soon(in_background, self._reads.give_back_when_idle)
             nursery.start_soon(in_background, self._activity.serve)
-            nursery.start_soon(in_background, self._preloader.serve)
-            if self._keeps_awake:
-                nursery.start_soon(in_background, self._disks_awake.serve)
-            nursery.start_soon(in_background, self._listings.shrink_when_unused)
+            nursery.start_soon(in_background, self._parts.preloader.serve)
+            nursery.start_soon(in_background, self._parts.contents.disks_awake.serve)
+            nursery.start_soon(in_background, self._parts.listings.shrink_when_unused)
             await self.operations.serve()
             nursery.cancel_scope.cancel()
         self._library.contents.watcher.close()
@@ -151,7 +145,7 @@ class Server:
 
     def keep_traces(self) -> None:
         """Store the boot traces of discs that are still open; after the event loop has ended."""
-        self._preloader.keep_now()
+        self._parts.preloader.keep_now()
 
     def end(self) -> bool:
         """Stop; return whether no thread uses the FUSE session, which is about to end."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from zsofs.discs.cd_forms import CdForm
+from zsofs.preload.settings import PreloadSettings
 from zsofs.vfs.shown_owner import ShownOwner
 
 
@@ -28,19 +29,6 @@ class TreeSettings:
     allow_links_to: tuple[bytes, ...] = ()
     show_raw: bool = False
     cd: CdForm | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PreloadSettings:
-    """What a mount reads before it is asked for.
-
-    Attributes:
-        traces: whether starts of discs are recorded, and read ahead the next time.
-        keep_awake: whether hard disks of open discs are kept from spinning down.
-    """
-
-    traces: bool = True
-    keep_awake: bool = False
 
 
 @dataclass(frozen=True, slots=True)

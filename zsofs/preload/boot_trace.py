@@ -33,6 +33,14 @@ FEWEST_RANGES = 12
 _FEWEST_BYTES = 1 << 20
 """A program that reads less only looks what disc it is."""
 
+
+class InvalidTraceError(Exception):
+    """A stored trace is damaged."""
+
+
+_SHORTEST = 2 * PAGE
+"""Bytes of a range on average: single pages are read at random, without the kernel's read-ahead."""
+
 Pages = tuple[int, int]
 """A range: its first page, and the one behind it."""
 
@@ -127,7 +135,7 @@ def first_reads(ranges: Iterable[Pages]) -> list[Pages]:
 def is_start(ranges: Sequence[Pages]) -> bool:
     """Return whether a program that read *ranges* started a game; else it looked, or copied."""
     size = sum(end - begin for begin, end in ranges) * PAGE
-    if len(ranges) < FEWEST_RANGES or size < _FEWEST_BYTES:
+    if len(ranges) < FEWEST_RANGES or size < max(_FEWEST_BYTES, _SHORTEST * len(ranges)):
         return False
     in_order = sum(
         later[1] - later[0] for earlier, later in pairwise(ranges) if later[0] == earlier[1]
@@ -211,10 +219,10 @@ class BootTrace:
         """Return the trace in a row of the cache.
 
         Raises:
-            ValueError: it is invalid.
+            InvalidTraceError: it is invalid.
         """
         if len(data) > MAX_BYTES:
-            raise ValueError("the trace is too long")
+            raise InvalidTraceError
         values = _Values(data)
         trace = cls([], values.next())
         last = 0
@@ -223,12 +231,11 @@ class BootTrace:
             begin = last - (step >> 1) if step & 1 else last + (step >> 1)
             last = begin + pages
             if begin < 0 or pages < 1 or last > _MOST_PAGES:
-                raise ValueError("a range lies outside of every disc")
+                raise InvalidTraceError
             trace.ranges.append(Range(begin, last, counts >> 4, counts & 15))
-        if first_reads((one.begin, one.end) for one in trace.ranges) != [
-            (one.begin, one.end) for one in trace.ranges
-        ]:
-            raise ValueError("two ranges overlap")
+        by_place = sorted((one.begin, one.end) for one in trace.ranges)
+        if any(later[0] < earlier[1] for earlier, later in pairwise(by_place)):
+            raise InvalidTraceError
         return trace
 
 
@@ -255,7 +262,7 @@ class _Values:
     def byte(self) -> int:
         """Return the next byte."""
         if not self.more:
-            raise ValueError("the trace is truncated")
+            raise InvalidTraceError
         self._at += 1
         return self._data[self._at - 1]
 
@@ -269,4 +276,4 @@ class _Values:
                 return value
             shift += 7
             if shift > 35:
-                raise ValueError("a number is too large")
+                raise InvalidTraceError

@@ -30,15 +30,19 @@ class DisksAwake:
     Args:
         in_use: returns the discs that are open and were read within ``timings.disc_idle``.
         opener: opens and closes their files.
+        enabled: whether it does.
     """
 
-    def __init__(self, in_use: Callable[[], Iterable[Content]], opener: FileOpener) -> None:
+    def __init__(
+        self, in_use: Callable[[], Iterable[Content]], opener: FileOpener, *, enabled: bool
+    ) -> None:
         self._in_use = in_use
         self._opener = opener
+        self._enabled = enabled
 
     async def serve(self) -> None:
         """Read one block of each disk in each interval, until cancelled."""
-        while True:
+        while self._enabled:
             await trio.sleep(timings().keep_awake)
             for device, content in {one.device: one for one in self._in_use()}.items():
                 try:

@@ -28,6 +28,10 @@ _BESIDE = (512 << 10) // PAGE
 _MOST_NEEDED = 64
 """Reads in order that are needed after many that were not."""
 
+_LOST = 64
+"""Reads elsewhere, and four times as many as in the trace: such a reader is no longer compared with
+it, which takes a microsecond a read."""
+
 _FORGIVEN = 8
 """Reads in order after which half as many are needed the next time."""
 
@@ -51,7 +55,7 @@ class Following:
         self._in_order = 0
         self._hits = 0
         self._needed = _BEGIN
-        self._used_pages = 0
+        self._misses = 0
         self._elsewhere = -1
 
     def note(self, offset: int, size: int) -> bool:
@@ -77,9 +81,8 @@ class Following:
         is_new = not self._read[number]
         pages = min(end, one.end) - max(begin, one.begin)
         self._read[number] = min(self._read[number] + pages, one.pages)
-        self._used_pages += pages
         if not -_NEAR <= number - self._at <= _NEAR and self._at >= 0:
-            # Another part of the trace: it goes on there if the next reads are there as well.
+            # Another part of the trace: followed there if the next reads are there as well.
             is_near = abs(number - self._elsewhere) <= _NEAR and self._elsewhere >= 0
             self._elsewhere = number
             if not is_near:
@@ -98,6 +101,9 @@ class Following:
 
     def _leave(self) -> None:
         """Stop at once: the reader is not where the trace is."""
+        self._misses += 1
+        if self._misses > max(_LOST, 4 * self._hits):
+            self.end()
         if self._hits >= _BEGIN:
             self._needed = max(min(2 * self._needed, _MOST_NEEDED), self._needed)
         self.active = False
@@ -110,7 +116,7 @@ class Following:
         if self._hits < _SURE:
             taken = (one.pages for n, one in enumerate(self.ranges) if self._taken[n])
             return MAX_LOOK - sum(taken) * PAGE
-        return min(MAX_LOOK + 4 * self._used_pages * PAGE, _MOST_AHEAD)
+        return min(MAX_LOOK + 4 * sum(self._read) * PAGE, _MOST_AHEAD)
 
     def next_window(self, most: int) -> list[int]:
         """Return the numbers of the next ranges to fetch, of at most *most* bytes; none: wait."""
@@ -143,6 +149,11 @@ class Following:
         """Fetch nothing more: the source cannot be read."""
         self.active = False
         self._begins.clear()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the reader need not be compared with the trace any more."""
+        return not self._begins
 
     def share_used(self, number: int) -> float:
         """Return which part of a range was read, from 0 to 1."""

@@ -10,7 +10,13 @@ import trio
 from zsofs.errors import ZsofsError
 from zsofs.images.open_image import Content
 from zsofs.native.read_log import ReadLog
-from zsofs.preload.boot_trace import FEWEST_RANGES, BootTrace, first_reads, is_start
+from zsofs.preload.boot_trace import (
+    FEWEST_RANGES,
+    BootTrace,
+    InvalidTraceError,
+    first_reads,
+    is_start,
+)
 from zsofs.preload.counters import PreloadCounters
 from zsofs.preload.fetching import Request, SourceFile, reopened, requests
 from zsofs.preload.following import Following
@@ -68,7 +74,7 @@ class HandleReads:
     def renew(self) -> None:
         """Record into an empty log."""
         self.log = ReadLog(_RECORDED)
-        if self.following is None:
+        if self.following is None or self.following.lost:
             self.note = self.log.note
 
     def count(self, request: Request) -> None:
@@ -121,7 +127,10 @@ class Preloader:
         """Begin to record a handle, and to follow the trace of its disc, if there is one."""
         if not self._enabled or len(self._handles) >= _MOST_HANDLES:
             return None
-        reads = HandleReads(key, content)
+        try:
+            reads = HandleReads(key, content)
+        except MemoryError:
+            return None
         self._handles[reads] = None
         if key.path in self._known:
             trio.lowlevel.spawn_system_task(in_background, self._load, reads)
@@ -199,6 +208,8 @@ class Preloader:
         def note(offset: int, size: int) -> None:
             reads.log.note(offset, size)
             if not following.note(offset, size):
+                if following.lost and reads.following is following:
+                    reads.note = reads.log.note
                 return
             if reads.more is None:
                 reads.more = trio.Event()
@@ -282,7 +293,7 @@ def _parsed(data: bytes | None) -> BootTrace | None:
         return None
     try:
         return BootTrace.from_bytes(data)
-    except ValueError:
+    except InvalidTraceError:
         return None
 
 

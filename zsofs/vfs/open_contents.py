@@ -21,6 +21,7 @@ from zsofs.errors import (
 from zsofs.images.content_check import seconds_until_settled
 from zsofs.images.open_image import Content
 from zsofs.native.meters import HandleMeter, now_ns
+from zsofs.preload.disks_awake import DisksAwake
 from zsofs.preload.preloader import HandleReads, Preloader
 from zsofs.reading.file_opener import FileOpener
 from zsofs.reading.reader import Reader
@@ -111,7 +112,11 @@ def _trace_key(node: Node) -> TraceKey:
 
 
 class OpenContents:
-    """Files open for reading, by handle. For the event loop."""
+    """Files open for reading, by handle. For the event loop.
+
+    Attributes:
+        disks_awake: keeps their hard disks from spinning down.
+    """
 
     def __init__(
         self,
@@ -121,8 +126,21 @@ class OpenContents:
         opener: FileOpener,
         preloader: Preloader,
         numbers: "itertools.count[int]",
+        *,
+        keep_awake: bool,
     ) -> None:
-        """Create it; *numbers* allocates file handle numbers, shared with other modules."""
+        """Create it.
+
+        Args:
+            library: the inode table.
+            view: the layout of the mount.
+            reads: reads discs.
+            opener: opens and closes source files.
+            preloader: records starts of discs, and reads ahead.
+            numbers: allocates file handle numbers, shared with other modules.
+            keep_awake: whether hard disks of open discs are kept from spinning down.
+        """
+        self.disks_awake = DisksAwake(self.in_use, opener, enabled=keep_awake)
         self._library = library
         self._view = view
         self._reads = reads

@@ -61,6 +61,15 @@ REPLY: dict[str, Any] = {
     "requests": 54_321,
     "bytes": 1_210_000_000_000,
     "errors": 1,
+    "preload": {
+        "enabled": True,
+        "stored_starts": 2,
+        "followed_starts": 0,
+        "requests": 0,
+        "fetched_bytes": 0,
+        "used_bytes": 0,
+        "wasted_bytes": 0,
+    },
     "inodes": 1_100,
 }
 

@@ -52,6 +52,8 @@ cache-size = "256M"
 threads = 8
 read-ahead = 1048576
 slow-ms = 100
+no-preload = true
+keep-awake = "auto"
 writable = true
 new-discs = true
 allow-other = true
@@ -74,6 +76,7 @@ log-file = "~/zsofs.log"
     assert (parsed.show_raw, parsed.writable, parsed.allow_other) == (True, True, True)
     assert (parsed.cache_size, parsed.threads, parsed.read_ahead) == (256 << 20, 8, 1 << 20)
     assert (parsed.slow_ms, parsed.new_discs) == (100, True)
+    assert (parsed.slow_ms, parsed.no_preload, parsed.keep_awake) == (100, True, "auto")
     assert (parsed.uid, parsed.gid, parsed.umask, parsed.setuid) == (12, 0, 0o027, 0)
     assert (parsed.nofail, parsed.verbose, parsed.quiet) == (True, True, False)
     assert parsed.log_file == Path("~/zsofs.log").expanduser()

@@ -17,6 +17,7 @@ from zsofs.mount.control.mount_status import (
     FileStatus,
     MountStatus,
     NotShownStatus,
+    PreloadStatus,
     ReaderStatus,
     ReadStatus,
     SettingsStatus,
@@ -49,7 +50,13 @@ STATUS = st.builds(
     st.builds(DiscStatus, COUNT, COUNT, COUNT, st.booleans(), COUNT),
     st.builds(NotShownStatus, ROWS, COUNT, ROWS, COUNT, ROWS, ROWS, COUNT),
     st.builds(
-        ReadStatus, READERS, st.builds(CacheStatus, COUNT, COUNT, COUNT, COUNT), COUNT, COUNT, COUNT
+        ReadStatus,
+        READERS,
+        st.builds(CacheStatus, COUNT, COUNT, COUNT, COUNT),
+        COUNT,
+        COUNT,
+        COUNT,
+        st.builds(PreloadStatus, st.booleans(), *[COUNT] * 6),
     ),
 )
 
@@ -119,6 +126,7 @@ def test_a_status_of_an_earlier_daemon() -> None:
         "links_not_followed",
         "links_not_followed_total",
         "plain_discs",
+        "preload",
     }
     assert reply.keys() == REPLY.keys() - new
     assert {"ok": True} | status.to_json() == MountStatus().to_json() | reply

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.support.rounds import rounds
 from zsofs.native.read_log import PAGE, ReadLog
-from zsofs.preload.boot_trace import MAX_BYTES, BootTrace, first_reads, is_start
+from zsofs.preload.boot_trace import MAX_BYTES, BootTrace, InvalidTraceError, first_reads, is_start
 
 Pages = tuple[int, int]
 
@@ -108,7 +108,7 @@ def test_a_stored_trace_is_bounded() -> None:
 def test_any_bytes_are_a_trace_or_refused(data: bytes) -> None:
     try:
         trace = BootTrace.from_bytes(data)
-    except ValueError:
+    except InvalidTraceError:
         return
     assert BootTrace.from_bytes(trace.to_bytes()) == trace
     assert all(0 <= one.begin < one.end for one in trace.ranges)
@@ -118,13 +118,19 @@ def test_any_bytes_are_a_trace_or_refused(data: bytes) -> None:
     "data", [b"", b"\x81", bytes(MAX_BYTES + 1), b"\xff" * 40, b"\x01\x00\x00\x10"]
 )
 def test_a_damaged_trace_is_refused(data: bytes) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(InvalidTraceError):
         BootTrace.from_bytes(data)
 
 
 def test_who_looks_what_disc_it_is_starts_nothing() -> None:
     assert not is_start([(0, 16), (32, 33), (257, 260), (1000, 1700)])
     assert not is_start([(n * 10, n * 10 + 1) for n in range(100)])
+
+
+def test_single_pages_at_random_are_no_start() -> None:
+    places = random.Random(1).sample(range(0, 100_000, 2), 1000)
+    assert not is_start([(place, place + 1) for place in places])
+    assert is_start([(place, place + 2) for place in places])
 
 
 def test_a_copy_is_no_start() -> None:

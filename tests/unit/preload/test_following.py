@@ -36,6 +36,9 @@ class Reader:
         self.following.note((256 * numbers.randrange(_COUNT) + 200) * PAGE, 8 * PAGE)
         self.fetch()
 
+    def is_lost(self) -> bool:
+        return self.following.lost
+
     def fetch(self) -> None:
         while window := self.following.next_window(8 << 20):
             self.fetched += window
@@ -112,6 +115,18 @@ def test_random_reads_of_a_disc_that_is_all_in_the_trace_are_not_followed() -> N
     for _ in range(300):
         reader.read(numbers.randrange(_COUNT))
     assert len(reader.fetched) < 40
+
+
+def test_who_does_not_follow_at_all_is_no_longer_compared() -> None:
+    reader, numbers = Reader(), random.Random(5)
+    reader.read(*range(10))
+    for _ in range(64):
+        reader.stray(numbers)
+    assert not reader.is_lost()
+    reader.stray(numbers)
+    assert reader.is_lost()
+    reader.read(*range(10, 100))
+    assert not reader.following.active
 
 
 def test_a_start_over_is_followed_where_it_is() -> None:

@@ -80,6 +80,12 @@ class Mount:
         assert reads is not None
         return reads
 
+    async def loaded(self, reads: HandleReads) -> None:
+        """Wait until the trace is there, which other processes may delay."""
+        with trio.fail_after(20):
+            while reads.following is None:  # noqa: ASYNC110 - nothing tells
+                await trio.sleep(0.005)
+
     async def read(self, disc: DiscImage, reads: HandleReads, offset: int, size: int) -> bytes:
         reads.note(offset, size)
         trace: Trace = UNCOUNTED.begin(0, 0)
@@ -102,7 +108,9 @@ def started(
 
     async def play() -> None:
         reads = mount.opened(disc, mtime_ns)
-        await trio.sleep(0.05)
+        with trio.move_on_after(0.5):
+            while reads.following is None:  # noqa: ASYNC110 - there may be none
+                await trio.sleep(0.005)
         await mount.start(disc, reads, places)
         mount.preloader.closed(reads)
         await mount.preloader.finish(disc)
@@ -156,7 +164,7 @@ def test_two_readers_of_one_disc(tmp_path: Path, disc: DiscImage) -> None:
 
     async def play() -> None:
         game, other = mount.opened(disc), mount.opened(disc)
-        await trio.sleep(0.05)
+        await mount.loaded(game)
 
         async def stray() -> None:
             for place in _PLACES:
@@ -200,7 +208,7 @@ def test_a_scan_of_the_library_fetches_nothing(tmp_path: Path, disc: DiscImage) 
     async def scan() -> None:
         for _ in range(20):
             reads = mount.opened(disc)
-            await trio.sleep(0.01)
+            await mount.loaded(reads)
             await mount.start(disc, reads, _PLACES[:5])
             mount.preloader.closed(reads)
 
@@ -278,8 +286,10 @@ def test_it_never_changes_a_byte_or_an_error(damaged: Path, steps: list[tuple[st
 
             async def play() -> None:
                 handle = mount.opened(content) if enabled else HandleReads(KEY, content)
-                await trio.sleep(0.03)
+                if enabled:
+                    await mount.loaded(handle)
                 for offset, size in reads:
+                    await trio.sleep(0.002)
                     try:
                         found.append(await mount.read(content, handle, offset, size))
                     except (ZsofsError, OSError) as error:
