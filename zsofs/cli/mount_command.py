@@ -193,7 +193,7 @@ def _demo_source(undo: ExitStack) -> bytes:
 
 def _settings(options: argparse.Namespace, source: bytes, point: bytes) -> "MountSettings":
     from zsofs.discs.cd_forms import CdForm
-    from zsofs.mount.settings import MountSettings, TreeSettings
+    from zsofs.mount.settings import MountSettings, TreeSettings, WriteSettings
     from zsofs.preload.settings import PreloadSettings
     from zsofs.vfs.shown_owner import ShownOwner
 
@@ -215,8 +215,7 @@ def _settings(options: argparse.Namespace, source: bytes, point: bytes) -> "Moun
         ),
         owner=ShownOwner(options.uid, options.gid, options.umask),
         remember=not options.demo,
-        writable=options.writable,
-        new_discs=options.new_discs,
+        writing=WriteSettings(options.writable, options.new_discs),
         slow_ms=options.slow_ms,
         preload=PreloadSettings(not options.no_preload, options.keep_awake == "auto"),
     )

@@ -3,7 +3,7 @@
 import argparse
 
 from zsofs.cli import mount_args, pack_args, watch_args
-from zsofs.cli.command_parser import Commands, add_command
+from zsofs.cli.command_parser import CommandParser, Commands, add_command
 from zsofs.errors import UsageError
 
 _DESCRIPTION = """\
@@ -58,6 +58,20 @@ def add(commands: Commands) -> None:
         commands, "service", "run mounts as systemd services", _DESCRIPTION, _EXAMPLES
     )
     actions = service.add_subparsers(metavar="ACTION", dest="action", required=True)
+    install, remove = _add_install(actions), _add_remove(actions)
+    listing = add_command(
+        actions, "list", "list services", "Lists the zsofs services.\n", _LIST_EXAMPLES
+    )
+    for action in (install, listing, remove):
+        action.add_argument(
+            "--user", action="store_true", help="user service instead of a system service"
+        )
+    mount_args.add_options(install)
+    pack_args.add_preset(install)
+    watch_args.add_options(install)
+
+
+def _add_install(actions: Commands) -> CommandParser:
     install = add_command(
         actions,
         "install",
@@ -97,9 +111,10 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="install a watch, with the options of `zsofs watch`, instead of a mount",
     )
-    listing = add_command(
-        actions, "list", "list services", "Lists the zsofs services.\n", _LIST_EXAMPLES
-    )
+    return install
+
+
+def _add_remove(actions: Commands) -> CommandParser:
     remove = add_command(
         actions,
         "remove",
@@ -110,13 +125,7 @@ def add(commands: Commands) -> None:
     )
     remove.add_argument("name", metavar="NAME", nargs="?", help="service name")
     remove.add_argument("--web", action="store_true", help="remove the web page instead")
-    for action in (install, listing, remove):
-        action.add_argument(
-            "--user", action="store_true", help="user service instead of a system service"
-        )
-    mount_args.add_options(install)
-    pack_args.add_preset(install)
-    watch_args.add_options(install)
+    return remove
 
 
 def check(options: argparse.Namespace) -> None:

@@ -61,7 +61,7 @@ class OwnMount:
         self.fd = fusermount.mount(
             settings.source,
             point,
-            writable=settings.writable,
+            writable=settings.writing.files,
             allow_other=settings.allow_other,
         )
         mounted = mounted_at(point)
@@ -119,7 +119,7 @@ def mount_as_root(settings: MountSettings, *, user: int, group: int) -> tuple[in
                 place,
                 user=user,
                 group=group,
-                writable=settings.writable,
+                writable=settings.writing.files,
                 allow_other=settings.allow_other,
             )
     except OSError as error:

@@ -62,7 +62,7 @@ class Server:
     """
 
     def __init__(self, settings: MountSettings, tree: SourceTree, catalog: ScanCache) -> None:
-        self._library = Inodes(tree, writable=settings.writable)
+        self._library = Inodes(tree, writable=settings.writing.files)
         cache = ExtentCache(settings.cache_size)
         self._invalidations = Invalidations()
         shown = settings.tree
@@ -73,7 +73,7 @@ class Server:
         io_pool = IoPool(settings.threads)
         self._reads = Reader(cache, io_pool, workers, settings.slow_ms)
         selection = Selection(shown.include, shown.exclude)
-        new_discs = NewDiscs(enabled=settings.new_discs)
+        new_discs = NewDiscs(enabled=settings.writing.new_discs)
         scanner = Scanner(tree, catalog, selection, new_discs, identities=opl)
         lookers = ElasticWorkers(settings.threads, admission)
         self._follower = Follower(
@@ -95,7 +95,7 @@ class Server:
         self._parts = parts
         self.operations = (
             WritableOperations(parts, selection, new_discs, serves_as_root=os.geteuid() == 0)
-            if settings.writable
+            if settings.writing.files
             else Operations(parts)
         )
         self.state = StateReport(

@@ -32,6 +32,19 @@ class TreeSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteSettings:
+    """What may be changed through the mount.
+
+    Attributes:
+        files: whether files other than discs may be changed.
+        new_discs: whether new discs may be created; only with *files*.
+    """
+
+    files: bool = False
+    new_discs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class MountSettings:
     """The settings of a mount.
 
@@ -45,8 +58,7 @@ class MountSettings:
         tree: which files are shown.
         owner: overrides of owner and mode.
         remember: whether the scan cache is stored for the next mount of this source.
-        writable: whether files other than discs may be changed through the mount.
-        new_discs: whether new discs may be created through the mount; only if it is writable.
+        writing: what may be changed through the mount.
         slow_ms: milliseconds from which on a read is reported as slow.
         preload: what is read before it is asked for.
     """
@@ -60,7 +72,6 @@ class MountSettings:
     tree: TreeSettings = field(default_factory=TreeSettings)
     owner: ShownOwner = field(default_factory=ShownOwner)
     remember: bool = True
-    writable: bool = False
-    new_discs: bool = False
+    writing: WriteSettings = field(default_factory=WriteSettings)
     slow_ms: int = 50
     preload: PreloadSettings = field(default_factory=PreloadSettings)

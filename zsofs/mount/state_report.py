@@ -102,7 +102,7 @@ class StateReport:
             allow_links_to=tuple(map(os.fsdecode, self._library.tree.allowed)),
             show_raw=tree.show_raw,
             cd="auto" if tree.cd is None else tree.cd.value,
-            writable=self._settings.writable,
+            writable=self._settings.writing.files,
         )
 
     def _reads(self) -> ReadStatus:
