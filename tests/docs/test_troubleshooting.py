@@ -100,9 +100,9 @@ REPORTS = {
 is raised or logged there is a message all the same."""
 
 NEVER_SHOWN = {
-    "source.scan_cache._disc": "caught within the module",
-    "source.scan_cache._sheet": "caught within the module",
-    "source.scan_cache._text": "caught within the module",
+    "source.finding_rows._disc": "caught within the module",
+    "source.finding_rows._sheet": "caught within the module",
+    "source.finding_rows._text": "caught within the module",
     "inspection.verify_cache._whole": "caught within the module",
     "inspection.verify_cache._track": "caught within the module",
     "discs.cd_forms.files_of": "for callers that ask for what the form of the CD does not have",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from zsofs.formats.sheets import Sheet, parse_sheet
-from zsofs.source import file_looks, scan_cache
+from zsofs.source import file_looks, finding_rows
 from zsofs.source.finding import NOTHING, FileFinding
 from zsofs.source.scan import Scanner
 from zsofs.source.scan_cache import ScanCache
@@ -42,7 +42,7 @@ def test_sheets_that_are_too_many_are_no_sheets(
     def count(most: int, cache: Path) -> int:
         memory = SheetMemory(most)
         monkeypatch.setattr(file_looks, "sheet_memory", memory)
-        monkeypatch.setattr(scan_cache, "sheet_memory", memory)
+        monkeypatch.setattr(finding_rows, "sheet_memory", memory)
         tree = SourceTree(os.fsencode(source))
         with closing(ScanCache(cache, tree.path)) as catalog:
             entries = Scanner(tree, catalog).survey(b"", frozenset(), ScanHints()).entries
