@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from zsofs.formats.sheets import Sheet, parse_sheet
-from zsofs.source import file_looks, finding_rows
+from zsofs.source import file_looks, finding_rows, scan_cache
 from zsofs.source.finding import NOTHING, FileFinding
 from zsofs.source.scan import Scanner
 from zsofs.source.scan_cache import ScanCache
