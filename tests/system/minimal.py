@@ -140,7 +140,7 @@ def inside(root: Path, script: str, *, seconds: float = 1200) -> str:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.unlink(missing_ok=True)
             shutil.copy(name, target)
-    start = 'mount -t proc proc "$1/proc"; exec chroot "$1" sh -ec "cd /root; $2"'
+    start = 'mount -t proc proc "$1/proc"; unset TMPDIR; exec chroot "$1" sh -ec "cd /root; $2"'
     words = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", start, "sh")
     try:
         return run(*words, root, script, seconds=seconds)

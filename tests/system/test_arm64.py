@@ -181,7 +181,8 @@ def test_mounted(installed: Path) -> None:
     said = inside(
         installed,
         "zsofs mount --demo demo >log; zsofs status --json >status; sha1sum demo/*.iso;"
-        " mkdir zso; cp data/ziso-py.zso data/maxcso.dax zso; sleep 5; zsofs mount zso iso >>log;"
+        " mkdir discs; cp data/ziso-py.zso data/maxcso.dax discs; sleep 5;"
+        " zsofs mount discs iso >>log;"
         " cd iso; sha1sum *.iso; dd if=ziso-py.iso bs=1M status=none | cmp - ../data/ps2.iso;"
         " cd ..; zsofs umount iso; zsofs umount demo",
     )
