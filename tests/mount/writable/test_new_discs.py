@@ -132,7 +132,7 @@ def test_without_the_option_nothing_is_new(source: Path) -> None:
 def test_a_whole_disc_is_the_clients_for_a_while(share: Mount, what: str) -> None:
     game = share.path / "Game.iso"
     game.write_bytes(ISO)
-    wait_until_quiet(share)
+    wait_until(lambda: status_of(share)["plain_discs"] == 1, "the disc to be whole")
     if what == "copy again":
         game.write_bytes(ISO[::-1])
         assert (share.source / "Game.iso").read_bytes() == ISO[::-1]
