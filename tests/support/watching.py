@@ -81,6 +81,12 @@ class Watching:
                 assert self.process.returncode == 0, self.log.read_text()
             self.process = None
 
+    def job(self) -> int:
+        """The process that packs."""
+        assert self.process is not None
+        children = f"/proc/{self.process.pid}/task/{self.process.pid}/children"
+        return int(Path(children).read_text().split()[0])
+
     def status_file(self) -> dict[str, Any] | None:
         """The state that it has written; None if there is none of this process."""
         for path in (self.state / "run" / "zsofs").glob("watch-*.json"):

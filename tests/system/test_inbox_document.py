@@ -139,6 +139,24 @@ def test_the_sandbox(box: Box) -> None:
     assert owner == "me"
 
 
+def test_a_user_service(box: Box) -> None:
+    machine = box.machine
+    machine.linger("me")
+    machine.run("mkdir", "/home/me/inbox", "/home/me/zso", user="me")
+    words = ("arrivals", "/home/me/inbox", "/home/me/zso", "--move-source", "/home/me/done")
+    machine.run("mkdir", "/home/me/done", user="me")
+    machine.run("zsofs", "service", "install", "--user", "--watch", *words, user="me")
+    (machine.root / "var/tmp/Own.iso").write_bytes(IMAGE)
+    machine.run("cp", "/var/tmp/Own.iso", "/home/me/inbox/", user="me")
+    home = machine.root / "home/me"
+    wait_until((home / "done/Own.iso").exists, "the move", 60)
+    assert image_of(home / "zso/Own.zso") == IMAGE
+    assert "watch of /home/me/inbox" in machine.run("zsofs", "status", user="me")
+    assert "arrivals" in machine.run("zsofs", "service", "list", "--user", user="me")
+    machine.run("zsofs", "service", "remove", "--user", "arrivals", user="me")
+    assert "watch of /home/me/inbox" not in machine.run("zsofs", "status", user="me")
+
+
 def test_list_and_remove(box: Box) -> None:
     listed = box.machine.run("zsofs", "service", "list")
     assert "arrivals" in listed

@@ -168,7 +168,7 @@ def _status_of(watch: Watch, file: StateFile) -> WatchStatus:
 
 def _state_and_note(watch: Watch) -> tuple[str, str]:
     unavailable = [f"{path}: {why}" for path, why in watch.tracker.unavailable.items()]
-    if watch.readers.reader:
+    if watch.readers.reader and (watch.job is None or watch.job.is_paused):
         return "paused", watch.readers.reader
     if watch.job is not None:
         return "packing", ""

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from zsofs.archives.kinds import ArchiveKind
+from zsofs.console.stdio import print_nowhere
 from zsofs.discs.dat import Dat, Rom, load
 from zsofs.discs.examination import Examination
 from zsofs.errors import InputError, MountError, ZsofsError, reason
@@ -61,7 +62,10 @@ def main() -> None:
     with suppress(MountError):  # few inputs need more
         raise_open_files()  # for archives with hundreds of volumes
     order = Order.from_line(sys.stdin.buffer.readline())
-    _print(asdict(_outcome_of(order)) | {"end": True})
+    try:
+        _print(asdict(_outcome_of(order)) | {"end": True})
+    except BrokenPipeError:  # the watch was killed: its pipes close before the signal comes
+        print_nowhere(sys.stdout)
 
 
 def _print(line: dict[str, object]) -> None:

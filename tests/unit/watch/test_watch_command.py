@@ -1,6 +1,7 @@
 """The command line of `zsofs watch`, its units, and its notifications."""
 
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -216,6 +217,9 @@ class Desktop:
         self._socket.close()
 
 
+@pytest.mark.skipif(
+    not (shutil.which("dbus-daemon") and shutil.which("busctl")), reason="needs D-Bus and busctl"
+)
 def test_a_desktop_is_notified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     address = tmp_path / "bus"
     words = [

@@ -81,9 +81,7 @@ def test_a_killed_job_is_done_again(tmp_path: Path) -> None:
     with watching(tmp_path, "--delete-source", "--for", "small") as watch:
         put(watch.inbox / "Big.iso", big)
         wait_until(lambda: watch.status()["state"] == "packing", "the job")
-        assert watch.process is not None
-        children = Path(f"/proc/{watch.process.pid}/task/{watch.process.pid}/children")
-        os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
+        os.kill(watch.job(), signal.SIGKILL)
         watch.wait_for_results("Big.iso")
     assert "ended unexpectedly, by signal 9" in watch.log.read_text()
     assert image_of(watch.library / "Big.zso") == big
@@ -96,9 +94,7 @@ def test_the_job_ends_with_a_killed_watch(tmp_path: Path) -> None:
     with watching(tmp_path, "--for", "small") as watch:
         put(watch.inbox / "Big.iso", big)
         wait_until(lambda: watch.status()["state"] == "packing", "the job")
-        assert watch.process is not None
-        children = Path(f"/proc/{watch.process.pid}/task/{watch.process.pid}/children")
-        job = int(children.read_text().split()[0])
+        job = watch.job()
         watch.end(signal.SIGKILL)
         wait_until(lambda: not is_running(job), "the end of the job")
         watch.start()

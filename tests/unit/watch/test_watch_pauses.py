@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tests.support.packed import image_of
 from tests.support.watching import watching
 
 GAME = writers.disc(4 * MIB, ["text", "mixed"], 1)
-BIG = writers.disc(12 * MIB, ["text", "mixed"], 2)
+BIG = writers.disc(8 * MIB, ["text", "mixed"], 2)
 
 
 @pytest.fixture(autouse=True)
@@ -44,10 +45,7 @@ def test_an_active_reader_is_given_way_to(tmp_path: Path) -> None:
         with all_the_time(lambda: read(mount.path / "Game.iso")):
             wait_until(lambda: watch.status()["state"] == "paused", "the pause")
             assert watch.status()["note"].endswith(f" reads from {mount.path}")
-            children = Path(f"/proc/{pid(watch.process)}/task/{pid(watch.process)}/children")
-            job = children.read_text().split()[0]
-            state = Path(f"/proc/{job}/stat").read_text().rpartition(")")[2].split()[0]
-            assert state == "T"
+            wait_until(lambda: is_stopped(watch.job()), "the job to stop")
             (watch.inbox / "Other.iso").write_bytes(GAME)
             wait_until(lambda: watch.status()["counts"]["queue"] == 1, "the queue")
             assert names(library) == ["Game.zso"] or left_hidden(library)
@@ -55,10 +53,9 @@ def test_an_active_reader_is_given_way_to(tmp_path: Path) -> None:
     assert image_of(library / "Big.zso") == BIG
 
 
-def pid(process: "subprocess.Popen[bytes] | None") -> int:
-    """Its process ID."""
-    assert process is not None
-    return process.pid
+def is_stopped(process: int) -> bool:
+    """Whether a process is stopped by a signal."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def left_hidden(library: Path) -> bool:
@@ -118,10 +115,13 @@ def test_status(tmp_path: Path) -> None:
             file.flush()
             wait_until(lambda: watch.status()["current"]["bytes_per_second"], "the speed")
             wait_until(lambda: watch.waits_for("Open.iso"), "what waits")
+            job = watch.job()
+            os.kill(job, signal.SIGSTOP)  # or it might end meanwhile
             printed = run("status", str(watch.inbox), env=watch.environment)
             every = json.loads(run("status", "--json", env=watch.environment))
             (found,) = [one for one in every if one.get("type") == "watch"]
             alone = json.loads(run("status", "--json", str(watch.library), env=watch.environment))
+            os.kill(job, signal.SIGCONT)
         watch.wait_for_results("Big.iso", "Next.iso", "Open.iso")
     assert found["ok"]
     assert found["inboxes"] == [str(watch.inbox)]
