@@ -17,8 +17,8 @@ ROOT = Path(__file__).parent.parent
 BUILT = ROOT / "man"
 
 _COMMANDS = (
-    "mount", "umount", "reload", "status", "top", "metrics", "web", "list", "pack", "unpack", "info",
-    "verify", "service",
+    "mount", "umount", "reload", "status", "top", "metrics", "web", "list", "pack", "unpack",
+    "info", "verify", "service",
 )  # fmt: skip
 _AUTHOR = ""
 
