@@ -7,14 +7,13 @@ from pathlib import Path
 
 import trio
 
+from zsofs.console import logging_setup
 from zsofs.console.stdio import say
 from zsofs.errors import ExtraError, UsageError, reason
 from zsofs.web.access import Access, Listen
 from zsofs.web.jobs import Jobs
 from zsofs.web.live import Live
 from zsofs.web.tokens import Tokens, read_or_make
-
-log = logging.getLogger(__name__)
 
 
 def run(mount_points: Sequence[str], listen: Listen, names: Sequence[str], token_file: Path) -> int:
@@ -38,6 +37,7 @@ def run(mount_points: Sequence[str], listen: Listen, names: Sequence[str], token
         import h11  # noqa: F401
     except ImportError:
         raise ExtraError from None
+    logging_setup.to_terminal(logging.WARNING)
     access = Access(listen, names, Tokens(read_or_make(token_file)))
     trio.run(_serve, mount_points, listen, access, token_file)
     return 0

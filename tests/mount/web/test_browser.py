@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.mount.control.test_activity import hanging_read, sample_on_hanging_disk
 from tests.mount.control.test_status import runtime as runtime
 from tests.mount.web.test_web import HOSTILE
 from tests.support import writers
@@ -168,25 +169,30 @@ def test_live_updates_while_a_program_plays(chromium: Browser, shown: tuple[Moun
 
 
 def test_slow_reads_and_a_report_without_paths(
-    chromium: Browser, shown: tuple[Mount, Page]
+    tmp_path: Path, runtime: Path, chromium: Browser
 ) -> None:
-    mount, page = shown
-    disc = mount.path / "Paper Wolf.iso"
-    with playing(disc):
-        go(chromium, "#/stutter", ".timeline")
-        chromium.wait_for("document.querySelector('.slow li')", "a slow read")
-    chromium.cdp(
-        "Browser.grantPermissions", {"permissions": ["clipboardReadWrite"], "origin": page.url}
-    )
-    chromium.click("main .primary")
-    chromium.wait_for(
-        "document.querySelector('main [role=status]').innerText.includes('Copied')", "it"
-    )
-    report = str(chromium.js("return navigator.clipboard.readText()"))
-    assert "slow read" in report.splitlines()[0]
-    assert "Paper Wolf" in report
-    assert str(mount.path.parent) not in report
-    assert "/tmp" not in report
+    with (
+        sample_on_hanging_disk(tmp_path) as (disk, mount),
+        served(tmp_path, mount.path, seconds={}) as page,
+    ):
+        chromium.resize(1280, 800)
+        chromium.open(page.url + "/#/stutter")
+        chromium.wait_for("document.querySelector('.timeline')", "the page")
+        with hanging_read(disk, mount.path / "Game.iso", 901120):
+            chromium.wait_for("document.querySelector('#alerts p')", "the alert")
+            assert "does not answer" in chromium.text("#alerts")
+        chromium.wait_for("document.querySelector('.slow li')", "the slow read")
+        assert "Game" in chromium.text(".slow li")
+        permissions = {"permissions": ["clipboardReadWrite"], "origin": page.url}
+        chromium.cdp("Browser.grantPermissions", permissions)
+        chromium.click("main .primary")
+        copied = "document.querySelector('main [role=status]').innerText.includes('Copied')"
+        chromium.wait_for(copied, "the report")
+        report = str(chromium.js("return navigator.clipboard.readText()"))
+        assert "1 slow read in the last hour" in report.splitlines()[0]
+        assert "Game" in report
+        assert str(tmp_path) not in report
+        chromium.open("about:blank")
 
 
 def test_hostile_names_are_text(chromium: Browser, shown: tuple[Mount, Page]) -> None:
