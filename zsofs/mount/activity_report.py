@@ -144,6 +144,7 @@ class ActivityReport:
                 tuple(total.history(now)),
                 _latency(total),
                 self._state.cache(),
+                self._state.preload(),
             ),
             tuple(readers),
             self._waiting(),

@@ -113,10 +113,11 @@ class StateReport:
             requests=total.requests,
             bytes=total.bytes,
             errors=total.errors,
-            preload=self._preload(),
+            preload=self.preload(),
         )
 
-    def _preload(self) -> PreloadStatus:
+    def preload(self) -> PreloadStatus:
+        """Return what reading ahead by boot traces did."""
         done = self._operations.preloaded()
         return PreloadStatus(
             self._settings.preload.traces,

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from zsofs.mount.control.mount_status import CacheStatus
+from zsofs.mount.control.mount_status import CacheStatus, PreloadStatus
 from zsofs.mount.control.typed_json import decoded, encoded
 
 PROTOCOL = 1
@@ -196,6 +196,7 @@ class MountReads:
     history: tuple[int, ...] = ()
     latency: tuple[Latency, ...] = ()
     cache: CacheStatus = field(default_factory=CacheStatus)
+    preload: PreloadStatus = field(default_factory=PreloadStatus)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,9 @@ _FAMILIES = {
     "zsofs_cache_hits_total": (_COUNTER, "Lookups that found their block in the cache."),
     "zsofs_cache_bytes": (_GAUGE, "Bytes of decoded blocks in the cache."),
     "zsofs_cache_limit_bytes": (_GAUGE, "Maximum bytes of decoded blocks in the cache."),
+    "zsofs_preload_bytes_total": (_COUNTER, "Bytes of the source read ahead by boot traces."),
+    "zsofs_preload_used_bytes_total": (_COUNTER, "Bytes of these that were read afterwards."),
+    "zsofs_preload_wasted_bytes_total": (_COUNTER, "Bytes of these that were never read."),
     "zsofs_waiting_reads": (_GAUGE, "Reads that are not answered yet."),
     "zsofs_disk_waiting_reads": (_GAUGE, "Reads that wait for a disk of the source."),
     "zsofs_disk_longest_wait_seconds": (_GAUGE, "Waiting time of the oldest of these reads."),
@@ -144,6 +147,9 @@ def _add_mount(found: _Page, point: str, reply: Activity) -> None:
         ("zsofs_cache_hits_total", reads.counts.hits),
         ("zsofs_cache_bytes", reads.cache.bytes),
         ("zsofs_cache_limit_bytes", reads.cache.limit),
+        ("zsofs_preload_bytes_total", reads.preload.fetched_bytes),
+        ("zsofs_preload_used_bytes_total", reads.preload.used_bytes),
+        ("zsofs_preload_wasted_bytes_total", reads.preload.wasted_bytes),
         ("zsofs_waiting_reads", reply.waiting_total),
     ):
         found.add(name, value, mountpoint=point)
