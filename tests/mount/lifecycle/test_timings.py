@@ -53,6 +53,7 @@ REAL = {
     "other_mounts": 2.0,
     "peer": 4.0,
     "socket_check": 30.0,
+    "last_bind": 1.0,
     "retry_accept": 0.5,
     "answer": 5.0,
     "unmount": 8.0,
