@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import struct
+import subprocess
 import time
 from pathlib import Path
 
@@ -184,6 +185,7 @@ def test_random_power_cuts(as_root: None, tmp_path: Path) -> None:
                 finally:
                     os.close(fd)
                 watch.end(signal.SIGKILL)
+        disk = copy_of(disk, tmp_path / f"disk{number}.img")
     with disk_mounted(disk, tmp_path / "disk") as top:
         check_nothing_is_lost(top / "inbox", top / "library", images)
         with watching(top, "--delete-source", "--for", "console") as watch:
@@ -191,3 +193,14 @@ def test_random_power_cuts(as_root: None, tmp_path: Path) -> None:
             wait_until(lambda: watch.status()["state"] == "idle", "the end of the queue")
         check_nothing_is_lost(top / "inbox", top / "library", images)
         assert left_in(top / "library") == []
+
+
+def copy_of(disk: Path, copy: Path) -> Path:
+    """The same disk in another file, without the first one.
+
+    A process in another mount namespace may still have the file system mounted, whose next mount
+    would then be the same one: shut down.
+    """
+    subprocess.run(["cp", "--sparse=always", disk, copy], check=True)
+    disk.unlink()
+    return copy
