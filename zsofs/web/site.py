@@ -26,7 +26,6 @@ _KINDS = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
     ".html": HTML,
-    ".webmanifest": "application/manifest+json",
 }
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 _OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -133,8 +132,7 @@ class Site:
         return self._asset("/index.html")
 
     async def _session(self, request: Request) -> Response:
-        may_act = self._access.is_known(request)
-        return json_response({"may_act": may_act, "may_log_out": may_act})
+        return json_response({"may_act": self._access.is_known(request)})
 
     async def _events(self, _: Request) -> Response:
         return Response(kind="text/event-stream", stream=self._live.events())
