@@ -88,7 +88,8 @@ def _freeze(scratch: Path, packages: Path) -> Path:
     """
     python = _builder(scratch)
     modules = [*_modules(packages, "zsofs"), *_modules(packages, "pyfuse3"), *_imported(packages)]
-    data = ["zsofs/cli/demo_discs", "zsofs/mount/units"]
+    data = ["zsofs/cli/demo_discs", "zsofs/mount/units", "zsofs/watch/service_units"]
+    data += ["zsofs/web/static"]
     # Where pyfuse3 finds its version.
     data += [path.name for path in packages.glob("pyfuse3-*.dist-info")]
     words: list[str | Path] = [
@@ -128,7 +129,8 @@ def _modules(packages: Path, name: str) -> Iterator[str]:
 def _imported(packages: Path) -> Iterator[str]:
     """Yield the modules that a mount imports, found by importing its program."""
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import zsofs.mount.server, zsofs.cli.main;"
+        "import sys; sys.path.insert(0, sys.argv[1]); import zsofs.mount.server, zsofs.cli.main,"
+        " zsofs.web.command;"
         " print(*sorted(sys.modules))"
     )
     python = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"

@@ -1,12 +1,13 @@
 """Entry point of the portable build, which PyInstaller makes one program of."""
 
+import importlib
 import os
 import shutil
 import sys
 from pathlib import Path
 
-from zsofs.archives.decoder import WORKER
 from zsofs.cli.main import main
+from zsofs.system.own_processes import RUN_MODULE
 
 _UNINSTALL = Path(sys.executable).parent / "uninstall.sh"
 
@@ -31,13 +32,12 @@ def _name_program() -> None:
 
 
 def start() -> int:
-    """Run the command line, the process that decodes an archive, or ``uninstall``."""
+    """Run the command line, another process of the program, or ``uninstall``."""
     _clean_environment()
-    if sys.argv[1:2] == [WORKER]:
-        from zsofs.archives import worker
-
-        del sys.argv[1]
-        worker.main()
+    if sys.argv[1:2] == [RUN_MODULE]:
+        _, module = sys.argv[1:3]
+        del sys.argv[1:3]
+        importlib.import_module(module).main()
         return 0
     if sys.argv[1:2] == ["uninstall"]:
         os.execv("/bin/sh", ["sh", str(_UNINSTALL), *sys.argv[2:]])

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from dataclasses import dataclass, replace
 from zsofs.archives.frames import HEAD_SIZE, HEADER, SKIP, TAKE, Frame
 from zsofs.archives.kinds import ArchiveKind
 from zsofs.errors import DamagedError, InputError
+from zsofs.system.own_processes import module_command
 
 _PIPE = 1 << 20
 """Capacity of the pipe in bytes, the most that a user may request."""
@@ -21,17 +21,6 @@ _MAX_TEXT = 1 << 16
 """Bytes of a frame that describes something; a name has 4,096 at most."""
 
 _UNEXPECTED = "the process that decodes it ended unexpectedly"
-
-_START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv.pop());"
-    " from zsofs.archives.worker import main; main()"
-)
-"""Program of the process; its last argument is the list of directories with modules."""
-
-WORKER = "--decode-archive"
-"""First argument of the process in a portable build, which has no Python to start it with."""
-
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +71,7 @@ class Decoder:
         environment = {**os.environ, "LC_ALL": "C.UTF-8"}
         try:
             self._process = subprocess.Popen(
-                _command(json.dumps(order)),
+                module_command("zsofs.archives.worker", json.dumps(order)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -227,14 +216,6 @@ class Decoder:
                 f"the archive is damaged: it crashed the process that decodes it ({name})"
             )
         return DamagedError(_UNEXPECTED)
-
-
-def _command(order: str) -> list[str]:
-    """Return the command that starts the process."""
-    if getattr(sys, "frozen", False):  # set by PyInstaller
-        return [sys.executable, WORKER, order]
-    modules = json.dumps([_PACKAGE, *sys.path])
-    return [sys.executable, "-I", "-S", "-B", "-c", _START, order, modules]
 
 
 @contextmanager

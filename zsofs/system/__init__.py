@@ -19,6 +19,7 @@ __all__ = [
     "mountinfo",
     "mountpoint",
     "nofollow",
+    "own_processes",
     "privileges",
     "processes",
     "renames",

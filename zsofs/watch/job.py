@@ -4,22 +4,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 
 from zsofs.errors import InputError
+from zsofs.system.own_processes import module_command
 from zsofs.timings import timings
 from zsofs.watch.order import Order, Outcome
-
-_START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv.pop());"
-    " from zsofs.watch.worker import main; main()"
-)
-"""Program of the process; its last argument is the list of directories with modules."""
-
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 _PART = 1 << 16
 _MOST_LINE = 1 << 22
@@ -67,10 +59,9 @@ class Job:
         self.begun = time.monotonic()
         self._running_since, self._ran = self.begun, 0.0
         self._line = b""
-        command = [sys.executable, "-I", "-S", "-B", "-c", _START, str(os.getpid())]
         try:
             self._process = subprocess.Popen(
-                [*command, json.dumps([_PACKAGE, *sys.path])],
+                module_command("zsofs.watch.worker", str(os.getpid())),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=True,

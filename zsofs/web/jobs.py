@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import subprocess
-import sys
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from functools import partial
 from typing import Any
 
 import trio
+
+from zsofs.system.own_processes import program_command
 
 log = logging.getLogger(__name__)
 
@@ -91,13 +92,12 @@ class Jobs:
             job.ended = time.time()
 
     async def _run(self, job: Job) -> None:
-        command = [sys.executable, "-m", "zsofs", *job.words]
         reads = job.kind == "verify"
         async with trio.open_nursery() as nursery:
             process: trio.Process = await nursery.start(
                 partial(
                     trio.run_process,
-                    command,
+                    program_command(*job.words),
                     stdin=b"",
                     stdout=subprocess.PIPE if reads else subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
