@@ -190,7 +190,7 @@ def _report(rounds: list[dict[str, Start]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.spinning")
+    parser = argparse.ArgumentParser(prog="python -m bench.spinning", allow_abbrev=False)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--reader", choices=READERS, default="pcsx2")
     parser.add_argument("--spin-up", action="store_true")

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.ends import spawned
 from tests.support.mounting import wait_until
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
@@ -125,7 +126,7 @@ class Browser:
 @contextmanager
 def browser(folder: Path) -> Iterator[Browser]:
     """A browser, with its profile in *folder*, as Debian's chromium-driver has it."""
-    with subprocess.Popen(
+    with spawned(
         ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as driver:
         try:

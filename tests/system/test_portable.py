@@ -153,6 +153,8 @@ def test_installed_used_and_removed(suite: str, portable: Path, tmp_path: Path) 
         assert len(SCRIPTS) == 3
         use(user)
         archive(user)
+        watch(user)
+        page(user)
         said = user.run("zsofs mount --demo && zsofs status && ls zsofs-demo")
         assert "Sample (LZ4).iso" in said
         assert "WARNING" not in user.run("cat .local/state/zsofs/*")
@@ -186,6 +188,32 @@ def archive(user: User) -> None:
     user.run("zsofs pack Packed.7z && zsofs unpack Packed.zso -o Unpacked.iso")
     assert (user.home / "Unpacked.iso").read_bytes() == (DATA / "ps2.iso").read_bytes()
     user.run("rm Packed.zso Unpacked.iso")
+
+
+def watch(user: User) -> None:
+    """Pack a disc that arrives in a directory: another process of the program does that."""
+    script = (
+        "mkdir in lib; zsofs watch in -o lib >watch.log 2>&1 & sleep 2; cp Packed.7z"
+        " in; for try in $(seq 300); do [ -e lib/Packed.zso ] && break; sleep 0.2;"
+        " done; kill %1; wait; cat watch.log; zsofs verify lib && rm -r in lib watch.log"
+    )
+    assert "Packed.7z -> " in user.run(script)
+
+
+def page(user: User) -> None:
+    """Get the web page and its script."""
+    get = (
+        'exec 3<>/dev/tcp/127.0.0.1/8467; printf "GET $0 HTTP/1.1\\r\\nHost: localhost:8467\\r\\n'
+        'Connection: close\\r\\n\\r\\n" >&3; cat <&3'
+    )
+    user.run("zsofs web >web.log 2>&1 & echo $! >web.pid")
+    try:
+        for place in ("/", "/metrics"):
+            words = f"bash -c {shlex.quote(get)} {place}"
+            wait_until(lambda words=words: user.try_run(words).returncode == 0, "the page", 30)
+            assert user.run(words).startswith("HTTP/1.1 200 ")
+    finally:
+        user.run("kill $(cat web.pid); cat web.log; rm web.log web.pid")
 
 
 def upgrade(user: User) -> None:

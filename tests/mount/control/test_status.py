@@ -122,6 +122,15 @@ def test_a_new_mount(source: Path, mount: MountMaker) -> None:
         "bytes": 0,
         "errors": 0,
         "inodes": 1,
+        "preload": {
+            "enabled": True,
+            "stored_starts": 0,
+            "followed_starts": 0,
+            "requests": 0,
+            "fetched_bytes": 0,
+            "used_bytes": 0,
+            "wasted_bytes": 0,
+        },
     }
     said = run("status", made.path).stdout.splitlines()
     assert said[0] == str(made.path)

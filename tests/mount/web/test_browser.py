@@ -19,6 +19,7 @@ from tests.mount.control.test_status import runtime as runtime
 from tests.mount.web.test_web import HOSTILE
 from tests.support import writers
 from tests.support.browser import Browser, browser
+from tests.support.ends import spawned
 from tests.support.mounting import Mount, mounted, timed, wait_until
 from tests.support.pages import Page, mount_number, served
 from tests.support.rounds import rounds
@@ -97,7 +98,7 @@ def shown(
 @contextmanager
 def playing(disc: Path) -> Iterator[None]:
     """A program that reads a disc from its beginning to its end, again and again."""
-    with subprocess.Popen([sys.executable, "-c", PLAYER, str(disc)]) as player:
+    with spawned([sys.executable, "-c", PLAYER, str(disc)]) as player:
         try:
             yield
         finally:

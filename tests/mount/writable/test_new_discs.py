@@ -314,7 +314,7 @@ def test_a_copy_that_is_killed(source: Path, tmp_path: Path) -> None:
             copy = subprocess.Popen(["sh", "-c", script, "sh", tmp_path / "Game.iso"], stdout=file)
         wait_until(lambda: (source / "Game.iso").stat().st_size == 400_000, "half of the copy")
         os.kill(copy.pid, signal.SIGKILL)
-        copy.wait()
+        copy.wait(20)
         wait_until_refused(share, "Game.iso")
         (share.path / "Game.iso").unlink()
         assert names(source) == []
@@ -423,7 +423,7 @@ def test_the_next_mount_knows_incomplete_copies_only(source: Path, ending: str) 
         if ending == "killed":
             share.may_end = True
             share.daemon.kill()
-            share.daemon.wait()
+            share.daemon.wait(20)
             share.daemon.returncode = 0
             unmount(share.path)
         os_close(fd)

@@ -34,7 +34,7 @@ def every_parser() -> list[CommandParser]:
 
 def test_no_parser_takes_abbreviations() -> None:
     every = every_parser()
-    assert len(every) == 16
+    assert len(every) == 18
     for one in every:
         assert not one.allow_abbrev
     rooms = (ROOT / name for name in ("zsofs", "bench", "release", "tests"))
@@ -126,7 +126,7 @@ def test_fstab_words() -> None:
 
 
 def test_zsofs_alone_lists_its_commands() -> None:
-    for words, count in (((), 12), (("service",), 3)):
+    for words, count in (((), 14), (("service",), 3)):
         done = run(*words)
         assert done.returncode == 2
         lines = done.stdout.splitlines()
