@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -206,11 +207,15 @@ def page(user: User) -> None:
         'exec 3<>/dev/tcp/127.0.0.1/8467; printf "GET $0 HTTP/1.1\\r\\nHost: localhost:8467\\r\\n'
         'Connection: close\\r\\n\\r\\n" >&3; cat <&3'
     )
+
+    def answers(words: str) -> bool:
+        return user.try_run(words).returncode == 0
+
     user.run("zsofs web >web.log 2>&1 & echo $! >web.pid")
     try:
         for place in ("/", "/metrics"):
             words = f"bash -c {shlex.quote(get)} {place}"
-            wait_until(lambda words=words: user.try_run(words).returncode == 0, "the page", 30)
+            wait_until(partial(answers, words), "the page", 30)
             assert user.run(words).startswith("HTTP/1.1 200 ")
     finally:
         user.run("kill $(cat web.pid); cat web.log; rm web.log web.pid")
