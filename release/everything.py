@@ -21,9 +21,8 @@ _CHECKSUMS = "SHA256SUMS"
 
 def main() -> int:
     """Build everything, once or twice; print the names with their sizes."""
-    parser = argparse.ArgumentParser(
-        prog="./bootstrap.sh release", description=main.__doc__, allow_abbrev=False
-    )
+    program = "./bootstrap.sh release"
+    parser = argparse.ArgumentParser(program, description=main.__doc__, allow_abbrev=False)
     parser.add_argument(
         "--twice", action="store_true", help="build again, and report the files that differ"
     )
