@@ -26,8 +26,14 @@ class Space:
     library: str
     ledger: Ledger
     note: str = ""
+    _had_files: bool = False
+    """Whether it had files since the start."""
     _free: int | None = None
     _until: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Note whether the library has files. May wait for a disk."""
+        self._why_not()
 
     def note_failure(self, error: str) -> bool:
         """Return whether a job failed because the disk is full; jobs then wait for space.
@@ -53,11 +59,14 @@ class Space:
                 is_empty = next(entries, None) is None
         except OSError:
             return f"the library is not available: {self.library}"
-        if is_empty and self.ledger.has_outputs:
+        if is_empty and (self.ledger.has_outputs or self._had_files):
             return (
-                f"the library {self.library} is empty, although discs were packed into it; its"
-                " disk may be missing. If that is right, create a file in it"
+                f"the library {self.library} is empty, although discs were in it; its disk may be"
+                " missing. If that is right, create a file in it"
             )
+        self._had_files = self._had_files or not is_empty
+        if not os.access(self.library, os.W_OK | os.X_OK, effective_ids=True):
+            return f"the library is read-only, or not writable by this user: {self.library}"
         if self._free is not None:
             more = _free_bytes(self.library) - self._free
             if more < _MORE and time.monotonic() < self._until:

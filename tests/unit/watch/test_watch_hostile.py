@@ -1,12 +1,17 @@
 """Inputs of `zsofs watch` that deceive it: names, reused inode numbers, sets that arrive slowly."""
 
 import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support import writers
+from tests.support.disks import MIB, disk_mounted, make_ext4
 from tests.support.mounting import names, wait_until
 from tests.support.packed import image_of
-from tests.support.watching import watching
+from tests.support.watching import Watching, watching
 
 IMAGE = writers.disc(2048 * 300, ["text", "mixed", "noise"], 5)
 NO_DISC = b"This is no disc.\n" * 500
@@ -35,6 +40,50 @@ def test_a_name_like_an_error_is_no_full_disk(tmp_path: Path) -> None:
     assert results[name]["state"] == "failed"
     assert results[f"{name}.zip"]["state"] == "failed"
     assert results["Game.iso"]["state"] == "packed"
+
+
+def test_a_library_that_becomes_read_only(as_root: None, tmp_path: Path) -> None:
+    disk = make_ext4(tmp_path / "disk.img", 32 * MIB)
+    failed = tmp_path / "failed"
+    failed.mkdir()
+    (tmp_path / "library").mkdir()
+    with (
+        disk_mounted(disk, tmp_path / "library") as library,
+        watching(tmp_path, "--move-failed", str(failed)) as watch,
+    ):
+        subprocess.run(["mount", "-o", "remount,ro", library], check=True)
+        (watch.inbox / "Game.iso").write_bytes(IMAGE)
+        wait_until(lambda: "read-only" in watch.status()["note"].lower(), "the note")
+        time.sleep(0.5)
+        assert names(failed) == []
+        assert names(watch.inbox) == ["Game.iso"]
+        subprocess.run(["mount", "-o", "remount,rw", library], check=True)
+        assert watch.wait_for_results("Game.iso")["Game.iso"]["state"] == "packed"
+
+
+def test_a_library_that_was_filled_by_others_and_has_gone(as_root: None, tmp_path: Path) -> None:
+    disk = make_ext4(tmp_path / "disk.img", 32 * MIB)
+    library = tmp_path / "library"
+    library.mkdir()
+    with watching_disk(disk, library, tmp_path) as watch:
+        (watch.inbox / "Game.iso").write_bytes(IMAGE)
+        wait_until(lambda: "its disk may be missing" in watch.status()["note"], "the note")
+        assert names(library) == []
+        assert names(watch.inbox) == ["Game.iso"]
+
+
+@contextmanager
+def watching_disk(disk: Path, library: Path, folder: Path) -> Iterator[Watching]:
+    """A watch whose library, with a disc in it, has lost its disk since the start."""
+    made = Watching(folder / "inbox", library, folder / "state", ("--delete-source",))
+    made.inbox.mkdir()
+    with disk_mounted(disk, library):
+        (library / "packed by hand.zso").touch()
+        made.start()
+    try:
+        yield made
+    finally:
+        made.end()
 
 
 def test_the_longest_names(tmp_path: Path) -> None:
