@@ -137,6 +137,18 @@ class Ledger:
         self._take(keys, result)
         self._append({"keys": keys, "result": asdict(result)}, sync=True)
 
+    def forget(self, result: Result) -> None:
+        """Forget the result of a file that has gone; another one may be like it.
+
+        Raises:
+            OSError: that cannot be written; it is forgotten until this process ends.
+        """
+        keys = [key for key, one in self._results.items() if one is result]
+        for key in keys:
+            del self._results[key]
+        if keys:
+            self._append({"forgotten": keys}, sync=False)
+
     def _take(self, keys: Sequence[str], result: Result) -> None:
         for key in keys:
             self._results.pop(key, None)  # the newest last
@@ -163,6 +175,9 @@ class Ledger:
     def _load_line(self, line: dict[str, Any]) -> None:
         if "closed" in line:
             self._closed[FileIdentity(*map(int, line["closed"]))] = None
+        elif "forgotten" in line:
+            for key in line["forgotten"]:
+                self._results.pop(str(key), None)
         else:
             fields = {**line["result"], "outputs": tuple(line["result"]["outputs"])}
             self._take([str(key) for key in line["keys"]], Result(**fields))

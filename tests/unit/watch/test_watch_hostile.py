@@ -1,6 +1,7 @@
 """Inputs of `zsofs watch` that deceive it: names, reused inode numbers, sets that arrive slowly."""
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from tests.support.packed import image_of
 from tests.support.watching import Watching, watching
 
 IMAGE = writers.disc(2048 * 300, ["text", "mixed", "noise"], 5)
+OTHER = writers.disc(2048 * 300, ["text", "noise"], 6)
 NO_DISC = b"This is no disc.\n" * 500
 
 
@@ -40,6 +42,44 @@ def test_a_name_like_an_error_is_no_full_disk(tmp_path: Path) -> None:
     assert results[name]["state"] == "failed"
     assert results[f"{name}.zip"]["state"] == "failed"
     assert results["Game.iso"]["state"] == "packed"
+
+
+def test_another_disc_with_the_inode_number_of_a_deleted_one(tmp_path: Path) -> None:
+    """Files of some archives all have the same date, and some discs the same size."""
+    with watching(tmp_path) as watch:
+        hidden = watch.inbox / ".the number"
+        hidden.write_bytes(IMAGE)
+        os.utime(hidden, (851_439_120, 851_439_120))
+        (watch.inbox / "A.iso").hardlink_to(hidden)
+        watch.wait_for_results("A.iso")
+        (watch.inbox / "A.iso").unlink()
+        with hidden.open("r+b") as file:
+            file.write(OTHER)
+        os.utime(hidden, (851_439_120, 851_439_120))
+        hidden.rename(watch.inbox / "B.iso")
+        watch.wait_for_results("B.iso")
+    assert image_of(watch.library / "B.zso") == OTHER
+
+
+def test_a_disc_that_was_deleted_arrives_again(tmp_path: Path) -> None:
+    """Also with the same date, and if the directory of it was moved away."""
+    with watching(tmp_path) as watch:
+        for number, folder in enumerate(("", "", "below", "below")):
+            (tmp_path / "x").mkdir()
+            (tmp_path / "x/Game.iso").write_bytes(IMAGE)
+            os.utime(tmp_path / "x/Game.iso", (851_439_120, 851_439_120))
+            there = watch.inbox / folder
+            (tmp_path / ("x" if folder else "x/Game.iso")).rename(
+                there if folder else there / "Game.iso"
+            )
+            output = watch.library / folder / "Game.zso"
+            wait_until(output.exists, f"the output {number}")
+            wait_until(lambda: watch.status()["state"] == "idle", "the end")
+            there.rename(tmp_path / f"old {number}") if folder else (there / "Game.iso").unlink()
+            output.unlink()
+            (watch.library / "another").touch()  # or its disk might be missing
+            time.sleep(0.3)
+            shutil.rmtree(tmp_path / "x", ignore_errors=True)
 
 
 def test_a_library_that_becomes_read_only(as_root: None, tmp_path: Path) -> None:
