@@ -13,10 +13,27 @@ from tests.support.disks import MIB, disk_mounted, make_ext4
 from tests.support.mounting import names, wait_until
 from tests.support.packed import image_of
 from tests.support.watching import Watching, watching
+from zsofs.source.new_disc_mark import set_mark
 
 IMAGE = writers.disc(2048 * 300, ["text", "mixed", "noise"], 5)
 OTHER = writers.disc(2048 * 300, ["text", "noise"], 6)
 NO_DISC = b"This is no disc.\n" * 500
+
+
+def test_an_incomplete_copy_through_a_mount_is_not_packed(tmp_path: Path) -> None:
+    with watching(tmp_path, "--delete-source") as watch:
+        path = watch.inbox / "Game.iso"
+        with path.open("wb") as file:
+            file.write(IMAGE)
+            file.flush()
+            set_mark(file.fileno(), is_open=False)
+        wait_until(lambda: "copied" in watch.waits_for("Game.iso"), "the reason")
+        time.sleep(1)
+        assert names(watch.library) == []
+        path.write_bytes(IMAGE)
+        os.removexattr(path, "user.zsofs.new-disc")
+        watch.wait_for_results("Game.iso")
+    assert names(watch.library) == ["Game.zso"]
 
 
 def test_the_same_disc_arrives_again_later(tmp_path: Path) -> None:
