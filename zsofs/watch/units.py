@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from zsofs.discs.cue_files import is_cue_name, missing_file, read_cue_sheet
 from zsofs.errors import DamagedError, InputError
 from zsofs.formats.archive_names import Volumes, is_archive
-from zsofs.formats.file_names import has_disc_ending, is_system_directory, is_undecided
+from zsofs.formats.file_names import has_disc_ending, is_system_directory, is_track, is_undecided
 from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, mount_table
 
 ERROR_ENDING = ".zsofs-error.txt"
@@ -119,7 +119,9 @@ def units_of(folder: str, names: Sequence[str]) -> Iterator[Unit]:
         encoded = os.fsencode(name)
         if name not in taken and (has_disc_ending(encoded) or is_archive(encoded)):
             path = os.path.join(folder, name)
-            yield _unless_partial(Unit(path, (path,), may_grow=is_undecided(encoded)), present)
+            lacks = "it is a track of a CD, whose cue sheet is missing" if is_track(encoded) else ""
+            unit = Unit(path, (path,), lacks, may_grow=is_undecided(encoded))
+            yield _unless_partial(unit, present)
 
 
 def _cue_unit(path: str) -> Unit:

@@ -13,11 +13,25 @@ from tests.support.disks import MIB, disk_mounted, make_ext4
 from tests.support.mounting import names, wait_until
 from tests.support.packed import image_of
 from tests.support.watching import Watching, watching
+from tests.unit.discs.test_identify import raw
 from zsofs.source.new_disc_mark import set_mark
 
 IMAGE = writers.disc(2048 * 300, ["text", "mixed", "noise"], 5)
 OTHER = writers.disc(2048 * 300, ["text", "noise"], 6)
 NO_DISC = b"This is no disc.\n" * 500
+
+
+def test_a_track_waits_for_its_cue_sheet(tmp_path: Path) -> None:
+    """Tracks arrive before their cue sheet, whose name sorts behind theirs."""
+    with watching(tmp_path, "--delete-source") as watch:
+        track = watch.inbox / "Game (Track 1).bin"
+        track.write_bytes(raw(IMAGE, 1))
+        wait_until(lambda: "cue sheet" in watch.waits_for(track.name), "the reason")
+        (watch.inbox / "Ico.iso").write_bytes(OTHER)
+        watch.wait_for_results("Ico.iso")
+        time.sleep(1)
+        assert names(watch.inbox) == [track.name]
+        assert names(watch.library) == ["Ico.zso"]
 
 
 def test_an_incomplete_copy_through_a_mount_is_not_packed(tmp_path: Path) -> None:
