@@ -32,7 +32,7 @@ _SYSTEM_DIRECTORY = re.compile(
     re.IGNORECASE,
 )
 
-_TRACK = re.compile(rb"(?i)(?:.* )?\(?track ?\d+\)?", re.DOTALL)
+_TRACK = re.compile(rb"(?i)(?:.*\(track \d+\)|track ?\d+)", re.DOTALL)
 _FIRST_TRACK = re.compile(rb" \(Track 0?1\)\Z")
 
 _UNFINISHED = re.compile(rb"\..*\.zsofs-[0-9a-f]{8}\.part", re.DOTALL)

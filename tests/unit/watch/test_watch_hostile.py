@@ -15,6 +15,7 @@ from tests.support.packed import image_of
 from tests.support.watching import Watching, watching
 from tests.unit.discs.test_identify import raw
 from zsofs.source.new_disc_mark import set_mark
+from zsofs.watch.units import units_of
 
 IMAGE = writers.disc(2048 * 300, ["text", "mixed", "noise"], 5)
 OTHER = writers.disc(2048 * 300, ["text", "noise"], 6)
@@ -155,6 +156,13 @@ def watching_disk(disk: Path, library: Path, folder: Path) -> Iterator[Watching]
         yield made
     finally:
         made.end()
+
+
+def test_a_volume_that_is_being_downloaded() -> None:
+    files = ["A.part1.rar", "A.part2.rar", "A.part3.rar.crdownload", "B.7z.001", "B.7z.002.part"]
+    lacks = {unit.path: unit.lacks for unit in units_of("/inbox", files)}
+    assert "A.part3.rar.crdownload" in lacks["/inbox/A.part1.rar"]
+    assert "B.7z.002.part" in lacks["/inbox/B.7z.001"]
 
 
 def test_the_longest_names(tmp_path: Path) -> None:
