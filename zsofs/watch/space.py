@@ -5,6 +5,7 @@ import os
 import time
 from dataclasses import dataclass
 
+from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, mount_of
 from zsofs.timings import timings
 from zsofs.watch.ledger import Ledger
 
@@ -55,6 +56,8 @@ class Space:
 
     def _why_not(self) -> str:
         try:
+            if is_in_mount(self.library):
+                return f"a mount of zsofs covers the library: {self.library}"
             with os.scandir(self.library) as entries:
                 is_empty = next(entries, None) is None
         except OSError:
@@ -73,6 +76,20 @@ class Space:
                 return f"the disk of the library is full: {self.library}"
             self._free = None
         return ""
+
+
+def is_in_mount(path: str) -> bool:
+    """Return whether a path is in a mount of zsofs; asks only the mount table.
+
+    Raises:
+        OSError: the path cannot be opened.
+    """
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        mounted = mount_of(fd)
+    finally:
+        os.close(fd)
+    return mounted is not None and mounted.kind == FILE_SYSTEM_TYPE
 
 
 def _free_bytes(path: str) -> int:

@@ -1,5 +1,6 @@
 """The inputs in the inboxes: which are complete, which wait, and which were processed before."""
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Set
@@ -10,6 +11,7 @@ from zsofs.errors import reason
 from zsofs.system.deletion import restore
 from zsofs.watch.ledger import Ledger, Result
 from zsofs.watch.settings import WatchSettings
+from zsofs.watch.space import is_in_mount
 from zsofs.watch.units import Unit, find_units
 from zsofs.watch.whole import FileIdentity, Verdict, identity_at, judge
 
@@ -97,6 +99,7 @@ class Tracker:
         self.unavailable.clear()
         for inbox in self.settings.inboxes:
             try:
+                _check_inbox(inbox)
                 for unit in find_units(inbox, self.settings.outside, self._enter):
                     one = self._input(unit)
                     if one is not None:
@@ -179,6 +182,12 @@ class Tracker:
         """Forget an input; a scan finds it again if it has no result."""
         with suppress(KeyError):
             del self.inputs[one.unit.path]
+
+
+def _check_inbox(inbox: str) -> None:
+    """Raise OSError if an inbox cannot be searched."""
+    if is_in_mount(inbox):
+        raise OSError(errno.EBUSY, "a mount of zsofs covers it")
 
 
 def _root_of(inbox: str) -> tuple[int, int] | None:
