@@ -73,6 +73,7 @@ class Ledger:
         self._results: dict[str, Result] = {}
         self._closed: dict[FileIdentity, None] = {}
         self._has_outputs = False
+        self._is_torn = False
         self.last: list[Result] = []
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -111,6 +112,8 @@ class Ledger:
         """Remember that a program has closed or renamed a file. Not synced: it is only evidence."""
         if identity not in self._closed:
             self._closed[identity] = None
+            if len(self._closed) > _MOST_CLOSED:
+                del self._closed[next(iter(self._closed))]
             with suppress(OSError):  # known until this process ends
                 self._append({"closed": _numbers(identity)}, sync=False)
 
@@ -157,7 +160,11 @@ class Ledger:
         self.last = [*self.last[-19:], result]
 
     def _append(self, line: dict[str, Any], *, sync: bool) -> None:
-        write_all(self._fd, json.dumps(line).encode() + b"\n")
+        # On a full disk, a part of a line may have been written, which has to end before the next.
+        before = b"\n" if self._is_torn else b""
+        self._is_torn = True
+        write_all(self._fd, before + json.dumps(line).encode() + b"\n")
+        self._is_torn = False
         if sync:
             os.fsync(self._fd)
 

@@ -1,6 +1,8 @@
 """Inputs of `zsofs watch` that deceive it: names, reused inode numbers, sets that arrive slowly."""
 
+import json
 import os
+import resource
 import shutil
 import subprocess
 import time
@@ -12,12 +14,14 @@ import pytest
 
 from tests.support import writers
 from tests.support.disks import MIB, disk_mounted, make_ext4
-from tests.support.mounting import mounted, names, wait_until
+from tests.support.mounting import ZSOFS, mounted, names, wait_until
 from tests.support.packed import image_of
 from tests.support.watching import Watching, watching
 from tests.unit.discs.test_identify import raw
 from zsofs.source.new_disc_mark import set_mark
+from zsofs.watch.ledger import Ledger
 from zsofs.watch.units import units_of
+from zsofs.watch.whole import FileIdentity
 
 IMAGE = writers.disc(2048 * 300, ["text", "mixed", "noise"], 5)
 OTHER = writers.disc(2048 * 300, ["text", "noise"], 6)
@@ -223,3 +227,39 @@ def test_the_longest_names(tmp_path: Path) -> None:
     assert results[bad]["state"] == "failed"
     assert names(watch.library) == [long.replace(".iso", ".zso")]
     assert names(watch.inbox) == [bad]
+
+
+def test_a_full_disk_for_the_ledger_costs_one_line(tmp_path: Path) -> None:
+    """What is written after a line that was cut off is not lost."""
+    ledger = Ledger(tmp_path, "key")
+    file = tmp_path / "watch-key.jsonl"
+    identities = [FileIdentity(number, 2, 3, 4) for number in range(3)]
+    ledger.note_closed(identities[0])
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size + 9, hard))
+    try:
+        ledger.note_closed(identities[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    ledger.note_closed(identities[2])
+    ledger.close()
+    again = Ledger(tmp_path, "key")
+    assert [again.was_closed(one) for one in identities] == [True, False, True]
+    again.close()
+
+
+def test_the_state_of_many_long_names(tmp_path: Path) -> None:
+    """A guest of a share cannot hide a watch from `zsofs status`."""
+    folder = "inbox" + f"/{os.fsdecode(bytes([0xFF] * 250))}" * 12
+    with watching(tmp_path) as watch:
+        (tmp_path / folder).mkdir(parents=True)
+        for number in range(100):
+            (tmp_path / folder / f"{number}.iso").touch()
+        wait_until(lambda: len(watch.status()["waiting"]) == 100, "the scan")
+        done = subprocess.run(
+            [*ZSOFS, "status", "--json", watch.inbox],
+            check=False,
+            env=watch.environment,
+            capture_output=True,
+        )
+    assert json.loads(done.stdout)["type"] == "watch", done.stderr
