@@ -32,6 +32,7 @@ _SYSTEM_DIRECTORY = re.compile(
     re.IGNORECASE,
 )
 
+_TRACK = re.compile(rb"(?i)(?:.*\(track \d+\)|track ?\d+)", re.DOTALL)
 _FIRST_TRACK = re.compile(rb" \(Track 0?1\)\Z")
 
 _UNFINISHED = re.compile(rb"\..*\.zsofs-[0-9a-f]{8}\.part", re.DOTALL)
@@ -94,6 +95,11 @@ def may_be_disc(name: bytes) -> bool:
 def is_cue_sheet(name: bytes) -> bool:
     """Return whether this is the name of a cue sheet."""
     return _ending(name) == _CUE
+
+
+def is_track(name: bytes) -> bool:
+    """Return whether a plain image is named as one track of a CD: ``Game (Track 2).bin``."""
+    return is_undecided(name) and _TRACK.fullmatch(splitext(name)[0]) is not None
 
 
 def without_first_track(stem: bytes) -> bytes:

@@ -11,6 +11,7 @@ __all__ = [
     "left_out",
     "live_file",
     "mount_cycles",
+    "new_disc_mark",
     "new_discs",
     "ownership",
     "relpath",

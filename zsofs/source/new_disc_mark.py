@@ -45,8 +45,18 @@ def has_valid_mark(folder: int, name: bytes, status: os.stat_result) -> bool:
         status: its status.
     """
     path = f"/proc/self/fd/{folder}/".encode() + name
+    return _is_valid(path, status, follow_symlinks=False)
+
+
+def is_marked(fd: int) -> bool:
+    """Return whether an open file has a mark, and was not changed by anything else since."""
+    return _is_valid(fd, os.fstat(fd), follow_symlinks=True)
+
+
+def _is_valid(file: int | bytes, status: os.stat_result, *, follow_symlinks: bool) -> bool:
     try:
-        state, set_at = os.getxattr(path, _NAME, follow_symlinks=False)[:40].split()
+        mark = os.getxattr(file, _NAME, follow_symlinks=follow_symlinks)
+        state, set_at = mark[:40].split()
         later = status.st_ctime_ns - int(set_at)
     except (OSError, ValueError):
         return False

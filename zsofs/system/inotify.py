@@ -43,12 +43,14 @@ class Change:
         ended: whether the directory was moved or deleted, so that the watch no longer covers the
             path.
         whole: True after IN_CLOSE_WRITE or IN_MOVED_TO: the file is no longer being written.
+        deleted: True after IN_DELETE.
     """
 
     watch: int | None
     name: bytes = b""
     ended: bool = False
     whole: bool = False
+    deleted: bool = False
 
 
 class Watcher:
@@ -116,7 +118,10 @@ class Watcher:
             if mask & flags.Q_OVERFLOW:
                 yield Change(None)
             else:
-                yield Change(watch, os.fsencode(name), bool(mask & _ENDED), bool(mask & _WHOLE))
+                ended, whole, deleted = (
+                    bool(mask & wanted) for wanted in (_ENDED, _WHOLE, flags.DELETE)
+                )
+                yield Change(watch, os.fsencode(name), ended, whole, deleted)
 
 
 class MountWatcher:

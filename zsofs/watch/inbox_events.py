@@ -17,11 +17,13 @@ class InboxEvents:
 
     Attributes:
         changed: whether something has changed since it was set to False.
+        deleted: paths of files that were deleted since they were taken from it.
     """
 
     def __init__(self, note_closed: Callable[[FileIdentity], None]) -> None:
         """Begin; *note_closed* receives each file that its writer has closed or renamed."""
         self.changed = False
+        self.deleted: set[str] = set()
         self._note_closed = note_closed
         self._watcher = Watcher()
         self._folders: dict[int, str] = {}
@@ -76,7 +78,10 @@ class InboxEvents:
                 self._watcher.remove(change.watch)
                 self.changed = True
             elif change.name:
-                self._take(os.path.join(folder, os.fsdecode(change.name)), whole=change.whole)
+                path = os.path.join(folder, os.fsdecode(change.name))
+                if change.deleted and _may_be_input(os.path.basename(path)):
+                    self.deleted.add(path)
+                self._take(path, whole=change.whole)
 
     def _take(self, path: str, *, whole: bool) -> None:
         try:

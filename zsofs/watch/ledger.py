@@ -73,6 +73,7 @@ class Ledger:
         self._results: dict[str, Result] = {}
         self._closed: dict[FileIdentity, None] = {}
         self._has_outputs = False
+        self._is_torn = False
         self.last: list[Result] = []
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -111,6 +112,8 @@ class Ledger:
         """Remember that a program has closed or renamed a file. Not synced: it is only evidence."""
         if identity not in self._closed:
             self._closed[identity] = None
+            if len(self._closed) > _MOST_CLOSED:
+                del self._closed[next(iter(self._closed))]
             with suppress(OSError):  # known until this process ends
                 self._append({"closed": _numbers(identity)}, sync=False)
 
@@ -137,6 +140,18 @@ class Ledger:
         self._take(keys, result)
         self._append({"keys": keys, "result": asdict(result)}, sync=True)
 
+    def forget(self, result: Result) -> None:
+        """Forget the result of a file that has gone; another one may be like it.
+
+        Raises:
+            OSError: that cannot be written; it is forgotten until this process ends.
+        """
+        keys = [key for key, one in self._results.items() if one is result]
+        for key in keys:
+            del self._results[key]
+        if keys:
+            self._append({"forgotten": keys}, sync=False)
+
     def _take(self, keys: Sequence[str], result: Result) -> None:
         for key in keys:
             self._results.pop(key, None)  # the newest last
@@ -145,7 +160,11 @@ class Ledger:
         self.last = [*self.last[-19:], result]
 
     def _append(self, line: dict[str, Any], *, sync: bool) -> None:
-        write_all(self._fd, json.dumps(line).encode() + b"\n")
+        # On a full disk, a part of a line may have been written, which has to end before the next.
+        before = b"\n" if self._is_torn else b""
+        self._is_torn = True
+        write_all(self._fd, before + json.dumps(line).encode() + b"\n")
+        self._is_torn = False
         if sync:
             os.fsync(self._fd)
 
@@ -163,6 +182,9 @@ class Ledger:
     def _load_line(self, line: dict[str, Any]) -> None:
         if "closed" in line:
             self._closed[FileIdentity(*map(int, line["closed"]))] = None
+        elif "forgotten" in line:
+            for key in line["forgotten"]:
+                self._results.pop(str(key), None)
         else:
             fields = {**line["result"], "outputs": tuple(line["result"]["outputs"])}
             self._take([str(key) for key in line["keys"]], Result(**fields))

@@ -16,7 +16,8 @@ def move(files: Sequence[tuple[str, FileIdentity]], inbox: str, directory: str) 
     """Move files to *directory*, below which they get their path relative to the inbox.
 
     Args:
-        files: real paths with the expected identities.
+        files: real paths with the expected identities. If the name of one of several is taken, all
+            get a new directory.
         inbox: real path of the inbox.
         directory: real path of a directory on the same file system.
 
@@ -26,11 +27,26 @@ def move(files: Sequence[tuple[str, FileIdentity]], inbox: str, directory: str) 
     Raises:
         InputError: a file was not moved, and has its old name; those before it have new ones.
     """
-    return tuple(_move(path, expected, inbox, directory) for path, expected in files)
+    targets = [os.path.join(directory, os.path.relpath(path, inbox)) for path, _ in files]
+    if len(files) > 1 and any(map(os.path.lexists, targets)):
+        # A cue sheet and the volumes of an archive find each other by their names.
+        folder = _free_folder(os.path.splitext(targets[0])[0])
+        targets = [os.path.join(folder, os.path.basename(target)) for target in targets]
+    return tuple(
+        _move(path, expected, target, directory)
+        for (path, expected), target in zip(files, targets, strict=True)
+    )
 
 
-def _move(path: str, expected: FileIdentity, inbox: str, directory: str) -> str:
-    target = os.path.join(directory, os.path.relpath(path, inbox))
+def _free_folder(path: str) -> str:
+    """Return the first path of a directory that does not exist."""
+    numbers = range(2, _MOST_NAMES)
+    return next(
+        (new for number in numbers if not os.path.lexists(new := f"{path} ({number})")), path
+    )
+
+
+def _move(path: str, expected: FileIdentity, target: str, directory: str) -> str:
     try:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         new = _renamed(path, target)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from zsofs.errors import SourceError, UsageError, reason
 from zsofs.source.relpath import is_at_or_below
-from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, mount_of
+from zsofs.watch.space import is_in_mount
 
 LEAVE, DELETE, MOVE = "leave", "delete", "move"
 """What is done with an input that is packed."""
@@ -89,15 +89,11 @@ def check(settings: WatchSettings) -> None:
 
 def _check_directory(what: str, path: str, *, writable: bool) -> None:
     try:
+        is_mount = is_in_mount(path)
         os.scandir(path).close()
-        fd = os.open(path, os.O_PATH)
-        try:
-            mounted = mount_of(fd)
-        finally:
-            os.close(fd)
     except OSError as error:
         raise SourceError(f"the {what} {path} cannot be used: {reason(error)}") from None
-    if mounted is not None and mounted.kind == FILE_SYSTEM_TYPE:
+    if is_mount:
         raise UsageError(
             f"the {what} {path} is in a mount of zsofs; give a directory of real files"
         )

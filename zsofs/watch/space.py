@@ -5,6 +5,7 @@ import os
 import time
 from dataclasses import dataclass
 
+from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, mount_of
 from zsofs.timings import timings
 from zsofs.watch.ledger import Ledger
 
@@ -26,8 +27,14 @@ class Space:
     library: str
     ledger: Ledger
     note: str = ""
+    _had_files: bool = False
+    """Whether it had files since the start."""
     _free: int | None = None
     _until: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Note whether the library has files. May wait for a disk."""
+        self._why_not()
 
     def note_failure(self, error: str) -> bool:
         """Return whether a job failed because the disk is full; jobs then wait for space.
@@ -49,21 +56,40 @@ class Space:
 
     def _why_not(self) -> str:
         try:
+            if is_in_mount(self.library):
+                return f"a mount of zsofs covers the library: {self.library}"
             with os.scandir(self.library) as entries:
                 is_empty = next(entries, None) is None
         except OSError:
             return f"the library is not available: {self.library}"
-        if is_empty and self.ledger.has_outputs:
+        if is_empty and (self.ledger.has_outputs or self._had_files):
             return (
-                f"the library {self.library} is empty, although discs were packed into it; its"
-                " disk may be missing. If that is right, create a file in it"
+                f"the library {self.library} is empty, although discs were in it; its disk may be"
+                " missing. If that is right, create a file in it"
             )
+        self._had_files = self._had_files or not is_empty
+        if not os.access(self.library, os.W_OK | os.X_OK, effective_ids=True):
+            return f"the library is read-only, or not writable by this user: {self.library}"
         if self._free is not None:
             more = _free_bytes(self.library) - self._free
             if more < _MORE and time.monotonic() < self._until:
                 return f"the disk of the library is full: {self.library}"
             self._free = None
         return ""
+
+
+def is_in_mount(path: str) -> bool:
+    """Return whether a path is in a mount of zsofs; asks only the mount table.
+
+    Raises:
+        OSError: the path cannot be opened.
+    """
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        mounted = mount_of(fd)
+    finally:
+        os.close(fd)
+    return mounted is not None and mounted.kind == FILE_SYSTEM_TYPE
 
 
 def _free_bytes(path: str) -> int:

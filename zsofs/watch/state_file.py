@@ -23,8 +23,8 @@ from zsofs.watch.ledger import Result
 _SERVICES = Path("/run/zsofs-watch")
 """Directory with the RuntimeDirectory= of each system service."""
 
-_MOST = 1 << 20
-"""Bytes of a state file that are read."""
+_MOST = 1 << 24
+"""Bytes of a state file that are read. Each byte of a path may take six: ``\\udcff``."""
 
 MOST_NAMED = 100
 """Inputs of the queue that the file names."""

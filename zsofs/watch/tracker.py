@@ -1,15 +1,17 @@
 """The inputs in the inboxes: which are complete, which wait, and which were processed before."""
 
+import errno
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from zsofs.errors import reason
 from zsofs.system.deletion import restore
-from zsofs.watch.ledger import Ledger
+from zsofs.watch.ledger import Ledger, Result
 from zsofs.watch.settings import WatchSettings
+from zsofs.watch.space import is_in_mount
 from zsofs.watch.units import Unit, find_units
 from zsofs.watch.whole import FileIdentity, Verdict, identity_at, judge
 
@@ -68,6 +70,7 @@ class Tracker:
         unavailable: why inboxes cannot be read, by path.
         restores: whether files are restored that an interrupted job was deleting.
         notes: messages for the log.
+        done: results of inputs that are still in an inbox, by path.
     """
 
     settings: WatchSettings
@@ -77,13 +80,26 @@ class Tracker:
     unavailable: dict[str, str] = field(default_factory=dict)
     restores: bool = True
     notes: list[str] = field(default_factory=list)
+    done: dict[str, Result] = field(default_factory=dict)
+    _roots: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Device and inode number of each inbox at the last scan."""
 
-    def scan(self) -> None:
-        """Find the inputs again; those that have not changed keep what is known of them."""
+    def scan(self, deleted: Set[str]) -> None:
+        """Find the inputs again; those that have not changed keep what is known of them.
+
+        Args:
+            deleted: paths of files that were deleted since the last scan.
+        """
         found: dict[str, Input] = {}
+        self._forget(
+            one for path, one in self.done.items() if path in deleted or one.path in deleted
+        )
+        before, self.done = self.done, {}
+        roots, self._roots = self._roots, {}
         self.unavailable.clear()
         for inbox in self.settings.inboxes:
             try:
+                _check_inbox(inbox)
                 for unit in find_units(inbox, self.settings.outside, self._enter):
                     one = self._input(unit)
                     if one is not None:
@@ -93,6 +109,25 @@ class Tracker:
         known = {path: found.pop(path) for path in list(self.inputs) if path in found}
         self.inputs = known | found
         self.restores = False
+        self._roots = {path: root for path in self.settings.inboxes if (root := _root_of(path))}
+        there = {id(one) for one in self.done.values()}  # also under other names
+        self._forget(
+            one
+            for path, one in before.items()
+            if id(one) not in there and self._was_there(path, roots)
+        )
+
+    def _was_there(self, path: str, roots: dict[str, tuple[int, int]]) -> bool:
+        """Return whether the inbox of a file is that of the last scan: its disk has not gone."""
+        inbox = self.settings.inbox_of(path)
+        root = self._roots.get(inbox)
+        return root is not None and root == roots.get(inbox) and inbox not in self.unavailable
+
+    def _forget(self, results: Iterable[Result]) -> None:
+        """Forget the results of files that have gone: other files may get their inode numbers."""
+        for one in list(results):
+            with suppress(OSError):  # forgotten until this process ends
+                self.ledger.forget(one)
 
     def _enter(self, folder: str) -> None:
         self.enter(folder)
@@ -102,7 +137,11 @@ class Tracker:
     def _input(self, unit: Unit) -> Input | None:
         """Return the input of a unit; None if it is processed, or a file has gone."""
         identities = tuple(one for one in map(identity_at, unit.files) if one is not None)
-        if len(identities) != len(unit.files) or self.ledger.result_of(unit, identities):
+        if len(identities) != len(unit.files):
+            return None
+        result = self.ledger.result_of(unit, identities)
+        if result is not None:
+            self.done[unit.path] = result
             return None
         known = self.inputs.get(unit.path)
         if known is not None and known.unit.files == unit.files and known.identities == identities:
@@ -143,6 +182,20 @@ class Tracker:
         """Forget an input; a scan finds it again if it has no result."""
         with suppress(KeyError):
             del self.inputs[one.unit.path]
+
+
+def _check_inbox(inbox: str) -> None:
+    """Raise OSError if an inbox cannot be searched."""
+    if is_in_mount(inbox):
+        raise OSError(errno.EBUSY, "a mount of zsofs covers it")
+
+
+def _root_of(inbox: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(inbox)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def output_directory(settings: WatchSettings, path: str) -> str:

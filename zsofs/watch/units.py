@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from zsofs.discs.cue_files import is_cue_name, missing_file, read_cue_sheet
 from zsofs.errors import DamagedError, InputError
 from zsofs.formats.archive_names import Volumes, is_archive
-from zsofs.formats.file_names import has_disc_ending, is_system_directory, is_undecided
+from zsofs.formats.file_names import has_disc_ending, is_system_directory, is_track, is_undecided
 from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, mount_table
 
 ERROR_ENDING = ".zsofs-error.txt"
@@ -105,21 +105,30 @@ def units_of(folder: str, names: Sequence[str]) -> Iterator[Unit]:
         unit = _cue_unit(os.path.join(folder, name))
         taken.update(map(os.path.basename, unit.files))
         yield _unless_partial(unit, present)
-    volumes: dict[bytes, list[str]] = {}
-    for name in names:
-        way = Volumes(os.fsencode(name))
-        if way.may_be_split:
-            volumes.setdefault(way.last or way.name(0), []).append(name)
+    volumes = _volumes_of(names)
+    partial = {
+        first: name
+        for name in names
+        for ending in filter(name.lower().endswith, _PARTIAL)
+        for first in _volumes_of([name[: -len(ending)]])
+    }
     for first, members in volumes.items():
-        if len(members) == 1 and not Volumes(os.fsencode(members[0])).known:
+        is_one = len(members) == 1 and not Volumes(os.fsencode(members[0])).known
+        if is_one and first not in partial:
             continue
         taken.update(members)
-        yield _unless_partial(_volume_unit(folder, os.fsdecode(first), members), present)
+        unit = _volume_unit(folder, os.fsdecode(first), members)
+        if first in partial:
+            why = f"it is being downloaded: {partial[first]} is beside it"
+            unit = Unit(unit.path, unit.files, why)
+        yield _unless_partial(unit, present)
     for name in names:
         encoded = os.fsencode(name)
         if name not in taken and (has_disc_ending(encoded) or is_archive(encoded)):
             path = os.path.join(folder, name)
-            yield _unless_partial(Unit(path, (path,), may_grow=is_undecided(encoded)), present)
+            lacks = "it is a track of a CD, whose cue sheet is missing" if is_track(encoded) else ""
+            unit = Unit(path, (path,), lacks, may_grow=is_undecided(encoded))
+            yield _unless_partial(unit, present)
 
 
 def _cue_unit(path: str) -> Unit:
@@ -134,6 +143,16 @@ def _cue_unit(path: str) -> Unit:
         "",
     )
     return Unit(path, (path, *dict.fromkeys(filter(None, places))), lacks)
+
+
+def _volumes_of(names: Sequence[str]) -> dict[bytes, list[str]]:
+    """Return the names that may be volumes of archives, by the name of the first one."""
+    volumes: dict[bytes, list[str]] = {}
+    for name in names:
+        way = Volumes(os.fsencode(name))
+        if way.may_be_split:
+            volumes.setdefault(way.last or way.name(0), []).append(name)
+    return volumes
 
 
 def _volume_unit(folder: str, first: str, members: Sequence[str]) -> Unit:

@@ -80,7 +80,8 @@ class Watch:
         self.events.changed = False
         if self.job is not None:
             self.tracker.restores = False
-        self.tracker.scan()
+        deleted, self.events.deleted = self.events.deleted, set()
+        self.tracker.scan(deleted)
         self.events.entered_all()
         for note in self.tracker.notes:
             log.warning("%s", printable(note))
@@ -193,6 +194,8 @@ class Watch:
         except OSError as error:
             log.warning("the state of the watch cannot be written: %s", reason(error))
         self.tracker.drop(one)
+        if not has_gone:
+            self.tracker.done[path] = result
         self.counts = Counts(
             packed=self.counts.packed + (not failed), failed=self.counts.failed + failed
         )

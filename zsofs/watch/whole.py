@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from zsofs.errors import reason
+from zsofs.source.new_disc_mark import is_marked
 from zsofs.system.file_lease import has_writer
 from zsofs.system.unwritten import has_holes, is_preallocated
 from zsofs.timings import timings
@@ -138,6 +139,8 @@ def _signs(fd: int, identity: FileIdentity) -> _Signs:
         why = "it is empty"
     elif written_to:
         why = "a program has it open for writing"
+    elif is_marked(fd):
+        why = "a client of a mount has not copied it completely; copy it again"
     elif is_preallocated(fd, identity.size):
         why = "parts of it are allocated and were never written; if it is complete, copy it"
     if why:

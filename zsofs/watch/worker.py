@@ -24,6 +24,7 @@ from zsofs.images.input_image import original
 from zsofs.inspection.verify_cache import remember_written
 from zsofs.pack import batch
 from zsofs.pack.archive_file import archive_at
+from zsofs.pack.atomic_file import sync_folder
 from zsofs.pack.cd_input import CdInput, opened_input
 from zsofs.pack.input_files import delete_input, is_same_image, remove_input, whole_sha1
 from zsofs.pack.jobs import PackRequest
@@ -138,7 +139,7 @@ class _Run:
         batch.run(request, reporter, remember_written)
         results = reporter.results
         first = results[0] if len(results) == 1 else None
-        if first is not None and (self.same_as or first.state == "skipped"):
+        if first is not None and (self.same_as or self._is_there(first)):
             return self._there_already(request, first)
         failed = [one for one in results if one.state not in ("packed", "skipped")]
         errors = [one.error for one in results if one.error and one.state != "skipped"]
@@ -221,6 +222,18 @@ class _Run:
 
     # ---- The input
 
+    def _is_there(self, result: Report) -> bool:
+        """Return whether an input was not packed because a file has the name of its output.
+
+        For `zsofs pack`, a file that is older than the input is no copy of it. Here both are
+        compared: an output has the date of the first input, and the same disc arrived again.
+        """
+        exists = f"{result.target} already exists"
+        is_image = self.archive is None and bool(result.target)
+        return result.state == "skipped" or (
+            is_image and result.state == "failed" and result.error.startswith(exists)
+        )
+
     def _there_already(self, request: PackRequest, result: Report) -> Outcome:
         """Return the outcome for an input whose output exists, after comparing both completely."""
         order, target = self.order, self.same_as or result.target
@@ -230,11 +243,12 @@ class _Run:
             state = PACKED if order.after == LEAVE else KEPT
             return Outcome(state, (target,), result.error)
         try:
+            _settle(target)
             with opened_input(order.path, request) as found:
                 if is_same_image(found.image, target, packed=True):
                     return self._compared(request, found, target)
-        except InputError as error:
-            return Outcome(FAILED, error=str(error))
+        except (OSError, InputError) as error:
+            return Outcome(FAILED, error=reason(error))
         return Outcome(FAILED, error=f"{target} already exists and has another image")
 
     def _compared(self, request: PackRequest, found: CdInput, target: str) -> Outcome:
@@ -296,6 +310,21 @@ class _Run:
 
 def _is_disc(dat: Dat, rom: Rom) -> bool:
     return not rom.bad_dump and len(dat.tracks.get(rom.game, ())) < 2
+
+
+def _settle(path: str) -> None:
+    """Sync a file that another program may have written, so that it is read back from the disk.
+
+    Raises:
+        OSError: it cannot be opened or synced.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(fd)
+    sync_folder(os.path.dirname(path))
 
 
 def _sha1_at(path: str) -> str:
