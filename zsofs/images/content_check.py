@@ -9,6 +9,8 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
+from threading import Lock
+from typing import NamedTuple
 
 from zsofs.errors import SourceChangedError, SourceTouchedError
 from zsofs.system.file_lease import has_writer
@@ -24,6 +26,9 @@ _TICK_NS = 1_000_000
 _GRANULARITIES = ((1_000_000_000, 2_000_000_000), (10_000_000, 10_000_000))
 """In ns: a time stamp that is a multiple of the first number may be from a file system with the
 resolution of the second one: 1 s (ext4 with small inodes, HFS+) or 2 s (FAT); 10 ms (exFAT)."""
+
+_LONGEST_RENAME = 0.05
+"""Seconds after which a rename that has set the change time has set the name as well."""
 
 _MOST_ATTRIBUTES = 64
 """A file with more extended attributes is not compared by them."""
@@ -54,12 +59,29 @@ def ctime_mark(ctime_ns: int) -> int:
     return (ctime_ns + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
+class KnownState(NamedTuple):
+    """The state of an open file in which its content is known to be the one that was opened.
+
+    Attributes:
+        ctime_ns: its change time, truncated to 64 bits.
+        rights: mode, owner, group and link count.
+        name: its path; None if it is unknown, or not needed.
+        attributes: digests of its extended attributes; None if they are unknown, or not needed.
+    """
+
+    ctime_ns: int
+    rights: tuple[int, int, int, int]
+    name: str | None
+    attributes: dict[str, bytes] | None
+
+
 class ContentCheck:
     """Judges changes of the change time of one open file.
 
     Attributes:
         watch: reports writes to the file.
         gone: why the content is no longer the one that was opened; empty while it is.
+        known: the last state in which it was.
     """
 
     def __init__(
@@ -86,20 +108,23 @@ class ContentCheck:
         self._take = take
         self._fd = fd
         self._size = status.st_size, status.st_mtime_ns
-        self._ctime = ctime_mark(status.st_ctime_ns)
-        self._rights = _rights(status)
-        self._name = None if watch.sees_all else _name(fd)
-        self._attributes = None if watch.sees_all else _attributes(fd)
+        self._lock = Lock()
+        self.known = KnownState(
+            ctime_mark(status.st_ctime_ns),
+            _rights(status),
+            None if watch.sees_all else _name(fd),
+            None if watch.sees_all else _attributes(fd),
+        )
 
     @property
     def ctime_ns(self) -> int:
         """The change time for which the content is known to be the one that was opened."""
-        return self._ctime
+        return self.known.ctime_ns
 
     @property
     def expected_ctime(self) -> int:
         """The change time for which a read needs no check; NEVER if each read needs one."""
-        return NEVER if self._asks_always or self.gone else self._ctime
+        return NEVER if self._asks_always or self.gone else self.known.ctime_ns
 
     def verdict(self, touched: SourceTouchedError) -> bool | None:
         """Return whether the content is still the one opened; None: the file must be examined.
@@ -108,7 +133,7 @@ class ContentCheck:
         the bytes were read.
         """
         watch = self.watch
-        is_dated_anew = touched.ctime_ns != self._ctime
+        is_dated_anew = touched.ctime_ns != self.known.ctime_ns
         # Before the events are taken: a writer that has ended since has left its event by then.
         being_written = is_dated_anew and watch.sees_all and has_writer(self._fd)
         self._take()
@@ -118,35 +143,39 @@ class ContentCheck:
             return True
         if not watch.sees_all:
             return None
-        if not watch.closed:
-            self._expect(touched)
+        # Until a change time is settled, a write may leave it unchanged: each read is checked.
+        if not watch.closed and not seconds_until_settled(touched.ctime_ns):
+            self.known = self.known._replace(ctime_ns=touched.ctime_ns, rights=touched.rights)
         return not watch.closed
 
-    def is_explained(self, touched: SourceTouchedError) -> bool:
+    def is_explained(self, touched: SourceTouchedError, known: KnownState) -> bool:
         """Return whether an operation other than a write explains the change time.
 
         May wait for a disk.
-        """
-        name, attributes = _name(self._fd), _attributes(self._fd)
-        if (
-            touched.rights == self._rights
-            and not _differ(name, self._name)
-            and not _differ(attributes, self._attributes)
-        ):
-            return False
-        if self._expect(touched):
-            self._name, self._attributes = name, attributes
-        return True
 
-    def _expect(self, touched: SourceTouchedError) -> bool:
-        """Accept the present state of the file, unless its change time is too recent.
-
-        Until then a write may leave that time unchanged, so each read has to be checked.
+        Args:
+            touched: the state of the file after the bytes were read.
+            known: the value of :attr:`known` when :meth:`verdict` was asked. Another read may have
+                had the same change explained meanwhile.
         """
-        if seconds_until_settled(touched.ctime_ns):
-            return False
-        self._ctime, self._rights = touched.ctime_ns, touched.rights
-        return True
+        with self._lock:
+            now = self._state(touched)
+            if not _explains(now, known):
+                # A rename sets the change time before the name (Linux, vfs_rename).
+                time.sleep(min(seconds_until_settled(touched.ctime_ns), _LONGEST_RENAME))
+                now = self._state(touched)
+                if not _explains(now, known):
+                    return False
+            # A later change has set the name too early for this change time.
+            is_current = ctime_mark(os.fstat(self._fd).st_ctime_ns) == touched.ctime_ns
+            is_settled = not seconds_until_settled(touched.ctime_ns)
+            if is_current and is_settled and self.known is known:
+                self.known = now
+            return True
+
+    def _state(self, touched: SourceTouchedError) -> KnownState:
+        """Return the state with the name and the attributes that the file has now."""
+        return KnownState(touched.ctime_ns, touched.rights, _name(self._fd), _attributes(self._fd))
 
     def give_up(self, *, written: bool) -> SourceChangedError:
         """Record permanently that the content is gone; return the reason as an error.
@@ -167,6 +196,15 @@ class ContentCheck:
         if (status.st_size, status.st_mtime_ns) != self._size:
             raise self.give_up(written=True)
         return SourceTouchedError(ctime_mark(status.st_ctime_ns), _rights(status), None)
+
+
+def _explains(now: KnownState, known: KnownState) -> bool:
+    """Return whether something else than the content and the change time differs."""
+    return (
+        now.rights != known.rights
+        or _differ(now.name, known.name)
+        or _differ(now.attributes, known.attributes)
+    )
 
 
 def _rights(status: os.stat_result) -> tuple[int, int, int, int]:
