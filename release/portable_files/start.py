@@ -7,6 +7,7 @@ from pathlib import Path
 
 from zsofs.archives.decoder import WORKER
 from zsofs.cli.main import main
+from zsofs.watch.job import WORKER as WATCH_WORKER
 
 _UNINSTALL = Path(sys.executable).parent / "uninstall.sh"
 
@@ -31,13 +32,19 @@ def _name_program() -> None:
 
 
 def start() -> int:
-    """Run the command line, the process that decodes an archive, or ``uninstall``."""
+    """Run the command line, a process that zsofs starts for itself, or ``uninstall``."""
     _clean_environment()
     if sys.argv[1:2] == [WORKER]:
         from zsofs.archives import worker
 
         del sys.argv[1]
         worker.main()
+        return 0
+    if sys.argv[1:2] == [WATCH_WORKER]:
+        from zsofs.watch import worker as watch_worker
+
+        del sys.argv[1]
+        watch_worker.main()
         return 0
     if sys.argv[1:2] == ["uninstall"]:
         os.execv("/bin/sh", ["sh", str(_UNINSTALL), *sys.argv[2:]])

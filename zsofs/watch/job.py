@@ -19,6 +19,9 @@ _START = (
 )
 """Program of the process; its last argument is the list of directories with modules."""
 
+WORKER = "--pack-watched"
+"""Argument by which the portable build starts the process: it has no Python to start."""
+
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 _PART = 1 << 16
@@ -67,10 +70,9 @@ class Job:
         self.begun = time.monotonic()
         self._running_since, self._ran = self.begun, 0.0
         self._line = b""
-        command = [sys.executable, "-I", "-S", "-B", "-c", _START, str(os.getpid())]
         try:
             self._process = subprocess.Popen(
-                [*command, json.dumps([_PACKAGE, *sys.path])],
+                _command(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=True,
@@ -160,3 +162,11 @@ class Job:
         code = self._process.returncode
         how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
         return f"the process that packs it ended unexpectedly, {how}"
+
+
+def _command() -> list[str]:
+    """Return the command that starts the process."""
+    if getattr(sys, "frozen", False):  # set by PyInstaller
+        return [sys.executable, WORKER, str(os.getpid())]
+    start = [sys.executable, "-I", "-S", "-B", "-c", _START]
+    return [*start, str(os.getpid()), json.dumps([_PACKAGE, *sys.path])]
