@@ -91,7 +91,7 @@ class Jobs:
             job.ended = time.time()
 
     async def _run(self, job: Job) -> None:
-        command = [sys.executable, "-m", "zsofs", *job.words]
+        command = [*_program(), *job.words]
         reads = job.kind == "verify"
         async with trio.open_nursery() as nursery:
             process: trio.Process = await nursery.start(
@@ -110,6 +110,13 @@ class Jobs:
                 async for part in process.stdout:
                     output = (output + part)[-_OUTPUT:]
         job.state, job.result = _result(job, output, process.returncode)
+
+
+def _program() -> list[str]:
+    """Return the command that starts zsofs, whatever directory this process is in."""
+    if getattr(sys, "frozen", False):  # set by PyInstaller
+        return [sys.executable]
+    return [sys.executable, "-P", "-m", "zsofs"]
 
 
 def _give_way() -> None:
