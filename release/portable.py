@@ -88,17 +88,14 @@ def _freeze(scratch: Path, packages: Path) -> Path:
     """
     python = _builder(scratch)
     modules = [*_modules(packages, "zsofs"), *_modules(packages, "pyfuse3"), *_imported(packages)]
-    data = ["zsofs/cli/demo_discs", "zsofs/mount/units", "zsofs/watch/service_units"]
-    data += ["zsofs/web/static"]
-    # Where pyfuse3 finds its version.
-    data += [path.name for path in packages.glob("pyfuse3-*.dist-info")]
+    data = [*_data(packages), *packages.glob("pyfuse3-*.dist-info/METADATA")]  # its version
     words: list[str | Path] = [
         *("--onedir", "--name", "zsofs", "--contents-directory", "lib", "--strip", "--noupx"),
         *("--noconfirm", "--log-level", "WARN", "--paths", packages),
         *("--distpath", scratch / "frozen", "--workpath", scratch / "work"),
         *("--specpath", scratch, "--add-binary", f"{reduced_libarchive.link(scratch)}:."),
         *(word for module in modules for word in ("--hidden-import", module)),
-        *(word for path in data for word in ("--add-data", f"{packages / path}:{path}")),
+        *(word for path in data for word in ("--add-data", _place(path, packages))),
         *(word for module in _EXCLUDED for word in ("--exclude-module", module)),
     ]
     _run(python, "-I", "-m", "PyInstaller", *words, _FILES / "start.py")
@@ -124,6 +121,17 @@ def _modules(packages: Path, name: str) -> Iterator[str]:
             continue
         words = [*path.relative_to(packages).parent.parts, module]
         yield ".".join(words[:-1] if module in ("__init__", "__main__") else words)
+
+
+def _data(packages: Path) -> Iterator[Path]:
+    """Yield the files of zsofs that are not modules: units, discs of the demo, the web page."""
+    for path in sorted((packages / "zsofs").rglob("*")):
+        if path.is_file() and path.suffix not in (".py", ".pyc", ".so") and path.name != "py.typed":
+            yield path
+
+
+def _place(path: Path, packages: Path) -> str:
+    return f"{path}:{path.parent.relative_to(packages)}"
 
 
 def _imported(packages: Path) -> Iterator[str]:

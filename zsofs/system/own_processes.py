@@ -30,8 +30,8 @@ def module_command(module: str, *arguments: str) -> list[str]:
 
 
 def program_command(*words: str) -> list[str]:
-    """Return the command that runs ``zsofs`` with these arguments."""
-    return [sys.executable, *(() if _is_portable() else ("-m", "zsofs")), *words]
+    """Return the command that runs ``zsofs`` with these arguments, from any directory."""
+    return [sys.executable, *(() if _is_portable() else ("-P", "-m", "zsofs")), *words]
 
 
 def _is_portable() -> bool:
