@@ -23,6 +23,7 @@ from zsofs.watch.ledger import Ledger
 from zsofs.watch.units import units_of
 from zsofs.watch.whole import FileIdentity
 
+CHDS = Path(__file__).parents[2] / "data/chd"
 IMAGE = writers.disc(2048 * 300, ["text", "mixed", "noise"], 5)
 OTHER = writers.disc(2048 * 300, ["text", "noise"], 6)
 NO_DISC = b"This is no disc.\n" * 500
@@ -183,6 +184,21 @@ def test_a_mount_covers_a_directory(tmp_path: Path, which: str) -> None:
             (watch.inbox / "Ico.iso").write_bytes(OTHER)
         watch.wait_for_results("Ico.iso")
     assert names(watch.library) == ["Ico.zso"]
+
+
+def test_a_chd_waits_for_its_parent(tmp_path: Path) -> None:
+    with watching(tmp_path, "--delete-source") as watch:
+        shutil.copy(CHDS / "dvd-child.chd", watch.inbox)
+        wait_until(lambda: "parent" in watch.waits_for("dvd-child.chd"), "the reason")
+        parent = (CHDS / "dvd-default.chd").read_bytes()
+        with (watch.inbox / "dvd-default.chd").open("wb") as file:
+            file.write(parent[:-100])
+            file.flush()
+            time.sleep(1)
+            file.write(parent[-100:])
+        results = watch.wait_for_results("dvd-child.chd", "dvd-default.chd")
+    assert {one["state"] for one in results.values()} <= {"packed", "kept"}, results
+    assert {"dvd-child.zso", "dvd-default.zso"} == set(names(watch.library))
 
 
 def test_a_volume_that_is_being_downloaded() -> None:
