@@ -98,7 +98,7 @@ class _ChangedError(Exception):
 
 
 class _NotYetError(Exception):
-    """The input needs another file, which may still arrive, for the reason in the message."""
+    """The input needs another file, which may still arrive: a parent of a CHD, or a DAT."""
 
 
 @contextmanager
@@ -145,7 +145,10 @@ class _Run:
     def run(self) -> Outcome:
         """Pack the input, and delete or move it as ordered."""
         order = self.order
-        self.dats = [load(Path(path)) for path in order.dats]
+        try:
+            self.dats = [load(Path(path)) for path in order.dats]
+        except (OSError, ZsofsError) as problem:  # no fault of the input
+            raise _NotYetError(reason(problem)) from None
         request = self._request()
         self._check_complete(request)
         reporter = _Lines()

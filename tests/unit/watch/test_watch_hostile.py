@@ -18,6 +18,7 @@ from tests.support.mounting import ZSOFS, mounted, names, wait_until
 from tests.support.packed import image_of
 from tests.support.watching import Watching, watching
 from tests.unit.discs.test_identify import raw
+from tests.unit.watch.test_watch import dat_of
 from zsofs.source.new_disc_mark import set_mark
 from zsofs.watch.ledger import Ledger
 from zsofs.watch.units import units_of
@@ -199,6 +200,18 @@ def test_a_chd_waits_for_its_parent(tmp_path: Path) -> None:
         results = watch.wait_for_results("dvd-child.chd", "dvd-default.chd")
     assert {one["state"] for one in results.values()} <= {"packed", "kept"}, results
     assert {"dvd-child.zso", "dvd-default.zso"} == set(names(watch.library))
+
+
+def test_a_dat_that_has_gone(tmp_path: Path) -> None:
+    """It may be on a disk of its own; no input fails for that."""
+    dat = dat_of(tmp_path, "The Game", IMAGE)
+    with watching(tmp_path, "--dat", str(dat)) as watch:
+        dat.rename(tmp_path / "gone")
+        (watch.inbox / "Game.iso").write_bytes(IMAGE)
+        wait_until(lambda: "DAT" in watch.waits_for("Game.iso"), "the reason")
+        (tmp_path / "gone").rename(dat)
+        assert watch.wait_for_results("Game.iso")["Game.iso"]["state"] == "packed"
+    assert names(watch.library) == ["The Game.zso"]
 
 
 def test_a_volume_that_is_being_downloaded() -> None:
