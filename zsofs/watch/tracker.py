@@ -131,9 +131,8 @@ class Tracker:
 
     def _forget(self, results: Iterable[Result]) -> None:
         """Forget the results of files that have gone: other files may get their inode numbers."""
-        for one in list(results):
-            with suppress(OSError):  # forgotten until this process ends
-                self.ledger.forget(one)
+        with suppress(OSError):  # forgotten until this process ends
+            self.ledger.forget(results)
 
     def _enter(self, folder: str) -> None:
         self.enter(folder)
