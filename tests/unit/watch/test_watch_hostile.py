@@ -21,6 +21,7 @@ from tests.unit.discs.test_identify import raw
 from tests.unit.watch.test_watch import dat_of
 from zsofs.source.new_disc_mark import set_mark
 from zsofs.watch.ledger import Ledger
+from zsofs.watch.settings import WatchSettings
 from zsofs.watch.units import units_of
 from zsofs.watch.whole import FileIdentity
 
@@ -212,6 +213,10 @@ def test_a_dat_that_has_gone(tmp_path: Path) -> None:
         (tmp_path / "gone").rename(dat)
         assert watch.wait_for_results("Game.iso")["Game.iso"]["state"] == "packed"
     assert names(watch.library) == ["The Game.zso"]
+
+
+def test_the_root_directory_contains_all_files() -> None:
+    assert WatchSettings(("/",), "/library").inbox_of("/games/A.iso") == "/"
 
 
 def test_a_volume_that_is_being_downloaded() -> None:
