@@ -219,6 +219,32 @@ def test_the_root_directory_contains_all_files() -> None:
     assert WatchSettings(("/",), "/library").inbox_of("/games/A.iso") == "/"
 
 
+def test_dates_that_are_set_after_the_close(tmp_path: Path) -> None:
+    """File managers copy in this way."""
+    with watching(tmp_path, "--delete-source") as watch:
+        path = watch.inbox / "Game.iso"
+        path.write_bytes(IMAGE)
+        time.sleep(0.1)
+        os.utime(path, (851_439_120, 851_439_120))
+        result = watch.wait_for_results("Game.iso")["Game.iso"]
+    assert (result["state"], names(watch.inbox)) == ("packed", [])
+
+
+def test_a_date_that_is_set_during_a_write_is_no_close(tmp_path: Path) -> None:
+    with watching(tmp_path, "--delete-source") as watch:
+        path = watch.inbox / "Game.iso"
+        path.write_bytes(IMAGE)
+        writer = path.open("r+b")
+        writer.write(IMAGE)
+        writer.flush()
+        os.utime(path, (851_439_120, 851_439_120))
+        wait_until(lambda: "open for writing" in watch.waits_for("Game.iso"), "the reason")
+        watch.end()  # so that no close is seen
+        writer.close()
+        watch.start()
+        assert watch.wait_for_results("Game.iso")["Game.iso"]["state"] == "kept"
+
+
 def test_a_volume_that_is_being_downloaded() -> None:
     files = ["A.part1.rar", "A.part2.rar", "A.part3.rar.crdownload", "B.7z.001", "B.7z.002.part"]
     lacks = {unit.path: unit.lacks for unit in units_of("/inbox", files)}
