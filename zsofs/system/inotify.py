@@ -44,6 +44,8 @@ class Change:
             path.
         whole: True after IN_CLOSE_WRITE or IN_MOVED_TO: the file is no longer being written.
         deleted: True after IN_DELETE.
+        written: True after IN_MODIFY.
+        touched: True after IN_ATTRIB: its attributes have changed, such as dates.
     """
 
     watch: int | None
@@ -51,6 +53,8 @@ class Change:
     ended: bool = False
     whole: bool = False
     deleted: bool = False
+    written: bool = False
+    touched: bool = False
 
 
 class Watcher:
@@ -118,10 +122,8 @@ class Watcher:
             if mask & flags.Q_OVERFLOW:
                 yield Change(None)
             else:
-                ended, whole, deleted = (
-                    bool(mask & wanted) for wanted in (_ENDED, _WHOLE, flags.DELETE)
-                )
-                yield Change(watch, os.fsencode(name), ended, whole, deleted)
+                kinds = (_ENDED, _WHOLE, flags.DELETE, flags.MODIFY, flags.ATTRIB)
+                yield Change(watch, os.fsencode(name), *(bool(mask & one) for one in kinds))
 
 
 class MountWatcher:

@@ -11,6 +11,8 @@ from zsofs.system.file_lease import has_writer
 from zsofs.system.inotify import Watcher
 from zsofs.watch.whole import FileIdentity, identity_at
 
+_MOST_CLOSED = 10_000
+
 
 class InboxEvents:
     """Watches on the directories of the inboxes.
@@ -28,6 +30,8 @@ class InboxEvents:
         self._watcher = Watcher()
         self._folders: dict[int, str] = {}
         self._known: set[str] = set()
+        self._closed: dict[str, FileIdentity] = {}
+        """Files that were closed or renamed, and not written to since, by path."""
         self._new: set[str] = set()
         """Directories that appeared while their parent was watched."""
 
@@ -81,9 +85,11 @@ class InboxEvents:
                 path = os.path.join(folder, os.fsdecode(change.name))
                 if change.deleted and _may_be_input(os.path.basename(path)):
                     self.deleted.add(path)
-                self._take(path, whole=change.whole)
+                if change.written or change.deleted:
+                    self._closed.pop(path, None)
+                self._take(path, whole=change.whole, touched=change.touched)
 
-    def _take(self, path: str, *, whole: bool) -> None:
+    def _take(self, path: str, *, whole: bool, touched: bool) -> None:
         try:
             status = os.lstat(path)
         except OSError:  # deleted or renamed
@@ -95,8 +101,22 @@ class InboxEvents:
                 self.changed = True
         elif _may_be_input(os.path.basename(path)):
             self.changed = True
-            if whole and stat.S_ISREG(status.st_mode):
-                self._note_closed(FileIdentity.of(status))
+            if not stat.S_ISREG(status.st_mode):
+                return
+            identity = FileIdentity.of(status)
+            before = self._closed.get(path)
+            # File managers set the dates of a copy after they have closed it.
+            is_same = before is not None and (before.inode, before.size) == (
+                identity.inode,
+                identity.size,
+            )
+            if whole or (touched and is_same):
+                # An event may be old: another program may have opened the file since.
+                if _writer_of(path, identity) is not True:
+                    self._note_closed(identity)
+                self._closed[path] = identity
+                if len(self._closed) > _MOST_CLOSED:
+                    del self._closed[next(iter(self._closed))]
 
     def _note_files_of(self, folder: str) -> None:
         try:
@@ -106,18 +126,22 @@ class InboxEvents:
         for name in names:
             path = os.path.join(folder, name)
             identity = identity_at(path)
-            if identity is not None and _has_no_writer(path, identity):
+            if identity is not None and _writer_of(path, identity) is False:
                 self._note_closed(identity)
 
 
-def _has_no_writer(path: str, identity: FileIdentity) -> bool:
-    """Return whether a lease shows that no program has a file open for writing."""
+def _writer_of(path: str, identity: FileIdentity) -> bool | None:
+    """Return whether a program has a file open for writing, according to a lease.
+
+    True also if it has changed; None if that cannot be determined.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return False
+        return None
     try:
-        return has_writer(fd) is False and FileIdentity.of(os.fstat(fd)) == identity
+        written_to = has_writer(fd)
+        return True if FileIdentity.of(os.fstat(fd)) != identity else written_to
     finally:
         os.close(fd)
 

@@ -8,7 +8,7 @@ is not stored: it is what the inboxes have and the ledger does not.
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -140,13 +140,14 @@ class Ledger:
         self._take(keys, result)
         self._append({"keys": keys, "result": asdict(result)}, sync=True)
 
-    def forget(self, result: Result) -> None:
-        """Forget the result of a file that has gone; another one may be like it.
+    def forget(self, results: Iterable[Result]) -> None:
+        """Forget the results of files that have gone; others may be like them.
 
         Raises:
-            OSError: that cannot be written; it is forgotten until this process ends.
+            OSError: that cannot be written; they are forgotten until this process ends.
         """
-        keys = [key for key, one in self._results.items() if one is result]
+        gone = {id(one) for one in results}
+        keys = [key for key, one in self._results.items() if id(one) in gone] if gone else []
         for key in keys:
             del self._results[key]
         if keys:

@@ -102,4 +102,4 @@ def _check_directory(what: str, path: str, *, writable: bool) -> None:
 
 
 def _is_below(path: str, directory: str) -> bool:
-    return is_at_or_below(os.fsencode(path), os.fsencode(directory))
+    return is_at_or_below(os.fsencode(path), os.fsencode(directory).rstrip(b"/"))

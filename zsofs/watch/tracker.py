@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from zsofs.errors import reason
 from zsofs.system.deletion import restore
+from zsofs.timings import timings
 from zsofs.watch.ledger import Ledger, Result
 from zsofs.watch.settings import WatchSettings
 from zsofs.watch.space import is_in_mount
@@ -52,6 +53,11 @@ class Input:
         self.verdict = judge(self.unit, quiet_for, self.identities, ledger.was_closed)
         self.check_at = now + self.verdict.again
         return self.is_whole
+
+    def wait(self, why: str) -> None:
+        """Let it wait for another file, for the reason *why*."""
+        self.verdict = Verdict(why, timings().watch_quiet)
+        self.check_at = time.monotonic() + self.verdict.again
 
     def is_there(self) -> bool:
         """Return whether its files exist with this content."""
@@ -125,9 +131,8 @@ class Tracker:
 
     def _forget(self, results: Iterable[Result]) -> None:
         """Forget the results of files that have gone: other files may get their inode numbers."""
-        for one in list(results):
-            with suppress(OSError):  # forgotten until this process ends
-                self.ledger.forget(one)
+        with suppress(OSError):  # forgotten until this process ends
+            self.ledger.forget(results)
 
     def _enter(self, folder: str) -> None:
         self.enter(folder)

@@ -16,7 +16,7 @@ from zsofs.watch.job import Job
 from zsofs.watch.ledger import FAILED, KEPT, Ledger, Result
 from zsofs.watch.moving import move
 from zsofs.watch.notify import notify
-from zsofs.watch.order import CHANGED, Order, Outcome
+from zsofs.watch.order import CHANGED, WAITS, Order, Outcome
 from zsofs.watch.pausing import ReaderCheck
 from zsofs.watch.settings import WatchSettings
 from zsofs.watch.space import Space
@@ -151,6 +151,9 @@ class Watch:
             return
         if outcome.state == CHANGED:
             self.tracker.drop(one)
+            return
+        if outcome.state == WAITS:
+            one.wait(outcome.error)
             return
         if outcome.state == FAILED and self._may_succeed_later(one, outcome):
             return

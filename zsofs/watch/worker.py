@@ -17,7 +17,14 @@ from zsofs.archives.kinds import ArchiveKind
 from zsofs.console.stdio import print_nowhere
 from zsofs.discs.dat import Dat, Rom, load
 from zsofs.discs.examination import Examination
-from zsofs.errors import InputError, MountError, ZsofsError, reason
+from zsofs.errors import (
+    InputError,
+    MissingParentError,
+    MountError,
+    UnusableParentError,
+    ZsofsError,
+    reason,
+)
 from zsofs.formats.file_names import MAX_NAME
 from zsofs.images.checksums import Digests
 from zsofs.images.input_image import original
@@ -36,7 +43,7 @@ from zsofs.system.background import run_in_background
 from zsofs.system.limits import raise_open_files
 from zsofs.watch.ledger import FAILED, KEPT, PACKED
 from zsofs.watch.moving import move
-from zsofs.watch.order import CHANGED, Order, Outcome
+from zsofs.watch.order import CHANGED, WAITS, Order, Outcome
 from zsofs.watch.settings import LEAVE, MOVE
 from zsofs.watch.whole import FileIdentity
 
@@ -80,12 +87,18 @@ def _outcome_of(order: Order) -> Outcome:
             return _Run(order).run()
     except _ChangedError:
         return Outcome(CHANGED)
+    except _NotYetError as error:
+        return Outcome(WAITS, error=str(error))
     except (OSError, ZsofsError, MemoryError) as error:
         return Outcome(FAILED, error=reason(error))
 
 
 class _ChangedError(Exception):
     """The input is not what it was when the order was given."""
+
+
+class _NotYetError(Exception):
+    """The input needs another file, which may still arrive: a parent of a CHD, or a DAT."""
 
 
 @contextmanager
@@ -132,7 +145,10 @@ class _Run:
     def run(self) -> Outcome:
         """Pack the input, and delete or move it as ordered."""
         order = self.order
-        self.dats = [load(Path(path)) for path in order.dats]
+        try:
+            self.dats = [load(Path(path)) for path in order.dats]
+        except (OSError, ZsofsError) as problem:  # no fault of the input
+            raise _NotYetError(reason(problem)) from None
         request = self._request()
         self._check_complete(request)
         reporter = _Lines()
@@ -181,6 +197,7 @@ class _Run:
 
         Raises:
             InputError: it is not.
+            _NotYetError: it is a CHD whose parent is not there, or not complete.
         """
         try:
             with archive_at(self.order.path) as archive:
@@ -189,8 +206,10 @@ class _Run:
                     return
             with opened_input(self.order.path, request) as found:
                 cut = Examination(found.image).cut
-        except (SkippedError, InputError):  # reported by `zsofs pack`
-            return
+        except (SkippedError, InputError) as error:
+            if isinstance(error.__cause__, MissingParentError | UnusableParentError):
+                raise _NotYetError(str(error)) from None
+            return  # reported by `zsofs pack`
         if cut:
             raise InputError(f"{cut}; it is packed when it is complete")
 

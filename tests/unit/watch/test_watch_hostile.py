@@ -18,11 +18,14 @@ from tests.support.mounting import ZSOFS, mounted, names, wait_until
 from tests.support.packed import image_of
 from tests.support.watching import Watching, watching
 from tests.unit.discs.test_identify import raw
+from tests.unit.watch.test_watch import dat_of
 from zsofs.source.new_disc_mark import set_mark
 from zsofs.watch.ledger import Ledger
+from zsofs.watch.settings import WatchSettings
 from zsofs.watch.units import units_of
 from zsofs.watch.whole import FileIdentity
 
+CHDS = Path(__file__).parents[2] / "data/chd"
 IMAGE = writers.disc(2048 * 300, ["text", "mixed", "noise"], 5)
 OTHER = writers.disc(2048 * 300, ["text", "noise"], 6)
 NO_DISC = b"This is no disc.\n" * 500
@@ -183,6 +186,63 @@ def test_a_mount_covers_a_directory(tmp_path: Path, which: str) -> None:
             (watch.inbox / "Ico.iso").write_bytes(OTHER)
         watch.wait_for_results("Ico.iso")
     assert names(watch.library) == ["Ico.zso"]
+
+
+def test_a_chd_waits_for_its_parent(tmp_path: Path) -> None:
+    with watching(tmp_path, "--delete-source") as watch:
+        shutil.copy(CHDS / "dvd-child.chd", watch.inbox)
+        wait_until(lambda: "parent" in watch.waits_for("dvd-child.chd"), "the reason")
+        parent = (CHDS / "dvd-default.chd").read_bytes()
+        with (watch.inbox / "dvd-default.chd").open("wb") as file:
+            file.write(parent[:-100])
+            file.flush()
+            time.sleep(1)
+            file.write(parent[-100:])
+        results = watch.wait_for_results("dvd-child.chd", "dvd-default.chd")
+    assert {one["state"] for one in results.values()} <= {"packed", "kept"}, results
+    assert {"dvd-child.zso", "dvd-default.zso"} == set(names(watch.library))
+
+
+def test_a_dat_that_has_gone(tmp_path: Path) -> None:
+    """It may be on a disk of its own; no input fails for that."""
+    dat = dat_of(tmp_path, "The Game", IMAGE)
+    with watching(tmp_path, "--dat", str(dat)) as watch:
+        dat.rename(tmp_path / "gone")
+        (watch.inbox / "Game.iso").write_bytes(IMAGE)
+        wait_until(lambda: "DAT" in watch.waits_for("Game.iso"), "the reason")
+        (tmp_path / "gone").rename(dat)
+        assert watch.wait_for_results("Game.iso")["Game.iso"]["state"] == "packed"
+    assert names(watch.library) == ["The Game.zso"]
+
+
+def test_the_root_directory_contains_all_files() -> None:
+    assert WatchSettings(("/",), "/library").inbox_of("/games/A.iso") == "/"
+
+
+def test_dates_that_are_set_after_the_close(tmp_path: Path) -> None:
+    """File managers copy in this way."""
+    with watching(tmp_path, "--delete-source") as watch:
+        path = watch.inbox / "Game.iso"
+        path.write_bytes(IMAGE)
+        time.sleep(0.1)
+        os.utime(path, (851_439_120, 851_439_120))
+        result = watch.wait_for_results("Game.iso")["Game.iso"]
+    assert (result["state"], names(watch.inbox)) == ("packed", [])
+
+
+def test_a_date_that_is_set_during_a_write_is_no_close(tmp_path: Path) -> None:
+    with watching(tmp_path, "--delete-source") as watch:
+        path = watch.inbox / "Game.iso"
+        path.write_bytes(IMAGE)
+        writer = path.open("r+b")
+        writer.write(IMAGE)
+        writer.flush()
+        os.utime(path, (851_439_120, 851_439_120))
+        wait_until(lambda: "open for writing" in watch.waits_for("Game.iso"), "the reason")
+        watch.end()  # so that no close is seen
+        writer.close()
+        watch.start()
+        assert watch.wait_for_results("Game.iso")["Game.iso"]["state"] == "kept"
 
 
 def test_a_volume_that_is_being_downloaded() -> None:
