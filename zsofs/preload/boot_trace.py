@@ -18,6 +18,10 @@ MAX_BYTES = 16 << 10
 _MOST_RANGES = 4096
 _MOST_PAGES = MAX_IMAGE_SIZE // PAGE + 1
 
+_LONGEST = 4096
+"""Pages of a range. A recorded one has some 256; the requests for longer ones would need much
+memory."""
+
 _COLD_SHARE = 0.8
 """A start that read this share of the trace, up to where it came, had little in the page cache:
 what it did not read was not needed."""
@@ -230,7 +234,7 @@ class BootTrace:
             step, pages, counts = values.next(), values.next(), values.byte()
             begin = last - (step >> 1) if step & 1 else last + (step >> 1)
             last = begin + pages
-            if begin < 0 or pages < 1 or last > _MOST_PAGES:
+            if begin < 0 or not 1 <= pages <= _LONGEST or last > _MOST_PAGES:
                 raise InvalidTraceError
             trace.ranges.append(Range(begin, last, counts >> 4, counts & 15))
         by_place = sorted((one.begin, one.end) for one in trace.ranges)

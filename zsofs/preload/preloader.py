@@ -1,8 +1,10 @@
 """Records the starts of discs as boot traces, and fetches ahead of readers that follow one."""
 
 import logging
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import trio
@@ -22,7 +24,7 @@ from zsofs.preload.fetching import Request, SourceFile, reopened, requests
 from zsofs.preload.following import Following
 from zsofs.reading.file_opener import FileOpener
 from zsofs.reading.tasks import in_background
-from zsofs.reading.worker_threads import WorkerThreads
+from zsofs.reading.worker_threads import BOOT_TRACES, WorkerThreads
 from zsofs.source.scan_cache import ScanCache, TraceKey
 from zsofs.timings import timings
 
@@ -38,9 +40,6 @@ _WINDOWS = (512 << 10, 8 << 20)
 """Bytes of the first and of the largest window: ranges that are fetched in the order of the disk.
 Each window is twice as large as the one before it, so that the first ones are there soon."""
 
-_STORE = -7
-"""Stands for the disk of the scan cache: its calls have threads of their own."""
-
 
 class HandleReads:
     """The reads through one handle.
@@ -52,6 +51,7 @@ class HandleReads:
         content: what is open.
         log: the reads.
         following: compares them with the trace; None if there is none.
+        is_saving: whether the start is being stored.
         is_saved: whether the start is over.
         since: when that began, or when the disc was last read after it; 0: not yet.
         is_closed: whether the handle is closed.
@@ -63,6 +63,7 @@ class HandleReads:
         self.key = key
         self.content = content
         self.following: Following | None = None
+        self.is_saving = False
         self.is_saved = False
         self.since = 0.0
         self.is_closed = False
@@ -144,6 +145,8 @@ class Preloader:
             reads.following.end()
         if reads.more is not None:
             reads.more.set()
+        if reads.is_saving:  # its task drops the handle
+            return
         if reads.is_saved or reads.log.count < FEWEST_RANGES:
             self._handles.pop(reads, None)
         else:
@@ -158,18 +161,31 @@ class Preloader:
         """Load what is known, and end starts after their time, until cancelled."""
         if not self._enabled:
             return
-        self._known |= await self._workers.run(_STORE, self._catalog.boot_trace_paths)
+        with _without_memory("known boot traces"):
+            self._known |= await self._workers.run(BOOT_TRACES, self._catalog.boot_trace_paths)
         while True:
             await trio.sleep(timings().trace_check)
             for reads in list(self._handles):
                 if not reads.is_closed:
-                    await self._check(reads)
+                    with _without_memory(reads.content.name):
+                        await self._check(reads)
 
     def keep_now(self) -> None:
-        """Store all starts that are not stored; after the event loop has ended."""
-        for reads in self._handles:
-            if not reads.is_saved:
+        """Store all starts that are not stored, after the event loop has ended.
+
+        It waits only briefly for a scan cache on a disk that hangs.
+        """
+        left = [reads for reads in self._handles if not reads.is_saved]
+
+        def keep() -> None:
+            for reads in left:
                 _merge(self._catalog, reads.key, reads.log)
+
+        if left:
+            thread = threading.Thread(target=keep, daemon=True, name="boot traces")
+            with suppress(RuntimeError):  # the system provides no thread
+                thread.start()
+                thread.join(timings().store_lock)
 
     async def _check(self, reads: HandleReads) -> None:
         now = time.monotonic()
@@ -189,15 +205,27 @@ class Preloader:
             await self._load(reads)
 
     async def _save(self, reads: HandleReads) -> None:
-        if await self._workers.run(_STORE, _merge, self._catalog, reads.key, reads.log):
-            self._known.add(reads.key.path)
-            self._counters.traces += 1
-        reads.is_saved = True
-        if reads.is_closed:
-            self._handles.pop(reads, None)
+        reads.is_saving = True
+        try:
+            with _without_memory(reads.content.name):
+                is_start = await self._workers.run(
+                    BOOT_TRACES, _merge, self._catalog, reads.key, reads.log
+                )
+                if is_start:
+                    self._known.add(reads.key.path)
+                    self._counters.traces += 1
+            reads.is_saved = True
+        finally:
+            reads.is_saving = False
+            if reads.is_closed and reads.is_saved:
+                self._handles.pop(reads, None)
 
     async def _load(self, reads: HandleReads) -> None:
-        data = await self._workers.run(_STORE, self._catalog.boot_trace, reads.key)
+        with _without_memory(reads.content.name):
+            await self._follow(reads)
+
+    async def _follow(self, reads: HandleReads) -> None:
+        data = await self._workers.run(BOOT_TRACES, self._catalog.boot_trace, reads.key)
         trace = _parsed(data)
         if trace is None or reads.is_closed:
             return
@@ -213,6 +241,8 @@ class Preloader:
                 return
             if reads.more is None:
                 reads.more = trio.Event()
+                # From now on, so that its content is not closed before the task begins.
+                self._busy[reads.content] = self._busy.get(reads.content, 0) + 1
                 trio.lowlevel.spawn_system_task(in_background, self._fetch_ahead, reads, following)
             else:
                 reads.more.set()
@@ -221,7 +251,6 @@ class Preloader:
 
     async def _fetch_ahead(self, reads: HandleReads, following: Following) -> None:
         content = reads.content
-        self._busy[content] = self._busy.get(content, 0) + 1
         try:
             source = await self._opener.open(content.device, reopened, content)
             try:
@@ -286,6 +315,15 @@ async def _next_window(reads: HandleReads, following: Following, most: int) -> l
             await reads.more.wait()
             continue
         return []
+
+
+@contextmanager
+def _without_memory(name: str) -> Iterator[None]:
+    """Do without a trace if there is no memory, or no thread."""
+    try:
+        yield
+    except MemoryError as error:
+        log.debug("%s: no boot trace: %s", name, error)
 
 
 def _parsed(data: bytes | None) -> BootTrace | None:

@@ -18,7 +18,9 @@ _MAX_HUNG = 64
 """Additional threads per source device for calls that hang."""
 
 
-COMPUTING, CATALOG, MOUNT_TABLE, QUESTIONS, OPL_NAMES, FILE_MAPS, LIBRARY = range(-1, -8, -1)
+COMPUTING, CATALOG, MOUNT_TABLE, QUESTIONS, OPL_NAMES, FILE_MAPS, LIBRARY, BOOT_TRACES = range(
+    -1, -9, -1
+)
 """Keys for calls that wait for no disk of the source, one per purpose: a cache directory on a
 hanging disk must not delay reading the mount table."""
 

@@ -249,9 +249,15 @@ class SourceWriter:
         if changes:
             name = path.rpartition(b"/")[2]
             file.new = self._new_discs.opened(fd, name, is_new=bool(flags & os.O_CREAT))
-        if file.new is not None and flags & os.O_TRUNC:
+        if file.new is None:
+            return file, seen(fd)
+        if flags & os.O_TRUNC:
             file.new.resized(0)
-        return file, seen(fd)
+        try:
+            return file, seen(fd)
+        except OSError:
+            file.new.settle(fd)  # else it would be the client's for ever
+            raise
 
     def _take_set_ids(self, fd: int) -> None:
         if self._takes_set_ids:

@@ -115,7 +115,11 @@ def test_any_bytes_are_a_trace_or_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\x81", bytes(MAX_BYTES + 1), b"\xff" * 40, b"\x01\x00\x00\x10"]
+    "data",
+    [
+        *(b"", b"\x81", bytes(MAX_BYTES + 1), b"\xff" * 40, b"\x01\x00\x00\x10"),
+        b"\x01\x00\xff\xff\x7f\x10",  # one range of 8 GiB
+    ],
 )
 def test_a_damaged_trace_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidTraceError):

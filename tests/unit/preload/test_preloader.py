@@ -3,6 +3,7 @@
 import os
 import random
 import sqlite3
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -12,6 +13,7 @@ import trio
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.conftest import TimingsSetter
 from tests.support.packed import open_disc, zsofs
 from tests.support.rounds import rounds
 from zsofs.errors import ZsofsError
@@ -154,6 +156,92 @@ def test_a_mount_that_ends_keeps_what_was_read(tmp_path: Path, disc: DiscImage) 
 
     mount.run(play)
     assert started(cache, disc).starts == 1
+
+
+class _OddCatalog(ScanCache):
+    """A scan cache that *act* disturbs before each trace is looked up."""
+
+    act: Callable[[], object]
+
+    def boot_trace(self, key: TraceKey) -> bytes | None:
+        self.act()
+        return super().boot_trace(key)
+
+
+def _disturbed(act: Callable[[], object]) -> Mount:
+    mount = Mount(None)
+    mount.catalog.close()
+    mount.catalog = catalog = _OddCatalog(None, b"/source")
+    catalog.act = act
+    workers = WorkerThreads(2, Admission())
+    mount.preloader = Preloader(catalog, workers, mount.opener, enabled=True)
+    return mount
+
+
+def test_a_mount_ends_although_its_scan_cache_hangs(disc: DiscImage) -> None:
+    hangs = threading.Event()
+    mount = _disturbed(hangs.wait)
+
+    async def play() -> None:
+        await mount.start(disc, mount.opened(disc), _PLACES)
+
+    try:
+        mount.run(play)
+    finally:
+        hangs.set()
+
+
+def test_starts_that_cannot_be_stored_stop_no_later_ones(disc: DiscImage) -> None:
+    """There is no memory for a while. So many handles at once are recorded, and no more."""
+    missing = 70
+
+    def act() -> None:
+        nonlocal missing
+        if missing:
+            missing -= 1
+            raise MemoryError
+
+    mount = _disturbed(act)
+
+    async def play() -> None:
+        for _ in range(70):
+            reads = mount.opened(disc)
+            for place in _PLACES:
+                reads.note(place, _READ)
+            mount.preloader.closed(reads)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        await mount.start(disc, mount.opened(disc), _PLACES)
+
+    mount.run(play)
+    assert missing == 0
+
+
+def test_a_handle_closed_while_its_start_is_stored_is_one_start(
+    disc: DiscImage, set_timings: TimingsSetter
+) -> None:
+    set_timings(trace_check=0.3, trace_length=0.05)
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def act() -> None:
+        begun.set()
+        goes_on.wait(20)
+
+    mount = _disturbed(act)
+
+    async def play() -> None:
+        reads = mount.opened(disc)
+        for place in _PLACES:
+            reads.note(place, _READ)
+        await trio.to_thread.run_sync(begun.wait, 20)
+        mount.preloader.closed(reads)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        goes_on.set()
+        with trio.fail_after(20):
+            while not mount.preloader.counters().traces:  # noqa: ASYNC110 - nothing tells
+                await trio.sleep(0.005)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+
+    assert mount.run(play).traces == 1
 
 
 def test_two_readers_of_one_disc(tmp_path: Path, disc: DiscImage) -> None:
