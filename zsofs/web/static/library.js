@@ -15,7 +15,7 @@ const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" })
 let view = null;
 
 /** Return the address of a disc. */
-export const addressOf = (disc) => `#/disc/${disc.mount}/${encodeURIComponent(disc.path)}`;
+export const addressOf = (disc) => `#/disc/${disc.mount}/${disc.address}`;
 
 /** Return the picture of a disc: its cover, or a drawn one. */
 export function face(disc) {
@@ -23,7 +23,7 @@ export function face(disc) {
     : disc.verified ? h("span", { class: "badge yes" }, "verified") : null;
   if (disc.cover) {
     const picture = h("img", { alt: "", loading: "lazy", decoding: "async",
-      src: `/cover?mount=${disc.mount}&disc=${encodeURIComponent(disc.path)}` });
+      src: `/cover?mount=${disc.mount}&disc=${disc.address}` });
     const framed = h("div", { class: "face" }, picture, badge);
     picture.addEventListener("error", () => framed.replaceWith(drawn(disc, badge)));
     return framed;
