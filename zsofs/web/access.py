@@ -92,7 +92,9 @@ class Access:
             if request.method != "GET":
                 return refusal(HTTPStatus.FORBIDDEN, "a request that acts needs an Origin")
             site = request.headers.get("sec-fetch-site", "none")
-            is_visit = request.path == "/" and request.headers.get("sec-fetch-mode") == "navigate"
+            # A link of another page may lead here, also on to the login.
+            is_page = request.path in ("/", "/login")
+            is_visit = is_page and request.headers.get("sec-fetch-mode") == "navigate"
             if site not in ("none", "same-origin") and not is_visit:
                 return refusal(HTTPStatus.FORBIDDEN, "requests of other pages are not answered")
         elif origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}"):

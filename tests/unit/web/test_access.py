@@ -96,4 +96,6 @@ def test_other_pages_cannot_embed_what_is_read() -> None:
         assert HERE.refused(request(host, path="/api/library", sec_fetch_site=site)) is not None
         visit = request(host, sec_fetch_site=site, sec_fetch_mode="navigate")
         assert HERE.refused(visit) is None  # a link to the page
+        login = request(host, path="/login", sec_fetch_site=site, sec_fetch_mode="navigate")
+        assert HERE.refused(login) is None  # where it leads on to without a session
     assert HERE.refused(request(host, path="/api/library", sec_fetch_site="same-origin")) is None

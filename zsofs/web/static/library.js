@@ -9,7 +9,7 @@ const SORTS = {
   saved: ["Most saved", (a, b) => (b.plain - b.stored) - (a.plain - a.stored)],
   verified: ["Last verified", (a, b) => b.verified - a.verified],
 };
-const STATES = { "": "All", shown: "Shown", hidden: "Not shown", verified: "Verified" };
+const STATES = { "": "Any state", shown: "Shown", hidden: "Not shown", verified: "Verified" };
 const PLATFORMS = { PS2: "PS2", PS1: "PS1", PSP: "PSP", other: "Other" };
 const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 let view = null;
