@@ -153,6 +153,8 @@ def test_installed_used_and_removed(suite: str, portable: Path, tmp_path: Path) 
         assert len(SCRIPTS) == 3
         use(user)
         archive(user)
+        watch(user)
+        page(user)
         said = user.run("zsofs mount --demo && zsofs status && ls zsofs-demo")
         assert "Sample (LZ4).iso" in said
         assert "WARNING" not in user.run("cat .local/state/zsofs/*")
@@ -186,6 +188,27 @@ def archive(user: User) -> None:
     user.run("zsofs pack Packed.7z && zsofs unpack Packed.zso -o Unpacked.iso")
     assert (user.home / "Unpacked.iso").read_bytes() == (DATA / "ps2.iso").read_bytes()
     user.run("rm Packed.zso Unpacked.iso")
+
+
+def watch(user: User) -> None:
+    """Pack what arrives in a directory, in a process of its own."""
+    user.run("mkdir inbox packed")
+    user.run("(zsofs watch inbox -o packed >watch.log 2>&1 & echo $! >pid)")
+    wait_until(lambda: "inbox" in user.run("zsofs status --json"), "the watch")
+    (user.home / "inbox/New.iso").write_bytes((DATA / "ps2.iso").read_bytes())
+    wait_until((user.home / "packed/New.zso").exists, "the packed disc", 40)
+    user.run("kill $(cat pid) && rm -r inbox packed watch.log pid")
+
+
+def page(user: User) -> None:
+    """Serve the web page."""
+    user.run("(zsofs web >web.log 2>&1 & echo $! >pid)")
+    wait_until(lambda: "the page is at" in user.run("cat web.log"), "the page")
+    for path, text in (("/", "<title>zsofs"), ("/app.js", "import ")):
+        asked = f"GET {path} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n"
+        script = f'exec 3<>/dev/tcp/127.0.0.1/8467; printf "{asked}" >&3; cat <&3'
+        assert text in user.run(f"bash -c {shlex.quote(script)}")
+    user.run("kill $(cat pid) && rm web.log pid")
 
 
 def upgrade(user: User) -> None:
