@@ -29,7 +29,9 @@ class Listen:
         return ipaddress.ip_address(self.address).is_loopback
 
     def url(self) -> str:
-        """Return the address of the page."""
+        """Return an address of the page, with a name of this computer if it is all addresses."""
+        if ipaddress.ip_address(self.address).is_unspecified:
+            return f"http://{socket.gethostname()}:{self.port}/"
         host = f"[{self.address}]" if ":" in self.address else self.address
         return f"http://{host}:{self.port}/"
 
@@ -69,9 +71,10 @@ class Access:
         own = socket.gethostname().lower()
         self.needs_token = not listen.is_loopback or bool(names)
         self.tokens = tokens
-        self._names = {*_LOOPBACK_NAMES, *(name.lower() for name in names)}
+        self._names = {*_LOOPBACK_NAMES, listen.address.lower(), *(name.lower() for name in names)}
         if not listen.is_loopback:
-            self._names |= {own, f"{own}.local"}
+            short = own.partition(".")[0]  # some systems have their whole name there
+            self._names |= {own, short, f"{short}.local"}
         self._any_address = not listen.is_loopback
 
     def refused(self, request: Request) -> Response | None:

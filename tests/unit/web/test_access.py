@@ -72,6 +72,18 @@ def test_other_hosts_are_refused(host: str) -> None:
     assert found.status == 421
 
 
+def test_the_address_that_is_told_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "NAS.example.org")
+    for address in ("127.8.8.8", "::1", "192.168.1.2", "0.0.0.0", "::"):
+        listen = Listen(address, 8467)
+        access = Access(listen, [], TOKENS)
+        told = listen.url().removeprefix("http://").rstrip("/")
+        assert access.refused(request(told)) is None, told
+    for name in ("nas", "nas.local", "nas.example.org"):
+        assert access.refused(request(f"{name}:8467")) is None
+    assert access.refused(request("nas.evil.example:8467")) is not None
+
+
 def test_an_address_cannot_be_rebound_a_name_can() -> None:
     for host in ("192.168.1.2:8467", "[fd00::1]:8467", socket.gethostname()):
         assert EVERYWHERE.refused(request(host)) is None
