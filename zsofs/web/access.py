@@ -29,7 +29,9 @@ class Listen:
         return ipaddress.ip_address(self.address).is_loopback
 
     def url(self) -> str:
-        """Return the address of the page."""
+        """Return an address of the page, with a name of this computer if it is all addresses."""
+        if ipaddress.ip_address(self.address).is_unspecified:
+            return f"http://{socket.gethostname()}:{self.port}/"
         host = f"[{self.address}]" if ":" in self.address else self.address
         return f"http://{host}:{self.port}/"
 
@@ -69,9 +71,10 @@ class Access:
         own = socket.gethostname().lower()
         self.needs_token = not listen.is_loopback or bool(names)
         self.tokens = tokens
-        self._names = {*_LOOPBACK_NAMES, *(name.lower() for name in names)}
+        self._names = {*_LOOPBACK_NAMES, listen.address.lower(), *(name.lower() for name in names)}
         if not listen.is_loopback:
-            self._names |= {own, f"{own}.local"}
+            short = own.partition(".")[0]  # some systems have their whole name there
+            self._names |= {own, short, f"{short}.local"}
         self._any_address = not listen.is_loopback
 
     def refused(self, request: Request) -> Response | None:
@@ -92,7 +95,9 @@ class Access:
             if request.method != "GET":
                 return refusal(HTTPStatus.FORBIDDEN, "a request that acts needs an Origin")
             site = request.headers.get("sec-fetch-site", "none")
-            is_visit = request.path == "/" and request.headers.get("sec-fetch-mode") == "navigate"
+            # A link of another page may lead here, also on to the login.
+            is_page = request.path in ("/", "/login")
+            is_visit = is_page and request.headers.get("sec-fetch-mode") == "navigate"
             if site not in ("none", "same-origin") and not is_visit:
                 return refusal(HTTPStatus.FORBIDDEN, "requests of other pages are not answered")
         elif origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}"):

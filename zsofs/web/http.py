@@ -74,9 +74,9 @@ class HttpServer:
             with connection.scope:
                 while await self._converse(connection):
                     pass
-        except _FAILURES as error:
-            log.debug("a connection has ended: %s", error)
-        except Exception:
+        except* _FAILURES as errors:  # a stream raises them in a group, as it has a nursery
+            log.debug("a connection has ended: %s", errors.exceptions[0])
+        except* Exception:
             log.exception("internal error in zsofs: a request could not be answered")
         finally:
             if connection in self._connections:

@@ -8,6 +8,8 @@ from urllib.parse import parse_qs
 
 PLAIN, JSON, HTML = "text/plain; charset=utf-8", "application/json", "text/html; charset=utf-8"
 
+_MAX_FIELDS = 8
+
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
     " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -22,6 +24,15 @@ _ALWAYS = (
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
 )
+
+
+def form_field(form: str, name: str) -> str:
+    """Return a field of a query or form; empty if it is missing, or if there are too many."""
+    try:
+        found = parse_qs(form, max_num_fields=_MAX_FIELDS, errors="surrogateescape")
+    except ValueError:
+        return ""
+    return found.get(name, [""])[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +57,7 @@ class Request:
 
     def argument(self, name: str) -> str:
         """Return an argument of the query; empty if it is missing."""
-        found = parse_qs(self.query, max_num_fields=8, errors="surrogateescape")
-        return found.get(name, [""])[0]
+        return form_field(self.query, name)
 
     def fields(self) -> dict[str, object]:
         """Return the JSON object in the body; empty if it is something else."""

@@ -6,6 +6,8 @@ import os
 import time
 from dataclasses import dataclass, field
 
+import trio
+
 from zsofs.mount.control.library import LibraryDisc, ask_library
 from zsofs.system.mountinfo import Mounted
 from zsofs.timings import timings
@@ -13,6 +15,9 @@ from zsofs.web.covers import Covers
 
 _LEVEL = 1
 """Compression of the list: 10,000 discs become 300 kB in 30 ms."""
+
+
+_READERS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,7 @@ class Shelf:
         total: number of all discs.
         complete: whether the whole source has been scanned.
         unidentified: number of listed discs that have not been identified.
+        readers: limits the threads that wait for its disk.
     """
 
     source: str
@@ -51,6 +57,7 @@ class Shelf:
     total: int = 0
     complete: bool = False
     unidentified: int = 0
+    readers: trio.CapacityLimiter = field(default_factory=lambda: trio.CapacityLimiter(_READERS))
     _discs: dict[str, ShelfDisc] = field(default_factory=dict)
     _instance: str = ""
     _revision: int = 0

@@ -6,7 +6,6 @@ from functools import partial
 from http import HTTPStatus
 from importlib.resources import files
 from typing import TypeVar
-from urllib.parse import parse_qs
 
 import trio
 
@@ -14,12 +13,14 @@ from zsofs.errors import ControlError
 from zsofs.mount.control.activity import PROTOCOL, DiscDetails
 from zsofs.mount.control.client import ask, ask_each, check_mount
 from zsofs.mount.control.metrics import open_metrics, page
+from zsofs.timings import timings
 from zsofs.web.access import COOKIE, Access, too_many
 from zsofs.web.covers import read_cover
 from zsofs.web.disc_files import disc_files
 from zsofs.web.jobs import Jobs
 from zsofs.web.live import Live
-from zsofs.web.messages import HTML, JSON, Request, Response, json_response, refusal
+from zsofs.web.messages import HTML, JSON, Request, Response, form_field, json_response, refusal
+from zsofs.web.shelf import Shelf
 
 _KINDS = {
     ".css": "text/css; charset=utf-8",
@@ -54,6 +55,7 @@ class Site:
             "/api/library": self._library,
             "/api/slow": self._slow,
             "/api/disc": self._disc,
+            "/api/reads": self._reads_of,
             "/cover": self._cover,
             "/metrics": self._metrics,
         }
@@ -116,8 +118,7 @@ class Site:
         tokens = self._access.tokens
         if not tokens.may_try(request.client):
             return too_many()
-        body = parse_qs(request.body.decode("latin-1"), max_num_fields=4)
-        if not tokens.is_right(body.get("token", [""])[0].strip()):
+        if not tokens.is_right(form_field(request.body.decode("latin-1"), "token").strip()):
             tokens.failed(request.client)
             return Response(HTTPStatus.SEE_OTHER, headers=(("Location", "/login?wrong"),))
         return _with_session(*tokens.session())
@@ -160,22 +161,38 @@ class Site:
         return json_response([reads[number].to_json() for number in sorted(reads)])
 
     async def _disc(self, request: Request) -> Response:
+        """Return the files of a disc, which are read from it, and where it was read."""
         found = self._listed(request.argument("mount"), request.argument("disc"))
         if isinstance(found, Response):
             return found
-        point, source, path, shown = found
-        files_of = await self._in_thread(disc_files, os.path.join(source, path))
-        reads = await self._in_thread(_details, point, shown)
-        return json_response({"image": files_of, "reads": reads})
+        point, shelf, path, shown = found
+        try:
+            image = await self._from_disk(shelf, disc_files, os.path.join(shelf.source, path))
+        except TimeoutError as error:
+            image = {"error": str(error), "again": True}
+        return json_response(
+            {"image": image, "reads": await self._in_thread(_details, point, shown)}
+        )
+
+    async def _reads_of(self, request: Request) -> Response:
+        """Return where a disc was read, without reading it."""
+        found = self._listed(request.argument("mount"), request.argument("disc"))
+        if isinstance(found, Response):
+            return found
+        point, _, _, shown = found
+        return json_response({"reads": await self._in_thread(_details, point, shown)})
 
     async def _cover(self, request: Request) -> Response:
         found = self._listed(request.argument("mount"), request.argument("disc"))
         if isinstance(found, Response):
             return found
-        point, source, path, _ = found
-        shelf = self._live.shelf(point)
-        cover = None if shelf is None else shelf.cover(path)
-        picture = None if cover is None else await self._in_thread(read_cover, source, cover)
+        _, shelf, path, _ = found
+        cover, picture = shelf.cover(path), None
+        try:
+            if cover is not None:
+                picture = await self._from_disk(shelf, read_cover, shelf.source, cover)
+        except TimeoutError as error:
+            return refusal(HTTPStatus.SERVICE_UNAVAILABLE, str(error), Retry_After="10")
         if picture is None:
             return refusal(HTTPStatus.NOT_FOUND, "this disc has no cover")
         body, kind = picture
@@ -204,14 +221,14 @@ class Site:
         found = self._listed(str(fields.get("mount", "")), str(fields.get("disc", "")))
         if isinstance(found, Response):
             return found
-        _, source, path, shown = found
-        words = ("verify", "--json", "--no-cache", os.path.join(source, path))
+        _, shelf, path, shown = found
+        words = ("verify", "--json", "--no-cache", os.path.join(shelf.source, path))
         if not self._jobs.add("verify", shown, words):
             return refusal(HTTPStatus.TOO_MANY_REQUESTS, "too many jobs are waiting")
         return json_response({})
 
-    def _listed(self, number: str, path: str) -> Response | tuple[str, str, str, str]:
-        """Return mount point and source of a disc in a library, its path, and that for display.
+    def _listed(self, number: str, path: str) -> Response | tuple[str, Shelf, str, str]:
+        """Return mount point and library of a disc in it, its path, and that for display.
 
         Only what the library lists has an address: no path of a request is opened otherwise.
         """
@@ -220,7 +237,21 @@ class Site:
         disc = None if shelf is None else shelf.disc(path)
         if mount is None or shelf is None or disc is None:
             return refusal(HTTPStatus.NOT_FOUND, "there is no such disc")
-        return mount.path, shelf.source, path, disc.shown
+        return mount.path, shelf, path, disc.shown
+
+    async def _from_disk(self, shelf: Shelf, function: Callable[..., R], *args: object) -> R:
+        """Call a function that reads the source of a mount.
+
+        A disk that hangs keeps the few threads of its own library, and no others.
+
+        Raises:
+            TimeoutError: the disk does not answer.
+        """
+        with trio.move_on_after(timings().answer):
+            return await trio.to_thread.run_sync(
+                partial(function, *args), abandon_on_cancel=True, limiter=shelf.readers
+            )
+        raise TimeoutError("the disk of this disc does not answer")
 
     async def _in_thread(self, function: Callable[..., R], *args: object) -> R:
         return await trio.to_thread.run_sync(

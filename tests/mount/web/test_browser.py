@@ -208,6 +208,23 @@ def test_hostile_names_are_text(chromium: Browser, shown: tuple[Mount, Page]) ->
     assert chromium.js("return document.title").endswith("zsofs")
 
 
+def test_a_name_that_is_not_utf8(
+    source: Path, chromium: Browser, shown: tuple[Mount, Page]
+) -> None:
+    """Its page opens, and all other discs are there too."""
+    place = os.path.join(os.fsencode(source), b"Dark \xff\xe9 100%.zso")
+    with open(place, "wb") as file:
+        file.write(writers.maxcso_zso(PS2_IMAGE))
+    texts = "[...document.querySelectorAll('.card')].map(one => one.getAttribute('href'))"
+    chromium.wait_for(f"{texts}.join().includes('Dark%20%FF%E9%20100%25')", "the disc")
+    assert chromium.count(".card") > 20
+    address = next(one for one in chromium.js(f"return {texts}") if "%FF%E9" in one)
+    go(chromium, address, ".map")
+    chromium.wait_for("document.querySelector('.under').innerText.includes('files')", "its files")
+    chromium.js("location.hash = '#/disc/x/%zz'")
+    chromium.wait_for("document.body.innerText.includes('not in the library')", "the answer")
+
+
 def test_without_a_mouse(chromium: Browser, shown: tuple[Mount, Page]) -> None:
     focused = "return document.activeElement.innerText"
     chromium.js("document.querySelector('.brand').focus()")

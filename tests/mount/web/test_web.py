@@ -394,3 +394,36 @@ def test_an_address_in_use(tmp_path: Path) -> None:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         said = refused(2, "web", "--listen", where, "--token-file", tmp_path / "token")
     assert "choose another address with --listen" in said
+
+
+def test_forms_with_many_fields(tmp_path: Path) -> None:
+    """They are refused like any wrong token or argument, without a traceback in the log."""
+    many = "&".join(f"a{number}=1" for number in range(50))
+    with served(tmp_path) as page:
+        assert page.ask("/login", "POST", many.encode()).headers["location"] == "/login?wrong"
+        assert page.ask(f"/api/library?{many}").status == 404
+
+
+def test_a_disk_that_hangs_does_not_stop_the_rest(tmp_path: Path, runtime: Path) -> None:
+    """However often the page of its disc is opened."""
+    with (
+        sample_on_hanging_disk(tmp_path) as (disk, made),
+        served(tmp_path, made.path, seconds=FAST | {"answer": 0.3}) as page,
+    ):
+        number = mount_number(page, made.path)
+        where = f"mount={number}&disc=Game.zso"
+        with hanging_read(disk, made.path / "Game.iso", 901120):
+            for _ in range(10):
+                found = page.ask(f"/api/disc?{where}").json()
+                assert found["image"]["error"] == "the disk of this disc does not answer"
+            assert page.ask(f"/api/reads?{where}").json()["reads"]["disc"]["disc"] == "Game.zso"
+            assert b"zsofs_" in page.ask("/metrics").body
+        wait_until(lambda: "size" in page.ask(f"/api/disc?{where}").json()["image"], "the files")
+
+
+def test_a_disc_page_reads_its_disc_once(mount: MountMaker, tmp_path: Path, source: Path) -> None:
+    made = mount(source, command=QUICK)
+    with served(tmp_path, made.path) as page:
+        where = f"mount={mount_number(page, made.path)}&disc=Game.zso"
+        assert page.ask(f"/api/disc?{where}").json()["image"]["files"]
+        assert set(page.ask(f"/api/reads?{where}").json()) == {"reads"}

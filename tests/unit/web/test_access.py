@@ -72,6 +72,19 @@ def test_other_hosts_are_refused(host: str) -> None:
     assert found.status == 421
 
 
+def test_the_address_that_is_told_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "NAS.example.org")
+    for address in ("127.8.8.8", "::1", "192.168.1.2", "0.0.0.0", "::"):
+        listen = Listen(address, 8467)
+        access = Access(listen, [], TOKENS)
+        told = listen.url().removeprefix("http://").rstrip("/")
+        assert access.refused(request(told)) is None, told
+    everywhere = Access(Listen("::", 8467), [], TOKENS)
+    for name in ("nas", "nas.local", "nas.example.org"):
+        assert everywhere.refused(request(f"{name}:8467")) is None
+    assert everywhere.refused(request("nas.evil.example:8467")) is not None
+
+
 def test_an_address_cannot_be_rebound_a_name_can() -> None:
     for host in ("192.168.1.2:8467", "[fd00::1]:8467", socket.gethostname()):
         assert EVERYWHERE.refused(request(host)) is None
@@ -96,4 +109,6 @@ def test_other_pages_cannot_embed_what_is_read() -> None:
         assert HERE.refused(request(host, path="/api/library", sec_fetch_site=site)) is not None
         visit = request(host, sec_fetch_site=site, sec_fetch_mode="navigate")
         assert HERE.refused(visit) is None  # a link to the page
+        login = request(host, path="/login", sec_fetch_site=site, sec_fetch_mode="navigate")
+        assert HERE.refused(login) is None  # where it leads on to without a session
     assert HERE.refused(request(host, path="/api/library", sec_fetch_site="same-origin")) is None

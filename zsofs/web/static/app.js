@@ -28,7 +28,7 @@ function show() {
     if (link.dataset.page === known || (known === "disc" && link.dataset.page === "library")) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  page = PAGES[known](main, rest.map(decodeURIComponent));
+  page = PAGES[known](main, rest);
   scrollTo(0, isReturn ? places.get(address) ?? 0 : 0);
   if (isReturn) setTimeout(() => document.querySelector(`a.card[href="${CSS.escape(last)}"], a.card[href="${last}"]`)?.focus({ preventScroll: true }));
   else if (last) main.focus({ preventScroll: true });

@@ -3,13 +3,13 @@ import { ago, bytes, day, fill, h, hue, number, share } from "./dom.js";
 import { face } from "./library.js";
 import { causeLegend, histogram } from "./now.js";
 import { slowList } from "./stutter.js";
-import { act, findDisc, request, store } from "./store.js";
+import { act, discAt, request, store } from "./store.js";
 
 const PARTS = 1024;
 const RENEW = 2000;
 
 /** Show the page. */
-export function showDisc(main, [mount, path]) {
+export function showDisc(main, [mount, address]) {
   const hero = h("div", { class: "hero" });
   const board = h("div", { class: "board" });
   main.replaceChildren(hero, board);
@@ -21,7 +21,7 @@ export function showDisc(main, [mount, path]) {
     files: h("section", { class: "panel half" }), slow: h("section", { class: "panel half" }) };
 
   const showHero = () => {
-    const disc = findDisc(mount, path);
+    const disc = discAt(mount, address);
     if (!disc) {
       fill(hero, h("div", {}, h("a", { class: "back", href: "#/library" }, "← Library"), h("h1", {}, "This disc is not in the library")));
       return false;
@@ -37,11 +37,14 @@ export function showDisc(main, [mount, path]) {
   const load = async () => {
     clearTimeout(timer);
     if (ended) return;
-    if (findDisc(mount, path) && !document.hidden) {
+    if (discAt(mount, address) && !document.hidden) {
       try {
-        details = await request(`/api/disc?mount=${mount}&disc=${encodeURIComponent(path)}`);
+        // The files of a disc are read once: asking for them again and again would keep its disk busy.
+        const whole = !details || details.image.again;
+        const found = await request(`/api/${whole ? "disc" : "reads"}?mount=${mount}&disc=${address}`);
+        details = { ...details, ...found };
         const slow = await request(`/api/slow?mount=${mount}`);
-        if (!ended) show(details, slow.filter((one) => one.disc === findDisc(mount, path)?.disc));
+        if (!ended) show(details, slow.filter((one) => one.disc === discAt(mount, address)?.disc));
       } catch { /* the disc or the mount has gone: the event stream tells */ }
     }
     if (!ended) timer = setTimeout(load, details ? RENEW : 500);

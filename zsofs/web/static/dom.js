@@ -71,6 +71,10 @@ export const CAUSES = {
 /** Return the name of a file without directories and extension. */
 export const stem = (path) => path.slice(path.lastIndexOf("/") + 1).replace(/\.(zso|cso|ciso|dax|chd|iso|bin|ziso|zsoz)$/i, "");
 
+/** Return a path for an address: bytes of its name that are not UTF-8 are lone surrogates, which encodeURIComponent refuses. */
+export const encoded = (path) => Array.from(path, (one) => (/^[\udc80-\udcff]$/.test(one) ? `%${(one.charCodeAt(0) - 0xdc00).toString(16).toUpperCase()}`
+  : encodeURIComponent(one.toWellFormed?.() ?? one))).join("");
+
 /** Return a hue for a text. */
 export function hue(text) {
   let found = 7;

@@ -9,13 +9,13 @@ const SORTS = {
   saved: ["Most saved", (a, b) => (b.plain - b.stored) - (a.plain - a.stored)],
   verified: ["Last verified", (a, b) => b.verified - a.verified],
 };
-const STATES = { "": "All", shown: "Shown", hidden: "Not shown", verified: "Verified" };
+const STATES = { "": "Any state", shown: "Shown", hidden: "Not shown", verified: "Verified" };
 const PLATFORMS = { PS2: "PS2", PS1: "PS1", PSP: "PSP", other: "Other" };
 const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 let view = null;
 
 /** Return the address of a disc. */
-export const addressOf = (disc) => `#/disc/${disc.mount}/${encodeURIComponent(disc.path)}`;
+export const addressOf = (disc) => `#/disc/${disc.mount}/${disc.address}`;
 
 /** Return the picture of a disc: its cover, or a drawn one. */
 export function face(disc) {
@@ -23,7 +23,7 @@ export function face(disc) {
     : disc.verified ? h("span", { class: "badge yes" }, "verified") : null;
   if (disc.cover) {
     const picture = h("img", { alt: "", loading: "lazy", decoding: "async",
-      src: `/cover?mount=${disc.mount}&disc=${encodeURIComponent(disc.path)}` });
+      src: `/cover?mount=${disc.mount}&disc=${disc.address}` });
     const framed = h("div", { class: "face" }, picture, badge);
     picture.addEventListener("error", () => framed.replaceWith(drawn(disc, badge)));
     return framed;

@@ -1,4 +1,6 @@
 // What the server says: live state by one event stream, libraries by request.
+import { encoded } from "./dom.js";
+
 export const store = { mounts: [], jobs: [], libraries: new Map(), mayAct: false, online: true, chosen: "" };
 
 const listeners = new Set();
@@ -17,6 +19,9 @@ export const mounts = () => store.mounts.filter((one) => !store.chosen || one.id
 export const discs = () => mounts().flatMap((one) => store.libraries.get(one.id)?.discs ?? []);
 
 export const findDisc = (mount, path) => store.libraries.get(mount)?.byPath.get(path);
+
+/** Return the disc of an address. */
+export const discAt = (mount, address) => store.libraries.get(mount)?.byAddress.get(address);
 
 /** Request something; log in if that is necessary. */
 export async function request(address, options = {}) {
@@ -63,22 +68,24 @@ function take(state) {
 }
 
 async function load(mount, version) {
-  const known = store.libraries.get(mount) ?? { discs: [], byPath: new Map() };
+  const known = store.libraries.get(mount) ?? { discs: [], byPath: new Map(), byAddress: new Map() };
   store.libraries.set(mount, { ...known, version });
   try {
     const found = await request(`/api/library?mount=${mount}`);
     const list = found.discs.map((row) => disc(mount, row));
-    store.libraries.set(mount, { version, discs: list, byPath: new Map(list.map((one) => [one.path, one])) });
-    tell("library");
+    store.libraries.set(mount, { version, discs: list, byPath: new Map(list.map((one) => [one.path, one])), byAddress: new Map(list.map((one) => [one.address, one])) });
   } catch {
     store.libraries.set(mount, { ...known, version: "" });
+    return;
   }
+  tell("library");
 }
 
 function disc(mount, row) {
   const found = { mount };
   FIELDS.forEach((name, at) => { found[name] = row[at]; });
   const stem = found.path.slice(found.path.lastIndexOf("/") + 1).replace(/\.[^.]{1,5}$/, "");
+  found.address = encoded(found.path);
   found.name = found.title || stem || found.disc;
   found.shown = found.state === "compressed" || found.state === "plain";
   found.hay = `${found.name} ${found.path} ${found.id} ${found.region} ${found.platform} ${found.container}`.toLowerCase();
