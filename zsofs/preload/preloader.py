@@ -161,7 +161,7 @@ class Preloader:
         """Load what is known, and end starts after their time, until cancelled."""
         if not self._enabled:
             return
-        with _without_memory("known boot traces"):
+        with _without_memory("all discs"):
             self._known |= await self._workers.run(BOOT_TRACES, self._catalog.boot_trace_paths)
         while True:
             await trio.sleep(timings().trace_check)
@@ -182,7 +182,7 @@ class Preloader:
                 _merge(self._catalog, reads.key, reads.log)
 
         if left:
-            thread = threading.Thread(target=keep, daemon=True, name="boot traces")
+            thread = threading.Thread(target=keep, daemon=True, name="boot-traces")
             with suppress(RuntimeError):  # the system provides no thread
                 thread.start()
                 thread.join(timings().store_lock)
@@ -323,7 +323,7 @@ def _without_memory(name: str) -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
-        log.debug("%s: no boot trace: %s", name, error)
+        log.debug("%s: the boot trace is not used: %s", name, error)
 
 
 def _parsed(data: bytes | None) -> BootTrace | None:

@@ -165,7 +165,7 @@ def test_live_updates_while_a_program_plays(chromium: Browser, shown: tuple[Moun
         const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
         for (let at = 0; at < data.length; at += 4) found.add(data.slice(at, at + 3).join());
         return found.size""")
-    assert colors > 3
+    assert colors >= 3  # what was read, what was not, and the ground
     assert "/MOVIE/INTRO.PSS" in chromium.text("main")
 
 
