@@ -34,6 +34,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("disc")
     (folder / "Game.iso").write_bytes(_IMAGE)
     zsofs("pack", "--any", "--for", "opl", folder / "Game.iso")
+    (folder / "Game.iso").unlink()
     return folder / "Game.zso"
 
 
@@ -102,7 +103,7 @@ def test_a_handle_that_stays_open_is_started_again(source: Path, tmp_path: Path)
 
 def test_a_scan_of_a_library_fetches_nothing(source: Path, tmp_path: Path) -> None:
     for number in range(1, 12):
-        shutil.copy(source / "Game.zso", source / f"Game {number}.zso")
+        (source / f"Game {number}.zso").hardlink_to(source / "Game.zso")
     with mounted(source, tmp_path / "mnt") as mount:
         discs = sorted(mount.path.iterdir())
         for disc in discs:
