@@ -139,6 +139,7 @@ class World:
         view: shows the source.
         reads: reads of discs.
         workers: threads.
+        catalog: an empty scan cache.
         parts: what all this is put together in.
         ctx: who asks.
     """
@@ -151,14 +152,14 @@ class World:
         self.workers = WorkerThreads(2, Admission())
         appearance = Appearance(self.library, ShownOwner())
         reads = cast(Reader, self.reads)
-        catalog = ScanCache(None, self.library.tree.path)
+        self.catalog = ScanCache(None, self.library.tree.path)
         self.parts = Parts(
             self.library,
             appearance,
             self.view,
             reads,
             self.workers,
-            catalog,
+            self.catalog,
             PreloadSettings(traces=False),
         )
         self.handlers = cast(
@@ -212,6 +213,7 @@ def in_world(
                 await act(world)
         finally:
             world.library.contents.watcher.close()
+            world.catalog.close()
 
     trio.run(run)
 

@@ -488,6 +488,7 @@ def test_a_mark_is_set_again_during_a_copy(source: Path) -> None:
         assert os.listxattr(source / "Game.iso") == []
 
 
+@pytest.mark.usefixtures("as_root")
 def test_a_disk_without_extended_attributes(tmp_path: Path) -> None:
     """Nothing marks an incomplete copy there: only this mount knows that it is the client's."""
     source = tmp_path / "ramfs"
@@ -507,6 +508,7 @@ def test_a_disk_without_extended_attributes(tmp_path: Path) -> None:
         take_down(source)
 
 
+@pytest.mark.usefixtures("as_root")
 def test_a_full_disk(tmp_path: Path) -> None:
     make_ext4(tmp_path / "image", 16 * MIB)
     with (
