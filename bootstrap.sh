@@ -6,9 +6,9 @@ unset CDPATH
 
 # ---- Required programs and libraries, and their Debian packages --------------------------------
 
-mount_libraries='fuse3 liblz4 libzstd libdeflate liblzma' # as pkg-config calls them
+mount_libraries='fuse3 liblz4 libzstd libdeflate' # as pkg-config calls them
 mount_packages='python3 python3-venv python3-dev gcc libc6-dev pkg-config
-    fuse3 libfuse3-dev liblz4-dev libzstd-dev libdeflate-dev liblzma-dev'
+    fuse3 libfuse3-dev liblz4-dev libzstd-dev libdeflate-dev'
 
 test_programs='isoinfo 7z zip bzip2 xz zstd xorriso cmp rsync strace losetup mkfs.ext4 systemd-analyze unshare
     mkfs.xfs mkfs.exfat mount.exfat-fuse git fincore mandoc groff zsh fish bchunk cueprint cd-info'
@@ -36,22 +36,22 @@ packages_elsewhere() {
     case " $(. /etc/os-release 2>/dev/null && echo "${ID-} ${ID_LIKE-}") " in
     *' fedora '* | *' rhel '*)
         echo 'dnf install python3 python3-devel gcc pkgconf-pkg-config' \
-            'fuse3 fuse3-devel lz4-devel libzstd-devel libdeflate-devel xz-devel'
+            'fuse3 fuse3-devel lz4-devel libzstd-devel libdeflate-devel'
         ;;
     *' arch '*)
-        echo 'pacman -S python gcc pkgconf fuse3 lz4 zstd libdeflate xz'
+        echo 'pacman -S python gcc pkgconf fuse3 lz4 zstd libdeflate'
         ;;
     *' alpine '*)
         echo 'apk add python3 python3-dev gcc musl-dev linux-headers pkgconf' \
-            'fuse3 fuse3-dev lz4-dev zstd-dev libdeflate-dev xz-dev'
+            'fuse3 fuse3-dev lz4-dev zstd-dev libdeflate-dev'
         ;;
     *suse*)
         echo 'zypper install python311 python311-devel gcc pkg-config' \
-            'fuse3 fuse3-devel liblz4-devel libzstd-devel libdeflate-devel xz-devel'
+            'fuse3 fuse3-devel liblz4-devel libzstd-devel libdeflate-devel'
         ;;
     *)
         echo 'Python 3.11 or newer with its venv module and C headers, a C compiler, pkg-config,' \
-            'fuse3, and the development files of libfuse3, liblz4, libzstd, libdeflate and liblzma'
+            'fuse3, and the development files of libfuse3, liblz4, libzstd and libdeflate'
         ;;
     esac
 }

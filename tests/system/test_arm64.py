@@ -39,7 +39,7 @@ pytestmark = [
 ]
 
 _PACKAGES = (
-    "fuse3", "libdeflate-dev", "libfuse3-3", "libfuse3-dev", "liblz4-dev", "liblzma-dev",
+    "fuse3", "libdeflate-dev", "libfuse3-3", "libfuse3-dev", "liblz4-dev",
     "libzstd-dev", "python3", "python3-dev",
 )  # fmt: skip
 _BINFMT = Path("/proc/sys/fs/binfmt_misc")

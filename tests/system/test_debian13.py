@@ -30,7 +30,7 @@ pytestmark = [
 # What ./bootstrap.sh installs where it is missing; in the cache, so that it is fetched once.
 TO_BUILD = (
     "git", "python3", "python3-venv", "python3-dev", "gcc", "libc6-dev", "pkg-config", "fuse3",
-    "libfuse3-dev", "liblz4-dev", "libzstd-dev", "libdeflate-dev", "liblzma-dev", "dpkg-dev",
+    "libfuse3-dev", "liblz4-dev", "libzstd-dev", "libdeflate-dev", "dpkg-dev",
     "binutils", "xz-utils", "ca-certificates",
 )  # fmt: skip
 

@@ -6,7 +6,7 @@ is the one in the map (MAME, ``chd.cpp`` and ``chdcodec.cpp``).
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from zsofs.native.cd_codecs cimport decode_cd, decode_cd_flac, decode_flac
@@ -38,67 +38,11 @@ cdef extern from "libdeflate.h":
         libdeflate_decompressor *d, const void *src, size_t size, void *dst, size_t capacity,
         size_t *used, size_t *produced) nogil
 
-cdef extern from *:
-    """
-    #include <lzma.h>
-    #include <stdlib.h>
-    #include <string.h>
-
-    /* Raw LZMA1 to exactly *size* bytes; 1 if all of *stored* was used, 0 if it is damaged, -1
-       where there is no memory. *state* keeps the decoder for the next call. Where liblzma knows
-       the end of a stream without a mark (5.4), it also checks that the range coder is done. */
-    static int zsofs_lzma_decode(void **state, const uint8_t *stored, size_t stored_size,
-                                 uint8_t *out, size_t size)
-    {
-        lzma_options_lzma options;
-        lzma_filter filters[2] = { { LZMA_FILTER_LZMA1, &options }, { LZMA_VLI_UNKNOWN, NULL } };
-        lzma_stream *stream = (lzma_stream *)*state;
-        lzma_ret result;
-        if (stream == NULL) {
-            static const lzma_stream fresh = LZMA_STREAM_INIT;
-            stream = (lzma_stream *)malloc(sizeof(*stream));
-            if (stream == NULL)
-                return -1;
-            *stream = fresh;
-            *state = stream;
-        }
-        memset(&options, 0, sizeof(options));
-        /* No match reaches further back than the hunk. */
-        options.dict_size = size < LZMA_DICT_SIZE_MIN ? LZMA_DICT_SIZE_MIN : (uint32_t)size;
-        options.lc = 3;
-        options.lp = 0;
-        options.pb = 2;
-    #ifdef LZMA_FILTER_LZMA1EXT
-        filters[0].id = LZMA_FILTER_LZMA1EXT;
-        options.ext_flags = 0;
-        options.ext_size_low = (uint32_t)size;
-        options.ext_size_high = (uint32_t)((uint64_t)size >> 32);
-    #endif
-        result = lzma_raw_decoder(stream, filters);
-        if (result != LZMA_OK)
-            return result == LZMA_MEM_ERROR ? -1 : 0;
-        stream->next_in = stored;
-        stream->avail_in = stored_size;
-        stream->next_out = out;
-        stream->avail_out = size;
-    #ifdef LZMA_FILTER_LZMA1EXT
-        do
-            result = lzma_code(stream, LZMA_FINISH);
-        while (result == LZMA_OK);
-    #else
-        do
-            result = lzma_code(stream, LZMA_FINISH);
-        while (result == LZMA_OK && stream->avail_out);
-        if (result == LZMA_OK) /* the last byte may only be for the range coder */
-            return stream->avail_out == 0 && stream->avail_in <= 1;
-    #endif
-        if (result == LZMA_MEM_ERROR)
-            return -1;
-        return result == LZMA_STREAM_END && !stream->avail_out && !stream->avail_in;
-    }
-    """
-    int zsofs_lzma_decode(void **state, const uint8_t *stored, size_t stored_size, uint8_t *out,
-                          size_t size) nogil
+cdef extern from "lzma1.h":
+    cdef struct zsofs_lzma1:
+        pass
+    bint zsofs_lzma1_decode(zsofs_lzma1 *chances, const uint8_t *stored, size_t stored_size,
+                            uint8_t *out, size_t size) nogil
 
 
 cdef bint decode_hunk(Image *image, Space *space, uint64_t number, Stored *block,
@@ -193,8 +137,14 @@ cdef int _decode_frames(Space *space, int method, const uint8_t *stored, size_t 
 
 cdef int _lzma(void *context, const uint8_t *stored, size_t length, uint8_t *out,
                size_t size) noexcept nogil:
-    cdef int good = zsofs_lzma_decode(&(<Space *> context).lzma, stored, length, out, size)
-    return 0 if good > 0 else FAILED_CODEC if good == 0 else FAILED_MEMORY
+    cdef Space *space = <Space *> context
+    if space.lzma is NULL:
+        space.lzma = malloc(sizeof(zsofs_lzma1))
+        if space.lzma is NULL:
+            return FAILED_MEMORY
+    if not zsofs_lzma1_decode(<zsofs_lzma1 *> space.lzma, stored, length, out, size):
+        return FAILED_CODEC
+    return 0
 
 
 cdef int _deflate(void *context, const uint8_t *stored, size_t length, uint8_t *out,

@@ -43,19 +43,6 @@ cdef extern from *:
     void malloc_trim(size_t keep) nogil
     void zsofs_release_at_once() nogil
 
-cdef extern from *:
-    """
-    #include <lzma.h>
-    #include <stdlib.h>
-    static void zsofs_lzma_free(void *state)
-    {
-        if (state != NULL)
-            lzma_end((lzma_stream *)state);
-        free(state);
-    }
-    """
-    void zsofs_lzma_free(void *state) nogil
-
 cdef extern from "lz4.h":
     int LZ4_decompress_safe(const char *src, char *dst, int size, int capacity) nogil
 
@@ -134,7 +121,7 @@ cdef void _free_space(Space *space) noexcept nogil:
         ZSTD_freeDCtx(<ZSTD_DCtx *> space.zstd)
     if space.deflate is not NULL:
         libdeflate_free_decompressor(<libdeflate_decompressor *> space.deflate)
-    zsofs_lzma_free(space.lzma)
+    free(space.lzma)
     free(space)
 
 
