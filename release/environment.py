@@ -63,7 +63,9 @@ def build(stage: Path, place: Path) -> Path:
     for cache in packages.rglob("__pycache__"):
         shutil.rmtree(cache)
     for library in packages.rglob("*.so*"):
-        subprocess.run(["strip", "--strip-unneeded", library], check=True)
+        # The build ID is a checksum of debug information, which has the directory of the build.
+        options = ("--strip-unneeded", "--remove-section=.note.gnu.build-id")
+        subprocess.run(["strip", *options, library], check=True)
     start = inside / "bin" / "zsofs"
     start.write_text(_START.format(python=place / "bin" / "python3"))
     start.chmod(0o755)
