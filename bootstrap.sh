@@ -584,7 +584,7 @@ install_zsofs() {
             "with: systemctl --user restart 'zsofs@*' 'zsofs-*'"
     case ":$PATH:" in
     *":${link%/*}:"*) ;;
-    *) say "${link%/*} is not on your PATH; log in again, or run: export PATH=\"${link%/*}:\$PATH\"" ;;
+    *) say "${link%/*} is not on your PATH; run this, and add it to ~/.bashrc unless a new login does so: export PATH=\"${link%/*}:\$PATH\"" ;;
     esac
 }
 
@@ -645,7 +645,8 @@ uninstall_zsofs() {
 # Removes configs, logs and caches if $purge is set; otherwise prints where they are.
 purge_or_name() {
     if [ "$(id -u)" = 0 ]; then
-        set -- /etc/zsofs /var/cache/zsofs /root/.cache/zsofs /root/.local/state/zsofs
+        set -- /etc/zsofs /var/cache/zsofs /var/cache/zsofs-watch /var/lib/zsofs-watch \
+            /root/.cache/zsofs /root/.local/state/zsofs
     else
         set -- "${XDG_CONFIG_HOME:-$HOME/.config}/zsofs" "${XDG_CACHE_HOME:-$HOME/.cache}/zsofs" \
             "${XDG_STATE_HOME:-$HOME/.local/state}/zsofs"

@@ -98,5 +98,5 @@ command -v fusermount3 >/dev/null ||
     say "fusermount3 is missing, without which nothing can be mounted; install the package fuse3"
 case ":$PATH:" in
 *":${link%/*}:"*) ;;
-*) say "${link%/*} is not on your PATH; log in again, or run: export PATH=\"${link%/*}:\$PATH\"" ;;
+*) say "${link%/*} is not on your PATH; run this, and add it to ~/.bashrc unless a new login does so: export PATH=\"${link%/*}:\$PATH\"" ;;
 esac

@@ -15,6 +15,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "ARCHITECTURE.md"
 # Each is followed from end to end by a test of its own.
 RECIPES = {
     "container.md": "tests/system/test_container.py",
+    "install.md": "tests/system/test_portable.py",
     "inbox.md": "tests/system/test_inbox_document.py",
     "media-box.md": "tests/system/test_media_box_document.py",
     "nas.md": "tests/system/test_nas_document.py",
