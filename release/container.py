@@ -78,7 +78,8 @@ def main() -> int:
         packed.replace(target)
     print(target)
     print(f"{target.name}: {target.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
-    print(f"Load it with: {program} load --input {target}", file=sys.stderr)
+    loader = "docker" if program == "docker" else "podman"  # buildah cannot load an archive
+    print(f"Load it with: {loader} load --input {target}", file=sys.stderr)
     return 0
 
 
