@@ -487,19 +487,19 @@ run_release() {
     exec "$venv/bin/python" -m release.everything "$@"
 }
 
-# Sets the installation paths: $lib, a directory of zsofs only, and $link. $unit is the unit template that
-# `zsofs service install` writes.
+# Sets the installation paths: $lib, a directory of zsofs only, and $link. $units is the directory in which
+# `zsofs service install` writes units.
 find_places() {
     if [ "$(id -u)" = 0 ]; then
         lib=/usr/local/lib/zsofs
         link=/usr/local/bin/zsofs
-        unit=/etc/systemd/system/zsofs@.service
+        units=/etc/systemd/system
         for_user=''
     else
         [ "${HOME-}" ] || die "HOME is not set, so the installation directory is unknown"
         lib=${XDG_DATA_HOME:-$HOME/.local/share}/zsofs
         link=$HOME/.local/bin/zsofs
-        unit=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user/zsofs@.service
+        units=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user
         for_user=' --user'
     fi
 }
@@ -519,12 +519,22 @@ starts_it() {
         timeout 10 grep -qF -e "ExecStart=$link " -e "ExecStart=\"$quoted\" " -- "$1" 2>/dev/null
 }
 
+# service_in UNITS: prints the first unit of a mount, a watch or the web page that starts the installed program.
+service_in() {
+    for found in "$1"/zsofs@.service "$1"/zsofs-*.service; do
+        ! starts_it "$found" || {
+            printf '%s\n' "$found"
+            return
+        }
+    done
+}
+
 # Prints the users with user services, one per line; for root.
 users_with_services() {
     [ "$(id -u)" = 0 ] || return 0
     { getent passwd 2>/dev/null || cat /etc/passwd; } |
         while IFS=: read -r user _ _ _ _ home _; do
-            ! starts_it "$home/.config/systemd/user/zsofs@.service" || printf '%s\n' "$user"
+            [ -z "$(service_in "$home/.config/systemd/user")" ] || printf '%s\n' "$user"
         done
 }
 
@@ -564,17 +574,17 @@ install_zsofs() {
         [ "$old" = "$new" ] || rm -rf "$old"
     done
     say "installed: $link"
-    if starts_it "$unit"; then
+    if [ "$(service_in "$units")" ]; then
         say "services still run the previous version; restart each, or all with:" \
-            "systemctl$for_user restart 'zsofs@*'"
+            "systemctl$for_user restart 'zsofs@*' 'zsofs-*'"
     fi
     users=$(users_with_services)
     [ -z "$users" ] ||
         say "services of $(listed "$users") also still run the previous version; as that user, restart all" \
-            "with: systemctl --user restart 'zsofs@*'"
+            "with: systemctl --user restart 'zsofs@*' 'zsofs-*'"
     case ":$PATH:" in
     *":${link%/*}:"*) ;;
-    *) say "${link%/*} is not on your PATH; log in again, or run: export PATH=\"${link%/*}:\$PATH\"" ;;
+    *) say "${link%/*} is not on your PATH; run this, and add it to ~/.bashrc unless a new login does so: export PATH=\"${link%/*}:\$PATH\"" ;;
     esac
 }
 
@@ -605,11 +615,15 @@ uninstall_zsofs() {
     *) die "uninstall has no such option: $*; its only option is --purge" ;;
     esac
     find_places
-    if starts_it "$unit"; then
+    remove="$link service remove$for_user"
+    case $(service_in "$units") in
+    '') ;;
+    */zsofs-web.service) die "the service of the web page is still installed; remove it with: $remove --web" ;;
+    *)
         list="$link service list$for_user"
-        remove="$link service remove$for_user"
         die "zsofs services are still installed; list them with: $list; remove each with: $remove NAME"
-    fi
+        ;;
+    esac
     users=$(users_with_services)
     [ -z "$users" ] ||
         die "services of $(listed "$users") are still installed; as that user, list them with:" \
@@ -631,7 +645,8 @@ uninstall_zsofs() {
 # Removes configs, logs and caches if $purge is set; otherwise prints where they are.
 purge_or_name() {
     if [ "$(id -u)" = 0 ]; then
-        set -- /etc/zsofs /var/cache/zsofs /root/.cache/zsofs /root/.local/state/zsofs
+        set -- /etc/zsofs /var/cache/zsofs /var/cache/zsofs-watch /var/lib/zsofs-watch \
+            /root/.cache/zsofs /root/.local/state/zsofs
     else
         set -- "${XDG_CONFIG_HOME:-$HOME/.config}/zsofs" "${XDG_CACHE_HOME:-$HOME/.cache}/zsofs" \
             "${XDG_STATE_HOME:-$HOME/.local/state}/zsofs"

@@ -3,6 +3,7 @@
 import gzip
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -26,27 +27,43 @@ def engine() -> str | None:
     return None
 
 
+def lacking() -> str | None:
+    """Return why no image can be built here, or None."""
+    program = engine()
+    if program is None:
+        return f"none of {', '.join(_ENGINES)} works here"
+    base = _base()
+    for words in ((program, "inspect", "--type", "image", base), (program, "pull", base)):
+        if not subprocess.run(words, capture_output=True, check=False).returncode:
+            return None
+    return f"{program} cannot pull {base}; the environment variable BASE names another base image"
+
+
+def _base() -> str:
+    """Return the base image: that of the Containerfile, unless ``BASE`` names another one."""
+    found = re.search(r"^ARG BASE=(\S+)$", (_ROOT / "Containerfile").read_text(), re.MULTILINE)
+    assert found is not None
+    return os.environ.get("BASE") or found[1]
+
+
 def main() -> int:
     """Build the image with the first engine found; print the archive that has it.
 
     The environment variable ``BASE`` names another base image than that of the Containerfile.
     """
+    why = lacking()
     program = engine()
-    if program is None:
-        raise SystemExit(
-            f"zsofs: building a container needs one of {', '.join(_ENGINES)} to work here"
-        )
+    if why is not None or program is None:
+        raise SystemExit(f"zsofs: the container image cannot be built: {why}")
     machine = platform.machine()
     if not (_ROOT / "dist" / f"zsofs-{__version__}-{machine}.tar.xz").exists():
         raise SystemExit("zsofs: the container has the portable build; run ./bootstrap.sh portable")
     tag = "zsofs:latest"  # what compose.yaml names
     words = [program, "build", "--tag", tag, "--file", "Containerfile"]
-    words += ["--build-arg", f"VERSION={__version__}"]
+    words += ["--build-arg", f"VERSION={__version__}", "--build-arg", f"BASE={_base()}"]
     if program != "docker":  # its own format is the only one that has a health check
         words += ["--format", "docker", "--isolation", os.environ.get("ISOLATION", "chroot")]
         words += ["--timestamp", str(environment.date())]
-    if base := os.environ.get("BASE"):
-        words += ["--build-arg", f"BASE={base}"]
     subprocess.run([*words, "."], cwd=_ROOT, check=True, stdout=sys.stderr)
     target = _ROOT / "dist" / f"zsofs-{__version__}-container-{machine}.tar.gz"
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".container-") as directory:
@@ -61,7 +78,8 @@ def main() -> int:
         packed.replace(target)
     print(target)
     print(f"{target.name}: {target.stat().st_size / 1e6:.1f} MB", file=sys.stderr)
-    print(f"Load it with: {program} load --input {target}", file=sys.stderr)
+    loader = "docker" if program == "docker" else "podman"  # buildah cannot load an archive
+    print(f"Load it with: {loader} load --input {target}", file=sys.stderr)
     return 0
 
 

@@ -84,13 +84,16 @@ def _install(packages: Path) -> None:
     # The system's Python, as what it builds has to fit that of the target.
     python = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
     pip = [sys.executable, "-I", "-m", "pip", "--disable-pip-version-check", "--python", python]
+    options = {"PIP_USER": "0", "PIP_NO_INPUT": "1", "PIP_BREAK_SYSTEM_PACKAGES": "1"}
+    # Debug information has the directory of the build, and the linker's build ID is made from it.
+    options["CFLAGS"] = f"{os.environ.get('CFLAGS', '')} -g0"
     done = subprocess.run(
         [*pip, "install", "--no-compile", "--target", packages, f"{source}[web]"],
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "PIP_USER": "0", "PIP_NO_INPUT": "1", "PIP_BREAK_SYSTEM_PACKAGES": "1"},
+        env=os.environ | options,
     )
     if done.returncode:
         raise SystemExit(f"{done.stdout}\nzsofs: the environment could not be built; see above")

@@ -4,13 +4,14 @@ import argparse
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from release import container, environment
+from release import compare, container, environment
 from zsofs import __version__
 
 _ROOT = Path(__file__).parent.parent
@@ -28,19 +29,29 @@ def main() -> int:
     )
     twice = parser.parse_args().twice
     os.environ["SOURCE_DATE_EPOCH"] = str(environment.date())
-    first = _build()
-    if twice:
+    os.environ["PYTHONHASHSEED"] = "1"
+    made = _build_twice() if twice else _build()
+    (_DIST / _CHECKSUMS).write_text("".join(f"{sum_}  {name}\n" for name, sum_ in made.items()))
+    for name in (*made, _CHECKSUMS):
+        print(f"{(_DIST / name).stat().st_size / 1e6:8.1f} MB  dist/{name}")
+    return 0
+
+
+def _build_twice() -> dict[str, str]:
+    """Build everything again, report what differs, and return the checksums of the second build."""
+    with tempfile.TemporaryDirectory(dir=_DIST.parent, prefix=".first-") as directory:
+        first = _build()
+        for name in first:
+            shutil.move(_DIST / name, directory)
         again = _build()
         differing = sorted(name for name in first if first[name] != again.get(name))
         same = len(first) - len(differing)
         _say(f"{same} of {len(first)} files are the same when they are built again")
         for name in differing:
             _say(f"differs: {name}")
-        first = again
-    (_DIST / _CHECKSUMS).write_text("".join(f"{sum_}  {name}\n" for name, sum_ in first.items()))
-    for name in (*first, _CHECKSUMS):
-        print(f"{(_DIST / name).stat().st_size / 1e6:8.1f} MB  dist/{name}")
-    return 0
+            for line in compare.differences(Path(directory) / name, _DIST / name):
+                _say(f"  {line}")
+    return again
 
 
 def _build() -> dict[str, str]:
@@ -55,10 +66,11 @@ def _build() -> dict[str, str]:
         ("the documentation", _documentation),
         ("the changes of this version", _changes),
     ]
-    if container.engine() is not None:
-        steps.append(("the container image", lambda: _module("container")))
+    lacking = container.lacking()
+    if lacking:
+        _say(f"there is no container image: {lacking}")
     else:
-        _say("there is no container image: none of podman, buildah and docker works here")
+        steps.append(("the container image", lambda: _module("container")))
     for number, (what, make) in enumerate(steps, 1):
         _say(f"step {number} of {len(steps)}: {what}")
         make()
@@ -74,14 +86,24 @@ def _module(name: str) -> None:
     _run(sys.executable, "-m", f"release.{name}")
 
 
-def _run(*words: str | Path) -> None:
+def _run(*words: str | Path, **environment: str) -> None:
     """Run a command; its output is shown only if it fails.
+
+    Args:
+        words: the program and its arguments.
+        environment: additional environment variables.
 
     Raises:
         SystemExit: it fails.
     """
     done = subprocess.run(
-        words, cwd=_ROOT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        words,
+        cwd=_ROOT,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | environment,
     )
     if done.returncode:
         raise SystemExit(f"{done.stdout}zsofs: the release could not be built; see above")
@@ -106,10 +128,23 @@ def _pack(tree: Path, target: Path) -> None:
 
 
 def _wheel() -> None:
-    """Build it from the source distribution, whose man pages it has."""
+    """Build it from the source distribution, whose man pages it has.
+
+    Debug information and build IDs would name the directory in which it is built.
+    """
+    flags = {"CFLAGS": "-g0", "LDFLAGS": "-Wl,--strip-all,--build-id=none"}
     with tempfile.TemporaryDirectory(prefix="zsofs-wheel-") as directory:
         _run("tar", "-xf", _DIST / f"{_NAME}.tar.gz", "-C", directory)
-        _run(sys.executable, "-m", "build", "--wheel", "--outdir", _DIST, Path(directory) / _NAME)
+        _run(
+            sys.executable,
+            "-m",
+            "build",
+            "--wheel",
+            "--outdir",
+            _DIST,
+            Path(directory) / _NAME,
+            **flags,
+        )
 
 
 def _documentation() -> None:

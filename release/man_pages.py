@@ -18,7 +18,7 @@ BUILT = ROOT / "man"
 
 _COMMANDS = (
     "mount", "umount", "reload", "status", "top", "metrics", "web", "list", "pack", "unpack",
-    "watch", "info", "verify", "service",
+    "watch", "info", "verify", "service", "uninstall",
 )  # fmt: skip
 _AUTHOR = ""
 
@@ -39,6 +39,7 @@ MAN_PAGES = [
     ("reference/zsofs-info", "zsofs-info", "show details of disc images", _AUTHOR, 1),
     ("reference/zsofs-verify", "zsofs-verify", "check and identify disc images", _AUTHOR, 1),
     ("reference/zsofs-service", "zsofs-service", "manage mounts as systemd services", _AUTHOR, 1),
+    ("reference/zsofs-uninstall", "zsofs-uninstall", "remove a portable installation", _AUTHOR, 1),
     ("reference/config", "zsofs.toml", "configuration of a zsofs mount", _AUTHOR, 5),
     ("mount", "zsofs-mounting", "what a zsofs mount shows and how it behaves", _AUTHOR, 7),
     ("services", "zsofs-services", "mounts as systemd services", _AUTHOR, 7),

@@ -93,10 +93,10 @@ done
 
 say "installed: $link"
 [ -z "$running" ] ||
-    say "mounts still run the previous version; restart services with: systemctl --user restart 'zsofs@*', and mount the others again"
+    say "mounts still run the previous version; restart services with: systemctl --user restart 'zsofs@*' 'zsofs-*', and mount the others again"
 command -v fusermount3 >/dev/null ||
     say "fusermount3 is missing, without which nothing can be mounted; install the package fuse3"
 case ":$PATH:" in
 *":${link%/*}:"*) ;;
-*) say "${link%/*} is not on your PATH; log in again, or run: export PATH=\"${link%/*}:\$PATH\"" ;;
+*) say "${link%/*} is not on your PATH; run this, and add it to ~/.bashrc unless a new login does so: export PATH=\"${link%/*}:\$PATH\"" ;;
 esac

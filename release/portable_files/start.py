@@ -4,12 +4,9 @@ import importlib
 import os
 import shutil
 import sys
-from pathlib import Path
 
 from zsofs.cli.main import main
 from zsofs.system.own_processes import RUN_MODULE
-
-_UNINSTALL = Path(sys.executable).parent / "uninstall.sh"
 
 
 def _clean_environment() -> None:
@@ -32,15 +29,13 @@ def _name_program() -> None:
 
 
 def start() -> int:
-    """Run the command line, another process of the program, or ``uninstall``."""
+    """Run the command line, or another process of the program."""
     _clean_environment()
     if sys.argv[1:2] == [RUN_MODULE]:
         _, module = sys.argv[1:3]
         del sys.argv[1:3]
         importlib.import_module(module).main()
         return 0
-    if sys.argv[1:2] == ["uninstall"]:
-        os.execv("/bin/sh", ["sh", str(_UNINSTALL), *sys.argv[2:]])
     _name_program()
     return main()
 

@@ -11,19 +11,9 @@ die() {
     exit 1
 }
 
-case $#-${1-} in
-0-) purge='' ;;
-1---purge) purge=yes ;;
-1--h | 1---help)
-    echo 'usage: zsofs uninstall [--purge]'
-    echo
-    echo 'Remove this portable installation. --purge also removes configs, logs and caches.'
-    exit
-    ;;
-*)
-    say "uninstall has no such option: $*; its only option is --purge"
-    exit 2
-    ;;
+case ${1-} in
+--purge) purge=yes ;;
+*) purge='' ;;
 esac
 [ "${HOME-}" ] || die "HOME is not set, so the installation directory is unknown"
 opt=$HOME/.local/opt/zsofs
@@ -32,12 +22,15 @@ data=${XDG_DATA_HOME:-$HOME/.local/share}
 configs=${XDG_CONFIG_HOME:-$HOME/.config}
 [ -d "$opt" ] || die "nothing is installed in $opt"
 
-if [ -f "$configs/systemd/user/zsofs@.service" ] &&
-    grep -qF "$link" "$configs/systemd/user/zsofs@.service"; then
-    list='zsofs service list --user'
-    remove='zsofs service remove --user'
-    die "zsofs services are still installed; list them with: $list; remove each with: $remove NAME"
-fi
+list='zsofs service list --user'
+remove='zsofs service remove --user'
+for unit in "$configs"/systemd/user/zsofs*.service; do # mounts, watches, and the web page
+    [ -f "$unit" ] && grep -qF "$link" "$unit" || continue
+    case $unit in
+    */zsofs-web.service) die "the service of the web page is still installed; remove it with: $remove --web" ;;
+    *) die "zsofs services are still installed; list them with: $list; remove each with: $remove NAME" ;;
+    esac
+done
 for exe in /proc/[0-9]*/exe; do
     case $(readlink "$exe" 2>/dev/null) in
     "$opt"/*) die "mounts are still running; list them with: zsofs status; unmount each with: zsofs umount MOUNTPOINT" ;;

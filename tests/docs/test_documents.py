@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.documents import DOCS, Document
+from zsofs import __version__
 
 ROOT = DOCS.parent
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
@@ -14,6 +15,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "ARCHITECTURE.md"
 # Each is followed from end to end by a test of its own.
 RECIPES = {
     "container.md": "tests/system/test_container.py",
+    "install.md": "tests/system/test_portable.py",
     "inbox.md": "tests/system/test_inbox_document.py",
     "media-box.md": "tests/system/test_media_box_document.py",
     "nas.md": "tests/system/test_nas_document.py",
@@ -51,6 +53,16 @@ def broken_links(path: Path) -> list[str]:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(path: Path) -> None:
     assert broken_links(path) == []
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    """What pages show as the output of zsofs, and the newest section of the changelog."""
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert newest is not None
+    shown = {newest[1]}
+    for path in [*PAGES, DOCS / "terminal.svg"]:
+        shown |= set(re.findall(r"zsofs[ \u00a0](\d+\.\d+\.\d+)", path.read_text()))
+    assert shown == {__version__}
 
 
 def test_there_are_links() -> None:

@@ -86,7 +86,7 @@ def test_installed_by_root_for_everybody(tmp_path: Path) -> None:
         f"cmp mnt/Game.iso {DATA / 'ps2.iso'}\nls -l mnt\nzsofs umount mnt"
     )
     assert "services still run the previous version" in said
-    assert "systemctl restart 'zsofs@*'" in said
+    assert "systemctl restart 'zsofs@*' 'zsofs-*'" in said
     (second,) = place.versions()
     assert second != first
 
@@ -178,6 +178,14 @@ def test_services_of_ones_own_that_need_it(tmp_path: Path, name: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert f"list them with: {home}/.local/bin/zsofs service list --user;" in done.stderr
+    web = unit_of(home).with_name("zsofs-web.service")
+    unit_of(home).rename(web)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "the service of the web page is still installed; remove it with: " in done.stderr
+    assert done.stderr.endswith("/zsofs service remove --user --web\n")
+    web.rename(web.with_name("zsofs-watch-inbox.service"))
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 1
+    web.with_name("zsofs-watch-inbox.service").unlink()
     another = program.replace("a.c", "abc") if name == "a.c" else f"{program}X"
     unit_of(home).write_text(f"[Service]\nExecStart={another} mount -f %i\n")
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ pytestmark = [pytest.mark.system, pytest.mark.xdist_group("package")]  # they sh
 STATUS = ("zsofs", "status", "--json")
 OTHERS = ("/home/", "/root/zsofs.deb")  # files of users
 USERS = ("another", "me")  # whose services an upgrade restarts, and a removal ends
+UNITS = ("zsofs-watch-inbox.service", "zsofs-web.service")
 DEMO_DISCS = ("Sample (LZ4).iso", "Sample (Zstandard).iso", "Sample (deflate).iso")
 
 
@@ -90,9 +92,14 @@ def test_after_a_removal_what_is_enabled_starts_again(installed: Machine) -> Non
     for name in ("games", "off"):
         machine.run("zsofs", "service", "install", name, "/srv/enabled", f"/srv/{name}")
     machine.run("systemctl", "disable", "--now", "zsofs@off")
+    page_and_watch(machine)
     machine.run("apt-get", "remove", "-y", "zsofs")
     assert " /srv/games " not in machine.run("cat", "/proc/self/mountinfo")
+    for unit in UNITS:
+        assert machine.try_run("systemctl", "is-active", unit).stdout == "inactive\n"
     machine.run(*INSTALL)
+    for unit in UNITS:
+        wait_until(partial(runs, machine, unit), f"{unit} to be back")
     assert sums(machine, "/srv/games") == wanted
     assert machine.try_run("systemctl", "is-active", "zsofs@off").stdout == "inactive\n"
     machine.run("systemctl", "stop", "zsofs@games")
@@ -117,6 +124,7 @@ def test_an_upgrade_restarts_services_and_leaves_other_mounts_alone(
     fails = "systemctl --user restart zsofs@broken"
     assert "failed because" in installed.try_run("sh", "-c", fails, user="me").stderr
     before = daemons(installed)
+    others = {unit: main_pid(installed, unit) for unit in UNITS}
     target = installed.root / "root/newer.deb"
     newer = repacked(deb, tmp_path / "newer", target)
     installed.run("apt-get", "install", "-y", "/root/newer.deb")
@@ -126,12 +134,32 @@ def test_an_upgrade_restarts_services_and_leaves_other_mounts_alone(
     after = daemons(installed)
     assert after["/srv/by-hand"] == before["/srv/by-hand"]
     assert after["/srv/iso"] != before["/srv/iso"]
+    for unit, pid in others.items():
+        assert main_pid(installed, unit) not in {"0", pid}
     for user in USERS:
         assert after[f"/home/{user}/mine"] != before[f"/home/{user}/mine"]
         assert sums(installed, f"/home/{user}/mine", user=user) == wanted
     installed.run("zsofs", "service", "remove", "--user", "broken", user="me")
     installed.run("zsofs", "umount", "/srv/by-hand")
     installed.run("zsofs", "service", "remove", "games")
+
+
+def page_and_watch(machine: Machine) -> None:
+    """Install what has a unit file of its own."""
+    machine.run("mkdir", "-p", "/srv/inbox", "/srv/packed")
+    words = ("--watch", "inbox", "/srv/inbox", "/srv/packed")
+    machine.run("zsofs", "service", "install", *words)
+    machine.run("zsofs", "service", "install", "--web", "--setuid", "me")
+
+
+def main_pid(machine: Machine, unit: str) -> str:
+    """The number of the process of a unit; 0 if it does not run."""
+    return machine.run("systemctl", "show", "--property=MainPID", "--value", unit).strip()
+
+
+def runs(machine: Machine, unit: str) -> bool:
+    """Whether a unit has a process."""
+    return main_pid(machine, unit) != "0"
 
 
 def service_of(machine: Machine, user: str, name: str = "mine") -> str:
@@ -147,7 +175,8 @@ def service_of(machine: Machine, user: str, name: str = "mine") -> str:
 
 def daemons(machine: Machine) -> dict[str, int]:
     """The number of the process that serves each mount."""
-    return {one["mount_point"]: one["pid"] for one in json.loads(machine.run(*STATUS))}
+    found = json.loads(machine.run(*STATUS))  # with watches
+    return {one["mount_point"]: one["pid"] for one in found if "mount_point" in one}
 
 
 def test_purge_leaves_nothing(installed: Machine) -> None:
@@ -172,6 +201,7 @@ def test_purge_leaves_nothing(installed: Machine) -> None:
     machine.run("zsofs", "mount", "--demo", "/mnt/demo")
     machine.run("zsofs", "umount", "/mnt/demo")
     machine.run("zsofs", "list", "/srv/zso")
+    page_and_watch(machine)
     # One service that runs, served by root, and one that is not root's.
     machine.run("zsofs", "service", "install", "games", "/srv/zso", "/srv/iso")
     machine.run("chmod", "a+rx", "/home/me")

@@ -15,6 +15,7 @@ from release import man_pages
 from release.completion import SCRIPTS
 from release.portable import binaries, needed_glibc
 from tests.support.archives import MAKERS
+from tests.support.documents import Document
 from tests.support.mounting import DATA, wait_until
 from tests.support.rounds import rounds
 from tests.system.discs import MANIFEST
@@ -50,6 +51,16 @@ class User:
         login = f"export PATH={BIN}:/usr/local/bin:/usr/bin:/bin"
         words = ("env", "--chdir=/home/me", "sh", "-c", f"{login}\n{script}")
         return self.machine.try_run(*words, user="me")
+
+    def type(self, script: str) -> str:
+        """What a script prints that must succeed, in an interactive shell of SteamOS.
+
+        Its PATH has nothing of the user's but what ``~/.bashrc`` adds.
+        """
+        words = ("env", "--chdir=/home/me", "PATH=/usr/local/bin:/usr/bin:/bin")
+        done = self.machine.try_run(*words, "bash", "-eic", script, user="me")
+        assert done.returncode == 0, f"{script}: {done.stdout[-4000:]}{done.stderr[-4000:]}"
+        return done.stdout + done.stderr
 
     def run(self, script: str) -> str:
         """What a script prints that must succeed."""
@@ -158,6 +169,7 @@ def test_installed_used_and_removed(suite: str, portable: Path, tmp_path: Path) 
         said = user.run("zsofs mount --demo && zsofs status && ls zsofs-demo")
         assert "Sample (LZ4).iso" in said
         assert "WARNING" not in user.run("cat .local/state/zsofs/*")
+        assert "remove a portable installation" in user.run("zsofs --help")
         refused = user.try_run("zsofs uninstall")
         assert (refused.returncode, "mounts are still running" in refused.stderr) == (1, True)
         upgrade(user)
@@ -230,7 +242,10 @@ def service(user: User) -> None:
     assert (refused.returncode, "services are still installed" in refused.stderr) == (1, True)
     user.run("systemctl --user restart zsofs@games")
     assert set(user.sums("zso-iso")) == set(DISCS.values())
-    user.run("zsofs service remove --user games")
+    user.run("zsofs service remove --user games && zsofs service install --user --web")
+    refused = user.try_run("zsofs uninstall --purge")
+    assert "remove it with: zsofs service remove --user --web\n" in refused.stderr
+    user.run("zsofs service remove --user --web")
 
 
 # The directories that an immutable system does not let anybody change.
@@ -241,21 +256,27 @@ mount -t tmpfs -o noexec,nosuid,nodev,mode=1777 tmpfs /tmp
 
 
 def test_a_system_that_cannot_be_changed(portable: Path, tmp_path: Path) -> None:
-    """As on SteamOS: /usr and /etc are read-only, /tmp is noexec, an update replaces them all."""
+    """As on SteamOS: /usr and /etc are read-only, /tmp is noexec, an update replaces them all.
+
+    The commands are those of the install page.
+    """
     home = make_home(tmp_path, portable)
+    install, use, remove = Document("install.md").commands("Steam Deck")
     with working(tmp_path / "first", home, SUITES[0]) as user:
         user.machine.run("sh", "-ec", _IMMUTABLE)
         assert user.try_run("touch /usr/x /etc/x").returncode
-        user.run("sh ./zsofs-*.run")
+        user.run("mkdir Downloads && mv zsofs-* Downloads")
         wanted = user.fill("zso")
-        user.run("zsofs service install --user games zso iso")
+        assert "is not on your PATH; run this" in user.type(install)
+        assert "/home/me/iso" in user.type(use)
         assert user.sums("iso") == wanted
         user.machine.shut_down()
     with working(tmp_path / "second", home, UPDATED) as user:
         user.machine.run("sh", "-ec", _IMMUTABLE)
         assert user.sums("iso") == wanted
-        user.run("zsofs service remove --user games && zsofs uninstall --purge")
+        assert f"zsofs: removed: {BIN}/zsofs and {OPT}\n" in user.type(remove)
         assert not (home / ".local/opt").exists()
+        assert {path.name for path in (home / "zso").iterdir()} == set(DISCS)
 
 
 def test_refused_in_one_sentence(portable: Path, tmp_path: Path) -> None:

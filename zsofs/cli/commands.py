@@ -187,3 +187,21 @@ def service(options: argparse.Namespace) -> int:
     if is_watch:
         raise UsageError(f"the service {options.name} is a watch; use another name")
     return services.run(options)
+
+
+def uninstall(options: argparse.Namespace) -> int:
+    """Remove a portable installation; only a refusal returns."""
+    import os
+    import sys
+
+    from zsofs.errors import UsageError
+    from zsofs.system.own_processes import is_portable
+
+    if not is_portable():
+        raise UsageError(
+            "zsofs uninstall removes only a portable installation; remove the Debian package with:"
+            " sudo apt purge zsofs; what ./bootstrap.sh has installed, in the clone with:"
+            " ./bootstrap.sh uninstall; and with pipx: pipx uninstall zsofs"
+        )
+    script = Path(sys.executable).parent / "uninstall.sh"
+    os.execv("/bin/sh", ["sh", str(script), *(["--purge"] if options.purge else [])])

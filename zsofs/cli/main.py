@@ -26,6 +26,7 @@ _COMMANDS = {
     "info": commands.info,
     "verify": commands.verify,
     "service": commands.service,
+    "uninstall": commands.uninstall,
 }
 
 

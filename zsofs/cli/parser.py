@@ -91,6 +91,21 @@ examples:
   zsofs list --json ~/zso    JSON: a list of objects
 """
 
+_UNINSTALL_DESCRIPTION = """\
+Removes a portable installation (that of `sh zsofs-VERSION-x86_64.run`), after its services are
+removed and its mounts have ended. Prints which configs, logs and caches stay, and the command that
+removes them. Discs and their directories are not touched.
+
+Other installations are removed by what installed them: `sudo apt purge zsofs` for the Debian
+package, `./bootstrap.sh uninstall` in the clone, `pipx uninstall zsofs`.
+"""
+
+_UNINSTALL_EXAMPLES = """\
+examples:
+  zsofs uninstall           remove zsofs; keep configs, logs and caches
+  zsofs uninstall --purge   remove those too
+"""
+
 _EXIT_CODES = """\
 exit codes:
   0  success
@@ -161,6 +176,7 @@ def parser() -> argparse.ArgumentParser:
     verify_args.add_info(commands)
     verify_args.add_verify(commands)
     service_args.add(commands)
+    _add_uninstall(commands)
     return whole
 
 
@@ -228,3 +244,16 @@ def _add_list(commands: Commands) -> None:
     add_allow_links_to(listing, "a source")
     add_cd(listing)
     listing.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_uninstall(commands: Commands) -> None:
+    uninstall = add_command(
+        commands,
+        "uninstall",
+        "remove a portable installation",
+        _UNINSTALL_DESCRIPTION,
+        _UNINSTALL_EXAMPLES,
+    )
+    uninstall.add_argument(
+        "--purge", action="store_true", help="remove configs, logs and caches too"
+    )

@@ -23,7 +23,7 @@ def module_command(module: str, *arguments: str) -> list[str]:
         module: its full name.
         arguments: ``sys.argv[1:]`` of the process.
     """
-    if _is_portable():
+    if is_portable():
         return [sys.executable, RUN_MODULE, module, *arguments]
     modules = json.dumps([_PACKAGE, *sys.path])
     return [sys.executable, "-I", "-S", "-B", "-c", _START, module, *arguments, modules]
@@ -31,8 +31,9 @@ def module_command(module: str, *arguments: str) -> list[str]:
 
 def program_command(*words: str) -> list[str]:
     """Return the command that runs ``zsofs`` with these arguments, from any directory."""
-    return [sys.executable, *(() if _is_portable() else ("-P", "-m", "zsofs")), *words]
+    return [sys.executable, *(() if is_portable() else ("-P", "-m", "zsofs")), *words]
 
 
-def _is_portable() -> bool:
+def is_portable() -> bool:
+    """Return whether this program is a portable build, which has Python in it."""
     return bool(getattr(sys, "frozen", False))  # set by PyInstaller

@@ -86,6 +86,13 @@ def test_version_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize("words", [(), ("--purge",)])
+def test_only_a_portable_installation_is_uninstalled(words: tuple[str, ...]) -> None:
+    done = run("uninstall", *words)
+    assert done.returncode == 2
+    assert "remove the Debian package with: sudo apt purge zsofs" in done.stderr
+
+
 def test_values_that_the_command_line_repeats() -> None:
     """It does not import the modules that define them."""
     assert ("auto", *(form.value for form in CdForm)) == CD_FORMS

@@ -34,7 +34,7 @@ def every_parser() -> list[CommandParser]:
 
 def test_no_parser_takes_abbreviations() -> None:
     every = every_parser()
-    assert len(every) == 18
+    assert len(every) == 19
     for one in every:
         assert not one.allow_abbrev
     rooms = (ROOT / name for name in ("zsofs", "bench", "release", "tests"))
@@ -126,7 +126,7 @@ def test_fstab_words() -> None:
 
 
 def test_zsofs_alone_lists_its_commands() -> None:
-    for words, count in (((), 14), (("service",), 3)):
+    for words, count in (((), 15), (("service",), 3)):
         done = run(*words)
         assert done.returncode == 2
         lines = done.stdout.splitlines()
@@ -134,7 +134,7 @@ def test_zsofs_alone_lists_its_commands() -> None:
         assert all(line.startswith("  ") and len(line.split(maxsplit=1)) == 2 for line in lines)
         see = " ".join(("zsofs", *words, "--help"))
         assert done.stderr == f"zsofs: no command given; see: {see}\n"
-    assert "  pack     pack disc images into .zso or .cso files" in run().stdout
+    assert "  pack       pack disc images into .zso or .cso files" in run().stdout
 
 
 def test_names_that_commands_have_elsewhere(tmp_path: Path) -> None:
