@@ -316,9 +316,25 @@ def _import_everything() -> None:
             importlib.import_module(found.name)
 
 
+def _use_once() -> None:
+    """Fill the caches of libraries that each process would fill, with nothing that it could see.
+
+    They are regular expressions, and the place of the C library: inotify_simple runs ldconfig.
+    """
+    from inotify_simple import INotify
+
+    from zsofs.cli.parser import parser
+    from zsofs.system.mountinfo import mounted_at
+
+    INotify().close()
+    parser().format_help()
+    mounted_at(b"/")
+
+
 def _main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends pytest, and that ends this
     _import_everything()
+    _use_once()
     gc.collect()
     gc.freeze()
     words = _serve(socket.socket(fileno=int(sys.argv[1])))
