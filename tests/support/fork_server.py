@@ -7,8 +7,8 @@ environment that the interpreter or the loader reads when it starts). To have on
 ``env`` in front of it.
 
 What is forked is a child of pytest, with its own standard streams, environment, directory, umask,
-limits, signals, session and command line, as if it had been executed. It becomes a child of pytest
-in that its parent ends at once, while pytest is the subreaper of its descendants (prctl(2)).
+limits, signals, session and command line, as if it had been executed. It is made by clone(2) with
+CLONE_PARENT, and so has the parent of the server; a second fork would take as long as the first.
 """
 
 import atexit
@@ -27,8 +27,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -44,7 +44,9 @@ MODULES = (
 _READ_AT_START = ("PYTHON", "LD_", "LC_", "LANG", "COVERAGE", "MALLOC_", "ZSOFS_COMMAND")
 """How variables begin that are read before ``main``, by the loader, Python or an import."""
 
-_SET_CHILD_SUBREAPER = 36  # prctl(2)
+_CLONE = {"x86_64": 56, "aarch64": 220}  # numbers of clone(2)
+_CLONE_PARENT, _CLONE_CHILD_CLEARTID, _CLONE_CHILD_SETTID = 0x8000, 0x200000, 0x1000000
+_GET_TID_ADDRESS = 40  # prctl(2)
 _MOST_WORDS = 64 << 10
 _MOST_REQUEST = 160 << 10  # less than a socket takes at once
 _LIMITS = [value for name, value in vars(resource).items() if name.startswith("RLIMIT_")]
@@ -156,7 +158,7 @@ class _Server:
         }
         cwd = os.open(asked["cwd"] or ".", os.O_PATH | os.O_DIRECTORY)
         try:
-            with self._lock, _subreaper():
+            with self._lock:
                 data = json.dumps(request).encode()
                 assert len(data) <= _MOST_REQUEST, "the environment or the command is too long"
                 socket.send_fds(self._socket, [data], [cwd, *fds, *kept])
@@ -184,17 +186,6 @@ def _server() -> _Server:
         return _started[-1]
 
 
-@contextmanager
-def _subreaper() -> Iterator[None]:
-    """Be the parent of descendants whose parent ends, for as long as this is entered."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
-    try:
-        yield
-    finally:
-        assert libc.prctl(_SET_CHILD_SUBREAPER, 0, 0, 0, 0) == 0
-
-
 def _umask() -> int:
     """Return the umask, without setting it meanwhile, which other threads would feel."""
     text = Path("/proc/self/status").read_text()
@@ -210,23 +201,32 @@ def _serve(its: socket.socket) -> list[str]:
         data, fds, *_ = socket.recv_fds(its, _MOST_REQUEST, 100)
         if not data:
             os._exit(0)
-        read_end, write_end = os.pipe()
-        middle = os.fork()
-        if middle == 0:
-            middle = os.getpid()
-            child = os.fork()
-            if child == 0:
-                while os.getppid() == middle:
-                    os.sched_yield()
-                request = json.loads(data)
-                _become(request, fds)
-                return list(request["words"])
-            os.write(write_end, str(child).encode())
-            os._exit(0)
-        os.waitpid(middle, 0)  # from now on its child is a child of pytest
-        its.send(os.read(read_end, 100))
-        for fd in (*fds, read_end, write_end):
+        child = _fork_sibling()
+        if child == 0:
+            request = json.loads(data)
+            _become(request, fds)
+            return list(request["words"])
+        its.send(str(child).encode())
+        for fd in fds:
             os.close(fd)
+
+
+def _fork_sibling() -> int:
+    """Do what `os.fork` does, but with the parent of this process as parent of the new one."""
+    python = ctypes.PyDLL(None, use_errno=True)  # it keeps the GIL, as os.fork does
+    address = ctypes.c_void_p()
+    assert python.prctl(_GET_TID_ADDRESS, ctypes.byref(address), 0, 0, 0) == 0
+    flags = _CLONE_PARENT | _CLONE_CHILD_CLEARTID | _CLONE_CHILD_SETTID | signal.SIGCHLD
+    number = ctypes.c_long(_CLONE[os.uname().machine])
+    python.PyOS_BeforeFork()
+    # Where the thread's number is kept is the last argument, or the one before, by architecture.
+    child = int(python.syscall(number, ctypes.c_long(flags), None, None, address, address))
+    if child == 0:
+        python.PyOS_AfterFork_Child()
+        return 0
+    python.PyOS_AfterFork_Parent()
+    assert child > 0, os.strerror(ctypes.get_errno())
+    return child
 
 
 def _become(request: Mapping[str, Any], fds: list[int]) -> None:
@@ -316,9 +316,25 @@ def _import_everything() -> None:
             importlib.import_module(found.name)
 
 
+def _use_once() -> None:
+    """Fill the caches of libraries that each process would fill, with nothing that it could see.
+
+    They are regular expressions, and the place of the C library: inotify_simple runs ldconfig.
+    """
+    from inotify_simple import INotify
+
+    from zsofs.cli.parser import parser
+    from zsofs.system.mountinfo import mounted_at
+
+    INotify().close()
+    parser().format_help()
+    mounted_at(b"/")
+
+
 def _main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends pytest, and that ends this
     _import_everything()
+    _use_once()
     gc.collect()
     gc.freeze()
     words = _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -14,6 +14,7 @@ import mmap
 import struct
 import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Protocol
 
 import lz4.block
@@ -64,6 +65,14 @@ def _fit(plain: bytes, want: int, block_size: int, last: bool) -> bytes:
     if last and want < len(plain) <= block_size:
         return plain[:want]
     raise Damaged(f"decodes to {len(plain)} bytes, not {want}")
+
+
+@lru_cache(maxsize=4096)
+def _decoded(
+    decoder: Decoder, stored: bytes, want: int, block_size: int, unit: int, last: bool
+) -> bytes:
+    """One block; copies of a container that are damaged elsewhere have the same ones."""
+    return decoder(stored, want, block_size, unit, last)
 
 
 def _lz4_strict(stored: bytes, room: int) -> bytes | None:
@@ -340,7 +349,7 @@ class _Indexed(_Blocks):
             raise Damaged("the file ends inside the block")
         if end <= start:
             raise Damaged("nothing is stored")
-        return decoder(self.data[start:end], want, self.block_size, self.unit, last)
+        return _decoded(decoder, self.data[start:end], want, self.block_size, self.unit, last)
 
     def choose_codec(self) -> None:
         """One codec for the whole file: the header of a ZISO does not tell."""

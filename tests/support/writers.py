@@ -422,6 +422,10 @@ FOREIGN: dict[str, Writer] = {
 KINDS = ("zeros", "text", "mixed", "tight", "noise")
 
 
+_TEXTS = 32
+"""How many blocks of text are made of words; further ones are parts of those."""
+
+
 def content(size: int, kinds: list[str], seed: int, block_size: int = 2048) -> bytes:
     """`size` bytes, whose blocks are in turn of the given kinds.
 
@@ -431,12 +435,17 @@ def content(size: int, kinds: list[str], seed: int, block_size: int = 2048) -> b
     rng = random.Random(seed)
     words = [rng.randbytes(rng.randint(2, 7)).hex().encode() for _ in range(64)]
     blocks: list[bytes] = []
+    text = b""
     for i in range(_ceil(size, block_size)):
         kind = kinds[i % len(kinds)]
         if kind == "zeros":
             block = bytes(block_size)
-        elif kind == "text":
+        elif kind == "text" and len(text) < _TEXTS * block_size:
             block = b" ".join(rng.choices(words, k=block_size // 4 + 1))
+            text += block
+        elif kind == "text":  # a part of what there is takes a fiftieth of the time
+            begin = rng.randrange(len(text) - block_size)
+            block = text[begin : begin + block_size]
         elif kind == "mixed":
             block = rng.randbytes(block_size // 2) + bytes(block_size)
         elif kind == "tight":

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,12 @@ pytestmark = [pytest.mark.system, pytest.mark.xdist_group("inbox")]
 INBOX, ZSO = "/srv/games/inbox", "/srv/games/zso"
 SERVICE = "zsofs-watch-arrivals.service"
 IMAGE = writers.disc(2 * MIB, ["text", "mixed"], 1)
-BIG = writers.disc(48 * MIB, ["text", "mixed", "noise"], 2)
+
+
+@cache
+def big_image() -> bytes:
+    """A disc that takes long to pack; made when it is needed, not whenever tests are collected."""
+    return writers.disc(48 * MIB, ["text", "mixed", "noise"], 2)
 
 
 class Box:
@@ -110,22 +116,22 @@ def test_an_archive_in_the_sandbox(box: Box, tmp_path: Path) -> None:
 
 def test_a_kill(box: Box) -> None:
     """systemd starts it again, and the disc is packed."""
-    box.put("Killed.iso", BIG)
+    box.put("Killed.iso", big_image())
     wait_until(lambda: box.status()["state"] == "packing", "the job", 60)
     box.machine.run("systemctl", "kill", "--signal=KILL", SERVICE)
     wait_until(box.is_active, "the restart", 60)
-    box.wait_for_packed("Killed", BIG)
+    box.wait_for_packed("Killed", big_image())
     assert left_in(box.library) == []
 
 
 def test_a_power_cut(box: Box) -> None:
-    box.put("Cut.iso", BIG)
+    box.put("Cut.iso", big_image())
     wait_until(lambda: box.status()["state"] == "packing", "the job", 60)
     box.machine.cut_power()
-    assert (box.inbox / "Cut.iso").read_bytes() == BIG
+    assert (box.inbox / "Cut.iso").read_bytes() == big_image()
     box.machine.boot()
     wait_until(box.is_active, "the service", 60)
-    box.wait_for_packed("Cut", BIG)
+    box.wait_for_packed("Cut", big_image())
     assert left_in(box.library) == []
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 from inotify_simple import INotify, flags
 
+from zsofs.system.inotify import read_events
+
 log = logging.getLogger(__name__)
 
 _MOST_KEPT = 1000
@@ -151,7 +153,7 @@ class FileWatcher:
         """Process all pending events."""
         if self._inotify is None:
             return
-        for number, mask, _, _ in self._inotify.read(timeout=0):
+        for number, mask, _ in read_events(self._inotify):
             if mask & flags.Q_OVERFLOW:
                 for lost in list(self._watches):
                     self._tell(lost, flags.IGNORED)
