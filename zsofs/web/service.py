@@ -1,12 +1,11 @@
 """`zsofs service install --web`: the web page as a systemd service, sandboxed."""
 
 import argparse
-import os
-import pwd
 from pathlib import Path
 
 from zsofs.console.stdio import say
 from zsofs.errors import ServiceError, UsageError, reason
+from zsofs.mount import service_users
 from zsofs.mount.systemd_units import MARK, Manager, is_ours, program, write
 from zsofs.system.privileges import Account, account, acting_as
 from zsofs.system.xdg import user_folder
@@ -74,12 +73,7 @@ def run(options: argparse.Namespace) -> int:
         ServiceError: systemd failed.
         FileError: the token file cannot be used.
     """
-    if not options.user and os.geteuid() != 0:
-        raise UsageError(
-            "only root can change system services; use sudo, or --user for a user service"
-        )
-    manager = Manager(options.user)
-    manager.check()
+    manager = service_users.manager_to_change(user=options.user)
     return _install(manager, options) if options.action == "install" else _remove(manager)
 
 
@@ -89,15 +83,15 @@ def _install(manager: Manager, options: argparse.Namespace) -> int:
     token_file = _token_file(who)
     with acting_as(who):
         read_or_make(token_file)
-    if not manager.is_users:
-        os.umask(0o022)
     write(manager.folder / NAME, MARK + unit_text(listen, who))
     manager.call("daemon-reload")
     manager.call("enable", NAME)
     manager.call("restart", NAME)
-    user = pwd.getpwuid(os.geteuid()).pw_name if who is None else who.name
+    user = service_users.name_of(who)
     say(f"the web page of the mounts of {user} is at {listen.url()}")
     say(f"its token is in {token_file}")
+    service_users.warn_of_changeable_program(manager)
+    service_users.warn_of_logout(manager, user)
     return 0
 
 
