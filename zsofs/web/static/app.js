@@ -7,6 +7,7 @@ import { showLibrary } from "./library.js";
 import { showNow } from "./now.js";
 import { follow, listen, request, store } from "./store.js";
 import { showStutter } from "./stutter.js";
+import { switchTheme } from "./theme.js";
 
 const PAGES = { library: showLibrary, now: showNow, stutter: showStutter, jobs: showJobs, disc: showDisc };
 const TITLES = { library: "Library", now: "Now", stutter: "Why did it stutter?", jobs: "Jobs", disc: "Disc" };
@@ -65,18 +66,10 @@ function showAlerts() {
   fill(document.getElementById("alerts"), ...alerts.map((text) => h("p", { class: "alert" }, text)));
 }
 
-function theme() {
-  const root = document.documentElement;
-  const known = localStorage.getItem("zsofs-theme");
-  if (known) root.dataset.theme = known;
-  document.getElementById("theme").addEventListener("click", () => {
-    root.dataset.theme = getComputedStyle(root).colorScheme === "dark" ? "light" : "dark";
-    localStorage.setItem("zsofs-theme", root.dataset.theme);
-    page.update("live");
-  });
-}
-
-theme();
+document.getElementById("theme").addEventListener("click", () => {
+  switchTheme();
+  page.update("live");
+});
 followKeys();
 document.getElementById("mount-choice").addEventListener("change", (event) => {
   store.chosen = event.target.value;

@@ -4,6 +4,7 @@ import { face } from "./library.js";
 import { causeLegend, histogram } from "./now.js";
 import { slowList } from "./stutter.js";
 import { act, discAt, request, store } from "./store.js";
+import { isLight } from "./theme.js";
 
 const PARTS = 1024;
 const RENEW = 2000;
@@ -163,7 +164,7 @@ class DiscMap {
     canvas.height = Math.round(cell * (this.columns === 64 ? 0.85 : 0.7)) * rows;
     const tall = canvas.height / rows;
     const pen = canvas.getContext("2d");
-    const light = getComputedStyle(document.documentElement).colorScheme === "light";
+    const light = isLight();
     const size = this.image.size ?? 0;
     const gap = Math.max(1, Math.round(cell / 14));
     for (let part = 0; part < PARTS; part += 1) {
