@@ -58,7 +58,7 @@ class Page:
     ) -> Answer:
         """Send a request; a header with the value None is not sent, also not a usual one."""
         wanted: dict[str, str | None] = {"Host": f"127.0.0.1:{self.port}"}
-        if method != "GET":
+        if method not in ("GET", "HEAD"):
             wanted["Origin"] = self.url
         wanted |= self.headers
         wanted |= {name.replace("_", "-"): value for name, value in headers.items()}

@@ -1,6 +1,7 @@
 """`zsofs service install --web`: the web page as a systemd service, sandboxed."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from zsofs.console.stdio import say
@@ -9,7 +10,7 @@ from zsofs.mount import service_users
 from zsofs.mount.systemd_units import MARK, Manager, is_ours, program, write
 from zsofs.system.privileges import Account, account, acting_as
 from zsofs.system.xdg import user_folder
-from zsofs.web.access import Listen, parse_listen
+from zsofs.web.access import Listen, checked_host, parse_listen
 from zsofs.web.tokens import read_or_make
 
 NAME = "zsofs-web.service"
@@ -21,7 +22,7 @@ Documentation=man:zsofs-web(1)
 After=network.target
 
 [Service]
-ExecStart={program} web --listen {listen}
+ExecStart={program} web --listen {listen}{hosts}
 {user}Restart=on-failure
 RestartSec=2s
 # Not with an address or a token file that cannot be used.
@@ -80,10 +81,11 @@ def run(options: argparse.Namespace) -> int:
 def _install(manager: Manager, options: argparse.Namespace) -> int:
     who = None if manager.is_users else _account(options)
     listen = parse_listen(options.listen or "127.0.0.1:8467")
+    hosts = [checked_host(name) for name in options.host]
     token_file = _token_file(who)
     with acting_as(who):
         read_or_make(token_file)
-    write(manager.folder / NAME, MARK + unit_text(listen, who))
+    write(manager.folder / NAME, MARK + unit_text(listen, who, hosts))
     manager.call("daemon-reload")
     manager.call("enable", NAME)
     manager.call("restart", NAME)
@@ -95,13 +97,20 @@ def _install(manager: Manager, options: argparse.Namespace) -> int:
     return 0
 
 
-def unit_text(listen: Listen, who: Account | None) -> str:
-    """Return the unit of the page for a user; None: a unit for this user's service manager."""
+def unit_text(listen: Listen, who: Account | None, hosts: Sequence[str] = ()) -> str:
+    """Return the unit of the page.
+
+    Args:
+        listen: where it is served.
+        who: the user it runs as; None: a unit for this user's service manager.
+        hosts: further host names of the page.
+    """
     shown = f"[{listen.address}]" if ":" in listen.address else listen.address
     cache = "" if who is None else f"{who.home}/.cache/zsofs"
     return _UNIT.format(
         program=program(),
         listen=f"{shown}:{listen.port}",
+        hosts="".join(f" --host {name}" for name in hosts),
         user="" if who is None else f"User={who.name}\n",
         sandbox="" if who is None else _SANDBOX.format(cache=cache.replace("%", "%%")),
         target="default.target" if who is None else "multi-user.target",

@@ -66,8 +66,9 @@ class Site:
 
     async def answer(self, request: Request) -> Response:
         """Return the response to a request."""
-        if request.method not in ("GET", "POST"):
-            return refusal(HTTPStatus.METHOD_NOT_ALLOWED, "GET and POST only", Allow="GET, POST")
+        if request.method not in ("GET", "HEAD", "POST"):
+            allowed = "GET, HEAD, POST"
+            return refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"{allowed} only", Allow=allowed)
         refused = self._access.refused(request)
         if refused is not None:
             return refused

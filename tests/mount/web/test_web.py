@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -249,8 +250,27 @@ def test_every_response_has_the_policy(tmp_path: Path) -> None:
             assert "unsafe" not in policy
             assert found.headers["x-content-type-options"] == "nosniff"
             assert found.headers["referrer-policy"] == "no-referrer"
-        for method in ("PUT", "DELETE", "OPTIONS", "HEAD", "TRACE"):
+        for method in ("PUT", "DELETE", "OPTIONS", "TRACE"):
             assert page.ask("/", method).status == 405
+
+
+def test_head_is_get_without_a_body(mount: MountMaker, tmp_path: Path, source: Path) -> None:
+    """As monitors of web pages use it: without an Origin, and on one connection."""
+    made = mount(source, command=QUICK)
+    with served(tmp_path, made.path) as page:
+        mount_number(page, made.path)
+        for path in ("/", "/app.js", "/none", "/login", "/api/session"):
+            long, short = page.ask(path), page.ask(path, "HEAD")
+            assert short == replace(long, body=b""), path
+            assert long.body
+        line = http.client.HTTPConnection("127.0.0.1", page.port, timeout=30)
+        with closing(line):
+            for path in ("/api/events", "/metrics"):  # a stream has an end then
+                line.request("HEAD", path)
+                assert line.getresponse().read() == b""
+        assert page.ask("/api/reload", "HEAD").status == 404  # it acts on nothing
+    with served(tmp_path, "--host", "discs.example.org") as page:
+        assert page.ask("/api/library", "HEAD").status == 401
 
 
 def test_sizes_and_slow_clients_are_limited(tmp_path: Path) -> None:
