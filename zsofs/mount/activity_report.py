@@ -133,7 +133,7 @@ class ActivityReport:
                 __version__,
                 os.getpid(),
                 self._started,
-                self._settings.slow_ms,
+                self._settings.reports.slow_ms,
                 compressed,
                 plain,
                 not self._disc_counts.is_complete,

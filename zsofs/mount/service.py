@@ -27,6 +27,7 @@ from zsofs.system.mountpoint import (
 )
 from zsofs.system.nofollow import remove_directory
 from zsofs.system.privileges import Account
+from zsofs.system.view_folders import remove_view_folders
 from zsofs.system.xdg import cache_folder
 
 _NAMED = 3
@@ -47,6 +48,14 @@ def run(options: argparse.Namespace) -> int:
 def exists(name: str, *, user: bool) -> bool:
     """Return whether a mount is installed as the service *name*."""
     return os.path.exists(_folder(Manager(user)) / (name + config.ENDING))
+
+
+def without_view(group: int) -> Iterator[tuple[str, Path]]:
+    """Yield name and config of each system service that does not show its mount to a group."""
+    for file in sorted(xdg.system_folder().glob("*" + config.ENDING)):
+        with suppress(UsageError):  # an invalid one is reported when it is used
+            if config.load(file).get("view_group") != group:
+                yield file.stem, file
 
 
 def _folder(manager: Manager) -> Path:
@@ -280,3 +289,5 @@ def _remove_findings(manager: Manager, values: dict[str, object]) -> None:
             folder.rmdir()
     if other:
         privileges.remove_folders(other)
+    if not manager.is_users:
+        remove_view_folders(other)

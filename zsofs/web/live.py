@@ -61,11 +61,11 @@ class Live:
     def mounted(self) -> list[Mounted]:
         """Return the mounts that are shown; may block."""
         if not self._points:
-            return running()
+            return running(views=True)
         found = []
         for point in self._points:
             with suppress(ControlError):
-                found.append(check_mount(real_path(point)))
+                found.append(check_mount(real_path(point), views=True))
         return found
 
     async def serve(self) -> None:
@@ -121,6 +121,7 @@ class Live:
             "id": mount_id(one.path),
             "path": printable_path(one.path),
             "error": one.error,
+            "own": one.is_own,
             "library": None
             if shelf is None
             else {"version": shelf.version, "total": shelf.total, "complete": shelf.complete},
@@ -140,16 +141,17 @@ class Live:
             if one.activity is None or one.error or path in self._busy:
                 continue
             self._busy.add(path)
-            self._nursery.start_soon(self._renew_shelf, path, one.activity.mount.source)
+            self._nursery.start_soon(self._renew_shelf, path, one.activity.mount.source, one.is_own)
 
-    async def _renew_shelf(self, path: str, source: str) -> None:
+    async def _renew_shelf(self, path: str, source: str, is_own: bool) -> None:
         shelf = self._shelves.get(path)
         if shelf is None or shelf.source != source:
             shelf = Shelf(source)
         try:
             await trio.to_thread.run_sync(_renew, shelf, path, abandon_on_cancel=True)
             self._shelves[path] = shelf
-            self._identify(path, shelf)
+            if is_own:
+                self._identify(path, shelf)
         except (ControlError, OSError, RuntimeError) as error:
             log.debug("the library of %s cannot be listed: %s", path, reason(error))
         finally:
@@ -175,7 +177,7 @@ def printable_path(path: str) -> str:
 
 
 def _renew(shelf: Shelf, path: str) -> None:
-    mounted: Mounted = check_mount(os.fsencode(path))
+    mounted: Mounted = check_mount(os.fsencode(path), views=True)
     shelf.renew(mounted)
 
 

@@ -270,7 +270,7 @@ def _details(point: str, shown: str) -> dict[str, object] | None:
     """Return histograms and map of a disc; None if it was not read."""
     request = {"command": "disc", "protocol": PROTOCOL, "disc": shown}
     try:
-        ((_, reply),) = ask_each([check_mount(os.fsencode(point))], request)
+        ((_, reply),) = ask_each([check_mount(os.fsencode(point), views=True)], request)
     except ControlError:
         return None
     return None if isinstance(reply, ControlError) else DiscDetails.from_json(reply).to_json()

@@ -41,6 +41,12 @@ def test_a_system_service_has_a_user_and_a_sandbox() -> None:
     assert "User=" not in unit_text(Listen("0.0.0.0", 80), None)
 
 
+def test_the_group_of_views() -> None:
+    text = unit_text(Listen("127.0.0.1", 80), ME, group="zsofs")
+    assert "User=daemon\nSupplementaryGroups=zsofs\n" in text
+    assert "Groups=" not in unit_text(Listen("127.0.0.1", 80), ME)
+
+
 def test_host_names_of_the_page() -> None:
     text = unit_text(Listen("::1", 80), ME, ["discs.example.org", "nas.lan"])
     assert "web --listen [::1]:80 --host discs.example.org --host nas.lan\n" in text
@@ -54,6 +60,7 @@ def test_host_names_of_the_page() -> None:
         (("install", "--web", "a"), "--web takes no NAME"),
         (("install", "--listen", "127.0.0.1:1", "a", "b", "c"), "only for the web page"),
         (("install", "--host", "nas", "a", "b", "c"), "--host is only for the web page"),
+        (("install", "--user", "--web", "--view-group", "0"), "only for root"),
         (("remove",), "required: NAME"),
         (("remove", "--web", "a"), "--web takes no NAME"),
     ],

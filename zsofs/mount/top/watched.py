@@ -11,7 +11,7 @@ from typing import Any
 from zsofs.errors import ControlError, reason
 from zsofs.mount.control.activity import Activity, DiscActivity, SlowReadActivity
 from zsofs.mount.control.activity_client import ask_activity, ask_discs, ask_slow_reads
-from zsofs.mount.control.client import check_mount, running
+from zsofs.mount.control.client import check_mount, is_own, running
 from zsofs.system.mountinfo import Mounted
 from zsofs.system.mountpoint import real_path
 
@@ -28,6 +28,7 @@ class Watched:
         error: why it does not answer; empty if it does.
         discs: the discs that were read, by path.
         slow_reads: the last slow reads, by number.
+        is_own: whether this user may also change it; not one that is only shown to a group.
     """
 
     path: str
@@ -35,10 +36,12 @@ class Watched:
     error: str = ""
     discs: dict[str, DiscActivity] = field(default_factory=dict)
     slow_reads: dict[int, SlowReadActivity] = field(default_factory=dict)
+    is_own: bool = True
     _since: tuple[int, int] = (0, 0)
 
     def ask(self, mounted: Mounted) -> None:
         """Request the changes from its daemon; may block for seconds."""
+        self.is_own = is_own(mounted)
         try:
             self._ask(mounted)
         except (ControlError, OSError) as error:
@@ -99,11 +102,11 @@ class Watch:
             for point in self._points:
                 path = os.fsdecode(real_path(point))
                 try:
-                    found[path] = check_mount(os.fsencode(path))
+                    found[path] = check_mount(os.fsencode(path), views=True)
                 except ControlError as error:
                     found[path] = str(error)
         else:
-            found = {os.fsdecode(mounted.path): mounted for mounted in running()}
+            found = {os.fsdecode(mounted.path): mounted for mounted in running(views=True)}
         # As a whole, because another thread shows them.
         self._mounts = {path: self._mounts.get(path) or Watched(path) for path in found}
         for path, mounted in found.items():

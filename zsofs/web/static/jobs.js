@@ -19,10 +19,10 @@ export function showJobs(main) {
   };
   let key = "";
   const update = () => {
-    const now = JSON.stringify([store.mayAct, mounts().map((one) => one.id)]);
+    const now = JSON.stringify([store.mayAct, mounts().map((one) => [one.id, one.own])]);
     if (now !== key) {
       key = now;
-      actions.replaceChildren(...(store.mayAct ? mounts().map((one) => h("button", { type: "button", class: "second", onclick: () => reload(one) }, `Scan ${one.path} again`))
+      actions.replaceChildren(...(store.mayAct ? mounts().filter((one) => one.own).map((one) => h("button", { type: "button", class: "second", onclick: () => reload(one) }, `Scan ${one.path} again`))
         : [h("a", { class: "second", href: "/login" }, "Log in to act")]));
     }
     fill(list, ...(store.jobs.length ? [...store.jobs].reverse().map((one) => h("div", { class: `job ${one.state}` },
