@@ -20,7 +20,10 @@ from zsofs.mount.control.client import check_mount, running
 from zsofs.mount.top.watched import Watch, Watched
 from zsofs.system.mountinfo import Mounted
 from zsofs.system.mountpoint import real_path
+from zsofs.system.own_processes import program_command
 from zsofs.timings import timings
+from zsofs.watch import state_file
+from zsofs.watch.state_file import WatchStatus
 from zsofs.web.jobs import Jobs
 from zsofs.web.shelf import Shelf
 
@@ -31,6 +34,11 @@ _DISCS = 40
 _RECENT = 8
 _WORST_OF = 60
 _DECIMALS = 1
+_TICKS = 8
+"""Parts of the interval at which mounts are asked; at each, the answers are looked at."""
+
+_RESULTS = 8
+"""Results of a watch that are shown, and inputs that it has still to pack."""
 
 
 class Live:
@@ -44,6 +52,7 @@ class Live:
         self._shelves: dict[str, Shelf] = {}
         self._busy: set[str] = set()
         self._identified: dict[str, float] = {}
+        self._watches: list[WatchStatus] = []
         self._streams = 0
         self._text = b""
         self._changed = trio.Event()
@@ -76,11 +85,24 @@ class Live:
                 if not self._streams:
                     self._wanted = trio.Event()
                     await self._wanted.wait()
+                begun = time.monotonic()
                 self.watch.ask_in_background()
                 self._renew_shelves()
-                await trio.sleep(timings().web_poll / 2)  # for the answers
+                self._renew_watches()
+                await self._follow_answers(begun)
+
+    async def _follow_answers(self, begun: float) -> None:
+        """Publish when the mounts have answered, and again if one has not answered in time."""
+        published: set[str] | None = None
+        for tick in range(_TICKS):
+            await trio.sleep(timings().web_poll / _TICKS)
+            mounts = self.watch.mounts()
+            silent = {one.path for one in mounts if _is_silent(one)}
+            are_new = bool(mounts) and all(one.answered > begun for one in mounts)
+            is_due = are_new or tick >= _TICKS // 2
+            if silent != published if published is not None else is_due:
+                published = silent
                 self._publish()
-                await trio.sleep(timings().web_poll / 2)
 
     async def events(self) -> AsyncIterator[bytes]:
         """Yield an event for each change, at most one a second; a slow client misses some."""
@@ -107,6 +129,7 @@ class Live:
         mounts = self.watch.mounts()
         state = {
             "mounts": [self._mount(one) for one in mounts],
+            "watches": [_watch(one) for one in self._watches],
             "jobs": [job.to_json() for job in self._jobs.jobs],
         }
         text = f"data: {json.dumps(state, separators=(',', ':'))}\n\n".encode()
@@ -120,15 +143,36 @@ class Live:
         found: dict[str, Any] = {
             "id": mount_id(one.path),
             "path": printable_path(one.path),
-            "error": one.error,
+            "error": one.error or ("the mount does not answer" if _is_silent(one) else ""),
             "own": one.is_own,
             "library": None
             if shelf is None
             else {"version": shelf.version, "total": shelf.total, "complete": shelf.complete},
         }
-        if one.activity is not None and not one.error:
+        if one.activity is not None and not found["error"]:
             found |= {"activity": _summary(one.activity), **_discs(one)}
         return found
+
+    # The watches
+
+    def watch_at(self, number: str) -> WatchStatus | None:
+        """Return a watch by its ID."""
+        return next((one for one in self._watches if _watch_id(one) == number), None)
+
+    def _renew_watches(self) -> None:
+        assert self._nursery is not None
+        if "" not in self._busy:
+            self._busy.add("")
+            self._nursery.start_soon(self._read_watches)
+
+    async def _read_watches(self) -> None:
+        try:
+            with suppress(RuntimeError):  # the system gives no thread now
+                self._watches = await trio.to_thread.run_sync(
+                    lambda: list(state_file.running()), abandon_on_cancel=True
+                )
+        finally:
+            self._busy.discard("")
 
     # The libraries
 
@@ -163,7 +207,25 @@ class Live:
         if shelf.complete and shelf.unidentified and time.monotonic() > due:
             self._identified[path] = time.monotonic()
             title = f"{shelf.unidentified:,} discs of {printable_path(path)}"
-            self._jobs.add("identify", title, ("list", "--json", path))
+            self._jobs.add("identify", title, program_command("list", "--json", path))
+
+
+def _is_silent(one: Watched) -> bool:
+    """Return whether a mount has not answered for too long."""
+    return bool(one.asked) and time.monotonic() - one.asked > timings().web_silent
+
+
+def _watch_id(one: WatchStatus) -> str:
+    return f"{one.process.pid}-{one.process.start_ticks}"
+
+
+def _watch(one: WatchStatus) -> dict[str, Any]:
+    """Return what the page shows of a watch."""
+    found = one.to_json() | {"id": _watch_id(one)}
+    del found["process"]
+    found["results"] = found["results"][-_RESULTS:]
+    found["queue"], found["waiting"] = found["queue"][:_RESULTS], found["waiting"][:_RESULTS]
+    return found
 
 
 def mount_id(path: str) -> str:

@@ -44,7 +44,7 @@ def test_a_system_service_has_a_user_and_a_sandbox() -> None:
 def test_the_group_of_views() -> None:
     text = unit_text(Listen("127.0.0.1", 80), ME, group="zsofs")
     assert "User=daemon\nSupplementaryGroups=zsofs\n" in text
-    assert "Groups=" not in unit_text(Listen("127.0.0.1", 80), ME)
+    assert "SupplementaryGroups=" not in unit_text(Listen("127.0.0.1", 80), ME)
 
 
 def test_host_names_of_the_page() -> None:

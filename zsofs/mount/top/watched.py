@@ -28,6 +28,8 @@ class Watched:
         error: why it does not answer; empty if it does.
         discs: the discs that were read, by path.
         slow_reads: the last slow reads, by number.
+        asked: when the request was sent that is not answered yet, by time.monotonic(); 0 if none.
+        answered: when the last request ended, by time.monotonic().
         is_own: whether this user may also change it; not one that is only shown to a group.
     """
 
@@ -36,6 +38,8 @@ class Watched:
     error: str = ""
     discs: dict[str, DiscActivity] = field(default_factory=dict)
     slow_reads: dict[int, SlowReadActivity] = field(default_factory=dict)
+    asked: float = 0.0
+    answered: float = 0.0
     is_own: bool = True
     _since: tuple[int, int] = (0, 0)
 
@@ -46,14 +50,19 @@ class Watched:
             self._ask(mounted)
         except (ControlError, OSError) as error:
             self.error = reason(error)
+        finally:
+            self.asked, self.answered = 0.0, time.monotonic()
 
     def _ask(self, mounted: Mounted) -> None:
+        self.asked = time.monotonic()
         ((_, reply),) = ask_activity([mounted])
         if isinstance(reply, ControlError):
             raise reply
         if self.activity is None or self.activity.instance != reply.instance:
             self.discs, self.slow_reads, self._since = {}, {}, (0, 0)
+        self.asked = time.monotonic()
         discs, discs_since = ask_discs(mounted, self._since[0])
+        self.asked = time.monotonic()
         slow_reads, slow_since = ask_slow_reads(mounted, self._since[1])
         self._since = discs_since, slow_since
         self.discs = self.discs | {one.disc: one for one in discs}

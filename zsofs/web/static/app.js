@@ -11,6 +11,7 @@ import { switchTheme } from "./theme.js";
 
 const PAGES = { library: showLibrary, now: showNow, stutter: showStutter, jobs: showJobs, disc: showDisc };
 const TITLES = { library: "Library", now: "Now", stutter: "Why did it stutter?", jobs: "Jobs", disc: "Disc" };
+const WAIT_SHOWN = 0.75;  // seconds: with the interval of the mounts, a disk that hangs shows within two
 const main = document.getElementById("main");
 const places = new Map();
 let page = null;
@@ -46,7 +47,7 @@ function update(what) {
     choice.value = store.chosen;
     what = "library";
   }
-  const active = store.jobs.filter((one) => one.state === "running" || one.state === "waiting").length;
+  const active = store.jobs.filter((one) => one.state === "running" || one.state === "waiting").length + store.watches.filter((one) => one.state === "packing").length;
   const count = document.getElementById("job-count");
   count.hidden = !active;
   count.textContent = active;
@@ -60,7 +61,7 @@ function showAlerts() {
     if (mount.error) alerts.push(`${mount.path}: ${mount.error}`);
     else if (mount.activity && mount.activity.mount.source_state !== "there") alerts.push(`${mount.path}: the source directory is not available.`);
     for (const disk of mount.activity?.disks ?? []) {
-      if (disk.longest_wait_seconds >= 1) alerts.push(`The disk ${disk.device} does not answer since ${duration(Math.floor(disk.longest_wait_seconds))}; reads of ${mount.path} wait for it.`);
+      if (disk.longest_wait_seconds >= WAIT_SHOWN) alerts.push(`The disk ${disk.device} does not answer since ${duration(Math.floor(disk.longest_wait_seconds))}; reads of ${mount.path} wait for it.`);
     }
   }
   fill(document.getElementById("alerts"), ...alerts.map((text) => h("p", { class: "alert" }, text)));

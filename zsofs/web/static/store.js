@@ -1,7 +1,7 @@
 // What the server says: live state by one event stream, libraries by request.
 import { encoded } from "./dom.js";
 
-export const store = { mounts: [], jobs: [], libraries: new Map(), mayAct: false, online: true, chosen: "" };
+export const store = { mounts: [], jobs: [], watches: [], libraries: new Map(), mayAct: false, online: true, chosen: "" };
 
 const listeners = new Set();
 let stream = null;
@@ -60,6 +60,7 @@ function take(state) {
   store.online = true;
   store.mounts = state.mounts;
   store.jobs = state.jobs;
+  store.watches = state.watches;
   for (const mount of state.mounts) {
     const known = store.libraries.get(mount.id);
     if (mount.library && known?.version !== mount.library.version) load(mount.id, mount.library.version);
