@@ -75,9 +75,9 @@ function facts(disc) {
   const rows = [["ID", disc.id], ["Platform", [disc.platform, disc.media].filter(Boolean).join(" ")], ["Region", disc.region], ["Label", disc.label],
     ["Container", disc.container === "plain" ? "plain image" : `${disc.container}, ${disc.codec}${disc.block ? `, blocks of ${blockSize(disc.block)}` : ""}`],
     ["Size", bytes(disc.plain)], ["Stored", disc.container === "plain" ? "" : `${bytes(disc.stored)} (${share(disc.stored, disc.plain)})`],
-    ["Last verified", disc.verified ? `whole, ${day(disc.verified)}` : "not yet"],
+    ["Last verified", disc.bad ? `bad, ${day(disc.badAt)}: ${disc.bad}` : disc.verified ? `whole, ${day(disc.verified)}` : "not yet"],
     ["Not shown", disc.shown ? "" : disc.reason || disc.state]];
-  return h("dl", {}, rows.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  return h("dl", {}, rows.filter(([, value]) => value).map(([name, value]) => h("div", { class: value.startsWith?.("bad, ") && name === "Last verified" ? "bad" : null }, h("dt", {}, name), h("dd", {}, value))));
 }
 
 function acts(disc) {

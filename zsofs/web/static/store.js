@@ -6,7 +6,7 @@ export const store = { mounts: [], jobs: [], watches: [], libraries: new Map(), 
 const listeners = new Set();
 let stream = null;
 const FIELDS = ["path", "disc", "title", "id", "region", "platform", "label", "media", "container", "codec",
-  "block", "stored", "plain", "state", "reason", "verified", "identified", "cover"];
+  "block", "stored", "plain", "state", "reason", "verified", "identified", "bad", "badAt", "cover"];
 
 /** Call `listener` after each change, with what has changed: "live" or "library". */
 export function listen(listener) { listeners.add(listener); }
