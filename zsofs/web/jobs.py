@@ -110,6 +110,19 @@ class Job:
                     self.done, self.total = int(found["done"]), int(found["bytes"])
 
 
+def with_cache(command: list[str], folder: str) -> list[str]:
+    """Return a command that keeps what it finds where the daemon of a mount looks for it.
+
+    Args:
+        command: the command.
+        folder: the daemon's directory for caches, which root makes for mounts of another user;
+            empty if it is unknown.
+    """
+    above, name = os.path.split(folder)
+    is_usable = name == "zsofs" and os.path.isabs(above) and os.access(above, os.W_OK)
+    return ["env", f"XDG_CACHE_HOME={above}", *command] if is_usable else command
+
+
 class Jobs:
     """Runs jobs one after another."""
 

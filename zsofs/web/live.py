@@ -15,7 +15,7 @@ from typing import Any
 import trio
 
 from zsofs.errors import ControlError, reason
-from zsofs.mount.control.activity import Activity
+from zsofs.mount.control.activity import Activity, MountFacts
 from zsofs.mount.control.client import check_mount, running
 from zsofs.mount.top.watched import Watch, Watched
 from zsofs.system.mountinfo import Mounted
@@ -24,7 +24,7 @@ from zsofs.system.own_processes import program_command
 from zsofs.timings import timings
 from zsofs.watch import state_file
 from zsofs.watch.state_file import WatchStatus
-from zsofs.web.jobs import Jobs
+from zsofs.web.jobs import Jobs, with_cache
 from zsofs.web.shelf import Shelf
 
 log = logging.getLogger(__name__)
@@ -62,6 +62,12 @@ class Live:
     def mount(self, number: str) -> Watched | None:
         """Return a mount by its ID."""
         return next((one for one in self.watch.mounts() if mount_id(one.path) == number), None)
+
+    def cache_folder(self, path: str) -> str:
+        """Return the cache directory of the daemon of a mount of this user; empty if unknown."""
+        mounts = self.watch.mounts()
+        own = (one for one in mounts if one.path == path and one.is_own and one.activity)
+        return next((one.activity.mount.cache_folder for one in own if one.activity), "")
 
     def shelf(self, path: str) -> Shelf | None:
         """Return the library of the mount at a path, if there is one yet."""
@@ -185,29 +191,31 @@ class Live:
             if one.activity is None or one.error or path in self._busy:
                 continue
             self._busy.add(path)
-            self._nursery.start_soon(self._renew_shelf, path, one.activity.mount.source, one.is_own)
+            self._nursery.start_soon(self._renew_shelf, one, one.activity.mount)
 
-    async def _renew_shelf(self, path: str, source: str, is_own: bool) -> None:
+    async def _renew_shelf(self, one: Watched, facts: MountFacts) -> None:
+        path, source = one.path, facts.source
         shelf = self._shelves.get(path)
         if shelf is None or shelf.source != source:
             shelf = Shelf(source)
         try:
             await trio.to_thread.run_sync(_renew, shelf, path, abandon_on_cancel=True)
             self._shelves[path] = shelf
-            if is_own:
-                self._identify(path, shelf)
+            if one.is_own:
+                self._identify(path, shelf, facts.cache_folder)
         except (ControlError, OSError, RuntimeError) as error:
             log.debug("the library of %s cannot be listed: %s", path, reason(error))
         finally:
             self._busy.discard(path)
 
-    def _identify(self, path: str, shelf: Shelf) -> None:
+    def _identify(self, path: str, shelf: Shelf, cache: str) -> None:
         """Have `zsofs list` identify the discs that have no identity; a mount takes them up."""
         due = self._identified.get(path, -1e9) + timings().web_identify
         if shelf.complete and shelf.unidentified and time.monotonic() > due:
             self._identified[path] = time.monotonic()
             title = f"{shelf.unidentified:,} discs of {printable_path(path)}"
-            self._jobs.add("identify", title, program_command("list", "--json", path))
+            command = with_cache(program_command("list", "--json", path), cache)
+            self._jobs.add("identify", title, command)
 
 
 def _is_silent(one: Watched) -> bool:

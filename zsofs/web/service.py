@@ -10,7 +10,7 @@ from zsofs.errors import ServiceError, UsageError, reason
 from zsofs.mount import service_users
 from zsofs.mount.service import without_view
 from zsofs.mount.systemd_units import MARK, Manager, is_ours, program, write
-from zsofs.system.privileges import Account, account, acting_as
+from zsofs.system.privileges import Account, account, acting_as, cache_folder
 from zsofs.system.xdg import user_folder
 from zsofs.web.access import Listen, checked_host, parse_listen
 from zsofs.web.tokens import read_or_make
@@ -56,7 +56,7 @@ CapabilityBoundingSet=
 ProtectSystem=strict
 ProtectHome=read-only
 # What `zsofs list` finds of discs, and `zsofs verify`.
-ReadWritePaths=-{cache}
+ReadWritePaths=-{cache} -{service_cache}
 PrivateDevices=yes
 ProtectClock=yes
 ProtectControlGroups=yes
@@ -120,7 +120,9 @@ def unit_text(
         listen=f"{shown}:{listen.port}",
         hosts="".join(f" --host {name}" for name in hosts),
         user="" if who is None else f"User={who.name}\n",
-        sandbox="" if who is None else _SANDBOX.format(cache=cache.replace("%", "%%")),
+        sandbox=""
+        if who is None
+        else _SANDBOX.format(cache=cache.replace("%", "%%"), service_cache=cache_folder(who.user)),
         group=f"SupplementaryGroups={group}\n" if group else "",
         target="default.target" if who is None else "multi-user.target",
     )

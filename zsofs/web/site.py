@@ -19,7 +19,7 @@ from zsofs.watch.state_file import hold
 from zsofs.web.access import COOKIE, Access, too_many
 from zsofs.web.covers import read_cover
 from zsofs.web.disc_files import disc_files
-from zsofs.web.jobs import Jobs
+from zsofs.web.jobs import Jobs, with_cache
 from zsofs.web.live import Live
 from zsofs.web.messages import HTML, JSON, Request, Response, form_field, json_response, refusal
 from zsofs.web.shelf import Shelf
@@ -226,10 +226,11 @@ class Site:
         found = self._listed(str(fields.get("mount", "")), str(fields.get("disc", "")))
         if isinstance(found, Response):
             return found
-        _, shelf, path, shown = found
+        point, shelf, path, shown = found
         command = module_command(
             "zsofs.web.verify_worker", str(os.getpid()), os.path.join(shelf.source, path)
         )
+        command = with_cache(command, self._live.cache_folder(point))
         if not self._jobs.add("verify", shown, command):
             return refusal(HTTPStatus.TOO_MANY_REQUESTS, "too many jobs are waiting")
         return json_response({})

@@ -36,7 +36,7 @@ def test_a_system_service_has_a_user_and_a_sandbox() -> None:
     for line in ("User=daemon", "NoNewPrivileges=yes", "ProtectSystem=strict"):
         assert line in text.splitlines()
     assert "CapabilityBoundingSet=\n" in text
-    assert "ReadWritePaths=-/home/me/.cache/zsofs\n" in text
+    assert "ReadWritePaths=-/home/me/.cache/zsofs -/var/cache/zsofs/1\n" in text
     assert "web --listen 0.0.0.0:80\n" in text
     assert "User=" not in unit_text(Listen("0.0.0.0", 80), None)
 
