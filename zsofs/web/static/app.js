@@ -80,6 +80,9 @@ listen(update);
 addEventListener("hashchange", show);
 show();
 follow();
+document.getElementById("log-out").addEventListener("click", () => {
+  fetch("/logout", { method: "POST" }).finally(() => location.assign("/"));
+});
 request("/api/session").then((session) => {
   store.mayAct = session.may_act;
   document.getElementById("log-in").hidden = session.may_act;
