@@ -218,6 +218,13 @@ class Timings:
     web_covers: float = 30.0
     """How old the list of covers may be."""
 
+    web_silent: float = 0.7
+    """How long a mount may take for a reply until the page shows that it does not answer: with
+    `web_poll`, less than two seconds after it hung."""
+
+    web_job_silent: float = 10.0
+    """How long a job of the page makes no progress until the next one may begin."""
+
     web_identify: float = 600.0
     """Shortest time between two searches for the identity of discs that have none."""
 

@@ -58,7 +58,7 @@ class Page:
     ) -> Answer:
         """Send a request; a header with the value None is not sent, also not a usual one."""
         wanted: dict[str, str | None] = {"Host": f"127.0.0.1:{self.port}"}
-        if method != "GET":
+        if method not in ("GET", "HEAD"):
             wanted["Origin"] = self.url
         wanted |= self.headers
         wanted |= {name.replace("_", "-"): value for name, value in headers.items()}
@@ -100,15 +100,33 @@ class Page:
 
 @contextmanager
 def served(
-    folder: Path, *arguments: str | Path, seconds: Mapping[str, float] = FAST
+    folder: Path,
+    *arguments: str | Path,
+    seconds: Mapping[str, float] = FAST,
+    user: int | None = None,
+    groups: tuple[int, ...] | None = None,
 ) -> Iterator[Page]:
-    """Serve the page at a free port of 127.0.0.1, with its token in *folder*."""
+    """Serve the page at a free port of 127.0.0.1, with its token in *folder*.
+
+    Args:
+        folder: its directory.
+        arguments: of the command.
+        seconds: its timings.
+        user: number of the user and group it runs as, if it is another one.
+        groups: the other groups of that user.
+    """
     token = folder / "token"
     listen = [] if "--listen" in arguments else ["--listen", "127.0.0.1:0"]
     command = [*timed(**seconds), "web", "--token-file", token, *listen, *arguments]
     with (folder / "web.log").open("w") as log:
         process = subprocess.Popen(
-            list(map(str, command)), stdout=subprocess.PIPE, stderr=log, text=True
+            list(map(str, command)),
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            user=user,
+            group=user,
+            extra_groups=groups,
         )
     with process:
         try:

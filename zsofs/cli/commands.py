@@ -62,11 +62,12 @@ def web(options: argparse.Namespace) -> int:
 
     from zsofs.system.xdg import system_folder, user_folder
     from zsofs.web import command
-    from zsofs.web.access import parse_listen
+    from zsofs.web.access import checked_host, parse_listen
 
     folder = system_folder() if os.geteuid() == 0 else user_folder()
     token_file = Path(options.token_file) if options.token_file else folder / "web-token"
-    return command.run(options.mount_points, parse_listen(options.listen), options.host, token_file)
+    listen, hosts = parse_listen(options.listen), list(map(checked_host, options.host))
+    return command.run(options.mount_points, listen, hosts, token_file)
 
 
 def list_discs(options: argparse.Namespace) -> int:

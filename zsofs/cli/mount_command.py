@@ -19,6 +19,7 @@ from zsofs.errors import (
     MountError,
     NoProcessError,
     StartKilledError,
+    UsageError,
     ZsofsError,
     reason,
 )
@@ -42,12 +43,15 @@ def run(options: argparse.Namespace) -> int:
         ZsofsError: the mount failed.
     """
     from zsofs.console import logging_setup
-    from zsofs.system import limits, mountpoint, privileges, sd_notify
+    from zsofs.system import limits, mountpoint, privileges, sd_notify, view_folders
 
     limits.raise_open_files()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if ignored, exit statuses of children are lost
     notifier = sd_notify.from_environment()
     who = None if options.setuid is None else privileges.account(options.setuid)
+    group = options.view_group
+    if group is not None and os.geteuid() != 0:
+        raise UsageError("only root can show a mount to a group; omit --view-group, or use sudo")
     options.paths = options.paths or [_demo_mount_point()]
     *source_paths, path = options.paths
     with privileges.acting_as(who):
@@ -61,6 +65,8 @@ def run(options: argparse.Namespace) -> int:
         user = os.geteuid() if who is None else who.user
         point = mountpoint.prepare_mount_point(path, source, user, undo)
         privileges.make_folders(who)
+        if group is not None:
+            view_folders.make_view_folder(user, group)
         with privileges.acting_as(who):
             _log_to_file(options, point)
 
@@ -193,7 +199,7 @@ def _demo_source(undo: ExitStack) -> bytes:
 
 def _settings(options: argparse.Namespace, source: bytes, point: bytes) -> "MountSettings":
     from zsofs.discs.cd_forms import CdForm
-    from zsofs.mount.settings import MountSettings, TreeSettings, WriteSettings
+    from zsofs.mount.settings import MountSettings, ReportSettings, TreeSettings, WriteSettings
     from zsofs.preload.settings import PreloadSettings
     from zsofs.vfs.shown_owner import ShownOwner
 
@@ -216,7 +222,7 @@ def _settings(options: argparse.Namespace, source: bytes, point: bytes) -> "Moun
         owner=ShownOwner(options.uid, options.gid, options.umask),
         remember=not options.demo,
         writing=WriteSettings(options.writable, options.new_discs),
-        slow_ms=options.slow_ms,
+        reports=ReportSettings(options.slow_ms, options.view_group),
         preload=PreloadSettings(not options.no_preload, options.keep_awake == "auto"),
     )
 

@@ -150,6 +150,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         watch_args.check_service(options)
         if options.user and "setuid" in options.values:
             raise UsageError("--setuid and --user cannot be combined; --setuid is only for root")
+        if options.user and "view_group" in options.values:
+            raise UsageError(
+                "--view-group and --user cannot be combined; --view-group is only for root"
+            )
     return options
 
 

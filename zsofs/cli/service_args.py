@@ -107,6 +107,14 @@ def _add_install(actions: Commands) -> CommandParser:
         help="with --web: IP address and port of the page (default: 127.0.0.1:8467)",
     )
     install.add_argument(
+        "--host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="with --web: further host name of the page, such as that of a reverse proxy; the page"
+        " then asks for the token (can be repeated)",
+    )
+    install.add_argument(
         "--watch",
         action="store_true",
         help="install a watch, with the options of `zsofs watch`, instead of a mount",
@@ -146,5 +154,7 @@ def check(options: argparse.Namespace) -> None:
             f"the following arguments are required: {shown}; see: zsofs service"
             f" {options.action} --help"
         )
-    if options.action == "install" and options.listen is not None and not options.web:
-        raise UsageError("--listen is only for the web page; add --web")
+    if options.action == "install" and not options.web:
+        for name, value in (("listen", options.listen), ("host", options.host)):
+            if value:
+                raise UsageError(f"--{name} is only for the web page; add --web")

@@ -3,4 +3,4 @@
 No FUSE.
 """
 
-__all__ = ["facts", "info", "verify", "verify_cache", "verify_report"]
+__all__ = ["bad_discs", "facts", "info", "verify", "verify_cache", "verify_report"]

@@ -1,6 +1,7 @@
 """`zsofs verify`: select files, check them, and report verdicts."""
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -27,12 +28,18 @@ from zsofs.formats.cue_sheet import CueFile, tracks_of_file
 from zsofs.formats.file_names import is_kept_for_discs, is_plain_image, may_be_disc
 from zsofs.images.checksums import Part
 from zsofs.images.input_image import Original, original, size_of
+from zsofs.inspection.bad_discs import BadDiscs, key_of, open_bad_discs
 from zsofs.inspection.cd_parts import parts_of, set_of, tracks_of
 from zsofs.inspection.earlier_check import OpenedFile, compared
 from zsofs.inspection.integrity import CheckResult, Damage, check
 from zsofs.inspection.verdict import Verdict, VerifiedImage, judge
 from zsofs.inspection.verify_cache import Checked, open_checked
-from zsofs.inspection.verify_report import CHANGED, UNVERIFIED, Result, VerifyReporter
+from zsofs.inspection.verify_report import (
+    CHANGED,
+    UNVERIFIED,
+    Result,
+    VerifyReporter,
+)
 from zsofs.source.left_out import Ignored
 
 _NOT_READ = "its files have the tracks of the cue sheet; they were not read"
@@ -66,6 +73,7 @@ class VerifyRun:
         request: the parsed command line.
         reporter: receives the result of each file, and progress.
         checked: results of earlier runs.
+        bad_discs: what was bad at the last check.
         unread: directories that cannot be read, with the reason.
         wholes: images that this run has read, by real path; files of cue sheets are among them.
         ignored: files in directories that are left out.
@@ -74,6 +82,7 @@ class VerifyRun:
     request: VerifyRequest
     reporter: VerifyReporter
     checked: Checked
+    bad_discs: BadDiscs = field(default_factory=lambda: BadDiscs(None))
     unread: list[tuple[str, str]] = field(default_factory=list)
     wholes: dict[str, VerifiedImage] = field(default_factory=dict)
     ignored: Ignored = field(init=False)
@@ -89,10 +98,12 @@ class VerifyRun:
         for path, why in self.unread:
             self.reporter.tell(Result(path, Verdict("unreadable", why)))
         for path, found in files:
+            before, began_ns = key_of(path), time.time_ns()
             result = self._result(path, found)
             if result is None:
                 self.reporter.skip(path)
             else:
+                self.bad_discs.note(result, before, began_ns)
                 self.reporter.tell(result)
 
     def _files(self) -> Iterator[tuple[str, bool]]:
@@ -302,8 +313,8 @@ def run(request: VerifyRequest, reporter: VerifyReporter) -> int:
         InputError: nothing is bad, but something could not be read.
         UnverifiedError: all discs are whole, but not all are in the DATs.
     """
-    with closing(open_checked()) as checked, reporter:
-        VerifyRun(request, reporter, checked).run()
+    with closing(open_checked()) as checked, closing(open_bad_discs()) as bad_discs, reporter:
+        VerifyRun(request, reporter, checked, bad_discs).run()
     states = reporter.states
     if states[CHANGED]:
         raise BadDiscError(_share(states, "bad", CHANGED) + " bad or changed")

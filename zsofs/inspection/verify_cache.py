@@ -97,8 +97,7 @@ class Checked:
             whole: the image.
             opened_ns: when the file was opened, before its first byte was read.
         """
-        is_racy = any(0 <= opened_ns - date < _RACY_NS for date in key[1:])
-        if is_racy or not can_hold(key):
+        if is_racy(key, opened_ns) or not can_hold(key):
             return
         self._write(path, key, disk, whole)
 
@@ -126,6 +125,16 @@ class Checked:
         """Close the file."""
         if self._store is not None:
             self._store.close()
+
+
+def is_racy(key: Key, opened_ns: int) -> bool:
+    """Return whether a file may have changed once more without another time stamp.
+
+    Args:
+        key: of the file.
+        opened_ns: when it was opened, before its first byte was read.
+    """
+    return any(0 <= opened_ns - date < _RACY_NS for date in key[1:])
 
 
 def store_file() -> Path | None:

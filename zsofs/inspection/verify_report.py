@@ -107,14 +107,14 @@ def _line(result: Result) -> str:
     if damage is None:
         text += verdict.reason
     else:
-        text += _damage(damage, result.blocks)
+        text += damage_text(damage, result.blocks)
     if result.checked_at:
         text += f" (read on {time.strftime('%Y-%m-%d', time.localtime(result.checked_at))})"
     return printable(text)
 
 
-def _damage(damage: Damage, blocks: int) -> str:
-    """Return the description of the damage."""
+def damage_text(damage: Damage, blocks: int) -> str:
+    """Return the description of the damage of an image with that many blocks."""
     if damage.image_offset < 0:
         return damage.reason
     if damage.block < 0:

@@ -7,6 +7,7 @@ __all__ = [
     "own_mount",
     "root_helper",
     "service",
+    "service_users",
     "settings",
     "systemd_units",
     "umount",

@@ -41,6 +41,7 @@ from zsofs.reading.io_pool import IoPool
 from zsofs.reading.slow_reads import ReadLabel, SlowRead
 from zsofs.reading.stats import Statistics
 from zsofs.reading.tasks import in_background
+from zsofs.system.xdg import cache_folder
 from zsofs.vfs.disc_counts import DiscCounts
 from zsofs.vfs.slow_read_files import SlowReadFiles
 
@@ -81,6 +82,7 @@ class ActivityReport:
         self._files = files
         self._library = library
         self._instance = f"{os.getpid()}-{time.time_ns()}"
+        self._cache_folder = os.fsdecode(cache_folder() or "")  # now: it may look at the disk
         self._started = round(time.time(), 3)
 
     async def serve(self) -> None:
@@ -133,10 +135,11 @@ class ActivityReport:
                 __version__,
                 os.getpid(),
                 self._started,
-                self._settings.slow_ms,
+                self._settings.reports.slow_ms,
                 compressed,
                 plain,
                 not self._disc_counts.is_complete,
+                self._cache_folder,
             ),
             MountReads(
                 _counts(total),

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 from zsofs.console.text import for_people
 from zsofs.discs.region import region_of
 from zsofs.images.source_file import Key
+from zsofs.inspection.bad_discs import BadDiscs, bad_discs_file, open_bad_discs
 from zsofs.inspection.verify_cache import Checked, open_checked, store_file
 from zsofs.mount.control.library import DiscForm, DiscIdentity, LibraryDisc
 from zsofs.source.disc_state import DiscState, state_of, state_of_content
@@ -91,9 +92,8 @@ class LibraryQuestion:
         mark = self.catalog.mark()
         if mark is None:
             return None
-        file = store_file()
-        names = () if file is None else (str(file), f"{file}-wal")
-        return mark, *map(_date, names)
+        files = filter(None, (store_file(), bad_discs_file()))
+        return mark, *(_date(f"{file}{end}") for file in files for end in ("", "-wal"))
 
     def survey(
         self,
@@ -109,10 +109,11 @@ class LibraryQuestion:
             unsettled: files that the scan cache does not have, or not as they are, by directory.
         """
         file = store_file()
-        if file is None or not file.exists():
-            return self._survey(before, self._found(folders, unsettled), Checked(None))
-        with closing(open_checked()) as checked:
-            return self._survey(before, self._found(folders, unsettled), checked)
+        is_there = file is not None and file.exists()
+        checked = open_checked() if is_there else Checked(None)
+        with closing(checked), closing(open_bad_discs()) as bad_discs:
+            verdicts = _Verdicts(os.fsdecode(self.source), checked, bad_discs)
+            return self._survey(before, self._found(folders, unsettled), verdicts)
 
     def _found(
         self, folders: Collection[bytes] | None, unsettled: Mapping[bytes, Sequence[Entry]]
@@ -135,48 +136,74 @@ class LibraryQuestion:
             if state is not None:
                 yield _Found(joined(folder, name), entry.key, entry.finding, state)
 
-    def _survey(self, before: Library, files: Iterable[_Found], checked: Checked) -> Library:
+    def _survey(self, before: Library, files: Iterable[_Found], verdicts: "_Verdicts") -> Library:
         found: dict[str, str] = {}
         total = 0
         for one in unhurried(files):
             if self.selection.takes(one.path, is_folder=False):
                 total += 1
                 if len(found) < MAX_DISCS:
-                    row = self._row(one, checked)
+                    row = _row(one, verdicts)
                     found[os.fsdecode(one.path)] = json.dumps(row.to_json())
         return _merged(before, found, total)
 
-    def _row(self, file: _Found, checked: Checked) -> LibraryDisc:
-        """Return the row of a file."""
-        path, key, finding, state = file
-        shown, exact = for_people(path), os.fsdecode(path)
-        kept = checked.find(os.path.join(os.fsdecode(self.source), exact))
-        disc, identity = finding.disc, finding.identity
-        return LibraryDisc(
-            shown,
-            "" if exact == shown else exact,
-            state.standing.value,
-            state.reason,
-            identity is not None,
-            DiscIdentity()
-            if identity is None
-            else DiscIdentity(
-                identity.title,
-                identity.game_id,
-                intern(region_of(identity.game_id)),
-                identity.system.value,
-                identity.label,
-                identity.media.value,
-            ),
-            DiscForm(
-                "plain" if disc is None else intern(disc.container),
-                "" if disc is None else disc.codec.name.lower(),
-                0 if disc is None else disc.block_size,
-                key[0],
-                key[0] if disc is None else disc.size,
-            ),
-            round(kept.checked_at) if kept is not None and kept.key == key else 0,
-        )
+
+@dataclass(frozen=True, slots=True)
+class _Verdicts:
+    """What `zsofs verify` has found of the discs of a source."""
+
+    source: str
+    checked: Checked
+    bad_discs: BadDiscs
+
+    def of(self, path: str, key: Key) -> tuple[float, str, float]:
+        """Return when a disc was whole, else why it was bad and when; zeros if it is unknown.
+
+        Args:
+            path: relative to the source.
+            key: of its file.
+        """
+        place = os.path.join(self.source, path)
+        kept, bad = self.checked.find(place), self.bad_discs.find(place)
+        whole_at = kept.checked_at if kept is not None and kept.key == key else 0.0
+        if bad is not None and bad.key == key and bad.checked_at >= whole_at:
+            return 0.0, bad.reason, round(bad.checked_at)
+        return round(whole_at), "", 0.0
+
+
+def _row(file: _Found, verdicts: _Verdicts) -> LibraryDisc:
+    """Return the row of a file."""
+    path, key, finding, state = file
+    shown, exact = for_people(path), os.fsdecode(path)
+    verified, bad, bad_at = verdicts.of(exact, key)
+    disc, identity = finding.disc, finding.identity
+    return LibraryDisc(
+        shown,
+        "" if exact == shown else exact,
+        state.standing.value,
+        state.reason,
+        identity is not None,
+        DiscIdentity()
+        if identity is None
+        else DiscIdentity(
+            identity.title,
+            identity.game_id,
+            intern(region_of(identity.game_id)),
+            identity.system.value,
+            identity.label,
+            identity.media.value,
+        ),
+        DiscForm(
+            "plain" if disc is None else intern(disc.container),
+            "" if disc is None else disc.codec.name.lower(),
+            0 if disc is None else disc.block_size,
+            key[0],
+            key[0] if disc is None else disc.size,
+        ),
+        verified,
+        bad=bad,
+        bad_at=bad_at,
+    )
 
 
 def _date(path: str) -> int:

@@ -3,7 +3,7 @@
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 
@@ -24,6 +24,7 @@ from zsofs.source.scan_cache import ScanCache, default_catalog_file
 from zsofs.source.tree import SourceTree
 from zsofs.system.daemonize import end_undisturbed
 from zsofs.system.sd_notify import Notifier
+from zsofs.system.view_folders import view_folder
 
 log = logging.getLogger(__name__)
 
@@ -86,14 +87,19 @@ async def _run(
         with ExitStack() as stack:
             try:
                 _attach(server, mount)
-                control = ControlSocket(settings.mount_point, server.answer)
-                stack.enter_context(control)
+                controls = [ControlSocket(settings.mount_point, server.answer)]
+                group = settings.reports.view_group
+                if group is not None:
+                    view = view_folder(os.geteuid(), group)
+                    controls.append(ControlSocket(settings.mount_point, server.answer_view, view))
+                for control in controls:
+                    stack.enter_context(control)
                 ready()
                 mount.ready()
             except BaseException:
                 mount.detach()
                 raise
-            await _serve(_Life(server, settings, supervision, mount), control, received)
+            await _serve(_Life(server, settings, supervision, mount), controls, received)
 
 
 def _attach(server: Server, mount: ServedMount) -> None:
@@ -114,14 +120,17 @@ class _Life:
     mount: ServedMount
 
 
-async def _serve(life: _Life, control: ControlSocket, signals: AsyncIterator[int]) -> None:
+async def _serve(
+    life: _Life, controls: Sequence[ControlSocket], signals: AsyncIterator[int]
+) -> None:
     server = life.server
     had_terminal = _has_terminal()
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_obey_signals, signals, life, nursery, had_terminal)
             nursery.start_soon(in_background, _raise_limits, life)
-            nursery.start_soon(in_background, control.serve)
+            for control in controls:
+                nursery.start_soon(in_background, control.serve)
             nursery.start_soon(in_background, life.supervision.serve)
             await server.serve(life.mount.device)
             log.info("unmounted")

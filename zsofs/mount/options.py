@@ -135,6 +135,13 @@ def _group(text: str) -> int:
         raise ValueError(f"unknown group {text!r}") from None
 
 
+def _group_text(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
 def _owner_number(text: str) -> int:
     number = int(text[:20])
     if number > _LAST_OWNER:
@@ -300,6 +307,16 @@ OPTIONS = (
         50,
         is_number=True,
         example="50",
+    ),
+    Option(
+        "view-group",
+        "as root: let members of this group see what is read in this mount, with `zsofs web`,"
+        " `zsofs top` and `zsofs metrics`, and nothing more",
+        "GROUP",
+        _group,
+        write=_group_text,
+        is_number=True,
+        example="GROUP",
     ),
     Option(
         "writable",

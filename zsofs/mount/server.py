@@ -50,6 +50,8 @@ from zsofs.vfs.slow_read_files import SlowReadFiles
 log = logging.getLogger(__name__)
 
 _REPORTED_DISCS = 20
+_OF_READS = ("activity", "discs", "disc", "slow-reads", "library")
+"""Requests about discs and their reads; they change nothing."""
 
 
 class Server:
@@ -71,7 +73,7 @@ class Server:
         admission = Admission()
         workers = WorkerThreads(settings.threads, admission)
         io_pool = IoPool(settings.threads)
-        self._reads = Reader(cache, io_pool, workers, settings.slow_ms)
+        self._reads = Reader(cache, io_pool, workers, settings.reports.slow_ms)
         selection = Selection(shown.include, shown.exclude)
         new_discs = NewDiscs(enabled=settings.writing.new_discs)
         scanner = Scanner(tree, catalog, selection, new_discs, identities=opl)
@@ -178,12 +180,12 @@ class Server:
             UsageError: the command is unknown.
         """
         match request.get("command"):
+            case command if command in _OF_READS:
+                return await self._activity.answer(request)
             case "status":
                 if self._disc_counts.may_be_old:
                     self._view.recount_untold()
                 return self.state.status().to_json()
-            case "activity" | "discs" | "disc" | "slow-reads" | "library":
-                return await self._activity.answer(request)
             case "reload":
                 log.info("scanning the source again (requested)")
                 done = self.begin_reload()
@@ -195,6 +197,19 @@ class Server:
                     f"this mount does not support the command {command!r}; mount it again, so"
                     " that both have the same version"
                 )
+
+    async def answer_view(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the reply to a request of the group that may only see what is read.
+
+        Raises:
+            UsageError: the request is another one.
+        """
+        if request.get("command") not in _OF_READS:
+            raise UsageError(
+                "members of the group of --view-group can see what is read in this mount, and"
+                " nothing more; its owner can do this, and root"
+            )
+        return await self._activity.answer(request)
 
 
 def _counted_before(catalog: ScanCache, roots: Roots, *, opl: bool) -> Mapping[bytes, Count]:

@@ -11,10 +11,10 @@ from pathlib import Path
 from zsofs.console.stdio import say
 from zsofs.console.tables import counted, printable, table
 from zsofs.errors import MountPointError, ServiceError, UnmountError, UsageError, reason
-from zsofs.mount import config
+from zsofs.mount import config, service_users
 from zsofs.mount.control import status
 from zsofs.mount.options import OPTIONS
-from zsofs.mount.systemd_units import Manager, changed_by_others, mount_unit, write
+from zsofs.mount.systemd_units import Manager, mount_unit, write
 from zsofs.source.scan_cache import catalog_name
 from zsofs.system import privileges, xdg
 from zsofs.system.mountinfo import Mounted, mount_of, mounted_at
@@ -27,6 +27,7 @@ from zsofs.system.mountpoint import (
 )
 from zsofs.system.nofollow import remove_directory
 from zsofs.system.privileges import Account
+from zsofs.system.view_folders import remove_view_folders
 from zsofs.system.xdg import cache_folder
 
 _NAMED = 3
@@ -35,21 +36,26 @@ _MADE = "# The mount point was not there before; it goes with the service.\n"
 
 def run(options: argparse.Namespace) -> int:
     """Run the action of the command line; return the exit code."""
-    if not options.user and os.geteuid() != 0 and options.action != "list":
-        raise UsageError(
-            "only root can change system services; use sudo, or --user for a user service"
-        )
-    if not options.user:
-        os.umask(0o022)  # system files are readable by everyone
-    manager = Manager(options.user)
-    manager.check()
-    actions = {"install": _install, "list": _list, "remove": _remove}
+    if options.action == "list":
+        manager = Manager(options.user)
+        manager.check()
+        return _list(manager)
+    manager = service_users.manager_to_change(user=options.user)
+    actions = {"install": _install, "remove": _remove}
     return actions[options.action](manager, options)
 
 
 def exists(name: str, *, user: bool) -> bool:
     """Return whether a mount is installed as the service *name*."""
     return os.path.exists(_folder(Manager(user)) / (name + config.ENDING))
+
+
+def without_view(group: int) -> Iterator[tuple[str, Path]]:
+    """Yield name and config of each system service that does not show its mount to a group."""
+    for file in sorted(xdg.system_folder().glob("*" + config.ENDING)):
+        with suppress(UsageError):  # an invalid one is reported when it is used
+            if config.load(file).get("view_group") != group:
+                yield file.stem, file
 
 
 def _folder(manager: Manager) -> Path:
@@ -64,7 +70,8 @@ def _install(manager: Manager, options: argparse.Namespace) -> int:
             f"the config {file} already exists; use another name, or remove it with:"
             f" zsofs service remove {name}{' --user' if manager.is_users else ''}"
         )
-    who = None if manager.is_users else _service_user(options)
+    setuid = options.values.get("setuid")
+    who = None if manager.is_users else service_users.owner_or(setuid, options.source)
     with privileges.acting_as(who):
         source = check_source(options.source, writable=options.values.get("writable", False))
         unreadable = list(_unreadable(source))
@@ -90,18 +97,6 @@ def _install(manager: Manager, options: argparse.Namespace) -> int:
     manager.start(name)
     print(f"the service {name} is installed and runs; its config is {file}")
     return status.run(point, as_json=False)
-
-
-def _service_user(options: argparse.Namespace) -> Account | None:
-    """Return the user who serves: --setuid, or the owner of the source; None for root."""
-    user = options.values.get("setuid")
-    if user is None:
-        try:
-            user = os.stat(options.source).st_uid
-            pwd.getpwuid(user)
-        except (OSError, KeyError):
-            return None  # an invalid source is reported when it is read
-    return privileges.account(user) if user else None
 
 
 def _texts(values: dict[str, object]) -> Iterator[tuple[str, object]]:
@@ -135,29 +130,19 @@ def _tell(
     manager: Manager, who: Account | None, unreadable: list[bytes], options: argparse.Namespace
 ) -> None:
     """Print remarks on the service that the user may not expect."""
-    user = who.name if who is not None else pwd.getpwuid(os.geteuid()).pw_name
-    print(f"the service runs as the user {user}")
+    user = service_users.name_of(who)
+    say(f"the service runs as the user {user}")
     if unreadable:
         named = ", ".join(printable(os.fsdecode(path)) for path in unreadable[:_NAMED])
         more = f" and {len(unreadable) - _NAMED:,} more" if len(unreadable) > _NAMED else ""
-        print(f"{user} cannot read {counted(len(unreadable), 'file')}: {named}{more}")
-    changed = None if manager.is_users else changed_by_others()
-    if changed is not None:
-        path, owner = changed
-        print(
-            f"root runs {printable(path)}, which user {owner} can modify; install zsofs"
-            " system-wide, as root, with: ./bootstrap.sh install"
-        )
+        say(f"{user} cannot read {counted(len(unreadable), 'file')}: {named}{more}")
+    service_users.warn_of_changeable_program(manager)
     if not options.values.get("allow_other"):
-        print(
+        say(
             f"only {user} can use the mount; --allow-other allows other users, for example"
             " those of a Samba server"
         )
-    if manager.is_users and not Path(f"/var/lib/systemd/linger/{user}").exists():
-        print(
-            "the service stops when you log out; to keep it running: sudo loginctl"
-            f" enable-linger {user}"
-        )
+    service_users.warn_of_logout(manager, user)
 
 
 def _check_way(who: Account, point: str) -> None:
@@ -233,7 +218,7 @@ def _installed(manager: Manager) -> Iterator[tuple[str, str, str]]:
             yield file.stem, state, enabled
 
 
-def _list(manager: Manager, _: argparse.Namespace) -> int:
+def _list(manager: Manager) -> int:
     rows: list[tuple[str, ...]] = [("name", "state", "at start", "source", "mount point")]
     for name, state, enabled in _installed(manager):
         try:
@@ -304,3 +289,5 @@ def _remove_findings(manager: Manager, values: dict[str, object]) -> None:
             folder.rmdir()
     if other:
         privileges.remove_folders(other)
+    if not manager.is_users:
+        remove_view_folders(other)

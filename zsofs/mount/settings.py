@@ -45,6 +45,19 @@ class WriteSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportSettings:
+    """What is reported of reads, and to whom besides the user of the mount.
+
+    Attributes:
+        slow_ms: milliseconds from which on a read is reported as slow.
+        view_group: number of the group that may see what is read; None for none.
+    """
+
+    slow_ms: int = 50
+    view_group: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MountSettings:
     """The settings of a mount.
 
@@ -59,7 +72,7 @@ class MountSettings:
         owner: overrides of owner and mode.
         remember: whether the scan cache is stored for the next mount of this source.
         writing: what may be changed through the mount.
-        slow_ms: milliseconds from which on a read is reported as slow.
+        reports: what is reported of reads.
         preload: what is read before it is asked for.
     """
 
@@ -73,5 +86,5 @@ class MountSettings:
     owner: ShownOwner = field(default_factory=ShownOwner)
     remember: bool = True
     writing: WriteSettings = field(default_factory=WriteSettings)
-    slow_ms: int = 50
+    reports: ReportSettings = field(default_factory=ReportSettings)
     preload: PreloadSettings = field(default_factory=PreloadSettings)

@@ -27,6 +27,7 @@ __all__ = [
     "sd_notify",
     "sqlite_store",
     "unwritten",
+    "view_folders",
     "volume_id",
     "xdg",
 ]

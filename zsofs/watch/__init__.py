@@ -3,4 +3,4 @@
 Synchronous, without trio: one loop waits for events, and one child process at a time packs.
 """
 
-__all__ = ["command", "service", "settings", "status"]
+__all__ = ["command", "service", "settings", "state_file", "status"]

@@ -20,6 +20,8 @@ from zsofs.watch.pausing import ReaderCheck
 from zsofs.watch.settings import WatchSettings, check
 from zsofs.watch.space import Space
 from zsofs.watch.state_file import (
+    CONTINUE,
+    HOLD,
     MOST_NAMED,
     Counts,
     CurrentFile,
@@ -78,10 +80,17 @@ def _loop(
             watch.request_scan()
         if mounts.have_changed():
             watch.request_scan()
-        before = watch.job, watch.readers.reader
+        before = watch.job, watch.readers.reader, watch.is_held
+        for number in received.intersection((HOLD, CONTINUE)):
+            received.discard(number)
+            watch.is_held = number == HOLD
         seconds = watch.step()
         now = time.monotonic()
-        if now >= published + timings().watch_status or before != (watch.job, watch.readers.reader):
+        if now >= published + timings().watch_status or before != (
+            watch.job,
+            watch.readers.reader,
+            watch.is_held,
+        ):
             published = now
             status = _status_of(watch, state)
             state.write(status)
@@ -110,9 +119,14 @@ def _signals() -> Iterator[tuple[set[int], int]]:
     received: set[int] = set()
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def receive(number: int, _: object) -> None:
+        if number in (HOLD, CONTINUE):  # the last one counts
+            received.difference_update((HOLD, CONTINUE))
+        received.add(number)
+
     before = {
-        number: signal.signal(number, lambda got, _: received.add(got))
-        for number in (*_ENDS, signal.SIGHUP)
+        number: signal.signal(number, receive) for number in (*_ENDS, signal.SIGHUP, HOLD, CONTINUE)
     }
     try:
         yield received, reader
@@ -163,10 +177,14 @@ def _status_of(watch: Watch, file: StateFile) -> WatchStatus:
             watch.counts.failed,
         ),
         tuple(watch.ledger.last),
+        can_be_held=True,
+        is_held=watch.is_held,
     )
 
 
 def _state_and_note(watch: Watch) -> tuple[str, str]:
+    if watch.is_held:
+        return "paused", "by a user"
     unavailable = [f"{path}: {why}" for path, why in watch.tracker.unavailable.items()]
     if watch.readers.reader and (watch.job is None or watch.job.is_paused):
         return "paused", watch.readers.reader

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import pwd
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -11,11 +10,10 @@ from pathlib import Path
 from zsofs.console.stdio import say
 from zsofs.console.tables import printable, table
 from zsofs.errors import ServiceError, UsageError, reason
-from zsofs.mount import config
+from zsofs.mount import config, service_users
 from zsofs.mount.systemd_units import (
     MARK,
     Manager,
-    changed_by_others,
     is_ours,
     mount_unit,
     program,
@@ -23,7 +21,6 @@ from zsofs.mount.systemd_units import (
 )
 from zsofs.system import privileges
 from zsofs.system.mountinfo import mount_of
-from zsofs.system.privileges import Account
 from zsofs.watch.settings import DELETE, MOVE, WatchSettings, check
 
 _SHIPPED = Path(__file__).parent / "service_units"
@@ -54,65 +51,27 @@ def install(options: argparse.Namespace, settings: WatchSettings, setuid: int | 
         SourceError: a directory is unusable.
         ServiceError: systemd reported an error.
     """
-    manager = _manager(options)
+    manager = service_users.manager_to_change(user=options.user)
     name = config.check_name(options.name)
     if exists(name, user=options.user):
         raise UsageError(
             f"the service {name} already exists; use another name, or remove it with:"
             f" zsofs service remove {name}{' --user' if options.user else ''}"
         )
-    who = None if options.user else _account(settings, setuid)
+    who = None if options.user else service_users.owner_or(setuid, settings.library)
     with privileges.acting_as(who):
         check(settings)
     text = _text(name, settings, "" if options.user else who.name if who else "root")
     _check_text(text)
     write(manager.folder / unit(name), MARK + text)
-    _tell(manager, who)
+    user = service_users.name_of(who)
+    say(f"the service runs as the user {user}")
+    service_users.warn_of_changeable_program(manager)
+    service_users.warn_of_logout(manager, user)
     manager.call("daemon-reload")
     manager.start_unit(name, unit(name))
     say(f"the service {name} is installed and runs; its unit is {manager.folder / unit(name)}")
     return 0
-
-
-def _manager(options: argparse.Namespace) -> Manager:
-    if not options.user and os.geteuid() != 0:
-        raise UsageError(
-            "only root can change system services; use sudo, or --user for a user service"
-        )
-    if not options.user:
-        os.umask(0o022)  # system files are readable by everyone
-    manager = Manager(options.user)
-    manager.check()
-    return manager
-
-
-def _account(settings: WatchSettings, setuid: int | None) -> Account | None:
-    """Return the user of the service: --setuid, or the owner of the library; None for root."""
-    user = setuid
-    if user is None:
-        try:
-            user = os.stat(settings.library).st_uid
-            pwd.getpwuid(user)
-        except (OSError, KeyError):
-            return None  # an unusable library is reported when it is checked
-    return privileges.account(user) if user else None
-
-
-def _tell(manager: Manager, who: Account | None) -> None:
-    user = who.name if who is not None else pwd.getpwuid(os.geteuid()).pw_name
-    say(f"the service runs as the user {user}")
-    changed = None if manager.is_users else changed_by_others()
-    if changed is not None:
-        path, owner = changed
-        say(
-            f"root runs {printable(path)}, which user {owner} can modify; install zsofs"
-            " system-wide, as root, with: ./bootstrap.sh install"
-        )
-    if manager.is_users and not Path(f"/var/lib/systemd/linger/{user}").exists():
-        say(
-            "the service stops when you log out; to keep it running: sudo loginctl"
-            f" enable-linger {user}"
-        )
 
 
 def _text(name: str, settings: WatchSettings, user: str) -> str:
@@ -202,7 +161,7 @@ def remove(options: argparse.Namespace) -> int:
     Raises:
         ServiceError: systemd reported an error, or the unit cannot be removed.
     """
-    manager = _manager(options)
+    manager = service_users.manager_to_change(user=options.user)
     name = config.check_name(options.name)
     file = manager.folder / unit(name)
     if not is_ours(file):

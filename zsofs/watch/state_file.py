@@ -7,14 +7,17 @@ that was killed is recognized.
 
 import json
 import os
+import signal
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from errno import ESRCH
 from pathlib import Path
 from typing import Any, Self
 
 from zsofs import __version__
+from zsofs.errors import ControlError, reason
 from zsofs.mount.control.typed_json import decoded, encoded
 from zsofs.system import xdg
 from zsofs.system.full_write import new_file
@@ -25,6 +28,9 @@ _SERVICES = Path("/run/zsofs-watch")
 
 _MOST = 1 << 24
 """Bytes of a state file that are read. Each byte of a path may take six: ``\\udcff``."""
+
+HOLD, CONTINUE = signal.SIGUSR1, signal.SIGUSR2
+"""Signals that pause a watch, and let it continue."""
 
 MOST_NAMED = 100
 """Inputs of the queue that the file names."""
@@ -95,6 +101,8 @@ class WatchStatus:
         waiting: inputs that are not complete, with the reason.
         counts: numbers of all of them.
         results: the last results, the newest last.
+        can_be_held: whether :func:`hold` may be used: an older version would end.
+        is_held: whether it is paused by that.
     """
 
     process: ProcessFacts = ProcessFacts()
@@ -107,6 +115,8 @@ class WatchStatus:
     waiting: tuple[QueuedInput, ...] = ()
     counts: Counts = Counts()
     results: tuple[Result, ...] = ()
+    can_be_held: bool = False
+    is_held: bool = False
 
     @classmethod
     def from_json(cls, found: Mapping[str, object]) -> Self:
@@ -176,6 +186,31 @@ def running() -> Iterator[WatchStatus]:
                 if found is not None and found.process.pid not in seen:
                     seen.add(found.process.pid)
                     yield found
+
+
+def hold(watch: WatchStatus, *, is_held: bool) -> None:
+    """Pause a watch until this is called again, or until it is started again.
+
+    Args:
+        watch: its state.
+        is_held: whether to pause it, or to let it continue.
+
+    Raises:
+        ControlError: it has ended, is of an older version, or of another user.
+    """
+    if not watch.can_be_held:
+        raise ControlError("this watch cannot be paused: it runs an older version; restart it")
+    process = watch.process
+    try:
+        fd = os.pidfd_open(process.pid)
+        try:
+            if _start_ticks(process.pid) != process.start_ticks:
+                raise ProcessLookupError(ESRCH, os.strerror(ESRCH))
+            signal.pidfd_send_signal(fd, HOLD if is_held else CONTINUE)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise ControlError(f"the watch cannot be paused or continued: {reason(error)}") from None
 
 
 def _read(path: Path) -> WatchStatus | None:

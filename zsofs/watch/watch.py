@@ -44,6 +44,7 @@ class Watch:
         current: the input of the running job.
         readers: whether a program reads from the library now.
         counts: results since the start.
+        is_held: whether a user has paused it.
     """
 
     settings: WatchSettings
@@ -55,6 +56,7 @@ class Watch:
     job: Job | None = None
     current: Input | None = None
     counts: Counts = field(default_factory=Counts)
+    is_held: bool = False
     _scan_at: float = 0.0
     _rest: float = 0.0
 
@@ -110,9 +112,10 @@ class Watch:
         inputs = [self.current.unit.path] if self.current else self.settings.inboxes
         is_answered = self.readers.wants([self.settings.library, *inputs])
         if self.job is None:
-            if is_answered and not self.readers.reader and self.space.is_usable():
+            may_begin = is_answered and not self.readers.reader and not self.is_held
+            if may_begin and self.space.is_usable():
                 self._start()
-        elif self.readers.reader:
+        elif self.readers.reader or self.is_held:
             self.job.pause()
         else:
             self.job.resume()

@@ -1,6 +1,7 @@
 """Who may see the page, and who may act: addresses, hosts, origins, sessions and tokens."""
 
 import ipaddress
+import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,6 +58,17 @@ def parse_listen(text: str) -> Listen:
     return Listen(address, int(port))
 
 
+def checked_host(name: str) -> str:
+    """Return the name of a host, without a port.
+
+    Raises:
+        UsageError: it is invalid, such as an address of a page.
+    """
+    if re.fullmatch(r"[A-Za-z0-9_](?:[A-Za-z0-9._:-]*[A-Za-z0-9_])?", name) is None:
+        raise UsageError(f"{name!r} is not a host name such as discs.example.org")
+    return name
+
+
 class Access:
     """Decides whether a request is answered."""
 
@@ -92,7 +104,7 @@ class Access:
             )
         origin = request.headers.get("origin")
         if origin is None:
-            if request.method != "GET":
+            if request.method not in ("GET", "HEAD"):
                 return refusal(HTTPStatus.FORBIDDEN, "a request that acts needs an Origin")
             site = request.headers.get("sec-fetch-site", "none")
             # A link of another page may lead here, also on to the login.

@@ -157,7 +157,7 @@ async def _send(connection: _Connection, response: Response, *, is_head: bool) -
     if http.their_state is not h11.DONE:
         headers.append(("Connection", "close"))
     head = http.send(h11.Response(status_code=int(response.status), headers=headers))
-    if response.stream is None:
+    if response.stream is None or is_head:
         body = b"" if is_head else response.body
         data = http.send(h11.Data(data=body)) if body else b""
         await _write(connection, (head or b"") + (data or b"") + (http.send(_END) or b""))

@@ -15,13 +15,16 @@ from typing import Any
 import trio
 
 from zsofs.errors import ControlError, reason
-from zsofs.mount.control.activity import Activity
+from zsofs.mount.control.activity import Activity, MountFacts
 from zsofs.mount.control.client import check_mount, running
 from zsofs.mount.top.watched import Watch, Watched
 from zsofs.system.mountinfo import Mounted
 from zsofs.system.mountpoint import real_path
+from zsofs.system.own_processes import program_command
 from zsofs.timings import timings
-from zsofs.web.jobs import Jobs
+from zsofs.watch import state_file
+from zsofs.watch.state_file import WatchStatus
+from zsofs.web.jobs import Jobs, with_cache
 from zsofs.web.shelf import Shelf
 
 log = logging.getLogger(__name__)
@@ -31,6 +34,11 @@ _DISCS = 40
 _RECENT = 8
 _WORST_OF = 60
 _DECIMALS = 1
+_TICKS = 8
+"""Parts of the interval at which mounts are asked; at each, the answers are looked at."""
+
+_RESULTS = 8
+"""Results of a watch that are shown, and inputs that it has still to pack."""
 
 
 class Live:
@@ -44,6 +52,7 @@ class Live:
         self._shelves: dict[str, Shelf] = {}
         self._busy: set[str] = set()
         self._identified: dict[str, float] = {}
+        self._watches: list[WatchStatus] = []
         self._streams = 0
         self._text = b""
         self._changed = trio.Event()
@@ -54,6 +63,12 @@ class Live:
         """Return a mount by its ID."""
         return next((one for one in self.watch.mounts() if mount_id(one.path) == number), None)
 
+    def cache_folder(self, path: str) -> str:
+        """Return the cache directory of the daemon of a mount of this user; empty if unknown."""
+        mounts = self.watch.mounts()
+        own = (one for one in mounts if one.path == path and one.is_own and one.activity)
+        return next((one.activity.mount.cache_folder for one in own if one.activity), "")
+
     def shelf(self, path: str) -> Shelf | None:
         """Return the library of the mount at a path, if there is one yet."""
         return self._shelves.get(path)
@@ -61,11 +76,11 @@ class Live:
     def mounted(self) -> list[Mounted]:
         """Return the mounts that are shown; may block."""
         if not self._points:
-            return running()
+            return running(views=True)
         found = []
         for point in self._points:
             with suppress(ControlError):
-                found.append(check_mount(real_path(point)))
+                found.append(check_mount(real_path(point), views=True))
         return found
 
     async def serve(self) -> None:
@@ -76,11 +91,24 @@ class Live:
                 if not self._streams:
                     self._wanted = trio.Event()
                     await self._wanted.wait()
+                begun = time.monotonic()
                 self.watch.ask_in_background()
                 self._renew_shelves()
-                await trio.sleep(timings().web_poll / 2)  # for the answers
+                self._renew_watches()
+                await self._follow_answers(begun)
+
+    async def _follow_answers(self, begun: float) -> None:
+        """Publish when the mounts have answered, and again if one has not answered in time."""
+        published: set[str] | None = None
+        for tick in range(_TICKS):
+            await trio.sleep(timings().web_poll / _TICKS)
+            mounts = self.watch.mounts()
+            silent = {one.path for one in mounts if _is_silent(one)}
+            are_new = bool(mounts) and all(one.answered > begun for one in mounts)
+            is_due = are_new or tick >= _TICKS // 2
+            if silent != published if published is not None else is_due:
+                published = silent
                 self._publish()
-                await trio.sleep(timings().web_poll / 2)
 
     async def events(self) -> AsyncIterator[bytes]:
         """Yield an event for each change, at most one a second; a slow client misses some."""
@@ -107,6 +135,7 @@ class Live:
         mounts = self.watch.mounts()
         state = {
             "mounts": [self._mount(one) for one in mounts],
+            "watches": [_watch(one) for one in self._watches],
             "jobs": [job.to_json() for job in self._jobs.jobs],
         }
         text = f"data: {json.dumps(state, separators=(',', ':'))}\n\n".encode()
@@ -120,14 +149,36 @@ class Live:
         found: dict[str, Any] = {
             "id": mount_id(one.path),
             "path": printable_path(one.path),
-            "error": one.error,
+            "error": one.error or ("the mount does not answer" if _is_silent(one) else ""),
+            "own": one.is_own,
             "library": None
             if shelf is None
             else {"version": shelf.version, "total": shelf.total, "complete": shelf.complete},
         }
-        if one.activity is not None and not one.error:
+        if one.activity is not None and not found["error"]:
             found |= {"activity": _summary(one.activity), **_discs(one)}
         return found
+
+    # The watches
+
+    def watch_at(self, number: str) -> WatchStatus | None:
+        """Return a watch by its ID."""
+        return next((one for one in self._watches if _watch_id(one) == number), None)
+
+    def _renew_watches(self) -> None:
+        assert self._nursery is not None
+        if "" not in self._busy:
+            self._busy.add("")
+            self._nursery.start_soon(self._read_watches)
+
+    async def _read_watches(self) -> None:
+        try:
+            with suppress(RuntimeError):  # the system gives no thread now
+                self._watches = await trio.to_thread.run_sync(
+                    lambda: list(state_file.running()), abandon_on_cancel=True
+                )
+        finally:
+            self._busy.discard("")
 
     # The libraries
 
@@ -140,28 +191,49 @@ class Live:
             if one.activity is None or one.error or path in self._busy:
                 continue
             self._busy.add(path)
-            self._nursery.start_soon(self._renew_shelf, path, one.activity.mount.source)
+            self._nursery.start_soon(self._renew_shelf, one, one.activity.mount)
 
-    async def _renew_shelf(self, path: str, source: str) -> None:
+    async def _renew_shelf(self, one: Watched, facts: MountFacts) -> None:
+        path, source = one.path, facts.source
         shelf = self._shelves.get(path)
         if shelf is None or shelf.source != source:
             shelf = Shelf(source)
         try:
             await trio.to_thread.run_sync(_renew, shelf, path, abandon_on_cancel=True)
             self._shelves[path] = shelf
-            self._identify(path, shelf)
+            if one.is_own:
+                self._identify(path, shelf, facts.cache_folder)
         except (ControlError, OSError, RuntimeError) as error:
             log.debug("the library of %s cannot be listed: %s", path, reason(error))
         finally:
             self._busy.discard(path)
 
-    def _identify(self, path: str, shelf: Shelf) -> None:
+    def _identify(self, path: str, shelf: Shelf, cache: str) -> None:
         """Have `zsofs list` identify the discs that have no identity; a mount takes them up."""
         due = self._identified.get(path, -1e9) + timings().web_identify
         if shelf.complete and shelf.unidentified and time.monotonic() > due:
             self._identified[path] = time.monotonic()
             title = f"{shelf.unidentified:,} discs of {printable_path(path)}"
-            self._jobs.add("identify", title, ("list", "--json", path))
+            command = with_cache(program_command("list", "--json", path), cache)
+            self._jobs.add("identify", title, command)
+
+
+def _is_silent(one: Watched) -> bool:
+    """Return whether a mount has not answered for too long."""
+    return bool(one.asked) and time.monotonic() - one.asked > timings().web_silent
+
+
+def _watch_id(one: WatchStatus) -> str:
+    return f"{one.process.pid}-{one.process.start_ticks}"
+
+
+def _watch(one: WatchStatus) -> dict[str, Any]:
+    """Return what the page shows of a watch."""
+    found = one.to_json() | {"id": _watch_id(one)}
+    del found["process"]
+    found["results"] = found["results"][-_RESULTS:]
+    found["queue"], found["waiting"] = found["queue"][:_RESULTS], found["waiting"][:_RESULTS]
+    return found
 
 
 def mount_id(path: str) -> str:
@@ -175,7 +247,7 @@ def printable_path(path: str) -> str:
 
 
 def _renew(shelf: Shelf, path: str) -> None:
-    mounted: Mounted = check_mount(os.fsencode(path))
+    mounted: Mounted = check_mount(os.fsencode(path), views=True)
     shelf.renew(mounted)
 
 

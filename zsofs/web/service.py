@@ -1,16 +1,18 @@
 """`zsofs service install --web`: the web page as a systemd service, sandboxed."""
 
 import argparse
-import os
-import pwd
+import grp
+from collections.abc import Sequence
 from pathlib import Path
 
 from zsofs.console.stdio import say
 from zsofs.errors import ServiceError, UsageError, reason
+from zsofs.mount import service_users
+from zsofs.mount.service import without_view
 from zsofs.mount.systemd_units import MARK, Manager, is_ours, program, write
-from zsofs.system.privileges import Account, account, acting_as
+from zsofs.system.privileges import Account, account, acting_as, cache_folder
 from zsofs.system.xdg import user_folder
-from zsofs.web.access import Listen, parse_listen
+from zsofs.web.access import Listen, checked_host, parse_listen
 from zsofs.web.tokens import read_or_make
 
 NAME = "zsofs-web.service"
@@ -22,8 +24,8 @@ Documentation=man:zsofs-web(1)
 After=network.target
 
 [Service]
-ExecStart={program} web --listen {listen}
-{user}Restart=on-failure
+ExecStart={program} web --listen {listen}{hosts}
+{user}{group}Restart=on-failure
 RestartSec=2s
 # Not with an address or a token file that cannot be used.
 RestartPreventExitStatus=2
@@ -54,7 +56,7 @@ CapabilityBoundingSet=
 ProtectSystem=strict
 ProtectHome=read-only
 # What `zsofs list` finds of discs, and `zsofs verify`.
-ReadWritePaths=-{cache}
+ReadWritePaths=-{cache} -{service_cache}
 PrivateDevices=yes
 ProtectClock=yes
 ProtectControlGroups=yes
@@ -74,42 +76,54 @@ def run(options: argparse.Namespace) -> int:
         ServiceError: systemd failed.
         FileError: the token file cannot be used.
     """
-    if not options.user and os.geteuid() != 0:
-        raise UsageError(
-            "only root can change system services; use sudo, or --user for a user service"
-        )
-    manager = Manager(options.user)
-    manager.check()
+    manager = service_users.manager_to_change(user=options.user)
     return _install(manager, options) if options.action == "install" else _remove(manager)
 
 
 def _install(manager: Manager, options: argparse.Namespace) -> int:
     who = None if manager.is_users else _account(options)
     listen = parse_listen(options.listen or "127.0.0.1:8467")
+    hosts = [checked_host(name) for name in options.host]
+    group = _group(options)
     token_file = _token_file(who)
     with acting_as(who):
         read_or_make(token_file)
-    if not manager.is_users:
-        os.umask(0o022)
-    write(manager.folder / NAME, MARK + unit_text(listen, who))
+    write(manager.folder / NAME, MARK + unit_text(listen, who, hosts, group))
     manager.call("daemon-reload")
     manager.call("enable", NAME)
     manager.call("restart", NAME)
-    user = pwd.getpwuid(os.geteuid()).pw_name if who is None else who.name
+    user = service_users.name_of(who)
     say(f"the web page of the mounts of {user} is at {listen.url()}")
     say(f"its token is in {token_file}")
+    if group:
+        _tell_of_group(group)
+    service_users.warn_of_changeable_program(manager)
+    service_users.warn_of_logout(manager, user)
     return 0
 
 
-def unit_text(listen: Listen, who: Account | None) -> str:
-    """Return the unit of the page for a user; None: a unit for this user's service manager."""
+def unit_text(
+    listen: Listen, who: Account | None, hosts: Sequence[str] = (), group: str = ""
+) -> str:
+    """Return the unit of the page.
+
+    Args:
+        listen: where it is served.
+        who: the user it runs as; None: a unit for this user's service manager.
+        hosts: further host names of the page.
+        group: name of the group of --view-group; empty for none.
+    """
     shown = f"[{listen.address}]" if ":" in listen.address else listen.address
     cache = "" if who is None else f"{who.home}/.cache/zsofs"
     return _UNIT.format(
         program=program(),
         listen=f"{shown}:{listen.port}",
+        hosts="".join(f" --host {name}" for name in hosts),
         user="" if who is None else f"User={who.name}\n",
-        sandbox="" if who is None else _SANDBOX.format(cache=cache.replace("%", "%%")),
+        sandbox=""
+        if who is None
+        else _SANDBOX.format(cache=cache.replace("%", "%%"), service_cache=cache_folder(who.user)),
+        group=f"SupplementaryGroups={group}\n" if group else "",
         target="default.target" if who is None else "multi-user.target",
     )
 
@@ -122,6 +136,31 @@ def _account(options: argparse.Namespace) -> Account:
             " root"
         )
     return account(user)
+
+
+def _group(options: argparse.Namespace) -> str:
+    """Return the name of the group of --view-group; empty without it.
+
+    Raises:
+        UsageError: it has no name.
+    """
+    number = options.values.get("view_group")
+    if number is None:
+        return ""
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        raise UsageError(f"--view-group: unknown group {number}") from None
+
+
+def _tell_of_group(group: str) -> None:
+    """Print which services of root do not show their mounts to the group of the page."""
+    say(f"it also shows mounts of other users that have: --view-group {group}")
+    for name, file in without_view(grp.getgrnam(group).gr_gid):
+        say(
+            f'for the service {name}, add to {file}: view-group = "{group}"; then run:'
+            f" systemctl restart zsofs@{name}"
+        )
 
 
 def _token_file(who: Account | None) -> Path:

@@ -131,7 +131,7 @@ def _shelved(disc: LibraryDisc) -> ShelfDisc:
         *(identity.title, identity.game_id, identity.region, identity.platform),
         *(identity.label, identity.media),
         *(form.container, form.codec, form.block_size, form.stored_bytes, form.plain_bytes),
-        *(disc.state, disc.reason, disc.verified, int(disc.identified)),
+        *(disc.state, disc.reason, disc.verified, int(disc.identified), disc.bad, disc.bad_at),
     ]
     is_identified = disc.identified or disc.state not in ("compressed", "plain")
     text = json.dumps(row, separators=(",", ":")).removesuffix("]")

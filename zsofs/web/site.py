@@ -13,11 +13,13 @@ from zsofs.errors import ControlError
 from zsofs.mount.control.activity import PROTOCOL, DiscDetails
 from zsofs.mount.control.client import ask, ask_each, check_mount
 from zsofs.mount.control.metrics import open_metrics, page
+from zsofs.system.own_processes import module_command
 from zsofs.timings import timings
+from zsofs.watch.state_file import hold
 from zsofs.web.access import COOKIE, Access, too_many
 from zsofs.web.covers import read_cover
 from zsofs.web.disc_files import disc_files
-from zsofs.web.jobs import Jobs
+from zsofs.web.jobs import Jobs, with_cache
 from zsofs.web.live import Live
 from zsofs.web.messages import HTML, JSON, Request, Response, form_field, json_response, refusal
 from zsofs.web.shelf import Shelf
@@ -62,12 +64,15 @@ class Site:
         self._acts: dict[str, Handler] = {
             "/api/reload": self._reload,
             "/api/verify": self._verify,
+            "/api/end": self._end,
+            "/api/watch": self._watch,
         }
 
     async def answer(self, request: Request) -> Response:
         """Return the response to a request."""
-        if request.method not in ("GET", "POST"):
-            return refusal(HTTPStatus.METHOD_NOT_ALLOWED, "GET and POST only", Allow="GET, POST")
+        if request.method not in ("GET", "HEAD", "POST"):
+            allowed = "GET, HEAD, POST"
+            return refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"{allowed} only", Allow=allowed)
         refused = self._access.refused(request)
         if refused is not None:
             return refused
@@ -221,10 +226,31 @@ class Site:
         found = self._listed(str(fields.get("mount", "")), str(fields.get("disc", "")))
         if isinstance(found, Response):
             return found
-        _, shelf, path, shown = found
-        words = ("verify", "--json", "--no-cache", os.path.join(shelf.source, path))
-        if not self._jobs.add("verify", shown, words):
+        point, shelf, path, shown = found
+        command = module_command(
+            "zsofs.web.verify_worker", str(os.getpid()), os.path.join(shelf.source, path)
+        )
+        command = with_cache(command, self._live.cache_folder(point))
+        if not self._jobs.add("verify", shown, command):
             return refusal(HTTPStatus.TOO_MANY_REQUESTS, "too many jobs are waiting")
+        return json_response({})
+
+    async def _end(self, request: Request) -> Response:
+        """End a job."""
+        if not self._jobs.cancel(request.fields().get("job")):
+            return refusal(HTTPStatus.NOT_FOUND, "this job has ended")
+        return json_response({})
+
+    async def _watch(self, request: Request) -> Response:
+        """Pause a watch, or let it continue."""
+        fields = request.fields()
+        one = self._live.watch_at(str(fields.get("watch", "")))
+        if one is None:
+            return refusal(HTTPStatus.NOT_FOUND, "there is no such watch")
+        try:
+            await self._in_thread(hold, one, is_held=fields.get("hold") is True)
+        except ControlError as error:
+            return refusal(HTTPStatus.BAD_GATEWAY, str(error))
         return json_response({})
 
     def _listed(self, number: str, path: str) -> Response | tuple[str, Shelf, str, str]:
@@ -253,9 +279,9 @@ class Site:
             )
         raise TimeoutError("the disk of this disc does not answer")
 
-    async def _in_thread(self, function: Callable[..., R], *args: object) -> R:
+    async def _in_thread(self, function: Callable[..., R], *args: object, **options: object) -> R:
         return await trio.to_thread.run_sync(
-            partial(function, *args), abandon_on_cancel=True, limiter=self._threads
+            partial(function, *args, **options), abandon_on_cancel=True, limiter=self._threads
         )
 
 
@@ -269,7 +295,7 @@ def _details(point: str, shown: str) -> dict[str, object] | None:
     """Return histograms and map of a disc; None if it was not read."""
     request = {"command": "disc", "protocol": PROTOCOL, "disc": shown}
     try:
-        ((_, reply),) = ask_each([check_mount(os.fsencode(point))], request)
+        ((_, reply),) = ask_each([check_mount(os.fsencode(point), views=True)], request)
     except ControlError:
         return None
     return None if isinstance(reply, ControlError) else DiscDetails.from_json(reply).to_json()

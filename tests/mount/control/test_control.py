@@ -296,8 +296,8 @@ def test_a_mount_that_ends_while_its_socket_is_bound_again(
     listen = server._listen
     has_begun, is_bound, may_go_on = (threading.Event() for _ in range(3))
 
-    def listen_and_wait(folder: Path, name: str) -> server._Bound:
-        bound = listen(folder, name)
+    def listen_and_wait(folder: Path, name: str, *, is_view: bool) -> server._Bound:
+        bound = listen(folder, name, is_view=is_view)
         if has_begun.is_set():
             is_bound.set()
             may_go_on.wait(20)

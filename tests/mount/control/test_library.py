@@ -98,6 +98,45 @@ def test_the_date_of_the_last_verification(mount: MountMaker, source: Path) -> N
     assert library(made)[0]["Plain.iso"].verified == 0
 
 
+def test_where_a_disc_is_bad(mount: MountMaker, source: Path) -> None:
+    """As the last check has found it, and only as long as the file is that one."""
+    place, whole = source / "Game.zso", (source / "Game.zso").read_bytes()
+
+    def put(content: bytes) -> None:
+        place.write_bytes(content)
+        os.utime(place, (1e9, 1e9))
+
+    def shown() -> LibraryDisc:
+        return library(made)[0].get("Game.zso", LibraryDisc())
+
+    def is_found(words: tuple[str, ...]) -> bool:  # not if the file was written a moment ago
+        run("verify", *words, place)
+        return bool(shown().bad)
+
+    put(whole[:-3000] + bytes(3000))
+    made = mount(source, command=FAST)
+    assert complete(made)[0]["Game.zso"].bad == ""
+    wait_until(lambda: is_found(()), "the result of verify")
+    bad = shown()
+    assert "block" in bad.bad
+    assert "offset" in bad.bad
+    assert bad.bad_at > 1.7e9
+    assert bad.verified == 0
+    put(whole)  # of the same size and date, but changed since
+    wait_until(lambda: not shown().bad, "the other content")
+
+    def is_verified() -> bool:
+        assert run("verify", place).returncode == 0
+        return shown().verified > 0
+
+    wait_until(is_verified, "the result of verify")
+    put(whole[:-3000] + bytes(3000))
+    run("verify", "--quick", place)  # it does not read the blocks: nothing new
+    wait_until(lambda: not shown().verified, "the other content")
+    assert shown().bad == ""
+    wait_until(lambda: is_found(("--no-cache",)), "the result of verify")
+
+
 def test_changes_since_a_revision_with_discs_that_are_gone(mount: MountMaker, source: Path) -> None:
     made = mount(source, command=FAST)
     _, page = complete(made)

@@ -308,6 +308,34 @@ def test_axe_finds_nothing_serious(
     assert found == []
 
 
+def test_logging_in_and_out(chromium: Browser, shown: tuple[Mount, Page]) -> None:
+    """As a person does it: with the keyboard, and a wrong token first."""
+    _, page = shown
+    chromium.click("#log-in")
+    chromium.wait_for("document.querySelector('#token')", "the login")
+    chromium.press(*"wrong-token-of-20-x", "Enter")
+    chromium.wait_for("document.querySelector('#wrong').innerText", "the refusal")
+    assert chromium.text("#wrong") == "This is not the token."
+    chromium.press(*page.token, "Enter")  # the wrong one is selected
+    chromium.wait_for("document.querySelector('.card')", "the library")
+    chromium.wait_for("!document.querySelector('#log-out').hidden", "the session")
+    assert page.token not in chromium.js("return location.href")
+    go(chromium, disc_address(page, shown[0]), ".hero h1")
+    chromium.wait_for("document.querySelector('.acts .primary')", "the button")
+    chromium.click(".acts .primary")
+    go(chromium, "#/jobs", ".job")
+    text = "document.querySelector('main').innerText"
+    chromium.wait_for(f"{text}.includes('Verify: Paper Wolf.zso')", "the job")
+    chromium.wait_for(f"{text}.includes('every block can be decoded')", "its result")
+    chromium.click("#log-out")
+    chromium.wait_for("!document.querySelector('#log-in').hidden", "the end of the session")
+    chromium.wait_for("document.querySelector('.card')", "the library")
+    chromium.click("#log-in")  # a session would lead on
+    chromium.wait_for("document.querySelector('#token')", "the login")
+    chromium.open(page.url + "/")
+    chromium.wait_for("document.querySelector('.card')", "the library")
+
+
 def test_a_mount_that_dies_and_one_that_appears(
     tmp_path: Path, source: Path, runtime: Path, chromium: Browser
 ) -> None:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -30,6 +31,8 @@ from tests.support.pages import FAST, Page, mount_number, served, wait_for_state
 from tests.unit.cli.test_messages import refused
 from tests.unit.discs.test_identify import PS2_IMAGE
 from tests.unit.web.test_covers import PNG
+from zsofs.timings import Timings
+from zsofs.web import live
 
 QUICK = timed(library_check=0.05, quiet_file=0.1)
 HOSTILE = '<img src=x onerror="document.title=1">&"\'.zso'
@@ -152,7 +155,7 @@ def test_actions_need_the_token(mount: MountMaker, tmp_path: Path, source: Path)
     with served(tmp_path, made.path) as page:
         number = mount_number(page, made.path)
         body = json.dumps({"mount": number, "disc": "Game.zso"}).encode()
-        for path in ("/api/verify", "/api/reload"):
+        for path in ("/api/verify", "/api/reload", "/api/end", "/api/watch"):
             assert page.ask(path, "POST", body).status == 401
             assert page.ask(path, "POST", body, Cookie="zsofs_session=1.2").status == 401
         assert page.ask("/api/session").json()["may_act"] is False
@@ -249,8 +252,27 @@ def test_every_response_has_the_policy(tmp_path: Path) -> None:
             assert "unsafe" not in policy
             assert found.headers["x-content-type-options"] == "nosniff"
             assert found.headers["referrer-policy"] == "no-referrer"
-        for method in ("PUT", "DELETE", "OPTIONS", "HEAD", "TRACE"):
+        for method in ("PUT", "DELETE", "OPTIONS", "TRACE"):
             assert page.ask("/", method).status == 405
+
+
+def test_head_is_get_without_a_body(mount: MountMaker, tmp_path: Path, source: Path) -> None:
+    """As monitors of web pages use it: without an Origin, and on one connection."""
+    made = mount(source, command=QUICK)
+    with served(tmp_path, made.path) as page:
+        mount_number(page, made.path)
+        for path in ("/", "/app.js", "/none", "/login", "/api/session"):
+            long, short = page.ask(path), page.ask(path, "HEAD")
+            assert short == replace(long, body=b""), path
+            assert long.body
+        line = http.client.HTTPConnection("127.0.0.1", page.port, timeout=30)
+        with closing(line):
+            for path in ("/api/events", "/metrics"):  # a stream has an end then
+                line.request("HEAD", path)
+                assert line.getresponse().read() == b""
+        assert page.ask("/api/reload", "HEAD").status == 404  # it acts on nothing
+    with served(tmp_path, "--host", "discs.example.org") as page:
+        assert page.ask("/api/library", "HEAD").status == 401
 
 
 def test_sizes_and_slow_clients_are_limited(tmp_path: Path) -> None:
@@ -353,6 +375,33 @@ def test_mounts_that_come_end_or_die(tmp_path: Path, source: Path, runtime: Path
         next(state for state in states if not of_it(state))
 
 
+def test_what_goes_wrong_shows_within_two_seconds(
+    tmp_path: Path, source: Path, runtime: Path
+) -> None:
+    """By the waits of the page, whatever this machine adds to them."""
+    real = Timings()
+    assert real.web_poll + real.web_silent + 2 * real.web_poll / live._TICKS < 2
+    with (
+        mounted(source, tmp_path / "mnt", command=QUICK) as made,
+        served(tmp_path, made.path, seconds=FAST | {"answer": 3600}) as page,
+        page.events() as states,
+    ):
+        next(one for one in states if one["mounts"] and one["mounts"][0].get("activity"))
+        os.kill(made.daemon.pid, signal.SIGSTOP)
+        # Long before its answer is given up.
+        state = next(one for one in states if one["mounts"][0]["error"])
+        assert state["mounts"][0]["error"] == "the mount does not answer"
+        assert "activity" not in state["mounts"][0]
+        os.kill(made.daemon.pid, signal.SIGCONT)
+        next(one for one in states if not one["mounts"][0]["error"])
+        made.may_end = True
+        os.kill(made.daemon.pid, signal.SIGKILL)
+        state = next(one for one in states if one["mounts"][0]["error"])
+        assert "does not answer: " in state["mounts"][0]["error"]
+        made.daemon.wait()
+        made.daemon.returncode = 0
+
+
 def test_a_disk_that_hangs_is_shown(tmp_path: Path, runtime: Path) -> None:
     with (
         sample_on_hanging_disk(tmp_path) as (disk, made),
@@ -408,7 +457,7 @@ def test_a_disk_that_hangs_does_not_stop_the_rest(tmp_path: Path, runtime: Path)
     """However often the page of its disc is opened."""
     with (
         sample_on_hanging_disk(tmp_path) as (disk, made),
-        served(tmp_path, made.path, seconds=FAST | {"answer": 0.3}) as page,
+        served(tmp_path, made.path, seconds=FAST | {"answer": 0.3, "web_job_silent": 0.5}) as page,
     ):
         number = mount_number(page, made.path)
         where = f"mount={number}&disc=Game.zso"
@@ -418,6 +467,17 @@ def test_a_disk_that_hangs_does_not_stop_the_rest(tmp_path: Path, runtime: Path)
                 assert found["image"]["error"] == "the disk of this disc does not answer"
             assert page.ask(f"/api/reads?{where}").json()["reads"]["disc"]["disc"] == "Game.zso"
             assert b"zsofs_" in page.ask("/metrics").body
+            page.log_in()
+            body = json.dumps({"mount": number, "disc": "Game.zso"}).encode()
+            assert page.ask("/api/verify", "POST", body).status == 200
+            state = wait_for_state(
+                page,
+                lambda one: any(job["silent"] for job in one["jobs"]),
+                "the job that hangs",
+            )
+            job = next(one for one in state["jobs"] if one["silent"])
+            ended = json.dumps({"job": job["number"]}).encode()
+            assert page.ask("/api/end", "POST", ended).status == 200
         wait_until(lambda: "size" in page.ask(f"/api/disc?{where}").json()["image"], "the files")
 
 

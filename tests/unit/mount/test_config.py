@@ -54,6 +54,7 @@ read-ahead = 1048576
 slow-ms = 100
 no-preload = true
 keep-awake = "auto"
+view-group = "root"
 writable = true
 new-discs = true
 allow-other = true
@@ -77,6 +78,7 @@ log-file = "~/zsofs.log"
     assert (parsed.cache_size, parsed.threads, parsed.read_ahead) == (256 << 20, 8, 1 << 20)
     assert (parsed.slow_ms, parsed.new_discs) == (100, True)
     assert (parsed.slow_ms, parsed.no_preload, parsed.keep_awake) == (100, True, "auto")
+    assert parsed.view_group == 0
     assert (parsed.uid, parsed.gid, parsed.umask, parsed.setuid) == (12, 0, 0o027, 0)
     assert (parsed.nofail, parsed.verbose, parsed.quiet) == (True, True, False)
     assert parsed.log_file == Path("~/zsofs.log").expanduser()

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from zsofs.errors import UsageError
-from zsofs.web.access import Access, Listen, parse_listen
+from zsofs.web.access import Access, Listen, checked_host, parse_listen
 from zsofs.web.messages import Request
 from zsofs.web.tokens import Tokens
 
@@ -41,6 +41,20 @@ def test_addresses(text: str, address: str, port: int) -> None:
 def test_invalid_addresses(text: str) -> None:
     with pytest.raises(UsageError, match="is not an IP address"):
         parse_listen(text)
+
+
+@pytest.mark.parametrize("name", ["nas", "Discs.example.org", "192.168.1.2", "fd00::1", "a_b-c"])
+def test_host_names(name: str) -> None:
+    assert checked_host(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "https://nas", "nas/", "a b", "nas:", "-x", "%h", "$(x)", '"', "a\n"]
+)
+def test_invalid_host_names(name: str) -> None:
+    """Some of them would be something else in a unit."""
+    with pytest.raises(UsageError, match="is not a host name"):
+        checked_host(name)
 
 
 def test_only_this_computer_needs_no_token() -> None:

@@ -36,9 +36,20 @@ def test_a_system_service_has_a_user_and_a_sandbox() -> None:
     for line in ("User=daemon", "NoNewPrivileges=yes", "ProtectSystem=strict"):
         assert line in text.splitlines()
     assert "CapabilityBoundingSet=\n" in text
-    assert "ReadWritePaths=-/home/me/.cache/zsofs\n" in text
+    assert "ReadWritePaths=-/home/me/.cache/zsofs -/var/cache/zsofs/1\n" in text
     assert "web --listen 0.0.0.0:80\n" in text
     assert "User=" not in unit_text(Listen("0.0.0.0", 80), None)
+
+
+def test_the_group_of_views() -> None:
+    text = unit_text(Listen("127.0.0.1", 80), ME, group="zsofs")
+    assert "User=daemon\nSupplementaryGroups=zsofs\n" in text
+    assert "SupplementaryGroups=" not in unit_text(Listen("127.0.0.1", 80), ME)
+
+
+def test_host_names_of_the_page() -> None:
+    text = unit_text(Listen("::1", 80), ME, ["discs.example.org", "nas.lan"])
+    assert "web --listen [::1]:80 --host discs.example.org --host nas.lan\n" in text
 
 
 @pytest.mark.parametrize(
@@ -48,6 +59,8 @@ def test_a_system_service_has_a_user_and_a_sandbox() -> None:
         (("install", "a", "b"), "required: MOUNTPOINT"),
         (("install", "--web", "a"), "--web takes no NAME"),
         (("install", "--listen", "127.0.0.1:1", "a", "b", "c"), "only for the web page"),
+        (("install", "--host", "nas", "a", "b", "c"), "--host is only for the web page"),
+        (("install", "--user", "--web", "--view-group", "0"), "only for root"),
         (("remove",), "required: NAME"),
         (("remove", "--web", "a"), "--web takes no NAME"),
     ],

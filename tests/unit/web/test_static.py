@@ -38,7 +38,7 @@ def test_every_file_that_a_page_names_exists() -> None:
     for name in NAMES:
         text = (STATIC / name).read_text()
         named |= set(re.findall(r"(?:src|href)=\"/([\w.]+\.\w+)\"", text))
-        named |= set(re.findall(r"from \"\./([\w.]+)\"", text))
+        named |= set(re.findall(r"(?:from|import) \"\./([\w.]+)\"", text))
     assert named
     assert named <= set(NAMES)
     assert {name for name in NAMES if not name.endswith(".html")} == named | {"app.js"}

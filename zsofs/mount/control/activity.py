@@ -173,7 +173,10 @@ class SlowReadActivity(Reply):
 
 @dataclass(frozen=True, slots=True)
 class MountFacts:
-    """A mount and its daemon; it started at *started*, in seconds since 1970."""
+    """A mount and its daemon.
+
+    It started at *started*, in seconds since 1970. What is found of its discs is in *cache_folder*.
+    """
 
     mount_point: str = ""
     source: str = ""
@@ -185,6 +188,7 @@ class MountFacts:
     compressed_discs: int = 0
     plain_discs: int = 0
     counting: bool = False
+    cache_folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ import dataclasses
 import json
 import os
 import socket
-import stat
 import threading
 import time
 from collections import defaultdict
@@ -21,19 +20,19 @@ from zsofs.console.text import for_people
 from zsofs.errors import ControlError
 from zsofs.mount.control.mount_status import MountStatus
 from zsofs.mount.control.protocol import (
-    ENDING,
     MAX_REPLY,
     connect,
     connect_to,
     credentials,
     left,
     parse,
-    socket_address,
     socket_name,
 )
+from zsofs.mount.control.stale_sockets import remove_stale_sockets
 from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, Mounted, mount_table, mounted_at
 from zsofs.system.mountpoint import COMMAND
 from zsofs.system.nofollow import Kinds, answering_kinds, reached
+from zsofs.system.view_folders import view_folders_of
 from zsofs.system.xdg import folders, opened
 from zsofs.timings import timings
 
@@ -57,8 +56,12 @@ _PAUSE = 0.02
 """Seconds before a daemon that hung up is asked again."""
 
 
-def check_mount(mount_point: bytes) -> Mounted:
+def check_mount(mount_point: bytes, *, views: bool = False) -> Mounted:
     """The mount of ours at a real path.
+
+    Args:
+        mount_point: the path.
+        views: also one of another user that this user may see, but not change.
 
     Raises:
         ControlError: there is none, or this user may not ask it.
@@ -72,12 +75,26 @@ def check_mount(mount_point: bytes) -> Mounted:
             f"what is mounted at {path} is not zsofs but {mounted.kind}; list the mounts with:"
             f" {COMMAND} status"
         )
-    if os.geteuid() not in (0, mounted.user):
+    if not is_own(mounted) and not (views and _view_places(mounted)):
         raise ControlError(
             f"the mount at {path} belongs to another user (number {mounted.user}), who can"
             " query it; root can, too"
         )
     return mounted
+
+
+def is_own(mounted: Mounted) -> bool:
+    """Return whether this user may ask everything of a mount: as its user, or as root."""
+    return os.geteuid() in (0, mounted.user)
+
+
+def _view_places(mounted: Mounted) -> list[Path]:
+    """Return the sockets by which this user may see a mount of another user."""
+    if mounted.user is None:
+        return []
+    name = socket_name(mounted.path)
+    found = [folder / name for folder in view_folders_of(mounted.user)]
+    return [place for place in found if os.path.lexists(place)]
 
 
 def ask(mount_point: bytes, command: str) -> dict[str, Any]:
@@ -289,8 +306,9 @@ class _Askers:
 def _reach(mounted: Mounted, names: Sequence[str], kinds: Kinds, until: float) -> socket.socket:
     """A connection to the daemon of a mount, whose socket has one of *names*."""
     user = os.geteuid() if mounted.user is None else mounted.user
+    places = folders(user) if os.geteuid() in (0, user) else view_folders_of(user)
     for name in names:
-        for folder in folders(user):
+        for folder in places:
             try:
                 peer = _peer_in(folder, name, user, kinds, until)
             except TimeoutError:
@@ -358,42 +376,20 @@ def _mounts() -> list[Mounted]:
     return [mounted for mounted in topmost.values() if mounted.kind == FILE_SYSTEM_TYPE]
 
 
-def running() -> list[Mounted]:
+def running(*, views: bool = False) -> list[Mounted]:
     """The mounts that this user may ask, whether or not their daemons answer.
 
     Those are the user's own; for root all. Sockets that this user's daemons left behind when they
     were killed are removed on the way.
+
+    Args:
+        views: also mounts of other users that this user may see, but not change.
     """
-    removing = threading.Thread(target=_remove_stale_sockets, daemon=True)
+    removing = threading.Thread(target=remove_stale_sockets, args=(_mounts,), daemon=True)
     removing.start()
     removing.join(timings().answer)  # a home may hang, and `sudo -E` hand on that of another user
     first: dict[str, Mounted] = {}
     for mounted in _mounts():
-        if os.geteuid() in (0, mounted.user):
+        if is_own(mounted) or (views and _view_places(mounted)):
             first.setdefault(mounted.device, mounted)
     return list(first.values())
-
-
-def _remove_stale_sockets() -> None:
-    user = os.geteuid()
-    for folder in folders(user):
-        with suppress(OSError), opened(folder, user) as fd:
-            names = [name for name in os.listdir(fd) if name.endswith(ENDING)]
-            mounted = {socket_name(mounted.path) for mounted in _mounts()}
-            for name in names:
-                if name not in mounted:
-                    _remove_if_stale(fd, name)
-
-
-def _remove_if_stale(folder: int, name: str) -> None:
-    """Remove a stale socket, on which no process listens."""
-    with suppress(OSError):
-        before = os.lstat(socket_address(folder, name))
-        if not stat.S_ISSOCK(before.st_mode):
-            return
-        try:
-            connect(folder, name, time.monotonic()).close()
-        except ConnectionRefusedError:
-            # A daemon that starts just now may have put its own in this place.
-            if os.path.samestat(before, os.lstat(socket_address(folder, name))):
-                os.unlink(name, dir_fd=folder)

@@ -56,6 +56,8 @@ class LibraryDisc(Reply):
         verified: when `zsofs verify` last found this content whole, in seconds since 1970; 0 if
             it has not.
         gone: whether it is no longer there.
+        bad: why the last `zsofs verify` found this content bad; empty if it did not.
+        bad_at: when that was, in seconds since 1970.
     """
 
     disc: str = ""
@@ -67,6 +69,8 @@ class LibraryDisc(Reply):
     form: DiscForm = DiscForm()
     verified: float = 0.0
     gone: bool = False
+    bad: str = ""
+    bad_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

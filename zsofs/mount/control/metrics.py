@@ -88,7 +88,9 @@ def run(mount_points: Sequence[str], textfile: str | None, *, per_disc: bool) ->
         ControlError: there is no mount at one of the paths that this user may ask.
         InputError: the file cannot be written.
     """
-    mounts = [check_mount(real_path(path)) for path in mount_points] or running()
+    mounts = [check_mount(real_path(path), views=True) for path in mount_points] or running(
+        views=True
+    )
     text = page(mounts, per_disc=per_disc)
     if textfile is None:
         say(text, end="")

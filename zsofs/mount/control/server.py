@@ -80,16 +80,20 @@ class ControlSocket:
     """The control socket of a mount, which exists within the context and is served by a task.
 
     A mount must never fail because of it: what goes wrong is logged, and the mount is without.
+    A mount of root's can have a second one, as a view for a group.
     """
 
-    def __init__(self, mount_point: bytes, answer: Answer) -> None:
+    def __init__(self, mount_point: bytes, answer: Answer, view: Path | None = None) -> None:
         """Create it without side effects.
 
         Args:
             mount_point: real path of the mount, which exists by the time this is entered.
             answer: gets a request, a JSON object of any content, and returns the reply's fields;
                 what it raises becomes ``{"ok": false}``. Cancelled if it takes seconds.
+            view: directory that only the group of a view can enter; None for the socket of the
+                user of this mount.
         """
+        self._view = view
         self._mount_point = mount_point
         self._name = socket_name(mount_point)
         self._answer = answer
@@ -101,7 +105,7 @@ class ControlSocket:
 
     def __enter__(self) -> Self:
         """Bind the socket."""
-        self._bind(folders(os.geteuid()))
+        self._bind(folders(os.geteuid()) if self._view is None else [self._view])
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -124,7 +128,7 @@ class ControlSocket:
         problem: OSError | None = None
         for folder in candidates:
             try:
-                bound = _listen(folder, self._name)
+                bound = _listen(folder, self._name, is_view=self._view is not None)
             except _TakenError:
                 log.warning(
                     "another daemon in a different mount namespace already answers for %s:"
@@ -138,7 +142,9 @@ class ControlSocket:
             else:
                 self._bound.append(bound)
                 return
-        if not self._bound:
+        if not self._bound and self._view is not None:
+            log.warning("the group of --view-group cannot see this mount: %s", problem)
+        elif not self._bound:
             log.warning(
                 "`zsofs status` and `zsofs reload` cannot reach this mount, because its control"
                 " socket cannot be created: %s",
@@ -175,7 +181,8 @@ class ControlSocket:
     async def serve(self) -> None:
         """Answer requests until cancelled."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._keep_bound)
+            if self._view is None:
+                nursery.start_soon(self._keep_bound)
             while True:
                 with trio.CancelScope() as self._taking:
                     await self._take_peers(nursery)
@@ -212,7 +219,9 @@ class ControlSocket:
     def _admitted(self, stream: trio.socket.SocketType) -> _Peer:
         """Return a new connection; another one may be dropped for it, if it is authorized."""
         process, user, _ = credentials(stream)
-        peer = _Peer(stream, process, may_ask=user in (0, os.geteuid()))
+        # Of a view, the directory of the socket lets in only members of the group.
+        is_known = self._view is not None or user in (0, os.geteuid())
+        peer = _Peer(stream, process, may_ask=is_known)
         if peer.may_ask:
             if len(self._peers) >= _MAX_PEERS:
                 self._drop_one()
@@ -288,29 +297,33 @@ class _TakenError(Exception):
     """A living daemon listens on the socket that was to be ours."""
 
 
-def _listen(folder: Path, name: str) -> _Bound:
-    """Return a socket that listens as *name* in *folder*, which is created if necessary.
+def _listen(folder: Path, name: str, *, is_view: bool = False) -> _Bound:
+    """Return a socket that listens as *name* in *folder*.
+
+    Unless it is that of a view, the directory is this user's alone, and created if necessary.
 
     Raises:
         _TakenError: another daemon, in another view of the file system, has that name.
         OSError: the directory cannot be used.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
+    if not is_view:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
     with opened(folder, os.geteuid()) as fd:
-        os.chmod(fd, 0o700)  # logs may lie there too, in a directory that others could read
+        if not is_view:
+            os.chmod(fd, 0o700)  # logs may lie there too, in a directory that others could read
         if _is_taken(fd, name):
             raise _TakenError
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            return _Bound(listener, folder, _put(listener, fd, name))
+            return _Bound(listener, folder, _put(listener, fd, name, 0o666 if is_view else 0o600))
         except BaseException:
             listener.close()
             raise
 
 
-def _put(listener: socket.socket, folder: int, name: str) -> os.stat_result:
+def _put(listener: socket.socket, folder: int, name: str, mode: int) -> os.stat_result:
     """Give *listener* its name, replacing an existing one; return its lstat.
 
     Until it listens, it has a temporary name, so that no other process takes it for stale.
@@ -318,8 +331,9 @@ def _put(listener: socket.socket, folder: int, name: str) -> os.stat_result:
     unfinished = f"{os.getpid()}.new"
     with suppress(FileNotFoundError):
         os.unlink(unfinished, dir_fd=folder)
-    os.fchmod(listener.fileno(), 0o600)  # before it has a name, so that it never has more
+    os.fchmod(listener.fileno(), mode)  # before it has a name, so that it never has more
     listener.bind(socket_address(folder, unfinished))
+    os.chmod(unfinished, mode, dir_fd=folder)  # bind(2) applies the umask
     listener.listen(_QUEUE)
     os.rename(unfinished, name, src_dir_fd=folder, dst_dir_fd=folder)
     return os.stat(name, dir_fd=folder, follow_symlinks=False)

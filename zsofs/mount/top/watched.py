@@ -11,7 +11,7 @@ from typing import Any
 from zsofs.errors import ControlError, reason
 from zsofs.mount.control.activity import Activity, DiscActivity, SlowReadActivity
 from zsofs.mount.control.activity_client import ask_activity, ask_discs, ask_slow_reads
-from zsofs.mount.control.client import check_mount, running
+from zsofs.mount.control.client import check_mount, is_own, running
 from zsofs.system.mountinfo import Mounted
 from zsofs.system.mountpoint import real_path
 
@@ -28,6 +28,9 @@ class Watched:
         error: why it does not answer; empty if it does.
         discs: the discs that were read, by path.
         slow_reads: the last slow reads, by number.
+        asked: when the request was sent that is not answered yet, by time.monotonic(); 0 if none.
+        answered: when the last request ended, by time.monotonic().
+        is_own: whether this user may also change it; not one that is only shown to a group.
     """
 
     path: str
@@ -35,22 +38,31 @@ class Watched:
     error: str = ""
     discs: dict[str, DiscActivity] = field(default_factory=dict)
     slow_reads: dict[int, SlowReadActivity] = field(default_factory=dict)
+    asked: float = 0.0
+    answered: float = 0.0
+    is_own: bool = True
     _since: tuple[int, int] = (0, 0)
 
     def ask(self, mounted: Mounted) -> None:
         """Request the changes from its daemon; may block for seconds."""
+        self.is_own = is_own(mounted)
         try:
             self._ask(mounted)
         except (ControlError, OSError) as error:
             self.error = reason(error)
+        finally:
+            self.asked, self.answered = 0.0, time.monotonic()
 
     def _ask(self, mounted: Mounted) -> None:
+        self.asked = time.monotonic()
         ((_, reply),) = ask_activity([mounted])
         if isinstance(reply, ControlError):
             raise reply
         if self.activity is None or self.activity.instance != reply.instance:
             self.discs, self.slow_reads, self._since = {}, {}, (0, 0)
+        self.asked = time.monotonic()
         discs, discs_since = ask_discs(mounted, self._since[0])
+        self.asked = time.monotonic()
         slow_reads, slow_since = ask_slow_reads(mounted, self._since[1])
         self._since = discs_since, slow_since
         self.discs = self.discs | {one.disc: one for one in discs}
@@ -99,11 +111,11 @@ class Watch:
             for point in self._points:
                 path = os.fsdecode(real_path(point))
                 try:
-                    found[path] = check_mount(os.fsencode(path))
+                    found[path] = check_mount(os.fsencode(path), views=True)
                 except ControlError as error:
                     found[path] = str(error)
         else:
-            found = {os.fsdecode(mounted.path): mounted for mounted in running()}
+            found = {os.fsdecode(mounted.path): mounted for mounted in running(views=True)}
         # As a whole, because another thread shows them.
         self._mounts = {path: self._mounts.get(path) or Watched(path) for path in found}
         for path, mounted in found.items():

@@ -7,9 +7,11 @@ import { showLibrary } from "./library.js";
 import { showNow } from "./now.js";
 import { follow, listen, request, store } from "./store.js";
 import { showStutter } from "./stutter.js";
+import { switchTheme } from "./theme.js";
 
 const PAGES = { library: showLibrary, now: showNow, stutter: showStutter, jobs: showJobs, disc: showDisc };
 const TITLES = { library: "Library", now: "Now", stutter: "Why did it stutter?", jobs: "Jobs", disc: "Disc" };
+const WAIT_SHOWN = 0.75;  // seconds: with the interval of the mounts, a disk that hangs shows within two
 const main = document.getElementById("main");
 const places = new Map();
 let page = null;
@@ -45,7 +47,7 @@ function update(what) {
     choice.value = store.chosen;
     what = "library";
   }
-  const active = store.jobs.filter((one) => one.state === "running" || one.state === "waiting").length;
+  const active = store.jobs.filter((one) => one.state === "running" || one.state === "waiting").length + store.watches.filter((one) => one.state === "packing").length;
   const count = document.getElementById("job-count");
   count.hidden = !active;
   count.textContent = active;
@@ -59,24 +61,16 @@ function showAlerts() {
     if (mount.error) alerts.push(`${mount.path}: ${mount.error}`);
     else if (mount.activity && mount.activity.mount.source_state !== "there") alerts.push(`${mount.path}: the source directory is not available.`);
     for (const disk of mount.activity?.disks ?? []) {
-      if (disk.longest_wait_seconds >= 1) alerts.push(`The disk ${disk.device} does not answer since ${duration(Math.floor(disk.longest_wait_seconds))}; reads of ${mount.path} wait for it.`);
+      if (disk.longest_wait_seconds >= WAIT_SHOWN) alerts.push(`The disk ${disk.device} does not answer since ${duration(Math.floor(disk.longest_wait_seconds))}; reads of ${mount.path} wait for it.`);
     }
   }
   fill(document.getElementById("alerts"), ...alerts.map((text) => h("p", { class: "alert" }, text)));
 }
 
-function theme() {
-  const root = document.documentElement;
-  const known = localStorage.getItem("zsofs-theme");
-  if (known) root.dataset.theme = known;
-  document.getElementById("theme").addEventListener("click", () => {
-    root.dataset.theme = getComputedStyle(root).colorScheme === "dark" ? "light" : "dark";
-    localStorage.setItem("zsofs-theme", root.dataset.theme);
-    page.update("live");
-  });
-}
-
-theme();
+document.getElementById("theme").addEventListener("click", () => {
+  switchTheme();
+  page.update("live");
+});
 followKeys();
 document.getElementById("mount-choice").addEventListener("change", (event) => {
   store.chosen = event.target.value;
@@ -86,6 +80,9 @@ listen(update);
 addEventListener("hashchange", show);
 show();
 follow();
+document.getElementById("log-out").addEventListener("click", () => {
+  fetch("/logout", { method: "POST" }).finally(() => location.assign("/"));
+});
 request("/api/session").then((session) => {
   store.mayAct = session.may_act;
   document.getElementById("log-in").hidden = session.may_act;

@@ -4,6 +4,7 @@ import { face } from "./library.js";
 import { causeLegend, histogram } from "./now.js";
 import { slowList } from "./stutter.js";
 import { act, discAt, request, store } from "./store.js";
+import { isLight } from "./theme.js";
 
 const PARTS = 1024;
 const RENEW = 2000;
@@ -74,9 +75,9 @@ function facts(disc) {
   const rows = [["ID", disc.id], ["Platform", [disc.platform, disc.media].filter(Boolean).join(" ")], ["Region", disc.region], ["Label", disc.label],
     ["Container", disc.container === "plain" ? "plain image" : `${disc.container}, ${disc.codec}${disc.block ? `, blocks of ${blockSize(disc.block)}` : ""}`],
     ["Size", bytes(disc.plain)], ["Stored", disc.container === "plain" ? "" : `${bytes(disc.stored)} (${share(disc.stored, disc.plain)})`],
-    ["Last verified", disc.verified ? `whole, ${day(disc.verified)}` : "not yet"],
+    ["Last verified", disc.bad ? `bad, ${day(disc.badAt)}: ${disc.bad}` : disc.verified ? `whole, ${day(disc.verified)}` : "not yet"],
     ["Not shown", disc.shown ? "" : disc.reason || disc.state]];
-  return h("dl", {}, rows.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  return h("dl", {}, rows.filter(([, value]) => value).map(([name, value]) => h("div", { class: value.startsWith?.("bad, ") && name === "Last verified" ? "bad" : null }, h("dt", {}, name), h("dd", {}, value))));
 }
 
 function acts(disc) {
@@ -163,7 +164,7 @@ class DiscMap {
     canvas.height = Math.round(cell * (this.columns === 64 ? 0.85 : 0.7)) * rows;
     const tall = canvas.height / rows;
     const pen = canvas.getContext("2d");
-    const light = getComputedStyle(document.documentElement).colorScheme === "light";
+    const light = isLight();
     const size = this.image.size ?? 0;
     const gap = Math.max(1, Math.round(cell / 14));
     for (let part = 0; part < PARTS; part += 1) {

@@ -20,11 +20,16 @@ function filled(element, props, children) {
   return element;
 }
 
-/** Replace the children of an element, unless their content is the same. */
+const FOCUSABLE = "a[href], button";
+
+/** Replace the children of an element, unless their content is the same; the focus stays in its place. */
 export function fill(element, ...children) {
   const wanted = children.flat().filter((one) => one !== null && one !== undefined && one !== false);
   const made = h("div", {}, ...wanted);
-  if (element.innerHTML !== made.innerHTML) element.replaceChildren(...made.childNodes);
+  if (element.innerHTML === made.innerHTML) return;
+  const focused = [...element.querySelectorAll(FOCUSABLE)].indexOf(document.activeElement);
+  element.replaceChildren(...made.childNodes);
+  if (focused >= 0) element.querySelectorAll(FOCUSABLE)[focused]?.focus({ preventScroll: true });
 }
 
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];

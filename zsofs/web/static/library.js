@@ -7,9 +7,9 @@ const SORTS = {
   name: ["Name", (a, b) => collator.compare(a.name, b.name)],
   size: ["Largest", (a, b) => b.plain - a.plain],
   saved: ["Most saved", (a, b) => (b.plain - b.stored) - (a.plain - a.stored)],
-  verified: ["Last verified", (a, b) => b.verified - a.verified],
+  verified: ["Last verified", (a, b) => Math.max(b.verified, b.badAt) - Math.max(a.verified, a.badAt)],
 };
-const STATES = { "": "Any state", shown: "Shown", hidden: "Not shown", verified: "Verified" };
+const STATES = { "": "Any state", shown: "Shown", hidden: "Not shown", verified: "Verified", bad: "Bad" };
 const PLATFORMS = { PS2: "PS2", PS1: "PS1", PSP: "PSP", other: "Other" };
 const collator = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 let view = null;
@@ -20,7 +20,7 @@ export const addressOf = (disc) => `#/disc/${disc.mount}/${disc.address}`;
 /** Return the picture of a disc: its cover, or a drawn one. */
 export function face(disc) {
   const badge = !disc.shown ? h("span", { class: "badge no" }, disc.state === "copying" ? "being copied" : "not shown")
-    : disc.verified ? h("span", { class: "badge yes" }, "verified") : null;
+    : disc.bad ? h("span", { class: "badge no" }, "bad") : disc.verified ? h("span", { class: "badge yes" }, "verified") : null;
   if (disc.cover) {
     const picture = h("img", { alt: "", loading: "lazy", decoding: "async",
       src: `/cover?mount=${disc.mount}&disc=${disc.address}` });
@@ -84,7 +84,7 @@ class Shelf {
     const all = discs();
     const words = choice.text.toLowerCase().split(/\s+/).filter(Boolean);
     const inState = (one) => !choice.state || (choice.state === "shown" && one.shown)
-      || (choice.state === "hidden" && !one.shown) || (choice.state === "verified" && one.verified);
+      || (choice.state === "hidden" && !one.shown) || (choice.state === "verified" && one.verified) || (choice.state === "bad" && one.bad);
     const platform = (one) => (PLATFORMS[one.platform] ? one.platform : "other");
     this.found = all.filter((one) => (!choice.platform || platform(one) === choice.platform) && inState(one)
       && words.every((word) => one.hay.includes(word))).sort(SORTS[choice.sort][1]);

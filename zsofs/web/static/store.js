@@ -1,12 +1,12 @@
 // What the server says: live state by one event stream, libraries by request.
 import { encoded } from "./dom.js";
 
-export const store = { mounts: [], jobs: [], libraries: new Map(), mayAct: false, online: true, chosen: "" };
+export const store = { mounts: [], jobs: [], watches: [], libraries: new Map(), mayAct: false, online: true, chosen: "" };
 
 const listeners = new Set();
 let stream = null;
 const FIELDS = ["path", "disc", "title", "id", "region", "platform", "label", "media", "container", "codec",
-  "block", "stored", "plain", "state", "reason", "verified", "identified", "cover"];
+  "block", "stored", "plain", "state", "reason", "verified", "identified", "bad", "badAt", "cover"];
 
 /** Call `listener` after each change, with what has changed: "live" or "library". */
 export function listen(listener) { listeners.add(listener); }
@@ -60,6 +60,7 @@ function take(state) {
   store.online = true;
   store.mounts = state.mounts;
   store.jobs = state.jobs;
+  store.watches = state.watches;
   for (const mount of state.mounts) {
     const known = store.libraries.get(mount.id);
     if (mount.library && known?.version !== mount.library.version) load(mount.id, mount.library.version);
