@@ -275,6 +275,10 @@ class Timings:
     watch_ask: float = 1.0
     """Interval of asking the mounts of the library for active readers."""
 
+    watch_start: float = 300.0
+    """Longest pause after a job that could not be started, for example without memory. The first
+    one is `watch_ask`; each further one is twice as long."""
+
     watch_full_disk: float = 600.0
     """Longest pause before a job that found the disk full is tried again without more space."""
 

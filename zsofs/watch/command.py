@@ -145,7 +145,7 @@ def _state_folder() -> Path:
 def _status_of(watch: Watch, file: StateFile) -> WatchStatus:
     whole = [one for one in watch.tracker.whole() if one is not watch.current]
     waiting = list(watch.tracker.waiting())
-    name, note = _state_and_note(watch)
+    name, note = watch.state()
     return WatchStatus(
         file.process,
         watch.settings.inboxes,
@@ -164,19 +164,6 @@ def _status_of(watch: Watch, file: StateFile) -> WatchStatus:
         ),
         tuple(watch.ledger.last),
     )
-
-
-def _state_and_note(watch: Watch) -> tuple[str, str]:
-    unavailable = [f"{path}: {why}" for path, why in watch.tracker.unavailable.items()]
-    if watch.readers.reader and (watch.job is None or watch.job.is_paused):
-        return "paused", watch.readers.reader
-    if watch.job is not None:
-        return "packing", ""
-    if watch.space.note:
-        return "waiting", watch.space.note
-    if unavailable:
-        return "waiting", f"an inbox is not available: {unavailable[0]}"
-    return "idle", ""
 
 
 def _current(progress: Progress, state: str) -> CurrentFile:

@@ -12,7 +12,7 @@ from zsofs.errors import InputError, reason
 from zsofs.timings import timings
 from zsofs.watch import error_file
 from zsofs.watch.inbox_events import InboxEvents
-from zsofs.watch.job import Job
+from zsofs.watch.job import Job, StartPause
 from zsofs.watch.ledger import FAILED, KEPT, Ledger, Result
 from zsofs.watch.moving import move
 from zsofs.watch.notify import notify
@@ -44,6 +44,7 @@ class Watch:
         current: the input of the running job.
         readers: whether a program reads from the library now.
         counts: results since the start.
+        start_pause: the pause after a job that could not be started.
     """
 
     settings: WatchSettings
@@ -55,6 +56,7 @@ class Watch:
     job: Job | None = None
     current: Input | None = None
     counts: Counts = field(default_factory=Counts)
+    start_pause: StartPause = field(default_factory=StartPause)
     _scan_at: float = 0.0
     _rest: float = 0.0
 
@@ -106,11 +108,13 @@ class Watch:
     def _pause_or_start(self) -> None:
         if self.job is None and not any(True for _ in self.tracker.whole()):
             self.readers.rest()
+            self.start_pause.end()
             return
         inputs = [self.current.unit.path] if self.current else self.settings.inboxes
         is_answered = self.readers.wants([self.settings.library, *inputs])
         if self.job is None:
-            if is_answered and not self.readers.reader and self.space.is_usable():
+            may_start = is_answered and not self.readers.reader and self.start_pause.is_over
+            if may_start and self.space.is_usable():
                 self._start()
         elif self.readers.reader:
             self.job.pause()
@@ -137,7 +141,25 @@ class Watch:
         try:
             self.job, self.current = Job(order), one
         except InputError as error:
-            log.warning("%s", error)
+            if self.start_pause.begin(str(error)):
+                log.warning("%s: %s", printable(path), error)
+        else:
+            self.start_pause.end()
+
+    def state(self) -> tuple[str, str]:
+        """Return the state for :class:`zsofs.watch.state_file.WatchStatus`, and its note."""
+        unavailable = [f"{path}: {why}" for path, why in self.tracker.unavailable.items()]
+        if self.readers.reader and (self.job is None or self.job.is_paused):
+            return "paused", self.readers.reader
+        if self.job is not None:
+            return "packing", self.readers.problem
+        if self.space.note:
+            return "waiting", self.space.note
+        if self.start_pause.problem:
+            return "waiting", self.start_pause.problem
+        if unavailable:
+            return "waiting", f"an inbox is not available: {unavailable[0]}"
+        return "idle", ""
 
     def _end_job(self) -> None:
         job, one = self.job, self.current

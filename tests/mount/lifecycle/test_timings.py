@@ -88,6 +88,7 @@ REAL = {
     "watch_scan_rest": 1.0,
     "watch_reader": 5.0,
     "watch_ask": 1.0,
+    "watch_start": 300.0,
     "watch_full_disk": 600.0,
     "watch_status": 1.0,
     "watch_end": 5.0,
