@@ -263,6 +263,9 @@ class Timings:
     watch_quiet_holes: float = 3600.0
     """The same for an input with holes, as a download leaves them that sets the size first."""
 
+    watch_quiet_sheet: float = 3600.0
+    """The same for a `.bin` or `.img` without a cue sheet: tracks may arrive long before it."""
+
     watch_scan: float = 30.0
     """Interval of scanning the inboxes for changes that no event reported."""
 

@@ -38,12 +38,14 @@ class Unit:
         files: all of them, *path* first.
         lacks: why it cannot be packed yet, as a sentence; empty if all of its files exist.
         may_grow: whether other files may belong to it that have not arrived.
+        lacks_sheet: whether a cue sheet may come that names it.
     """
 
     path: str
     files: tuple[str, ...]
     lacks: str = ""
     may_grow: bool = False
+    lacks_sheet: bool = False
 
 
 def find_units(inbox: str, outside: Sequence[str], enter: Callable[[str], None]) -> Iterator[Unit]:
@@ -127,7 +129,10 @@ def units_of(folder: str, names: Sequence[str]) -> Iterator[Unit]:
         if name not in taken and (has_disc_ending(encoded) or is_archive(encoded)):
             path = os.path.join(folder, name)
             lacks = "it is a track of a CD, whose cue sheet is missing" if is_track(encoded) else ""
-            unit = Unit(path, (path,), lacks, may_grow=is_undecided(encoded))
+            is_track_of_cd = is_undecided(encoded)  # perhaps
+            # A child of a CHD has to be there before its parent is deleted.
+            may_grow = is_track_of_cd or encoded.lower().endswith(b".chd")
+            unit = Unit(path, (path,), lacks, may_grow, lacks_sheet=is_track_of_cd)
             yield _unless_partial(unit, present)
 
 

@@ -84,6 +84,7 @@ REAL = {
     "watch_quiet_closed": 5.0,
     "watch_quiet": 60.0,
     "watch_quiet_holes": 3600.0,
+    "watch_quiet_sheet": 3600.0,
     "watch_scan": 30.0,
     "watch_scan_rest": 1.0,
     "watch_reader": 5.0,

@@ -1,0 +1,44 @@
+"""Inputs of `zsofs watch` that belong together and arrive one after the other."""
+
+from pathlib import Path
+
+from tests.support import writers
+from tests.support.mounting import names, wait_until
+from tests.support.packed import image_of
+from tests.support.watching import watching
+from tests.unit.discs.test_identify import raw
+
+IMAGE = writers.disc(2048 * 300, ["text", "mixed", "noise"], 5)
+OTHER = writers.disc(2048 * 300, ["text", "noise"], 6)
+SHEET = 'FILE "Game.bin" BINARY\n  TRACK 01 MODE1/2352\n    INDEX 01 00:00:00\n'
+
+
+def test_a_bin_waits_for_its_cue_sheet(tmp_path: Path) -> None:
+    """Longer than anything else: a browser saves the two files one after the other."""
+    with watching(tmp_path) as watch:
+        (watch.inbox / "Game.bin").write_bytes(raw(IMAGE, 1))
+        wait_until(lambda: "its cue sheet may still" in watch.waits_for("Game.bin"), "the reason")
+        (watch.inbox / "plain.bin").write_bytes(OTHER)  # packed later than a raw one was
+        watch.wait_for_results("plain.bin")
+        assert names(watch.library) == ["plain.zso"]
+        (watch.inbox / "Game.cue").write_text(SHEET)
+        watch.wait_for_results("Game.cue")
+    assert image_of(watch.library / "Game.zso") == IMAGE
+    assert names(watch.library) == ["Game.zso", "plain.zso"]
+
+
+def test_a_bin_without_a_cue_sheet_is_packed_later(tmp_path: Path) -> None:
+    with watching(tmp_path, watch_quiet_sheet=1.0) as watch:
+        (watch.inbox / "Game.bin").write_bytes(raw(IMAGE, 1))
+        watch.wait_for_results("Game.bin")
+    assert image_of(watch.library / "Game.zso") == raw(IMAGE, 1)
+
+
+def test_a_bin_that_is_renamed_to_iso_is_packed_soon(tmp_path: Path) -> None:
+    """As its reason in `zsofs status` advises."""
+    with watching(tmp_path) as watch:
+        (watch.inbox / "Game.bin").write_bytes(raw(IMAGE, 1))
+        wait_until(lambda: "rename it to .iso" in watch.waits_for("Game.bin"), "the reason")
+        (watch.inbox / "Game.bin").rename(watch.inbox / "Game.iso")
+        watch.wait_for_results("Game.iso")
+    assert image_of(watch.library / "Game.zso") == raw(IMAGE, 1)
