@@ -137,6 +137,7 @@ class Watch:
             settings.dats,
             one.verdict.closed,
             one.verdict.is_written,
+            (*settings.inboxes, settings.library),
         )
         try:
             self.job, self.current = Job(order), one

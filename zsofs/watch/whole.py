@@ -9,8 +9,8 @@ import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from zsofs.discs.classify import has_iso9660
 from zsofs.errors import reason
-from zsofs.formats.ziso_writer import SECTOR
 from zsofs.source.new_disc_mark import is_marked
 from zsofs.system.file_lease import has_writer
 from zsofs.system.unwritten import has_holes, is_preallocated
@@ -112,7 +112,7 @@ def judge(
         return Verdict(_WRITTEN, soon - quiet_for)
     is_written = True
     waits_for = _WRITTEN
-    if unit.lacks_sheet and not _has_descriptors(unit.path):
+    if unit.lacks_sheet and not _is_plain(unit.path):
         least, waits_for = timings().watch_quiet_sheet, _SHEET
     for path, identity in files:
         signs = _signs_of(path, identity)
@@ -125,18 +125,14 @@ def judge(
     return Verdict(closed=closed, is_written=is_written)
 
 
-def _has_descriptors(path: str) -> bool:
-    """Return whether a file has a volume descriptor where an image of 2048-byte sectors has it.
-
-    ECMA-119, 8.1: the standard identifier follows the type, in sector 16. Such an image is packed
-    as it is, with a cue sheet or without.
-    """
+def _is_plain(path: str) -> bool:
+    """Return whether an image has sectors of 2048 bytes: it needs no cue sheet."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError:  # reported with its signs
         return False
     try:
-        return os.pread(fd, 5, 16 * SECTOR + 1) == b"CD001"
+        return has_iso9660(fd)
     except OSError:
         return False
     finally:
