@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from zsofs.discs.classify import has_iso9660
 from zsofs.errors import reason
-from zsofs.source.new_disc_mark import is_marked
+from zsofs.source.new_disc_mark import NOT_COPIED, is_marked
 from zsofs.system.file_lease import has_writer
 from zsofs.system.unwritten import has_holes, is_preallocated
 from zsofs.timings import timings
@@ -162,7 +162,7 @@ def _signs(fd: int, identity: FileIdentity) -> _Signs:
     elif written_to:
         why = "a program has it open for writing"
     elif is_marked(fd):
-        why = "a client of a mount has not copied it completely; copy it again"
+        why = NOT_COPIED
     elif is_preallocated(fd, identity.size):
         why = "parts of it are allocated and were never written; if it is complete, copy it"
     if why:
