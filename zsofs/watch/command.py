@@ -15,7 +15,7 @@ from zsofs.system.inotify import MountWatcher
 from zsofs.timings import timings
 from zsofs.watch.inbox_events import InboxEvents
 from zsofs.watch.job import Progress
-from zsofs.watch.ledger import Ledger
+from zsofs.watch.ledger import KEPT, Ledger
 from zsofs.watch.pausing import ReaderCheck
 from zsofs.watch.settings import WatchSettings, check
 from zsofs.watch.space import Space
@@ -145,6 +145,7 @@ def _state_folder() -> Path:
 def _status_of(watch: Watch, file: StateFile) -> WatchStatus:
     whole = [one for one in watch.tracker.whole() if one is not watch.current]
     waiting = list(watch.tracker.waiting())
+    kept = [one for one in watch.tracker.done.values() if one.state == KEPT]
     name, note = watch.state()
     return WatchStatus(
         file.process,
@@ -155,10 +156,12 @@ def _status_of(watch: Watch, file: StateFile) -> WatchStatus:
         CurrentFile() if watch.job is None else _current(watch.job.progress, name),
         tuple(_queued(one) for one in whole[:MOST_NAMED]),
         tuple(_queued(one) for one in waiting[:MOST_NAMED]),
+        tuple(QueuedInput(one.path, one.plain_bytes, one.error) for one in kept[:MOST_NAMED]),
         Counts(
             len(whole),
             sum(one.size for one in whole),
             len(waiting),
+            len(kept),
             watch.counts.packed,
             watch.counts.failed,
         ),

@@ -62,7 +62,7 @@ class CurrentFile:
 
 @dataclass(frozen=True, slots=True)
 class QueuedInput:
-    """An input that is complete, or waits for the reason."""
+    """An input that is complete, or waits or was kept for the reason."""
 
     path: str = ""
     bytes: int = 0
@@ -71,11 +71,12 @@ class QueuedInput:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Inputs in the queue, their bytes, inputs that wait, and results since the start."""
+    """Inputs in the queue, their bytes, inputs that wait or were kept, and results since start."""
 
     queue: int = 0
     queue_bytes: int = 0
     waiting: int = 0
+    kept: int = 0
     packed: int = 0
     failed: int = 0
 
@@ -93,6 +94,7 @@ class WatchStatus:
         current: the image that is packed.
         queue: the first inputs that will be packed.
         waiting: inputs that are not complete, with the reason.
+        kept: inputs that were packed and neither deleted nor moved, with the reason.
         counts: numbers of all of them.
         results: the last results, the newest last.
     """
@@ -105,6 +107,7 @@ class WatchStatus:
     current: CurrentFile = CurrentFile()
     queue: tuple[QueuedInput, ...] = ()
     waiting: tuple[QueuedInput, ...] = ()
+    kept: tuple[QueuedInput, ...] = ()
     counts: Counts = Counts()
     results: tuple[Result, ...] = ()
 

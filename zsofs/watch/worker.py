@@ -314,8 +314,8 @@ class _Run:
             return ""
         if not self.order.closed:
             return (
-                "no program was seen closing or renaming it, so it may be incomplete; compare it"
-                " with a DAT, or delete it manually"
+                "no program was seen closing or renaming it while the watch was running, so it may"
+                " be incomplete; if you know that it is complete, delete it manually"
             )
         if not self.order.is_written:
             return (
