@@ -1,15 +1,17 @@
 """`zsofs watch`: the loop of a watch, until a signal ends it."""
 
+import logging
 import os
 import selectors
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from zsofs.console import logging_setup
-from zsofs.errors import FileError
+from zsofs.errors import FileError, reason
 from zsofs.system import sd_notify, xdg
 from zsofs.system.inotify import MountWatcher
 from zsofs.timings import timings
@@ -29,6 +31,8 @@ from zsofs.watch.state_file import (
 )
 from zsofs.watch.tracker import Input, Tracker
 from zsofs.watch.watch import Watch
+
+log = logging.getLogger(__name__)
 
 _ENDS = (signal.SIGTERM, signal.SIGINT)
 
@@ -71,15 +75,14 @@ def _loop(
     pipe: int,
 ) -> None:
     published = 0.0
+    turns = _Turns(watch, mounts)
     notifier.ready()
     while not received.intersection(_ENDS):
         if signal.SIGHUP in received:
             received.discard(signal.SIGHUP)
             watch.request_scan()
-        if mounts.have_changed():
-            watch.request_scan()
         before = watch.job, watch.readers.reader
-        seconds = watch.step()
+        seconds = turns.take()
         now = time.monotonic()
         if now >= published + timings().watch_status or before != (watch.job, watch.readers.reader):
             published = now
@@ -90,9 +93,34 @@ def _loop(
     notifier.stopping()
 
 
+@dataclass(slots=True)
+class _Turns:
+    """The turns of the loop; one that fails for lack of open files or memory is repeated."""
+
+    watch: Watch
+    mounts: MountWatcher
+    _problem: str = ""
+
+    def take(self) -> float:
+        """Do what is due; return the seconds until something may be due without an event."""
+        try:
+            if self.mounts.have_changed():
+                self.watch.request_scan()
+            seconds = self.watch.step()
+        except (OSError, MemoryError) as error:
+            problem = f"the watch cannot continue now, and tries again: {reason(error)}"
+            if problem != self._problem:  # once, not every second
+                log.warning("%s", problem)
+            self._problem = problem
+            self.watch.request_scan()
+            return timings().watch_ask
+        self._problem = ""
+        return seconds
+
+
 def _wait(watch: Watch, mounts: MountWatcher, pipe: int, seconds: float) -> None:
     """Wait for an event of the inboxes, the mount table, the job or a signal."""
-    with selectors.DefaultSelector() as selector:
+    with selectors.PollSelector() as selector:  # needs no descriptor, of which there may be none
         fds = [watch.events.fileno(), mounts.fileno(), pipe]
         if watch.job is not None:
             fds.append(watch.job.fd)

@@ -55,7 +55,8 @@ def find_units(inbox: str, outside: Sequence[str], enter: Callable[[str], None])
 
     Args:
         inbox: real path of the directory.
-        outside: real paths of directories that are not searched.
+        outside: real paths of directories that are not searched, also under other paths: a
+            container may have the library in its inbox, and at a path of its own.
         enter: called with the path of each directory before it is read.
 
     Raises:
@@ -65,9 +66,12 @@ def find_units(inbox: str, outside: Sequence[str], enter: Callable[[str], None])
         *outside,
         *(os.fsdecode(one.path) for one in mount_table() if one.kind == FILE_SYSTEM_TYPE),
     }
+    left_out = set(filter(None, map(_number_of, outside)))
     pending = [inbox]
     while pending:
         folder = pending.pop()
+        if folder != inbox and _number_of(folder) in left_out:
+            continue
         enter(folder)
         try:
             files, folders = _listed(folder)
@@ -77,6 +81,15 @@ def find_units(inbox: str, outside: Sequence[str], enter: Callable[[str], None])
             continue
         pending += [path for path in folders if path not in skipped]
         yield from units_of(folder, files)
+
+
+def _number_of(folder: str) -> tuple[int, int] | None:
+    """Return device and inode number of a directory; None if it has gone."""
+    try:
+        status = os.lstat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _listed(folder: str) -> tuple[list[str], list[str]]:

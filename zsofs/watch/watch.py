@@ -31,6 +31,29 @@ _SCAN_SHARE = 20
 
 
 @dataclass(slots=True)
+class _ScanTimes:
+    """When the inboxes are scanned, by the monotonic clock.
+
+    Attributes:
+        due: the next scan without an event.
+        rest: the first time for a scan after an event.
+    """
+
+    due: float = 0.0
+    rest: float = 0.0
+
+    def next(self, *, changed: bool) -> float:
+        """Return when the next scan is due; *changed*: whether there was an event."""
+        return min(self.due, self.rest) if changed else self.due
+
+    def end(self, took: float) -> None:
+        """Note the end of a scan that took so many seconds."""
+        now, pause = time.monotonic(), _SCAN_SHARE * took
+        self.rest = now + max(timings().watch_scan_rest, pause)
+        self.due = now + max(timings().watch_scan, pause)
+
+
+@dataclass(slots=True)
 class Watch:
     """A running watch. Its methods are called by one loop.
 
@@ -57,19 +80,17 @@ class Watch:
     current: Input | None = None
     counts: Counts = field(default_factory=Counts)
     start_pause: StartPause = field(default_factory=StartPause)
-    _scan_at: float = 0.0
-    _rest: float = 0.0
+    _scans: _ScanTimes = field(default_factory=_ScanTimes)
 
     def request_scan(self) -> None:
         """Scan the inboxes as soon as possible."""
-        self._scan_at = 0.0
+        self._scans.due = 0.0
 
     def step(self) -> float:
         """Do what is due; return the seconds until something may be due without an event."""
         self.events.take()
         now = time.monotonic()
-        due = self._scan_at if not self.events.changed else min(self._scan_at, self._rest)
-        if now >= due:
+        if now >= self._scans.next(changed=self.events.changed):
             self._scan()
         self.tracker.judge()
         if self.job is not None and self.job.take():
@@ -88,14 +109,10 @@ class Watch:
         for note in self.tracker.notes:
             log.warning("%s", printable(note))
         self.tracker.notes.clear()
-        took = time.monotonic() - begun
-        self._rest = time.monotonic() + max(timings().watch_scan_rest, _SCAN_SHARE * took)
-        self._scan_at = time.monotonic() + max(timings().watch_scan, _SCAN_SHARE * took)
+        self._scans.end(time.monotonic() - begun)
 
     def _seconds_left(self) -> float:
-        due = [self._scan_at]
-        if self.events.changed:
-            due.append(self._rest)
+        due = [self._scans.next(changed=self.events.changed)]
         check = self.tracker.next_check()
         if check is not None:
             due.append(check)

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.support import writers
-from tests.support.disks import MIB, disk_mounted, make_ext4
+from tests.support.disks import MIB, disk_mounted, make_ext4, take_down
 from tests.support.mounting import ZSOFS, mounted, names, wait_until
-from tests.support.packed import image_of
+from tests.support.packed import image_of, zsofs
 from tests.support.watching import Watching, watching
 from tests.unit.discs.test_identify import raw
 from tests.unit.watch.test_watch import dat_of
@@ -151,6 +151,26 @@ def test_a_library_that_was_filled_by_others_and_has_gone(as_root: None, tmp_pat
         wait_until(lambda: "its disk may be missing" in watch.status()["note"], "the note")
         assert names(library) == []
         assert names(watch.inbox) == ["Game.iso"]
+
+
+def test_the_library_is_in_the_inbox_under_another_path(as_root: None, tmp_path: Path) -> None:
+    """As in a container with both as volumes: outputs are no inputs."""
+    library, other = tmp_path / "library", tmp_path / "inbox/packed"
+    other.mkdir(parents=True)
+    library.mkdir()
+    subprocess.run(["mount", "--bind", other, library], check=True)
+    try:
+        with watching(tmp_path) as watch:
+            (watch.inbox / "Game.iso").write_bytes(IMAGE)
+            watch.wait_for_results("Game.iso")
+            (watch.inbox / "Ico.iso").write_bytes(OTHER)
+            watch.wait_for_results("Ico.iso")
+            assert sorted(watch.results()) == ["Game.iso", "Ico.iso"]
+        assert names(other) == ["Game.zso", "Ico.zso"]
+        done = zsofs("watch", other, "-o", library, code=2)
+        assert "outputs would be inputs" in done.stderr
+    finally:
+        take_down(library)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support import writers
 from tests.support.mounting import names, wait_until
+from tests.support.packed import image_of
 from tests.support.watching import watching
 from zsofs.watch.pausing import ReaderCheck
 
@@ -61,6 +62,17 @@ def test_a_job_that_cannot_be_started(tmp_path: Path) -> None:
         watch.wait_for_results("Game.iso")
         wait_until(lambda: watch.status()["note"] == "", "the end of the note")
     assert watch.log.read_text().count("cannot be started") == 1
+
+
+def test_a_watch_without_open_files_continues(tmp_path: Path) -> None:
+    with watching(tmp_path) as watch:
+        assert watch.process is not None
+        with few_open_files(3, watch.process.pid):
+            (watch.inbox / "Game.iso").write_bytes(IMAGE)
+            time.sleep(1)
+            assert watch.process.poll() is None, watch.log.read_text()
+        watch.wait_for_results("Game.iso")
+    assert image_of(watch.library / "Game.zso") == IMAGE
 
 
 def open_files(process: int) -> int:
