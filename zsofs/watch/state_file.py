@@ -90,7 +90,7 @@ class WatchStatus:
         inboxes: the directories that it watches.
         library: directory of the outputs.
         state: ``idle``, ``packing``, ``paused`` or ``waiting``.
-        note: why it is paused or waits.
+        note: why it is paused or waits, or what is wrong meanwhile.
         current: the image that is packed.
         queue: the first inputs that will be packed.
         waiting: inputs that are not complete, with the reason.

@@ -166,17 +166,17 @@ class Watch:
 
     def state(self) -> tuple[str, str]:
         """Return the state for :class:`zsofs.watch.state_file.WatchStatus`, and its note."""
-        unavailable = [f"{path}: {why}" for path, why in self.tracker.unavailable.items()]
         if self.readers.reader and (self.job is None or self.job.is_paused):
             return "paused", self.readers.reader
         if self.job is not None:
             return "packing", self.readers.problem
-        if self.space.note:
-            return "waiting", self.space.note
-        if self.start_pause.problem:
-            return "waiting", self.start_pause.problem
-        if unavailable:
-            return "waiting", f"an inbox is not available: {unavailable[0]}"
+        note = self.space.note or self.start_pause.problem
+        for path, why in self.tracker.unavailable.items():
+            note = note or f"an inbox is not available: {path}: {why}"
+        if note:
+            return "waiting", note
+        if self.tracker.unlisted:
+            return "idle", f"this user may not list the directory {self.tracker.unlisted[0]}"
         return "idle", ""
 
     def _end_job(self) -> None:

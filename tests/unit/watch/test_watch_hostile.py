@@ -235,6 +235,26 @@ def test_a_dat_that_has_gone(tmp_path: Path) -> None:
     assert names(watch.library) == ["The Game.zso"]
 
 
+def test_a_directory_that_may_not_be_listed(tmp_path: Path) -> None:
+    """Its discs are not packed, which would otherwise have no visible reason."""
+    less = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+    watch = Watching(tmp_path / "inbox", tmp_path / "library", tmp_path / "state")
+    closed = watch.inbox / "closed"
+    closed.mkdir(parents=True)
+    watch.library.mkdir()
+    watch.start(*less)
+    try:
+        closed.chmod(0)
+        watch.inbox.touch()
+        wait_until(lambda: f"list the directory {closed}" in watch.status()["note"], "the note")
+        closed.chmod(0o700)
+        (closed / "Game.iso").write_bytes(IMAGE)
+        watch.wait_for_results("Game.iso")
+        wait_until(lambda: watch.status()["note"] == "", "the end of the note")
+    finally:
+        watch.end()
+
+
 def test_the_root_directory_contains_all_files() -> None:
     assert WatchSettings(("/",), "/library").inbox_of("/games/A.iso") == "/"
 
