@@ -18,8 +18,8 @@ from zsofs.watch.moving import move
 from zsofs.watch.notify import notify
 from zsofs.watch.order import CHANGED, WAITS, Order, Outcome
 from zsofs.watch.pausing import ReaderCheck
-from zsofs.watch.settings import WatchSettings
-from zsofs.watch.space import Space
+from zsofs.watch.settings import LEAVE, WatchSettings
+from zsofs.watch.space import Space, is_read_only
 from zsofs.watch.state_file import Counts
 from zsofs.watch.tracker import Input, Tracker, output_directory
 
@@ -143,6 +143,8 @@ class Watch:
         if one is None or one.verdict is None:
             return
         settings, path = self.settings, one.unit.path
+        if self._is_stuck(one):
+            return
         order = Order(
             path,
             tuple(zip(one.unit.files, one.identities, strict=True)),
@@ -195,9 +197,19 @@ class Watch:
         if outcome.state == WAITS:
             one.wait(outcome.error)
             return
+        if outcome.state == KEPT and self._is_stuck(one):
+            return
         if outcome.state == FAILED and self._may_succeed_later(one, outcome):
             return
         self._finish(one, outcome, time.monotonic() - job.begun)
+
+    def _is_stuck(self, one: Input) -> bool:
+        """Let an input wait that cannot be deleted or moved, because its disk is read-only now."""
+        folder = os.path.dirname(one.unit.path)
+        if self.settings.after == LEAVE or not is_read_only(folder):
+            return False
+        one.wait(f"it can be neither deleted nor moved: the file system of {folder} is read-only")
+        return True
 
     def _after_crash(self, job: Job, one: Input) -> None:
         """Try again after a process was killed, for example without memory; not without end."""

@@ -142,6 +142,21 @@ def test_a_library_that_becomes_read_only(as_root: None, tmp_path: Path) -> None
         assert watch.wait_for_results("Game.iso")["Game.iso"]["state"] == "packed"
 
 
+def test_an_inbox_that_becomes_read_only(as_root: None, tmp_path: Path) -> None:
+    disk = make_ext4(tmp_path / "disk.img", 32 * MIB)
+    (tmp_path / "inbox").mkdir()
+    with (
+        disk_mounted(disk, tmp_path / "inbox") as inbox,
+        watching(tmp_path, "--delete-source", watch_quiet=1.0) as watch,
+    ):
+        (inbox / "Game.iso").write_bytes(IMAGE)
+        subprocess.run(["mount", "-o", "remount,ro", inbox], check=True)
+        wait_until(lambda: "is read-only" in watch.waits_for("Game.iso"), "the reason")
+        subprocess.run(["mount", "-o", "remount,rw", inbox], check=True)
+        wait_until(lambda: not (inbox / "Game.iso").exists(), "the deletion")
+    assert image_of(watch.library / "Game.zso") == IMAGE
+
+
 def test_a_library_that_was_filled_by_others_and_has_gone(as_root: None, tmp_path: Path) -> None:
     disk = make_ext4(tmp_path / "disk.img", 32 * MIB)
     library = tmp_path / "library"
