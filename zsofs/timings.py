@@ -270,6 +270,9 @@ class Timings:
     watch_quiet_holes: float = 3600.0
     """The same for an input with holes, as a download leaves them that sets the size first."""
 
+    watch_quiet_sheet: float = 3600.0
+    """The same for a `.bin` or `.img` without a cue sheet: tracks may arrive long before it."""
+
     watch_scan: float = 30.0
     """Interval of scanning the inboxes for changes that no event reported."""
 
@@ -281,6 +284,10 @@ class Timings:
 
     watch_ask: float = 1.0
     """Interval of asking the mounts of the library for active readers."""
+
+    watch_start: float = 300.0
+    """Longest pause after a job that could not be started, for example without memory. The first
+    one is `watch_ask`; each further one is twice as long."""
 
     watch_full_disk: float = 600.0
     """Longest pause before a job that found the disk full is tried again without more space."""

@@ -56,13 +56,13 @@ class Watching:
         """What it has printed."""
         return self.state / "log"
 
-    def start(self) -> None:
-        """Start it; return when it watches."""
+    def start(self, *before: str) -> None:
+        """Start it, with *before* in front of its command; return when it watches."""
         (self.state / "run").mkdir(parents=True, exist_ok=True)
         words = ["watch", *self.options, str(self.inbox), "-o", str(self.library)]
         with self.log.open("ab") as output:
             self.process = process = subprocess.Popen(
-                [*timed(**{**QUICK, **self.timings}), *words],
+                [*before, *timed(**{**QUICK, **self.timings}), *words],
                 stdout=output,
                 stderr=output,
                 env=self.environment,

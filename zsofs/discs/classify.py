@@ -255,6 +255,18 @@ def looks_like_disc(fd: int) -> bool:
     head = os.pread(fd, CD_SYNC_SIZE, 0)
     if has_magic(head) or is_raw_cd(head):
         return True
+    return has_iso9660(fd)
+
+
+def has_iso9660(fd: int) -> bool:
+    """Return whether a file begins like an ISO 9660 image of 2048-byte sectors; one short read.
+
+    Args:
+        fd: descriptor of the file, open for reading.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     return os.pread(fd, len(STANDARD_ID), DESCRIPTORS * SECTOR + 1) == STANDARD_ID
 
 

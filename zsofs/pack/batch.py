@@ -17,7 +17,13 @@ from zsofs.images.checksums import Digests
 from zsofs.images.input_image import Original, size_of
 from zsofs.pack.archive_file import ArchiveFile, archive_at
 from zsofs.pack.cd_input import opened_input
-from zsofs.pack.input_files import InputFiles, delete_input, meant_as_output, remove_input
+from zsofs.pack.input_files import (
+    InputFiles,
+    delete_input,
+    meant_as_output,
+    remove_input,
+    why_incomplete,
+)
 from zsofs.pack.jobs import STANDARD_OUTPUT, PackRequest, PackTask, find_inputs
 from zsofs.pack.outputs import Output
 from zsofs.pack.packer import PackResult, measure, pack
@@ -105,7 +111,8 @@ class _PackRun:
                 report.plain, report.before = image.size, image.status.st_size
                 examined = Examination(image)
                 self.targets.check(job, examined, output)
-                notes = [*examined.remarks, *filter(None, [examined.cut]), *found.notes]
+                faults = filter(None, [examined.cut, why_incomplete(image)])
+                notes = [*examined.remarks, *faults, *found.notes]
                 self.reporter.file(job.path, image.size)
                 outcome = self._convert(image, output)
                 report.target = self._target(output, outcome)
@@ -180,6 +187,8 @@ class _PackRun:
             report.error += "; the source was kept"
         elif asked and examined.cut:
             report.error = "packed, but the input was not deleted: the image is truncated"
+        elif asked and why_incomplete(image):
+            report.error = f"packed, but the input was not deleted: {why_incomplete(image)}"
         elif asked and image.lacks:
             report.error = f"packed, but the input was not deleted: {image.lacks}"
         elif asked:

@@ -12,6 +12,7 @@ from zsofs.images.input_image import Original, original
 from zsofs.images.pipeline import streaming_unit
 from zsofs.pack.atomic_file import sync_folder
 from zsofs.pack.packer import sha1_of
+from zsofs.source.new_disc_mark import NOT_COPIED, is_marked
 
 
 class InputFiles:
@@ -144,6 +145,14 @@ def delete_input(remove: Callable[[], None], path: str) -> tuple[str, tuple[str,
         )
         return "", (remark,)
     return "", ()
+
+
+def why_incomplete(image: Original) -> str:
+    """Return why the file of an image is incomplete, although its size is right; usually empty.
+
+    A mount with `--new-discs` marks files whose copy through it was broken off.
+    """
+    return NOT_COPIED if is_marked(image.source.fd) else ""
 
 
 def remove_input(image: Original, sheet: CueSheet | None) -> None:

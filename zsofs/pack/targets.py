@@ -12,7 +12,7 @@ from zsofs.errors import InputError, ZsofsError
 from zsofs.formats.file_names import NOT_PACKED, is_kept_for_discs, is_packed_name, misnamed
 from zsofs.images.input_image import Original, original
 from zsofs.pack.cd_input import CdInput
-from zsofs.pack.input_files import InputFiles, is_same_image
+from zsofs.pack.input_files import InputFiles, is_same_image, why_incomplete
 from zsofs.pack.jobs import STANDARD_OUTPUT, PackRequest, PackTask
 from zsofs.pack.outputs import Output, OutputFile, one_file, output_of
 from zsofs.pack.packer import PackInput
@@ -283,6 +283,9 @@ def _check_complete(examined: Examination) -> None:
     """Check that an image is known to be complete, so that its file may be replaced."""
     if examined.cut:
         raise InputError(f"the output would replace the input, but {examined.cut}; use -o")
+    incomplete = why_incomplete(examined.image)
+    if incomplete:
+        raise InputError(f"the output would replace the input, but {incomplete}")
     if examined.content.kind is not ContentKind.DISC:
         raise InputError(
             f"the output would replace the input, but {examined.content.remark}; use -o"

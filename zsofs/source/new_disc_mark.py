@@ -11,6 +11,9 @@ from contextlib import suppress
 
 _NAME = "user.zsofs.new-disc"
 
+NOT_COPIED = "a client of a mount has not copied it completely; copy it again"
+"""Why a marked file is neither packed nor deleted."""
+
 _CLOSED, _OPEN = b"closed", b"open"
 
 _LASTS_NS = {_CLOSED: 1_000_000_000, _OPEN: 30_000_000_000}

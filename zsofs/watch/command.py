@@ -1,21 +1,23 @@
 """`zsofs watch`: the loop of a watch, until a signal ends it."""
 
+import logging
 import os
 import selectors
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from zsofs.console import logging_setup
-from zsofs.errors import FileError
+from zsofs.errors import FileError, reason
 from zsofs.system import sd_notify, xdg
 from zsofs.system.inotify import MountWatcher
 from zsofs.timings import timings
 from zsofs.watch.inbox_events import InboxEvents
 from zsofs.watch.job import Progress
-from zsofs.watch.ledger import Ledger
+from zsofs.watch.ledger import KEPT, Ledger
 from zsofs.watch.pausing import ReaderCheck
 from zsofs.watch.settings import WatchSettings, check
 from zsofs.watch.space import Space
@@ -31,6 +33,8 @@ from zsofs.watch.state_file import (
 )
 from zsofs.watch.tracker import Input, Tracker
 from zsofs.watch.watch import Watch
+
+log = logging.getLogger(__name__)
 
 _ENDS = (signal.SIGTERM, signal.SIGINT)
 
@@ -73,18 +77,17 @@ def _loop(
     pipe: int,
 ) -> None:
     published = 0.0
+    turns = _Turns(watch, mounts)
     notifier.ready()
     while not received.intersection(_ENDS):
         if signal.SIGHUP in received:
             received.discard(signal.SIGHUP)
             watch.request_scan()
-        if mounts.have_changed():
-            watch.request_scan()
         before = watch.job, watch.readers.reader, watch.is_held
         for number in received.intersection((HOLD, CONTINUE)):
             received.discard(number)
             watch.is_held = number == HOLD
-        seconds = watch.step()
+        seconds = turns.take()
         now = time.monotonic()
         if now >= published + timings().watch_status or before != (
             watch.job,
@@ -99,9 +102,34 @@ def _loop(
     notifier.stopping()
 
 
+@dataclass(slots=True)
+class _Turns:
+    """The turns of the loop; one that fails for lack of open files or memory is repeated."""
+
+    watch: Watch
+    mounts: MountWatcher
+    _problem: str = ""
+
+    def take(self) -> float:
+        """Do what is due; return the seconds until something may be due without an event."""
+        try:
+            if self.mounts.have_changed():
+                self.watch.request_scan()
+            seconds = self.watch.step()
+        except (OSError, MemoryError) as error:
+            problem = f"the watch cannot continue now, and tries again: {reason(error)}"
+            if problem != self._problem:  # once, not every second
+                log.warning("%s", problem)
+            self._problem = problem
+            self.watch.request_scan()
+            return timings().watch_ask
+        self._problem = ""
+        return seconds
+
+
 def _wait(watch: Watch, mounts: MountWatcher, pipe: int, seconds: float) -> None:
     """Wait for an event of the inboxes, the mount table, the job or a signal."""
-    with selectors.DefaultSelector() as selector:
+    with selectors.PollSelector() as selector:  # needs no descriptor, of which there may be none
         fds = [watch.events.fileno(), mounts.fileno(), pipe]
         if watch.job is not None:
             fds.append(watch.job.fd)
@@ -159,7 +187,8 @@ def _state_folder() -> Path:
 def _status_of(watch: Watch, file: StateFile) -> WatchStatus:
     whole = [one for one in watch.tracker.whole() if one is not watch.current]
     waiting = list(watch.tracker.waiting())
-    name, note = _state_and_note(watch)
+    kept = [one for one in watch.tracker.done.values() if one.state == KEPT]
+    name, note = watch.state()
     return WatchStatus(
         file.process,
         watch.settings.inboxes,
@@ -169,10 +198,12 @@ def _status_of(watch: Watch, file: StateFile) -> WatchStatus:
         CurrentFile() if watch.job is None else _current(watch.job.progress, name),
         tuple(_queued(one) for one in whole[:MOST_NAMED]),
         tuple(_queued(one) for one in waiting[:MOST_NAMED]),
+        tuple(QueuedInput(one.path, one.plain_bytes, one.error) for one in kept[:MOST_NAMED]),
         Counts(
             len(whole),
             sum(one.size for one in whole),
             len(waiting),
+            len(kept),
             watch.counts.packed,
             watch.counts.failed,
         ),
@@ -180,21 +211,6 @@ def _status_of(watch: Watch, file: StateFile) -> WatchStatus:
         can_be_held=True,
         is_held=watch.is_held,
     )
-
-
-def _state_and_note(watch: Watch) -> tuple[str, str]:
-    if watch.is_held:
-        return "paused", "by a user"
-    unavailable = [f"{path}: {why}" for path, why in watch.tracker.unavailable.items()]
-    if watch.readers.reader and (watch.job is None or watch.job.is_paused):
-        return "paused", watch.readers.reader
-    if watch.job is not None:
-        return "packing", ""
-    if watch.space.note:
-        return "waiting", watch.space.note
-    if unavailable:
-        return "waiting", f"an inbox is not available: {unavailable[0]}"
-    return "idle", ""
 
 
 def _current(progress: Progress, state: str) -> CurrentFile:

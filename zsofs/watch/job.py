@@ -36,6 +36,35 @@ class Progress:
     speed: float = 0.0
 
 
+@dataclass(slots=True)
+class StartPause:
+    """The pause after a job that could not be started; it doubles until one is started.
+
+    Attributes:
+        problem: why the last one could not be started, as a sentence; empty if it was.
+    """
+
+    problem: str = ""
+    _seconds: float = 0.0
+    _until: float = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a job may be started."""
+        return time.monotonic() >= self._until
+
+    def begin(self, problem: str) -> bool:
+        """Note that a job could not be started; return whether that is new."""
+        is_new, self.problem = problem != self.problem, problem
+        self._seconds = min(max(2 * self._seconds, timings().watch_ask), timings().watch_start)
+        self._until = time.monotonic() + self._seconds
+        return is_new
+
+    def end(self) -> None:
+        """Note that a job was started."""
+        self.problem, self._seconds = "", 0.0
+
+
 class Job:
     """A running job. Reading its progress never blocks.
 

@@ -22,6 +22,7 @@ class Order:
         dats: paths of DATs.
         closed: whether a program was seen closing or renaming each of its files.
         is_written: whether each byte of its files was written.
+        searched: directories that may have a child of it, if it is a CHD.
     """
 
     path: str
@@ -34,6 +35,7 @@ class Order:
     dats: tuple[str, ...]
     closed: bool
     is_written: bool
+    searched: tuple[str, ...]
 
     def to_line(self) -> bytes:
         """Return it as a line."""
@@ -47,6 +49,7 @@ class Order:
         fields["packing"] = (purpose, codec, level, block_size)
         fields["files"] = tuple((path, FileIdentity(**one)) for path, one in fields["files"])
         fields["dats"] = tuple(fields["dats"])
+        fields["searched"] = tuple(fields["searched"])
         return cls(**fields)
 
 

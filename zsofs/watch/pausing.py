@@ -1,16 +1,19 @@
 """Whether a mount of the library has an active reader on a disk that packing would use."""
 
+import logging
 import os
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
-from zsofs.errors import ControlError
+from zsofs.errors import ControlError, ZsofsError, reason
 from zsofs.mount.control.activity import Activity
 from zsofs.mount.control.activity_client import ask_activity
 from zsofs.mount.control.client import running
 from zsofs.source.relpath import is_at_or_below
 from zsofs.timings import timings
+
+log = logging.getLogger(__name__)
 
 _DEVICES = "/sys/dev/block"
 
@@ -20,11 +23,14 @@ class ReaderCheck:
 
     Attributes:
         reader: which program reads from which mount, by the last answer; empty if none does.
+        problem: why mounts cannot be asked, as a sentence; empty if they can. No program counts as
+            a reader then: packing has the lowest priority, and a watch that waits packs nothing.
     """
 
     def __init__(self, library: str) -> None:
         """Prepare; *library* is the real path of the library."""
         self.reader = ""
+        self.problem = ""
         self._library = library
         self._paths: tuple[str, ...] = ()
         self._has_asked = threading.Event()
@@ -48,7 +54,7 @@ class ReaderCheck:
         """Ask no more until :meth:`wants` is called: nothing is to be packed."""
         self._wanted.clear()
         self._has_asked.clear()
-        self.reader = ""
+        self.reader = self.problem = ""
 
     def close(self) -> None:
         """End the thread; one that waits for an answer is left behind."""
@@ -58,11 +64,25 @@ class ReaderCheck:
     def _work(self) -> None:
         while not self._ends.is_set():
             self._wanted.wait()
-            reader = active_reader(self._library, self._paths)
+            reader, problem = self._ask()
             if self._wanted.is_set():
-                self.reader = reader
+                self.reader, self.problem = reader, problem
                 self._has_asked.set()
             self._ends.wait(timings().watch_ask)
+
+    def _ask(self) -> tuple[str, str]:
+        """Return the active reader, and the problem."""
+        try:
+            return active_reader(self._library, self._paths), ""
+        except Exception as error:  # without this thread, nothing is packed any more
+            problem = (
+                "packing does not pause for programs that read from the library, because mounts"
+                f" cannot be asked: {reason(error)}"
+            )
+            if problem != self.problem:  # once, not every second
+                is_bug = not isinstance(error, OSError | MemoryError | ZsofsError)
+                log.warning("%s", problem, exc_info=is_bug)
+            return "", problem
 
 
 def active_reader(library: str, paths: Sequence[str]) -> str:

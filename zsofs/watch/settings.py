@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from zsofs.errors import SourceError, UsageError, reason
 from zsofs.source.relpath import is_at_or_below
+from zsofs.system.same_file import same_file
 from zsofs.watch.space import is_in_mount
 
 LEAVE, DELETE, MOVE = "leave", "delete", "move"
@@ -62,7 +63,7 @@ def check(settings: WatchSettings) -> None:
     """
     for inbox in settings.inboxes:
         _check_directory("inbox", inbox, writable=settings.after != LEAVE)
-        if _is_below(inbox, settings.library):
+        if _is_below(inbox, settings.library) or same_file(inbox, settings.library):
             raise UsageError(
                 f"the inbox {inbox} is in the library {settings.library}, so that outputs would be"
                 " inputs; give an inbox outside of it"

@@ -92,6 +92,14 @@ def is_in_mount(path: str) -> bool:
     return mounted is not None and mounted.kind == FILE_SYSTEM_TYPE
 
 
+def is_read_only(path: str) -> bool:
+    """Return whether the file system of a path is read-only, as a disk with errors becomes."""
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
 def _free_bytes(path: str) -> int:
     """Return the free space for this user; 0 if it cannot be determined."""
     try:

@@ -68,7 +68,7 @@ class CurrentFile:
 
 @dataclass(frozen=True, slots=True)
 class QueuedInput:
-    """An input that is complete, or waits for the reason."""
+    """An input that is complete, or waits or was kept for the reason."""
 
     path: str = ""
     bytes: int = 0
@@ -77,11 +77,12 @@ class QueuedInput:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Inputs in the queue, their bytes, inputs that wait, and results since the start."""
+    """Inputs in the queue, their bytes, inputs that wait or were kept, and results since start."""
 
     queue: int = 0
     queue_bytes: int = 0
     waiting: int = 0
+    kept: int = 0
     packed: int = 0
     failed: int = 0
 
@@ -95,10 +96,11 @@ class WatchStatus:
         inboxes: the directories that it watches.
         library: directory of the outputs.
         state: ``idle``, ``packing``, ``paused`` or ``waiting``.
-        note: why it is paused or waits.
+        note: why it is paused or waits, or what is wrong meanwhile.
         current: the image that is packed.
         queue: the first inputs that will be packed.
         waiting: inputs that are not complete, with the reason.
+        kept: inputs that were packed and neither deleted nor moved, with the reason.
         counts: numbers of all of them.
         results: the last results, the newest last.
         can_be_held: whether :func:`hold` may be used: an older version would end.
@@ -113,6 +115,7 @@ class WatchStatus:
     current: CurrentFile = CurrentFile()
     queue: tuple[QueuedInput, ...] = ()
     waiting: tuple[QueuedInput, ...] = ()
+    kept: tuple[QueuedInput, ...] = ()
     counts: Counts = Counts()
     results: tuple[Result, ...] = ()
     can_be_held: bool = False

@@ -65,6 +65,7 @@ def text(status: WatchStatus) -> str:
         *table(rows, "ll"),
         *_inputs("next", status.queue, counts.queue),
         *_inputs("not complete", status.waiting, counts.waiting),
+        *_inputs("packed and kept", status.kept, counts.kept),
         *_results(status.results),
     ]
     title = f"watch of {', '.join(map(printable, status.inboxes))}"

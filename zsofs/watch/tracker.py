@@ -74,6 +74,7 @@ class Tracker:
         enter: called with each directory before its files are listed.
         inputs: by path, in the order in which they were found.
         unavailable: why inboxes cannot be read, by path.
+        unlisted: subdirectories that this user may not list.
         restores: whether files are restored that an interrupted job was deleting.
         notes: messages for the log.
         done: results of inputs that are still in an inbox, by path.
@@ -84,6 +85,7 @@ class Tracker:
     enter: Callable[[str], None]
     inputs: dict[str, Input] = field(default_factory=dict)
     unavailable: dict[str, str] = field(default_factory=dict)
+    unlisted: list[str] = field(default_factory=list)
     restores: bool = True
     notes: list[str] = field(default_factory=list)
     done: dict[str, Result] = field(default_factory=dict)
@@ -103,6 +105,7 @@ class Tracker:
         before, self.done = self.done, {}
         roots, self._roots = self._roots, {}
         self.unavailable.clear()
+        self.unlisted.clear()
         for inbox in self.settings.inboxes:
             try:
                 _check_inbox(inbox)
@@ -136,6 +139,9 @@ class Tracker:
 
     def _enter(self, folder: str) -> None:
         self.enter(folder)
+        is_inbox = folder in self.settings.inboxes  # has its own message
+        if not is_inbox and not os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
+            self.unlisted.append(folder)
         if self.restores:
             self.notes += restore(folder)
 

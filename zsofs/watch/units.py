@@ -38,12 +38,14 @@ class Unit:
         files: all of them, *path* first.
         lacks: why it cannot be packed yet, as a sentence; empty if all of its files exist.
         may_grow: whether other files may belong to it that have not arrived.
+        lacks_sheet: whether a cue sheet may come that names it.
     """
 
     path: str
     files: tuple[str, ...]
     lacks: str = ""
     may_grow: bool = False
+    lacks_sheet: bool = False
 
 
 def find_units(inbox: str, outside: Sequence[str], enter: Callable[[str], None]) -> Iterator[Unit]:
@@ -53,7 +55,8 @@ def find_units(inbox: str, outside: Sequence[str], enter: Callable[[str], None])
 
     Args:
         inbox: real path of the directory.
-        outside: real paths of directories that are not searched.
+        outside: real paths of directories that are not searched, also under other paths: a
+            container may have the library in its inbox, and at a path of its own.
         enter: called with the path of each directory before it is read.
 
     Raises:
@@ -63,9 +66,12 @@ def find_units(inbox: str, outside: Sequence[str], enter: Callable[[str], None])
         *outside,
         *(os.fsdecode(one.path) for one in mount_table() if one.kind == FILE_SYSTEM_TYPE),
     }
+    left_out = set(filter(None, map(_number_of, outside)))
     pending = [inbox]
     while pending:
         folder = pending.pop()
+        if folder != inbox and _number_of(folder) in left_out:
+            continue
         enter(folder)
         try:
             files, folders = _listed(folder)
@@ -75,6 +81,15 @@ def find_units(inbox: str, outside: Sequence[str], enter: Callable[[str], None])
             continue
         pending += [path for path in folders if path not in skipped]
         yield from units_of(folder, files)
+
+
+def _number_of(folder: str) -> tuple[int, int] | None:
+    """Return device and inode number of a directory; None if it has gone."""
+    try:
+        status = os.lstat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _listed(folder: str) -> tuple[list[str], list[str]]:
@@ -127,7 +142,10 @@ def units_of(folder: str, names: Sequence[str]) -> Iterator[Unit]:
         if name not in taken and (has_disc_ending(encoded) or is_archive(encoded)):
             path = os.path.join(folder, name)
             lacks = "it is a track of a CD, whose cue sheet is missing" if is_track(encoded) else ""
-            unit = Unit(path, (path,), lacks, may_grow=is_undecided(encoded))
+            is_track_of_cd = is_undecided(encoded)  # perhaps
+            # A child of a CHD has to be there before its parent is deleted.
+            may_grow = is_track_of_cd or encoded.lower().endswith(b".chd")
+            unit = Unit(path, (path,), lacks, may_grow, lacks_sheet=is_track_of_cd)
             yield _unless_partial(unit, present)
 
 

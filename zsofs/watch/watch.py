@@ -12,14 +12,14 @@ from zsofs.errors import InputError, reason
 from zsofs.timings import timings
 from zsofs.watch import error_file
 from zsofs.watch.inbox_events import InboxEvents
-from zsofs.watch.job import Job
+from zsofs.watch.job import Job, StartPause
 from zsofs.watch.ledger import FAILED, KEPT, Ledger, Result
 from zsofs.watch.moving import move
 from zsofs.watch.notify import notify
 from zsofs.watch.order import CHANGED, WAITS, Order, Outcome
 from zsofs.watch.pausing import ReaderCheck
-from zsofs.watch.settings import WatchSettings
-from zsofs.watch.space import Space
+from zsofs.watch.settings import LEAVE, WatchSettings
+from zsofs.watch.space import Space, is_read_only
 from zsofs.watch.state_file import Counts
 from zsofs.watch.tracker import Input, Tracker, output_directory
 
@@ -28,6 +28,29 @@ log = logging.getLogger(__name__)
 _MOST_CRASHES = 3
 _SCAN_SHARE = 20
 """A scan is repeated after at least this many times its duration."""
+
+
+@dataclass(slots=True)
+class _ScanTimes:
+    """When the inboxes are scanned, by the monotonic clock.
+
+    Attributes:
+        due: the next scan without an event.
+        rest: the first time for a scan after an event.
+    """
+
+    due: float = 0.0
+    rest: float = 0.0
+
+    def next(self, *, changed: bool) -> float:
+        """Return when the next scan is due; *changed*: whether there was an event."""
+        return min(self.due, self.rest) if changed else self.due
+
+    def end(self, took: float) -> None:
+        """Note the end of a scan that took so many seconds."""
+        now, pause = time.monotonic(), _SCAN_SHARE * took
+        self.rest = now + max(timings().watch_scan_rest, pause)
+        self.due = now + max(timings().watch_scan, pause)
 
 
 @dataclass(slots=True)
@@ -45,6 +68,7 @@ class Watch:
         readers: whether a program reads from the library now.
         counts: results since the start.
         is_held: whether a user has paused it.
+        start_pause: the pause after a job that could not be started.
     """
 
     settings: WatchSettings
@@ -57,19 +81,18 @@ class Watch:
     current: Input | None = None
     counts: Counts = field(default_factory=Counts)
     is_held: bool = False
-    _scan_at: float = 0.0
-    _rest: float = 0.0
+    start_pause: StartPause = field(default_factory=StartPause)
+    _scans: _ScanTimes = field(default_factory=_ScanTimes)
 
     def request_scan(self) -> None:
         """Scan the inboxes as soon as possible."""
-        self._scan_at = 0.0
+        self._scans.due = 0.0
 
     def step(self) -> float:
         """Do what is due; return the seconds until something may be due without an event."""
         self.events.take()
         now = time.monotonic()
-        due = self._scan_at if not self.events.changed else min(self._scan_at, self._rest)
-        if now >= due:
+        if now >= self._scans.next(changed=self.events.changed):
             self._scan()
         self.tracker.judge()
         if self.job is not None and self.job.take():
@@ -88,14 +111,10 @@ class Watch:
         for note in self.tracker.notes:
             log.warning("%s", printable(note))
         self.tracker.notes.clear()
-        took = time.monotonic() - begun
-        self._rest = time.monotonic() + max(timings().watch_scan_rest, _SCAN_SHARE * took)
-        self._scan_at = time.monotonic() + max(timings().watch_scan, _SCAN_SHARE * took)
+        self._scans.end(time.monotonic() - begun)
 
     def _seconds_left(self) -> float:
-        due = [self._scan_at]
-        if self.events.changed:
-            due.append(self._rest)
+        due = [self._scans.next(changed=self.events.changed)]
         check = self.tracker.next_check()
         if check is not None:
             due.append(check)
@@ -108,12 +127,13 @@ class Watch:
     def _pause_or_start(self) -> None:
         if self.job is None and not any(True for _ in self.tracker.whole()):
             self.readers.rest()
+            self.start_pause.end()
             return
         inputs = [self.current.unit.path] if self.current else self.settings.inboxes
         is_answered = self.readers.wants([self.settings.library, *inputs])
         if self.job is None:
-            may_begin = is_answered and not self.readers.reader and not self.is_held
-            if may_begin and self.space.is_usable():
+            may_start = is_answered and not self.readers.reader and self.start_pause.is_over
+            if may_start and not self.is_held and self.space.is_usable():
                 self._start()
         elif self.readers.reader or self.is_held:
             self.job.pause()
@@ -125,6 +145,8 @@ class Watch:
         if one is None or one.verdict is None:
             return
         settings, path = self.settings, one.unit.path
+        if self._is_stuck(one):
+            return
         order = Order(
             path,
             tuple(zip(one.unit.files, one.identities, strict=True)),
@@ -136,11 +158,32 @@ class Watch:
             settings.dats,
             one.verdict.closed,
             one.verdict.is_written,
+            (*settings.inboxes, settings.library),
         )
         try:
             self.job, self.current = Job(order), one
         except InputError as error:
-            log.warning("%s", error)
+            if self.start_pause.begin(str(error)):
+                log.warning("%s: %s", printable(path), error)
+        else:
+            self.start_pause.end()
+
+    def state(self) -> tuple[str, str]:
+        """Return the state for :class:`zsofs.watch.state_file.WatchStatus`, and its note."""
+        if self.is_held:
+            return "paused", "by a user"
+        if self.readers.reader and (self.job is None or self.job.is_paused):
+            return "paused", self.readers.reader
+        if self.job is not None:
+            return "packing", self.readers.problem
+        note = self.space.note or self.start_pause.problem
+        for path, why in self.tracker.unavailable.items():
+            note = note or f"an inbox is not available: {path}: {why}"
+        if note:
+            return "waiting", note
+        if self.tracker.unlisted:
+            return "idle", f"this user may not list the directory {self.tracker.unlisted[0]}"
+        return "idle", ""
 
     def _end_job(self) -> None:
         job, one = self.job, self.current
@@ -158,9 +201,19 @@ class Watch:
         if outcome.state == WAITS:
             one.wait(outcome.error)
             return
+        if outcome.state == KEPT and self._is_stuck(one):
+            return
         if outcome.state == FAILED and self._may_succeed_later(one, outcome):
             return
         self._finish(one, outcome, time.monotonic() - job.begun)
+
+    def _is_stuck(self, one: Input) -> bool:
+        """Let an input wait that cannot be deleted or moved, because its disk is read-only now."""
+        folder = os.path.dirname(one.unit.path)
+        if self.settings.after == LEAVE or not is_read_only(folder):
+            return False
+        one.wait(f"it can be neither deleted nor moved: the file system of {folder} is read-only")
+        return True
 
     def _after_crash(self, job: Job, one: Input) -> None:
         """Try again after a process was killed, for example without memory; not without end."""

@@ -9,12 +9,19 @@ import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from zsofs.discs.classify import has_iso9660
 from zsofs.errors import reason
-from zsofs.source.new_disc_mark import is_marked
+from zsofs.source.new_disc_mark import NOT_COPIED, is_marked
 from zsofs.system.file_lease import has_writer
 from zsofs.system.unwritten import has_holes, is_preallocated
 from zsofs.timings import timings
 from zsofs.watch.units import Unit
+
+_WRITTEN = "it may still be written"
+_SHEET = (
+    "its cue sheet may still arrive; without one, it is packed an hour after its last change, or"
+    " soon if you rename it to .iso"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +92,9 @@ def judge(
     It is complete when nothing has changed for a while: 5 seconds if each file was closed or
     renamed by its writer and a read lease shows that no program has it open for writing. Leases
     need the owner of the file and a local file system: without one, and without a close or rename,
-    60 seconds. With holes, which clients leave that set the size first, one hour. Never while a
-    part is allocated and not written.
+    60 seconds. With holes, which clients leave that set the size first, one hour; also for an image
+    that a cue sheet may name, because its tracks may arrive long before it. Never while a part is
+    allocated and not written.
 
     Args:
         unit: the input.
@@ -100,8 +108,12 @@ def judge(
     closed = all(was_closed(identity) for _, identity in files)
     least = timings().watch_quiet_closed if closed and not unit.may_grow else timings().watch_quiet
     if quiet_for < timings().watch_quiet_closed:
-        return _later(least - quiet_for)
+        soon = timings().watch_quiet_closed if unit.lacks_sheet else least
+        return Verdict(_WRITTEN, soon - quiet_for)
     is_written = True
+    waits_for = _WRITTEN
+    if unit.lacks_sheet and not _is_plain(unit.path):
+        least, waits_for = timings().watch_quiet_sheet, _SHEET
     for path, identity in files:
         signs = _signs_of(path, identity)
         if signs.waits_for:
@@ -109,12 +121,22 @@ def judge(
         least = max(least, signs.quiet)
         is_written = is_written and signs.is_written
     if quiet_for < least:
-        return _later(least - quiet_for)
+        return Verdict(waits_for, least - quiet_for)
     return Verdict(closed=closed, is_written=is_written)
 
 
-def _later(seconds: float) -> Verdict:
-    return Verdict("it may still be written", seconds)
+def _is_plain(path: str) -> bool:
+    """Return whether an image has sectors of 2048 bytes: it needs no cue sheet."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:  # reported with its signs
+        return False
+    try:
+        return has_iso9660(fd)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def _signs_of(path: str, identity: FileIdentity) -> _Signs:
@@ -134,13 +156,13 @@ def _signs(fd: int, identity: FileIdentity) -> _Signs:
     written_to = has_writer(fd)
     why = ""
     if FileIdentity.of(os.fstat(fd)) != identity:
-        why = "it may still be written"
+        why = _WRITTEN
     elif not identity.size:
         why = "it is empty"
     elif written_to:
         why = "a program has it open for writing"
     elif is_marked(fd):
-        why = "a client of a mount has not copied it completely; copy it again"
+        why = NOT_COPIED
     elif is_preallocated(fd, identity.size):
         why = "parts of it are allocated and were never written; if it is complete, copy it"
     if why:

@@ -4,11 +4,9 @@ It reads an :class:`zsofs.watch.order.Order` from standard input. It prints prog
 to standard output, one JSON object on each line. It ends with the watch, however that ends.
 """
 
-import json
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -37,13 +35,15 @@ from zsofs.pack.input_files import delete_input, is_same_image, remove_input, wh
 from zsofs.pack.jobs import PackRequest
 from zsofs.pack.packer import PackOptions
 from zsofs.pack.presets import packing
-from zsofs.pack.report import Report, Reporter
+from zsofs.pack.report import Report
 from zsofs.pack.targets import SkippedError
 from zsofs.system.background import run_in_background
 from zsofs.system.limits import raise_open_files
+from zsofs.watch.chd_children import child_of
 from zsofs.watch.ledger import FAILED, KEPT, PACKED
 from zsofs.watch.moving import move
 from zsofs.watch.order import CHANGED, WAITS, Order, Outcome
+from zsofs.watch.progress_lines import ProgressLines, print_line
 from zsofs.watch.settings import LEAVE, MOVE
 from zsofs.watch.whole import FileIdentity
 
@@ -59,9 +59,6 @@ _WITH_CHECKSUMS = frozenset(
 )
 """Archives whose content cannot be read without an error if a part of it was not written."""
 
-_INTERVAL = 0.2
-"""Seconds between two lines of progress."""
-
 
 def main() -> None:
     """Process one order."""
@@ -71,14 +68,9 @@ def main() -> None:
         raise_open_files()  # for archives with hundreds of volumes
     order = Order.from_line(sys.stdin.buffer.readline())
     try:
-        _print(asdict(_outcome_of(order)) | {"end": True})
+        print_line(asdict(_outcome_of(order)) | {"end": True})
     except BrokenPipeError:  # the watch was killed: its pipes close before the signal comes
         print_nowhere(sys.stdout)
-
-
-def _print(line: dict[str, object]) -> None:
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
 
 
 def _outcome_of(order: Order) -> Outcome:
@@ -151,7 +143,7 @@ class _Run:
             raise _NotYetError(reason(problem)) from None
         request = self._request()
         self._check_complete(request)
-        reporter = _Lines()
+        reporter = ProgressLines()
         batch.run(request, reporter, remember_written)
         results = reporter.results
         first = results[0] if len(results) == 1 else None
@@ -208,7 +200,10 @@ class _Run:
                 cut = Examination(found.image).cut
         except (SkippedError, InputError) as error:
             if isinstance(error.__cause__, MissingParentError | UnusableParentError):
-                raise _NotYetError(str(error)) from None
+                raise _NotYetError(
+                    f"{error}; copy its parent to the same directory, again if the watch has"
+                    " already deleted or moved it"
+                ) from None
             return  # reported by `zsofs pack`
         if cut:
             raise InputError(f"{cut}; it is packed when it is complete")
@@ -311,13 +306,16 @@ class _Run:
 
     def _kept_for(self, digests: Digests) -> str:
         """Return why the input must be kept, although it was packed; empty if it need not be."""
+        child = child_of(self.order.path, self.order.searched)
+        if child:
+            return f"another CHD needs it as its parent: {child}"
         is_verified = self.archive is None and bool(self._title(digests))
         if is_verified or self.archive in _WITH_CHECKSUMS:
             return ""
         if not self.order.closed:
             return (
-                "no program was seen closing or renaming it, so it may be incomplete; compare it"
-                " with a DAT, or delete it manually"
+                "no program was seen closing or renaming it while the watch was running, so it may"
+                " be incomplete; if you know that it is complete, delete it manually"
             )
         if not self.order.is_written:
             return (
@@ -353,45 +351,3 @@ def _sha1_at(path: str) -> str:
             return whole_sha1(copy)
     except ZsofsError:
         return ""
-
-
-class _Lines(Reporter):
-    """Reporter that prints progress as lines for the watch.
-
-    Attributes:
-        results: of all discs of the input.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(quiet=True, as_json=False)
-        self.results: list[Report] = []
-        self._taken = 0
-        self._next = 0.0
-
-    def begin(self, inputs: Sequence[tuple[str, int]]) -> None:
-        """See :class:`zsofs.console.progress_bars.Bars`."""
-
-    def file(self, path: str, plain: int) -> None:
-        """Report the start of an image."""
-        self._taken = 0
-        _print({"file": path, "bytes": plain})
-
-    def advance(self, plain: int, stored: int) -> None:
-        """Report progress, a few times a second."""
-        self._taken += plain
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + _INTERVAL
-            _print({"done": self._taken})
-
-    def check(self) -> None:
-        """Report that the output is read back."""
-        self._taken = 0
-        _print({"reading_back": True})
-
-    def tell(self, report: Report) -> None:
-        """Keep a result."""
-        self.results.append(report)
-
-    def note(self, text: str) -> None:
-        """Ignore a note: the watch restores files itself."""

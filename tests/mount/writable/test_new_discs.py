@@ -30,8 +30,10 @@ from tests.support.mounting import (
     wait_for,
     wait_until,
 )
+from tests.support.packed import zsofs
 from tests.support.rounds import rounds
 from tests.unit.discs.test_identify import made as image_of
+from zsofs.source.new_disc_mark import set_mark
 
 ISO = (DATA / "ps2.iso").read_bytes()
 ZSO = (DATA / "ziso-py.zso").read_bytes()
@@ -299,6 +301,29 @@ def test_an_incomplete_copy_stays_the_clients(source: Path, how: str) -> None:
         game.write_bytes(ISO)
         wait_until_protected(game)
         assert refused(share) == {}
+
+
+def test_pack_does_not_delete_an_incomplete_copy(source: Path, tmp_path: Path) -> None:
+    """Its size is right, so that only the mount knows."""
+    with shared(source, command=SHORT) as share:
+        game = share.path / "Game.iso"
+        INCOMPLETE["a gap"](game)
+        wait_until_refused(share, "Game.iso")
+        words = "pack", "--delete-source", source / "Game.iso", "-o"
+        done = zsofs(*words, tmp_path / "a.zso", code=8)
+        assert "Game.iso: packed, but the input was not deleted: a client of a mount" in done.stderr
+        game.write_bytes(ISO)
+        wait_until_protected(game)
+        zsofs(*words, tmp_path / "b.zso")
+    assert names(source) == []
+
+
+def test_pack_does_not_replace_an_incomplete_copy(source: Path) -> None:
+    (source / "Game.zso").write_bytes(ZSO)
+    set_mark(str(source / "Game.zso"), is_open=False)
+    done = zsofs("pack", "--force", source / "Game.zso", code=8)
+    assert "would replace the input, but a client of a mount has not copied it" in done.stderr
+    assert (source / "Game.zso").read_bytes() == ZSO
 
 
 def test_an_incomplete_packed_copy(source: Path) -> None:

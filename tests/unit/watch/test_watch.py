@@ -72,10 +72,17 @@ def test_what_was_there_before_is_packed_and_not_deleted(tmp_path: Path) -> None
     archive(tmp_path / "inbox/Ico.7z", "7z", {"Ico.iso": OTHER})
     with watching(tmp_path, "--delete-source") as watch:
         results = watch.wait_for_results("Okami.iso", "Ico.7z")
-    assert results["Okami.iso"]["state"] == "kept"
-    assert "no program was seen closing or renaming it" in results["Okami.iso"]["error"]
-    assert results["Ico.7z"]["state"] == "packed"
-    assert names(watch.inbox) == ["Okami.iso"]
+        assert results["Okami.iso"]["state"] == "kept"
+        assert "no program was seen closing or renaming it" in results["Okami.iso"]["error"]
+        assert results["Ico.7z"]["state"] == "packed"
+        status = watch.status()
+        assert [one["path"] for one in status["kept"]] == [str(watch.inbox / "Okami.iso")]
+        assert "while the watch was running" in status["kept"][0]["reason"]
+        assert status["counts"]["kept"] == 1
+        with (watch.inbox / "Okami.iso").open("r+b") as file:  # as touch(1) does
+            os.utime(file.fileno())
+        wait_until(lambda: names(watch.inbox) == [], "the deletion")
+        wait_until(lambda: watch.status()["counts"]["kept"] == 0, "the status")
     assert names(watch.library) == ["Ico.zso", "Okami.zso"]
 
 

@@ -85,6 +85,7 @@ def test_files_that_are_packed_together() -> None:
     names = [
         "A.iso", "B.part1.rar", "B.part2.rar", "C.rar", "C.r00", "D.7z.002", "E.zip", "E.z01",
         "F.iso.gz", "F.txt", "G.ISO", "H.iso", "H.iso.aria2", "I.bin", "J.gz",
+        "K.chd",
     ]  # fmt: skip
     found = {
         os.path.basename(unit.path): (len(unit.files), unit.lacks, unit.may_grow)
@@ -100,6 +101,7 @@ def test_files_that_are_packed_together() -> None:
         "G.ISO": (1, "", False),
         "H.iso": (1, "it is being downloaded: H.iso.aria2 is beside it", False),
         "I.bin": (1, "", True),
+        "K.chd": (1, "", True),
     }
 
 

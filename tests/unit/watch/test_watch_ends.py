@@ -9,6 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.support import writers
 from tests.support.disks import MIB, disk_mounted, make_ext4, take_down
 from tests.support.mounting import names, wait_until
@@ -44,6 +46,7 @@ def check_nothing_is_lost(inbox: Path, library: Path, images: dict[str, bytes]) 
         assert in_library or [path.read_bytes() for path in kept] == [image], name
 
 
+@pytest.mark.timeout(1800)
 def test_random_kills(tmp_path: Path) -> None:
     chance = random.Random(7)
     images = dict(IMAGES)
@@ -164,6 +167,7 @@ def test_an_inbox_whose_disk_goes_and_returns(as_root: None, tmp_path: Path) -> 
         assert names(inbox) == ["lost+found"]
 
 
+@pytest.mark.timeout(1800)
 def test_random_power_cuts(as_root: None, tmp_path: Path) -> None:
     """Inbox, library and state are on a disk that forgets what was not synced."""
     chance = random.Random(5)

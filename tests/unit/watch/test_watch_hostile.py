@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.support import writers
-from tests.support.disks import MIB, disk_mounted, make_ext4
+from tests.support.disks import MIB, disk_mounted, make_ext4, take_down
 from tests.support.mounting import ZSOFS, mounted, names, wait_until
-from tests.support.packed import image_of
+from tests.support.packed import image_of, zsofs
 from tests.support.watching import Watching, watching
 from tests.unit.discs.test_identify import raw
 from tests.unit.watch.test_watch import dat_of
@@ -142,6 +142,21 @@ def test_a_library_that_becomes_read_only(as_root: None, tmp_path: Path) -> None
         assert watch.wait_for_results("Game.iso")["Game.iso"]["state"] == "packed"
 
 
+def test_an_inbox_that_becomes_read_only(as_root: None, tmp_path: Path) -> None:
+    disk = make_ext4(tmp_path / "disk.img", 32 * MIB)
+    (tmp_path / "inbox").mkdir()
+    with (
+        disk_mounted(disk, tmp_path / "inbox") as inbox,
+        watching(tmp_path, "--delete-source", watch_quiet=1.0) as watch,
+    ):
+        (inbox / "Game.iso").write_bytes(IMAGE)
+        subprocess.run(["mount", "-o", "remount,ro", inbox], check=True)
+        wait_until(lambda: "is read-only" in watch.waits_for("Game.iso"), "the reason")
+        subprocess.run(["mount", "-o", "remount,rw", inbox], check=True)
+        wait_until(lambda: not (inbox / "Game.iso").exists(), "the deletion")
+    assert image_of(watch.library / "Game.zso") == IMAGE
+
+
 def test_a_library_that_was_filled_by_others_and_has_gone(as_root: None, tmp_path: Path) -> None:
     disk = make_ext4(tmp_path / "disk.img", 32 * MIB)
     library = tmp_path / "library"
@@ -151,6 +166,26 @@ def test_a_library_that_was_filled_by_others_and_has_gone(as_root: None, tmp_pat
         wait_until(lambda: "its disk may be missing" in watch.status()["note"], "the note")
         assert names(library) == []
         assert names(watch.inbox) == ["Game.iso"]
+
+
+def test_the_library_is_in_the_inbox_under_another_path(as_root: None, tmp_path: Path) -> None:
+    """As in a container with both as volumes: outputs are no inputs."""
+    library, other = tmp_path / "library", tmp_path / "inbox/packed"
+    other.mkdir(parents=True)
+    library.mkdir()
+    subprocess.run(["mount", "--bind", other, library], check=True)
+    try:
+        with watching(tmp_path) as watch:
+            (watch.inbox / "Game.iso").write_bytes(IMAGE)
+            watch.wait_for_results("Game.iso")
+            (watch.inbox / "Ico.iso").write_bytes(OTHER)
+            watch.wait_for_results("Ico.iso")
+            assert sorted(watch.results()) == ["Game.iso", "Ico.iso"]
+        assert names(other) == ["Game.zso", "Ico.zso"]
+        done = zsofs("watch", other, "-o", library, code=2)
+        assert "outputs would be inputs" in done.stderr
+    finally:
+        take_down(library)
 
 
 @contextmanager
@@ -213,6 +248,26 @@ def test_a_dat_that_has_gone(tmp_path: Path) -> None:
         (tmp_path / "gone").rename(dat)
         assert watch.wait_for_results("Game.iso")["Game.iso"]["state"] == "packed"
     assert names(watch.library) == ["The Game.zso"]
+
+
+def test_a_directory_that_may_not_be_listed(tmp_path: Path) -> None:
+    """Its discs are not packed, which would otherwise have no visible reason."""
+    less = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+    watch = Watching(tmp_path / "inbox", tmp_path / "library", tmp_path / "state")
+    closed = watch.inbox / "closed"
+    closed.mkdir(parents=True)
+    watch.library.mkdir()
+    watch.start(*less)
+    try:
+        closed.chmod(0)
+        watch.inbox.touch()
+        wait_until(lambda: f"list the directory {closed}" in watch.status()["note"], "the note")
+        closed.chmod(0o700)
+        (closed / "Game.iso").write_bytes(IMAGE)
+        watch.wait_for_results("Game.iso")
+        wait_until(lambda: watch.status()["note"] == "", "the end of the note")
+    finally:
+        watch.end()
 
 
 def test_the_root_directory_contains_all_files() -> None:
