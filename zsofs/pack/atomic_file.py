@@ -190,7 +190,7 @@ def new_file(target: str) -> Iterator[NewFile]:
         try:
             _make_folder(folder)
             there = stack.enter_context(_held(target))
-            _remove_leftovers(folder)
+            remove_leftovers(folder)
         except OSError as error:
             raise InputError(f"{target} cannot be written: {reason(error)}") from None
         file = NewFile(target, there)
@@ -245,8 +245,12 @@ def _make_folder(folder: str) -> None:
     sync_folder(above)
 
 
-def _remove_leftovers(folder: str) -> None:
-    """Delete unlocked temporary files of runs that were killed."""
+def remove_leftovers(folder: str) -> None:
+    """Delete unlocked temporary files of runs that were killed.
+
+    Raises:
+        OSError: the directory cannot be listed.
+    """
     for name in os.listdir(folder):
         if not is_unfinished(os.fsencode(name)):
             continue

@@ -4,7 +4,7 @@ import argparse
 import os
 import pwd
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from zsofs.mount.systemd_units import (
 from zsofs.system import privileges
 from zsofs.system.mountinfo import mount_of
 from zsofs.system.privileges import Account
-from zsofs.watch.settings import DELETE, MOVE, WatchSettings, check
+from zsofs.watch.settings import DELETE, IN_PLACE, MOVE, WatchSettings, check
 
 _SHIPPED = Path(__file__).parent / "service_units"
 _PREFIX, _ENDING = "zsofs-watch-", ".service"
@@ -118,7 +118,9 @@ def _tell(manager: Manager, who: Account | None) -> None:
 def _text(name: str, settings: WatchSettings, user: str) -> str:
     """Return the text of a unit; *user* is empty for a user service."""
     shipped = _SHIPPED / ("system.service" if user else "user.service")
-    paths = [*settings.inboxes, settings.library, settings.move_to, settings.failed_to]
+    paths = dict.fromkeys(
+        (*settings.inboxes, settings.library, settings.move_to, settings.failed_to)
+    )
     fields = {
         "name": name,
         "user": user,
@@ -159,7 +161,10 @@ def _words(settings: WatchSettings) -> Iterator[str]:
         yield from ("--dat", dat)
     if settings.notify:
         yield "--notify"
-    yield from ("-o", settings.library, "--", *settings.inboxes)
+    if settings.after == IN_PLACE:
+        yield from ("--in-place", "--", settings.library)
+    else:
+        yield from ("-o", settings.library, "--", *settings.inboxes)
 
 
 def _quoted(word: str, also: str = "") -> str:
@@ -171,7 +176,7 @@ def _quoted(word: str, also: str = "") -> str:
     return f'"{word}"'.replace("\n", "\\n")
 
 
-def _mount_units(paths: Sequence[str]) -> Iterator[str]:
+def _mount_units(paths: Iterable[str]) -> Iterator[str]:
     """Yield the units of the file systems that have the paths, without that of the root disk."""
     for path in filter(None, paths):
         fd = os.open(path, os.O_PATH)

@@ -16,9 +16,9 @@ from zsofs.watch.job import Job
 from zsofs.watch.ledger import FAILED, KEPT, Ledger, Result
 from zsofs.watch.moving import move
 from zsofs.watch.notify import notify
-from zsofs.watch.order import CHANGED, WAITS, Order, Outcome
+from zsofs.watch.order import CHANGED, REPLACED, WAITS, Order, Outcome
 from zsofs.watch.pausing import ReaderCheck
-from zsofs.watch.settings import WatchSettings
+from zsofs.watch.settings import IN_PLACE, WatchSettings
 from zsofs.watch.space import Space
 from zsofs.watch.state_file import Counts
 from zsofs.watch.tracker import Input, Tracker, output_directory
@@ -57,6 +57,8 @@ class Watch:
     counts: Counts = field(default_factory=Counts)
     _scan_at: float = 0.0
     _rest: float = 0.0
+    _replaced: dict[str, float] = field(default_factory=dict)
+    """Seconds that packing has taken of images in place that have to be renamed, by path."""
 
     def request_scan(self) -> None:
         """Scan the inboxes as soon as possible."""
@@ -149,15 +151,18 @@ class Watch:
         if outcome is None:
             self._after_crash(job, one)
             return
-        if outcome.state == CHANGED:
+        if outcome.state in (CHANGED, REPLACED):
             self.tracker.drop(one)
+            if outcome.state == REPLACED:
+                self._replaced[one.unit.path] = time.monotonic() - job.begun
             return
         if outcome.state == WAITS:
             one.wait(outcome.error)
             return
         if outcome.state == FAILED and self._may_succeed_later(one, outcome):
             return
-        self._finish(one, outcome, time.monotonic() - job.begun)
+        packed_in = self._replaced.pop(one.unit.path, 0.0)
+        self._finish(one, outcome, packed_in + time.monotonic() - job.begun)
 
     def _after_crash(self, job: Job, one: Input) -> None:
         """Try again after a process was killed, for example without memory; not without end."""
@@ -207,12 +212,14 @@ class Watch:
         self._report(result)
 
     def _set_aside(self, one: Input, error: str) -> bool:
-        """Move an input that failed if ordered, and write the reason beside it.
+        """Move an input that failed if ordered, and write the reason beside it in an inbox.
 
         Returns:
             Whether it was moved.
         """
         path, settings = one.unit.path, self.settings
+        if settings.after == IN_PLACE:
+            return False  # it would be shown among the discs
         try:
             if settings.failed_to:
                 files = tuple(zip(one.unit.files, one.identities, strict=True))
