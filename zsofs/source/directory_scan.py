@@ -11,6 +11,7 @@ from zsofs.console.text import for_people
 from zsofs.formats.file_names import (
     APPLE_DOUBLE,
     IN_TRASH,
+    has_disc_ending,
     is_in_trash,
     is_sheet,
     is_unfinished,
@@ -97,7 +98,7 @@ class DirectoryScan:
             waiting = (name for name, entry in known.items() if not entry.finding.settled)
             names = {*names, *waiting}
         self._look_at(names, entries)
-        if any(may_be_disc(name) for name in self._gone if name in known or not known):
+        if any(has_disc_ending(name) for name in self._gone if name in known or not known):
             # It may have been renamed: the new name is found now, and not with a later event, so
             # that a disc whose name in the mount stays is never missing.
             others = set(self._place.folder.names()).difference(names, entries)

@@ -289,6 +289,8 @@ class OpenContents:
             raise
         except FileNotFoundError:  # renamed, possibly to another name that is shown as this one
             await self._look_again(node)
+            if node.listed:  # the source is not available
+                raise
             raise StaleNodeError(f"{node.name}: replaced, renamed or deleted") from None
         file = self._files.setdefault(content.serial, _OpenFile(node, content))
         file.handles += 1
