@@ -16,6 +16,8 @@ from tests.support.mounting import names, wait_until
 from tests.support.packed import image_of, left_in, zsofs
 from tests.support.rounds import rounds
 from tests.support.watching import Watching, watching
+from zsofs.watch import service
+from zsofs.watch.settings import IN_PLACE, WatchSettings
 
 IMAGE = writers.disc(2048 * 300, ["text", "mixed", "noise"], 5)
 OTHER = writers.disc(2048 * 200, ["text", "noise"], 6)
@@ -275,3 +277,23 @@ def test_what_cannot_be_combined(tmp_path: Path, words: list[str], error: str) -
         (tmp_path / name).mkdir()
     given = [str(tmp_path / word) if word in {"library", "other"} else word for word in words]
     assert error in zsofs("watch", *given, code=2).stderr
+
+
+def test_the_command_line_of_a_unit() -> None:
+    settings = WatchSettings(("/lib",), "/lib", IN_PLACE)
+    assert " ".join(service._words(settings)) == "watch --for mount --in-place -- /lib"
+    assert 'ReadWritePaths="-/"\n' in service._text("pack", WatchSettings(("/",), "/"), "root")
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--in-place"], "require --watch"),
+        (["other", "--watch", "--in-place"], "--in-place takes one directory"),
+        (["--watch"], "the following arguments are required: MOUNTPOINT"),
+    ],
+)
+def test_a_service(tmp_path: Path, words: list[str], error: str) -> None:
+    (tmp_path / "library").mkdir()
+    said = zsofs("service", "install", "--user", "x", tmp_path / "library", *words, code=2).stderr
+    assert error in said
