@@ -1,6 +1,7 @@
 """A library that is packed in place while it is mounted: readers do not notice."""
 
 import os
+import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from tests.mount.opl.test_opl_mount import game, game_id
 from tests.support import writers
-from tests.support.mounting import all_the_time, mounted, names, wait_until
+from tests.support.mounting import all_the_time, mounted, names, timed, wait_until
 from tests.support.packed import image_of
 from tests.support.watching import watching
 
@@ -71,3 +72,29 @@ def test_readers_do_not_notice(tmp_path: Path, layout: str) -> None:
     packed = (library / own).with_suffix(".zso")
     assert names(packed.parent) == [packed.name]
     assert image_of(packed) == image
+
+
+def test_a_disc_that_a_client_has_added(tmp_path: Path) -> None:
+    """It is packed when it is whole, and protected then; an aborted copy is never packed."""
+    library = tmp_path / "library"
+    library.mkdir()
+    image = LAYOUTS["plain"][3]
+    (tmp_path / "Okami.iso").write_bytes(image)
+    quick = timed(new_disc_quiet=0.5, quiet_file=0.3, trust_unwatched=0.3)
+    with (
+        mounted(library, tmp_path / "mnt", "--writable", "--new-discs", command=quick) as mount,
+        watching(tmp_path, "--in-place") as watch,
+    ):
+        with (mount.path / "Ico.iso").open("wb", buffering=0) as file:
+            file.truncate(len(image))
+            file.write(image[: 1 << 20])
+        subprocess.run(["cp", "-p", tmp_path / "Okami.iso", mount.path], check=True)
+        disc = mount.path / "Okami.iso"
+        with all_the_time(reader(disc, image)):
+            watch.wait_for_results("Okami.iso")
+        wait_until(lambda: not disc.stat().st_mode & 0o222, "the protection")
+        with pytest.raises(PermissionError):
+            disc.unlink()
+        assert "not copied it completely" in watch.waits_for("Ico.iso")
+        (mount.path / "Ico.iso").unlink()
+    assert names(library) == ["Okami.zso"]
