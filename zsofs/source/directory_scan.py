@@ -121,21 +121,6 @@ class DirectoryScan:
             ),
         )
 
-    def _look_at(self, names: Collection[bytes], entries: dict[bytes, Entry]) -> None:
-        """Put the entries of these names into *entries*, or remove those that have gone."""
-        known = self._before.entries or {}
-        refused = self._tree.refused_in(self._place.path)
-        served = self._tree.served_in(self._place.path)
-        for name in names:
-            if name in refused:
-                entry = self._not_entered(name, refused[name])
-            else:
-                entry = self._looked_at(name, known.get(name), is_served=name in served)
-            if entry is None:
-                entries.pop(name, None)
-            else:
-                entries[name] = entry
-
     def _may_change_unseen(self, entry: Entry) -> bool:
         """Return whether an entry is a symlink whose target may change without an event."""
         return entry.followed or (entry.kind is Kind.LINK and bool(self._tree.roots.others))
@@ -166,6 +151,21 @@ class DirectoryScan:
         is_shown = self._selection.takes(path, is_folder=True)
         entry = Entry(name, Kind.FOLDER, path, self._place.folder.status, reason=why)
         return entry if is_shown else None
+
+    def _look_at(self, names: Collection[bytes], entries: dict[bytes, Entry]) -> None:
+        """Put the entries of these names into *entries*, or remove those that have gone."""
+        known = self._before.entries or {}
+        refused = self._tree.refused_in(self._place.path)
+        served = self._tree.served_in(self._place.path)
+        for name in names:
+            if name in refused:
+                entry = self._not_entered(name, refused[name])
+            else:
+                entry = self._looked_at(name, known.get(name), is_served=name in served)
+            if entry is None:
+                entries.pop(name, None)
+            else:
+                entries[name] = entry
 
     def _entry(
         self, name: bytes, status: os.stat_result | None, known: Entry | None
