@@ -1,5 +1,6 @@
 """`zsofs watch --in-place`: the images of a library are replaced by their packed files."""
 
+import fcntl
 import hashlib
 import os
 import random
@@ -16,6 +17,7 @@ from tests.support.mounting import names, wait_until
 from tests.support.packed import image_of, left_in, zsofs
 from tests.support.rounds import rounds
 from tests.support.watching import Watching, watching
+from tests.unit.watch.test_watch_ends import KEEP_NOTHING, SHUTDOWN, copy_of
 from zsofs.watch import service
 from zsofs.watch.settings import IN_PLACE, WatchSettings
 
@@ -234,8 +236,7 @@ def test_random_kills(tmp_path: Path) -> None:
             if chance.random() < 0.3:
                 kill_job(watch)
             watch.end(signal.SIGKILL)
-            for other, image in images.items():
-                assert [found for _, found in states_of(watch.library, other)] == [image], other
+            check_discs(watch.library, images)
             watch.start()
         # Those that were closed while the watch was dead.
         wait_until(lambda: is_idle(watch), "the end of the queue", 120)
@@ -245,6 +246,37 @@ def test_random_kills(tmp_path: Path) -> None:
     assert left_in(watch.library) == []
     for name, image in images.items():
         assert states_of(watch.library, name) == [(".zso", image)]
+
+
+def test_random_power_cuts(as_root: None, tmp_path: Path) -> None:
+    """Library and state are on a disk that forgets what was not synced."""
+    chance = random.Random(5)
+    disk = make_ext4(tmp_path / "disk.img", 64 * MIB)
+    images: dict[str, bytes] = {}
+    for number in range(rounds(3, 40)):
+        with disk_mounted(disk, tmp_path / "disk") as top:
+            check_discs(top / "library", images)
+            with watching(top, "--in-place", "--for", "console") as watch:
+                name = f"Disc {number}"
+                images[name] = writers.disc(MIB // 2, ["text", "mixed"], number)
+                put(watch.library / f"{name}.iso", images[name])
+                os.sync()
+                time.sleep(chance.uniform(0.2, 1.8))
+                fd = os.open(top, os.O_RDONLY)
+                try:
+                    fcntl.ioctl(fd, SHUTDOWN, KEEP_NOTHING)
+                finally:
+                    os.close(fd)
+                watch.end(signal.SIGKILL)
+        disk = copy_of(disk, tmp_path / f"disk{number}.img")
+    with disk_mounted(disk, tmp_path / "disk") as top:
+        check_discs(top / "library", images)
+
+
+def check_discs(library: Path, images: dict[str, bytes]) -> None:
+    """Check that each disc has one name, and all its bytes."""
+    for name, image in images.items():
+        assert [found for _, found in states_of(library, name)] == [image], name
 
 
 def kill_job(watch: Watching) -> None:
