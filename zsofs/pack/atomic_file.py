@@ -256,12 +256,21 @@ def remove_leftovers(folder: str) -> None:
             continue
         path = os.path.join(folder, name)
         with suppress(OSError):
-            fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            fd = _open_to_lock(path)
             try:
                 if stat.S_ISREG(os.fstat(fd).st_mode) and _lock(fd) and _is_at(path, fd):
                     os.unlink(path)
             finally:
                 os.close(fd)
+
+
+def _open_to_lock(path: str) -> int:
+    """Open a temporary file; raises OSError."""
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        return os.open(path, flags | os.O_RDWR)  # NFS locks only what can be written to
+    except PermissionError:  # it has the mode of a read-only input already
+        return os.open(path, flags | os.O_RDONLY)
 
 
 def _lock(fd: int) -> bool | None:

@@ -167,6 +167,7 @@ def test_a_container_is_renamed(tmp_path: Path, library: Path) -> None:
     put(library / "A.iso", writers.zsoz(IMAGE))
     put(library / "B.iso", writers.maxcso_cso1(OTHER))
     put(library / ".A.iso.zsofs-0123abcd.part", IMAGE)
+    (library / ".A.iso.zsofs-0123abcd.part").chmod(0o444)
     with watching(tmp_path, "--in-place") as watch:
         watch.wait_for_results("A.iso", "B.iso")
     assert names(library) == ["A.zso", "B.cso"]
