@@ -230,7 +230,7 @@ def test_random_kills(tmp_path: Path) -> None:
     chance = random.Random(11)
     images: dict[str, bytes] = {}
     with watching(tmp_path, "--in-place", "--for", "console") as watch:
-        for number in range(rounds(10, 200)):
+        for number in range(rounds(6, 200)):
             name = f"Disc {number}"
             images[name] = writers.disc(MIB // 2, ["text", "mixed"], number)
             put(watch.library / f"{name}.iso", images[name])
@@ -257,7 +257,7 @@ def test_random_power_cuts(as_root: None, tmp_path: Path) -> None:
     chance = random.Random(5)
     disk = make_ext4(tmp_path / "disk.img", 64 * MIB)
     images: dict[str, bytes] = {}
-    for number in range(rounds(3, 40)):
+    for number in range(rounds(2, 40)):
         with disk_mounted(disk, tmp_path / "disk") as top:
             check_discs(top / "library", images)
             with watching(top, "--in-place", "--for", "console") as watch:
