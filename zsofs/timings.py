@@ -298,6 +298,9 @@ class Timings:
     watch_end: float = 5.0
     """How long the end of a watch waits for its job to end."""
 
+    watch_lock: float = 1.0
+    """How long a watch that begins waits for the lock of one that was just killed."""
+
     # ---- Stores
 
     store_lock: float = 2.0

@@ -59,7 +59,9 @@ class Watching:
     def start(self, *before: str) -> None:
         """Start it, with *before* in front of its command; return when it watches."""
         (self.state / "run").mkdir(parents=True, exist_ok=True)
-        words = ["watch", *self.options, str(self.inbox), "-o", str(self.library)]
+        words = ["watch", *self.options, str(self.inbox)]
+        if self.inbox != self.library:
+            words += ["-o", str(self.library)]
         with self.log.open("ab") as output:
             self.process = process = subprocess.Popen(
                 [*before, *timed(**{**QUICK, **self.timings}), *words],
@@ -120,8 +122,12 @@ class Watching:
 
 @contextmanager
 def watching(folder: Path, *options: str, **timings: float) -> Iterator[Watching]:
-    """Watch ``folder/inbox`` for the length of a block; the library is ``folder/library``."""
-    made = Watching(folder / "inbox", folder / "library", folder / "state", options, timings)
+    """Watch ``folder/inbox`` for the length of a block; the library is ``folder/library``.
+
+    With ``--in-place``, the library is watched.
+    """
+    inbox = folder / ("library" if "--in-place" in options else "inbox")
+    made = Watching(inbox, folder / "library", folder / "state", options, timings)
     made.inbox.mkdir(exist_ok=True)
     made.library.mkdir(exist_ok=True)
     made.start()

@@ -24,7 +24,8 @@ Installs a mount as the service NAME, starts it, and enables it at boot. It runs
 SOURCE, or as the user that --setuid names. Its config is /etc/zsofs/NAME.toml; with --user,
 ~/.config/zsofs/NAME.toml.
 
-With --watch, installs `zsofs watch` instead: SOURCE is the inbox, and MOUNTPOINT the library. It
+With --watch, installs `zsofs watch` instead: SOURCE is the inbox, and MOUNTPOINT the library; with
+--in-place, SOURCE is the library, and there is no MOUNTPOINT. It
 runs as the owner of the library, or as the user that --setuid names, and can write only to the
 directories that are given. Its unit has the command line.
 
@@ -142,7 +143,9 @@ def check(options: argparse.Namespace) -> None:
     Raises:
         UsageError: there is one too few or too many.
     """
-    needed = ("name",) if options.action == "remove" else ("name", "source", "mount_point")
+    needed = ["name"] if options.action == "remove" else ["name", "source", "mount_point"]
+    if options.action == "install" and options.in_place:
+        needed.remove("mount_point")
     given = [name for name in needed if getattr(options, name) is not None]
     if options.action == "install" and options.web and options.watch:
         raise UsageError("--web and --watch cannot be combined")

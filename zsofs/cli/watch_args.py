@@ -40,6 +40,7 @@ examples:
   zsofs watch --move-source ~/done ~/inbox -o ~/zso   move each input to ~/done
   zsofs watch --dat ps2.dat ~/inbox -o ~/zso          name the outputs by a Redump DAT
   zsofs watch --for console ~/inbox -o ~/zso          for OPL on a PS2
+  zsofs watch --in-place ~/zso                        pack the .iso files of a library in place
 """
 
 
@@ -51,17 +52,20 @@ def add(commands: Commands) -> None:
         "pack what arrives in a directory",
         _DESCRIPTION,
         _EXAMPLES,
-        usage="zsofs watch [OPTIONS] INBOX… -o LIBRARY",
+        usage="zsofs watch [OPTIONS] INBOX… -o LIBRARY | --in-place LIBRARY",
     )
     watch.add_argument(
-        "inboxes", nargs="+", type=path, metavar="INBOX", help="directory that is watched"
+        "inboxes",
+        nargs="+",
+        type=path,
+        metavar="INBOX",
+        help="directory that is watched; with --in-place, the library",
     )
     watch.add_argument(
         "-o",
         "--output",
         metavar="LIBRARY",
         type=path,
-        required=True,
         help="directory of the outputs; the tree below an inbox is kept",
     )
     add_preset(watch)
@@ -81,6 +85,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         type=path,
         help="move each input to DIR after its output is verified; on the same file system",
+    )
+    after.add_argument(
+        "--in-place",
+        action="store_true",
+        help="replace each .iso in LIBRARY and its subdirectories by its packed file; its name in a"
+        " mount stays, and programs that read it are not disturbed",
     )
     parser.add_argument(
         "--move-failed",
@@ -120,6 +130,7 @@ def check_service(options: argparse.Namespace) -> None:
     given = (
         options.delete_source,
         options.move_source,
+        options.in_place,
         options.move_failed,
         options.dats,
         options.notify,
@@ -152,7 +163,7 @@ def settings_of(options: argparse.Namespace) -> "WatchSettings":
     import os
 
     from zsofs.pack.presets import packing
-    from zsofs.watch.settings import DELETE, LEAVE, MOVE, WatchSettings
+    from zsofs.watch.settings import DELETE, IN_PLACE, LEAVE, MOVE, WatchSettings
 
     chosen = options.purpose, options.codec, options.level, options.block_size
     packing(*chosen)
@@ -160,6 +171,14 @@ def settings_of(options: argparse.Namespace) -> "WatchSettings":
         if not os.path.isfile(dat):
             raise UsageError(f"the DAT {dat} cannot be read: it is not a file")
     after = DELETE if options.delete_source else MOVE if options.move_source else LEAVE
+    if options.in_place:
+        after = IN_PLACE
+        _check_in_place(options)
+        options.output = options.inboxes[0]
+    elif options.output is None:
+        raise UsageError(
+            "the following arguments are required: -o/--output; see: zsofs watch --help"
+        )
     return WatchSettings(
         tuple(dict.fromkeys(os.path.realpath(inbox) for inbox in options.inboxes)),
         os.path.realpath(options.output),
@@ -170,3 +189,11 @@ def settings_of(options: argparse.Namespace) -> "WatchSettings":
         tuple(map(os.path.realpath, options.dats)),
         options.notify,
     )
+
+
+def _check_in_place(options: argparse.Namespace) -> None:
+    """Raise UsageError if there is more than a library."""
+    if options.output is not None or len(options.inboxes) > 1:
+        raise UsageError("--in-place takes one directory, the library, and no other")
+    if options.move_failed:
+        raise UsageError("--in-place and --move-failed cannot be combined")

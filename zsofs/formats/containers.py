@@ -12,6 +12,7 @@ from zsofs.formats.geometry import Geometry, SourceBytes
 
 _FORMATS: tuple[ModuleType, ...] = (ziso, ciso, dax, chd)
 _BY_MAGIC = {magic: module for module in _FORMATS for magic in module.MAGICS}
+_ENDINGS = {ziso: ".zso", ciso: ".cso", dax: ".dax"}
 _HEAD_SIZE = 32
 """Size of the longest header in bytes, that of a DAX file."""
 
@@ -41,3 +42,12 @@ def identify(source: SourceBytes) -> Geometry | None:
 def has_magic(head: bytes) -> bool:
     """Return whether *head*, the first 4 bytes or more of a file, has the magic of a container."""
     return head[:4] in _BY_MAGIC
+
+
+def ending_of(head: bytes) -> str:
+    """Return the extension of a container of one disc by its first 4 bytes; empty for other files.
+
+    It is empty for a CHD as well: what that becomes in a mount depends on its tracks.
+    """
+    module = _BY_MAGIC.get(head[:4])
+    return "" if module is None else _ENDINGS.get(module, "")

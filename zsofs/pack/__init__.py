@@ -8,6 +8,7 @@ __all__ = [
     "atomic_file",
     "batch",
     "cd_input",
+    "in_place",
     "input_files",
     "jobs",
     "packer",

@@ -190,7 +190,7 @@ def new_file(target: str) -> Iterator[NewFile]:
         try:
             _make_folder(folder)
             there = stack.enter_context(_held(target))
-            _remove_leftovers(folder)
+            remove_leftovers(folder)
         except OSError as error:
             raise InputError(f"{target} cannot be written: {reason(error)}") from None
         file = NewFile(target, there)
@@ -245,19 +245,32 @@ def _make_folder(folder: str) -> None:
     sync_folder(above)
 
 
-def _remove_leftovers(folder: str) -> None:
-    """Delete unlocked temporary files of runs that were killed."""
+def remove_leftovers(folder: str) -> None:
+    """Delete unlocked temporary files of runs that were killed.
+
+    Raises:
+        OSError: the directory cannot be listed.
+    """
     for name in os.listdir(folder):
         if not is_unfinished(os.fsencode(name)):
             continue
         path = os.path.join(folder, name)
         with suppress(OSError):
-            fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            fd = _open_to_lock(path)
             try:
                 if stat.S_ISREG(os.fstat(fd).st_mode) and _lock(fd) and _is_at(path, fd):
                     os.unlink(path)
             finally:
                 os.close(fd)
+
+
+def _open_to_lock(path: str) -> int:
+    """Open a temporary file; raises OSError."""
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        return os.open(path, flags | os.O_RDWR)  # NFS locks only what can be written to
+    except PermissionError:  # it has the mode of a read-only input already
+        return os.open(path, flags | os.O_RDONLY)
 
 
 def _lock(fd: int) -> bool | None:

@@ -62,7 +62,7 @@ def run(
     )
     for folder in named:
         inputs.restored += restore(folder or os.curdir)
-    with _orderly_end(), reporter:
+    with orderly_end(), reporter:
         targets = Targets(request, InputFiles([job.path for job in inputs.jobs]))
         batch = _PackRun(request, reporter, on_written, targets, hint)
         reporter.left_out, reporter.ignored = inputs.left_out, inputs.ignored.sentence
@@ -198,7 +198,7 @@ class _PackRun:
 
 
 @contextmanager
-def _orderly_end() -> Iterator[None]:
+def orderly_end() -> Iterator[None]:
     """Handle SIGTERM and SIGHUP by a clean shutdown that leaves no incomplete files."""
 
     def end(number: int, frame: FrameType | None) -> None:

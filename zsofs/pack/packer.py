@@ -10,18 +10,15 @@ from typing import Protocol
 
 from zsofs import __version__
 from zsofs.errors import InputError, ZsofsError, reason
-from zsofs.formats.ciso_header import INDEX_OFFSET
 from zsofs.formats.seal import Seal
 from zsofs.formats.ziso_writer import SECTOR, ContainerLayout
 from zsofs.images.checksums import Digester, Digests, digester
 from zsofs.images.input_image import Original, original
 from zsofs.images.pipeline import MEMORY, Chunk, Streamable, chunk_size, cores, stream
-from zsofs.native.encoder import Encoder, crc32, index_entries
+from zsofs.native.encoder import Encoder, index_entries
 from zsofs.pack.atomic_file import NewFile, new_file
 from zsofs.pack.presets import Packing
-
-_INDEX_SLICE = 64 << 10
-"""Bytes of the index that are buffered; the complete index is never in memory."""
+from zsofs.pack.sink import IndexWriter, Nowhere, Sink
 
 
 class PackInput(Streamable, Protocol):
@@ -104,30 +101,10 @@ class PackResult:
     made: tuple[MadeFile, ...] = ()
 
 
-class _Sink(Protocol):
-    """Destination of a container."""
-
-    def write(self, data: bytes | memoryview, offset: int) -> None:
-        """Write *data* at *offset*."""
-
-    def is_written_to(self, offset: int) -> None:
-        """Report that everything up to *offset* is written, except header and index."""
-
-
-class _Nowhere:
-    """A sink that discards data, to measure the packed size."""
-
-    def write(self, data: bytes | memoryview, offset: int) -> None:
-        """See :class:`_Sink`."""
-
-    def is_written_to(self, offset: int) -> None:
-        """See :class:`_Sink`."""
-
-
 def measure(image: PackInput, how: Packing, options: PackOptions, watcher: Watcher) -> int:
     """Return the size of the packed file in bytes, without writing it."""
     layout = how.layout(image.size, raw_cd=image.raw_cd)
-    end, _ = _write(image, layout, how, _Nowhere(), None, watcher)
+    end, _ = _write(image, layout, how, Nowhere(), None, watcher)
     if layout.has_seal and options.digests:
         # Its size does not depend on the checksums, so none are computed.
         end += len(_seal(layout, 0, Digests("0" * 8, "0" * 32, "0" * 40)).to_bytes())
@@ -160,6 +137,58 @@ def pack(
     Raises:
         InputError: packing failed; *target* was not created.
     """
+    with written_file(image, target, how, options, watcher) as new:
+        if inspect is not None:
+            with original(new.file.path) as copy:
+                inspect(copy)
+        image.check_unchanged()
+        if name is not None:
+            target = new.file.rename_to(name(target, new.digests))
+        new.file.take_name(replace=options.replace)
+    return new.result(target, image)
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A packed file that is complete, and does not have its name yet.
+
+    Attributes:
+        file: the file.
+        size: its size in bytes.
+        digests: of the image.
+        remarks: remarks for the user.
+    """
+
+    file: NewFile
+    size: int
+    digests: Digests
+    remarks: tuple[str, ...]
+
+    def result(self, path: str, image: PackInput) -> PackResult:
+        """Return the result of packing *image*, when the file has its name *path*."""
+        remarks = (*self.file.remarks, *self.remarks)
+        made = MadeFile(path, image.size, self.digests)
+        return PackResult(self.size, self.digests, remarks, self.file.error, made=(made,))
+
+
+@contextmanager
+def written_file(
+    image: PackInput, target: str, how: Packing, options: PackOptions, watcher: Watcher
+) -> Iterator[WrittenFile]:
+    """Pack *image* into a new file for *target*; it is deleted on exit unless it was renamed.
+
+    It was synced, read back from the disk, decoded and compared with the input, as *options* say.
+
+    Args:
+        image: the input.
+        target: path of the output.
+        how: codec, level, block size.
+        options: safety options.
+        watcher: receives progress.
+
+    Raises:
+        InputError: packing failed; also for an OSError within the context.
+    """
     layout = how.layout(image.size, raw_cd=image.raw_cd)
     with new_file(target) as file:
         try:
@@ -168,18 +197,9 @@ def pack(
             if options.verify:
                 watcher.check()
                 _check(file, layout, digests, seal, watcher)
-            if inspect is not None:
-                with original(file.path) as copy:
-                    inspect(copy)
-            image.check_unchanged()
-            if name is not None:
-                target = file.rename_to(name(target, digests))
-            file.take_name(replace=options.replace)
+            yield WrittenFile(file, end, digests, _remarks(layout))
         except OSError as error:
             raise InputError(f"{target} cannot be written: {reason(error)}") from error
-    remarks = (*file.remarks, *_remarks(layout))
-    made = MadeFile(target, image.size, digests)
-    return PackResult(end, digests, remarks, file.error, made=(made,))
 
 
 def _remarks(layout: ContainerLayout) -> tuple[str, ...]:
@@ -241,9 +261,8 @@ def check_seal(image: PackInput, digests: Digests) -> None:
     """
     if image.seal is not None and digests.sha1 and image.seal.sha1 != digests.sha1:
         raise InputError(
-            f"the image has SHA-1 {digests.sha1}, but the seal has {image.seal.sha1}: one of"
-            " them is"
-            " damaged"
+            f"the image has SHA-1 {digests.sha1}, but the seal has {image.seal.sha1}: one of them"
+            " is damaged"
         )
 
 
@@ -269,7 +288,7 @@ def _write(
     image: PackInput,
     layout: ContainerLayout,
     how: Packing,
-    sink: _Sink,
+    sink: Sink,
     taker: Digester | None,
     watcher: Watcher,
 ) -> tuple[int, int]:
@@ -280,7 +299,7 @@ def _write(
     """
     filler = 0
     position = layout.data_start >> layout.shift
-    index = _IndexWriter(sink)
+    index = IndexWriter(sink)
     with _packed_chunks(image, layout, how, taker) as chunks:
         for chunk in chunks:
             count = -(-len(chunk.plain) // layout.block_size)
@@ -330,29 +349,6 @@ def _packed_chunks(
         digester=taker,
     ) as chunks:
         yield iter(chunks)
-
-
-class _IndexWriter:
-    """Buffered writer of the index."""
-
-    def __init__(self, sink: _Sink) -> None:
-        self.crc32 = 0
-        self._sink = sink
-        self._offset = INDEX_OFFSET
-        self._entries = bytearray()
-
-    def add(self, entries: bytes) -> None:
-        """Append entries."""
-        self._entries += entries
-        if len(self._entries) >= _INDEX_SLICE:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write the buffered entries."""
-        self._sink.write(bytes(self._entries), self._offset)
-        self.crc32 = crc32(self._entries, self.crc32)
-        self._offset += len(self._entries)
-        self._entries.clear()
 
 
 def _check(

@@ -11,6 +11,7 @@ from zsofs.console.text import for_people
 from zsofs.formats.file_names import (
     APPLE_DOUBLE,
     IN_TRASH,
+    has_disc_ending,
     is_in_trash,
     is_sheet,
     is_unfinished,
@@ -92,21 +93,17 @@ class DirectoryScan:
         """
         known = self._before.entries or {}
         entries = {} if self._before.names is None else dict(known)
-        refused = self._tree.refused_in(self._place.path)
-        served = self._tree.served_in(self._place.path)
         if self._before.names is not None:
             # The parent of a CHD can be one of the names that have changed.
             waiting = (name for name, entry in known.items() if not entry.finding.settled)
             names = {*names, *waiting}
-        for name in names:
-            if name in refused:
-                entry = self._not_entered(name, refused[name])
-            else:
-                entry = self._looked_at(name, known.get(name), is_served=name in served)
-            if entry is None:
-                entries.pop(name, None)
-            else:
-                entries[name] = entry
+        self._look_at(names, entries)
+        if any(has_disc_ending(name) for name in self._gone if name in known or not known):
+            # It may have been renamed: the new name is found now, and not with a later event, so
+            # that a disc whose name in the mount stays is never missing.
+            others = set(self._place.folder.names()).difference(names, entries)
+            self._look_at(others, entries)
+            names = {*names, *others}
         for entry in looks.entries(self._unread):
             entries[entry.name] = entry
         for name in self._whole & entries.keys():
@@ -154,6 +151,21 @@ class DirectoryScan:
         is_shown = self._selection.takes(path, is_folder=True)
         entry = Entry(name, Kind.FOLDER, path, self._place.folder.status, reason=why)
         return entry if is_shown else None
+
+    def _look_at(self, names: Collection[bytes], entries: dict[bytes, Entry]) -> None:
+        """Put the entries of these names into *entries*, or remove those that have gone."""
+        known = self._before.entries or {}
+        refused = self._tree.refused_in(self._place.path)
+        served = self._tree.served_in(self._place.path)
+        for name in names:
+            if name in refused:
+                entry = self._not_entered(name, refused[name])
+            else:
+                entry = self._looked_at(name, known.get(name), is_served=name in served)
+            if entry is None:
+                entries.pop(name, None)
+            else:
+                entries[name] = entry
 
     def _entry(
         self, name: bytes, status: os.stat_result | None, known: Entry | None

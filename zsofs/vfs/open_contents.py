@@ -4,6 +4,7 @@ import itertools
 import logging
 import traceback
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -34,6 +35,9 @@ from zsofs.vfs.node import Node
 from zsofs.vfs.view import View
 
 log = logging.getLogger(__name__)
+
+_MOST_LISTINGS = 4
+"""How often a listing is awaited that takes longer than `timings.stale_listing`."""
 
 
 @dataclass(slots=True)
@@ -281,13 +285,27 @@ class OpenContents:
         try:
             content = await self._open_content(node)
         except StaleNodeError:
-            self._view.doubt(node)  # the kernel looks the name up again
+            await self._look_again(node)
             raise
+        except FileNotFoundError:  # renamed, possibly to another name that is shown as this one
+            await self._look_again(node)
+            if node.listed:  # the source is not available
+                raise
+            raise StaleNodeError(f"{node.name}: replaced, renamed or deleted") from None
         file = self._files.setdefault(content.serial, _OpenFile(node, content))
         file.handles += 1
         if file.content is not content:  # another request opened it meanwhile
             self._close_later(content)
         return file
+
+    async def _look_again(self, node: Node) -> None:
+        """Renew the listing that has *node*: the kernel looks its name up again, but only once."""
+        self._view.doubt(node)
+        for _ in range(_MOST_LISTINGS):
+            if not node.listed or node.parent is None:
+                return
+            with suppress(OSError, ZsofsError):
+                await self._view.up_to_date(node.parent)
 
     async def _open_content(self, node: Node) -> Content:
         device, contents = node.entry.status.st_dev, self._library.contents

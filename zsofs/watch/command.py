@@ -185,7 +185,8 @@ def _state_folder() -> Path:
 
 
 def _status_of(watch: Watch, file: StateFile) -> WatchStatus:
-    whole = [one for one in watch.tracker.whole() if one is not watch.current]
+    current = watch.job.input if watch.job else None
+    whole = [one for one in watch.tracker.whole() if one is not current]
     waiting = list(watch.tracker.waiting())
     kept = [one for one in watch.tracker.done.values() if one.state == KEPT]
     name, note = watch.state()

@@ -12,6 +12,7 @@ from zsofs.errors import InputError
 from zsofs.system.own_processes import module_command
 from zsofs.timings import timings
 from zsofs.watch.order import Order, Outcome
+from zsofs.watch.tracker import Input
 
 _PART = 1 << 16
 _MOST_LINE = 1 << 22
@@ -70,18 +71,19 @@ class Job:
 
     Attributes:
         order: the order.
+        input: the input that it is about.
         progress: its progress.
         outcome: its outcome; None until it has ended, and if it ended without one.
         is_paused: whether it is stopped by a signal.
     """
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, one: Input) -> None:
         """Start it.
 
         Raises:
             InputError: the process cannot be started.
         """
-        self.order = order
+        self.order, self.input = order, one
         self.progress = Progress(order.path)
         self.outcome: Outcome | None = None
         self.is_paused = False

@@ -8,6 +8,7 @@ is not stored: it is what the inboxes have and the ledger does not.
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ from typing import Any
 
 from zsofs.errors import FileError, UsageError, reason
 from zsofs.system.full_write import new_file, write_all
+from zsofs.timings import timings
 from zsofs.watch.units import Unit
 from zsofs.watch.whole import FileIdentity
 
@@ -80,7 +82,7 @@ class Ledger:
             self._lock = os.open(
                 folder / f"watch-{key}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
             )
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(self._lock)
             self._load()
             self._write_again(folder)
             self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
@@ -213,6 +215,23 @@ class Ledger:
         kept = sorted(keys_of, key=lambda number: results[number].time)
         for number in kept[-_MOST_RESULTS:]:
             yield {"keys": keys_of[number], "result": asdict(results[number])}
+
+
+def _take(lock: int) -> None:
+    """Lock a file; raise BlockingIOError if another process has locked it, and keeps it.
+
+    After a watch was killed, a process that it was just starting has the lock for some moments.
+    """
+    until = time.monotonic() + timings().watch_lock
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(timings().retry_store_lock)
+        else:
+            return
 
 
 def _numbers(identity: FileIdentity) -> list[int]:

@@ -58,7 +58,7 @@ class Outcome:
     """What became of an order.
 
     Attributes:
-        state: a state of :class:`zsofs.watch.ledger.Result`, CHANGED or WAITS.
+        state: a state of :class:`zsofs.watch.ledger.Result`, CHANGED, REPLACED or WAITS.
         outputs: paths of the discs that were packed.
         error: why it failed, or why the input was kept.
         plain_bytes: size of their images.
@@ -76,6 +76,9 @@ class Outcome:
 
 CHANGED = "changed"
 """The input changed after it was found complete; nothing was packed."""
+
+REPLACED = "replaced"
+"""The packed file has the name of the input, in place; it is renamed when it is quiet."""
 
 WAITS = "waits"
 """The input needs another file that may still arrive; nothing was packed."""

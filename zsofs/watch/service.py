@@ -3,7 +3,7 @@
 import argparse
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from zsofs.mount.systemd_units import (
 )
 from zsofs.system import privileges
 from zsofs.system.mountinfo import mount_of
-from zsofs.watch.settings import DELETE, MOVE, WatchSettings, check
+from zsofs.watch.settings import DELETE, IN_PLACE, MOVE, WatchSettings, check
 
 _SHIPPED = Path(__file__).parent / "service_units"
 _PREFIX, _ENDING = "zsofs-watch-", ".service"
@@ -77,7 +77,9 @@ def install(options: argparse.Namespace, settings: WatchSettings, setuid: int | 
 def _text(name: str, settings: WatchSettings, user: str) -> str:
     """Return the text of a unit; *user* is empty for a user service."""
     shipped = _SHIPPED / ("system.service" if user else "user.service")
-    paths = [*settings.inboxes, settings.library, settings.move_to, settings.failed_to]
+    paths = dict.fromkeys(
+        (*settings.inboxes, settings.library, settings.move_to, settings.failed_to)
+    )
     fields = {
         "name": name,
         "user": user,
@@ -118,7 +120,10 @@ def _words(settings: WatchSettings) -> Iterator[str]:
         yield from ("--dat", dat)
     if settings.notify:
         yield "--notify"
-    yield from ("-o", settings.library, "--", *settings.inboxes)
+    if settings.after == IN_PLACE:
+        yield from ("--in-place", "--", settings.library)
+    else:
+        yield from ("-o", settings.library, "--", *settings.inboxes)
 
 
 def _quoted(word: str, also: str = "") -> str:
@@ -130,7 +135,7 @@ def _quoted(word: str, also: str = "") -> str:
     return f'"{word}"'.replace("\n", "\\n")
 
 
-def _mount_units(paths: Sequence[str]) -> Iterator[str]:
+def _mount_units(paths: Iterable[str]) -> Iterator[str]:
     """Yield the units of the file systems that have the paths, without that of the root disk."""
     for path in filter(None, paths):
         fd = os.open(path, os.O_PATH)

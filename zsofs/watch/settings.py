@@ -9,8 +9,8 @@ from zsofs.source.relpath import is_at_or_below
 from zsofs.system.same_file import same_file
 from zsofs.watch.space import is_in_mount
 
-LEAVE, DELETE, MOVE = "leave", "delete", "move"
-"""What is done with an input that is packed."""
+LEAVE, DELETE, MOVE, IN_PLACE = "leave", "delete", "move", "in-place"
+"""What is done with an input that is packed; IN_PLACE: its output replaces it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +18,9 @@ class WatchSettings:
     """Settings of one watch; all paths are real paths.
 
     Attributes:
-        inboxes: directories that are watched.
+        inboxes: directories that are watched; the library if *after* is IN_PLACE.
         library: directory of the outputs.
-        after: LEAVE, DELETE or MOVE.
+        after: LEAVE, DELETE, MOVE or IN_PLACE.
         move_to: directory to which packed inputs are moved; empty unless *after* is MOVE.
         failed_to: directory to which inputs are moved that cannot be packed; empty: they stay.
         packing: purpose, codec, level and block size, as :func:`zsofs.pack.presets.packing` takes
@@ -61,18 +61,30 @@ def check(settings: WatchSettings) -> None:
         SourceError: one is missing or unusable.
         UsageError: they cannot be combined.
     """
+    if settings.after == IN_PLACE:
+        _check_directory("library", settings.library, writable=True)
+    else:
+        _check_inboxes(settings)
+        _check_directory("library", settings.library, writable=True)
+        _check_directories_for_inputs(settings)
+
+
+def _check_inboxes(settings: WatchSettings) -> None:
     for inbox in settings.inboxes:
         _check_directory("inbox", inbox, writable=settings.after != LEAVE)
         if _is_below(inbox, settings.library) or same_file(inbox, settings.library):
             raise UsageError(
                 f"the inbox {inbox} is in the library {settings.library}, so that outputs would be"
-                " inputs; give an inbox outside of it"
+                " inputs; give an inbox outside of it, or pack in place: zsofs watch --in-place"
+                " LIBRARY"
             )
     for inbox in settings.inboxes:
         for other in settings.inboxes:
             if other != inbox and _is_below(inbox, other):
                 raise UsageError(f"the inbox {inbox} is in the inbox {other}; omit one of them")
-    _check_directory("library", settings.library, writable=True)
+
+
+def _check_directories_for_inputs(settings: WatchSettings) -> None:
     for directory in filter(None, (settings.move_to, settings.failed_to)):
         _check_directory("directory", directory, writable=True)
         if _is_below(directory, settings.library):

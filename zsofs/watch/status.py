@@ -49,9 +49,10 @@ def as_object(status: WatchStatus) -> dict[str, Any]:
 def text(status: WatchStatus) -> str:
     """Return the state of a watch as lines."""
     counts = status.counts
+    is_in_place = status.inboxes == (status.library,)
     rows = [
-        ("inbox", ", ".join(map(printable, status.inboxes))),
-        ("library", printable(status.library)),
+        *(() if is_in_place else [("inbox", ", ".join(map(printable, status.inboxes)))]),
+        ("library", printable(status.library) + (", packed in place" if is_in_place else "")),
         ("state", status.state + (f": {printable(status.note)}" if status.note else "")),
     ]
     if status.current.path:

@@ -8,10 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from zsofs.errors import reason
+from zsofs.pack.atomic_file import remove_leftovers
 from zsofs.system.deletion import restore
 from zsofs.timings import timings
+from zsofs.watch.in_place import InPlace
 from zsofs.watch.ledger import Ledger, Result
-from zsofs.watch.settings import WatchSettings
+from zsofs.watch.settings import IN_PLACE, WatchSettings
 from zsofs.watch.space import is_in_mount
 from zsofs.watch.units import Unit, find_units
 from zsofs.watch.whole import FileIdentity, Verdict, identity_at, judge
@@ -91,6 +93,13 @@ class Tracker:
     done: dict[str, Result] = field(default_factory=dict)
     _roots: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Device and inode number of each inbox at the last scan."""
+    _in_place: InPlace | None = None
+    """Finds the inputs if outputs replace them."""
+
+    def __post_init__(self) -> None:
+        """Prepare to pack in place, if ordered."""
+        if self.settings.after == IN_PLACE:
+            self._in_place = InPlace(self.ledger.was_closed, bool(self.settings.dats))
 
     def scan(self, deleted: Set[str]) -> None:
         """Find the inputs again; those that have not changed keep what is known of them.
@@ -109,7 +118,7 @@ class Tracker:
         for inbox in self.settings.inboxes:
             try:
                 _check_inbox(inbox)
-                for unit in find_units(inbox, self.settings.outside, self._enter):
+                for unit in self._units(inbox):
                     one = self._input(unit)
                     if one is not None:
                         found[unit.path] = one
@@ -117,6 +126,9 @@ class Tracker:
                 self.unavailable[inbox] = reason(error)
         known = {path: found.pop(path) for path in list(self.inputs) if path in found}
         self.inputs = known | found
+        if self._in_place is not None:  # what only has to be renamed comes first
+            renamed = self._in_place.renamed & self.inputs.keys()
+            self.inputs = {path: self.inputs[path] for path in sorted(renamed)} | self.inputs
         self.restores = False
         self._roots = {path: root for path in self.settings.inboxes if (root := _root_of(path))}
         there = {id(one) for one in self.done.values()}  # also under other names
@@ -137,6 +149,10 @@ class Tracker:
         with suppress(OSError):  # forgotten until this process ends
             self.ledger.forget(results)
 
+    def _units(self, inbox: str) -> Iterator[Unit]:
+        found = find_units(inbox, self.settings.outside, self._enter)
+        return found if self._in_place is None else self._in_place.units(found)
+
     def _enter(self, folder: str) -> None:
         self.enter(folder)
         is_inbox = folder in self.settings.inboxes  # has its own message
@@ -144,6 +160,9 @@ class Tracker:
             self.unlisted.append(folder)
         if self.restores:
             self.notes += restore(folder)
+            if self._in_place is not None:
+                with suppress(OSError):  # it cannot be listed
+                    remove_leftovers(folder)
 
     def _input(self, unit: Unit) -> Input | None:
         """Return the input of a unit; None if it is processed, or a file has gone."""

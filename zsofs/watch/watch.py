@@ -16,9 +16,9 @@ from zsofs.watch.job import Job, StartPause
 from zsofs.watch.ledger import FAILED, KEPT, Ledger, Result
 from zsofs.watch.moving import move
 from zsofs.watch.notify import notify
-from zsofs.watch.order import CHANGED, WAITS, Order, Outcome
+from zsofs.watch.order import CHANGED, REPLACED, WAITS, Order, Outcome
 from zsofs.watch.pausing import ReaderCheck
-from zsofs.watch.settings import LEAVE, WatchSettings
+from zsofs.watch.settings import IN_PLACE, LEAVE, WatchSettings
 from zsofs.watch.space import Space, is_read_only
 from zsofs.watch.state_file import Counts
 from zsofs.watch.tracker import Input, Tracker, output_directory
@@ -64,7 +64,6 @@ class Watch:
         tracker: the inputs.
         space: the library, and whether its disk is full.
         job: the running job.
-        current: the input of the running job.
         readers: whether a program reads from the library now.
         counts: results since the start.
         is_held: whether a user has paused it.
@@ -78,11 +77,12 @@ class Watch:
     space: Space
     readers: ReaderCheck
     job: Job | None = None
-    current: Input | None = None
     counts: Counts = field(default_factory=Counts)
     is_held: bool = False
     start_pause: StartPause = field(default_factory=StartPause)
     _scans: _ScanTimes = field(default_factory=_ScanTimes)
+    _replaced: dict[str, float] = field(default_factory=dict)
+    """Seconds that packing has taken of images in place that have to be renamed, by path."""
 
     def request_scan(self) -> None:
         """Scan the inboxes as soon as possible."""
@@ -129,7 +129,7 @@ class Watch:
             self.readers.rest()
             self.start_pause.end()
             return
-        inputs = [self.current.unit.path] if self.current else self.settings.inboxes
+        inputs = [self.job.input.unit.path] if self.job else self.settings.inboxes
         is_answered = self.readers.wants([self.settings.library, *inputs])
         if self.job is None:
             may_start = is_answered and not self.readers.reader and self.start_pause.is_over
@@ -161,7 +161,7 @@ class Watch:
             (*settings.inboxes, settings.library),
         )
         try:
-            self.job, self.current = Job(order), one
+            self.job = Job(order, one)
         except InputError as error:
             if self.start_pause.begin(str(error)):
                 log.warning("%s: %s", printable(path), error)
@@ -186,17 +186,18 @@ class Watch:
         return "idle", ""
 
     def _end_job(self) -> None:
-        job, one = self.job, self.current
+        job, self.job = self.job, None
         assert job is not None
-        assert one is not None
-        self.job = self.current = None
+        one = job.input
         self.request_scan()
         outcome = job.outcome
         if outcome is None:
             self._after_crash(job, one)
             return
-        if outcome.state == CHANGED:
+        if outcome.state in (CHANGED, REPLACED):
             self.tracker.drop(one)
+            if outcome.state == REPLACED:
+                self._replaced[one.unit.path] = time.monotonic() - job.begun
             return
         if outcome.state == WAITS:
             one.wait(outcome.error)
@@ -205,7 +206,8 @@ class Watch:
             return
         if outcome.state == FAILED and self._may_succeed_later(one, outcome):
             return
-        self._finish(one, outcome, time.monotonic() - job.begun)
+        packed_in = self._replaced.pop(one.unit.path, 0.0)
+        self._finish(one, outcome, packed_in + time.monotonic() - job.begun)
 
     def _is_stuck(self, one: Input) -> bool:
         """Let an input wait that cannot be deleted or moved, because its disk is read-only now."""
@@ -263,12 +265,14 @@ class Watch:
         self._report(result)
 
     def _set_aside(self, one: Input, error: str) -> bool:
-        """Move an input that failed if ordered, and write the reason beside it.
+        """Move an input that failed if ordered, and write the reason beside it in an inbox.
 
         Returns:
             Whether it was moved.
         """
         path, settings = one.unit.path, self.settings
+        if settings.after == IN_PLACE:
+            return False  # it would be shown among the discs
         try:
             if settings.failed_to:
                 files = tuple(zip(one.unit.files, one.identities, strict=True))

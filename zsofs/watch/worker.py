@@ -39,12 +39,13 @@ from zsofs.pack.report import Report
 from zsofs.pack.targets import SkippedError
 from zsofs.system.background import run_in_background
 from zsofs.system.limits import raise_open_files
+from zsofs.watch import in_place_job
 from zsofs.watch.chd_children import child_of
 from zsofs.watch.ledger import FAILED, KEPT, PACKED
 from zsofs.watch.moving import move
 from zsofs.watch.order import CHANGED, WAITS, Order, Outcome
 from zsofs.watch.progress_lines import ProgressLines, print_line
-from zsofs.watch.settings import LEAVE, MOVE
+from zsofs.watch.settings import IN_PLACE, LEAVE, MOVE
 from zsofs.watch.whole import FileIdentity
 
 _WITH_CHECKSUMS = frozenset(
@@ -76,6 +77,8 @@ def main() -> None:
 def _outcome_of(order: Order) -> Outcome:
     try:
         with _held(order):
+            if order.after == IN_PLACE:
+                return in_place_job.run(order, ProgressLines())
             return _Run(order).run()
     except _ChangedError:
         return Outcome(CHANGED)

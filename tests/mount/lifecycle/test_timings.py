@@ -93,6 +93,7 @@ REAL = {
     "watch_full_disk": 600.0,
     "watch_status": 1.0,
     "watch_end": 5.0,
+    "watch_lock": 1.0,
     "store_lock": 2.0,
     "store_rest": 30.0,
     "retry_store_lock": 0.02,

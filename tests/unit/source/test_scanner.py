@@ -1,4 +1,4 @@
-"""Whether other machines may change a folder is found out once for each device."""
+"""What a scan of a folder finds, and what is found out once for each device."""
 
 import os
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ import pytest
 from zsofs.source import scan
 from zsofs.source.scan import Scanner
 from zsofs.source.scan_cache import ScanCache
+from zsofs.source.scan_result import ScanHints
 from zsofs.source.tree import SourceTree
 from zsofs.system.mountinfo import Mounted, mount_of
 
@@ -42,3 +43,20 @@ def test_a_device_is_asked_again_when_mounts_have_changed(
         scanner.forget_mounts()
         scanner.changes_elsewhere(folder.fd, folder.status.st_dev)
         assert len(asked) == 2
+
+
+def test_a_renamed_disc_is_found_with_the_loss_of_its_old_name(
+    scanner: Scanner, source: Path
+) -> None:
+    """The events of a rename are two, and a scan may begin between them."""
+    (source / "Okami.iso").write_bytes(b"CISO")
+    (source / "notes.txt").touch()
+    before = scanner.survey(b"", frozenset(), ScanHints())
+    place = (before.status.st_dev, before.status.st_ino)
+    (source / "Okami.iso").rename(source / "Okami.cso")
+    (source / "new.txt").touch()
+    hints = ScanHints(before.entries, place, frozenset([b"notes.txt"]))
+    assert set(scanner.survey(b"", frozenset(), hints).entries) == {b"Okami.iso", b"notes.txt"}
+    hints = ScanHints(before.entries, place, frozenset([b"Okami.iso"]))
+    found = scanner.survey(b"", frozenset(), hints).entries
+    assert set(found) == {b"Okami.cso", b"notes.txt", b"new.txt"}
