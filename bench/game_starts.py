@@ -33,8 +33,16 @@ class Step:
 
 @dataclass(slots=True)
 class Played:
-    """What a start of a game took: each wait for a read, in seconds, and the whole time."""
+    """What a start of a game took.
 
+    Attributes:
+        reads: of each read when it began, in seconds of the monotonic clock, and its offset in the
+            disc.
+        waits: how long each read took, in seconds.
+        seconds: the whole time.
+    """
+
+    reads: list[tuple[float, int]] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -113,6 +121,7 @@ def play(disc: Path, steps: list[Step], read_size: int) -> Played:
                 before = time.monotonic()
                 os.preadv(fd, [buffer], place)
                 played.waits.append(time.monotonic() - before)
+                played.reads.append((before, place))
     finally:
         os.close(fd)
     played.seconds = time.monotonic() - begun

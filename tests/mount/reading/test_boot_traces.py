@@ -101,7 +101,7 @@ def test_a_handle_that_stays_open_is_started_again(source: Path, tmp_path: Path)
         assert preloaded(mount)["fetched_bytes"] > 0
 
 
-def test_a_scan_of_a_library_fetches_nothing(source: Path, tmp_path: Path) -> None:
+def test_a_scan_of_a_library_fetches_little(source: Path, tmp_path: Path) -> None:
     for number in range(1, 12):
         (source / f"Game {number}.zso").hardlink_to(source / "Game.zso")
     with mounted(source, tmp_path / "mnt") as mount:
@@ -114,7 +114,7 @@ def test_a_scan_of_a_library_fetches_nothing(source: Path, tmp_path: Path) -> No
             play(disc, _PLACES[:5])
         found = preloaded(mount)
         assert found["followed_starts"] == len(discs)
-        assert found["fetched_bytes"] == 0
+        assert found["fetched_bytes"] <= 1 << 20, "of the first disc; of the others nothing"
 
 
 def test_a_disk_that_hangs_while_it_is_read_ahead(source: Path, tmp_path: Path) -> None:
