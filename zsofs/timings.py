@@ -131,9 +131,9 @@ class Timings:
     """How long reading ahead lets reads pass that wait for the same disk: some ten of a hard disk.
     A program that reads without a pause does not stop it."""
 
-    read_follows: float = 0.003
-    """How soon after a read that waited for a disk the next one of a program without pauses comes:
-    until then, nothing is read ahead from that disk."""
+    read_follows: float = 0.01
+    """How long after a read that waited for a disk nothing is read ahead from it: what a hard disk
+    takes for a request. A program that reads faster than the disk would wait for that, too."""
 
     trace_scan: float = 10.0
     """A program that opens another disc so soon looks through the discs: nothing is read ahead at

@@ -17,14 +17,14 @@ MAX_LOOK = 512 << 10
 _SURE = 8
 """Jumps after which more is fetched, _EACH_JUMP for each."""
 
-_EACH_JUMP = 1 << 20
+_EACH_JUMP = 768 << 10
 """Bytes of distance for each jump that the trace foresaw. Reads that continue the last one are no
 evidence: after a film, a game reads what the player chose."""
 
 _TRUSTED = 48
 """Jumps after which a reader is trusted: it has read more than the files of its first menu."""
 
-_MOST_AHEAD = (20 << 20, 32 << 20)
+_MOST_AHEAD = (12 << 20, 32 << 20)
 """Bytes that are fetched ahead of a reader: before it is trusted, and after. They are wasted if it
 reads other files from then on."""
 

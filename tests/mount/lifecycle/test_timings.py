@@ -45,7 +45,7 @@ REAL = {
     "trace_pause": 5.0,
     "trace_quiet": 0.005,
     "trace_yield": 0.1,
-    "read_follows": 0.003,
+    "read_follows": 0.01,
     "trace_scan": 10.0,
     "disc_idle": 600.0,
     "keep_awake": 120.0,

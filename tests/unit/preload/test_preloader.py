@@ -384,8 +384,11 @@ _STEP = st.tuples(
 )
 @example([("follow", 0)] * len(_PLACES))
 @given(st.lists(_STEP, min_size=20, max_size=120))
-def test_it_never_changes_a_byte_or_an_error(damaged: Path, steps: list[tuple[str, int]]) -> None:
+def test_it_never_changes_a_byte_or_an_error(
+    damaged: Path, set_timings: TimingsSetter, steps: list[tuple[str, int]]
+) -> None:
     """Reads that follow, leave, repeat and jump, of a disc with damaged blocks."""
+    set_timings(read_follows=0.0, trace_quiet=0.0)
     reads: list[tuple[int, int]] = []
     at = -1
     for what, place in steps:
