@@ -37,8 +37,8 @@ class Played:
 
     Attributes:
         reads: of each read when it began, in seconds of the monotonic clock, and its offset in the
-            disc.
-        waits: how long each read took, in seconds.
+            disc; that of opening it is -1.
+        waits: how long each took, in seconds.
         seconds: the whole time.
     """
 
@@ -101,11 +101,18 @@ def _files(
     return found
 
 
+def without_pauses(steps: list[Step]) -> list[Step]:
+    """The same reads, as fast as they come."""
+    return [Step(step.offset, step.size) for step in steps]
+
+
 def play(disc: Path, steps: list[Step], read_size: int) -> Played:
-    """Read *steps* of a disc, *read_size* bytes at a time."""
+    """Open a disc and read *steps* of it, *read_size* bytes at a time."""
     played, buffer = Played(), bytearray(read_size)
-    fd = os.open(disc, os.O_RDONLY)
     begun = time.monotonic()
+    fd = os.open(disc, os.O_RDONLY)
+    played.reads.append((begun, -1))
+    played.waits.append(time.monotonic() - begun)
     try:
         last = -1
         for step in steps:
