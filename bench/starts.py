@@ -40,6 +40,7 @@ def _make(discs: Discs) -> Path:
 
 @contextmanager
 def _serve(kind: str, discs: Discs, point: Path) -> Iterator[Served]:
+    point.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=point.parent) as folder:
         yield _OnHardDisk([], [], image=_make(discs), folder=Path(folder), kind=kind)
 
