@@ -33,8 +33,16 @@ class Step:
 
 @dataclass(slots=True)
 class Played:
-    """What a start of a game took: each wait for a read, in seconds, and the whole time."""
+    """What a start of a game took.
 
+    Attributes:
+        reads: of each read when it began, in seconds of the monotonic clock, and its offset in the
+            disc; that of opening it is -1.
+        waits: how long each took, in seconds.
+        seconds: the whole time.
+    """
+
+    reads: list[tuple[float, int]] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -93,11 +101,18 @@ def _files(
     return found
 
 
+def without_pauses(steps: list[Step]) -> list[Step]:
+    """The same reads, as fast as they come."""
+    return [Step(step.offset, step.size) for step in steps]
+
+
 def play(disc: Path, steps: list[Step], read_size: int) -> Played:
-    """Read *steps* of a disc, *read_size* bytes at a time."""
+    """Open a disc and read *steps* of it, *read_size* bytes at a time."""
     played, buffer = Played(), bytearray(read_size)
-    fd = os.open(disc, os.O_RDONLY)
     begun = time.monotonic()
+    fd = os.open(disc, os.O_RDONLY)
+    played.reads.append((begun, -1))
+    played.waits.append(time.monotonic() - begun)
     try:
         last = -1
         for step in steps:
@@ -113,6 +128,7 @@ def play(disc: Path, steps: list[Step], read_size: int) -> Played:
                 before = time.monotonic()
                 os.preadv(fd, [buffer], place)
                 played.waits.append(time.monotonic() - before)
+                played.reads.append((before, place))
     finally:
         os.close(fd)
     played.seconds = time.monotonic() - begun

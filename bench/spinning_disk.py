@@ -1,7 +1,8 @@
 """A disk that behaves like a hard disk: one file by FUSE, whose reads wait for arm and platter.
 
 Run it as ``python -m bench.spinning_disk IMAGE POINT``: it shows the bytes of IMAGE as
-``POINT/disk``, and its counters as ``POINT/counters``. SIGUSR1 puts the disk to sleep.
+``POINT/disk``, its counters as ``POINT/counters``, and its last requests as ``POINT/requests``.
+SIGUSR1 puts the disk to sleep.
 ``python -m bench.spinning_disk --check`` compares the model with published figures.
 
 A block device over that file (``losetup --direct-io=on``) is what the kernel's own file systems can
@@ -18,11 +19,15 @@ import stat
 import statistics
 import sys
 import time
+from collections import deque
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 import pyfuse3
 import trio
+
+_DISK, _COUNTERS, _REQUESTS = 2, 3, 4
+"""Inode numbers of the files."""
 
 CAPACITY = 500_000_000_000
 PLACE = CAPACITY // 3
@@ -40,6 +45,8 @@ BUFFER = 1 << 20
 
 INTERFACE = 300e6
 """Bytes per second out of that buffer."""
+
+_KEPT_REQUESTS = 20_000
 
 PUBLISHED = {
     "average seek (ms)": (8.2, 0.5),
@@ -72,7 +79,13 @@ class Counters:
 
 
 class Disk:
-    """The times of a disk; it does not know what is on it."""
+    """The times of a disk; it does not know what is on it.
+
+    Attributes:
+        counters: what it did.
+        requests: the last ones: when they began and ended, in seconds of the caller's clock, their
+            offset and their size in bytes.
+    """
 
     def __init__(self) -> None:
         self.counters = Counters()
@@ -80,6 +93,7 @@ class Disk:
         self._arm = PLACE
         self._segment = PLACE
         self._free_at = 0.0
+        self.requests: deque[tuple[float, float, int, int]] = deque(maxlen=_KEPT_REQUESTS)
 
     def done_at(self, offset: int, size: int, now: float) -> float:
         """Return when a read that is requested *now* ends, in seconds of the same clock."""
@@ -106,6 +120,7 @@ class Disk:
         self.counters.requests += 1
         self.counters.bytes += size
         self.counters.busy += at - begin
+        self.requests.append((begin, at, offset, size))
         return at
 
 
@@ -114,17 +129,18 @@ class _Files(pyfuse3.Operations):
         super().__init__()
         self._image = image
         self._disk = disk
+        self._text = b""
 
     async def getattr(self, inode: int, ctx: object = None) -> pyfuse3.EntryAttributes:
         entry = pyfuse3.EntryAttributes()
         entry.st_ino = inode
         is_root = inode == pyfuse3.ROOT_INODE
         entry.st_mode = stat.S_IFDIR | 0o755 if is_root else stat.S_IFREG | 0o444
-        entry.st_size = os.fstat(self._image).st_size if inode == 2 else 4096
+        entry.st_size = os.fstat(self._image).st_size if inode == _DISK else 4096
         return entry
 
     async def lookup(self, parent: int, name: bytes, ctx: object = None) -> pyfuse3.EntryAttributes:
-        numbers = {b"disk": 2, b"counters": 3}
+        numbers = {b"disk": _DISK, b"counters": _COUNTERS, b"requests": _REQUESTS}
         if name not in numbers:
             raise pyfuse3.FUSEError(errno.ENOENT)
         return await self.getattr(numbers[name])
@@ -133,8 +149,12 @@ class _Files(pyfuse3.Operations):
         return pyfuse3.FileInfo(fh=inode, direct_io=True)
 
     async def read(self, fh: int, off: int, size: int) -> bytes:
-        if fh == 3:
+        if fh == _COUNTERS:
             return json.dumps(asdict(self._disk.counters)).encode()[off : off + size]
+        if fh == _REQUESTS:
+            if not off:  # one text for a reader that needs several reads
+                self._text = json.dumps(list(self._disk.requests)).encode()
+            return self._text[off : off + size]
         data = os.pread(self._image, size, off)
         done_at = self._disk.done_at(off, size, time.monotonic())
         # It blocks everything: there is one arm.

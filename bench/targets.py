@@ -124,6 +124,20 @@ def _others() -> Iterator[Target]:
             yield Target("hung", figure, f"zsofs-{readers}-hung", None, 20, 5, at_most=True)
 
 
+def _starts() -> Iterator[Target]:
+    first, second = "zsofs-start-first", "zsofs-start-second"
+    for figure in ("waited", "at_disk"):
+        for to in (first, "plain-start"):
+            yield Target("starts", figure, second, to, 0.35, at_most=True)
+    for figure in ("longest", "longest_at_disk"):
+        yield Target("starts", figure, second, first, 0.5, at_most=True)
+    for figure in ("waited", "at_disk"):
+        yield Target(
+            "starts", figure, "zsofs-start-other", "zsofs-start-without", 1.05, at_most=True
+        )
+    yield Target("starts", "wasted", "zsofs-start-other", None, 20, at_most=True)
+
+
 def _samba() -> Iterator[Target]:
     for link in ("", "-100mbit"):
         ours, plain = f"zsofs-share{link}", f"plain-share{link}"

@@ -11,6 +11,7 @@ from bench.players import PCSX2, STREAM
 from bench.random_reads import RANDOM_READS
 from bench.samba import SAMBA
 from bench.sequential import FOUR, MEMORY, OPL, SEQUENTIAL
+from bench.starts import STARTS
 from bench.throttled import THROTTLED
 from bench.verifying import VERIFYING
 
@@ -27,6 +28,7 @@ WORKLOADS: tuple[Workload, ...] = (
     LISTING,
     LISTING_COLD,
     THROTTLED,
+    STARTS,
     HUNG,
     *SAMBA,
     PACKING,

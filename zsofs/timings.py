@@ -124,6 +124,21 @@ class Timings:
     trace_pause: float = 5.0
     """How long a task that reads ahead waits for its reader before it closes the file."""
 
+    trace_quiet: float = 0.005
+    """How long a reader has not read that has paused: a few times what a read from memory takes."""
+
+    trace_yield: float = 0.1
+    """How long reading ahead lets reads pass that wait for the same disk: some ten of a hard disk.
+    A program that reads without a pause does not stop it."""
+
+    read_follows: float = 0.01
+    """How long after a read that waited for a disk nothing is read ahead from it: what a hard disk
+    takes for a request. A program that reads faster than the disk would wait for that, too."""
+
+    trace_scan: float = 10.0
+    """A program that opens another disc so soon looks through the discs: nothing is read ahead at
+    once."""
+
     disc_idle: float = 600.0
     """A disc that was not read for so long is started anew by the next read, through whatever
     handle: a console that is switched off leaves the one of its share open."""

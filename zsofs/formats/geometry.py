@@ -136,6 +136,23 @@ class Geometry:
         is_exact = not skip and (end == self.size or end % self.block_size == 0)
         return Span(first, count, skip, is_exact)
 
+    def index_entries(self, first: int, count: int) -> list[tuple[int, int]]:
+        """Return where the index entries that a read of some blocks needs are in the file.
+
+        Args:
+            first: number of the first block.
+            count: number of blocks.
+
+        Returns:
+            Ranges as (offset, length) in bytes; none for a CHD, whose map is in memory.
+        """
+        if self.chd is not None or not count:
+            return []
+        if self.rule is not Rule.DAX:  # the entry behind the last block is where that one ends
+            return [(self.index_offset + 4 * first, 4 * (count + 1))]
+        sizes = self.index_offset + 4 * self.block_count
+        return [(self.index_offset + 4 * first, 4 * count), (sizes + 2 * first, 2 * count)]
+
 
 class SourceBytes(Protocol):
     """The bytes of a source file, as seen by a format."""

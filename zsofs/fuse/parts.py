@@ -64,7 +64,7 @@ class Parts:
         self.file_numbers = itertools.count(1)
         self.opener = FileOpener(workers)
         self.listings = Listings(library, view, self.paths)
-        self.preloader = Preloader(catalog, workers, self.opener, enabled=preload.traces)
+        self.preloader = Preloader(catalog, workers, self.opener, reads, enabled=preload.traces)
         self.contents = OpenContents(
             library,
             view,

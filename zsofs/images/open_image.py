@@ -99,6 +99,12 @@ class Content(Protocol):
             OSError: the source could not be read.
         """
 
+    def index_of(self, offset: int, size: int) -> list[tuple[int, int]]:
+        """Return where the index entries of bytes are in the source file, as (offset, length).
+
+        Empty if there is no index, or all of it is in memory.
+        """
+
     def reopen(self) -> int:
         """Return another descriptor of the source file. May wait for a disk.
 
@@ -234,6 +240,11 @@ class DiscImage(_OpenFile):
             return []
         return stored_ranges(self._blocks, self._source.fd, span.first, span.block_count)
 
+    def index_of(self, offset: int, size: int) -> list[tuple[int, int]]:
+        """See :class:`Content`."""
+        span = self._geometry.span(offset, size)
+        return self._geometry.index_entries(span.first, span.block_count)
+
     def _run(self, offset: int, out: Buffer) -> tuple[int, int, int, Buffer]:
         """Return descriptor, first block, number of blocks, and buffer."""
         span = self._geometry.span(offset, len(out))
@@ -271,3 +282,7 @@ class PlainFile(_OpenFile):
     def stored(self, offset: int, size: int) -> list[tuple[int, int]]:
         """See :class:`Content`."""
         return [(offset, min(size, self.size - offset))] if offset < self.size else []
+
+    def index_of(self, offset: int, size: int) -> list[tuple[int, int]]:
+        """See :class:`Content`."""
+        return []

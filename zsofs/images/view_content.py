@@ -142,11 +142,19 @@ class ViewContent:
 
     def stored(self, offset: int, size: int) -> list[tuple[int, int]]:
         """See :class:`zsofs.images.open_image.Content`."""
+        return self._stored.stored(*self._range(offset, size))
+
+    def index_of(self, offset: int, size: int) -> list[tuple[int, int]]:
+        """See :class:`zsofs.images.open_image.Content`."""
+        return self._stored.index_of(*self._range(offset, size))
+
+    def _range(self, offset: int, size: int) -> tuple[int, int]:
+        """Return offset and size in the image of what bytes of the view are made of."""
         if offset >= self.size:
-            return []
+            return 0, 0
         spans = self._view.spans(offset, min(size, self.size - offset))
-        begin, end = spans[0].begin, spans[-1].end
-        return self._stored.stored(begin, min(end, self._stored.size) - begin)
+        begin = spans[0].begin
+        return begin, min(spans[-1].end, self._stored.size) - begin
 
     def reopen(self) -> int:
         """See :class:`zsofs.images.open_image.Content`."""

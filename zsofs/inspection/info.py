@@ -17,6 +17,7 @@ from zsofs.images.input_image import Original, original
 from zsofs.inspection.chd_facts import NO_SHA1, ChdFacts
 from zsofs.inspection.cue_facts import sheet_facts, track_text
 from zsofs.inspection.facts import Facts, gather
+from zsofs.inspection.known_start import KnownStart, known_start
 from zsofs.inspection.readable_by import readers
 from zsofs.inspection.written_by import maker_of
 
@@ -55,7 +56,11 @@ _Rows = list[tuple[str, str]]
 
 def _of_image(image: Original) -> tuple[dict[str, Any], _Rows]:
     facts = gather(image)
-    return _as_object(facts, image), list(_rows(facts, image))
+    start = known_start(facts.path)
+    rows = list(_rows(facts, image))
+    if start is not None:
+        rows.append(("boot trace", str(start)))
+    return _as_object(facts, image, start), rows
 
 
 def _of_sheet(path: str) -> tuple[dict[str, Any], _Rows]:
@@ -173,7 +178,7 @@ def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.0f} %"
 
 
-def _as_object(facts: Facts, image: Original) -> dict[str, Any]:
+def _as_object(facts: Facts, image: Original, start: KnownStart | None = None) -> dict[str, Any]:
     blocks, identity, chd = facts.blocks, facts.identity, facts.chd
     reasons = readers(facts)
     return {
@@ -200,6 +205,7 @@ def _as_object(facts: Facts, image: Original) -> dict[str, Any]:
         "seal": _seal(image),
         "chd": chd.as_object() if chd is not None else None,
         "tracks": None,
+        "boot_trace": start.as_object() if start is not None else None,
         "read_by": {name: not why for name, why in reasons.items()},
         "why_not": {name: why for name, why in reasons.items() if why},
         "remarks": facts.remarks,

@@ -3,4 +3,4 @@
 For the event loop. It changes what the kernel caches of the source, never a byte or an error.
 """
 
-__all__ = ["counters", "disks_awake", "preloader", "settings"]
+__all__ = ["boot_trace", "counters", "disks_awake", "handle_reads", "preloader", "settings"]

@@ -16,6 +16,10 @@ one of 32 MiB it took 434 ms instead of 17 (observed)."""
 _GAP = 32 << 10
 """Bytes between two requests that are read with them: less than the next turn of the platter."""
 
+INDEX_PART = 64 << 10
+"""Bytes of an index that are requested at once, at a multiple of it: the entries of 32 MiB in
+blocks of 2 KiB. An index that is read a page at a time costs a seek for each of its pages."""
+
 
 @dataclass(slots=True)
 class Request:
@@ -53,6 +57,21 @@ def requests(content: Content, ranges: Sequence[tuple[int, Range]]) -> list[Requ
     return _in_order(pieces)
 
 
+def index_requests(content: Content, ranges: Sequence[tuple[int, Range]]) -> list[Request]:
+    """Return what to request of the index for numbered ranges of a disc."""
+    found: dict[int, Request] = {}
+    for number, one in ranges:
+        size = min(one.end * PAGE, content.size) - one.begin * PAGE
+        for offset, length in content.index_of(one.begin * PAGE, max(size, 0)):
+            for place in range(offset // INDEX_PART, (offset + length - 1) // INDEX_PART + 1):
+                request = Request(place * INDEX_PART, INDEX_PART, {})
+                found.setdefault(place, request).parts[number] = 0
+    for request in found.values():
+        share = request.size // len(request.parts)
+        request.parts = dict.fromkeys(request.parts, share)
+    return [found[place] for place in sorted(found)]
+
+
 def _in_order(pieces: Iterable[tuple[int, int, int]]) -> list[Request]:
     """Return requests for pieces (offset, length, number of the range), by their place."""
     found: list[Request] = []
@@ -80,11 +99,16 @@ class SourceFile:
     """A descriptor for what is fetched ahead. All calls may wait for a disk.
 
     It is not that of the readers, whose read-ahead the kernel would no longer recognize.
+
+    Attributes:
+        device: st_dev of the file.
+        index_parts: offsets of what was fetched of the index.
     """
 
     def __init__(self, fd: int, device: int) -> None:
         """Take over a descriptor; *device* is the st_dev of the file."""
         self.device = device
+        self.index_parts: set[int] = set()
         self._fd = fd
         self._memory = memoryview(bytearray(MOST_REQUEST))
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ import trio
 
 from zsofs.errors import ZsofsError
 from zsofs.images.open_image import Content
-from zsofs.native.read_log import ReadLog
+from zsofs.native.read_log import PAGE, ReadLog
 from zsofs.preload.boot_trace import (
     FEWEST_RANGES,
     BootTrace,
@@ -20,9 +20,11 @@ from zsofs.preload.boot_trace import (
     is_start,
 )
 from zsofs.preload.counters import PreloadCounters
-from zsofs.preload.fetching import Request, SourceFile, reopened, requests
+from zsofs.preload.fetching import Request, SourceFile, index_requests, reopened, requests
 from zsofs.preload.following import Following
+from zsofs.preload.handle_reads import HandleReads
 from zsofs.reading.file_opener import FileOpener
+from zsofs.reading.reader import Reader
 from zsofs.reading.tasks import in_background
 from zsofs.reading.worker_threads import BOOT_TRACES, WorkerThreads
 from zsofs.source.scan_cache import ScanCache, TraceKey
@@ -30,94 +32,43 @@ from zsofs.timings import timings
 
 log = logging.getLogger(__name__)
 
-_RECORDED = 512 << 20
-"""Bytes after which a start is over."""
-
 _MOST_HANDLES = 64
 """Handles that are recorded at a time, with 32 KiB of memory each."""
-
-_WINDOWS = (512 << 10, 8 << 20)
-"""Bytes of the first and of the largest window: ranges that are fetched in the order of the disk.
-Each window is twice as large as the one before it, so that the first ones are there soon."""
-
-
-class HandleReads:
-    """The reads through one handle.
-
-    Attributes:
-        note: takes in each read, ``note(offset, size)``. It is that of the log, native code, unless
-            the reader may follow a trace.
-        key: of its disc.
-        content: what is open.
-        log: the reads.
-        following: compares them with the trace; None if there is none.
-        is_saving: whether the start is being stored.
-        is_saved: whether the start is over.
-        since: when that began, or when the disc was last read after it; 0: not yet.
-        is_closed: whether the handle is closed.
-        more: wakes the task that fetches for it; None if there is none.
-    """
-
-    def __init__(self, key: TraceKey, content: Content) -> None:
-        self.note: Callable[[int, int], object]
-        self.key = key
-        self.content = content
-        self.following: Following | None = None
-        self.is_saving = False
-        self.is_saved = False
-        self.since = 0.0
-        self.is_closed = False
-        self.more: trio.Event | None = None
-        self._fetched: dict[int, int] = {}
-        self._fetched_bytes = 0
-        self.renew()
-
-    def renew(self) -> None:
-        """Record into an empty log."""
-        self.log = ReadLog(_RECORDED)
-        if self.following is None or self.following.lost:
-            self.note = self.log.note
-
-    def count(self, request: Request) -> None:
-        """Count what was fetched."""
-        self._fetched_bytes += request.size
-        for number, size in request.parts.items():
-            self._fetched[number] = self._fetched.get(number, 0) + size
-
-    def fetched_of(self, numbers: list[int]) -> list[int]:
-        """Return those of some ranges of which something was fetched."""
-        return [number for number in numbers if number in self._fetched]
-
-    def used(self) -> tuple[int, int]:
-        """Return how many bytes were fetched, and how many of them were read since."""
-        if self.following is None:
-            return 0, 0
-        parts = (size * self.following.share_used(n) for n, size in self._fetched.items())
-        return self._fetched_bytes, int(sum(parts))
-
-    def forget_fetched(self) -> None:
-        """Count from 0 again."""
-        self._fetched.clear()
-        self._fetched_bytes = 0
 
 
 class Preloader:
     """Traces and readers of a mount. For the event loop, except :meth:`keep_now`."""
 
     def __init__(
-        self, catalog: ScanCache, workers: WorkerThreads, opener: FileOpener, *, enabled: bool
+        self,
+        catalog: ScanCache,
+        workers: WorkerThreads,
+        opener: FileOpener,
+        reader: Reader,
+        *,
+        enabled: bool,
     ) -> None:
-        """Create it; without *enabled*, nothing is recorded or fetched."""
+        """Create it; without *enabled*, nothing is recorded or fetched.
+
+        Args:
+            catalog: keeps the traces.
+            workers: threads that fetch.
+            opener: opens what is fetched from.
+            reader: its reads come first.
+            enabled: whether it does anything.
+        """
         self._counters = PreloadCounters()
         self._catalog = catalog
         self._workers = workers
         self._opener = opener
+        self._reader = reader
         self._enabled = enabled
         self._known: set[bytes] = set()
         self._handles: dict[HandleReads, None] = {}
         self._disks: dict[int, trio.Lock] = {}
         self._busy: dict[Content, int] = {}
         self._finished: dict[Content, trio.Event] = {}
+        self._last_opened = b"", 0.0
 
     def counters(self) -> PreloadCounters:
         """Return what it did, with what was read through open handles."""
@@ -134,7 +85,11 @@ class Preloader:
             return None
         self._handles[reads] = None
         if key.path in self._known:
-            trio.lowlevel.spawn_system_task(in_background, self._load, reads)
+            path, since = self._last_opened
+            self._last_opened = key.path, time.monotonic()
+            # Another disc a moment ago: a program looks through the discs.
+            is_scan = path != key.path and time.monotonic() - since < timings().trace_scan
+            trio.lowlevel.spawn_system_task(in_background, self._load, reads, not is_scan)
         return reads
 
     def closed(self, reads: HandleReads) -> None:
@@ -202,7 +157,7 @@ class Preloader:
             reads.since = now
         elif now - reads.since >= timings().disc_idle:  # the next read starts it anew
             reads.is_saved, reads.since = False, 0.0
-            await self._load(reads)
+            await self._load(reads, True)
 
     async def _save(self, reads: HandleReads) -> None:
         reads.is_saving = True
@@ -220,34 +175,42 @@ class Preloader:
             if reads.is_closed and reads.is_saved:
                 self._handles.pop(reads, None)
 
-    async def _load(self, reads: HandleReads) -> None:
+    async def _load(self, reads: HandleReads, at_once: bool) -> None:
         with _without_memory(reads.content.name):
-            await self._follow(reads)
+            await self._follow(reads, at_once)
 
-    async def _follow(self, reads: HandleReads) -> None:
+    async def _follow(self, reads: HandleReads, at_once: bool) -> None:
         data = await self._workers.run(BOOT_TRACES, self._catalog.boot_trace, reads.key)
         trace = _parsed(data)
         if trace is None or reads.is_closed:
             return
         self._count_use(reads)
-        following = reads.following = Following(trace.ranges)
+        following = reads.following = Following(trace.ranges, at_once=at_once)
         self._counters.starts += 1
 
         def note(offset: int, size: int) -> None:
             reads.log.note(offset, size)
-            if not following.note(offset, size):
-                if following.lost and reads.following is following:
-                    reads.note = reads.log.note
-                return
-            if reads.more is None:
-                reads.more = trio.Event()
-                # From now on, so that its content is not closed before the task begins.
-                self._busy[reads.content] = self._busy.get(reads.content, 0) + 1
-                trio.lowlevel.spawn_system_task(in_background, self._fetch_ahead, reads, following)
-            else:
-                reads.more.set()
+            if following.note(offset, size):
+                self._wake(reads, following)
+            elif following.lost and reads.following is following:
+                reads.note = reads.log.note
 
         reads.note = note
+        # Reads that were faster than the scan cache.
+        for begin, end in reads.log.ranges():
+            following.note(begin * PAGE, (end - begin) * PAGE)
+        if following.active:
+            self._wake(reads, following)
+
+    def _wake(self, reads: HandleReads, following: Following) -> None:
+        """Have a task fetch for a handle."""
+        if reads.more is None:
+            reads.more = trio.Event()
+            # From now on, so that its content is not closed before the task begins.
+            self._busy[reads.content] = self._busy.get(reads.content, 0) + 1
+            trio.lowlevel.spawn_system_task(in_background, self._fetch_ahead, reads, following)
+        else:
+            reads.more.set()
 
     async def _fetch_ahead(self, reads: HandleReads, following: Following) -> None:
         content = reads.content
@@ -272,18 +235,39 @@ class Preloader:
         self, reads: HandleReads, following: Following, source: SourceFile
     ) -> None:
         content = reads.content
-        most = _WINDOWS[0]
-        while window := await _next_window(reads, following, most):
+        while window := await _next_window(reads, following):
+            await self._fetch_index(reads, following, window, source)
             ranges = [(number, following.ranges[number]) for number in window]
-            found = await self._workers.run(content.device, requests, content, ranges)
-            for request in found:
-                if not following.active:
-                    window = reads.fetched_of(window)
+            left = await self._workers.run(content.device, requests, content, ranges)
+            while following.active and left:
+                await self._let_pass(reads, following)
+                at = following.choose([request.parts for request in left])
+                if at < 0:
                     break
-                if following.is_wanted(request.parts):
-                    await self._fetch(reads, request, source)
+                await self._fetch(reads, left.pop(at), source)
+            if not following.active:  # what was not fetched may be later
+                window = reads.fetched_of(window)
             following.take(window)
-            most = min(2 * most, _WINDOWS[1])
+            if following.has_lead:
+                await self._fetch_index(reads, following, following.upcoming(), source)
+
+    async def _fetch_index(
+        self, reads: HandleReads, following: Following, numbers: list[int], source: SourceFile
+    ) -> None:
+        """Fetch the index of some pieces, which costs a seek for each part of it."""
+        ranges = [(number, following.ranges[number]) for number in numbers]
+        for request in index_requests(reads.content, ranges):
+            if request.offset in source.index_parts:
+                continue
+            await self._let_pass(reads, following)
+            if following.active:
+                await self._fetch(reads, request, source)
+                source.index_parts.add(request.offset)
+
+    async def _let_pass(self, reads: HandleReads, following: Following) -> None:
+        """Wait for reads: each waits for at most one request, and consists of several itself."""
+        await _until_quiet(reads, following)
+        await self._reader.let_pass(reads.content)
 
     async def _fetch(self, reads: HandleReads, request: Request, source: SourceFile) -> None:
         device = reads.content.device
@@ -304,10 +288,10 @@ class Preloader:
         reads.forget_fetched()
 
 
-async def _next_window(reads: HandleReads, following: Following, most: int) -> list[int]:
-    """Return what to fetch next, at most *most* bytes; nothing if the reader has paused."""
+async def _next_window(reads: HandleReads, following: Following) -> list[int]:
+    """Return what to fetch next; nothing if the reader has paused."""
     while True:
-        window = following.next_window(most)
+        window = following.next_window()
         if window or reads.is_closed:
             return window
         reads.more = trio.Event()
@@ -315,6 +299,16 @@ async def _next_window(reads: HandleReads, following: Following, most: int) -> l
             await reads.more.wait()
             continue
         return []
+
+
+async def _until_quiet(reads: HandleReads, following: Following) -> None:
+    """Wait until a reader pauses that may only look: one that reads on would be held up."""
+    while following.active and not (following.is_start or reads.is_closed):
+        reads.more = trio.Event()
+        with trio.move_on_after(timings().trace_quiet):
+            await reads.more.wait()
+            continue
+        return
 
 
 @contextmanager

@@ -30,6 +30,7 @@ class _Disk:
         self.pool = ThreadPool(threads, eventfd)
         self.prompt = True
         self.waiting = 0
+        self.idle: trio.Event | None = None
         self.used_at = -math.inf
 
 
@@ -81,7 +82,26 @@ class IoPool:
         finally:
             disk.waiting -= 1
             disk.used_at = time.monotonic()
+            if disk.idle is not None and not disk.waiting:
+                disk.idle.set()
+                disk.idle = None
         disk.prompt = job.source_ns + job.decode_ns < _SPIN_NS
+
+    async def let_pass(self, device: int) -> None:
+        """Wait until no read waits for *device*, or for ``timings.trace_yield``.
+
+        A program that has just waited is likely to read on at once (anticipatory scheduling).
+        """
+        with trio.move_on_after(timings().trace_yield):
+            while (disk := self._disks.get(device)) is not None:
+                since = time.monotonic() - disk.used_at
+                if disk.waiting:
+                    disk.idle = disk.idle or trio.Event()
+                    await disk.idle.wait()
+                elif since < timings().read_follows:
+                    await trio.sleep(timings().read_follows - since)
+                else:
+                    return
 
     def is_in_use(self, device: int) -> bool:
         """Return whether reads wait for *device*, or did recently. Thread-safe."""

@@ -202,6 +202,10 @@ class Reader:
     async def _load_ahead(self, content: Content, number: int) -> None:
         await self._extent(content, UNCOUNTED.begin(0, 0), number)
 
+    async def let_pass(self, content: Content) -> None:
+        """Wait for the reads that wait for the disk of *content*, for a short time."""
+        await self._io_pool.let_pass(content.device)
+
     async def finish(self, content: Content) -> None:
         """Wait until nothing reads ahead in *content*, which is about to be closed."""
         await self._ahead.finish(content)

@@ -170,6 +170,18 @@ class ScanCache:
                 return trace
         return None
 
+    def boot_traces_of(self, path: bytes) -> list[tuple[TraceKey, int, bytes]]:
+        """Return key, time of the last start in seconds since 1970, and boot trace of a file.
+
+        There is one for each part of it that is shown.
+        """
+        rows = self._store.read("SELECT * FROM boot_trace WHERE path = ?", path)
+        return [
+            (TraceKey(*row[:4]), row[4], row[5])
+            for *row, check in rows
+            if check == row_check(row) and isinstance(row[5], bytes)
+        ]
+
     def boot_trace_paths(self) -> set[bytes]:
         """Return the paths of files with boot traces."""
         rows = self._store.read("SELECT DISTINCT path FROM boot_trace")

@@ -96,6 +96,10 @@ class TextContent:
         """See :class:`zsofs.images.open_image.Content`; it is stored nowhere."""
         return []
 
+    def index_of(self, offset: int, size: int) -> list[tuple[int, int]]:
+        """See :class:`Content`."""
+        return []
+
     def reopen(self) -> int:
         """See :class:`zsofs.images.open_image.Content`; it has no file."""
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))

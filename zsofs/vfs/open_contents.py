@@ -23,7 +23,8 @@ from zsofs.images.content_check import seconds_until_settled
 from zsofs.images.open_image import Content
 from zsofs.native.meters import HandleMeter, now_ns
 from zsofs.preload.disks_awake import DisksAwake
-from zsofs.preload.preloader import HandleReads, Preloader
+from zsofs.preload.handle_reads import HandleReads
+from zsofs.preload.preloader import Preloader
 from zsofs.reading.file_opener import FileOpener
 from zsofs.reading.reader import Reader
 from zsofs.reading.slow_reads import ReadLabel

@@ -46,14 +46,17 @@ def source(tmp_path: Path, packed: Path) -> Path:
     return folder
 
 
-def play(disc: Path, places: list[int]) -> None:
-    """Read as a game does: each place once, nothing of it cached, with pauses."""
+def play(disc: Path, places: list[int], size: int = _READ) -> None:
+    """Read as a game does: each place once, *size* bytes at a time, nothing of it cached, with
+    pauses."""
     with opened(disc) as fd:
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
         time.sleep(0.05)
         for place in places:
-            assert os.pread(fd, _READ, place) == _IMAGE[place : place + _READ]
+            for offset in range(place, place + _READ, size):
+                read = min(size, place + _READ - offset)
+                assert os.pread(fd, read, offset) == _IMAGE[offset : offset + read]
             time.sleep(0.002)
 
 
@@ -62,13 +65,17 @@ def preloaded(mount: Mount) -> dict[str, Any]:
     return found
 
 
-def test_the_second_start_is_read_ahead_by_a_new_process(source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [2 << 10, 8 << 10, 32 << 10, 64 << 10])
+def test_the_second_start_is_read_ahead_by_a_new_process(
+    source: Path, tmp_path: Path, size: int
+) -> None:
+    """OPL reads 8 KiB at a time, PPSSPP as many sectors as it needs, PCSX2 large parts."""
     with mounted(source, tmp_path / "mnt") as mount:
-        play(mount.path / "Game.iso", _PLACES)
+        play(mount.path / "Game.iso", _PLACES, size)
         wait_until(lambda: preloaded(mount)["stored_starts"] == 1, "the start to be stored")
         assert preloaded(mount)["fetched_bytes"] == 0
     with mounted(source, tmp_path / "mnt") as mount:
-        play(mount.path / "Game.iso", _PLACES)
+        play(mount.path / "Game.iso", _PLACES, size)
         wait_until(lambda: preloaded(mount)["stored_starts"] == 1, "the start to be stored")
         found = preloaded(mount)
         assert found["followed_starts"] == 1
@@ -101,7 +108,7 @@ def test_a_handle_that_stays_open_is_started_again(source: Path, tmp_path: Path)
         assert preloaded(mount)["fetched_bytes"] > 0
 
 
-def test_a_scan_of_a_library_fetches_nothing(source: Path, tmp_path: Path) -> None:
+def test_a_scan_of_a_library_fetches_little(source: Path, tmp_path: Path) -> None:
     for number in range(1, 12):
         (source / f"Game {number}.zso").hardlink_to(source / "Game.zso")
     with mounted(source, tmp_path / "mnt") as mount:
@@ -114,7 +121,7 @@ def test_a_scan_of_a_library_fetches_nothing(source: Path, tmp_path: Path) -> No
             play(disc, _PLACES[:5])
         found = preloaded(mount)
         assert found["followed_starts"] == len(discs)
-        assert found["fetched_bytes"] == 0
+        assert found["fetched_bytes"] <= 1 << 20, "of the first disc; of the others nothing"
 
 
 def test_a_disk_that_hangs_while_it_is_read_ahead(source: Path, tmp_path: Path) -> None:

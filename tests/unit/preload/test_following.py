@@ -20,9 +20,9 @@ def trace() -> list[Range]:
 class Reader:
     """Reads ranges of a trace, and fetches whatever it may."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, at_once: bool = False) -> None:
         self.ranges = trace()
-        self.following = Following(self.ranges)
+        self.following = Following(self.ranges, at_once=at_once)
         self.fetched: list[int] = []
 
     def read(self, *numbers: int) -> None:
@@ -40,7 +40,7 @@ class Reader:
         return self.following.lost
 
     def fetch(self) -> None:
-        while window := self.following.next_window(8 << 20):
+        while window := self.following.next_window():
             self.fetched += window
             self.following.take(window)
 
@@ -52,9 +52,26 @@ def test_what_identifies_a_disc_starts_nothing() -> None:
     assert reader.fetched == []
 
 
+def test_the_first_read_of_a_start_suffices() -> None:
+    reader = Reader(at_once=True)
+    reader.read(0)
+    assert 0 < len(reader.fetched) * _PAGES * PAGE <= MAX_LOOK
+    assert reader.fetched == sorted(reader.fetched), "in the order of the trace"
+    reader.stray(random.Random(6))
+    reader.read(1, 2, 3)
+    assert not reader.following.active
+
+
+def test_a_first_read_elsewhere_does_not_suffice() -> None:
+    for first in (100, 399):
+        reader = Reader(at_once=True)
+        reader.read(first)
+        assert reader.fetched == []
+
+
 def test_who_reads_little_more_has_little_fetched() -> None:
     reader = Reader()
-    reader.read(*range(11))
+    reader.read(*range(6))
     assert 0 < len(reader.fetched) * _PAGES * PAGE <= MAX_LOOK
 
 
@@ -64,9 +81,40 @@ def test_who_follows_has_everything_fetched_ahead() -> None:
     assert reader.following.active
     assert len(reader.fetched) == len(set(reader.fetched)), "nothing is fetched twice"
     assert set(range(20, 150)) <= set(reader.fetched)
-    assert max(reader.fetched) < 99 + (20 << 20) // (_PAGES * PAGE), "and not more"
+    assert max(reader.fetched) < 99 + (32 << 20) // (_PAGES * PAGE), "and not more"
     reader.read(*range(100, _COUNT))
     assert set(range(20, _COUNT)) <= set(reader.fetched)
+
+
+def test_a_film_is_no_evidence_for_what_is_read_after_it() -> None:
+    """Only jumps are; else a start that differs then wastes what was read ahead."""
+    film = [Range(256 * _COUNT + 64 * n, 256 * _COUNT + 64 * (n + 1)) for n in range(100)]
+    reader = Reader()
+    reader.ranges = trace()[:20] + film + trace()[20:]
+    reader.following = Following(reader.ranges)
+    reader.read(*range(120))
+    ahead = sum(reader.ranges[n].pages for n in reader.fetched if n >= 120) * PAGE
+    assert 0 < ahead <= 20 << 20
+
+
+def test_what_is_needed_next_comes_first_if_little_is_ahead() -> None:
+    reader = Reader()
+    reader.read(*range(20))
+    left = [[399], [50], [35], [45]]
+    assert reader.following.choose([[300], [299]]) == 0, "the order of the disk"
+    following = Following(reader.ranges, at_once=True)
+    following.note(reader.ranges[0].begin * PAGE, PAGE)
+    assert following.choose(left) == 2
+    assert following.choose([]) == -1
+
+
+def test_a_range_is_fetched_in_pieces() -> None:
+    following = Following([Range(0, 1000)], at_once=True)
+    following.note(0, 32 * PAGE)
+    assert following.next_window() == [0], "the rest of it"
+    assert [one.pages for one in following.ranges] == [64] * 15 + [40]
+    following.note(0, 200 * PAGE)
+    assert [following.share_used(number) for number in range(4)] == [1.0, 1.0, 1.0, 0.125]
 
 
 def test_reads_that_the_kernel_answered_are_no_divergence() -> None:
@@ -89,7 +137,7 @@ def test_who_leaves_stops_it_at_once_and_resumes_it() -> None:
     reader.read(*range(30))
     reader.stray(random.Random(2))
     assert not reader.following.active
-    assert reader.following.next_window(8 << 20) == []
+    assert reader.following.next_window() == []
     reader.read(*range(30, 40))
     assert reader.following.active
 
