@@ -11,6 +11,7 @@ from pathlib import Path
 
 import lz4.block
 
+from bench.mounting import loop_mounted
 from bench.packers import Packing, pack, pack_gz, pack_zst
 from bench.payload import MB, game_image, stream
 from bench.system import BenchError, Unavailable
@@ -108,6 +109,22 @@ class Discs:
                 raise Unavailable(f"mkfs.erofs failed: {done.stderr.strip()}")
 
         return self.made("lz4hc-16k.erofs", write)
+
+    def exfat(self, packing: Packing) -> Path:
+        """The image of an exFAT with the packed disc; made by exfat-fuse, which also shows it."""
+        if os.geteuid() != 0 or not (shutil.which("mkfs.exfat") and shutil.which("mount.exfat-fuse")):
+            raise Unavailable("an exFAT needs root, exfatprogs and exfat-fuse")
+        container = self.container(packing)
+
+        def write(target: Path) -> None:
+            with target.open("wb") as image:
+                image.truncate(container.stat().st_size // MB * MB + 64 * MB)
+            subprocess.run(["mkfs.exfat", str(target)], check=True, capture_output=True)
+            point = target.with_name(f"{target.name}.mount")
+            with loop_mounted(target, point, "exfat-fuse", "rw"):
+                shutil.copyfile(container, point / container.name)
+
+        return self.made(f"{packing.name}.exfat", write)
 
     def zst(self) -> Path:
         """The image as ``.iso.zst``."""

@@ -64,13 +64,13 @@ def _said(log: Path) -> str:
 
 
 @contextmanager
-def loop_mounted(image: Path, point: Path, kind: str) -> Iterator[None]:
-    """Have the kernel itself mount *image* over a loop device.
+def loop_mounted(image: Path, point: Path, kind: str, access: str = "ro") -> Iterator[None]:
+    """Mount *image* over a loop device, by the kernel itself or by the helper of its kind.
 
     Raises:
         BenchError: it could not.
     """
-    with _mounted(["-t", kind, "-o", "loop,ro", str(image)], point):
+    with _mounted(["-t", kind, "-o", f"loop,{access}", str(image)], point):
         yield
 
 

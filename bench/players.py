@@ -23,6 +23,7 @@ _NO_STREAM = (
     "zsofs-lz4-2k-padded",
     "zsofs-lz4-2k-tmpfs",
     "zsofs-lz4-2k-overlay",
+    "zsofs-lz4-2k-exfat",
     "kernel-zstd",
     "erofs",
     "ratarmount-zst",

@@ -124,6 +124,19 @@ def _zsofs_over_overlay(discs: Discs, point: Path) -> Iterator[Served]:
             yield Served(_iso_paths(point), [folder / name], [pid])
 
 
+@contextmanager
+def _zsofs_over_exfat(discs: Discs, point: Path) -> Iterator[Served]:
+    """From a FUSE file system, whose pages the kernel holds: the source of an exFAT disk."""
+    image = discs.exfat(LZ4_2K)
+    name = NAMES[0] + LZ4_2K.suffix
+    shown = point.with_name(point.name + "-source")
+    with loop_mounted(image, shown, "exfat-fuse"):
+        if knows_nowait(shown / name):
+            raise Unavailable("this kernel's FUSE knows RWF_NOWAIT")
+        with served(zsofs_command(shown, point), point) as pid:
+            yield Served(_iso_paths(point)[:1], [shown / name], [pid])
+
+
 def _folder_in_memory(work: Path) -> Path:
     return _MEMORY / f"zsofs-bench{str(work).replace('/', '-')[-200:]}"
 
@@ -234,6 +247,13 @@ CONTENDERS: tuple[Contender, ...] = (
         "zsofs",
         partial(Discs.packed, packing=LZ4_2K),
         _zsofs_over_overlay,
+    ),
+    Contender(
+        "zsofs-lz4-2k-exfat",
+        "zsofs LZ4 2 KiB, source on exfat-fuse",
+        "zsofs",
+        partial(Discs.exfat, packing=LZ4_2K),
+        _zsofs_over_exfat,
     ),
     _peer("squashfuse-lz4", "squashfuse_ll LZ4 16 KiB", lz4_squashfs, _squashfuse),
     _peer("squashfuse-zstd", "squashfuse_ll zstd 32 KiB", _zstd_squashfs, _squashfuse),

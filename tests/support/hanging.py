@@ -135,6 +135,12 @@ class _Operations(pyfuse3.Operations):
     async def flush(self, fh: FileHandleT) -> None:
         await self._pass("flush")
 
+    async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
+        data = pyfuse3.StatvfsData()  # an overlay needs an answer
+        data.f_bsize = data.f_frsize = 4096
+        data.f_namemax = 255
+        return data
+
     async def release(self, fh: FileHandleT) -> None:
         os.close(fh)
 

@@ -33,7 +33,7 @@ cdef extern from "thread_pool.h":
     int64_t zsofs_now() nogil
     int64_t zsofs_awake_ns
     zsofs_pool *zsofs_pool_new(int most, int eventfd) nogil
-    int zsofs_pool_start(zsofs_pool *pool, zsofs_job *job) nogil
+    int zsofs_pool_start(zsofs_pool *pool, zsofs_job *job, bint near) nogil
     bint zsofs_pool_wait(zsofs_pool *pool, zsofs_job *job, int64_t nanoseconds) nogil
     void zsofs_pool_wait_or_cancel(zsofs_pool *pool, zsofs_job *job) nogil
     zsofs_job *zsofs_pool_finished(zsofs_pool *pool) nogil
@@ -351,7 +351,7 @@ cdef bint _decode_blocks(Image *image, Space *space, uint64_t first, uint64_t do
             shares[helpers].whole = own
             shares[helpers].good = True
             shares[helpers].job.run = _help
-            if zsofs_pool_start(_helpers, &shares[helpers].job) != 0:
+            if zsofs_pool_start(_helpers, &shares[helpers].job, False) != 0:
                 helpers -= 1
                 break
     _decode_parts(own, own, space)
@@ -701,7 +701,9 @@ cdef class ThreadPool:
             raise MemoryError("no memory for threads")
 
     def run(self, Job job, int64_t spin_ns):
-        """Submit *job* and wait for it up to *spin_ns*.
+        """Submit *job* and wait for it up to *spin_ns*; 0: not at all.
+
+        While the caller waits, the thread may use the caller's processor only: see thread_pool.h.
 
         Returns:
             Whether it is done. If not, :meth:`finished` returns it once the eventfd is readable.
@@ -717,7 +719,7 @@ cdef class ThreadPool:
         job.run.started_at = zsofs_now()
         Py_INCREF(job)  # until its thread has finished with it
         with nogil:
-            failed = zsofs_pool_start(self.pool, &job.run.job)
+            failed = zsofs_pool_start(self.pool, &job.run.job, spin_ns > 0)
             done = not failed and zsofs_pool_wait(self.pool, &job.run.job, spin_ns)
         if done or failed:
             job.done = done

@@ -255,8 +255,10 @@ class Reader:
                 trace.inline += 1
                 return
             job = content.job(offset, out)
-            with self.statistics.waits(trace):
-                await self._io_pool.run(content.device, job, spin=inline and not content.can_ask)
+            spin = inline and not content.can_ask
+            if not self._io_pool.run_now(content.device, job, spin=spin):
+                with self.statistics.waits(trace):
+                    await self._io_pool.wait(content.device, job)
             trace.waited(job.queue_ns, job.source_ns, job.decode_ns)
             content.finish(job)
         except SourceTouchedError as touched:

@@ -259,6 +259,53 @@ def test_hung_reads_leave_others_alone(tmp_path: Path) -> None:
         assert reads.said() == b"done\n"
 
 
+@contextmanager
+def overlaid(folder: Path) -> Iterator[None]:
+    """Hide *folder* under an overlay of itself."""
+    empty = folder.with_name("empty")
+    empty.mkdir()
+    options = f"ro,lowerdir={folder}:{empty}"
+    subprocess.run(["mount", "-t", "overlay", "-o", options, "overlay", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def check_that_it_hangs_after_quick_reads(base: Path, source: Path, disk: HangingDisk) -> None:
+    """The event loop waits for such a disk itself, as long as it answers at once."""
+    with mounted(source, base / "mnt") as made:
+        disc = made.path / "dead" / "0" / "0.iso"
+        fd = os.open(disc, os.O_RDONLY)
+        try:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+            for place in range(64):
+                assert os.pread(fd, 4096, place << 12) == bytes(4096)
+            with calls("read", 12, [disc]) as reads:
+                disk.hang("read")
+                reads.begin()
+                try:
+                    check_others(made)
+                    assert reads.waiting() == 12, "they were to hang"
+                finally:
+                    disk.hang()
+                assert reads.said() == b"done\n"
+            assert os.pread(fd, 4096, 3 << 20) == bytes(4096)
+        finally:
+            os.close(fd)
+
+
+def test_a_disk_that_hangs_after_quick_reads(tmp_path: Path) -> None:
+    with half_dead(tmp_path) as (source, disk):
+        check_that_it_hangs_after_quick_reads(tmp_path, source, disk)
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_disk_under_an_overlay_that_hangs_after_quick_reads(tmp_path: Path) -> None:
+    with half_dead(tmp_path) as (source, disk), overlaid(disk.path):
+        check_that_it_hangs_after_quick_reads(tmp_path, source, disk)
+
+
 def test_hung_writes_leave_others_alone(tmp_path: Path) -> None:
     with half_dead(tmp_path) as (source, disk):
         for folder in (tmp_path / "origin").iterdir():

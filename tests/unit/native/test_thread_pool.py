@@ -96,6 +96,38 @@ def test_shared_decoding_names_the_first_bad_block(tmp_path: Path, codec: Codec)
             packed.reader.read(packed.fd, first, count, bytearray(count * BLOCK))
 
 
+def threads() -> set[int]:
+    return {int(name) for name in os.listdir("/proc/self/task")}
+
+
+def test_the_thread_that_is_waited_for_is_on_the_waiters_processor(
+    tmp_path: Path, eventfd: int
+) -> None:
+    """Only as long as it is waited for: nobody may be kept from the other processors."""
+    packed = Packed(tmp_path / "blocks", Codec.ZLIB, bad=set())
+    before, allowed = threads(), os.sched_getaffinity(0)
+    pool = ThreadPool(1, eventfd)
+
+    def job(blocks: int = COUNT) -> Job:
+        return packed.reader.job(packed.fd, 0, blocks, bytearray(blocks * BLOCK))
+
+    def processors() -> set[int]:
+        return os.sched_getaffinity(thread)
+
+    assert pool.run(job(1), FOREVER)  # one block: no other thread helps
+    (thread,) = threads() - before
+    for spin_ns in (1, 0):
+        while len(processors()) > 1:  # a thread that has not come to rest takes a job where it is
+            assert pool.run(job(1), FOREVER)
+        assert processors() <= allowed
+        while pool.run(job(), spin_ns):
+            pass
+        assert processors() == allowed
+        while not pool.finished():
+            assert select.select([eventfd], [], [], 10)[0]
+        os.eventfd_read(eventfd)
+
+
 def test_a_job_done_in_time_needs_no_eventfd(tmp_path: Path, eventfd: int) -> None:
     packed = Packed(tmp_path / "blocks", Codec.ZSTD, bad=set())
     out = bytearray(7 * BLOCK)
@@ -169,6 +201,11 @@ def test_a_job_raises_what_a_read_raises(tmp_path: Path, eventfd: int) -> None:
         packed.reader.job(packed.fd, 0, 1, b"read-only")  # type: ignore[arg-type]
 
 
+async def run(pool: IoPool, device: int, job: Job, *, spin: bool) -> None:
+    if not pool.run_now(device, job, spin=spin):
+        await pool.wait(device, job)
+
+
 @pytest.mark.parametrize("threads", [1, 4])
 def test_many_jobs_at_a_time_on_the_event_loop(tmp_path: Path, threads: int) -> None:
     image = writers.content(1 << 20, ["text", "mixed"], seed=3)
@@ -187,7 +224,7 @@ def test_many_jobs_at_a_time_on_the_event_loop(tmp_path: Path, threads: int) -> 
                 offset = (number * 37 + turn * 11) % 256 * BLOCK
                 out = bytearray(64 * BLOCK)
                 job = content.job(offset, out)
-                await io_pool.run(number % 3, job, spin=bool(turn % 2))
+                await run(io_pool, number % 3, job, spin=bool(turn % 2))
                 content.finish(job)
                 assert out == image[offset : offset + len(out)]
 
@@ -209,12 +246,12 @@ def test_a_cancelled_job_is_nobodys_any_more(tmp_path: Path) -> None:
             with trio.CancelScope() as scope:
                 scope.cancel()
                 job = packed.reader.job(packed.fd, 0, COUNT, bytearray(COUNT * BLOCK))
-                await io_pool.run(1, job, spin=False)
+                await run(io_pool, 1, job, spin=False)
             del job
         out = bytearray(BLOCK)
         job = packed.reader.job(packed.fd, 5, 1, out)
         with trio.fail_after(30):
-            await io_pool.run(1, job, spin=True)
+            await run(io_pool, 1, job, spin=True)
         job.result()
         assert out == packed.image[5 * BLOCK : 6 * BLOCK]
 
@@ -247,7 +284,7 @@ def test_a_listener_that_fails_goes_on(
             out = bytearray(COUNT * BLOCK)
             job = packed.reader.job(packed.fd, 0, COUNT, out)
             with trio.fail_after(60):
-                await io_pool.run(1, job, spin=False)
+                await run(io_pool, 1, job, spin=False)
             job.result()
             assert out == packed.image
             # On a busy machine a job may be done before anybody begins to listen.
