@@ -185,6 +185,8 @@ class DirectoryScan:
 
     def _incomplete(self, entry: Entry, known: Entry | None) -> Entry | None:
         """Return the entry of a new disc that is copied, or left incomplete; None for others."""
+        if not self._new_discs.enabled:
+            return None
         seen = TimedStat(entry.status, self._before.at)
         new = self._new_discs.state(seen, self._place.folder.fd, entry.name)
         if new is None:
