@@ -69,7 +69,7 @@ def _hidden(name: bytes, ending: bytes) -> bytes:
 
 def is_unfinished(name: bytes) -> bool:
     """Return whether this is the name of a temporary file of zsofs."""
-    return _UNFINISHED.fullmatch(name) is not None
+    return name.startswith(b".") and _UNFINISHED.fullmatch(name) is not None
 
 
 def is_system_directory(name: bytes) -> bool:

@@ -71,8 +71,8 @@ class FolderListing:
         """Keep only what saves work in the next scan: directories, symlinks and likely discs.
 
         This saves memory: in a large source that is not a disc library, most files are none of
-        these. If all entries are, the listing stays complete, because another scan for the first
-        request would take longer than the names need memory.
+        these. A listing of nothing else stays complete: another scan for the first request would
+        cost more than its names. (An empty one would save nothing.)
         """
         found = self.found
         if found is None:
@@ -83,5 +83,5 @@ class FolderListing:
             for name, entry in found.entries.items()
             if entry.kind in _ALWAYS_KEPT or may_be_disc(name)
         }
-        if len(entries) < len(found.entries):
+        if not entries or len(entries) < len(found.entries):
             self.known, self.shown = replace(found, entries=entries), None

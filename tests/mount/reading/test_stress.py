@@ -9,6 +9,7 @@ What a thread does follows from the seed, which is fixed; the same again, or wit
 """
 
 import errno
+import faulthandler
 import json
 import mmap
 import os
@@ -283,6 +284,7 @@ def test_a_day_of_play(originals: Path, source: Path, mount: MountMaker) -> None
 
     With ``--thorough`` it takes half an hour, and the daemon may not grow after the first third.
     """
+    faulthandler.cancel_dump_traceback_later()  # of pytest, which takes it for a test that hangs
     library, shelf = source / "library", source / SHELF
     library.mkdir()
     shelf.mkdir()
