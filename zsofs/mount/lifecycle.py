@@ -1,6 +1,5 @@
 """The lifecycle of a mount: mount, serve, handle signals, unmount."""
 
-import gc
 import logging
 import os
 import signal
@@ -60,7 +59,6 @@ def serve(
         server = Server(settings, tree, catalog)
         supervision = Supervision(notifier, settings.mount_point, server.state.status)
         server.around_reload = supervision.reload
-        gc.freeze()  # modules and types stay, so each collection need not visit them
         try:
             trio.run(_run, server, settings, ready, supervision, inherited)
         finally:
