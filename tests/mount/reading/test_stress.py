@@ -249,6 +249,7 @@ def main(mount: str, images: str, seed: str, process: str, seconds: str) -> int:
     for worker in workers:
         worker.start()
     for worker in workers:
+        worker.join(float(seconds))
         join(worker)
     problems = [worker.problem for worker in workers if worker.problem]
     for problem in problems:
