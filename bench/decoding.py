@@ -18,8 +18,6 @@ from zsofs.images.source_file import OpenSource
 _SPAN = 128 << 10
 """Decoded in one call: what the kernel asks a mount for at most, with its usual read-ahead."""
 
-_PACKING = Packing("zstd", 2048)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Packed(Served):
@@ -75,8 +73,11 @@ def one_core_contender(
     return Contender(name, title, kind, make, partial(_packed, make), None)
 
 
-ONE_CORE = one_core_contender(
-    "one-core-zstd-2k",
-    "one core decodes zstd 2 KiB",
-    partial(Discs.container, packing=_PACKING),
+ONE_CORE = tuple(
+    one_core_contender(
+        f"one-core-{packing.name}",
+        f"one core decodes {packing.codec} 2 KiB",
+        partial(Discs.container, packing=packing),
+    )
+    for packing in (Packing("zstd", 2048), Packing("deflate", 2048, suffix=".cso"))
 )

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.discs import LIBRARY_SIZE, Discs, remove
@@ -13,6 +14,18 @@ from bench.measure import Figure, Figures, Occasion, Workload
 from bench.mounting import loop_mounted, served
 from bench.servers import Contender, Served, zsofs_command
 from bench.system import drop_pages, peak_memory_mb
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started(Served):
+    """A mount that was listed once.
+
+    Attributes:
+        start_s: from the start of its program to the end of the first listing of its top.
+    """
+
+    start_s: float
+
 
 _HEADER = 24
 """Bytes: what a program that only wants to know what each file is has to read."""
@@ -35,6 +48,42 @@ def _zsofs(source: Path, point: Path, *, known: bool) -> Iterator[Served]:
 
 
 @contextmanager
+def _started(command: list[str], point: Path) -> Iterator[Served]:
+    before = time.perf_counter()
+    with served(command, point) as pid:
+        os.listdir(point)
+        yield Started([point], [], [pid], start_s=time.perf_counter() - before)
+
+
+@contextmanager
+def _started_known(discs: Discs, point: Path) -> Iterator[Served]:
+    """A library that an earlier mount has listed."""
+    catalogs = point.with_name(point.name + "-catalogs")
+    remove(catalogs)
+    command = ["env", f"XDG_CACHE_HOME={catalogs}", *zsofs_command(discs.library(), point)]
+    try:
+        with served(command, point):
+            _ls(point)
+        with _started(command, point) as server:
+            yield server
+    finally:
+        remove(catalogs)
+
+
+@contextmanager
+def _started_small(discs: Discs, point: Path) -> Iterator[Served]:
+    """One disc: what the program takes to start."""
+    with _started(zsofs_command(discs.dvd9(), point), point) as server:
+        yield server
+
+
+@contextmanager
+def _started_listed(discs: Discs, point: Path) -> Iterator[Served]:
+    with _started(_listed_command(point), point) as server:
+        yield server
+
+
+@contextmanager
 def _new(discs: Discs, point: Path) -> Iterator[Served]:
     with _zsofs(discs.library(), point, known=False) as server:
         yield server
@@ -46,10 +95,13 @@ def _known(discs: Discs, point: Path) -> Iterator[Served]:
         yield server
 
 
+def _listed_command(point: Path) -> list[str]:
+    return [sys.executable, "-m", "bench.listed_pyfuse3", "10", str(LIBRARY_SIZE), str(point)]
+
+
 @contextmanager
 def _listed(discs: Discs, point: Path) -> Iterator[Served]:
-    command = [sys.executable, "-m", "bench.listed_pyfuse3", "10", str(LIBRARY_SIZE), str(point)]
-    with served(command, point) as pid:
+    with served(_listed_command(point), point) as pid:
         yield Served([point], [], [pid])
 
 
@@ -113,6 +165,11 @@ def _list_cold(served: Served, occasion: Occasion) -> Figures:
     return {"first_s": take(served.discs[0])}
 
 
+def _start(served: Served, occasion: Occasion) -> Figures:
+    assert isinstance(served, Started)
+    return {"start_s": served.start_s}
+
+
 _FIGURES = {
     "first_s": Figure("first ls -lR", "s", 3),
     "again_s": Figure("again", "s", 3),
@@ -148,6 +205,29 @@ LISTING_COLD = Workload(
         Contender("zsofs-cold", "zsofs, a new library", "zsofs", Discs.library_disk, _new_cold),
         Contender(
             "source-cold", "24 bytes of each file", "limit", Discs.library_disk, _source_cold, None
+        ),
+    ),
+    fresh=True,
+)
+
+MOUNTING = Workload(
+    "mounting",
+    f"start of a mount of {LIBRARY_SIZE:,} known discs",
+    "From the start of the program in the foreground until the top of the mount has been listed."
+    " The library was mounted and listed before.",
+    {"start_s": Figure("until it is listed", "s", 3)},
+    _start,
+    (
+        Contender(
+            "zsofs-known-start", "zsofs, a known library", "zsofs", Discs.library, _started_known
+        ),
+        Contender("zsofs-start", "zsofs, one disc", "limit", Discs.dvd9, _started_small),
+        Contender(
+            "listed-start",
+            "pyfuse3, as many names from memory",
+            "peer",
+            Discs.library,
+            _started_listed,
         ),
     ),
     fresh=True,

@@ -109,7 +109,7 @@ SEQUENTIAL = Workload(
         "warm_cpu_ms": Figure("server CPU, warm", "ms", 1),
     },
     _sequential,
-    (*CONTENDERS, *OWN_READ_AHEAD, ONE_CORE),
+    (*CONTENDERS, *OWN_READ_AHEAD, *ONE_CORE),
 )
 
 OPL = Workload(

@@ -3,7 +3,7 @@
 from bench.chd import CHD_WORKLOADS
 from bench.folders import FIRST_BYTE
 from bench.hung import HUNG
-from bench.library import LISTING, LISTING_COLD
+from bench.library import LISTING, LISTING_COLD, MOUNTING
 from bench.many_discs import MANY_DISCS
 from bench.measure import Workload
 from bench.packing import PACKING, PURPOSES
@@ -27,6 +27,7 @@ WORKLOADS: tuple[Workload, ...] = (
     FIRST_BYTE,
     LISTING,
     LISTING_COLD,
+    MOUNTING,
     THROTTLED,
     STARTS,
     HUNG,

@@ -4,6 +4,7 @@ Expensive modules are imported where they are used, which keeps ``zsofs --versio
 """
 
 import argparse
+import gc
 import os
 import shlex
 import signal
@@ -234,8 +235,12 @@ def _loaded(
     from zsofs.console.logging_setup import exit_code_of, finish
     from zsofs.fuse import receive
 
+    gc.disable()  # what is imported stays: collections meanwhile, and visits later, find nothing
     receive.load()  # before pyfuse3
     from zsofs.mount.lifecycle import serve
+
+    gc.freeze()
+    gc.enable()
 
     def serve_now(mount: "ServedMount | None") -> int:
         try:

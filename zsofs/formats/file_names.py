@@ -69,7 +69,7 @@ def _hidden(name: bytes, ending: bytes) -> bytes:
 
 def is_unfinished(name: bytes) -> bool:
     """Return whether this is the name of a temporary file of zsofs."""
-    return _UNFINISHED.fullmatch(name) is not None
+    return name.startswith(b".") and _UNFINISHED.fullmatch(name) is not None
 
 
 def is_system_directory(name: bytes) -> bool:
@@ -89,12 +89,12 @@ def is_apple_double(name: bytes, begin: bytes) -> bool:
 
 def may_be_disc(name: bytes) -> bool:
     """Return whether a file with this name is opened to inspect its content."""
-    return _ending(name) in _LOOKED_INTO
+    return ending_of(name) in _LOOKED_INTO
 
 
 def is_cue_sheet(name: bytes) -> bool:
     """Return whether this is the name of a cue sheet."""
-    return _ending(name) == _CUE
+    return ending_of(name) == _CUE
 
 
 def is_track(name: bytes) -> bool:
@@ -116,7 +116,7 @@ def cue_sheets_of(name: bytes) -> tuple[bytes, ...]:
 
 def is_sheet(name: bytes) -> bool:
     """Return whether this is the name of a playlist or cue sheet, which may name discs."""
-    return _ending(name) in (_CUE, _PLAYLIST)
+    return ending_of(name) in (_CUE, _PLAYLIST)
 
 
 def is_inspected(name: bytes) -> bool:
@@ -126,7 +126,7 @@ def is_inspected(name: bytes) -> bool:
 
 def is_plain_image(name: bytes) -> bool:
     """Return whether a file with this name is a disc image although it is not a container."""
-    return _ending(name) in _PLAIN
+    return ending_of(name) in _PLAIN
 
 
 def is_undecided(name: bytes) -> bool:
@@ -139,24 +139,27 @@ def is_kept_for_discs(name: bytes) -> bool:
 
     A `.bin` or `.img` may be anything, such as a memory card.
     """
-    return _ending(name) in _KEPT_FOR_DISCS
+    return ending_of(name) in _KEPT_FOR_DISCS
 
 
 def is_packed_name(name: bytes) -> bool:
     """Return whether this is the name of a container."""
-    return _ending(name) in _PACKED
+    return ending_of(name) in _PACKED
 
 
 def has_disc_ending(name: bytes) -> bool:
     """Return whether a name has the extension of a disc, packed or plain."""
-    return _ending(name) in _DISCS
+    return ending_of(name) in _DISCS
 
 
-def _ending(name: bytes) -> bytes:
+def ending_of(name: bytes) -> bytes:
     """Return the extension, as splitext does, in a third of its time: scans ask for it often."""
     dot = name.rfind(b".")
+    ending = name[dot:]
+    if dot > 0 and name[dot - 1] not in b"./" and b"/" not in ending:
+        return ending.lower()
     stem = name[name.rfind(b"/") + 1 : max(dot, 0)]
-    return name[dot:].lower() if stem.strip(b".") else b""
+    return ending.lower() if stem.strip(b".") else b""
 
 
 def misnamed(ending: str) -> str:

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -218,10 +219,14 @@ def _counted_before(catalog: ScanCache, roots: Roots, *, opl: bool) -> Mapping[b
     Directories outside the source that this mount does not show are omitted, because another mount
     of this source may show them: unreachable ones are dropped.
     """
-    states: dict[bytes, list[tuple[bytes, DiscState | None]]] = {}
-    for folder, name, finding in catalog.findings():
-        if is_outside(folder) and folder.strip(b"/") and not roots.has(folder):
-            continue
+    ordinary, findings = ({}, catalog.findings()) if opl else catalog.counts()
+    states: dict[bytes, list[tuple[bytes, DiscState | None]]] = {folder: [] for folder in ordinary}
+    for folder, name, finding in findings:
         state = state_of_content(name, finding, opl=opl)
         states.setdefault(folder, []).append((joined(folder, name), state))
-    return {folder: count(found) for folder, found in states.items()}
+    counts = {folder: count(found) for folder, found in states.items()}
+    return {
+        folder: replace(found, compressed=found.compressed + ordinary.get(folder, 0))
+        for folder, found in counts.items()
+        if roots.has(folder) or not (is_outside(folder) and folder.strip(b"/"))
+    }

@@ -4,7 +4,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from zsofs.console.text import for_people
@@ -114,16 +114,14 @@ class DirectoryScan:
             time.monotonic() - begun,
             self._place.folder.status,
             entries,
-            any(map(self._may_change_unseen, entries.values())),
-            (
-                *(name for name, entry in entries.items() if _is_due_soon(entry)),
-                *self._silent,
-            ),
+            self._may_change_unseen(entries.values()),
+            (*_due_soon(entries), *self._silent),
         )
 
-    def _may_change_unseen(self, entry: Entry) -> bool:
-        """Return whether an entry is a symlink whose target may change without an event."""
-        return entry.followed or (entry.kind is Kind.LINK and bool(self._tree.roots.others))
+    def _may_change_unseen(self, entries: Iterable[Entry]) -> bool:
+        """Return whether one is a symlink whose target may change without an event."""
+        may_lead = bool(self._tree.roots.others)
+        return any(entry.followed or (may_lead and entry.kind is Kind.LINK) for entry in entries)
 
     def _looked_at(self, name: bytes, known: Entry | None, *, is_served: bool) -> Entry | None:
         try:
@@ -197,6 +195,8 @@ class DirectoryScan:
 
     def _incomplete(self, entry: Entry, known: Entry | None) -> Entry | None:
         """Return the entry of a new disc that is copied, or left incomplete; None for others."""
+        if not self._new_discs.enabled:
+            return None
         seen = TimedStat(entry.status, self._before.at)
         new = self._new_discs.state(seen, self._place.folder.fd, entry.name)
         if new is None:
@@ -241,6 +241,10 @@ def _with_new(entry: Entry, *, is_new: bool) -> Entry:
     return replace(entry, finding=replace(entry.finding, is_new=is_new))
 
 
-def _is_due_soon(entry: Entry) -> bool:
-    """Return whether an entry changes with time alone: a file that is written, or a new disc."""
-    return entry.copying_since is not None or (entry.is_new and not entry.finding.reason)
+def _due_soon(entries: Mapping[bytes, Entry]) -> list[bytes]:
+    """Return the names that change with time alone: of files that are written, and new discs."""
+    return [
+        name
+        for name, entry in entries.items()
+        if entry.copying_since is not None or (entry.finding.is_new and not entry.finding.reason)
+    ]

@@ -48,6 +48,11 @@ class DiscState:
         return self.standing in (Standing.COMPRESSED, Standing.PLAIN)
 
 
+_SHOWN_PLAIN = DiscState(Standing.PLAIN)
+_SHOWN_PACKED = DiscState(Standing.COMPRESSED)
+"""The states of most discs, made once: a scan asks for that of each file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Count:
     """The discs of one directory, or of several.
@@ -97,7 +102,7 @@ def state_of_content(name: bytes, found: FileFinding, *, opl: bool) -> DiscState
     why = why_left_out(name, found) if opl else ""
     if why:
         return DiscState(Standing.LEFT_OUT, f"not in the OPL layout: {why}")
-    return DiscState(Standing.PLAIN if found.disc is None else Standing.COMPRESSED)
+    return _SHOWN_PLAIN if found.disc is None else _SHOWN_PACKED
 
 
 def is_disc(entry: Entry) -> bool:
@@ -148,11 +153,14 @@ def _why_no_iso(cd: CdFinding, system: System) -> str:
 def count(states: Iterable[tuple[bytes, DiscState | None]]) -> Count:
     """Count files by standing; each comes with its path in the source."""
     found: dict[Standing, list[tuple[bytes, str]]] = {standing: [] for standing in Standing}
+    packed = 0
     for path, state in states:
-        if state is not None:
+        if state is _SHOWN_PACKED:
+            packed += 1
+        elif state is not None:
             found[state.standing].append((path, state.reason))
     return Count(
-        len(found[Standing.COMPRESSED]),
+        packed + len(found[Standing.COMPRESSED]),
         len(found[Standing.PLAIN]),
         len(found[Standing.COPYING]),
         tuple(found[Standing.REFUSED]),

@@ -8,9 +8,11 @@ from zsofs.images.probe import Disc
 from zsofs.source.cd_finding import CdFinding
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class FileFinding:
-    """Result of the inspection of a file.
+    """Result of the inspection of a file; constant after its creation.
+
+    It is not frozen, for the reason that :class:`zsofs.source.entry.Entry` is not.
 
     Attributes:
         disc: the disc, if the file is a container.

@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -270,7 +269,6 @@ def _opened(
     connection = None
     try:
         connection = sqlite3.connect(file, timeout=timings().store_lock, check_same_thread=False)
-        connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MAX_VALUE)
         _prepare(connection, store_schema)
         with connection:

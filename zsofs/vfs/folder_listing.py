@@ -10,13 +10,16 @@ from zsofs.source.tree import Place
 from zsofs.vfs.own_changes import OwnChanges
 from zsofs.vfs.present import Presentation, folders_in
 
+_ALWAYS_KEPT = (Kind.FOLDER, Kind.LINK)
+"""Kinds of entries that :meth:`FolderListing.reduce` keeps, whatever their names are."""
+
 
 class FolderListing:
     """Result of the last scan of a directory, with later changes made through the mount.
 
     Attributes:
         known: the last scan's result, possibly reduced; None before the first scan.
-        shown: its presentation; None before the first scan and after :meth:`reduce`.
+        shown: its presentation; None before the first scan and if *known* was reduced.
         error: the error of the last scan; None if it succeeded.
     """
 
@@ -31,7 +34,7 @@ class FolderListing:
 
     @property
     def found(self) -> ScanResult | None:
-        """The complete result of the last scan; None before the first and after :meth:`reduce`."""
+        """The complete result of the last scan; None before the first and if it was reduced."""
         return None if self.shown is None else self.known
 
     def take(self, found: ScanResult, shown: Presentation) -> bool:
@@ -68,13 +71,17 @@ class FolderListing:
         """Keep only what saves work in the next scan: directories, symlinks and likely discs.
 
         This saves memory: in a large source that is not a disc library, most files are none of
-        these.
+        these. A listing of nothing else stays complete: another scan for the first request would
+        cost more than its names. (An empty one would save nothing.)
         """
-        if self.found is not None:
-            entries = {
-                name: entry
-                for name, entry in self.found.entries.items()
-                if entry.kind in (Kind.FOLDER, Kind.LINK) or may_be_disc(name)
-            }
-            self.known = replace(self.found, entries=entries)
-        self.shown = None
+        found = self.found
+        if found is None:
+            self.shown = None
+            return
+        entries = {
+            name: entry
+            for name, entry in found.entries.items()
+            if entry.kind in _ALWAYS_KEPT or may_be_disc(name)
+        }
+        if not entries or len(entries) < len(found.entries):
+            self.known, self.shown = replace(found, entries=entries), None

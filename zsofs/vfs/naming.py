@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from os.path import splitext
+from itertools import chain
 
-from zsofs.formats.file_names import MAX_NAME, may_be_disc
+from zsofs.formats.file_names import MAX_NAME, ending_of, may_be_disc
 
 
 def shown_names(
@@ -29,17 +29,20 @@ def shown_names(
     shown: dict[bytes, tuple[bytes, ...] | None] = {}
     moving: dict[bytes, bytes] = {}
     for name, endings in discs.items():
-        stem, extension = splitext(name)
-        if (extension.lower(),) == endings:
+        extension = ending_of(name)
+        if (extension,) == endings:
             shown[name] = (name,)
             fixed[name] += 1
         else:
-            moving[name] = stem if may_be_disc(name) else name
+            moving[name] = name[: len(name) - len(extension)] if may_be_disc(name) else name
     while True:
         wanted = {
-            name: tuple(stem + ending for ending in discs[name]) for name, stem in moving.items()
+            name: tuple([stem + ending for ending in discs[name]]) for name, stem in moving.items()
         }
-        taken = fixed + Counter(file for files in wanted.values() for file in files)
+        taken = fixed.copy()
+        taken.update(chain.from_iterable(wanted.values()))
+        if taken.total() == len(taken) and max(map(len, taken), default=0) <= MAX_NAME:
+            return shown | wanted  # as in most directories: no name occurs twice or is too long
         clashing = [name for name in moving if any(taken[file] > 1 for file in wanted[name])]
         too_long = [name for name in moving if max(map(len, wanted[name])) > MAX_NAME]
         if not clashing and not too_long:

@@ -9,7 +9,7 @@ from zsofs.console.text import for_people
 from zsofs.discs.cd_forms import CdForm
 from zsofs.formats.cd_tracks import can_be_named
 from zsofs.formats.file_names import MAX_NAME, cue_sheets_of, is_system_directory
-from zsofs.source.disc_state import Count, count, state_of
+from zsofs.source.disc_state import Count, DiscState, count, state_of
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.relpath import joined
 from zsofs.source.roots import is_outside
@@ -62,11 +62,12 @@ def as_shown(
         opl: whether the OPL layout is used.
     """
     shown = named(entries, show_raw=show_raw, cd=cd)
-    states = dict.fromkeys(  # the files of one disc are counted once
-        (joined(path, entry.name), state_of(entry, opl=opl))
-        for entry in (entries if opl else shown).values()
-    )
-    return Presentation(shown, count(states), folders_in(entries), _searched_in(entries))
+    states: dict[bytes, DiscState] = {}  # the files of one disc are counted once
+    for entry in (entries if opl else shown).values():
+        state = state_of(entry, opl=opl)
+        if state is not None:
+            states[joined(path, entry.name)] = state
+    return Presentation(shown, count(states.items()), folders_in(entries), _searched_in(entries))
 
 
 def _searched_in(entries: Mapping[bytes, Entry]) -> dict[bytes, int]:
@@ -118,7 +119,11 @@ def named(
         show_raw: whether a packed file stays visible beside its disc.
         cd: the form in which CDs are shown; None for the default of each.
     """
-    forms = {name: form for name, entry in entries.items() if (form := form_of(entry, cd))}
+    forms = {
+        name: form
+        for name, entry in entries.items()
+        if entry.finding.cd is not None and (form := form_of(entry, cd))
+    }
     for name, form in forms.items():
         if cd is CdForm.ISO and form is not cd:
             log.info("%s: %s", for_people(name), _NO_ISO)
@@ -153,16 +158,26 @@ def named(
             shown |= zip(shown_as, parts_of(entries[name], forms[name], stem), strict=True)
         else:
             shown[shown_as[0]] = entries[name]
-    return with_shown_names(
-        shown,
-        entries,
-        {
-            name: ShownDisc(entries[name].status, files, is_iso=forms.get(name) is CdForm.ISO)
-            for name, files in renamed.items()
-            if files is not None and files != (name,)
-        },
-        show_raw=show_raw,
-    )
+    return _with_sheets(shown, entries, renamed, forms, show_raw=show_raw)
+
+
+def _with_sheets(
+    shown: dict[bytes, Entry],
+    entries: Mapping[bytes, Entry],
+    renamed: Mapping[bytes, tuple[bytes, ...] | None],
+    forms: Mapping[bytes, CdForm],
+    *,
+    show_raw: bool,
+) -> dict[bytes, Entry]:
+    """Return the shown entries with the new names of discs in playlists and cue sheets."""
+    if not any(entry.finding.sheet is not None for entry in shown.values()):
+        return shown
+    discs = {
+        name: ShownDisc(entries[name].status, files, is_iso=forms.get(name) is CdForm.ISO)
+        for name, files in renamed.items()
+        if files is not None and files != (name,)
+    }
+    return with_shown_names(shown, entries, discs, show_raw=show_raw)
 
 
 def form_of(entry: Entry, cd: CdForm | None) -> CdForm | None:

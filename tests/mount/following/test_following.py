@@ -37,6 +37,10 @@ PS2_PACKED, PSP_PACKED = DATA / "ziso-py.zso", DATA / "zstd-2048.zso"
 ROUNDS = 6
 
 
+OTHER_FILE = "notes.txt"
+"""With it, a directory that was scanned for the count is scanned again for its first listing."""
+
+
 def wait_for_one(folder: Path, name: str) -> None:
     """Wait until a folder shows a name, among others."""
     wait_until(lambda: name in names(folder), f"{name} in {folder}")
@@ -541,10 +545,11 @@ def test_changes_while_the_first_look_is_under_way(
     (source / "folder").mkdir()
     (source / "link").symlink_to("folder")
     shutil.copy(PS2_PACKED, source / "folder" / "Old.zso")
+    (source / "folder" / OTHER_FILE).touch()
     made = mount(source, command=FAULTY)
     assert names(made.path) == ["folder", "link"]
     wait_until(lambda: not status_of(made)["counting"], "the look for the count")
-    discs = ["Old.zso"]
+    discs = ["Old.zso", OTHER_FILE]
     for name in ("folder", "link"):
         with slow_list(made.path / name, fault):
             shutil.copy(PSP_PACKED, source / "folder" / f"{name}.zso")
@@ -562,6 +567,7 @@ def test_what_goes_while_it_is_looked_at_does_not_count(
     monkeypatch.chdir(ROOT)
     (source / path).mkdir(parents=True)
     shutil.copy(PS2_PACKED, source / path / "Game.zso")
+    (source / path / OTHER_FILE).touch()
     made = mount(source, command=FAULTY)
     assert names(made.path) == ["folder"]
     wait_until(lambda: not status_of(made)["counting"], "the look for the count")

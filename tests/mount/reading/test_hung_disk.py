@@ -172,19 +172,30 @@ def test_four_thousand_hung_opens_leave_others_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("requests", ["lookup getattr opendir", "opendir"])
 def test_hung_listings_leave_others_alone(tmp_path: Path, requests: str) -> None:
-    """Folders that nobody has looked into yet; each look-up in one waits for its listing."""
-    with half_dead(tmp_path) as (source, disk), mounted(source, tmp_path / "mnt") as made:
-        folders = [made.path / "dead" / name for name in names(made.path / "dead")]
-        discs = [folder / f"{number}.iso" for folder in folders for number in range(2)]
-        with calls("open", len(discs), discs) as opens:
-            disk.hang(*requests.split())
-            opens.begin()
-            try:
-                check_others(made)
-                assert opens.waiting() == len(discs), "they were to hang"
-            finally:
-                disk.hang()
-            assert opens.said() == b"done\n"
+    """Folders that nobody has looked into yet; each look-up in one waits for its listing.
+
+    One that has nothing but discs would be listed from its look for the count.
+    """
+    with half_dead(tmp_path) as (source, disk):
+        for number in range(FOLDERS):
+            (tmp_path / "origin" / str(number) / "notes.txt").touch()
+        with mounted(source, tmp_path / "mnt") as made:
+            wait_until(lambda: not status_of(made)["counting"], "the count")
+            check_hung_listings(made, disk, requests)
+
+
+def check_hung_listings(made: Mount, disk: HangingDisk, requests: str) -> None:
+    folders = [made.path / "dead" / name for name in names(made.path / "dead")]
+    discs = [folder / f"{number}.iso" for folder in folders for number in range(2)]
+    with calls("open", len(discs), discs) as opens:
+        disk.hang(*requests.split())
+        opens.begin()
+        try:
+            check_others(made)
+            assert opens.waiting() == len(discs), "they were to hang"
+        finally:
+            disk.hang()
+        assert opens.said() == b"done\n"
 
 
 def test_hung_looks_at_links_leave_others_alone(tmp_path: Path) -> None:

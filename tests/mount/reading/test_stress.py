@@ -8,10 +8,13 @@ What a thread does follows from the seed, which is fixed; the same again, or wit
 ``python -m tests.mount.reading.test_stress MOUNTPOINT FOLDER_OF_ORIGINALS SEED PROCESS SECONDS``.
 """
 
+import errno
+import faulthandler
 import json
 import mmap
 import os
 import random
+import statistics
 import subprocess
 import sys
 import threading
@@ -47,6 +50,14 @@ MARGIN = 92 * MIB
 pyfuse3 serves 99 requests at a time, and each may take a reply of up to 1 MiB, whose memory is kept
 to be used again. What comes to so much by mere chance is far less; a leak is
 seen once it adds up to more."""
+
+SOAK = 1800
+MOST_GROWN = MIB // 4
+"""Seconds of a soak, and what the daemon may grow by in its last third: the medians of the second
+and the third are 10 minutes apart, so this is 1.5 MiB an hour."""
+
+SHELF = "shelf"
+"""The directory of the source in which discs come and go."""
 
 KINDS = ["text", "noise", "mixed", "zeros", "text", "tight"]
 
@@ -238,6 +249,7 @@ def main(mount: str, images: str, seed: str, process: str, seconds: str) -> int:
     for worker in workers:
         worker.start()
     for worker in workers:
+        worker.join(float(seconds))
         join(worker)
     problems = [worker.problem for worker in workers if worker.problem]
     for problem in problems:
@@ -268,12 +280,114 @@ def test_source_on_tmpfs(originals: Path, memory: Path, mount: MountMaker) -> No
     stress(originals, memory, mount, rounds(2, 20))
 
 
-def stress(originals: Path, source: Path, mount: MountMaker, seconds: int) -> None:
+def test_a_day_of_play(originals: Path, source: Path, mount: MountMaker) -> None:
+    """Sixteen readers while discs come, change and go: the bytes are right, and memory ends.
+
+    With ``--thorough`` it takes half an hour, and the daemon may not grow after the first third.
+    """
+    faulthandler.cancel_dump_traceback_later()  # of pytest, which takes it for a test that hangs
+    library, shelf = source / "library", source / SHELF
+    library.mkdir()
+    shelf.mkdir()
+    fill(library, originals)
+    made = mount(source, "--cache-size", str(CACHE))
+    assert len(list((made.path / "library").iterdir())) == len(DISCS) + 1
+    before = resident(made)
+    memory: list[int] = []
+    with Editor(shelf, made) as editor:
+        done = read_for(rounds(2, SOAK), made, originals, "library", memory)
+    assert editor.rounds
+    early, late = memory[len(memory) // 3 : 2 * len(memory) // 3], memory[2 * len(memory) // 3 :]
+    grown = statistics.median(late) - statistics.median(early)
+    print(
+        f"{editor.rounds} edits, {dict(done)}; resident {before / MIB:.1f} MiB at first, medians"
+        f" {statistics.median(early) / MIB:.2f} and {statistics.median(late) / MIB:.2f} MiB"
+    )
+    assert max(memory) - before <= CACHE + MARGIN
+    if rounds(0, 1):
+        assert grown <= MOST_GROWN
+    assert not [line for word in ("ERROR", "CRIT", "Trace") for line in made.log_lines(word)]
+
+
+class Editor(threading.Thread):
+    """Adds, replaces, touches and deletes discs of a directory, and reads them in the mount.
+
+    Attributes:
+        rounds: how often it did all of that.
+    """
+
+    def __init__(self, shelf: Path, made: Mount) -> None:
+        super().__init__()
+        self.rounds = 0
+        self._shelf = shelf
+        self._shown = made.path / shelf.name
+        self._contents = [writers.disc(MIB, KINDS, SEED + 100 + n, 2048) for n in range(4)]
+        self._ending = threading.Event()
+        self._problem: BaseException | None = None
+
+    def __enter__(self) -> "Editor":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        join(self)
+        if self._problem is not None:
+            raise self._problem
+
+    def run(self) -> None:
+        try:
+            while not self.rounds or not self._ending.wait(0.2):
+                self._edit(f"Game {self.rounds}")
+                self.rounds += 1
+        except BaseException as error:
+            self._problem = error
+
+    def _edit(self, name: str) -> None:
+        first, second = self._contents[self.rounds % 4], self._contents[(self.rounds + 1) % 4]
+        disc = self._shelf / f"{name}.zso"
+        self._put(disc, first)
+        self._expect(f"{name}.iso", first)
+        self._put(disc, second)
+        self._expect(f"{name}.iso", second)
+        os.utime(disc)
+        self._expect(f"{name}.iso", second)
+        inner = self._shelf / name
+        inner.mkdir()
+        disc.rename(inner / disc.name)
+        self._expect(f"{name}/{name}.iso", second)
+        (inner / disc.name).unlink()
+        inner.rmdir()
+        wait_until(lambda: not (self._shown / name).exists(), "the end of the directory")
+
+    def _put(self, disc: Path, image: bytes) -> None:
+        made = disc.with_suffix(".new")
+        made.write_bytes(writers.ziso_py(image, block_size=2048))
+        made.rename(disc)
+
+    def _expect(self, name: str, image: bytes) -> None:
+        def is_there() -> bool:
+            try:
+                return (self._shown / name).read_bytes() == image
+            except OSError as error:  # it was just replaced
+                if error.errno not in (errno.ENOENT, errno.ESTALE):
+                    raise
+            return False
+
+        wait_until(is_there, f"the bytes of {name}", 60)
+
+
+def fill(source: Path, originals: Path) -> None:
+    """Pack all discs, and have them on the disk."""
     for disc in (*DISCS, PLAIN):
         image = (originals / disc.name).with_suffix(".iso").read_bytes()
         with (source / disc.name).open("wb") as file:
             file.write(disc.write(image, block_size=disc.block_size))
             os.fsync(file.fileno())  # only what is on disk can be forgotten
+
+
+def stress(originals: Path, source: Path, mount: MountMaker, seconds: int) -> None:
+    fill(source, originals)
     made = mount(source, "-v", "--cache-size", str(CACHE))
     assert {path.name for path in made.path.iterdir()} == {p.name for p in originals.iterdir()}
     before = resident(made)
@@ -299,9 +413,19 @@ def stress(originals: Path, source: Path, mount: MountMaker, seconds: int) -> No
     ]
 
 
-def read_for(seconds: int, mount: Mount, originals: Path) -> Counter[str]:
-    """Have all processes read; meanwhile, take the source out of the kernel's memory piecewise."""
-    command = [sys.executable, "-X", "faulthandler", "-m", __name__, mount.path, originals, SEED]
+def read_for(
+    seconds: int,
+    mount: Mount,
+    originals: Path,
+    folder: str = "",
+    memory: list[int] | None = None,
+) -> Counter[str]:
+    """Have all processes read; meanwhile, take the source out of the kernel's memory piecewise.
+
+    *folder* is the one that is read; *memory* takes what the daemon has, again and again.
+    """
+    command = [sys.executable, "-X", "faulthandler", "-m", __name__]
+    command += [str(mount.path / folder), str(originals), str(SEED)]
     readers = [
         subprocess.Popen(
             [*map(str, [*command, process, seconds])],
@@ -312,12 +436,14 @@ def read_for(seconds: int, mount: Mount, originals: Path) -> Counter[str]:
         for process in range(PROCESSES)
     ]
     generator, end = random.Random(SEED), time.monotonic() + seconds + 60
-    sources = sorted(mount.source.iterdir())
+    sources = sorted((mount.source / folder).iterdir())
     try:
         while any(reader.poll() is None for reader in readers):
             assert time.monotonic() < end, "readers hang"
             assert mount.is_alive(), mount.log_lines()
             drop_pages(generator.choice(sources))
+            if memory is not None:
+                memory.append(resident(mount))
             time.sleep(0.02)
     finally:
         for reader in readers:

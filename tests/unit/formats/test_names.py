@@ -1,6 +1,8 @@
 """Which name each disc gets: examples, and a property over random siblings."""
 
 import random
+from itertools import product
+from os.path import splitext
 
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 
 from zsofs.console.text import for_people
 from zsofs.formats.file_names import (
+    ending_of,
     has_disc_ending,
     is_kept_for_discs,
     is_packed_name,
@@ -49,6 +52,12 @@ def test_a_name_that_is_all_ending_has_none(name: bytes) -> None:
     assert may_be_disc(name)
     assert not has_disc_ending(name)
     assert not is_kept_for_discs(name)
+
+
+def test_the_ending_of_a_name_is_that_of_splitext() -> None:
+    for size in range(7):
+        for name in map(bytes, product(b"a./B", repeat=size)):
+            assert ending_of(name) == splitext(name)[1].lower(), name
 
 
 def test_an_ending_of_blanks_is_one() -> None:

@@ -47,6 +47,28 @@ def did(folder: SourceFolder, path: Path, *, is_there: bool) -> None:
     folder.did(name, entry, time.monotonic())
 
 
+@pytest.mark.parametrize("others", [(), ("notes.txt",), ("Game.cue",)])
+def test_what_is_kept_of_a_directory_that_is_only_counted(
+    source: Path, folder: SourceFolder, look: Look, others: tuple[str, ...]
+) -> None:
+    """A library of discs stays listed, so that its first request waits for no second scan."""
+    (source / "inner").mkdir()
+    for name in ("Game.zso", "other.iso", *others):
+        (source / name).write_bytes(b"no disc")
+    look(lambda: None)
+    shown = folder.shown
+    folder.listing.reduce()
+    assert set(folder.entries or ()) == {b"inner", b"Game.zso", b"other.iso"}
+    assert folder.shown is (None if others else shown)
+    assert folder.is_fresh is not bool(others)
+    (source / "new.zso").write_bytes(b"no disc")
+    folder.outdate(b"new.zso")
+    look(lambda: None)
+    names = {b"inner", b"Game.zso", b"other.iso", b"new.zso", *map(os.fsencode, others)}
+    assert folder.shown is not None
+    assert set(folder.shown.entries) == names
+
+
 def test_what_was_made_meanwhile_stays(source: Path, folder: SourceFolder, look: Look) -> None:
     """The look was to see to another name, and knows of the rest what was known when it began."""
     look(lambda: None)
