@@ -112,7 +112,8 @@ class Discs:
 
     def exfat(self, packing: Packing) -> Path:
         """The image of an exFAT with the packed disc; made by exfat-fuse, which also shows it."""
-        if os.geteuid() != 0 or not (shutil.which("mkfs.exfat") and shutil.which("mount.exfat-fuse")):
+        tools = (shutil.which("mkfs.exfat"), shutil.which("mount.exfat-fuse"))
+        if os.geteuid() != 0 or not all(tools):
             raise Unavailable("an exFAT needs root, exfatprogs and exfat-fuse")
         container = self.container(packing)
 

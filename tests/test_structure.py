@@ -38,6 +38,7 @@ LARGER = {
     "native/chd_map.pyx": "one bit stream to entries: its C functions are static, and inlined",
     "native/codecs.pyx": "one block to its bytes, by any codec: in the same way",
     "timings.py:Timings": "one table of all waits, so that each can be found and set for a test",
+    "watch/state_file.py:WatchStatus": "one object of `zsofs status --json`, field by field",
 }
 """What is larger all the same, and why. An entry that is no longer needed fails the test."""
 
