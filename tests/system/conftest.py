@@ -22,6 +22,7 @@ USER = ("useradd", "--create-home", "--shell", "/bin/bash", "me")
 _FIRST = (
     "test_nas_document.py",
     "test_portable.py",
+    "test_clone_debian13.py",
     "test_debian13.py",
     "test_service.py",
     "test_package.py",

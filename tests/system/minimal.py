@@ -4,11 +4,11 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.system.shared import USER_CACHE, made_once, remove
+from tests.system.shared import USER_CACHE, made_once, remove, remove_unused
 
 BOOTS = ("dbus", "dbus-user-session", "libpam-systemd", "procps", "systemd-sysv")
 """What a system needs to boot, and to have users who log in."""
@@ -64,6 +64,21 @@ def unpacked(suite: str, packages: tuple[str, ...], architecture: str) -> Path:
             package.unlink()
 
     return made_once(_place(architecture, suite, packages), make)
+
+
+def layer(name: str, inputs: bytes, make: Callable[[Path], None]) -> Path:
+    """Return a directory that is kept as long as what it is made from; those before are removed.
+
+    Args:
+        name: what tells it from other layers.
+        inputs: what it is made from.
+        make: fills the empty directory that it gets.
+    """
+    place = _CACHE / f"{name}-{hashlib.sha256(inputs).hexdigest()[:12]}"
+    for old in _CACHE.glob(f"{name}-*"):
+        if old != place:
+            remove_unused(old)
+    return made_once(place, make)
 
 
 def _place(kind: str, suite: str, packages: tuple[str, ...]) -> Path:

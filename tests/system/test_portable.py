@@ -319,3 +319,14 @@ def test_refused_in_one_sentence(portable: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "mounted with noexec" in done.stderr.splitlines()[-1]
+    hidden = shlex.quote(str(shutil.which("fusermount3")))
+    script = f"mount --bind /dev/null {hidden}; sh {shlex.quote(str(tree / 'install.sh'))}"
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script],
+        env=os.environ | {"HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "fusermount3 is missing, without which nothing can be mounted" in done.stderr
