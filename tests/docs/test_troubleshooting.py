@@ -85,7 +85,6 @@ REPORTS = {
     "web.service._remove": "what went well",
     "web.service._UNIT": "a unit",
     "web.service._SANDBOX": "a unit",
-    "web.live.Live._identify": "a row on the web page",
     "mount.readiness.state_line": "a line of `systemctl status`",
     "inspection.verify_report._line": "when a file was read",
     "preload.preloader.Preloader.serve": "the subject of a message",

@@ -14,6 +14,7 @@ from typing import Any
 
 import trio
 
+from zsofs.console.tables import counted
 from zsofs.errors import ControlError, reason
 from zsofs.mount.control.activity import Activity, MountFacts
 from zsofs.mount.control.client import check_mount, running
@@ -213,7 +214,7 @@ class Live:
         due = self._identified.get(path, -1e9) + timings().web_identify
         if shelf.complete and shelf.unidentified and time.monotonic() > due:
             self._identified[path] = time.monotonic()
-            title = f"{shelf.unidentified:,} discs of {printable_path(path)}"
+            title = f"{counted(shelf.unidentified, 'disc')} of {printable_path(path)}"
             command = with_cache(program_command("list", "--json", path), cache)
             self._jobs.add("identify", title, command)
 

@@ -28,7 +28,7 @@ from tests.mount.control.test_status import runtime as runtime
 from tests.support import writers
 from tests.support.mounting import DATA, ZSOFS, mounted, timed, wait_until
 from tests.support.pages import FAST, Page, mount_number, served, wait_for_state
-from tests.unit.cli.test_messages import refused
+from tests.unit.cli.test_messages import refused, run
 from tests.unit.discs.test_identify import PS2_IMAGE
 from tests.unit.web.test_covers import PNG
 from zsofs.timings import Timings
@@ -142,6 +142,14 @@ def test_a_scripted_load_has_the_same_numbers_everywhere(
         samples = parsed(text.body.decode())
         point = frozenset({("mountpoint", str(made.path))})
         assert samples["zsofs_reads_total", point] == 12
+        done = run("top", "--once", "--json", made.path)
+        (shown,) = json.loads(done.stdout)
+        assert shown["reads"]["counts"] == counts
+        assert [disc["counts"] for disc in shown["discs"]] == [one["discs"][0]["counts"]]
+        alone = parsed(run("metrics", made.path).stdout)
+        totals = {key: value for key, value in alone.items() if key[0].endswith("_total")}
+        assert totals
+        assert {key: samples[key] for key in totals} == totals
         wanted = "application/openmetrics-text; version=1.0.0"
         other = page.ask("/metrics", Accept=wanted)
         assert other.headers["content-type"].startswith(wanted)

@@ -109,13 +109,13 @@ function readerParts(live) {
 
 function mountParts() {
   return [h("h2", {}, "Mounts"), h("table", { class: "fixed" },
-    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Mount"), h("th", { scope: "col" }, "State"), h("th", { scope: "col", class: "n" }, "Discs"), h("th", { scope: "col", class: "n hide-small" }, "Cache"))),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Mount"), h("th", { scope: "col" }, "State"), h("th", { scope: "col", class: "n" }, "Discs"), h("th", { scope: "col", class: "n wide hide-small" }, "Cache"))),
     h("tbody", {}, store.mounts.map((one) => h("tr", {},
       h("td", {}, h("span", { class: "clip" }, one.path)),
       h("td", {}, one.error ? h("span", { class: "error" }, "does not answer")
         : !one.activity ? "asking" : one.activity.mount.source_state === "there" ? "serves" : h("span", { class: "error" }, "source is away")),
       h("td", { class: "n" }, one.activity ? number(one.activity.mount.compressed_discs + one.activity.mount.plain_discs) : "–"),
-      h("td", { class: "n hide-small" }, one.activity ? `${bytes(one.activity.reads.cache.bytes)} of ${bytes(one.activity.reads.cache.limit)}` : "–")))))];
+      h("td", { class: "n wide hide-small" }, one.activity ? `${bytes(one.activity.reads.cache.bytes)} of ${bytes(one.activity.reads.cache.limit)}` : "–")))))];
 }
 
 /** Return a histogram of latencies, stacked by cause. */
