@@ -54,7 +54,7 @@ def test_a_job_that_cannot_be_started(tmp_path: Path) -> None:
         (watch.inbox / "first.iso").write_bytes(b"This is no disc.\n" * 500)
         watch.wait_for_results("first.iso")  # all that is opened once is open
         wait_until(lambda: watch.status()["state"] == "idle", "the end of the job")
-        with few_open_files(open_files(watch.process.pid) + 3, watch.process.pid):
+        with few_open_files(open_files(watch.process.pid) + 5, watch.process.pid):
             (watch.inbox / "Game.iso").write_bytes(IMAGE)
             wait_until(lambda: "cannot be started" in watch.status()["note"], "the note")
             assert watch.status()["state"] == "waiting"
