@@ -65,7 +65,7 @@ def test_random_kills(tmp_path: Path) -> None:
         wait_until(
             lambda: not [name for name in names(watch.inbox) if not is_kept(watch, name)],
             "the end of the queue",
-            120,
+            rounds(120, 1500),  # jobs have the lowest priority
         )
         check_nothing_is_lost(watch.inbox, watch.library, images)
         wait_until(lambda: left_in(watch.library) == [], "no unfinished files")
