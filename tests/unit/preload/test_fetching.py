@@ -10,7 +10,7 @@ import trio
 
 from tests.conftest import TimingsSetter
 from tests.support.hanging import hanging_disk
-from tests.support.mounting import DATA
+from tests.support.mounting import DATA, opened
 from tests.support.packed import open_disc
 from zsofs.preload.boot_trace import Range
 from zsofs.preload.fetching import INDEX_PART, index_requests, requests
@@ -42,9 +42,9 @@ def test_nothing_else_of_an_index_is_needed(name: str, tmp_path: Path) -> None:
         assert offset >= index.start
         damaged[offset : offset + length] = file.read_bytes()[offset : offset + length]
     with closing(open_disc(DATA / name)) as disc:
-        os.close(disc._source.fd)  # its geometry, with the damaged file
         file.write_bytes(damaged)
-        assert os.open(file, os.O_RDONLY | os.O_CLOEXEC) == disc._source.fd
+        with opened(file) as fd:
+            os.dup2(fd, disc._source.fd, inheritable=False)  # its geometry, with the damaged file
         assert disc.stored(begin, size) == stored
 
 
