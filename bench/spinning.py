@@ -313,7 +313,8 @@ def main() -> None:
             load = os.getloadavg()[0]
             print(f"game {seed}, {options.reader}, load {load:.1f}", flush=True)
             rounds.append(_round(bench, work, seed, options.only or KINDS, options.longest))
-        _report(rounds)
+        if not options.spin_up:  # which is the longest wait of every start
+            _report(rounds)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,10 @@ _SPIN_NS = 300_000
 loop costs as much as the read. A disk that takes longer is not waited for again until it has
 answered within that time."""
 
+_TURNS = 3
+"""Turns of the event loop in which a request of the kernel that has arrived becomes a read: it is
+received, its task starts, and that waits."""
+
 
 class _Disk:
     def __init__(self, threads: int, eventfd: int) -> None:
@@ -97,6 +101,8 @@ class IoPool:
 
         A program that has just waited is likely to read on at once (anticipatory scheduling).
         """
+        for _ in range(_TURNS):
+            await trio.lowlevel.checkpoint()
         with trio.move_on_after(timings().trace_yield):
             while (disk := self._disks.get(device)) is not None:
                 since = time.monotonic() - disk.used_at
