@@ -27,8 +27,8 @@ deb_packages='dpkg dpkg-dev binutils xz-utils'
 
 portable_packages='makeself gcc binutils tar xz-utils gzip libarchive-dev libarchive13 nettle-dev libbz2-dev zlib1g-dev'
 
-bench_programs='squashfuse_ll mksquashfs mkfs.erofs fio smbd smbclient tc'
-bench_packages='squashfuse squashfs-tools erofs-utils fio samba smbclient iproute2'
+bench_programs='squashfuse_ll mksquashfs mkfs.erofs mkfs.exfat mount.exfat-fuse fio smbd smbclient tc'
+bench_packages='squashfuse squashfs-tools erofs-utils exfatprogs exfat-fuse fio samba smbclient iproute2'
 
 # The equivalent of mount_packages for systems without apt-get.
 packages_elsewhere() {
