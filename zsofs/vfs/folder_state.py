@@ -192,6 +192,10 @@ class SourceFolder:
         self.freshness.renew(found.took, changed=changed, is_told=self._is_told)
 
     def failed(self, error: Exception) -> None:
-        """Record a failed scan; the previous listing stays valid for a short time."""
-        self.listing.error = error
+        """Record a failed scan; the previous listing stays valid for a short time.
+
+        Its traceback is dropped: that would keep the frames of the scan, 20 KiB, for as long as
+        the kernel remembers a directory that is gone.
+        """
+        self.listing.error = error.with_traceback(None)
         self.freshness.extend()

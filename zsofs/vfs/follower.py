@@ -123,7 +123,8 @@ class Follower:
         if folder.found is None:
             if self.away and not folder.path:
                 raise SourceAbsentError(self.away)
-            raise folder.error or StaleNodeError(f"{for_people(folder.path)}: gone")
+            error = folder.error or StaleNodeError(f"{for_people(folder.path)}: gone")
+            raise error.with_traceback(None)  # or it would grow with each request
 
     async def look_unhurriedly(self, folder: SourceFolder) -> None:
         """Scan *folder* only for the disc count, if anything in it may have changed."""
@@ -266,10 +267,10 @@ class Follower:
                 name = for_people(folder.path) or "the source directory"
                 log.warning("%s: cannot be listed: %s", name, reason(error))
             except Exception as error:
-                folder.failed(error)
                 log.exception(
                     "internal error in zsofs: the scan of %s failed", for_people(folder.path)
                 )
+                folder.failed(error)
             finally:
                 folder.look = None
                 look.done.set()

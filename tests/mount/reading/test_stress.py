@@ -52,9 +52,9 @@ to be used again. What comes to so much by mere chance is far less; a leak is
 seen once it adds up to more."""
 
 SOAK = 1800
-MOST_GROWN = MIB // 4
-"""Seconds of a soak, and what the daemon may grow by in its last third: the medians of the second
-and the third are 10 minutes apart, so this is 1.5 MiB an hour."""
+MOST_GROWN = 4 * MIB
+"""Seconds of a soak, and what the daemon may grow by between the medians of its second and last
+third, which are 10 minutes apart: replies of up to 1 MiB come to a few of them by chance."""
 
 SHELF = "shelf"
 """The directory of the source in which discs come and go."""
@@ -338,7 +338,7 @@ class Editor(threading.Thread):
     def run(self) -> None:
         try:
             while not self.rounds or not self._ending.wait(0.2):
-                self._edit(f"Game {self.rounds}")
+                self._edit(f"Game {self.rounds % 8}")
                 self.rounds += 1
         except BaseException as error:
             self._problem = error

@@ -69,6 +69,18 @@ def test_what_is_kept_of_a_directory_that_is_only_counted(
     assert set(folder.shown.entries) == names
 
 
+def test_a_failed_scan_keeps_no_frames(source: Path, folder: SourceFolder, look: Look) -> None:
+    """Or each directory that is gone would take 20 KiB until the kernel forgets it."""
+    source.rmdir()
+    with pytest.raises(FileNotFoundError) as caught:
+        look(lambda: None)
+    assert caught.value.__traceback__ is not None
+    folder.failed(caught.value)
+    assert folder.error is caught.value
+    assert folder.error.__traceback__ is None
+    assert folder.error.__context__ is None
+
+
 def test_what_was_made_meanwhile_stays(source: Path, folder: SourceFolder, look: Look) -> None:
     """The look was to see to another name, and knows of the rest what was known when it began."""
     look(lambda: None)
