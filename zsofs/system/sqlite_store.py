@@ -114,7 +114,7 @@ class Store:
         self._connection = self._open()
 
     def close(self) -> None:
-        """Close the file, but wait only briefly for a thread that hangs in a read."""
+        """Close the file; a thread that hangs in it for long closes it when it is done."""
         self._closed = True
         if self._lock.acquire(timeout=timings().store_lock):
             _close(self._connection)
@@ -174,6 +174,8 @@ class Store:
         except Exception as error:  # noqa: BLE001 - sqlite3 raises various exceptions for damage
             self._recover(error)
         finally:
+            if self._closed:
+                _close(self._connection)
             self._lock.release()
 
     def _recover(self, error: Exception) -> None:
