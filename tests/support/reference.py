@@ -67,6 +67,10 @@ def _fit(plain: bytes, want: int, block_size: int, last: bool) -> bytes:
     raise Damaged(f"decodes to {len(plain)} bytes, not {want}")
 
 
+_KEPT = 4096
+"""Larger blocks are not kept in memory."""
+
+
 @lru_cache(maxsize=4096)
 def _decoded(
     decoder: Decoder, stored: bytes, want: int, block_size: int, unit: int, last: bool
@@ -349,7 +353,8 @@ class _Indexed(_Blocks):
             raise Damaged("the file ends inside the block")
         if end <= start:
             raise Damaged("nothing is stored")
-        return _decoded(decoder, self.data[start:end], want, self.block_size, self.unit, last)
+        decode = _decoded if end - start <= _KEPT >= want else _decoded.__wrapped__
+        return decode(decoder, self.data[start:end], want, self.block_size, self.unit, last)
 
     def choose_codec(self) -> None:
         """One codec for the whole file: the header of a ZISO does not tell."""
