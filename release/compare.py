@@ -1,6 +1,7 @@
 """What differs in two builds of the same archive: ``./bootstrap.sh release --twice`` reports it."""
 
 import hashlib
+import io
 import subprocess
 import tarfile
 import zipfile
@@ -44,10 +45,9 @@ def _members(path: Path) -> dict[str, tuple[str, str]]:
         return _of_zip(path)
     if path.suffix == ".deb":
         words = ["dpkg-deb", "--fsys-tarfile", str(path)]
-        with subprocess.Popen(words, stdout=subprocess.PIPE) as unpacker:
-            assert unpacker.stdout is not None
-            with tarfile.open(fileobj=unpacker.stdout, mode="r|") as archive:
-                return _of_tar(archive)
+        unpacked = subprocess.run(words, stdout=subprocess.PIPE, check=True, timeout=300).stdout
+        with tarfile.open(fileobj=io.BytesIO(unpacked), mode="r:") as archive:
+            return _of_tar(archive)
     if ".tar" in path.suffixes:
         with tarfile.open(path) as archive:
             return _of_tar(archive)

@@ -107,7 +107,8 @@ class IoPool:
             while (disk := self._disks.get(device)) is not None:
                 since = time.monotonic() - disk.used_at
                 if disk.waiting:
-                    disk.idle = disk.idle or trio.Event()
+                    if disk.idle is None:
+                        disk.idle = trio.Event()
                     await disk.idle.wait()
                 elif since < timings().read_follows:
                     await trio.sleep(timings().read_follows - since)

@@ -28,7 +28,7 @@ _COLUMNS = """\
     sheet, row_check"""
 
 _ALL = f"SELECT folder, name, {_COLUMNS} FROM file"
-_IN_ORDER = "container IS NOT NULL AND reason = '' AND content = ''"
+_IN_ORDER = "container NOTNULL AND reason = '' AND content = ''"
 """Condition for a container that the plain layout shows as a disc, whatever its name is; the other
 conditions of `state_of_content` are those of files that are no container."""
 

@@ -23,7 +23,10 @@ from zsofs.system.view_folders import remove_view_folders, view_folder
 NOBODY, MEMBER, GROUP = 65534, 1234, 54321
 READING = ("activity", "discs", "disc", "slow-reads", "library")
 OTHERS = ("status", "reload", "umount", "", None, ["activity"], "activity ")
-pytestmark = pytest.mark.usefixtures("as_root")
+pytestmark = [
+    pytest.mark.usefixtures("as_root"),
+    pytest.mark.xdist_group("view"),  # they have one group, and see all mounts of it
+]
 
 
 @pytest.fixture

@@ -215,6 +215,7 @@ def test_requests_do_not_queue_forever_for_a_file_system_of_fuse(
     for name in ("one", "two"):
         (tmp_path / "inner" / name).mkdir(parents=True)
         shutil.copy(PS2, tmp_path / "inner" / name / "Game.zso")
+        (tmp_path / "inner" / name / "notes.txt").touch()  # what has only discs is listed already
     (source / "slow").mkdir()
     with (
         mounted(tmp_path / "inner", source / "slow") as slow,
@@ -242,7 +243,7 @@ def test_requests_do_not_queue_forever_for_a_file_system_of_fuse(
             assert status_of(made)["ok"]
             assert waiting.poll() is None
             os.kill(slow.daemon.pid, signal.SIGCONT)
-            assert waiting.communicate(timeout=60)[0] == b"Game.iso\n"
+            assert waiting.communicate(timeout=60)[0] == b"Game.iso\nnotes.txt\n"
         wait_until(lambda: _lists(made.path / "slow" / "two"), "the other directory")
 
 

@@ -49,6 +49,8 @@ REAL = {
     "trace_scan": 10.0,
     "disc_idle": 600.0,
     "keep_awake": 120.0,
+    "web_silent": 0.7,
+    "web_job_silent": 10.0,
     "last_reads": 1.0,
     "last_reads_check": 0.02,
     "last_invalidations": 2.0,

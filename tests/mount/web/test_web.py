@@ -406,7 +406,7 @@ def test_what_goes_wrong_shows_within_two_seconds(
         os.kill(made.daemon.pid, signal.SIGKILL)
         state = next(one for one in states if one["mounts"][0]["error"])
         assert "does not answer: " in state["mounts"][0]["error"]
-        made.daemon.wait()
+        made.daemon.wait(60)
         made.daemon.returncode = 0
 
 

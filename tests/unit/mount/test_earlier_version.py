@@ -117,7 +117,7 @@ def test_a_config_of_service_install_is_valid(
     shutil.copyfile(DATA / "config-0.1.0.toml", tmp_path / "games.toml")
     parsed = parse(["mount", "games"])
     assert parsed.paths == ['/srv/z\u00f6 "q" \\ \t\n\u0001', "/srv/iso"]
-    newer = {"slow-ms", "new-discs", "no-preload", "keep-awake"}
+    newer = {"slow-ms", "new-discs", "no-preload", "keep-awake", "view-group"}
     found = {one.name: getattr(parsed, one.field) for one in OPTIONS if one.name not in newer}
     assert found == {
         "layout": "opl",

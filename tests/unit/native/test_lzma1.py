@@ -19,13 +19,15 @@ Case = tuple[bytes, int]
 Decode = Callable[[Sequence[Case]], list[bytes | None]]
 FILTER = [{"id": lzma.FILTER_LZMA1, "lc": 3, "lp": 0, "pb": 2, "dict_size": 1 << 22}]
 
+pytestmark = pytest.mark.xdist_group("lzma1")  # they share what takes long to compile
+
 
 @pytest.fixture(scope="module", params=["usual", "ZSOFS_NO_ASSEMBLER"])
 def decode(request: pytest.FixtureRequest, module_path: Path) -> Decode:
     """Decodes cases with the address and undefined-behavior sanitizers."""
     program = module_path / "lzma1"
     subprocess.run(
-        ["cc", "-O2", "-g", "-Wall", "-Wextra", "-Werror", f"-D{request.param}",
+        ["cc", "-O1", "-Wall", "-Wextra", "-Werror", f"-D{request.param}",
          "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
          "-I", ROOT / "zsofs/native", ROOT / "tests/support/lzma1_harness.c", "-o", program],
         check=True, timeout=120,
