@@ -28,12 +28,13 @@ _COLUMNS = """\
     sheet, row_check"""
 
 _ALL = f"SELECT folder, name, {_COLUMNS} FROM file"
-_IN_ORDER = "container NOTNULL AND reason = '' AND content = ''"
-"""Condition for a container that the plain layout shows as a disc, whatever its name is; the other
-conditions of `state_of_content` are those of files that are no container."""
+_COUNTS = """SELECT folder, count(*) FROM file
+    WHERE container IS NOT NULL AND reason = '' AND content = '' GROUP BY folder"""
+"""Containers that the plain layout shows as discs, whatever their names are; the other conditions of
+`state_of_content` are those of files that are no container."""
 
-_COUNTS = f"SELECT folder, count(*) FROM file WHERE {_IN_ORDER} GROUP BY folder"
-_OTHERS = f"{_ALL} WHERE NOT ({_IN_ORDER})"
+_OTHERS = f"""SELECT folder, name, {_COLUMNS} FROM file
+    WHERE container IS NULL OR reason <> '' OR content <> ''"""
 _IN_FOLDER = f"SELECT folder, name, {_COLUMNS} FROM file WHERE folder = ?"
 
 _NEXT = f"""SELECT folder, name, {_COLUMNS} FROM file WHERE (folder, name) > (?, ?)

@@ -249,6 +249,6 @@ def test_requests_do_not_queue_forever_for_a_file_system_of_fuse(
 
 def _lists(path: Path) -> bool:
     try:
-        return names(path) == ["Game.iso"]
+        return names(path) == ["Game.iso", "notes.txt"]
     except OSError:
         return False
