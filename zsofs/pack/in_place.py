@@ -12,6 +12,11 @@ from zsofs.pack.atomic_file import NewFile
 from zsofs.source.new_disc_mark import is_marked
 from zsofs.system.file_lease import writers_wait
 
+CANNOT_BE_OWNED = (
+    "only root can create a file with its owner and group; run the watch as root, or change them"
+)
+"""Why an image is not replaced whose packed file cannot have its owner or group."""
+
 _ACCESS_LIST = "system.posix_acl_access"
 _OWN_ATTRIBUTES = "user.zsofs."
 
@@ -98,10 +103,7 @@ def _copy_attributes(image: Original, file: NewFile) -> None:
         try:
             os.fchown(file.fd, wanted.st_uid, wanted.st_gid)
         except PermissionError:
-            raise InputError(
-                "only root can create a file with its owner and group; run the watch as root, or"
-                " change them"
-            ) from None
+            raise InputError(CANNOT_BE_OWNED) from None
     with suppress(OSError):  # a file system without them
         for name in os.listxattr(image.source.fd):
             is_ours = name.startswith(_OWN_ATTRIBUTES)
