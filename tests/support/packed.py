@@ -57,7 +57,7 @@ def image_of(path: Path, *, as_it_is: bool = False) -> bytes:
 
 def left_in(folder: Path) -> list[str]:
     """Names of what was not finished in a folder."""
-    return [path.name for path in folder.rglob(".*.part")]
+    return [path.name for ending in ("part", "replaced") for path in folder.rglob(f".*.{ending}")]
 
 
 if __name__ == "__main__":

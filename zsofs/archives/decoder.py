@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from zsofs.archives.frames import HEAD_SIZE, HEADER, SKIP, TAKE, Frame
 from zsofs.archives.kinds import ArchiveKind
 from zsofs.errors import DamagedError, InputError
-from zsofs.system.own_processes import module_command
+from zsofs.system.own_processes import module_command, start_with_pipes
 
 _PIPE = 1 << 20
 """Capacity of the pipe in bytes, the most that a user may request."""
@@ -70,13 +70,10 @@ class Decoder:
         order = {"kind": kind.name, "fds": list(fds), "sizes": list(sizes), "next_name": next_name}
         environment = {**os.environ, "LC_ALL": "C.UTF-8"}
         try:
-            self._process = subprocess.Popen(
+            self._process = start_with_pipes(
                 module_command("zsofs.archives.worker", json.dumps(order)),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                bufsize=0,
-                pass_fds=fds,
+                fds=fds,
                 env=environment,
             )
         except OSError as error:

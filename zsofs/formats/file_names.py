@@ -35,7 +35,8 @@ _SYSTEM_DIRECTORY = re.compile(
 _TRACK = re.compile(rb"(?i)(?:.*\(track \d+\)|track ?\d+)", re.DOTALL)
 _FIRST_TRACK = re.compile(rb" \(Track 0?1\)\Z")
 
-_UNFINISHED = re.compile(rb"\..*\.zsofs-[0-9a-f]{8}\.part", re.DOTALL)
+_UNFINISHED = re.compile(rb"\..*\.zsofs-[0-9a-f]{8}\.(part|replaced)", re.DOTALL)
+_REPLACED = re.compile(rb"\.(.+)\.zsofs-([0-9a-f]{8})\.replaced", re.DOTALL)
 _DELETED = re.compile(rb"\.(.+)\.zsofs-[0-9a-f]{8}\.deleting", re.DOTALL)
 
 
@@ -47,6 +48,22 @@ def unfinished_name(name: bytes, token: str) -> bytes:
         token: eight hexadecimal digits that make the name unique.
     """
     return _hidden(name, f".zsofs-{token}.part".encode())
+
+
+def replaced_name(name: bytes, token: str) -> bytes:
+    """Return the hidden name of a file while it is exchanged with the new file for its name.
+
+    Args:
+        name: the name; a long one is shortened.
+        token: eight hexadecimal digits by which the new file is known.
+    """
+    return _hidden(name, f".zsofs-{token}.replaced".encode())
+
+
+def name_before_exchange(name: bytes) -> tuple[bytes, str] | None:
+    """Return what :func:`replaced_name` was given; None for any other name."""
+    found = _REPLACED.fullmatch(name)
+    return None if found is None else (found[1], found[2].decode())
 
 
 def deletion_name(name: bytes, token: str) -> bytes:

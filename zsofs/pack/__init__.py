@@ -10,6 +10,7 @@ __all__ = [
     "cd_input",
     "in_place",
     "input_files",
+    "interrupted_exchange",
     "jobs",
     "packer",
     "presets",

@@ -9,7 +9,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from zsofs.errors import InputError, reason
-from zsofs.formats.file_names import is_unfinished, unfinished_name
+from zsofs.formats.file_names import (
+    is_unfinished,
+    name_before_exchange,
+    replaced_name,
+    unfinished_name,
+)
 from zsofs.native.fileio import rename_exchange, start_writeback
 from zsofs.system.full_write import write_all
 from zsofs.system.renames import Replaced, rename_to_free_name, replace_seen
@@ -110,6 +115,17 @@ class NewFile:
         if target != self._target:
             self._target, self._there = target, None
         return target
+
+    def announce(self, token: str) -> None:
+        """Change the hidden name to one by which an interrupted exchange is recognized.
+
+        Raises:
+            OSError: renaming failed.
+        """
+        final = os.fsencode(os.path.basename(self._target))
+        hidden = os.path.join(self._folder, os.fsdecode(replaced_name(final, token)))
+        rename_to_free_name(self.path, hidden)
+        self.path = hidden
 
     def take_name(self, *, replace: bool) -> None:
         """Rename the file to its final name and sync the directory.
@@ -246,13 +262,14 @@ def _make_folder(folder: str) -> None:
 
 
 def remove_leftovers(folder: str) -> None:
-    """Delete unlocked temporary files of runs that were killed.
+    """Delete unlocked temporary files of runs that were killed, except in an exchange.
 
     Raises:
         OSError: the directory cannot be listed.
     """
     for name in os.listdir(folder):
-        if not is_unfinished(os.fsencode(name)):
+        encoded = os.fsencode(name)
+        if not is_unfinished(encoded) or name_before_exchange(encoded) is not None:
             continue
         path = os.path.join(folder, name)
         with suppress(OSError):

@@ -1,13 +1,21 @@
 """A new file that replaces its input: the last check, and the exchange of both."""
 
 import os
-from contextlib import suppress
+import signal
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from zsofs.errors import InputError
 from zsofs.images.input_image import Original
 from zsofs.pack.atomic_file import NewFile
 from zsofs.source.new_disc_mark import is_marked
 from zsofs.system.file_lease import writers_wait
+
+CANNOT_BE_OWNED = (
+    "only root can create a file with its owner and group; run the watch as root, or change them"
+)
+"""Why an image is not replaced whose packed file cannot have its owner or group."""
 
 _ACCESS_LIST = "system.posix_acl_access"
 _OWN_ATTRIBUTES = "user.zsofs."
@@ -37,16 +45,20 @@ def replace_input(image: Original, file: NewFile) -> None:
     if is_marked(fd):
         raise BusyError("a client of a mount copies it again")
     try:
-        with writers_wait(fd) as is_awaited:
+        with _signals_wait(), writers_wait(fd) as is_awaited:
             image.check_unchanged()
             if not os.path.samestat(os.lstat(image.path), image.status):
                 raise InputError("another file now has its name")
+            file.announce(exchange_token(os.fstat(file.fd)))
             file.take_name(replace=True)
             now = os.fstat(fd)
             is_written = (now.st_size, now.st_mtime_ns) != image.source.key[:2]
-            if not (file.error or is_written or is_awaited()):
+            is_disturbed = is_written or is_awaited()
+            if not (file.error or is_disturbed):
                 return
             if file.take_back():
+                if not is_disturbed:
+                    return  # only its directory was not synced
                 raise InputError(
                     "a program wrote to it while it was replaced, and the file system cannot"
                     " exchange two files: the packed file has its name"
@@ -54,6 +66,29 @@ def replace_input(image: Original, file: NewFile) -> None:
     except BlockingIOError:
         raise BusyError("a program has it open for writing") from None
     raise BusyError(file.error or "a program has opened it for writing")
+
+
+def exchange_token(status: os.stat_result) -> str:
+    """Return the token in the hidden name of an image, for the packed file that replaces it."""
+    # No inode number, and a coarse time: FAT keeps neither.
+    return f"{zlib.crc32(f'{status.st_size} {status.st_mtime_ns // 2_000_000_000}'.encode()):08x}"
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Let signals that end this process wait: a program that waits to write needs the answer."""
+    came: list[int] = []
+    before = {}
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, lambda which, frame: came.append(which))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for one in came:
+            signal.raise_signal(one)
 
 
 def _copy_attributes(image: Original, file: NewFile) -> None:
@@ -68,10 +103,7 @@ def _copy_attributes(image: Original, file: NewFile) -> None:
         try:
             os.fchown(file.fd, wanted.st_uid, wanted.st_gid)
         except PermissionError:
-            raise InputError(
-                "only root can create a file with its owner and group; run the watch as root, or"
-                " change them"
-            ) from None
+            raise InputError(CANNOT_BE_OWNED) from None
     with suppress(OSError):  # a file system without them
         for name in os.listxattr(image.source.fd):
             is_ours = name.startswith(_OWN_ATTRIBUTES)

@@ -2,7 +2,10 @@
 
 import json
 import os
+import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 
 RUN_MODULE = "--run-module"
 """First argument of such a process in a portable build, which has no Python to start it with."""
@@ -27,6 +30,50 @@ def module_command(module: str, *arguments: str) -> list[str]:
         return [sys.executable, RUN_MODULE, module, *arguments]
     modules = json.dumps([_PACKAGE, *sys.path])
     return [sys.executable, "-I", "-S", "-B", "-c", _START, module, *arguments, modules]
+
+
+def start_with_pipes(
+    command: Sequence[str],
+    *,
+    stderr: int | None = None,
+    fds: Sequence[int] = (),
+    env: Mapping[str, str] | None = None,
+    start_new_session: bool = False,
+) -> "subprocess.Popen[bytes]":
+    """Start a process with pipes for its standard input and output.
+
+    If that fails, all descriptors are closed. Popen loses those of the first pipe if there are none
+    for the second.
+
+    Args:
+        command: the program and its arguments.
+        stderr: as for Popen.
+        fds: descriptors that it inherits.
+        env: its environment; None: that of this process.
+        start_new_session: as for Popen.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    with ExitStack() as ours, ExitStack() as its:
+        stdin, write_end = os.pipe()
+        its.callback(os.close, stdin)
+        to_it = ours.enter_context(open(write_end, "wb", 0))
+        read_end, stdout = os.pipe()
+        its.callback(os.close, stdout)
+        from_it = ours.enter_context(open(read_end, "rb", 0))
+        process = subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=fds,
+            env=env,
+            start_new_session=start_new_session,
+        )
+        process.stdin, process.stdout = to_it, from_it
+        ours.pop_all()
+    return process
 
 
 def program_command(*words: str) -> list[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from zsofs.formats.containers import ending_of
 from zsofs.formats.file_names import may_be_disc
+from zsofs.pack.in_place import CANNOT_BE_OWNED
 from zsofs.watch.units import Unit
 from zsofs.watch.whole import FileIdentity, identity_at
 
@@ -40,7 +41,7 @@ class InPlace:
         An image that is part of a set, as those of cue sheets, is left out.
         """
         self.renamed.clear()
-        endings, folder = self._endings, _Folder("", {}, is_writable=False)
+        endings, folder = self._endings, _Folder("", {}, None, is_writable=False)
         self._endings = {}
         for unit in found:
             path = unit.path
@@ -57,7 +58,9 @@ class InPlace:
             self._endings[identity] = ending
             if ending:
                 self.renamed.add(path)
-            why = unit.lacks or _why_not(path, folder) or ("" if ending else _why_kept(path))
+            why = unit.lacks or _why_not(path, folder)
+            if not (why or ending):
+                why = _why_kept(path, folder)
             if not (why or ending or self.has_dats or self.was_closed(identity)):
                 why = (
                     "no program was seen closing or renaming it, so it may be incomplete; if it is"
@@ -68,10 +71,18 @@ class InPlace:
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """A directory: the names of discs in it by their case-folded stems."""
+    """A directory.
+
+    Attributes:
+        path: its path.
+        names: names of the discs in it by their case-folded stems.
+        group: its group, which new files in it have on FAT, or if it has the mode bit S_ISGID.
+        is_writable: whether this user can rename files in it.
+    """
 
     path: str
     names: dict[str, list[str]]
+    group: int | None
     is_writable: bool
 
 
@@ -82,7 +93,14 @@ def _folder_at(path: str) -> _Folder:
             if may_be_disc(os.fsencode(entry.name)) and not entry.is_dir():
                 names.setdefault(_stem(entry.name), []).append(entry.name)
     is_writable = os.access(path, os.W_OK | os.X_OK, effective_ids=True)
-    return _Folder(path, names, is_writable=is_writable)
+    return _Folder(path, names, _group_in(path), is_writable=is_writable)
+
+
+def _group_in(path: str) -> int | None:
+    try:
+        return os.stat(path).st_gid
+    except OSError:
+        return None
 
 
 def _stem(name: str) -> str:
@@ -102,7 +120,7 @@ def _why_not(path: str, folder: _Folder) -> str:
     return ""
 
 
-def _why_kept(path: str) -> str:
+def _why_kept(path: str, folder: _Folder) -> str:
     """Return why an image must not be replaced; empty if it may be."""
     try:
         status = os.lstat(path)
@@ -112,6 +130,9 @@ def _why_kept(path: str) -> str:
         return "it has another name, a hard link, which would keep the unpacked image"
     if os.geteuid() not in (0, status.st_uid):
         return "it belongs to another user; run the watch as root, or as that user"
+    groups = (folder.group, os.getegid(), *os.getgroups())
+    if os.geteuid() != 0 and status.st_gid not in groups:
+        return CANNOT_BE_OWNED
     return ""
 
 

@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from zsofs.errors import InputError
-from zsofs.system.own_processes import module_command
+from zsofs.system.full_write import write_all
+from zsofs.system.own_processes import module_command, start_with_pipes
 from zsofs.timings import timings
 from zsofs.watch.order import Order, Outcome
 from zsofs.watch.tracker import Input
@@ -91,11 +92,8 @@ class Job:
         self._running_since, self._ran = self.begun, 0.0
         self._line = b""
         try:
-            self._process = subprocess.Popen(
-                module_command("zsofs.watch.worker", str(os.getpid())),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,
+            self._process = start_with_pipes(
+                module_command("zsofs.watch.worker", str(os.getpid())), start_new_session=True
             )
         except OSError as error:
             raise InputError(f"the process that packs it cannot be started: {error}") from None
@@ -104,8 +102,8 @@ class Job:
         self.fd = self._process.stdout.fileno()
         os.set_blocking(self.fd, False)
         with suppress(BrokenPipeError):  # it ended already, which shows when it is read
-            self._process.stdin.write(order.to_line())
-            self._process.stdin.close()
+            write_all(self._process.stdin.fileno(), order.to_line())
+        self._process.stdin.close()
 
     @property
     def pid(self) -> int:

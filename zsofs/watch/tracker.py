@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from zsofs.errors import reason
 from zsofs.pack.atomic_file import remove_leftovers
+from zsofs.pack.interrupted_exchange import end_exchanges
 from zsofs.system.deletion import restore
 from zsofs.timings import timings
 from zsofs.watch.in_place import InPlace
@@ -161,6 +162,7 @@ class Tracker:
         if self.restores:
             self.notes += restore(folder)
             if self._in_place is not None:
+                self.notes += end_exchanges(folder)
                 with suppress(OSError):  # it cannot be listed
                     remove_leftovers(folder)
 

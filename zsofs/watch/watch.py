@@ -103,8 +103,6 @@ class Watch:
     def _scan(self) -> None:
         begun = time.monotonic()
         self.events.changed = False
-        if self.job is not None:
-            self.tracker.restores = False
         deleted, self.events.deleted = self.events.deleted, set()
         self.tracker.scan(deleted)
         self.events.entered_all()
@@ -133,6 +131,8 @@ class Watch:
         is_answered = self.readers.wants([self.settings.library, *inputs])
         if self.job is None:
             may_start = is_answered and not self.readers.reader and self.start_pause.is_over
+            # The next scan restores what a job that was killed has left: only without a job.
+            may_start = may_start and not self.tracker.restores
             if may_start and not self.is_held and self.space.is_usable():
                 self._start()
         elif self.readers.reader or self.is_held:

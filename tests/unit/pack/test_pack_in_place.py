@@ -2,6 +2,9 @@
 
 import fcntl
 import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +16,11 @@ from tests.support.mounting import names, wait_until
 from tests.support.packed import image_of
 from zsofs.errors import InputError
 from zsofs.images.input_image import original
-from zsofs.pack.atomic_file import NewFile
+from zsofs.native.fileio import rename_exchange
+from zsofs.pack.atomic_file import NewFile, remove_leftovers
+from zsofs.pack.batch import orderly_end
 from zsofs.pack.in_place import BusyError, replace_input
+from zsofs.pack.interrupted_exchange import end_exchanges
 from zsofs.pack.packer import PackOptions, written_file
 from zsofs.pack.presets import PURPOSES
 from zsofs.system import file_lease, renames
@@ -87,6 +93,99 @@ def test_a_program_that_opens_the_image_gets_it_back(game: Path) -> None:
     threads[0].join(30)
     assert game.read_bytes() == b"new" + IMAGE[3:]
     assert names(game.parent) == ["Game.iso"]
+
+
+def writing(path: str) -> threading.Thread:
+    """Begin to write to an image."""
+
+    def write() -> None:
+        with open(path, "r+b", buffering=0) as file:
+            file.write(b"new")
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    return thread
+
+
+def test_a_signal_that_ends_the_run_while_a_program_waits(game: Path) -> None:
+    """The program gets the image, not a file that is being deleted."""
+    threads = []
+
+    def meanwhile(file: NewFile, fd: int) -> None:
+        threads.append(writing(file.path))
+        wait_until(lambda: fcntl.fcntl(fd, fcntl.F_GETLEASE) != fcntl.F_RDLCK, "the program")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit), orderly_end():
+        replace(game, meanwhile)
+    threads[0].join(30)
+    assert game.read_bytes() == b"new" + IMAGE[3:]
+    assert names(game.parent) == ["Game.iso"]
+
+
+def kill(file: NewFile, fd: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed_after_the_exchange(game: Path) -> Path:
+    """Kill a run at the moment when both files have changed their names; return the image."""
+    program = "import sys, pathlib, tests.unit.pack.test_pack_in_place as test\n"
+    program += "test.replace(pathlib.Path(sys.argv[1]), test.kill)"
+    root = Path(__file__).parents[3]
+    done = subprocess.run([sys.executable, "-c", program, str(game)], cwd=root, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert game.read_bytes()[:4] == b"ZISO"
+    remove_leftovers(str(game.parent))  # as any run of `zsofs pack` does
+    (hidden,) = (path for path in game.parent.iterdir() if path != game)
+    return hidden
+
+
+def test_a_kill_after_the_exchange(game: Path) -> None:
+    killed_after_the_exchange(game)
+    assert list(end_exchanges(str(game.parent))) == []
+    assert names(game.parent) == ["Game.iso"]
+    assert image_of(game) == IMAGE
+
+
+@pytest.mark.parametrize("keeps_date", [False, True])
+def test_what_a_program_has_written_after_a_kill_is_kept(game: Path, keeps_date: bool) -> None:
+    """It was waiting to write when the run was killed."""
+    hidden = killed_after_the_exchange(game)
+    before = hidden.stat()
+    writing(str(hidden)).join()
+    if keeps_date:
+        os.truncate(hidden, len(IMAGE) + 2048)
+        os.utime(hidden, ns=(before.st_atime_ns, before.st_mtime_ns))
+    (note,) = end_exchanges(str(game.parent))
+    assert note.startswith(f"{game}: restored; a program wrote to it")
+    assert game.read_bytes() == (b"new" + IMAGE[3:]).ljust(game.stat().st_size, b"\0")
+    assert names(game.parent) == ["Game.iso"]
+
+
+def test_a_program_that_still_writes_after_a_kill(game: Path) -> None:
+    hidden = killed_after_the_exchange(game)
+    with hidden.open("r+b", buffering=0) as file:
+        (note,) = end_exchanges(str(game.parent))
+        assert note.startswith(f"{game}: restored")
+        file.write(b"new")
+    assert game.read_bytes() == b"new" + IMAGE[3:]
+    assert names(game.parent) == ["Game.iso"]
+
+
+def test_a_file_that_came_after_a_kill_is_not_replaced(game: Path) -> None:
+    hidden = killed_after_the_exchange(game)
+    game.write_bytes(b"other")
+    (note,) = end_exchanges(str(game.parent))
+    assert note.startswith(f"{hidden}: an interrupted run has left this image, which was {game}")
+    assert (game.read_bytes(), hidden.read_bytes()) == (b"other", IMAGE)
+
+
+def test_a_kill_before_the_exchange(game: Path) -> None:
+    hidden = killed_after_the_exchange(game)
+    rename_exchange(str(hidden), str(game))
+    assert list(end_exchanges(str(game.parent))) == []
+    assert names(game.parent) == ["Game.iso"]
+    assert game.read_bytes() == IMAGE
 
 
 def test_what_is_written_without_a_lease_is_kept(

@@ -93,6 +93,20 @@ def test_a_killed_job_is_done_again(tmp_path: Path) -> None:
     assert left_in(watch.library) == []
 
 
+def test_a_killed_job_while_another_input_waits(tmp_path: Path) -> None:
+    """What it was deleting is restored before the next job, and not with the next watch."""
+    with watching(tmp_path, "--for", "small") as watch:
+        put(watch.inbox / "Big.iso", writers.disc(8 * MIB, ["text", "mixed"], 5))
+        put(watch.inbox / "Other.iso", writers.disc(MIB, ["text"], 6))
+        wait_until(lambda: bool(watch.status()["current"]["done_bytes"]), "the job")
+        (watch.inbox / ".Okami.iso.zsofs-0123abcd.deleting").write_bytes(
+            writers.disc(MIB, ["text"], 6)
+        )
+        os.kill(watch.job(), signal.SIGKILL)
+        watch.wait_for_results("Okami.iso", "Big.iso", "Other.iso")
+    assert "Okami.iso: restored" in watch.log.read_text()
+
+
 def test_the_job_ends_with_a_killed_watch(tmp_path: Path) -> None:
     big = writers.disc(30 * MIB, ["text", "mixed"], 5)
     with watching(tmp_path, "--for", "small") as watch:

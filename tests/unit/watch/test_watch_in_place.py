@@ -9,6 +9,7 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.support.packed import image_of, left_in, zsofs
 from tests.support.rounds import rounds
 from tests.support.watching import Watching, watching
 from tests.unit.watch.test_watch_ends import KEEP_NOTHING, SHUTDOWN, copy_of
+from zsofs.pack.in_place import exchange_token
 from zsofs.watch import service
 from zsofs.watch.settings import IN_PLACE, WatchSettings
 
@@ -173,6 +175,46 @@ def test_a_container_is_renamed(tmp_path: Path, library: Path) -> None:
         watch.wait_for_results("A.iso", "B.iso")
     assert names(library) == ["A.zso", "B.cso"]
     assert (library / "A.zso").read_bytes() == writers.zsoz(IMAGE)
+
+
+def test_a_kill_while_a_program_waits_to_write(tmp_path: Path, library: Path) -> None:
+    """What it has written then is shown again, and is packed."""
+    written = b"new" + IMAGE[3:]
+    put(library / "A.iso", writers.zsoz(IMAGE))
+    os.utime(library / "A.iso", (1_000_000, 1_000_000))
+    hidden = f".A.iso.zsofs-{exchange_token((library / 'A.iso').stat())}.replaced"
+    put(library / hidden, written)
+    with watching(tmp_path, "--in-place") as watch:
+        wait_until(lambda: (library / "A.iso").read_bytes() == written, "the image")
+        subprocess.run(["touch", "-a", library / "A.iso"], check=True)
+        watch.wait_for_results("A.iso")
+    assert names(library) == ["A.zso"]
+    assert image_of(library / "A.zso") == written
+    assert "A.iso: restored; a program wrote to it" in watch.log.read_text()
+
+
+def test_a_group_of_which_the_user_is_no_member(as_root: None) -> None:
+    """The image is not packed in vain, and it is packed when its group is changed."""
+    user = ("setpriv", "--reuid=1234", "--regid=1234", "--clear-groups", "--inh-caps=-all")
+    with TemporaryDirectory() as name:  # that the user can enter
+        made = Watching(Path(name, "library"), Path(name, "library"), Path(name, "state"))
+        made.options = ("--in-place",)
+        for folder in (Path(name), made.library, made.state, made.state / "run"):
+            folder.mkdir(exist_ok=True)
+            os.chown(folder, 1234, 1234)
+        try:
+            made.start(*user)
+            image = made.library / "Okami.iso"
+            put(made.library / "Okami.tmp", IMAGE)
+            os.chown(made.library / "Okami.tmp", 1234, 1235)
+            (made.library / "Okami.tmp").rename(image)
+            wait_until(lambda: "only root can create" in made.waits_for("Okami.iso"), "the reason")
+            assert made.results() == {}
+            os.chown(image, 1234, 1234)
+            made.wait_for_results("Okami.iso")
+            assert names(made.library) == ["Okami.zso"]
+        finally:
+            made.end()
 
 
 def test_attributes_stay(tmp_path: Path) -> None:
