@@ -30,8 +30,8 @@ _COLUMNS = """\
 _ALL = f"SELECT folder, name, {_COLUMNS} FROM file"
 _COUNTS = """SELECT folder, count(*) FROM file
     WHERE container IS NOT NULL AND reason = '' AND content = '' GROUP BY folder"""
-"""Containers that the plain layout shows as discs, whatever their names are; the other conditions of
-`state_of_content` are those of files that are no container."""
+"""Containers that the plain layout shows as discs, whatever their names are. The other conditions
+of `state_of_content` are those of files that are no container."""
 
 _OTHERS = f"""SELECT folder, name, {_COLUMNS} FROM file
     WHERE container IS NULL OR reason <> '' OR content <> ''"""
