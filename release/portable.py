@@ -98,7 +98,9 @@ def _freeze(scratch: Path, packages: Path) -> Path:
         *(word for path in data for word in ("--add-data", _place(path, packages))),
         *(word for module in _EXCLUDED for word in ("--exclude-module", module)),
     ]
-    _run(python, "-I", "-m", "PyInstaller", *words, _FILES / "start.py")
+    # Not -I, which ignores PYTHONHASHSEED: the order of base_library.zip is that of a set.
+    os.environ.pop("PYTHONPATH", None)
+    _run(python, "-P", "-s", "-m", "PyInstaller", *words, _FILES / "start.py")
     return scratch / "frozen" / "zsofs"
 
 
