@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from release import portable
 from tests.support.rounds import rounds
 from tests.system.conftest import ROOT
 from tests.system.shared import PIP_CACHE
@@ -97,3 +98,24 @@ def test_everything_is_made_and_is_the_same_again(tmp_path: Path) -> None:
         assert [name for name in names if name.endswith(ending)], ending
     assert f"zsofs: {len(names)} of {len(names)} files are the same" in said, said
     check_changes(dist)
+
+
+def test_the_program_that_unpacks_is_the_same_in_other_directories(tmp_path: Path) -> None:
+    """It has no time of its building, and no directory of it."""
+    made = []
+    for place in (tmp_path / "first", tmp_path / "second"):
+        tree = place / NAME
+        tree.mkdir(parents=True)
+        (tree / "install.sh").write_text("echo installed\n")
+        os.utime(tree, (DATE, DATE))
+        target = place / "zsofs.run"
+        portable.self_extracting(tree, target, DATE)
+        said = subprocess.run(["sh", target], capture_output=True, text=True, check=True)
+        assert said.stdout.endswith("installed\n")
+        assert {path.name for path in place.iterdir()} == {NAME, "zsofs.run"}
+        made.append(target.read_bytes())
+    assert os.fsencode(tmp_path) not in made[0]
+    assert made[0][made[0].index(b"\x1f\x8b\x08") + 4 :][:4] == bytes(
+        4
+    )  # the time in gzip's header
+    assert made[0] == made[1]
