@@ -79,7 +79,8 @@ Installs what zsofs needs and builds it in .venv beside this file (both once), t
   ./bootstrap.sh portable              build programs for other systems in dist/ (on Debian 12)
   ./bootstrap.sh container             build a container image of that in dist/
   ./bootstrap.sh sdist                 build a source distribution in dist/
-  ./bootstrap.sh release [--twice]     build all of these in dist/, with checksums
+  ./bootstrap.sh release [--twice]     build all of these, a wheel and the documentation in dist/,
+                                       with checksums
   ./bootstrap.sh bench [--quick]       compare zsofs with other file systems
   ./bootstrap.sh --version             print the version; all other arguments go to zsofs
 

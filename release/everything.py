@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from release import compare, container, environment
@@ -21,29 +21,37 @@ _CHECKSUMS = "SHA256SUMS"
 
 
 def main() -> int:
-    """Build everything, once or twice; print the names with their sizes."""
+    """Build everything or some of it, once or twice; print the names with their sizes."""
     program = "./bootstrap.sh release"
     parser = argparse.ArgumentParser(program, description=main.__doc__, allow_abbrev=False)
     parser.add_argument(
         "--twice", action="store_true", help="build again, and report the files that differ"
     )
-    twice = parser.parse_args().twice
+    parser.add_argument(
+        "what",
+        nargs="*",
+        metavar="WHAT",
+        help=f"build only these, in this order: {', '.join(_STEPS)}; a wheel is made of the sdist",
+    )
+    arguments = parser.parse_args()
+    for unknown in set(arguments.what) - set(_STEPS):
+        parser.error(f"{unknown!r} is none of {', '.join(_STEPS)}")
     os.environ["SOURCE_DATE_EPOCH"] = str(environment.date())
     os.environ["PYTHONHASHSEED"] = "1"
-    made = _build_twice() if twice else _build()
+    made = (_build_twice if arguments.twice else _build)(arguments.what)
     (_DIST / _CHECKSUMS).write_text("".join(f"{sum_}  {name}\n" for name, sum_ in made.items()))
     for name in (*made, _CHECKSUMS):
         print(f"{(_DIST / name).stat().st_size / 1e6:8.1f} MB  dist/{name}")
     return 0
 
 
-def _build_twice() -> dict[str, str]:
-    """Build everything again, report what differs, and return the checksums of the second build."""
+def _build_twice(only: Sequence[str]) -> dict[str, str]:
+    """Build again, report what differs, and return the checksums of the second build."""
     with tempfile.TemporaryDirectory(dir=_DIST.parent, prefix=".first-") as directory:
-        first = _build()
+        first = _build(only)
         for name in first:
             shutil.move(_DIST / name, directory)
-        again = _build()
+        again = _build(only)
         differing = sorted(name for name in first if first[name] != again.get(name))
         same = len(first) - len(differing)
         _say(f"{same} of {len(first)} files are the same when they are built again")
@@ -54,24 +62,19 @@ def _build_twice() -> dict[str, str]:
     return again
 
 
-def _build() -> dict[str, str]:
-    """Build everything; return the SHA-256 of each file that was made, by its name."""
+def _build(only: Sequence[str]) -> dict[str, str]:
+    """Build everything; return the SHA-256 of each file that was made, by its name.
+
+    Args:
+        only: names of the steps; all of them if it is empty.
+    """
     _DIST.mkdir(exist_ok=True)
     before = {path: path.stat().st_mtime_ns for path in _DIST.iterdir()}
-    steps: list[tuple[str, Callable[[], object]]] = [
-        ("the source distribution", _sdist),
-        ("the wheel", _wheel),
-        ("the Debian package", lambda: _module("deb")),
-        ("the portable build", lambda: _module("portable")),
-        ("the documentation", _documentation),
-        ("the changes of this version", _changes),
-    ]
-    lacking = container.lacking()
-    if lacking:
+    steps = {name: step for name, step in _STEPS.items() if name in only or not only}
+    if not only and (lacking := container.lacking()):
         _say(f"there is no container image: {lacking}")
-    else:
-        steps.append(("the container image", lambda: _module("container")))
-    for number, (what, make) in enumerate(steps, 1):
+        del steps["container"]
+    for number, (what, make) in enumerate(steps.values(), 1):
         _say(f"step {number} of {len(steps)}: {what}")
         make()
     made = [path for path in sorted(_DIST.iterdir()) if before.get(path) != path.stat().st_mtime_ns]
@@ -168,6 +171,17 @@ def _changes() -> None:
     if found is None:
         raise SystemExit(f"zsofs: CHANGELOG.md has no section for version {__version__}")
     (_DIST / f"{_NAME}-changes.md").write_text(found[0].strip() + "\n")
+
+
+_STEPS: dict[str, tuple[str, Callable[[], object]]] = {
+    "sdist": ("the source distribution", _sdist),
+    "wheel": ("the wheel", _wheel),
+    "deb": ("the Debian package", lambda: _module("deb")),
+    "portable": ("the portable build", lambda: _module("portable")),
+    "docs": ("the documentation", _documentation),
+    "changes": ("the changes of this version", _changes),
+    "container": ("the container image", lambda: _module("container")),
+}
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def main() -> int:
         tree = tree.rename(scratch / name)
         _set_modes(tree, dated)
         _archive(tree, targets[0], dated)
-        _self_extracting(tree, targets[1], dated)
+        self_extracting(tree, targets[1], dated)
         print(f"unpacked: {_megabytes(tree):.1f} MB", file=sys.stderr)
     for target in targets:
         print(target)
@@ -98,7 +98,9 @@ def _freeze(scratch: Path, packages: Path) -> Path:
         *(word for path in data for word in ("--add-data", _place(path, packages))),
         *(word for module in _EXCLUDED for word in ("--exclude-module", module)),
     ]
-    _run(python, "-I", "-m", "PyInstaller", *words, _FILES / "start.py")
+    # Not -I, which ignores PYTHONHASHSEED: the order of base_library.zip is that of a set.
+    os.environ.pop("PYTHONPATH", None)
+    _run(python, "-P", "-s", "-m", "PyInstaller", *words, _FILES / "start.py")
     return scratch / "frozen" / "zsofs"
 
 
@@ -206,7 +208,7 @@ def _archive(tree: Path, target: Path, dated: int) -> None:
     unfinished.replace(target)
 
 
-def _self_extracting(tree: Path, target: Path, dated: int) -> None:
+def self_extracting(tree: Path, target: Path, dated: int) -> None:
     """Make the program that unpacks the tree and installs it.
 
     It is started with ``sh``, because the directory for temporary files may be mounted noexec;
@@ -215,11 +217,16 @@ def _self_extracting(tree: Path, target: Path, dated: int) -> None:
     unfinished = target.with_name(target.name + ".new")
     packed = f"--sort=name --owner=0 --group=0 --numeric-owner --mtime=@{dated}"
     packaged = time.strftime("%a %b %d %H:%M:%S UTC %Y", time.gmtime(dated))
+    made = tree.with_name(target.name)
+    # Names without directories, because makeself writes its command into the file. It gives gzip
+    # the level as `-c9n`: without `n`, gzip writes the time.
     _run(
-        *("makeself", "--quiet", "--gzip", "--complevel", "9", "--nox11", "--noprogress"),
+        *("makeself", "--quiet", "--gzip", "--complevel", "9n", "--nox11", "--noprogress"),
         *("--sha256", "--tar-quietly", "--tar-extra", packed, "--packaging-date", packaged),
-        *(tree, unfinished, f"zsofs {__version__}", "sh", "./install.sh"),
+        *(tree.name, made.name, f"zsofs {__version__}", "sh", "./install.sh"),
+        directory=tree.parent,
     )
+    shutil.move(made, unfinished)
     unfinished.chmod(0o755)
     unfinished.replace(target)
 
@@ -228,7 +235,7 @@ def _megabytes(tree: Path) -> float:
     return sum(path.lstat().st_size for path in tree.rglob("*") if path.is_file()) / 1e6
 
 
-def _run(*words: str | Path) -> str:
+def _run(*words: str | Path, directory: Path | None = None) -> str:
     """Return what a command prints; its messages are shown only if it fails.
 
     Raises:
@@ -236,6 +243,7 @@ def _run(*words: str | Path) -> str:
     """
     done = subprocess.run(
         [str(word) for word in words],
+        cwd=directory,
         check=False,
         capture_output=True,
         text=True,

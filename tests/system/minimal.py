@@ -30,21 +30,25 @@ def minimal(suite: str) -> Path:
     return system(suite, _MINIMAL)
 
 
-def system(suite: str, packages: tuple[str, ...]) -> Path:
+def system(suite: str, packages: tuple[str, ...], architecture: str = "") -> Path:
     """Return the directory of a Debian with some packages; making it takes minutes.
 
     Args:
         suite: a release of Debian.
         packages: what is installed beside the essential packages.
+        architecture: as Debian calls it, if it is not that of this machine. The kernel must run
+            its programs, in a root directory too.
     """
 
     def make(folder: Path) -> None:
-        run("debootstrap", "--variant=minbase", suite, folder, _mirror())
+        of = (f"--arch={architecture}",) if architecture else ()
+        run("debootstrap", *of, "--variant=minbase", suite, folder, _mirror())
         # By apt: debootstrap does not find what has alternatives, such as libfuse3-dev needs.
         inside(folder, f"{APT} update; {APT} install {' '.join(packages)}; {APT} clean")
         run("chroot", folder, "useradd", "--create-home", "--shell", "/bin/bash", "me")
 
-    return made_once(_place("small", suite, packages), make)
+    kind = f"small-{architecture}" if architecture else "small"
+    return made_once(_place(kind, suite, packages), make)
 
 
 def unpacked(suite: str, packages: tuple[str, ...], architecture: str) -> Path:

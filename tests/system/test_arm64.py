@@ -1,12 +1,14 @@
-"""zsofs for arm64, compiled here and used under the emulation of qemu-user; only with --thorough.
+"""zsofs for arm64, used under the emulation of qemu-user; only with --thorough.
 
-Python and the libraries are those of Debian for arm64, unpacked without running their scripts. The
-handler of programs is registered with the flag F, so that it works in a root directory without
-qemu, and is unregistered afterwards.
+Most tests have it compiled here. Python and the libraries are those of Debian for arm64, unpacked
+without running their scripts. The Debian package is built in the emulation, which takes half an
+hour: it needs the registries of Debian and Python. The handler of programs is registered with the
+flag F, so that it works in a root directory without qemu, and is unregistered afterwards.
 """
 
 import json
 import os
+import re
 import shlex
 import shutil
 import stat
@@ -18,11 +20,15 @@ from pathlib import Path
 import pyfuse3
 import pytest
 
+from release.portable import binaries
 from tests.support.mounting import DATA, ZSOFS
 from tests.support.rounds import rounds
 from tests.system.conftest import ROOT
 from tests.system.discs import MANIFEST
-from tests.system.minimal import changed, inside, unpacked
+from tests.system.minimal import APT, changed, inside, system, unpacked
+from tests.system.shared import made_once
+from tests.system.test_debian13 import TO_BUILD
+from tests.system.test_install import clone_to
 from zsofs import __version__
 
 _GCC = "aarch64-linux-gnu-gcc"
@@ -30,7 +36,7 @@ _QEMU = shutil.which("qemu-aarch64-static")
 pytestmark = [
     pytest.mark.system,
     pytest.mark.xdist_group("arm64"),
-    pytest.mark.timeout(1800),
+    pytest.mark.timeout(7200),  # the one that has the package built
     pytest.mark.skipif(rounds(0, 1) == 0, reason="takes minutes; run with --thorough"),
     pytest.mark.skipif(
         _QEMU is None or shutil.which(_GCC) is None,
@@ -78,12 +84,33 @@ def installed(emulated: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """The root directory of an arm64 Debian 12 with zsofs, and all that a mount needs."""
     place = tmp_path_factory.mktemp("arm64")
     with changed(place, unpacked("bookworm", _PACKAGES, "arm64")) as root:
-        for name, number in (("null", (1, 3)), ("urandom", (1, 9)), ("fuse", (10, 229))):
-            (root / "dev" / name).unlink(missing_ok=True)
-            os.mknod(root / "dev" / name, stat.S_IFCHR | 0o666, os.makedev(*number))
+        add_devices(root)
         compile_to(root)
         shutil.copytree(DATA, root / "root/data")
         yield root
+
+
+def add_devices(root: Path) -> None:
+    """Make the devices that a mount needs, in a system that is not booted."""
+    for name, number in (("null", (1, 3)), ("urandom", (1, 9)), ("fuse", (10, 229))):
+        (root / "dev" / name).unlink(missing_ok=True)
+        os.mknod(root / "dev" / name, stat.S_IFCHR | 0o666, os.makedev(*number))
+
+
+@pytest.fixture(scope="module")
+def deb_arm64(emulated: None, run_path: Path) -> Path:
+    """The package, built on a Debian 12 for arm64 as its document says."""
+
+    def build(folder: Path) -> None:
+        with changed(folder / "build", system("bookworm", TO_BUILD, "arm64")) as root:
+            clone_to(root / "root/zsofs")
+            said = inside(root, "cd zsofs; git init -q; ./bootstrap.sh deb", seconds=5400)
+            assert "Install it with: sudo apt install " in said
+            (path,) = (root / "root/zsofs/dist").glob("*.deb")
+            shutil.copy(path, folder)
+        subprocess.run(["rm", "-rf", folder / "build"], check=True)
+
+    return next(made_once(run_path / "package-arm64", build).glob("*.deb"))
 
 
 def compile_to(root: Path) -> None:
@@ -191,3 +218,37 @@ def test_mounted(installed: Path) -> None:
     assert sums[3:] == [MANIFEST[name]["sha1"] for name in ("maxcso.dax", "ziso-py.zso")]
     (one,) = json.loads((installed / "root/status").read_text())
     assert one["mount_point"] == "/root/demo"
+
+
+def test_the_package_is_for_arm64(deb_arm64: Path, tmp_path: Path) -> None:
+    assert re.fullmatch(
+        rf"zsofs_{re.escape(__version__)}\+\d{{14}}~deb12_arm64\.deb", deb_arm64.name
+    )
+    said = subprocess.run(
+        ["dpkg-deb", "-f", deb_arm64, "Architecture"], capture_output=True, text=True, check=True
+    )
+    assert said.stdout == "arm64\n"
+    subprocess.run(["dpkg-deb", "-x", deb_arm64, tmp_path / "all"], check=True)
+    found = list(binaries(tmp_path / "all"))
+    assert len(found) > 5
+    for path in found:  # the machine of the header: 183 is AArch64
+        assert path.read_bytes()[18:20] == b"\xb7\x00", path
+
+
+def test_the_package_installed_used_and_purged(deb_arm64: Path, tmp_path: Path) -> None:
+    with changed(tmp_path, system("bookworm", ("fuse3",), "arm64")) as root:
+        add_devices(root)
+        shutil.copytree(DATA, root / "root/data")
+        shutil.copy(deb_arm64, root / "root/zsofs.deb")
+        inside(root, f"{APT} update; {APT} install ./zsofs.deb; rm zsofs.deb")
+        assert inside(root, "zsofs --version") == f"zsofs {__version__}\n"
+        said = inside(
+            root,
+            "mkdir discs; cp data/ziso-py.zso data/maxcso.dax discs; sleep 5;"
+            " zsofs mount discs iso >log; cd iso; sha1sum *.iso; cd ..; zsofs umount iso",
+        )
+        sums = [line.split()[0] for line in said.splitlines()]
+        assert sums == [MANIFEST[name]["sha1"] for name in ("maxcso.dax", "ziso-py.zso")]
+        inside(root, "apt-get purge -y zsofs")
+        assert not list(root.glob("usr/*/zsofs*"))
+        assert not list(root.glob("etc/zsofs*"))
