@@ -74,7 +74,7 @@ class FakeView:
         self.reason = ""
         self._library = library
 
-    async def up_to_date(self, folder: Folder) -> None:
+    async def up_to_date(self, folder: Folder, patience: int = 1) -> None:
         await trio.lowlevel.checkpoint()
         if self.fails is not None:
             raise self.fails

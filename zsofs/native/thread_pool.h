@@ -166,14 +166,46 @@ static void zsofs_worker_do(zsofs_worker *worker)
     }
 }
 
+/* The processors that a thread may use which nobody has moved: those of the event loop, the first
+ * thread of the process. A thread of a pool cannot tell by its own. Returns whether *allowed* has
+ * them. */
+static int zsofs_pool_allowed(cpu_set_t *allowed)
+{
+    return sched_getaffinity(getpid(), sizeof *allowed, allowed) == 0;
+}
+
+/* Let a thread use one processor only, or all that the event loop may use (-1). Lock held. */
+static void zsofs_worker_place(zsofs_worker *worker, int cpu)
+{
+    cpu_set_t allowed;
+    if (worker->cpu == cpu)
+        return;
+    if (cpu < 0) {
+        if (!zsofs_pool_allowed(&allowed))
+            return;
+    } else {
+        if (!worker->pool->places || cpu >= CPU_SETSIZE)
+            return;
+        CPU_ZERO(&allowed);
+        CPU_SET(cpu, &allowed);
+    }
+    if (pthread_setaffinity_np(worker->thread, sizeof allowed, &allowed) == 0)
+        worker->cpu = cpu;
+    else if (cpu >= 0) /* the sandbox of the service forbids it */
+        worker->pool->places = 0;
+}
+
 static void *zsofs_pool_work(void *of)
 {
     zsofs_worker *worker = of;
     zsofs_pool *pool = worker->pool;
     pthread_mutex_lock(&pool->lock);
     for (;;) {
-        if (worker->job == NULL)
+        if (worker->job == NULL) {
             worker->job = zsofs_pool_take(pool);
+            if (worker->job != NULL) /* nobody waits for it awake */
+                zsofs_worker_place(worker, -1);
+        }
         if (worker->job != NULL)
             zsofs_worker_do(worker);
         else if (!zsofs_worker_rest(worker))
@@ -192,6 +224,7 @@ static int zsofs_pool_grow(zsofs_pool *pool, zsofs_job *job)
     sigset_t all, before;
     pthread_attr_t attributes;
     zsofs_worker *worker = pool->workers;
+    cpu_set_t own, allowed;
     int failed;
     while (worker->runs)
         worker++;
@@ -206,30 +239,16 @@ static int zsofs_pool_grow(zsofs_pool *pool, zsofs_job *job)
     pthread_attr_destroy(&attributes);
     if (failed)
         return failed;
+    /* Where a thread of another pool starts it, it may have inherited the one processor of that. */
+    if (zsofs_pool_allowed(&allowed)
+        && pthread_getaffinity_np(worker->thread, sizeof own, &own) == 0
+        && !CPU_EQUAL(&own, &allowed))
+        pthread_setaffinity_np(worker->thread, sizeof allowed, &allowed);
     worker->job = job;
     worker->runs = 1;
     job->worker = worker;
     pool->threads++;
     return 0;
-}
-
-/* Let an idle thread use one processor only, or all that the caller may use (-1). */
-static void zsofs_worker_place(zsofs_worker *worker, int cpu)
-{
-    cpu_set_t allowed;
-    if (worker->cpu == cpu || !worker->pool->places || cpu >= CPU_SETSIZE)
-        return;
-    if (cpu < 0) {
-        if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
-            return;
-    } else {
-        CPU_ZERO(&allowed);
-        CPU_SET(cpu, &allowed);
-    }
-    if (pthread_setaffinity_np(worker->thread, sizeof allowed, &allowed) == 0)
-        worker->cpu = cpu;
-    else if (cpu >= 0) /* the sandbox of the service forbids it */
-        worker->pool->places = 0;
 }
 
 /* Returns 0, or an errno if the pool has no thread and none is available.

@@ -85,12 +85,15 @@ class Preloader:
             return None
         self._handles[reads] = None
         if key.path in self._known:
-            path, since = self._last_opened
-            self._last_opened = key.path, time.monotonic()
-            # Another disc a moment ago: a program looks through the discs.
-            is_scan = path != key.path and time.monotonic() - since < timings().trace_scan
-            trio.lowlevel.spawn_system_task(in_background, self._load, reads, not is_scan)
+            self._begin_loading(reads)
         return reads
+
+    def _begin_loading(self, reads: HandleReads) -> None:
+        path, since = self._last_opened
+        self._last_opened = reads.key.path, time.monotonic()
+        # Another disc a moment ago: a program looks through the discs.
+        is_scan = path != reads.key.path and time.monotonic() - since < timings().trace_scan
+        trio.lowlevel.spawn_system_task(in_background, self._load, reads, not is_scan)
 
     def closed(self, reads: HandleReads) -> None:
         """Store the start of a handle that is closed, and fetch no more for it."""
@@ -117,7 +120,12 @@ class Preloader:
         if not self._enabled:
             return
         with _without_memory("all discs"):
-            self._known |= await self._workers.run(BOOT_TRACES, self._catalog.boot_trace_paths)
+            paths = await self._workers.run(BOOT_TRACES, self._catalog.boot_trace_paths)
+            new = paths - self._known
+            self._known |= new
+            for reads in self._handles:  # a game may start while this is read
+                if reads.key.path in new:
+                    self._begin_loading(reads)
         while True:
             await trio.sleep(timings().trace_check)
             for reads in list(self._handles):

@@ -97,22 +97,23 @@ class Follower:
             self._watches.close()
             self._scans.mounts.close()
 
-    async def up_to_date(self, folder: SourceFolder) -> None:
-        """Return when the listing is as recent as possible without a long wait.
+    async def up_to_date(self, folder: SourceFolder, patience: int = 1) -> None:
+        """Return when the listing is as recent as possible; see :meth:`View.up_to_date`.
 
         Raises:
             OSError or ZsofsError: there is no listing yet, and the scan failed.
         """
         self._take_changes()
         asked, limit = trio.current_time(), math.inf
-        while not folder.is_fresh:
+        # A scan in progress may have taken the changes that a patient caller knows.
+        while not folder.is_fresh or (patience > 1 and folder.look is not None):
             if folder.look is None:
                 self._begin(folder)
             look = folder.look
             assert look is not None
             look.is_awaited = True
             if folder.found is not None:
-                limit = min(limit, look.begun + timings().stale_listing)
+                limit = min(limit, look.begun + timings().stale_listing * patience)
             with self._counted(folder), trio.move_on_at(limit) as waiting:
                 await look.done.wait()
             self._take_changes()  # made during that scan

@@ -4,7 +4,6 @@ import itertools
 import logging
 import traceback
 import zlib
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -33,12 +32,9 @@ from zsofs.system.processes import process_of
 from zsofs.timings import timings
 from zsofs.vfs.inodes import Inodes
 from zsofs.vfs.node import Node
-from zsofs.vfs.view import View
+from zsofs.vfs.view import View, listed_again
 
 log = logging.getLogger(__name__)
-
-_MOST_LISTINGS = 4
-"""How often a listing is awaited that takes longer than `timings.stale_listing`."""
 
 
 @dataclass(slots=True)
@@ -300,13 +296,8 @@ class OpenContents:
         return file
 
     async def _look_again(self, node: Node) -> None:
-        """Renew the listing that has *node*: the kernel looks its name up again, but only once."""
         self._view.doubt(node)
-        for _ in range(_MOST_LISTINGS):
-            if not node.listed or node.parent is None:
-                return
-            with suppress(OSError, ZsofsError):
-                await self._view.up_to_date(node.parent)
+        await listed_again(self._view, node)
 
     async def _open_content(self, node: Node) -> Content:
         device, contents = node.entry.status.st_dev, self._library.contents

@@ -38,8 +38,8 @@ class PlainView:
         library.dropped = self._dropped
         follower.changed = self._changed
 
-    async def up_to_date(self, folder: Folder) -> None:
-        """Make sure that *folder* has a listing, as recent as possible without a long wait.
+    async def up_to_date(self, folder: Folder, patience: int = 1) -> None:
+        """Make sure that *folder* has a listing; see :meth:`View.up_to_date`.
 
         Raises:
             OSError or ZsofsError: none is available.
@@ -52,7 +52,7 @@ class PlainView:
                 source = self._follower.folder(entry.path, folder.above, entry.status.st_dev)
             self._sources[folder.serial] = source
             self._folders[source] = folder
-        await self._follower.up_to_date(source)
+        await self._follower.up_to_date(source, patience)
         if folder.children is None:  # the result could not be applied then
             self._changed(source)
 

@@ -394,3 +394,38 @@ def test_a_file_that_another_program_just_created_is_opened(made: Mount, faults:
         (made.source / "one" / "other.txt").write_text("elsewhere")
         with pytest.raises(FileExistsError):
             os.open(folder / "other.txt", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+
+
+# Files that others have replaced
+
+
+@pytest.mark.parametrize("handler", ["lookup", "setattr"])
+@pytest.mark.parametrize("change", ["rights", "size"])
+def test_a_file_that_was_replaced_and_whose_directory_takes_long_to_scan(
+    made: Mount, faults: Faults, handler: str, change: str
+) -> None:
+    """The kernel looks the name up again, but once: it has to find the new file then."""
+    path, own = made.path / "one" / "file", made.source / "one" / "file"
+    assert path.stat().st_size == 3
+    new = made.source / "one" / "new"
+    new.write_text("a new one")
+    with faults.on(handler, "Scanner.survey", "slow"):
+        new.replace(own)
+        if change == "rights":
+            path.chmod(0o640)
+        else:
+            os.truncate(path, 5)
+    status = own.stat()
+    assert stat.S_IMODE(status.st_mode) == 0o640 if change == "rights" else status.st_size == 5
+
+
+def test_a_file_that_was_replaced_is_opened_although_its_directory_takes_long_to_scan(
+    made: Mount, faults: Faults
+) -> None:
+    path, own = made.path / "one" / "file", made.source / "one" / "file"
+    assert path.stat().st_size == 3
+    new = made.source / "one" / "new"
+    new.write_text("a new one")
+    with faults.on("open", "Scanner.survey", "slow"):
+        new.replace(own)
+        assert path.read_text() == "a new one"

@@ -6,6 +6,8 @@ import logging
 import os
 import random
 import select
+import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,6 +128,40 @@ def test_the_thread_that_is_waited_for_is_on_the_waiters_processor(
         while not pool.finished():
             assert select.select([eventfd], [], [], 10)[0]
         os.eventfd_read(eventfd)
+
+
+_PLACED = """
+import os, sys
+from pathlib import Path
+from tests.unit.native.test_thread_pool import BLOCK, COUNT, FOREVER, Packed, threads
+from zsofs.formats.geometry import Codec
+from zsofs.native.block_reader import ThreadPool, start_helpers
+
+start_helpers()
+packed = Packed(Path(sys.argv[1]), Codec.ZLIB, bad=set())
+pool = ThreadPool(1, os.eventfd(0))
+before = threads()
+for blocks in (1, 1, COUNT):
+    assert pool.run(packed.reader.job(packed.fd, 0, blocks, bytearray(blocks * BLOCK)), FOREVER)
+    if blocks == 1:
+        own = threads() - before
+helpers = threads() - before - own
+assert helpers
+print(*(os.sched_getaffinity(helper) == os.sched_getaffinity(0) for helper in helpers))
+"""
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor: no helpers")
+def test_helpers_of_a_thread_that_is_waited_for_may_use_all_processors(tmp_path: Path) -> None:
+    """They outlive its job. In a process of its own, which has no helpers yet."""
+    run = subprocess.run(
+        [sys.executable, "-c", _PLACED, tmp_path / "blocks"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert set(run.stdout.split()) == {"True"}
 
 
 def test_a_job_done_in_time_needs_no_eventfd(tmp_path: Path, eventfd: int) -> None:

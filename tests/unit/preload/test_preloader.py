@@ -139,6 +139,34 @@ def test_another_start_stops_it(tmp_path: Path, disc: DiscImage) -> None:
     assert started(cache, disc, _PLACES[:8] + other).fetched < 0.5 * whole
 
 
+def test_a_start_before_the_known_traces_are_read_is_fetched_ahead(
+    tmp_path: Path, disc: DiscImage
+) -> None:
+    """The scan cache may be on a disk that wakes up, and a program may start with the system."""
+    cache = tmp_path / "cache.sqlite"
+    started(cache, disc)
+    mount = Mount(cache)
+
+    async def play() -> None:
+        reads = mount.opened(disc)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(mount.preloader.serve)
+            await mount.loaded(reads)
+            await mount.start(disc, reads)
+            mount.preloader.closed(reads)
+            await mount.preloader.finish(disc)
+            nursery.cancel_scope.cancel()
+
+    async def serve() -> None:
+        async with mount.opener.serving():
+            await play()
+
+    trio.run(serve)
+    mount.catalog.close()
+    assert mount.preloader.counters().starts == 1
+    assert mount.preloader.counters().fetched > 0
+
+
 def test_a_changed_disc_has_no_trace(tmp_path: Path, disc: DiscImage) -> None:
     cache = tmp_path / "cache.sqlite"
     started(cache, disc)

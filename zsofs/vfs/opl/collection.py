@@ -92,9 +92,9 @@ class Collection:
         with suppress(Exception):
             await self._follower.up_to_date(folder)
 
-    async def up_to_date(self, folder: SourceFolder) -> None:
+    async def up_to_date(self, folder: SourceFolder, patience: int) -> None:
         """Bring one directory up to date; see :meth:`Follower.up_to_date`."""
-        await self._follower.up_to_date(folder)
+        await self._follower.up_to_date(folder, patience)
 
     def doubt(self, folder: SourceFolder, name: bytes) -> None:
         """Make sure that the file *name* is inspected again before the next listing."""

@@ -73,14 +73,14 @@ class OplView:
                 except Exception:
                     log.exception("internal error in zsofs: the discs keep their old names")
 
-    async def up_to_date(self, folder: Folder) -> None:
-        """Make sure that *folder* has a listing, as recent as possible without a long wait.
+    async def up_to_date(self, folder: Folder, patience: int = 1) -> None:
+        """Make sure that *folder* has a listing; see :meth:`View.up_to_date`.
 
         Raises:
             OSError or ZsofsError: none is available.
         """
         if folder.shown_path in _ARRANGED:
-            await self._bring_up_to_date()
+            await self._bring_up_to_date(patience)
             if folder.children is None:
                 self._show(folder)
             return
@@ -88,7 +88,7 @@ class OplView:
         source = self._collection.folders.get(path)
         if source is None:  # the target of a symlink
             source = self._collection.follow(path, folder.above, folder.entry.status.st_dev)
-        await self._collection.up_to_date(source)
+        await self._collection.up_to_date(source, patience)
         if folder.children is None or self._folders.get(path) is not folder:
             self._folders[path] = folder  # a symlink may show the same directory elsewhere
             self._update(folder, source)
@@ -146,11 +146,11 @@ class OplView:
 
     # The collection
 
-    async def _bring_up_to_date(self) -> None:
+    async def _bring_up_to_date(self, patience: int) -> None:
         if self._arrangement.layout is None:
             await self._collection.see_first()
         else:
-            with trio.move_on_after(timings().stale_listing):
+            with trio.move_on_after(timings().stale_listing * patience):
                 await self._collection.check()
         if self._arrangement.layout is None or self._collection.outdated.is_set():
             await self._arrange()

@@ -55,16 +55,16 @@ class AttributeChanges:
         self, node: Node, wanted: AttributeChange, requester: Requester
     ) -> TimedStat:
         tree = self._tree
-        async with tree.paths.kept(lambda: (tree.path_of(node),)):
-            refuse_removed(node)
-            if isinstance(node, Folder):
-                await tree.make_place(node, requester)
-            path, known = tree.path_of(node), node.entry.status
-            try:
+        try:
+            async with tree.paths.kept(lambda: (tree.path_of(node),)):
+                refuse_removed(node)
+                if isinstance(node, Folder):
+                    await tree.make_place(node, requester)
+                path, known = tree.path_of(node), node.entry.status
                 return await tree.run(node, tree.changes.set_attributes, path, wanted, known)
-            except (OSError, StaleNodeError) as error:
-                tree.note_failure(node, error)
-                raise
+        except (OSError, StaleNodeError) as error:
+            await tree.note_failure(node, error)
+            raise
 
     async def refresh(self, node: Node) -> None:
         """Refresh the status of a file or directory; keep the previous one if that fails.

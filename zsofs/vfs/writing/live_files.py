@@ -72,7 +72,7 @@ class LiveFiles:
                     known.st_dev, tree.changes.open, path, flags, known
                 )
         except BaseException as error:
-            tree.note_failure(node, error)
+            await tree.note_failure(node, error)
             if isinstance(error, FileNotFoundError):
                 # The kernel then looks the name up again, and creates the file with O_CREAT.
                 raise StaleNodeError(f"{node.name}: gone") from None

@@ -19,7 +19,7 @@ from zsofs.source.writer import SourceWriter
 from zsofs.vfs.inodes import Inodes
 from zsofs.vfs.node import Folder, Node
 from zsofs.vfs.shown_owner import ShownOwner
-from zsofs.vfs.view import View
+from zsofs.vfs.view import View, listed_again
 from zsofs.vfs.write_policy import Rules
 from zsofs.vfs.writing.path_locks import Paths
 
@@ -130,13 +130,14 @@ class WritableTree:
         if node.parent is not None and not (node.removed or isinstance(node, Folder)):
             self.view.outdate(node.parent, node.entry.name)
 
-    def note_failure(self, node: Node, error: BaseException) -> None:
-        """Schedule a scan of *node* if the source has another file of its name, or none.
+    async def note_failure(self, node: Node, error: BaseException) -> None:
+        """Scan *node* again if the source has another file of its name, or none.
 
         The kernel looks the name up again and retries, before the listing expires.
         """
         if isinstance(error, StaleNodeError | FileNotFoundError) and node.parent is not None:
             self.view.outdate(node.parent, node.entry.name)
+            await listed_again(self.view, node)
 
 
 def refuse_removed(node: Node) -> None:
