@@ -19,7 +19,8 @@ class FolderListing:
 
     Attributes:
         known: the last scan's result, possibly reduced; None before the first scan.
-        shown: its presentation; None before the first scan and if *known* was reduced.
+        shown: its presentation; None before the first scan, if *known* was reduced, and after
+            :meth:`forget`.
         error: the error of the last scan; None if it succeeded.
     """
 
@@ -66,6 +67,10 @@ class FolderListing:
             entries=self.with_own(self.shown.entries),
             folders=folders_in(self.known.entries),
         )
+
+    def forget(self) -> None:
+        """Drop the listing of a directory that is deleted, or too old to be shown."""
+        self.shown = None
 
     def reduce(self) -> None:
         """Keep only what saves work in the next scan: directories, symlinks and likely discs.

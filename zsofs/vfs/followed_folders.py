@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator
 
 import trio
 
+from zsofs.source.entry import Entry, Kind
+from zsofs.source.scan_result import ScanResult
 from zsofs.vfs.folder_state import SourceFolder
 
 
@@ -47,6 +49,28 @@ class FollowedFolders:
         for folder in self._folders:
             self.outdate(folder)
 
+    def known(self, path: bytes) -> SourceFolder | None:
+        """Return a directory by its path, if it has been scanned; None otherwise."""
+        found = (one for one in self._folders if one.path == path and one.known is not None)
+        return next(found, None)
+
+    def replaced(self, folder: SourceFolder, found: ScanResult) -> list[SourceFolder]:
+        """Return the directories below *folder* whose paths lead to other directories now.
+
+        inotify reports nothing for a directory that is moved together with its parent, or that a
+        program keeps as its working directory.
+
+        Args:
+            folder: a directory.
+            found: the result of a new scan of it.
+        """
+        replaced = set()
+        for name, entry in (folder.entries or {}).items():
+            now = found.entries.get(name)
+            if entry.kind is Kind.FOLDER and (now is None or not _same_folder(entry, now)):
+                replaced.add(entry.path)
+        return self.at_or_below(replaced) if replaced else []
+
     def at_or_below(self, paths: Collection[bytes]) -> list[SourceFolder]:
         """Return the directories at or below one of these paths."""
         found = []
@@ -79,3 +103,11 @@ class FollowedFolders:
 def _loop_time(due: float) -> float:
     """Convert a time of the monotonic clock to trio's clock."""
     return trio.current_time() + due - time.monotonic()
+
+
+def _same_folder(one: Entry, other: Entry) -> bool:
+    return (one.path, one.status.st_dev, one.status.st_ino) == (
+        other.path,
+        other.status.st_dev,
+        other.status.st_ino,
+    )

@@ -18,7 +18,6 @@ from zsofs.reading.tasks import in_background
 from zsofs.reading.worker_threads import CATALOG, MOUNT_TABLE, WorkerThreads
 from zsofs.source.entry import Entry, Kind
 from zsofs.source.scan import Scanner
-from zsofs.source.scan_result import ScanResult
 from zsofs.system.inotify import Change
 from zsofs.timings import timings
 from zsofs.vfs.folder_state import Look, SourceFolder, Use
@@ -121,6 +120,8 @@ class Follower:
                 break
             if look.begun >= asked:  # later changes are for the next request
                 break
+        if folder.found is not None and await self._is_deleted(folder):
+            folder.listing.forget()
         if folder.found is None:
             if self.away and not folder.path:
                 raise SourceAbsentError(self.away)
@@ -180,13 +181,35 @@ class Follower:
             if folder.look is None:
                 self._begin(folder)
         for folder in folders:
+            await self._scan_known_changes(folder)
+
+    async def _scan_known_changes(self, folder: SourceFolder) -> None:
+        """Wait for a scan that begins after all changes that are known now."""
+        for _ in range(2):  # the scan in progress had begun before
+            if folder.look is None and folder.is_stale and not folder.is_dropped:
+                self._begin(folder)
             if folder.look is not None:
                 await folder.look.done.wait()
-            if folder.is_stale and not folder.is_dropped:  # that scan had begun before
-                if folder.look is None:
-                    self._begin(folder)
-                assert folder.look is not None
-                await folder.look.done.wait()
+
+    async def _is_deleted(self, folder: SourceFolder) -> bool:
+        """Return whether a directory that its scan did not find is deleted.
+
+        If the source or a disk in it is away, the directory above is not there either, and last
+        listings are shown.
+        """
+        is_missing = isinstance(folder.error, FileNotFoundError | NotADirectoryError)
+        path, _, name = folder.path.rpartition(b"/")
+        above = self._folders.known(path) if is_missing and folder.path and not self.away else None
+        if above is None:
+            return False
+        above.outdate()
+        with trio.move_on_after(timings().stale_listing):
+            await self._scan_known_changes(above)
+            if above.error is not None:
+                return await self._is_deleted(above)
+            entry = (above.entries or {}).get(name)
+            return entry is None or entry.kind is not Kind.FOLDER
+        return False
 
     # What makes a scan due
 
@@ -292,7 +315,9 @@ class Follower:
                 self._take_watch(folder, opened.watch)
         if folder.is_dropped:
             return
-        self._outdate_replaced(folder, found)
+        for other in self._folders.replaced(folder, found):
+            self._watches.end(other)
+            self._folders.outdate(other)
         is_first = folder.known is None
         _log_links(folder.entries or {}, found.entries)
         folder.looked_at(found, shown)
@@ -310,25 +335,11 @@ class Follower:
         if folder.is_dropped:
             self._watches.end(folder)
 
-    def _outdate_replaced(self, folder: SourceFolder, found: ScanResult) -> None:
-        """Mark the directories below *folder* whose paths now lead to other directories.
-
-        inotify reports nothing for a directory that is moved together with its parent, or that a
-        program keeps as its working directory.
-        """
-        replaced = set()
-        for name, entry in (folder.entries or {}).items():
-            now = found.entries.get(name)
-            if entry.kind is Kind.FOLDER and (now is None or not _same_folder(entry, now)):
-                replaced.add(entry.path)
-        for other in self._folders.at_or_below(replaced) if replaced else ():
-            self._watches.end(other)
-            self._folders.outdate(other)
-
     def _went_away(self, folder: SourceFolder, error: Exception) -> None:
         why = reason(error)
         if folder.path:
-            gone = isinstance(error, FileNotFoundError)  # the parent directory reports it as well
+            # The parent directory reports it as well.
+            gone = isinstance(error, FileNotFoundError | NotADirectoryError)
             level = logging.INFO if gone else logging.WARNING
             log.log(level, "%s: cannot be listed: %s", for_people(folder.path), why)
             return
@@ -377,11 +388,3 @@ def _log_links(before: Mapping[bytes, Entry], now: Mapping[bytes, Entry]) -> Non
             for_people(new[0].path.rpartition(b"/")[0]) or ".",
             len(new) - _MOST_LINKS_LOGGED,
         )
-
-
-def _same_folder(one: Entry, other: Entry) -> bool:
-    return (one.path, one.status.st_dev, one.status.st_ino) == (
-        other.path,
-        other.status.st_dev,
-        other.status.st_ino,
-    )

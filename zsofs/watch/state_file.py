@@ -199,7 +199,8 @@ def hold(watch: WatchStatus, *, is_held: bool) -> None:
         is_held: whether to pause it, or to let it continue.
 
     Raises:
-        ControlError: it has ended, is of an older version, or of another user.
+        ControlError: it has ended, is of an older version, or of another user; or the process
+            does not catch the signal, which would end it.
     """
     if not watch.can_be_held:
         raise ControlError("this watch cannot be paused: it runs an older version; restart it")
@@ -207,9 +208,11 @@ def hold(watch: WatchStatus, *, is_held: bool) -> None:
     try:
         fd = os.pidfd_open(process.pid)
         try:
-            if _start_ticks(process.pid) != process.start_ticks:
+            number = HOLD if is_held else CONTINUE
+            is_same = _start_ticks(process.pid) == process.start_ticks
+            if not is_same or not _catches(process.pid, number):
                 raise ProcessLookupError(ESRCH, os.strerror(ESRCH))
-            signal.pidfd_send_signal(fd, HOLD if is_held else CONTINUE)
+            signal.pidfd_send_signal(fd, number)
         finally:
             os.close(fd)
     except OSError as error:
@@ -217,7 +220,11 @@ def hold(watch: WatchStatus, *, is_held: bool) -> None:
 
 
 def _read(path: Path) -> WatchStatus | None:
-    """Return the state in a file; None if its process has ended, or it cannot be read."""
+    """Return the state in a file; None if its process has ended, or it cannot be read.
+
+    The process must be of the owner of the file: root reads files of other users, who could name
+    any process for root to pause.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(fd, "rb") as file:
@@ -232,7 +239,25 @@ def _read(path: Path) -> WatchStatus | None:
     state = WatchStatus.from_json(found)
     process = state.process
     is_running = process.start_ticks and _start_ticks(process.pid) == process.start_ticks
-    return state if is_running else None
+    is_owners = is_running and _status_field(process.pid, b"Uid", 1) == b"%d" % status.st_uid
+    return state if is_owners else None
+
+
+def _catches(pid: int, number: signal.Signals) -> bool:
+    """Return whether a process has a handler for a signal."""
+    return bool(int(_status_field(pid, b"SigCgt", 0) or b"0", 16) >> (number - 1) & 1)
+
+
+def _status_field(pid: int, name: bytes, index: int) -> bytes:
+    """Return a value in /proc/PID/status, see proc_pid_status(5); empty if there is none.
+
+    ``Uid`` has the real user, then the effective one, which is that of the files it makes.
+    """
+    with suppress(OSError, IndexError):
+        for line in Path(f"/proc/{pid}/status").read_bytes().splitlines():
+            if line.startswith(name + b":"):
+                return line.split()[1 + index]
+    return b""
 
 
 def _start_ticks(pid: int) -> int:

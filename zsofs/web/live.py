@@ -67,7 +67,7 @@ class Live:
     def cache_folder(self, path: str) -> str:
         """Return the cache directory of the daemon of a mount of this user; empty if unknown."""
         mounts = self.watch.mounts()
-        own = (one for one in mounts if one.path == path and one.is_own and one.activity)
+        own = (one for one in mounts if one.path == path and one.may_be_identified)
         return next((one.activity.mount.cache_folder for one in own if one.activity), "")
 
     def shelf(self, path: str) -> Shelf | None:
@@ -195,14 +195,14 @@ class Live:
             self._nursery.start_soon(self._renew_shelf, one, one.activity.mount)
 
     async def _renew_shelf(self, one: Watched, facts: MountFacts) -> None:
-        path, source = one.path, facts.source
+        path, source = one.path, facts.source if one.is_trusted else ""
         shelf = self._shelves.get(path)
         if shelf is None or shelf.source != source:
             shelf = Shelf(source)
         try:
             await trio.to_thread.run_sync(_renew, shelf, path, abandon_on_cancel=True)
             self._shelves[path] = shelf
-            if one.is_own:
+            if one.may_be_identified:
                 self._identify(path, shelf, facts.cache_folder)
         except (ControlError, OSError, RuntimeError) as error:
             log.debug("the library of %s cannot be listed: %s", path, reason(error))

@@ -42,7 +42,8 @@ class Shelf:
     """The library of a mount. One thread at a time calls :meth:`renew`.
 
     Attributes:
-        source: path of the source directory.
+        source: path of the source directory; empty if it may not be read, because another user
+            serves the mount, who could name any directory.
         version: identifies the content of *body*.
         body: all discs as JSON, compressed by gzip.
         total: number of all discs.
@@ -83,7 +84,8 @@ class Shelf:
         if changed or time.monotonic() - self._looked > timings().web_covers:
             self._looked = time.monotonic()
             covers = Covers(self.source)
-            covers.look({os.path.dirname(path) for path in self._discs})
+            if self.source:
+                covers.look({os.path.dirname(path) for path in self._discs})
             changed = changed or covers.names != self._covers.names
             self._covers = covers
         if changed or not self.version:

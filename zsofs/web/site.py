@@ -33,6 +33,8 @@ _KINDS = {
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 _OPEN_METRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
+_OF_OTHERS = "another user serves this mount, so its discs are not opened here"
+
 Handler = Callable[[Request], Awaitable[Response]]
 R = TypeVar("R")
 
@@ -172,7 +174,10 @@ class Site:
             return found
         point, shelf, path, shown = found
         try:
-            image = await self._from_disk(shelf, disc_files, os.path.join(shelf.source, path))
+            image: dict[str, object] = {"error": _OF_OTHERS}
+            if shelf.source:
+                file = os.path.join(shelf.source, path)
+                image = await self._from_disk(shelf, disc_files, file)
         except TimeoutError as error:
             image = {"error": str(error), "again": True}
         return json_response(
@@ -227,6 +232,8 @@ class Site:
         if isinstance(found, Response):
             return found
         point, shelf, path, shown = found
+        if not shelf.source:
+            return refusal(HTTPStatus.FORBIDDEN, _OF_OTHERS)
         command = module_command(
             "zsofs.web.verify_worker", str(os.getpid()), os.path.join(shelf.source, path)
         )

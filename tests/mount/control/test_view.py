@@ -35,6 +35,8 @@ def source(tmp_path: Path) -> Path:
     folder.mkdir()
     shutil.copy(DATA / "maxcso-16384.zso", folder / "Game.zso")
     os.chown(folder / "Game.zso", NOBODY, NOBODY)
+    (folder / "covers").mkdir()
+    (folder / "covers/Game.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     open_to_others(tmp_path, folder)
     return folder
 
@@ -136,7 +138,7 @@ def test_others_see_nothing(viewed: tuple[Mount, Path]) -> None:
 
 @pytest.mark.usefixtures("another_user")
 def test_the_page_of_a_member(viewed: tuple[Mount, Path], tmp_path: Path) -> None:
-    made, _ = viewed
+    made, place = viewed
     read_by_another(made.path / "Game.iso", 0)
     home = tmp_path / "home"
     home.mkdir()
@@ -148,12 +150,20 @@ def test_the_page_of_a_member(viewed: tuple[Mount, Path], tmp_path: Path) -> Non
         assert (one["own"], one["error"]) == (False, "")
         assert one["activity"]["reads"]["counts"]["requests"] == 1
         where = f"mount={number}&disc=Game.zso"
-        assert page.ask(f"/api/disc?{where}").json()["reads"]["disc"]["disc"] == "Game.zso"
+        found = page.ask(f"/api/disc?{where}").json()
+        assert found["reads"]["disc"]["disc"] == "Game.zso"
+        # Another user could name any file: it would be opened with the rights of the page's user.
+        is_roots = place.parent.name.startswith("0-")
+        assert ("size" in found["image"]) is is_roots, found
+        assert page.ask(f"/cover?{where}").status == (200 if is_roots else 404)
         page.log_in()
+        verify = json.dumps({"mount": number, "disc": "Game.zso"}).encode()
+        assert page.ask("/api/verify", "POST", verify).status == (200 if is_roots else 403)
         found = page.ask("/api/reload", "POST", json.dumps({"mount": number}).encode())
         assert (found.status, b"belongs to another user" in found.body) == (502, True)
         with page.events() as states:
-            assert next(states)["jobs"] == []  # discs are identified by the user of the mount
+            kinds = {job["kind"] for job in next(states)["jobs"]}
+            assert "identify" not in kinds  # that is for the user of the mount
 
 
 def test_only_root_shows_a_mount_to_a_group(tmp_path: Path, source: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ import pytest
 
 from tests.support import writers
 from tests.support.disks import MIB
+from tests.support.ends import spawned
 from tests.support.mounting import names, wait_until
 from tests.support.pages import Page, served, wait_for_state
 from tests.support.watching import watching
 from zsofs.errors import ControlError
-from zsofs.watch.state_file import hold, running
+from zsofs.watch.state_file import ProcessFacts, hold, running
 
 BIG = writers.disc(24 * MIB, ["text", "mixed"], 2)
 
@@ -100,6 +102,41 @@ def test_another_process_of_that_number_gets_no_signal(tmp_path: Path) -> None:
     reused = replace(state, process=replace(state.process, pid=os.getpid()))
     with pytest.raises(ControlError, match="No such process"):
         hold(reused, is_held=True)
+
+
+def test_a_process_that_would_end_gets_no_signal(tmp_path: Path) -> None:
+    """A state file can name any process of its owner; most programs end at these signals."""
+    with watching(tmp_path), spawned(["sleep", "60"]) as other:
+        (state,) = running()
+        wait_until(lambda: Path(f"/proc/{other.pid}/comm").read_text() == "sleep\n", "the program")
+        forged = replace(state, process=facts_of(other.pid))
+        for is_held in (True, False):
+            with pytest.raises(ControlError, match="No such process"):
+                hold(forged, is_held=is_held)
+        with pytest.raises(subprocess.TimeoutExpired):
+            other.wait(0.2)
+        other.kill()
+
+
+@pytest.mark.usefixtures("as_root")
+def test_root_believes_no_file_that_names_a_process_of_another_user(tmp_path: Path) -> None:
+    """A service of another user could have root's page send a signal to any process."""
+    with watching(tmp_path):
+        (state,) = running()
+        (file,) = (tmp_path / "state").rglob("watch-*.json")
+        os.chown(file, 65534, 65534)
+        forged = file.with_name("watch-forged.json")
+        forged.write_text(file.read_text())
+        assert list(running()) == [state]
+        os.chown(forged, 65534, 65534)
+        assert list(running()) == []
+        file.unlink()
+
+
+def facts_of(pid: int) -> ProcessFacts:
+    """What a state file says of a process."""
+    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    return ProcessFacts(pid, ticks, "0")
 
 
 def test_watches_and_jobs_that_are_not_there(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ class Watched:
         asked: when the request was sent that is not answered yet, by time.monotonic(); 0 if none.
         answered: when the last request ended, by time.monotonic().
         is_own: whether this user may also change it; not one that is only shown to a group.
+        is_trusted: whether paths in its replies may be opened.
     """
 
     path: str
@@ -41,11 +42,17 @@ class Watched:
     asked: float = 0.0
     answered: float = 0.0
     is_own: bool = True
+    is_trusted: bool = False
     _since: tuple[int, int] = (0, 0)
+
+    @property
+    def may_be_identified(self) -> bool:
+        """Whether this user may identify its discs, in the cache that it names."""
+        return self.is_own and self.is_trusted
 
     def ask(self, mounted: Mounted) -> None:
         """Request the changes from its daemon; may block for seconds."""
-        self.is_own = is_own(mounted)
+        self.is_own, self.is_trusted = is_own(mounted), _is_trusted(mounted)
         try:
             self._ask(mounted)
         except (ControlError, OSError) as error:
@@ -145,3 +152,11 @@ class Watch:
 def failed(mounts: Sequence[Watched]) -> bool:
     """Return whether one of *mounts* does not answer."""
     return any(one.error or one.activity is None for one in mounts)
+
+
+def _is_trusted(mounted: Mounted) -> bool:
+    """Return whether paths in the replies of a mount may be opened: root or this user serves it.
+
+    Another user could name files that only this user, or root, may read.
+    """
+    return mounted.user in (0, os.geteuid())
