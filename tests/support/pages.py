@@ -117,6 +117,9 @@ def served(
     """
     token = folder / "token"
     listen = [] if "--listen" in arguments else ["--listen", "127.0.0.1:0"]
+    environment = dict(os.environ)
+    if user is not None:  # who cannot write where coverage is counted
+        environment = {k: v for k, v in environment.items() if not k.startswith("COVERAGE")}
     command = [*timed(**seconds), "web", "--token-file", token, *listen, *arguments]
     with (folder / "web.log").open("w") as log:
         process = subprocess.Popen(
@@ -124,6 +127,7 @@ def served(
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
+            env=environment,
             user=user,
             group=user,
             extra_groups=groups,

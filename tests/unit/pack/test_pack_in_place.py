@@ -152,7 +152,7 @@ def test_what_a_program_has_written_after_a_kill_is_kept(game: Path, keeps_date:
     """It was waiting to write when the run was killed."""
     hidden = killed_after_the_exchange(game)
     before = hidden.stat()
-    writing(str(hidden)).join()
+    writing(str(hidden)).join(60)
     if keeps_date:
         os.truncate(hidden, len(IMAGE) + 2048)
         os.utime(hidden, ns=(before.st_atime_ns, before.st_mtime_ns))
