@@ -44,7 +44,7 @@ class DiscCounter:
         if folder is None or folder.is_listed or folder.above != above:
             return None
         folder.use = Use.LISTED
-        if folder.error is not None or not folder.is_fresh:
+        if folder.is_untold or not folder.is_fresh:
             folder.listing.forget()  # nothing tells how long ago that was right
         return folder
 
