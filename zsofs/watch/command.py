@@ -78,6 +78,7 @@ def _loop(
 ) -> None:
     published = 0.0
     turns = _Turns(watch, mounts)
+    state.write(_status_of(watch, state))  # who waits for the service may ask for it at once
     notifier.ready()
     while not received.intersection(_ENDS):
         if signal.SIGHUP in received:
