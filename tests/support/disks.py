@@ -1,6 +1,8 @@
 """File systems of their own for tests: created in a file, mounted, always unmounted."""
 
+import fcntl
 import os
+import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +25,21 @@ def make_disk(image: Path, size: int, *command: str) -> Path:
 def make_ext4(image: Path, size: int, *options: str) -> Path:
     """ext4, all of it for whoever writes: nothing is kept for root."""
     return make_disk(image, size, "mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "0", *options)
+
+
+_SHUTDOWN = 0x8004587D
+"""The call after which a file system does nothing any more, as if its disk had gone."""
+
+_KEEP_NOTHING = struct.pack("I", 2)
+
+
+def cut_off(path: Path) -> None:
+    """Take the disk away from the file system mounted at *path*; what was not synced is lost."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.ioctl(fd, _SHUTDOWN, _KEEP_NOTHING)
+    finally:
+        os.close(fd)
 
 
 @contextmanager

@@ -1,8 +1,6 @@
 """Packing onto disks, and from disks, that cannot do all that is asked of them."""
 
-import fcntl
 import os
-import struct
 import subprocess
 from collections.abc import Callable
 from functools import partial
@@ -12,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.support import writers
-from tests.support.disks import MIB, disk_mounted, exfat_mounted, make_ext4
-from tests.support.mounting import ZSOFS, names, opened
+from tests.support.disks import MIB, cut_off, disk_mounted, exfat_mounted, make_ext4
+from tests.support.mounting import ZSOFS, names
 from tests.support.packed import image_of
 from tests.support.rounds import rounds
 from tests.unit.native.test_encoder import Silent
@@ -26,10 +24,6 @@ from zsofs.pack.packer import PackOptions, pack
 from zsofs.pack.presets import PURPOSES
 from zsofs.pack.unpacker import unpack
 
-SHUTDOWN = 0x8004587D
-"""The call after which a file system does nothing any more, as if its disk had gone."""
-
-KEEP_NOTHING = struct.pack("I", 2)
 IMAGE = writers.disc(5 << 20, ["text", "noise", "mixed"], 2)
 
 
@@ -80,8 +74,7 @@ class Unplugger:
     def _at(self, moment: str) -> None:
         if moment == self.moment:
             self.moment = ""
-            with opened(self.disk) as fd:
-                fcntl.ioctl(fd, SHUTDOWN, KEEP_NOTHING)
+            cut_off(self.disk)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,8 @@
 """A watch that is killed, whose disk fills, goes or loses its power: nothing is lost."""
 
-import fcntl
 import os
 import random
 import signal
-import struct
 import subprocess
 import time
 from pathlib import Path
@@ -12,16 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.support import writers
-from tests.support.disks import MIB, disk_mounted, make_ext4, take_down
+from tests.support.disks import MIB, cut_off, disk_mounted, make_ext4, take_down
 from tests.support.mounting import names, wait_until
 from tests.support.packed import image_of, left_in
 from tests.support.rounds import rounds
 from tests.support.watching import Watching, watching
 
-SHUTDOWN = 0x8004587D
-"""The call after which a file system does nothing any more, as if its disk had gone."""
-
-KEEP_NOTHING = struct.pack("I", 2)
 IMAGES = {
     f"{name}.iso": writers.disc(MIB, ["text", "mixed"], seed) for seed, name in enumerate("ABCD")
 }
@@ -197,11 +191,7 @@ def test_random_power_cuts(as_root: None, tmp_path: Path) -> None:
                 put(watch.inbox / name, images[name])
                 os.sync()
                 time.sleep(chance.uniform(0.2, 1.2))
-                fd = os.open(top, os.O_RDONLY)
-                try:
-                    fcntl.ioctl(fd, SHUTDOWN, KEEP_NOTHING)
-                finally:
-                    os.close(fd)
+                cut_off(top)
                 watch.end(signal.SIGKILL)
         disk = copy_of(disk, tmp_path / f"disk{number}.img")
     with disk_mounted(disk, tmp_path / "disk") as top:

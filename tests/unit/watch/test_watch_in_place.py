@@ -1,6 +1,5 @@
 """`zsofs watch --in-place`: the images of a library are replaced by their packed files."""
 
-import fcntl
 import hashlib
 import os
 import random
@@ -14,12 +13,12 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from tests.support import writers
-from tests.support.disks import MIB, disk_mounted, make_ext4
+from tests.support.disks import MIB, cut_off, disk_mounted, make_ext4
 from tests.support.mounting import names, wait_until
 from tests.support.packed import image_of, left_in, zsofs
 from tests.support.rounds import rounds
 from tests.support.watching import Watching, watching
-from tests.unit.watch.test_watch_ends import KEEP_NOTHING, SHUTDOWN, copy_of
+from tests.unit.watch.test_watch_ends import copy_of
 from zsofs.pack.in_place import exchange_token
 from zsofs.watch import service
 from zsofs.watch.settings import IN_PLACE, WatchSettings
@@ -194,7 +193,7 @@ def test_a_kill_while_a_program_waits_to_write(tmp_path: Path, library: Path) ->
 
 
 def test_a_group_of_which_the_user_is_no_member(as_root: None) -> None:
-    """The image is not packed in vain, and it is packed when its group is changed."""
+    """It is refused before it is packed, and packed when its group is changed."""
     user = ("setpriv", "--reuid=1234", "--regid=1234", "--clear-groups", "--inh-caps=-all")
     with TemporaryDirectory() as name:  # that the user can enter
         made = Watching(Path(name, "library"), Path(name, "library"), Path(name, "state"))
@@ -313,11 +312,7 @@ def test_random_power_cuts(as_root: None, tmp_path: Path) -> None:
                 put(watch.library / f"{name}.iso", images[name])
                 os.sync()
                 time.sleep(chance.uniform(0.2, 1.8))
-                fd = os.open(top, os.O_RDONLY)
-                try:
-                    fcntl.ioctl(fd, SHUTDOWN, KEEP_NOTHING)
-                finally:
-                    os.close(fd)
+                cut_off(top)
                 watch.end(signal.SIGKILL)
         disk = copy_of(disk, tmp_path / f"disk{number}.img")
     with disk_mounted(disk, tmp_path / "disk") as top:
