@@ -253,6 +253,28 @@ def test_without_a_mouse(chromium: Browser, shown: tuple[Mount, Page]) -> None:
     assert title in chromium.js(focused)
 
 
+def test_the_focus_stays_with_its_disc(
+    source: Path, chromium: Browser, shown: tuple[Mount, Page]
+) -> None:
+    """When the library changes, and when a disc far below what is seen was opened."""
+    focused = "document.activeElement.matches('.card') && document.activeElement.hash"
+    chromium.js("document.querySelectorAll('.card')[3].focus()")
+    address = chromium.js(f"return {focused}")
+    (source / "A new one.zso").write_bytes(writers.maxcso_zso(PS2_IMAGE))
+    chromium.wait_for("document.querySelector('.shelf').innerText.includes('A new one')", "it")
+    assert chromium.js(f"return {focused}") == address
+    for _ in range(12):
+        chromium.press("Down")
+    address = chromium.js(f"return {focused}")
+    chromium.js('scrollTo({ top: 0, behavior: "instant" }); document.activeElement.click()')
+    chromium.wait_for("document.querySelector('.hero h1')", "the disc")
+    chromium.press("Escape")
+    chromium.wait_for(focused, "the card")
+    assert chromium.js(f"return {focused}") == address
+    box = "document.activeElement.getBoundingClientRect()"
+    chromium.wait_for(f"{box}.top >= 0 && {box}.bottom <= innerHeight", "the card is seen")
+
+
 def test_every_size_and_both_schemes(
     chromium: Browser, shown: tuple[Mount, Page], tmp_path: Path
 ) -> None:

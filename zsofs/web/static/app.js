@@ -32,7 +32,7 @@ function show() {
   }
   page = PAGES[known](main, rest);
   scrollTo(0, isReturn ? places.get(address) ?? 0 : 0);
-  if (isReturn) setTimeout(() => document.querySelector(`a.card[href="${CSS.escape(last)}"], a.card[href="${last}"]`)?.focus({ preventScroll: true }));
+  if (isReturn) setTimeout(() => page.focus?.(last));  // after the browser has ended its own move to the address
   else if (last) main.focus({ preventScroll: true });
 }
 

@@ -61,7 +61,8 @@ export function showLibrary(main) {
     h("div", { class: "filters", role: "search" }, search, platforms, states, sort), shelf, none);
   view = new Shelf({ total, platforms, states, shelf, none });
   view.filter();
-  return { update: (what) => { if (what === "library") view.filter(); else view.summary(); }, end: () => view.end() };
+  return { update: (what) => { if (what === "library") view.filter(); else view.summary(); }, end: () => view.end(),
+    focus: (address) => view.focus(address)?.scrollIntoView({ block: "nearest" }) };
 }
 
 class Shelf {
@@ -93,11 +94,24 @@ class Shelf {
     const chips = [["", "All", all.length], ...Object.entries(PLATFORMS).map(([key, name]) => [key, name, counts.get(key) ?? 0])];
     this.chips(this.parts.platforms, chips.filter(([key, , count]) => !key || count), "platform");
     this.chips(this.parts.states, Object.entries(STATES), "state");
+    const { shelf } = this.parts;
+    const focused = shelf.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
     for (const one of this.cards.values()) one.remove();
     this.cards.clear();
     this.measure();
     this.summary();
     this.render();
+    if (focused !== null) this.focus(focused);
+  }
+
+  /** Focus the card of the disc at an address, also one that is far from what is seen; return it. */
+  focus(address) {
+    const at = this.found.findIndex((disc) => addressOf(disc) === address);
+    if (at < 0) return null;
+    this.show(at);
+    const focused = this.cards.get(at).firstElementChild;
+    focused.focus({ preventScroll: true });
+    return focused;
   }
 
   chips(place, rows, what) {
@@ -155,14 +169,15 @@ class Shelf {
         this.cards.delete(at);
       }
     }
-    for (let at = first; at < last; at += 1) {
-      if (!this.cards.has(at)) {
-        const item = h("li", { "aria-setsize": this.found.length, "aria-posinset": at + 1 }, card(this.found[at]));
-        this.place(item, at);
-        this.cards.set(at, item);
-        const next = [...this.cards.keys()].filter((one) => one > at).sort((a, b) => a - b)[0];
-        shelf.insertBefore(item, next === undefined ? null : this.cards.get(next));
-      }
-    }
+    for (let at = first; at < last; at += 1) this.show(at);
+  }
+
+  show(at) {
+    if (this.cards.has(at)) return;
+    const item = h("li", { "aria-setsize": this.found.length, "aria-posinset": at + 1 }, card(this.found[at]));
+    this.place(item, at);
+    this.cards.set(at, item);
+    const next = [...this.cards.keys()].filter((one) => one > at).sort((a, b) => a - b)[0];
+    this.parts.shelf.insertBefore(item, next === undefined ? null : this.cards.get(next));
   }
 }
