@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from bench import liblzma
 from bench.cd_sectors import DATA, raw_sectors
 from bench.decoding import Packed, one_core, one_core_contender
 from bench.discs import NAMES, Discs, remove
@@ -127,8 +128,14 @@ def contender(packing: ChdPacking, read_ahead_kb: int | None = 128) -> Contender
     )
 
 
-_ONE_CORE_LZMA = one_core_contender(
-    "one-core-lzma", "one core decodes CHD LZMA 4 KiB", LZMA_4K.make
+_ONE_CORE_LZMA = (
+    one_core_contender("one-core-lzma", "one core decodes CHD LZMA 4 KiB", LZMA_4K.make),
+    one_core_contender(
+        "one-core-liblzma",
+        "one core, liblzma, CHD LZMA 4 KiB",
+        LZMA_4K.make,
+        decode=liblzma.decode_all,
+    ),
 )
 _READ = (ZSTD_2K, ZSTD_4K, ZLIB_2K, ZLIB_4K)
 _MOUNTS = (*map(contender, _READ), *map(zsofs_contender, _BESIDE))
@@ -141,7 +148,7 @@ CHD_SEQUENTIAL = Workload(
     " codec and block size. The mount of LZMA has the read-ahead that zsofs sets by itself.",
     SEQUENTIAL.figures,
     SEQUENTIAL.run,
-    (*_MOUNTS, _LZMA, _ONE_CORE_LZMA),
+    (*_MOUNTS, _LZMA, *_ONE_CORE_LZMA),
 )
 
 CHD_RANDOM = Workload(

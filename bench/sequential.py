@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from bench.decoding import ONE_CORE, Packed, decode_all
+from bench.decoding import ONE_CORE, Packed
 from bench.measure import Figure, Figures, Occasion, Workload, per_second_mb, percentile
 from bench.payload import MB
 from bench.servers import CONTENDERS, OWN_READ_AHEAD, Served
@@ -36,8 +36,8 @@ def read_through(path: Path, start: int, size: int, step: int = MB) -> list[floa
 def _sequential(served: Served, occasion: Occasion) -> Figures:
     size = occasion.image_size
     if isinstance(served, Packed):
-        decode_all(served.container)
-        return {"cold_mbs": per_second_mb(size, decode_all(served.container))}
+        served.decode(served.container)
+        return {"cold_mbs": per_second_mb(size, served.decode(served.container))}
     disc = served.discs[0]
     # Twice, so that the memory for the pages is there: a virtual machine may have to ask for it.
     read_through(disc, 0, size)
