@@ -10,6 +10,7 @@ import trio
 from zsofs.console import logging_setup
 from zsofs.console.stdio import say
 from zsofs.errors import ExtraError, UsageError, reason
+from zsofs.system import sd_notify
 from zsofs.web.access import Access, Listen
 from zsofs.web.jobs import Jobs
 from zsofs.web.live import Live
@@ -37,14 +38,19 @@ def run(mount_points: Sequence[str], listen: Listen, names: Sequence[str], token
         import h11  # noqa: F401
     except ImportError:
         raise ExtraError from None
+    notifier = sd_notify.from_environment()
     logging_setup.to_terminal(logging.WARNING)
     access = Access(listen, names, Tokens(read_or_make(token_file)))
-    trio.run(_serve, mount_points, listen, access, token_file)
+    trio.run(_serve, mount_points, listen, access, token_file, notifier)
     return 0
 
 
 async def _serve(
-    mount_points: Sequence[str], listen: Listen, access: Access, token_file: Path
+    mount_points: Sequence[str],
+    listen: Listen,
+    access: Access,
+    token_file: Path,
+    notifier: sd_notify.Notifier,
 ) -> None:
     from zsofs.web.http import HttpServer
     from zsofs.web.site import Site
@@ -60,6 +66,7 @@ async def _serve(
     live = Live(mount_points, jobs)
     port = listeners[0].socket.getsockname()[1]
     _tell(Listen(listen.address, port), access, token_file)
+    notifier.ready()  # the kernel takes connections from now on
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_at_signal, nursery.cancel_scope)
         nursery.start_soon(live.serve)
