@@ -125,7 +125,7 @@ def test_ten_thousand_discs(tmp_path: Path, runtime: Path, chromium: Browser) ->
         (source / f"Game {number:05}.zso").write_bytes(packed)
     with (
         mounted(source, tmp_path / "mnt", command=QUICK) as one,
-        served(tmp_path, one.path) as page,
+        served(tmp_path, one.path, is_forked=False) as page,
     ):
         chromium.resize(1280, 800)
         chromium.open(page.url + "/")
@@ -144,6 +144,9 @@ def test_ten_thousand_discs(tmp_path: Path, runtime: Path, chromium: Browser) ->
         chromium.press(*"game 07777")
         chromium.wait_for("document.querySelector('.head p').innerText.startsWith('1 disc')", "it")
         assert chromium.count(".card") == 1
+        memory = pss_mib(page.process.pid)
+        print(f"page {memory:.1f} MiB")
+        assert memory < 80
         chromium.open("about:blank")
 
 
@@ -440,7 +443,7 @@ def test_fifty_streams_for_a_minute(tmp_path: Path, source: Path, runtime: Path)
     counts, flips = [0] * 50, [0] * 50
     with (
         mounted(source, tmp_path / "mnt", command=("env", sys.executable, "-m", "zsofs")) as one,
-        served(tmp_path, one.path, seconds={}) as page,
+        served(tmp_path, one.path, seconds={}, is_forked=False) as page,
     ):
         lines = [http.client.HTTPConnection("127.0.0.1", page.port, timeout=30) for _ in counts]
 
