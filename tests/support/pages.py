@@ -142,6 +142,8 @@ def served(
             place = re.search(r":(\d+)/", said[0])
             assert place is not None, (said, (folder / "web.log").read_text())
             said.append(process.stdout.readline())
+            if "--listen" in arguments:
+                said.append(process.stdout.readline())
             page = Page(int(place[1]), token.read_text().strip(), process, said)
             yield page
             assert process.poll() is None, (folder / "web.log").read_text()

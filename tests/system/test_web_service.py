@@ -119,6 +119,8 @@ def service(installed: Machine) -> Installed:
 
 def test_it_is_installed_with_its_token(service: Installed) -> None:
     assert "the web page of the mounts of page is at http://127.0.0.1:8467/" in service.said
+    assert "it asks for the token in /home/page/.config/zsofs/web-token" in service.said
+    assert "plain HTTP" not in service.said  # only this computer can connect
     assert "it also shows mounts of other users that have: --view-group seeing" in service.said
     assert 'add to /etc/zsofs/mine.toml: view-group = "seeing"' in service.said
     assert "games.toml" not in service.said
@@ -235,6 +237,7 @@ def test_an_address_that_is_taken(service: Installed) -> None:
     assert service.ask("/")[0] == 200
     said = machine.run(*INSTALL, *words, "127.0.0.1:8468", user="me")
     assert "the web page of the mounts of me is at http://127.0.0.1:8468/" in said
+    assert "everyone on this computer can read it; actions need the token in" in said
     assert service.send("/", port=8468)[0] == 200  # without --host, reading needs no token
     machine.run("mkdir", "/home/me/iso", user="me")
     machine.run("zsofs", "mount", "/srv/mine", "/home/me/iso", user="me")

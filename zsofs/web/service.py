@@ -16,7 +16,7 @@ from zsofs.mount.service import without_view
 from zsofs.mount.systemd_units import MARK, Manager, is_ours, program, quoted, write
 from zsofs.system.privileges import Account, account, account_of, acting_as
 from zsofs.system.xdg import user_folder
-from zsofs.web.access import Listen, checked_host, parse_listen
+from zsofs.web.access import Listen, checked_host, parse_listen, remarks
 from zsofs.web.tokens import read_or_make
 
 NAME = "zsofs-web.service"
@@ -107,7 +107,8 @@ def _install(manager: Manager, options: argparse.Namespace) -> int:
     _start(manager)
     user = service_users.name_of(who)
     say(f"the web page of the mounts of {user} is at {listen.url()}")
-    say(f"its token is in {token_file}")
+    for remark in remarks(listen, hosts, token_file):
+        say(remark)
     if group:
         _tell_of_group(group)
     service_users.warn_of_changeable_program(manager)
