@@ -75,6 +75,7 @@ REPORTS = {
     "mount.control.metrics._FAMILIES": "help of metrics, which Prometheus shows",
     "mount.top.layout": "the screen of `zsofs top`",
     "mount.control.status": "the report of `zsofs status`",
+    "web.access.remarks": "what went well",
     "web.command._tell": "what went well",
     "web.http._received": "a response of the web page",
     "web.jobs": "a row on the web page",

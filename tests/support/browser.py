@@ -94,6 +94,18 @@ class Browser:
         body = {"actions": [{"type": "key", "id": "keyboard", "actions": actions}]}
         self._send("POST", "/actions", body)
 
+    @contextmanager
+    def tab(self) -> Iterator[None]:
+        """Another tab, in front; the one before is hidden meanwhile."""
+        before = self._send("GET", "/window")
+        made = self._send("POST", "/window/new", {"type": "tab"})
+        self._send("POST", "/window", {"handle": made["handle"]})
+        try:
+            yield
+        finally:
+            self._send("DELETE", "/window")
+            self._send("POST", "/window", {"handle": before})
+
     def resize(self, width: int, height: int, *, scheme: str = "dark", still: bool = True) -> None:
         """Set the size of the page, and what the user prefers."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}

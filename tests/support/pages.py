@@ -103,6 +103,7 @@ def served(
     folder: Path,
     *arguments: str | Path,
     seconds: Mapping[str, float] = FAST,
+    is_forked: bool = True,
     user: int | None = None,
     groups: tuple[int, ...] | None = None,
 ) -> Iterator[Page]:
@@ -112,6 +113,7 @@ def served(
         folder: its directory.
         arguments: of the command.
         seconds: its timings.
+        is_forked: whether it may be a fork of another process, with whose memory it begins.
         user: number of the user and group it runs as, if it is another one.
         groups: the other groups of that user.
     """
@@ -120,7 +122,8 @@ def served(
     environment = dict(os.environ)
     if user is not None:  # who cannot write where coverage is counted
         environment = {k: v for k, v in environment.items() if not k.startswith("COVERAGE")}
-    command = [*timed(**seconds), "web", "--token-file", token, *listen, *arguments]
+    start = () if is_forked else ("env",)
+    command = [*start, *timed(**seconds), "web", "--token-file", token, *listen, *arguments]
     with (folder / "web.log").open("w") as log:
         process = subprocess.Popen(
             list(map(str, command)),
@@ -139,6 +142,8 @@ def served(
             place = re.search(r":(\d+)/", said[0])
             assert place is not None, (said, (folder / "web.log").read_text())
             said.append(process.stdout.readline())
+            if "--listen" in arguments:
+                said.append(process.stdout.readline())
             page = Page(int(place[1]), token.read_text().strip(), process, said)
             yield page
             assert process.poll() is None, (folder / "web.log").read_text()

@@ -25,6 +25,7 @@ _FIRST = (
     "test_clone_debian13.py",
     "test_debian13.py",
     "test_service.py",
+    "test_web_service.py",
     "test_package.py",
     "test_media_box_document.py",
     "test_inbox_document.py",

@@ -125,13 +125,13 @@ class Manager:
         try:
             self.call("start", unit)
         except ServiceError as error:
-            why = self._last_words(unit) or error
+            why = self.last_words(unit) or error
             raise ServiceError(
                 f"the service {name} is installed but did not start: {why}; remove it with:"
                 f" zsofs service remove {name}{' --user' if self.is_users else ''}"
             ) from None
 
-    def _last_words(self, unit: str) -> str:
+    def last_words(self, unit: str) -> str:
         """Return the last line that a unit has logged, or an empty string."""
         field = "_SYSTEMD_USER_UNIT" if self.is_users else "_SYSTEMD_UNIT"
         command = ["journalctl", "-q", "-o", "cat", "-n", _LOG_LINES, f"{field}={unit}"]
@@ -234,6 +234,20 @@ def program() -> str:
     words = [here] if os.path.basename(here) == "zsofs" else [sys.executable, "-m", "zsofs"]
     words = [word.replace("%", "%%") for word in words]
     return " ".join(f'"{word}"' if " " in word else word for word in words)
+
+
+def quoted(word: str, also: str = "") -> str:
+    """Return a word for a unit, see systemd.service(5).
+
+    Args:
+        word: any text.
+        also: further characters that are special; in commands, this is ``$``.
+    """
+    for char in ("\\", '"'):
+        word = word.replace(char, f"\\{char}")
+    for char in ("%", *also):
+        word = word.replace(char, 2 * char)
+    return f'"{word}"'.replace("\n", "\\n")
 
 
 def changed_by_others() -> tuple[str, int] | None:

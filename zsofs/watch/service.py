@@ -17,6 +17,7 @@ from zsofs.mount.systemd_units import (
     is_ours,
     mount_unit,
     program,
+    quoted,
     write,
 )
 from zsofs.system import privileges
@@ -83,10 +84,10 @@ def _text(name: str, settings: WatchSettings, user: str) -> str:
     fields = {
         "name": name,
         "user": user,
-        "command": f"{program()} {' '.join(_quoted(word, '$') for word in _words(settings))}",
+        "command": f"{program()} {' '.join(quoted(word, '$') for word in _words(settings))}",
         "mounts": " ".join(dict.fromkeys(_mount_units(paths))),
         # With "-", a directory may be missing; the service then fails, and is started again.
-        "writable": " ".join(_quoted(f"-{path}") for path in paths if path),
+        "writable": " ".join(quoted(f"-{path}") for path in paths if path),
     }
     return re.sub(r"\{(\w+)\}", lambda found: fields[found[1]], shipped.read_text())
 
@@ -124,15 +125,6 @@ def _words(settings: WatchSettings) -> Iterator[str]:
         yield from ("--in-place", "--", settings.library)
     else:
         yield from ("-o", settings.library, "--", *settings.inboxes)
-
-
-def _quoted(word: str, also: str = "") -> str:
-    """Return a word for a unit, see systemd.service(5); `$` is special only in commands."""
-    for char in ("\\", '"'):
-        word = word.replace(char, f"\\{char}")
-    for char in ("%", *also):
-        word = word.replace(char, 2 * char)
-    return f'"{word}"'.replace("\n", "\\n")
 
 
 def _mount_units(paths: Iterable[str]) -> Iterator[str]:

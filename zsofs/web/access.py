@@ -3,9 +3,10 @@
 import ipaddress
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from zsofs.errors import UsageError
@@ -69,6 +70,24 @@ def checked_host(name: str) -> str:
     return name
 
 
+def needs_token(listen: Listen, names: Sequence[str]) -> bool:
+    """Return whether reading needs the token; *names*: further host names of the page."""
+    return not listen.is_loopback or bool(names)
+
+
+def remarks(listen: Listen, names: Sequence[str], token_file: Path) -> Iterator[str]:
+    """Yield who can read the page, for its user; *names*: further host names of it."""
+    if needs_token(listen, names):
+        yield f"it asks for the token in {token_file}"
+    else:
+        yield f"everyone on this computer can read it; actions need the token in {token_file}"
+    if not listen.is_loopback:
+        yield (
+            "it is plain HTTP, which others on the network can read, with the token; put a reverse"
+            " proxy with TLS in front of it if you do not trust them"
+        )
+
+
 class Access:
     """Decides whether a request is answered."""
 
@@ -81,7 +100,7 @@ class Access:
             tokens: of the page.
         """
         own = socket.gethostname().lower()
-        self.needs_token = not listen.is_loopback or bool(names)
+        self.needs_token = needs_token(listen, names)
         self.tokens = tokens
         self._names = {*_LOOPBACK_NAMES, listen.address.lower(), *(name.lower() for name in names)}
         if not listen.is_loopback:

@@ -10,7 +10,8 @@ import trio
 from zsofs.console import logging_setup
 from zsofs.console.stdio import say
 from zsofs.errors import ExtraError, UsageError, reason
-from zsofs.web.access import Access, Listen
+from zsofs.system import sd_notify
+from zsofs.web.access import Access, Listen, remarks
 from zsofs.web.jobs import Jobs
 from zsofs.web.live import Live
 from zsofs.web.tokens import Tokens, read_or_make
@@ -37,14 +38,20 @@ def run(mount_points: Sequence[str], listen: Listen, names: Sequence[str], token
         import h11  # noqa: F401
     except ImportError:
         raise ExtraError from None
+    notifier = sd_notify.from_environment()
     logging_setup.to_terminal(logging.WARNING)
     access = Access(listen, names, Tokens(read_or_make(token_file)))
-    trio.run(_serve, mount_points, listen, access, token_file)
+    notes = list(remarks(listen, names, token_file))
+    trio.run(_serve, mount_points, listen, access, notes, notifier)
     return 0
 
 
 async def _serve(
-    mount_points: Sequence[str], listen: Listen, access: Access, token_file: Path
+    mount_points: Sequence[str],
+    listen: Listen,
+    access: Access,
+    notes: Sequence[str],
+    notifier: sd_notify.Notifier,
 ) -> None:
     from zsofs.web.http import HttpServer
     from zsofs.web.site import Site
@@ -59,7 +66,8 @@ async def _serve(
     jobs = Jobs()
     live = Live(mount_points, jobs)
     port = listeners[0].socket.getsockname()[1]
-    _tell(Listen(listen.address, port), access, token_file)
+    _tell(Listen(listen.address, port), notes)
+    notifier.ready()  # the kernel takes connections from now on
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_at_signal, nursery.cancel_scope)
         nursery.start_soon(live.serve)
@@ -67,17 +75,10 @@ async def _serve(
         nursery.start_soon(HttpServer(Site(access, live, jobs).answer).serve, listeners)
 
 
-def _tell(listen: Listen, access: Access, token_file: Path) -> None:
+def _tell(listen: Listen, notes: Sequence[str]) -> None:
     say(f"the page is at {listen.url()}; end it with Ctrl-C")
-    if access.needs_token:
-        say(f"it asks for the token in {token_file}")
-    else:
-        say(f"everyone on this computer can read it; actions need the token in {token_file}")
-    if not listen.is_loopback:
-        say(
-            "it is plain HTTP, which others on the network can read, with the token; put a reverse"
-            " proxy with TLS in front of it if you do not trust them"
-        )
+    for note in notes:
+        say(note)
 
 
 async def _end_at_signal(scope: trio.CancelScope) -> None:

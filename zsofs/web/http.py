@@ -154,10 +154,11 @@ async def _event(connection: _Connection) -> h11.Event | type[h11.PAUSED]:
 async def _send(connection: _Connection, response: Response, *, is_head: bool) -> None:
     http = connection.http
     headers = response.all_headers()
-    if http.their_state is not h11.DONE:
+    is_stream = response.stream is not None and not is_head
+    if is_stream or http.their_state is not h11.DONE:  # whoever follows a stream has its connection
         headers.append(("Connection", "close"))
     head = http.send(h11.Response(status_code=int(response.status), headers=headers))
-    if response.stream is None or is_head:
+    if response.stream is None or not is_stream:
         body = b"" if is_head else response.body
         data = http.send(h11.Data(data=body)) if body else b""
         await _write(connection, (head or b"") + (data or b"") + (http.send(_END) or b""))
@@ -168,6 +169,7 @@ async def _send(connection: _Connection, response: Response, *, is_head: bool) -
         async with aclosing(response.stream) as parts:  # type: ignore[type-var]
             async for part in parts:
                 await _write(connection, http.send(h11.Data(data=part)))
+        await _write(connection, http.send(_END))
         nursery.cancel_scope.cancel()
 
 

@@ -2,17 +2,21 @@
 
 import argparse
 import grp
+import os
+import pwd
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from zsofs.console.stdio import say
 from zsofs.errors import ServiceError, UsageError, reason
 from zsofs.mount import service_users
 from zsofs.mount.service import without_view
-from zsofs.mount.systemd_units import MARK, Manager, is_ours, program, write
-from zsofs.system.privileges import Account, account, acting_as, cache_folder
+from zsofs.mount.systemd_units import MARK, Manager, is_ours, program, quoted, write
+from zsofs.system.privileges import Account, account, account_of, acting_as
 from zsofs.system.xdg import user_folder
-from zsofs.web.access import Listen, checked_host, parse_listen
+from zsofs.web.access import Listen, checked_host, parse_listen, remarks
 from zsofs.web.tokens import read_or_make
 
 NAME = "zsofs-web.service"
@@ -24,11 +28,13 @@ Documentation=man:zsofs-web(1)
 After=network.target
 
 [Service]
-ExecStart={program} web --listen {listen}{hosts}
+Type=notify
+{prepare}ExecStart={program} web --listen {listen}{hosts}
 {user}{group}Restart=on-failure
 RestartSec=2s
 # Not with an address or a token file that cannot be used.
 RestartPreventExitStatus=2
+TimeoutStartSec=60s
 UMask=0077
 Nice=5
 MemoryMax=256M
@@ -55,8 +61,9 @@ CapabilityBoundingSet=
 # Mounts that are made later are visible, because systemd lets them propagate.
 ProtectSystem=strict
 ProtectHome=read-only
-# What `zsofs list` finds of discs, and `zsofs verify`.
-ReadWritePaths=-{cache} -{service_cache}
+# What `zsofs list` finds of discs, and `zsofs verify`. Of /var/cache, the user has one directory,
+# which comes and goes with the mounts that root makes for it.
+ReadWritePaths={cache} /var/cache
 PrivateDevices=yes
 ProtectClock=yes
 ProtectControlGroups=yes
@@ -65,6 +72,12 @@ ProtectKernelLogs=yes
 ProtectKernelModules=yes
 ProtectKernelTunables=yes
 KeyringMode=private
+"""
+
+
+_PREPARE = """\
+# A directory that is missing at the start is read-only later. Made with the rights of the user.
+ExecStartPre=-+setpriv --reuid={user} --regid={group} --clear-groups mkdir -p -m 700 {cache}
 """
 
 
@@ -91,10 +104,11 @@ def _install(manager: Manager, options: argparse.Namespace) -> int:
     write(manager.folder / NAME, MARK + unit_text(listen, who, hosts, group))
     manager.call("daemon-reload")
     manager.call("enable", NAME)
-    manager.call("restart", NAME)
+    _start(manager)
     user = service_users.name_of(who)
     say(f"the web page of the mounts of {user} is at {listen.url()}")
-    say(f"its token is in {token_file}")
+    for remark in remarks(listen, hosts, token_file):
+        say(remark)
     if group:
         _tell_of_group(group)
     service_users.warn_of_changeable_program(manager)
@@ -114,18 +128,41 @@ def unit_text(
         group: name of the group of --view-group; empty for none.
     """
     shown = f"[{listen.address}]" if ":" in listen.address else listen.address
-    cache = "" if who is None else f"{who.home}/.cache/zsofs"
     return _UNIT.format(
         program=program(),
         listen=f"{shown}:{listen.port}",
         hosts="".join(f" --host {name}" for name in hosts),
         user="" if who is None else f"User={who.name}\n",
-        sandbox=""
-        if who is None
-        else _SANDBOX.format(cache=cache.replace("%", "%%"), service_cache=cache_folder(who.user)),
+        prepare="" if who is None else _prepare(who),
+        sandbox="" if who is None else _SANDBOX.format(cache=quoted(f"-{_cache(who)}")),
         group=f"SupplementaryGroups={group}\n" if group else "",
         target="default.target" if who is None else "multi-user.target",
     )
+
+
+def _prepare(who: Account) -> str:
+    cache = quoted(_cache(who), also="$")
+    return _PREPARE.format(user=who.user, group=who.group, cache=cache)
+
+
+def _cache(who: Account) -> str:
+    return f"{who.home}/.cache/zsofs"
+
+
+def _start(manager: Manager) -> None:
+    """Start the page, anew if it runs; return when it can be opened.
+
+    Raises:
+        ServiceError: it does not start; the message has the reason.
+    """
+    try:
+        manager.call("restart", NAME)
+    except ServiceError as error:
+        why = manager.last_words(NAME) or error
+        raise ServiceError(
+            f"the service of the web page is installed but did not start: {why}; remove it with:"
+            f" zsofs service remove --web{' --user' if manager.is_users else ''}"
+        ) from None
 
 
 def _account(options: argparse.Namespace) -> Account:
@@ -173,10 +210,24 @@ def _remove(manager: Manager) -> int:
     if not is_ours(file):
         raise ServiceError("the web page is not installed as a service")
     manager.call("disable", "--now", NAME)
+    with suppress(KeyError, OSError):  # the user is gone; the directory is in use
+        _remove_cache(file.read_text())
     try:
         file.unlink()
     except OSError as error:
         raise ServiceError(f"the service file {file} cannot be removed: {reason(error)}") from None
     manager.call("daemon-reload")
+    if manager.state_of(NAME)[0] == "failed":
+        manager.call("reset-failed", NAME)
     say("the service of the web page is removed; its token file stays")
     return 0
+
+
+def _remove_cache(unit: str) -> None:
+    """Remove what a unit has prepared for its user, if it is empty."""
+    named = re.search(r"^User=(.+)$", unit, re.MULTILINE)
+    if named is None:
+        return
+    who = account_of(pwd.getpwnam(named[1]).pw_uid)
+    with acting_as(who):
+        os.rmdir(_cache(who))

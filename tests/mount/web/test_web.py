@@ -4,12 +4,14 @@ import gzip
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -232,6 +234,7 @@ def test_other_addresses_need_the_token_and_say_so(tmp_path: Path) -> None:
     with served(tmp_path, "--listen", "0.0.0.0:0") as page:
         assert page.ask("/api/session").status == 401
         assert "it asks for the token in" in page.said[1]
+        assert "it is plain HTTP, which others on the network can read" in page.said[2]
     with served(tmp_path) as page:
         assert page.ask("/api/session").status == 200
         assert "actions need the token in" in page.said[1]
@@ -339,6 +342,17 @@ def test_idle_connections_give_way(tmp_path: Path) -> None:
                 line.close()
 
 
+def test_more_streams_than_there_may_be(tmp_path: Path) -> None:
+    """They come again later; the others go on."""
+    with served(tmp_path) as page, ExitStack() as lines:
+        first = lines.enter_context(page.events())
+        next(first)
+        for _ in range(live._MAX_STREAMS - 1):
+            next(lines.enter_context(page.events()))
+        assert page.ask("/api/events").body == b"retry: 30000\n\n"
+        assert page.ask("/api/session").status == 200
+
+
 def test_a_text_for_all_streams(mount: MountMaker, tmp_path: Path, source: Path) -> None:
     made = mount(source, command=QUICK)
     with served(tmp_path, made.path) as page:
@@ -388,7 +402,10 @@ def test_what_goes_wrong_shows_within_two_seconds(
 ) -> None:
     """By the waits of the page, whatever this machine adds to them."""
     real = Timings()
-    assert real.web_poll + real.web_silent + 2 * real.web_poll / live._TICKS < 2
+    script = Path(str(files("zsofs.web"))).joinpath("static/store.js").read_text()
+    (disk_hangs,) = re.findall(r"^const WAIT_SHOWN = ([\d.]+);", script, re.MULTILINE)
+    for seconds in (real.web_silent, float(disk_hangs), real.web_poll / 2):
+        assert real.web_poll + seconds + 2 * real.web_poll / live._TICKS < 2
     with (
         mounted(source, tmp_path / "mnt", command=QUICK) as made,
         served(tmp_path, made.path, seconds=FAST | {"answer": 3600}) as page,

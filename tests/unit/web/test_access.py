@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from zsofs.cli.parser import parser
 from zsofs.errors import UsageError
 from zsofs.web.access import Access, Listen, checked_host, parse_listen
 from zsofs.web.messages import Request
@@ -55,6 +56,12 @@ def test_invalid_host_names(name: str) -> None:
     """Some of them would be something else in a unit."""
     with pytest.raises(UsageError, match="is not a host name"):
         checked_host(name)
+
+
+def test_only_this_computer_by_default() -> None:
+    options = parser("web").parse_args(["web"])
+    assert parse_listen(options.listen) == Listen("127.0.0.1", 8467)
+    assert options.host == []
 
 
 def test_only_this_computer_needs_no_token() -> None:

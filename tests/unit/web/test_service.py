@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from zsofs.web.access import Listen
 from zsofs.web.service import unit_text
 
 ME = Account("daemon", 1, 1, (1,), "/home/me")
+ODD = replace(ME, home='/home/a 50%h "$x')
 
 
-@pytest.mark.parametrize("who", [ME, None])
+@pytest.mark.parametrize("who", [ME, ODD, None])
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 def test_systemd_accepts_the_unit(tmp_path: Path, who: Account | None, address: str) -> None:
     unit = tmp_path / "zsofs-web.service"
@@ -36,7 +38,10 @@ def test_a_system_service_has_a_user_and_a_sandbox() -> None:
     for line in ("User=daemon", "NoNewPrivileges=yes", "ProtectSystem=strict"):
         assert line in text.splitlines()
     assert "CapabilityBoundingSet=\n" in text
-    assert "ReadWritePaths=-/home/me/.cache/zsofs -/var/cache/zsofs/1\n" in text
+    assert 'ReadWritePaths="-/home/me/.cache/zsofs" /var/cache\n' in text
+    assert '-m 700 "/home/me/.cache/zsofs"\n' in text
+    assert '"-/home/a 50%%h \\"$x/.cache/zsofs"' in unit_text(Listen("0.0.0.0", 80), ODD)
+    assert '"/home/a 50%%h \\"$$x/.cache/zsofs"' in unit_text(Listen("0.0.0.0", 80), ODD)
     assert "web --listen 0.0.0.0:80\n" in text
     assert "User=" not in unit_text(Listen("0.0.0.0", 80), None)
 

@@ -5,13 +5,12 @@ import { showJobs } from "./jobs.js";
 import { followKeys } from "./keys.js";
 import { showLibrary } from "./library.js";
 import { showNow } from "./now.js";
-import { follow, listen, request, store } from "./store.js";
+import { follow, hangs, listen, request, store } from "./store.js";
 import { showStutter } from "./stutter.js";
 import { switchTheme } from "./theme.js";
 
 const PAGES = { library: showLibrary, now: showNow, stutter: showStutter, jobs: showJobs, disc: showDisc };
 const TITLES = { library: "Library", now: "Now", stutter: "Why did it stutter?", jobs: "Jobs", disc: "Disc" };
-const WAIT_SHOWN = 0.75;  // seconds: with the interval of the mounts, a disk that hangs shows within two
 const main = document.getElementById("main");
 const places = new Map();
 let page = null;
@@ -61,7 +60,7 @@ function showAlerts() {
     if (mount.error) alerts.push(`${mount.path}: ${mount.error}`);
     else if (mount.activity && mount.activity.mount.source_state !== "there") alerts.push(`${mount.path}: the source directory is not available.`);
     for (const disk of mount.activity?.disks ?? []) {
-      if (disk.longest_wait_seconds >= WAIT_SHOWN) alerts.push(`The disk ${disk.device} does not answer since ${duration(Math.floor(disk.longest_wait_seconds))}; reads of ${mount.path} wait for it.`);
+      if (hangs(disk)) alerts.push(`The disk ${disk.device} does not answer since ${duration(Math.floor(disk.longest_wait_seconds))}; reads of ${mount.path} wait for it.`);
     }
   }
   fill(document.getElementById("alerts"), ...alerts.map((text) => h("p", { class: "alert" }, text)));

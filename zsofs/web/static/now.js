@@ -1,7 +1,7 @@
 // Who reads what, at which rate.
 import { ago, bytes, duration, fill, h, number, plural, s, share } from "./dom.js";
 import { addressOf } from "./library.js";
-import { findDisc, mounts, store } from "./store.js";
+import { findDisc, hangs, mounts, store } from "./store.js";
 
 const BOUNDS = [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
@@ -59,7 +59,7 @@ function tileParts(live) {
   const waiting = live.flatMap((one) => one.activity.waiting.map((read) => read.seconds));
   const worst = Math.max(0, ...live.map((one) => one.slow.worst), ...waiting);
   const disks = live.flatMap((one) => one.activity.disks);
-  const hung = disks.filter((one) => one.longest_wait_seconds >= 1);
+  const hung = disks.filter(hangs);
   const errors = sum(live, (one) => one.activity.reads.counts.errors);
   const tile = (name, value, note, bad = false) => h("section", { class: bad ? "panel tile bad" : "panel tile" },
     h("h2", {}, name), h("div", { class: "number" }, value), h("p", { class: "quiet" }, note));

@@ -3,6 +3,8 @@ import { encoded } from "./dom.js";
 
 export const store = { mounts: [], jobs: [], watches: [], libraries: new Map(), mayAct: false, online: true, chosen: "" };
 
+const WAIT_SHOWN = 0.7;  // seconds: with the interval of the mounts, a disk that hangs shows within two
+
 const listeners = new Set();
 let stream = null;
 const FIELDS = ["path", "disc", "title", "id", "region", "platform", "label", "media", "container", "codec",
@@ -14,6 +16,9 @@ function tell(what) { for (const listener of listeners) listener(what); }
 
 /** Return the mounts that are shown. */
 export const mounts = () => store.mounts.filter((one) => !store.chosen || one.id === store.chosen);
+
+/** Return whether a disk does not answer. */
+export const hangs = (disk) => disk.longest_wait_seconds >= WAIT_SHOWN;
 
 /** Return all discs of the shown mounts. */
 export const discs = () => mounts().flatMap((one) => store.libraries.get(one.id)?.discs ?? []);
