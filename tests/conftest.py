@@ -121,6 +121,15 @@ def module_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _discs_go(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Have discs that a module makes once (`functools.cache`) go with the last of its tests."""
+    yield
+    for value in vars(request.module).values():
+        if getattr(value, "__module__", None) == request.module.__name__:
+            getattr(value, "cache_clear", lambda: None)()
+
+
 @pytest.fixture
 def memory() -> Iterator[Path]:
     """An empty directory on a tmpfs of which nobody else mounts anything."""
