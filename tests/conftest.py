@@ -1,5 +1,6 @@
 """Fixtures for all tests; a mount left behind, or a missing FUSE, is a failure."""
 
+import gc
 import getpass
 import os
 import re
@@ -74,11 +75,15 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Refuse a pytest-xdist that does not group tests: it would say nothing itself."""
+    """Refuse a pytest-xdist that does not group tests: it would say nothing itself.
+
+    What was collected stays, and would be looked through by each collection of garbage.
+    """
     if getattr(session.config.option, "loadgroup", False):  # a worker of ``--dist loadgroup``
         marked = [item for item in session.items if item.get_closest_marker("xdist_group")]
         if not all("@" in item.nodeid for item in marked):
             raise pytest.UsageError("pytest-xdist cannot group the tests of this pytest")
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

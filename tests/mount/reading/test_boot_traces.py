@@ -35,12 +35,11 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("disc")
-    (folder / "Game.iso").write_bytes(_image())
-    zsofs("pack", "--any", "--for", "opl", folder / "Game.iso")
-    (folder / "Game.iso").unlink()
-    return folder / "Game.zso"
+def packed(module_path: Path) -> Path:
+    (module_path / "Game.iso").write_bytes(_image())
+    zsofs("pack", "--any", "--for", "opl", module_path / "Game.iso")
+    (module_path / "Game.iso").unlink()
+    return module_path / "Game.zso"
 
 
 @pytest.fixture
