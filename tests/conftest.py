@@ -39,6 +39,7 @@ MountMaker = Callable[..., Mount]
 TimingsSetter = Callable[..., None]
 
 _LONGEST_ID = 200
+_SYSTEM_TESTS = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.system\b", re.MULTILINE)
 
 fork_server.install()
 
@@ -72,6 +73,13 @@ def pytest_unconfigure() -> None:
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Name what is long, such as a disc with its date, by its parameter: alike in all workers."""
     return argname if isinstance(val, bytes | str) and len(val) > _LONGEST_ID else None
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import a module of system tests for a run without them: some make large discs."""
+    if config.getoption("markexpr") != "not system" or collection_path.suffix != ".py":
+        return None
+    return bool(_SYSTEM_TESTS.search(collection_path.read_text())) or None
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

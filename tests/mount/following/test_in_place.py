@@ -1,6 +1,5 @@
 """A library that is packed in place while it is mounted: readers do not notice."""
 
-import functools
 import os
 import subprocess
 from collections.abc import Callable
@@ -16,22 +15,16 @@ from tests.support.packed import image_of
 from tests.support.watching import watching
 
 MIB = 1 << 20
-LAYOUTS: dict[str, tuple[tuple[str, ...], str, str]] = {
-    "plain": ((), "Okami.iso", "Okami.iso"),
-    "opl": (("--layout", "opl"), "Okami.iso", f"DVD/{game_id(7)}.Okami.iso"),
-    "writable": (("--writable", "--new-discs"), "below/Okami.iso", "below/Okami.iso"),
+LAYOUTS: dict[str, tuple[tuple[str, ...], str, str, bytes]] = {
+    "plain": ((), "Okami.iso", "Okami.iso", writers.disc(4 * MIB, ["text", "mixed"], 4)),
+    "opl": (("--layout", "opl"), "Okami.iso", f"DVD/{game_id(7)}.Okami.iso", game(7, dvd=True)),
+    "writable": (
+        ("--writable", "--new-discs"),
+        "below/Okami.iso",
+        "below/Okami.iso",
+        writers.disc(3 * MIB, ["text", "noise"], 5),
+    ),
 }
-
-
-@functools.cache
-def disc_for(layout: str) -> bytes:
-    match layout:
-        case "opl":
-            return game(7, dvd=True)
-        case "writable":
-            return writers.disc(3 * MIB, ["text", "noise"], 5)
-        case _:
-            return writers.disc(4 * MIB, ["text", "mixed"], 4)
 
 
 def reader(path: Path, image: bytes) -> Callable[[], None]:
@@ -51,8 +44,7 @@ def reader(path: Path, image: bytes) -> Callable[[], None]:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_readers_do_not_notice(tmp_path: Path, layout: str) -> None:
-    options, own, shown = LAYOUTS[layout]
-    image = disc_for(layout)
+    options, own, shown, image = LAYOUTS[layout]
     library = tmp_path / "library"
     with ExitStack() as stack:
         library.mkdir()
@@ -86,7 +78,7 @@ def test_a_disc_that_a_client_has_added(tmp_path: Path) -> None:
     """It is packed when it is whole, and protected then; an aborted copy is never packed."""
     library = tmp_path / "library"
     library.mkdir()
-    image = disc_for("plain")
+    image = LAYOUTS["plain"][3]
     (tmp_path / "Okami.iso").write_bytes(image)
     quick = timed(new_disc_quiet=0.5, quiet_file=0.3, trust_unwatched=0.3)
     with (

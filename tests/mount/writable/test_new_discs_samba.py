@@ -1,6 +1,5 @@
 """A PC copies new discs to the share of a console, over SMB3 by Debian's smbd."""
 
-import functools
 import os
 import signal
 import subprocess
@@ -24,10 +23,12 @@ SHOWN = "SLUS_200.99.Game.iso"
 WRITABLE = ("--writable", "--new-discs", "--allow-other", *OWNED)
 
 
-@functools.cache
-def image() -> bytes:
-    noise = writers.content(24_000_000, ["text", "noise", "zeros"], 9)
+def game(size: int) -> bytes:
+    noise = writers.content(size, ["text", "noise", "zeros"], 9)
     return made({"/SYSTEM.CNF": BOOT, "/DATA.BIN": noise}, udf=True)
+
+
+IMAGE = game(24_000_000)
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def common() -> Iterator[Path]:
         path = Path(folder)
         path.chmod(0o755)
         (path / "source").mkdir()
-        (path / "Game.iso").write_bytes(image())
+        (path / "Game.iso").write_bytes(IMAGE)
         yield path
 
 
@@ -67,21 +68,21 @@ def test_a_disc_is_copied_to_the_share_and_back(common: Path) -> None:
     with shared(common, grace=0.0) as (mount, samba):
         done(samba, f"put {common}/Game.iso Game.iso; ls Game.iso")
         done(samba, f"get Game.iso {common}/back")
-        assert (common / "back").read_bytes() == image()
+        assert (common / "back").read_bytes() == IMAGE
         game = mount.path / "Game.iso"
         wait_until(lambda: not game.stat().st_mode & 0o222, "the protection")
         for commands in ("del Game.iso", f"put {common}/Game.iso Game.iso", "rename Game.iso a"):
             fails(samba, commands, "NT_STATUS_ACCESS_DENIED")
         done(samba, f"get Game.iso {common}/again")
-        assert (common / "again").read_bytes() == image()
-        assert (common / "source" / "Game.iso").read_bytes() == image()
+        assert (common / "again").read_bytes() == IMAGE
+        assert (common / "source" / "Game.iso").read_bytes() == IMAGE
 
 
 def test_under_another_name_first(common: Path) -> None:
     with shared(common) as (_, samba):
         done(samba, f"put {common}/Game.iso x.part; rename x.part Game.iso; ls Game.iso")
         done(samba, f"get Game.iso {common}/back; rename Game.iso Other.iso; del Other.iso")
-        assert (common / "back").read_bytes() == image()
+        assert (common / "back").read_bytes() == IMAGE
         assert names(common / "source") == []
 
 
@@ -90,11 +91,11 @@ def test_in_the_opl_layout(common: Path) -> None:
     with shared(common, "--layout", "opl") as (mount, samba):
         done(samba, f"put {common}/Game.iso DVD\\Game.iso; ls DVD\\Game.iso")
         done(samba, f"get DVD\\Game.iso {common}/back")
-        assert (common / "back").read_bytes() == image()
+        assert (common / "back").read_bytes() == IMAGE
         assert names(common / "source" / "DVD") == ["Game.iso"]
         wait_for(mount.path / "DVD", SHOWN)
         done(samba, f"get DVD\\{SHOWN} {common}/again")
-        assert (common / "again").read_bytes() == image()
+        assert (common / "again").read_bytes() == IMAGE
         done(samba, f"del DVD\\{SHOWN}")
         assert names(common / "source" / "DVD") == []
 
@@ -114,11 +115,11 @@ def test_a_connection_that_breaks(common: Path) -> None:
         client.wait(60)
         assert copied.stat().st_size < 2 << 30
         with (common / "Game.iso").open("ab") as file:
-            file.truncate(len(image()))
+            file.truncate(len(IMAGE))
         wait_until(lambda: mount.log_lines("Game.iso: shown as a plain file"), "the end of it")
         done(samba, "ls Game.iso; del Game.iso")
         assert names(common / "source") == []
         done(samba, f"put {common}/Game.iso Game.iso")
         game = mount.path / "Game.iso"
         wait_until(lambda: not game.stat().st_mode & 0o222, "the protection")
-        assert game.read_bytes() == image()
+        assert game.read_bytes() == IMAGE
