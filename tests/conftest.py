@@ -1,5 +1,6 @@
 """Fixtures for all tests; a mount left behind, or a missing FUSE, is a failure."""
 
+import gc
 import getpass
 import os
 import re
@@ -38,6 +39,7 @@ MountMaker = Callable[..., Mount]
 TimingsSetter = Callable[..., None]
 
 _LONGEST_ID = 200
+_SYSTEM_TESTS = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.system\b", re.MULTILINE)
 
 fork_server.install()
 
@@ -73,12 +75,23 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     return argname if isinstance(val, bytes | str) and len(val) > _LONGEST_ID else None
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not import a module of system tests for a run without them: some make large discs."""
+    if config.getoption("markexpr") != "not system" or collection_path.suffix != ".py":
+        return None
+    return bool(_SYSTEM_TESTS.search(collection_path.read_text())) or None
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Refuse a pytest-xdist that does not group tests: it would say nothing itself."""
+    """Refuse a pytest-xdist that does not group tests: it would say nothing itself.
+
+    What was collected stays, and would be looked through by each collection of garbage.
+    """
     if getattr(session.config.option, "loadgroup", False):  # a worker of ``--dist loadgroup``
         marked = [item for item in session.items if item.get_closest_marker("xdist_group")]
         if not all("@" in item.nodeid for item in marked):
             raise pytest.UsageError("pytest-xdist cannot group the tests of this pytest")
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -119,6 +132,15 @@ def module_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield folder
     make_removable(folder)
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _discs_go(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Have discs that a module makes once (`functools.cache`) go with the last of its tests."""
+    yield
+    for value in vars(request.module).values():
+        if getattr(value, "__module__", None) == request.module.__name__:
+            getattr(value, "cache_clear", lambda: None)()
 
 
 @pytest.fixture

@@ -38,6 +38,9 @@ MODULES = (
     "tests.support.faulty_start",
     "tests.support.timed",
     "tests.support.described",
+    "tests.support.hanging",
+    "tests.support.passthrough",
+    "tests.support.stopping_source",
 )
 """What can be forked, where it follows ``python -m``."""
 
@@ -58,7 +61,11 @@ _Popen = subprocess.Popen
 
 
 def install() -> None:
-    """Have this process fork what can be forked, from now on."""
+    """Have this process fork what can be forked, from now on.
+
+    What it forks itself executes all: a server of its own would cost more than its few commands.
+    """
+    _ForkingPopen.owner = os.getpid()
     setattr(subprocess, "Popen", _ForkingPopen)  # noqa: B010 - mypy forbids the other
 
 
@@ -67,12 +74,18 @@ _END_SECONDS = 60
 
 
 class _ForkingPopen(_Popen[Any]):
-    """A `subprocess.Popen` whose process may come from the server."""
+    """A `subprocess.Popen` whose process may come from the server.
+
+    Attributes:
+        owner: the process that has a server; not its forks.
+    """
+
+    owner = 0
 
     def _execute_child(self, args: Any, *others: Any) -> None:
         execute: Any = getattr(_Popen, "_execute_child")  # noqa: B009 - it is private
         asked = inspect.signature(execute).bind(self, args, *others).arguments
-        words = _words(asked)
+        words = _words(asked) if os.getpid() == self.owner else None
         if words is None:
             execute(self, args, *others)
             return
@@ -179,11 +192,11 @@ _starting = threading.Lock()
 
 
 def _server() -> _Server:
-    """Return the server of this process, which may be a fork of one that has another."""
+    """Return the server of this process."""
     with _starting:
-        if not _started or _started[-1].owner != os.getpid():
+        if not _started:
             _started.append(_Server())
-        return _started[-1]
+        return _started[0]
 
 
 def _umask() -> int:

@@ -264,9 +264,10 @@ class Texts:
 
     def _making(self, sentence: str, some: list[Parts]) -> frozenset[Parts] | None:
         """The same, for a part of a sentence that contains no texts but *some*."""
-        if not sentence or _PLACEHOLDER.fullmatch(sentence):
-            return frozenset()
         if sentence not in self._known:
+            if not sentence or _PLACEHOLDER.fullmatch(sentence):
+                self._known[sentence] = frozenset()
+                return frozenset()
             used: set[Parts] = set()
             if (sentence,) in self._whole:
                 used.add((sentence,))
@@ -285,9 +286,14 @@ class Texts:
         """The texts of all ways in which *parts* make a sentence, with what is in the gaps."""
         used: set[Parts] = set()
         for filled in _fillings(parts, sentence):
-            made = [self._making(gap, some) for gap in filled]
-            if None not in made:
-                used |= {parts}.union(*(one for one in made if one is not None))
+            made = {parts}
+            for gap in filled:
+                in_gap = self._making(gap, some)
+                if in_gap is None:
+                    break
+                made |= in_gap
+            else:
+                used |= made
         return used
 
     def _adding(self, parts: Parts, sentence: str, some: list[Parts]) -> set[Parts]:
@@ -323,7 +329,8 @@ def _fillings(parts: Parts, sentence: str) -> Iterator[list[str]]:
         if rest.endswith(following):
             yield [rest[: len(rest) - len(following)]]
         return
-    for begin in range(len(rest) + 1):
-        if rest.startswith(following, begin):
-            for filled in _fillings(tuple(others), rest[begin:]):
-                yield [rest[:begin], *filled]
+    begin = rest.find(following)
+    while begin >= 0:
+        for filled in _fillings(tuple(others), rest[begin:]):
+            yield [rest[:begin], *filled]
+        begin = rest.find(following, begin + 1)

@@ -94,14 +94,13 @@ def _lz4(stored: bytes, want: int, block_size: int, unit: int, last: bool) -> by
     to, so a piece which gives enough bytes gives the right ones.
     """
     chops = len(stored) if last else min(unit, len(stored))
-    pieces = [stored[: len(stored) - chop] for chop in range(chops)]
-    for piece in pieces:
-        plain = _lz4_strict(piece, want)
+    for chop in range(chops):
+        plain = _lz4_strict(stored[: len(stored) - chop], want)
         if plain is not None and len(plain) == want:
             return plain
     if last and want < block_size:
-        for piece in pieces:
-            plain = _lz4_strict(piece, block_size)
+        for chop in range(chops):
+            plain = _lz4_strict(stored[: len(stored) - chop], block_size)
             if plain is not None and len(plain) >= want:
                 return plain[:want]
     raise Damaged("not an LZ4 block of the right length")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.ends import spawned
-from tests.support.mounting import DATA, ZSOFS, mounted, names, status_of, wait_until
+from tests.support.mounting import DATA, ZSOFS, in_time, mounted, names, status_of, wait_until
 
 FORKED = (sys.executable, "-m", "tests.support.described")
 EXECUTED = ("env", *FORKED)
@@ -148,6 +148,16 @@ def test_the_server_is_left_by_its_children(tmp_path: Path) -> None:
     children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
     assert all(os.fsencode(point) not in command_line(child) for child in children)
     assert subprocess.run([*ZSOFS, "umount", point], check=False).returncode == 0
+
+
+def test_a_fork_of_this_process_has_its_own_children() -> None:
+    """The server's are children of pytest, for which such a fork could not wait."""
+
+    def check() -> None:
+        done = subprocess.run([*FORKED, "3"], capture_output=True, cwd=ROOT, check=False)
+        assert (done.returncode, told(done)["parent"]) == (3, os.getpid())
+
+    in_time(check)
 
 
 def command_line(process: str) -> bytes:

@@ -3,6 +3,7 @@
 They run with --system.
 """
 
+import functools
 import os
 import random
 import tempfile
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import writers
 from tests.support.mounting import Mount, mounted, opened, status_of, timed, wait_until
 from tests.support.packed import zsofs
 from tests.support.samba import SHARE, documented, serving
@@ -23,10 +25,13 @@ pytestmark = [pytest.mark.system, pytest.mark.xdist_group("samba")]
 USER = "games"
 _READ = 8 << 10
 _SIZE = 32 << 20
-_HALVES = random.Random(1).randbytes(_SIZE // 2)
-_IMAGE = b"".join(2 * _HALVES[at : at + 1024] for at in range(0, len(_HALVES), 1024))
 _FILES = [place * (256 << 10) for place in random.Random(2).sample(range(_SIZE >> 18), 100)]
 _FILE = 64 << 10
+
+
+@functools.cache
+def _image() -> bytes:
+    return writers.half_noise(_SIZE)
 
 
 @pytest.fixture
@@ -41,7 +46,7 @@ def started(console: Console, path: str) -> None:
     handle = console.open_in_game(path)
     for place in _FILES:
         for offset in range(place, place + _FILE, _READ):
-            assert console.read(handle, offset, _READ) == _IMAGE[offset : offset + _READ]
+            assert console.read(handle, offset, _READ) == _image()[offset : offset + _READ]
     console.close_file(handle)
 
 
@@ -57,7 +62,7 @@ def test_the_second_start_of_a_console_is_read_ahead(
     source = folder / "source"
     (source / "DVD").mkdir(parents=True)
     disc = source / "DVD" / "SLUS_200.01.Game.iso"
-    disc.write_bytes(_IMAGE)
+    disc.write_bytes(_image())
     zsofs("pack", "--any", "--for", "opl", disc)
     disc.unlink()
     command = timed(trace_check=0.05, trace_length=0.1, disc_idle=1.0)

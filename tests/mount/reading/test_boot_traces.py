@@ -1,6 +1,7 @@
 """Boot traces of real mounts: a second start, a library that is scanned, a disk that hangs."""
 
 import errno
+import functools
 import os
 import random
 import shutil
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import writers
 from tests.support.hanging import hanging_disk
 from tests.support.mounting import Mount, mounted, opened, status_of, timed, wait_until
 from tests.support.packed import zsofs
@@ -19,9 +21,12 @@ from zsofs.system.hard_disk import is_on_hard_disk
 
 _SIZE = 32 << 20
 _READ = 64 << 10
-_HALVES = random.Random(1).randbytes(_SIZE // 2)
-_IMAGE = b"".join(2 * _HALVES[at : at + 1024] for at in range(0, len(_HALVES), 1024))
 _PLACES = [place * (256 << 10) for place in random.Random(2).sample(range(_SIZE >> 18), 100)]
+
+
+@functools.cache
+def _image() -> bytes:
+    return writers.half_noise(_SIZE)
 
 
 @pytest.fixture(autouse=True)
@@ -30,12 +35,11 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("disc")
-    (folder / "Game.iso").write_bytes(_IMAGE)
-    zsofs("pack", "--any", "--for", "opl", folder / "Game.iso")
-    (folder / "Game.iso").unlink()
-    return folder / "Game.zso"
+def packed(module_path: Path) -> Path:
+    (module_path / "Game.iso").write_bytes(_image())
+    zsofs("pack", "--any", "--for", "opl", module_path / "Game.iso")
+    (module_path / "Game.iso").unlink()
+    return module_path / "Game.zso"
 
 
 @pytest.fixture
@@ -56,7 +60,7 @@ def play(disc: Path, places: list[int], size: int = _READ) -> None:
         for place in places:
             for offset in range(place, place + _READ, size):
                 read = min(size, place + _READ - offset)
-                assert os.pread(fd, read, offset) == _IMAGE[offset : offset + read]
+                assert os.pread(fd, read, offset) == _image()[offset : offset + read]
             time.sleep(0.002)
 
 
@@ -100,7 +104,7 @@ def test_a_handle_that_stays_open_is_started_again(source: Path, tmp_path: Path)
         for start in range(2):
             for place in _PLACES:
                 os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-                assert os.pread(fd, _READ, place) == _IMAGE[place : place + _READ]
+                assert os.pread(fd, _READ, place) == _image()[place : place + _READ]
             wait_until(
                 lambda: preloaded(mount)["followed_starts"] == start + 1,  # noqa: B023
                 "the disc to be idle",
@@ -156,7 +160,7 @@ def test_a_disk_that_hangs_while_it_is_read_ahead(source: Path, tmp_path: Path) 
             assert not found
             disk.hang()
             reader.join(30)
-            assert found == [_IMAGE[place : place + _READ] for place in _PLACES[5:]]
+            assert found == [_image()[place : place + _READ] for place in _PLACES[5:]]
             disk.hang("read")
 
 
@@ -179,7 +183,7 @@ def test_damaged_blocks_are_errors_as_without_it(source: Path, tmp_path: Path) -
                     os.pread(fd, 2048, place)
                 assert raised.value.errno == errno.EIO
                 sound += 4096
-            assert os.pread(fd, 2048, sound) == _IMAGE[sound : sound + 2048]
+            assert os.pread(fd, 2048, sound) == _image()[sound : sound + 2048]
         assert preloaded(mount)["followed_starts"] == 1
 
 

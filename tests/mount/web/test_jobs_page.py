@@ -1,5 +1,6 @@
 """Watches and jobs on the page: their progress, and what may be done to them with the token."""
 
+import functools
 import json
 import os
 import signal
@@ -19,7 +20,10 @@ from tests.support.watching import watching
 from zsofs.errors import ControlError
 from zsofs.watch.state_file import ProcessFacts, hold, running
 
-BIG = writers.disc(24 * MIB, ["text", "mixed"], 2)
+
+@functools.cache
+def big() -> bytes:
+    return writers.disc(24 * MIB, ["text", "mixed"], 2)
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +48,7 @@ def press(page: Page, watch: dict[str, Any], *, hold: bool) -> int:
 
 def test_a_watch_with_progress_that_is_paused_and_continued(tmp_path: Path) -> None:
     with served(tmp_path) as page, watching(tmp_path, "--for", "small") as watch:
-        (watch.inbox / "Big.iso").write_bytes(BIG)
+        (watch.inbox / "Big.iso").write_bytes(big())
         state = wait_for_state(
             page,
             lambda one: watch_of(one, watch.library).get("current", {}).get("done_bytes"),
@@ -52,7 +56,7 @@ def test_a_watch_with_progress_that_is_paused_and_continued(tmp_path: Path) -> N
         )
         shown = watch_of(state, watch.library)
         assert shown["current"]["path"] == str(watch.inbox / "Big.iso")
-        assert 0 < shown["current"]["done_bytes"] <= shown["current"]["bytes"] == len(BIG)
+        assert 0 < shown["current"]["done_bytes"] <= shown["current"]["bytes"] == len(big())
         assert (shown["can_be_held"], shown["is_held"]) == (True, False)
         assert press(page, shown, hold=True) == 401  # without the token
         page.log_in()
@@ -80,7 +84,7 @@ def test_a_paused_watch_begins_nothing_and_ends(tmp_path: Path) -> None:
         (state,) = running()
         hold(state, is_held=True)
         wait_until(lambda: watch.status()["is_held"], "the pause")
-        (watch.inbox / "Game.iso").write_bytes(BIG[:MIB])
+        (watch.inbox / "Game.iso").write_bytes(big()[:MIB])
         wait_until(lambda: watch.status()["counts"]["queue"] == 1, "the queue")
         assert watch.process is not None
         watch.process.send_signal(signal.SIGHUP)  # a scan does not end it

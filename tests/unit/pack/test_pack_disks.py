@@ -1,5 +1,6 @@
 """Packing onto disks, and from disks, that cannot do all that is asked of them."""
 
+import functools
 import os
 import subprocess
 from collections.abc import Callable
@@ -24,7 +25,10 @@ from zsofs.pack.packer import PackOptions, pack
 from zsofs.pack.presets import PURPOSES
 from zsofs.pack.unpacker import unpack
 
-IMAGE = writers.disc(5 << 20, ["text", "noise", "mixed"], 2)
+
+@functools.cache
+def small_disc() -> bytes:
+    return writers.disc(5 << 20, ["text", "noise", "mixed"], 2)
 
 
 @pytest.mark.parametrize("command", ["pack", "unpack"])
@@ -33,7 +37,7 @@ def test_a_disk_on_which_another_user_sets_the_dates(
 ) -> None:
     """As a share of SMB is, or a stick with FAT, that root has mounted for everybody."""
     before, after = ("Game.iso", "Game.zso") if command == "pack" else ("Game.zso", "Game.iso")
-    content = IMAGE if command == "pack" else writers.zsoz(IMAGE)
+    content = small_disc() if command == "pack" else writers.zsoz(small_disc())
     with exfat_mounted(tmp_path, tmp_path / "disk") as point:
         (point / before).write_bytes(content)
         os.utime(point / before, (10**9, 10**9))
@@ -50,7 +54,7 @@ def test_a_disk_on_which_another_user_sets_the_dates(
         assert done.returncode == 0, done.stderr
         assert done.stderr.startswith(f"zsofs: {before}: the output has the current date")
         assert names(point) == sorted([before, after])
-        assert image_of(point / after) == IMAGE
+        assert image_of(point / after) == small_disc()
         assert (point / after).stat().st_mtime > 10**9
 
 
@@ -64,7 +68,7 @@ class Unplugger:
     def advance(self, plain: int, stored: int) -> None:
         self.done += plain
         self._at(self.part)
-        if self.done == len(IMAGE):
+        if self.done == len(small_disc()):
             self._at("before fsync" if self.part == "writing" else "before rename")
 
     def check(self) -> None:
@@ -84,7 +88,7 @@ class Unplugger:
 @pytest.mark.parametrize("command", ["pack", "unpack"])
 def test_an_output_disk_that_goes(as_root: None, tmp_path: Path, command: str, moment: str) -> None:
     source = tmp_path / "source"
-    source.write_bytes(IMAGE if command == "pack" else writers.zsoz(IMAGE))
+    source.write_bytes(small_disc() if command == "pack" else writers.zsoz(small_disc()))
     convert: Callable[..., object] = partial(pack, how=PURPOSES["mount"])
     if command == "unpack":
 
@@ -107,7 +111,7 @@ def test_an_output_disk_that_goes(as_root: None, tmp_path: Path, command: str, m
     with disk_mounted(image, tmp_path / "disk") as point:
         left = {name for name in names(point) if not is_unfinished(os.fsencode(name))}
         assert left == {"lost+found"}
-    assert image_of(source) == IMAGE
+    assert image_of(source) == small_disc()
 
 
 def bytes_read() -> int:
@@ -118,7 +122,7 @@ def bytes_read() -> int:
 def test_an_image_with_holes_is_read_completely(tmp_path: Path) -> None:
     """A file system may report fresh data as a hole; holes are created again for the zeros."""
     size = rounds(1 << 28, 1 << 30)
-    sparse(tmp_path / "Game.iso", size, {0: IMAGE, size // 2: IMAGE})
+    sparse(tmp_path / "Game.iso", size, {0: small_disc(), size // 2: small_disc()})
     packed, back = tmp_path / "Game.zso", tmp_path / "Back.iso"
     before = bytes_read()
     with original(str(tmp_path / "Game.iso")) as image:

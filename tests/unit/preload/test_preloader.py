@@ -1,5 +1,6 @@
 """The life of a boot trace: recorded, followed, merged, and what disturbs it. Real files."""
 
+import functools
 import os
 import random
 import sqlite3
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import TimingsSetter
+from tests.support import writers
 from tests.support.packed import open_disc, zsofs
 from tests.support.rounds import rounds
 from zsofs.errors import ZsofsError
@@ -33,18 +35,21 @@ from zsofs.source.scan_cache import ScanCache, TraceKey
 
 _SIZE = 24 << 20
 _READ = 32 << 10
-_HALVES = random.Random(1).randbytes(_SIZE // 2)
-_IMAGE = b"".join(2 * _HALVES[at : at + 1024] for at in range(0, len(_HALVES), 1024))
 _PLACES = [place * (256 << 10) for place in random.Random(2).sample(range(_SIZE >> 18), 80)]
 """A start: 80 reads of 32 KiB in an order of their own."""
 
 
+@functools.cache
+def _image() -> bytes:
+    return writers.half_noise(_SIZE)
+
+
 @pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("disc")
-    (folder / "Game.iso").write_bytes(_IMAGE)
-    zsofs("pack", "--any", "--for", "opl", folder / "Game.iso")
-    return folder / "Game.zso"
+def packed(module_path: Path) -> Path:
+    (module_path / "Game.iso").write_bytes(_image())
+    zsofs("pack", "--any", "--for", "opl", module_path / "Game.iso")
+    (module_path / "Game.iso").unlink()
+    return module_path / "Game.zso"
 
 
 @pytest.fixture
@@ -98,7 +103,7 @@ class Mount:
         """Start the game; what is fetched has the time to be."""
         for place in places:
             data = await self.read(disc, reads, place, _READ)
-            assert data == _IMAGE[place : place + _READ]
+            assert data == _image()[place : place + _READ]
             await trio.sleep(0.002)
         await trio.sleep(0.1)
 
@@ -466,7 +471,7 @@ def test_it_never_changes_a_byte_or_an_error(
     assert found == expected
     assert fetched or len({what for what, _ in steps}) > 1
     for result, (offset, size) in zip(found, reads, strict=True):
-        assert isinstance(result, str) or result == _IMAGE[offset : offset + size]
+        assert isinstance(result, str) or result == _image()[offset : offset + size]
 
 
 KEY = TraceKey(b"Game.zso", 0, 1000, 1)

@@ -1,5 +1,6 @@
 """A watch gives way to programs that read from a mount of its library."""
 
+import functools
 import json
 import os
 import signal
@@ -14,8 +15,15 @@ from tests.support.mounting import ZSOFS, all_the_time, drop_pages, mounted, nam
 from tests.support.packed import image_of
 from tests.support.watching import watching
 
-GAME = writers.disc(4 * MIB, ["text", "mixed"], 1)
-BIG = writers.disc(8 * MIB, ["text", "mixed"], 2)
+
+@functools.cache
+def game() -> bytes:
+    return writers.disc(4 * MIB, ["text", "mixed"], 1)
+
+
+@functools.cache
+def big() -> bytes:
+    return writers.disc(8 * MIB, ["text", "mixed"], 2)
 
 
 @pytest.fixture(autouse=True)
@@ -29,28 +37,28 @@ def read(path: Path) -> None:
     """Read a block of a disc, not from memory."""
     drop_pages(path)
     with path.open("rb", buffering=0) as file:
-        assert file.read(4096) == GAME[:4096]
+        assert file.read(4096) == game()[:4096]
 
 
 def test_an_active_reader_is_given_way_to(tmp_path: Path) -> None:
     library = tmp_path / "library"
     library.mkdir()
-    (library / "Game.zso").write_bytes(writers.zsoz(GAME))
+    (library / "Game.zso").write_bytes(writers.zsoz(game()))
     with (
         mounted(library, tmp_path / "mnt") as mount,
         watching(tmp_path, "--for", "small") as watch,
     ):
-        (watch.inbox / "Big.iso").write_bytes(BIG)
+        (watch.inbox / "Big.iso").write_bytes(big())
         wait_until(lambda: watch.status()["current"]["done_bytes"], "the job")
         with all_the_time(lambda: read(mount.path / "Game.iso")):
             wait_until(lambda: watch.status()["state"] == "paused", "the pause")
             assert watch.status()["note"].endswith(f" reads from {mount.path}")
             wait_until(lambda: is_stopped(watch.job()), "the job to stop")
-            (watch.inbox / "Other.iso").write_bytes(GAME)
+            (watch.inbox / "Other.iso").write_bytes(game())
             wait_until(lambda: watch.status()["counts"]["queue"] == 1, "the queue")
             assert names(library) == ["Game.zso"] or left_hidden(library)
         watch.wait_for_results("Big.iso", "Other.iso")
-    assert image_of(library / "Big.zso") == BIG
+    assert image_of(library / "Big.zso") == big()
 
 
 def is_stopped(process: int) -> bool:
@@ -66,25 +74,25 @@ def left_hidden(library: Path) -> bool:
 def test_a_job_does_not_begin_while_there_is_a_reader(tmp_path: Path) -> None:
     library = tmp_path / "library"
     library.mkdir()
-    (library / "Game.zso").write_bytes(writers.zsoz(GAME))
+    (library / "Game.zso").write_bytes(writers.zsoz(game()))
     with mounted(library, tmp_path / "mnt") as mount, watching(tmp_path) as watch:
         with all_the_time(lambda: read(mount.path / "Game.iso")):
-            (watch.inbox / "Big.iso").write_bytes(BIG)
+            (watch.inbox / "Big.iso").write_bytes(big())
             wait_until(lambda: watch.status()["state"] == "paused", "the pause")
             assert watch.status()["current"]["path"] == ""
         watch.wait_for_results("Big.iso")
-    assert image_of(library / "Big.zso") == BIG
+    assert image_of(library / "Big.zso") == big()
 
 
 def test_a_mount_of_another_directory_does_not_count(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
-    (tmp_path / "other/Game.zso").write_bytes(writers.zsoz(GAME))
+    (tmp_path / "other/Game.zso").write_bytes(writers.zsoz(game()))
     with (
         mounted(tmp_path / "other", tmp_path / "mnt") as mount,
         watching(tmp_path) as watch,
         all_the_time(lambda: read(mount.path / "Game.iso")),
     ):
-        (watch.inbox / "Big.iso").write_bytes(BIG)
+        (watch.inbox / "Big.iso").write_bytes(big())
         watch.wait_for_results("Big.iso")
 
 
@@ -93,14 +101,14 @@ def test_a_mount_of_another_disk_does_not_count(as_root: None, tmp_path: Path) -
     one = make_ext4(tmp_path / "one.img", 32 * MIB)
     other = make_ext4(tmp_path / "other.img", 64 * MIB)
     with disk_mounted(one, tmp_path / "all") as source:
-        (source / "Game.zso").write_bytes(writers.zsoz(GAME))
+        (source / "Game.zso").write_bytes(writers.zsoz(game()))
         with (
             disk_mounted(other, source / "disk") as top,
             mounted(source, tmp_path / "mnt") as mount,
             watching(top) as watch,
             all_the_time(lambda: read(mount.path / "Game.iso")),
         ):
-            (watch.inbox / "Ico.iso").write_bytes(GAME)
+            (watch.inbox / "Ico.iso").write_bytes(game())
             watch.wait_for_results("Ico.iso")
 
 
@@ -108,10 +116,10 @@ def test_status(tmp_path: Path) -> None:
     with watching(tmp_path, "--for", "small") as watch:
         (watch.inbox / "Bad.iso").write_bytes(b"This is no disc.\n" * 500)
         watch.wait_for_results("Bad.iso")
-        (watch.inbox / "Big.iso").write_bytes(BIG)
-        (watch.inbox / "Next.iso").write_bytes(GAME)
+        (watch.inbox / "Big.iso").write_bytes(big())
+        (watch.inbox / "Next.iso").write_bytes(game())
         with (watch.inbox / "Open.iso").open("wb") as file:
-            file.write(GAME)
+            file.write(game())
             file.flush()
             wait_until(lambda: watch.status()["current"]["bytes_per_second"], "the speed")
             wait_until(lambda: watch.waits_for("Open.iso"), "what waits")
