@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -143,6 +144,15 @@ def changed(place: Path, *layers: Path) -> Iterator[Path]:
     finally:
         run("umount", root)
         remove(work)
+
+
+def add_devices(root: Path) -> None:
+    """Make the devices that a mount needs, for all users, in a system that is not booted."""
+    for name, number in (("null", (1, 3)), ("urandom", (1, 9)), ("fuse", (10, 229))):
+        path = root / "dev" / name
+        path.unlink(missing_ok=True)
+        os.mknod(path, stat.S_IFCHR, os.makedev(*number))
+        path.chmod(0o666)  # whatever the umask is
 
 
 def inside(root: Path, script: str, *, seconds: float = 1200) -> str:

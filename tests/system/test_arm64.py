@@ -7,11 +7,9 @@ flag F, so that it works in a root directory without qemu, and is unregistered a
 """
 
 import json
-import os
 import re
 import shlex
 import shutil
-import stat
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -25,7 +23,7 @@ from tests.support.mounting import DATA, ZSOFS
 from tests.support.rounds import rounds
 from tests.system.conftest import ROOT
 from tests.system.discs import MANIFEST
-from tests.system.minimal import APT, changed, inside, system, unpacked
+from tests.system.minimal import APT, add_devices, changed, inside, system, unpacked
 from tests.system.shared import made_once
 from tests.system.test_debian13 import TO_BUILD
 from tests.system.test_install import clone_to
@@ -88,13 +86,6 @@ def installed(emulated: None, tmp_path_factory: pytest.TempPathFactory) -> Itera
         compile_to(root)
         shutil.copytree(DATA, root / "root/data")
         yield root
-
-
-def add_devices(root: Path) -> None:
-    """Make the devices that a mount needs, in a system that is not booted."""
-    for name, number in (("null", (1, 3)), ("urandom", (1, 9)), ("fuse", (10, 229))):
-        (root / "dev" / name).unlink(missing_ok=True)
-        os.mknod(root / "dev" / name, stat.S_IFCHR | 0o666, os.makedev(*number))
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from tests.system import image
 from tests.system.conftest import ROOT
 from tests.system.discs import fill, sums
 from tests.system.machine import Machine, debian
-from tests.system.minimal import minimal
+from tests.system.minimal import APT, changed, inside, minimal
 from zsofs import __version__
 
 pytestmark = [
@@ -28,6 +28,8 @@ pytestmark = [
     pytest.mark.skipif(rounds(0, 1) == 0, reason="takes minutes; run with --thorough"),
 ]
 
+# From PyPI: that of Debian 12 (1.0.3) adds a network to `network_mode: none`, and fails.
+_COMPOSE = "/opt/compose"
 _CONF = '[containers]\ncgroups = "disabled"\nnetns = "none"\n'
 # What a base image of Debian does not have either.
 _LEFT_OUT = ("./proc", "./sys", "./dev", "./var/cache", "./usr/share/doc", "./usr/share/locale")
@@ -41,14 +43,19 @@ def engine(portable: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     containers = place / "containers"  # on an overlay, podman makes no other
     containers.mkdir()
     devices = {"/var/lib/containers": containers}
-    with debian(place / "machine", image.system(), devices=devices) as machine:
-        machine.run("apt-get", "install", "-y", "--no-install-recommends", "podman", "crun")
+    with changed(place / "installed", image.system()) as root:
+        inside(root, f"{APT} update; {APT} install podman crun python3-venv")
+        inside(
+            root, f"python3 -m venv {_COMPOSE}; {_COMPOSE}/bin/pip install podman-compose==1.6.*"
+        )
+    layers = (place / "installed/changes", image.system())
+    with debian(place / "machine", *layers, devices=devices) as machine:
         machine.run(
             "sh", "-c", 'cat >"$0"', "/etc/containers/containers.conf", given=_CONF.encode()
         )
         sources = machine.root / "root/zsofs"
         (sources / "dist").mkdir(parents=True)
-        for name in ("Containerfile", ".containerignore"):
+        for name in ("Containerfile", ".containerignore", "compose.yaml"):
             shutil.copy(ROOT / name, sources)
         shutil.copy(next(portable.glob("*.tar.xz")), sources / "dist")
         base = machine.root / "root/base.tar"
@@ -66,6 +73,12 @@ def engine(portable: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield machine
 
 
+@pytest.fixture(scope="module")
+def wanted(engine: Machine) -> dict[str, str]:
+    """The discs of the document, with the checksum of each name in the mount."""
+    return fill(engine, "/srv/disk/zso")
+
+
 def test_its_size(engine: Machine) -> None:
     """Above a base, it adds the portable build and nothing else."""
     engine.run("sh", "-c", "podman save zsofs | gzip -1 >/root/image.tar.gz")
@@ -78,9 +91,10 @@ def do(machine: Machine, command: str) -> str:
     return machine.run("sh", "-ec", f"cd /\n{command}")
 
 
-def test_the_host_reads_it_and_the_next_one_takes_over(engine: Machine) -> None:
+def test_the_host_reads_it_and_the_next_one_takes_over(
+    engine: Machine, wanted: dict[str, str]
+) -> None:
     """After a container that was killed, the next one removes the dead mount."""
-    wanted = fill(engine, "/srv/disk/zso")
     ready = ("sh", "-c", "cd /; ls /srv/games/iso/*.iso && podman healthcheck run zsofs")
     run, look = DOCUMENT.commands("The host reads")
     for end in ("kill", "stop"):
@@ -99,6 +113,7 @@ def test_the_host_reads_it_and_the_next_one_takes_over(engine: Machine) -> None:
     assert " /srv/games/iso " not in engine.run("cat", "/proc/self/mountinfo")
 
 
+@pytest.mark.usefixtures("wanted")
 def test_from_container_to_container(engine: Machine) -> None:
     do(engine, DOCUMENT.commands("The host reads")[0])
     (read,) = DOCUMENT.commands("Another container reads")
@@ -106,3 +121,15 @@ def test_from_container_to_container(engine: Machine) -> None:
     engine.run("podman", "stop", "zsofs")
     engine.run("podman", "rm", "zsofs")
     assert DOCUMENT.not_run() == []
+
+
+def test_compose(engine: Machine, wanted: dict[str, str]) -> None:
+    """What compose.yaml describes, read by the host."""
+    compose = f"cd /root/zsofs; {_COMPOSE}/bin/podman-compose --verbose"
+    said = do(engine, f"{compose} up --detach 2>&1")
+    ready = ("sh", "-c", "cd /; ls /srv/games/iso/*.iso && podman healthcheck run zsofs_zsofs_1")
+    wait_until(lambda: engine.try_run(*ready).returncode == 0, f"the discs of {said}", 60)
+    wait_until(lambda: set(sums(engine, "/srv/games/iso")) == set(wanted), "whole discs", 30)
+    assert sums(engine, "/srv/games/iso") == wanted
+    do(engine, f"{compose} down")
+    assert " /srv/games/iso " not in engine.run("cat", "/proc/self/mountinfo")

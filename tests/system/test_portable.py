@@ -20,7 +20,7 @@ from tests.support.mounting import DATA, wait_until
 from tests.support.rounds import rounds
 from tests.system.discs import MANIFEST
 from tests.system.machine import Machine, debian
-from tests.system.minimal import minimal
+from tests.system.minimal import add_devices, changed, inside, minimal, system
 from zsofs import __version__
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("portable")]  # one of them builds it
@@ -330,3 +330,45 @@ def test_refused_in_one_sentence(portable: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0
     assert "fusermount3 is missing, without which nothing can be mounted" in done.stderr
+
+
+def as_me(root: Path, script: str) -> str:
+    """What a script prints for the user in a system that is not booted, and its exit code."""
+    return inside(root, f"su me -c 'cd; {script}' 2>&1 || echo exit code $?")
+
+
+@pytest.mark.skipif(rounds(0, 1) == 0, reason="makes a system; run with --thorough")
+def test_a_system_with_an_old_glibc(portable: Path, tmp_path: Path) -> None:
+    """Debian 11: neither file installs anything, and the program itself does not start."""
+    with changed(tmp_path, system("bullseye", ())) as root:
+        shutil.copytree(portable, root / "home/me", dirs_exist_ok=True)
+        refused = "zsofs: this build needs glibc 2.36 or newer, and this system has 2.31\n"
+        refused += "exit code 1\n"
+        said = as_me(root, "sh ./zsofs-*.run").splitlines(keepends=True)
+        assert "".join(said[-2:]) == refused
+        unpacked(portable, root / "home/me")
+        assert as_me(root, "sh zsofs-*/install.sh") == refused
+        # PyInstaller's program cannot load Python: one line, which the install page explains.
+        (line, code) = as_me(root, "zsofs-*/zsofs --version").splitlines()
+        assert "Failed to load Python shared library" in line
+        assert ("GLIBC_" in line, code) == (True, "exit code 255")
+        assert not (root / "home/me/.local").exists()
+
+
+@pytest.mark.skipif(rounds(0, 1) == 0, reason="makes a system; run with --thorough")
+def test_a_system_without_fusermount3(portable: Path, tmp_path: Path) -> None:
+    """The program is installed, and does what needs no mount."""
+    with changed(tmp_path, system("bookworm", ())) as root:
+        add_devices(root)
+        shutil.copytree(portable, root / "home/me", dirs_exist_ok=True)
+        shutil.copytree(DATA, root / "home/me/zso")
+        assert (
+            "zsofs: fusermount3 is missing, without which nothing can be mounted; install the"
+            " package fuse3\n"
+        ) in as_me(root, "sh ./zsofs-*.run")
+        assert as_me(root, ".local/bin/zsofs mount zso iso") == (
+            "zsofs: fusermount3, which users need to mount, is not installed; install it with:"
+            " sudo apt install fuse3\nexit code 5\n"
+        )
+        said = as_me(root, ".local/bin/zsofs unpack zso/maxcso.dax -o out.iso; sha1sum out.iso")
+        assert said.splitlines()[-1].startswith(MANIFEST["maxcso.dax"]["sha1"])
