@@ -385,7 +385,8 @@ def test_only_so_many_traces_are_kept(tmp_path: Path) -> None:
 
 def test_without_it_nothing_is_recorded(tmp_path: Path, disc: DiscImage) -> None:
     mount = Mount(tmp_path / "cache.sqlite", enabled=False)
-    assert mount.preloader.opened(TraceKey(b"Game.zso", 0, 1, 1), disc) is None
+    with closing(mount.catalog):
+        assert mount.preloader.opened(TraceKey(b"Game.zso", 0, 1, 1), disc) is None
 
 
 @pytest.fixture(scope="module")
