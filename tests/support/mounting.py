@@ -205,6 +205,15 @@ def open_files(process: int) -> dict[str, str]:
     return found
 
 
+def waits_for_fuse(made: Mount) -> int:
+    """How many threads of a mount wait for the answer of another FUSE daemon."""
+    count = 0
+    for thread in Path(f"/proc/{made.daemon.pid}/task").iterdir():
+        with suppress(OSError):  # it has ended
+            count += (thread / "wchan").read_text() == "request_wait_answer"
+    return count
+
+
 def change_owner(path: Path) -> None:
     """Set the owner of a file, to another one if this is root: nobody else can give files away."""
     os.chown(path, *((1, 1) if os.geteuid() == 0 else (-1, os.getegid())))
