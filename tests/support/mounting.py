@@ -92,10 +92,23 @@ def mounted(
         with suppress(subprocess.TimeoutExpired):
             daemon.wait(60)
         if daemon.poll() is None:
+            where = _where_it_hangs(daemon, log)
             daemon.kill()
             daemon.wait(60)
-            raise AssertionError("the daemon did not end after its mount was unmounted")
+            raise AssertionError(f"the daemon did not end after its mount was unmounted: {where}")
     assert daemon.returncode == 0, log.read_text(errors="replace")
+
+
+def _where_it_hangs(daemon: "subprocess.Popen[bytes]", log: Path) -> str:
+    """Return what each thread waits for in the kernel, and the log with their stacks."""
+    waits = []
+    for thread in Path(f"/proc/{daemon.pid}/task").iterdir():
+        with suppress(OSError):  # it has ended
+            waits.append([(thread / name).read_text().strip() for name in ("comm", "wchan")])
+    daemon.send_signal(signal.SIGUSR2)
+    with suppress(subprocess.TimeoutExpired):
+        daemon.wait(2)  # they are written meanwhile
+    return f"{waits}\n{log.read_text(errors='replace')[-8000:]}"
 
 
 def unmount(path: Path) -> None:
