@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support import fork_server, rounds
+from tests.support import connections, fork_server, rounds
 from tests.support.mounting import ZSOFS, Mount, is_in_memory, mounted, unmount
 from zsofs import timings
 
@@ -42,6 +42,7 @@ _LONGEST_ID = 200
 _SYSTEM_TESTS = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.system\b", re.MULTILINE)
 
 fork_server.install()
+connections.install()
 
 # What nohup, or a shell that runs this in the background, had ignored: programs would inherit it.
 for _number in (signal.SIGHUP, signal.SIGINT):
@@ -123,6 +124,14 @@ def _logs_of_tests_stay_theirs(tmp_path_factory: pytest.TempPathFactory) -> Iter
         patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _every_connection_is_closed() -> Iterator[None]:
+    """Fail in the test that leaves an SQLite file open."""
+    yield
+    left = connections.left_open()
+    assert not left, "left open, made in:\n" + "\n".join(left)
 
 
 @pytest.fixture(scope="module")

@@ -92,10 +92,23 @@ def mounted(
         with suppress(subprocess.TimeoutExpired):
             daemon.wait(60)
         if daemon.poll() is None:
+            where = _where_it_hangs(daemon, log)
             daemon.kill()
             daemon.wait(60)
-            raise AssertionError("the daemon did not end after its mount was unmounted")
+            raise AssertionError(f"the daemon did not end after its mount was unmounted: {where}")
     assert daemon.returncode == 0, log.read_text(errors="replace")
+
+
+def _where_it_hangs(daemon: "subprocess.Popen[bytes]", log: Path) -> str:
+    """Return what each thread waits for in the kernel, and the log with their stacks."""
+    waits = []
+    for thread in Path(f"/proc/{daemon.pid}/task").iterdir():
+        with suppress(OSError):  # it has ended
+            waits.append([(thread / name).read_text().strip() for name in ("comm", "wchan")])
+    daemon.send_signal(signal.SIGUSR2)
+    with suppress(subprocess.TimeoutExpired):
+        daemon.wait(2)  # they are written meanwhile
+    return f"{waits}\n{log.read_text(errors='replace')[-8000:]}"
 
 
 def unmount(path: Path) -> None:
@@ -203,6 +216,15 @@ def open_files(process: int) -> dict[str, str]:
         with suppress(FileNotFoundError):
             found[fd] = os.readlink(f"{folder}/{fd}")
     return found
+
+
+def waits_for_fuse(made: Mount) -> int:
+    """How many threads of a mount wait for the answer of another FUSE daemon."""
+    count = 0
+    for thread in Path(f"/proc/{made.daemon.pid}/task").iterdir():
+        with suppress(OSError):  # it has ended
+            count += (thread / "wchan").read_text() == "request_wait_answer"
+    return count
 
 
 def change_owner(path: Path) -> None:

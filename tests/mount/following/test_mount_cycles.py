@@ -6,14 +6,21 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.support.ends import spawned
-from tests.support.mounting import DATA, mounted, names, status_of, timed, wait_until
+from tests.support.mounting import (
+    DATA,
+    mounted,
+    names,
+    status_of,
+    timed,
+    wait_until,
+    waits_for_fuse,
+)
 from tests.support.namespaces import run_in_namespace
 from tests.support.rounds import rounds
 from zsofs.source.mount_cycles import find_cycles
@@ -230,7 +237,7 @@ def test_requests_do_not_queue_forever_for_a_file_system_of_fuse(
             words = ["ls", made.path / "slow" / "one"]
             waiting = stack.enter_context(spawned(words, stdout=subprocess.PIPE))
             stack.callback(os.kill, slow.daemon.pid, signal.SIGCONT)
-            time.sleep(1)
+            wait_until(lambda: waits_for_fuse(made), "the first one to have the only thread")
             second = stack.enter_context(
                 spawned(
                     ["ls", made.path / "slow" / "two"],

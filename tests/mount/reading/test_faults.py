@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyfuse3
@@ -20,7 +20,16 @@ import pytest
 from tests.conftest import MountMaker
 from tests.support import writers
 from tests.support.faulty import ERRORS, HANDLERS, UNCOUNTED, WRITABLE_HANDLERS
-from tests.support.mounting import DATA, ZSOFS, Mount, mounted, status_of, wait_for, wait_until
+from tests.support.mounting import (
+    DATA,
+    ZSOFS,
+    Mount,
+    mounted,
+    status_of,
+    wait_for,
+    wait_until,
+    waits_for_fuse,
+)
 from tests.support.rounds import rounds
 from zsofs.fuse.file_operations import LiveOperations
 from zsofs.fuse.operations import Operations
@@ -581,18 +590,9 @@ def test_a_daemon_whose_source_hangs_can_be_ended(tmp_path: Path, number: signal
                 for place in range(20):
                     readers.start(slow / names[place % 12], place * 40960)
                 assert (made.path / "Game.iso").read_bytes() == (DATA / "ps2.iso").read_bytes()
-                wait_until(lambda: waiting(made) >= 4, "readers that hang")
+                wait_until(lambda: waits_for_fuse(made) >= 4, "readers that hang")
                 made.daemon.send_signal(number)
                 assert made.daemon.wait(20) == 0
                 assert mounted_at(os.fsencode(made.path)) is None
         finally:
             readers.kill()
-
-
-def waiting(made: Mount) -> int:
-    """How many threads of the daemon wait for another FUSE daemon's answer."""
-    count = 0
-    for thread in Path(f"/proc/{made.daemon.pid}/task").iterdir():
-        with suppress(OSError):  # it has ended
-            count += (thread / "wchan").read_text() == "request_wait_answer"
-    return count

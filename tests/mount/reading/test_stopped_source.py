@@ -121,6 +121,7 @@ def test_a_mount_is_detached_while_no_file_of_a_disk_can_be_closed(
     detacher = Detacher()
     made = mount(slow.path.parent)
     made.may_end = True
+    wait_until(lambda: not status_of(made)["counting"], "the count, which closes files as well")
     fd = os.open(slow.path / "cover.jpg", os.O_RDONLY)
     slow.stop.begin("flush")
     detaching = threading.Thread(target=detacher.detach, args=(os.fsencode(made.path),))
