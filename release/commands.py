@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from zsofs.cli import parser
+from zsofs.cli import help_format, parser
 
 
 class Kind(Enum):
@@ -92,7 +92,7 @@ class Command:
     usage: tuple[str, ...]
     summary: str
     description: str
-    blocks: tuple["Block", ...]
+    blocks: tuple[help_format.Block, ...]
     options: tuple[Option, ...]
     positionals: tuple[str, ...]
     commands: tuple["Command", ...]
@@ -110,19 +110,6 @@ class Command:
         yield self
         for command in self.commands:
             yield from command.walk()
-
-
-@dataclass(frozen=True)
-class Block:
-    """A part of what follows the options.
-
-    Attributes:
-        title: as in ``examples``; empty for a paragraph.
-        items: pairs of what is explained and its explanation; for a paragraph just its text.
-    """
-
-    title: str
-    items: tuple[tuple[str, str], ...]
 
 
 def zsofs() -> Command:
@@ -149,8 +136,8 @@ def _command(parser: argparse.ArgumentParser, words: tuple[str, ...], summary: s
         words,
         _usage(parser),
         summary,
-        "\n\n".join(map(_joined, re.split(r"\n\s*\n", parser.description or ""))),
-        tuple(map(_block, re.split(r"\n\s*\n", (parser.epilog or "").strip("\n")))),
+        "\n\n".join(block.items[0][0] for block in help_format.blocks(parser.description or "")),
+        help_format.blocks(parser.epilog or ""),
         tuple(options),
         tuple(positionals),
         tuple(commands),
@@ -179,19 +166,3 @@ def _usage(parser: argparse.ArgumentParser) -> tuple[str, ...]:
 
 def _joined(text: str) -> str:
     return " ".join(text.split())
-
-
-def _block(text: str) -> Block:
-    """A block of an epilog: ``title:`` with indented pairs, or a paragraph."""
-    first, _, rest = text.partition("\n")
-    if not rest.startswith("  "):
-        return Block("", ((_joined(text), ""),))
-    items: list[tuple[str, str]] = []
-    for line in rest.splitlines():
-        if line.startswith("     "):  # the explanation of a long line, or more of it
-            what, explanation = items[-1]
-            items[-1] = (what, f"{explanation} {line.strip()}".strip())
-        else:
-            what, _, explanation = line.strip().partition("  ")
-            items.append((what, explanation.strip()))
-    return Block(first.rstrip(":"), tuple(items))

@@ -17,7 +17,8 @@ from sphinx.builders.manpage import ManualPageBuilder
 from sphinx.util.docutils import SphinxDirective
 
 from release import man_pages
-from release.commands import Block, Command, Option, zsofs
+from release.commands import Command, Option, zsofs
+from zsofs.cli.help_format import Block
 from zsofs.mount import options as mount_options
 
 
@@ -120,7 +121,7 @@ def _block(block: Block) -> Iterator[str]:
         title = block.title.strip()
         yield f"**{escaped(title[0].upper() + title[1:])}**"
         yield ""
-        if any("  " in text for _, text in block.items):  # a table
+        if block.is_table:
             yield "```text"
             width = max(len(what) for what, _ in block.items) + 2
             yield from (f"{what:<{width}}{text}" for what, text in block.items)

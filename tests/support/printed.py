@@ -36,6 +36,7 @@ _HELP = frozenset(
     (
         "add_parser",
         "add_argument",
+        "add_argument_group",
         "add_command",
         "add_subparsers",
         "CommandParser",

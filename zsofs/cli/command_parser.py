@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import NoReturn, TypeAlias
 
+from zsofs.cli.help_format import HelpFormatter
 from zsofs.console.stdio import say
 from zsofs.console.suggestions import did_you_mean
 from zsofs.errors import UsageError
@@ -29,9 +30,6 @@ _OTHER_COMMANDS = {
 }
 _OTHER_VALUES = {
     "ps1": "console",
-    "ps2": "console",
-    "psp": "console",
-    "opl": "console",
     "best": "small",
     "speed": "fast",
     "zst": "zstd",
@@ -131,6 +129,9 @@ class CommandParser(argparse.ArgumentParser):
 Commands: TypeAlias = "argparse._SubParsersAction[CommandParser]"
 """The argparse object to which subcommands are added."""
 
+OptionGroup: TypeAlias = "argparse._ActionsContainer"
+"""A parser, or a group of options with a title of their own in its help."""
+
 
 def add_command(
     commands: Commands,
@@ -157,7 +158,7 @@ def add_command(
         usage=usage,
         description=description,
         epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
 
 

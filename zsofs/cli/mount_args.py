@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 
 from zsofs.cli.arg_types import option_type
-from zsofs.cli.command_parser import CommandParser, Commands, add_command
+from zsofs.cli.command_parser import Commands, OptionGroup, add_command
 from zsofs.console.suggestions import did_you_mean
 from zsofs.errors import UsageError
 from zsofs.mount import config
@@ -70,7 +70,7 @@ def add(commands: Commands) -> None:
     add_options(mount)
 
 
-def add_options(mount: CommandParser) -> None:
+def add_options(mount: OptionGroup) -> None:
     """Add the options of the table; an option that is not given sets no attribute."""
     verbosity = mount.add_mutually_exclusive_group()
     for option in OPTIONS:

@@ -3,18 +3,18 @@
 import argparse
 
 from zsofs.cli.arg_types import add_allow_links_to, level, path, size
-from zsofs.cli.command_parser import Commands, add_command
+from zsofs.cli.command_parser import Commands, OptionGroup, add_command
 from zsofs.errors import UsageError
 from zsofs.mount.options import CD_FORMS
 
 _PACK_DESCRIPTION = """\
 Packs disc images (.iso, .bin, .cue, or any supported container) into .zso files, or .cso files with
 --for psp. Discs in archives (.7z, .zip, .rar, .tar) and compressed files (.gz, .xz, .bz2, .zst)
-are packed without unpacking the archive to disk. A file under its final
-name is always complete: each file is written under a hidden name, read back from the disk,
-decoded and compared before it is renamed. Files that are already packed are skipped. Files whose
-content is not a disc image are refused, whatever their name. An image that is shorter than its
-own volume descriptors specify is packed, but --delete-source keeps it.
+are packed without unpacking the archive to disk. A file under its final name is always complete:
+each file is written under a hidden name, read back from the disk, decoded and compared before it is
+renamed. Files that are already packed are skipped. Files whose content is not a disc image are
+refused, whatever their name. An image that is shorter than its own volume descriptors specify is
+packed, but --delete-source keeps it.
 """
 
 _PACK_EXAMPLES = """\
@@ -26,16 +26,16 @@ which preset (--for):
   PSP, PPSSPP                           psp (also: ppsspp): deflate in .cso
 
   measured with a game-like disc on two cores, read through a mount (MB/s; reads per second):
-  --for    codec, level, blocks  packed  packing  whole disc  random 4K  random 32K
-  mount    zstd   9     32K        50 %      142       1,061     13,850      12,739
-  small    zstd  15    256K        45 %       25       1,047      5,280       4,728
-  fast     LZ4   12      4K        64 %      133       1,482     24,876      15,625
-  console  LZ4   12      2K        67 %      158       1,636     23,697      16,393
-  psp      deflate 9     2K        56 %        -           -          -           -
+  --for    codec, level, block  packed  packing  whole disc  random 4K     32K
+  mount    zstd   9    32K        50 %      142       1,061     13,850  12,739
+  small    zstd  15   256K        45 %       25       1,047      5,280   4,728
+  fast     LZ4   12     4K        64 %      133       1,482     24,876  15,625
+  console  LZ4   12     2K        67 %      158       1,636     23,697  16,393
+  psp      deflate 9    2K        56 %        -           -          -       -
 
 examples:
   zsofs pack Game.iso                     create Game.zso in the same directory
-  zsofs pack ~/games -o ~/zso             all discs in a directory
+  zsofs pack ~/games -o ~/zso/            all discs in a directory
   zsofs pack --recursive ~/games          including subdirectories; each output beside its input
   zsofs pack --for opl Game.iso           for OPL on a PS2
   zsofs pack --for psp Game.iso           create Game.cso for a PSP or PPSSPP
@@ -49,14 +49,13 @@ examples:
 _UNPACK_DESCRIPTION = """\
 Unpacks discs to plain images, with holes for zeros: .iso, or .bin for images with raw CD sectors.
 A CHD of a CD with audio, several tracks, or data that an .iso cannot hold becomes .cue and .bin;
---cd chooses the form of CDs.
-Output is written and verified as in `zsofs pack`.
+--cd chooses the form of CDs. Output is written and verified as in `zsofs pack`.
 """
 
 _UNPACK_EXAMPLES = """\
 examples:
   zsofs unpack Game.zso                   create Game.iso in the same directory
-  zsofs unpack ~/zso -o ~/games           all discs in a directory
+  zsofs unpack ~/zso -o ~/games/          all discs in a directory
   zsofs unpack --cd tracks Game.chd       create Game.cue and Game (Track 1).bin, ...
   zsofs unpack Game.zso -o - | sha1sum    write to a pipe
 """
@@ -90,19 +89,26 @@ def add_pack(commands: Commands) -> None:
         " a .cue and --for console, and packs any other .bin as it is (default: auto)",
     )
     pack.add_argument("--no-digests", action="store_true", help=argparse.SUPPRESS)
+    pack.add_argument(
+        "inputs",
+        nargs="+",
+        type=path,
+        metavar="INPUT",
+        help="disc image, archive of disc images, or directory of them",
+    )
     _add_copying(pack)
 
 
-def add_preset(parser: argparse.ArgumentParser, default: str = "mount") -> None:
-    """Add the options by which files are packed; *default* is that of ``--for``."""
+def add_preset(parser: OptionGroup) -> None:
+    """Add the options by which files are packed."""
     parser.add_argument(
         "--for",
         dest="purpose",
         metavar="PRESET",
         choices=("mount", "small", "fast", "console", "psp", "ps2", "opl", "pcsx2", "ppsspp"),
-        default=default,
-        help="preset or device: mount, small, fast, console, psp, ps2, opl, pcsx2 or ppsspp; see"
-        " below (default: mount)",
+        default="mount",
+        help="preset or device: mount, small, fast, console, psp, ps2, opl, pcsx2 or ppsspp;"
+        " `zsofs pack --help` compares them (default: mount)",
     )
     parser.add_argument(
         "--codec",
@@ -143,18 +149,18 @@ def add_unpack(commands: Commands) -> None:
         help="form of CDs: iso, bin (.cue and one .bin), tracks (.cue and a .bin for each track),"
         " or auto, as a mount shows them (default: auto)",
     )
+    unpack.add_argument(
+        "inputs",
+        nargs="+",
+        type=path,
+        metavar="INPUT",
+        help="packed disc, or directory of packed discs",
+    )
     _add_copying(unpack)
 
 
 def _add_copying(parser: argparse.ArgumentParser) -> None:
     """Add the options that `zsofs pack` and `zsofs unpack` share."""
-    parser.add_argument(
-        "inputs",
-        nargs="+",
-        type=path,
-        metavar="INPUT",
-        help="disc image, or directory of disc images; for `zsofs pack` also an archive",
-    )
     parser.add_argument(
         "-o",
         "--output",

@@ -16,6 +16,7 @@ from zsofs.cli import (
 )
 from zsofs.cli.arg_types import add_allow_links_to, add_cd
 from zsofs.cli.command_parser import CommandParser, Commands, add_command, without_aliases
+from zsofs.cli.help_format import HelpFormatter
 from zsofs.errors import UsageError
 
 _DESCRIPTION = """\
@@ -32,7 +33,7 @@ examples:
   zsofs metrics                 print counters for Prometheus
   zsofs web                     show library and reads in a browser
   zsofs umount ~/iso            unmount
-  zsofs pack ~/games -o ~/zso   pack the discs in a directory
+  zsofs pack ~/games -o ~/zso/  pack the discs in a directory
   zsofs unpack Game.zso         convert a packed disc to a plain image
   zsofs watch ~/inbox -o ~/zso  pack what arrives in a directory
   zsofs info Game.zso           show details of a disc image
@@ -168,7 +169,7 @@ def parser(command: str = "") -> argparse.ArgumentParser:
         prog="zsofs",
         description=_DESCRIPTION,
         epilog=_EXAMPLES + "\n" + _EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     whole.add_argument("--version", action="version", version=f"zsofs {__version__}")
     commands = whole.add_subparsers(metavar="COMMAND", dest="command", required=True)

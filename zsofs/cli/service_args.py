@@ -7,8 +7,8 @@ from zsofs.cli.command_parser import CommandParser, Commands, add_command
 from zsofs.errors import UsageError
 
 _DESCRIPTION = """\
-Installs mounts and watches as systemd services, which start at boot and restart after a failure;
-lists and removes them.
+Installs mounts, watches and the web page as systemd services, which start at boot and restart after
+a failure; lists and removes them.
 """
 
 _EXAMPLES = """\
@@ -25,9 +25,9 @@ SOURCE, or as the user that --setuid names. Its config is /etc/zsofs/NAME.toml; 
 ~/.config/zsofs/NAME.toml.
 
 With --watch, installs `zsofs watch` instead: SOURCE is the inbox, and MOUNTPOINT the library; with
---in-place, SOURCE is the library, and there is no MOUNTPOINT. It
-runs as the owner of the library, or as the user that --setuid names, and can write only to the
-directories that are given. Its unit has the command line.
+--in-place, SOURCE is the library, and there is no MOUNTPOINT. It runs as the owner of the library,
+or as the user that --setuid names, and can write only to the directories that are given. Its unit
+has the command line.
 
 With --web, installs the web page as the service zsofs-web.
 """
@@ -56,7 +56,7 @@ examples:
 def add(commands: Commands) -> None:
     """Add `zsofs service`."""
     service = add_command(
-        commands, "service", "run mounts as systemd services", _DESCRIPTION, _EXAMPLES
+        commands, "service", "run mounts and watches as systemd services", _DESCRIPTION, _EXAMPLES
     )
     actions = service.add_subparsers(metavar="ACTION", dest="action", required=True)
     install, remove = _add_install(actions), _add_remove(actions)
@@ -67,19 +67,26 @@ def add(commands: Commands) -> None:
         action.add_argument(
             "--user", action="store_true", help="user service instead of a system service"
         )
-    mount_args.add_options(install)
-    pack_args.add_preset(install)
-    watch_args.add_options(install)
+    of_mount = install.add_argument_group(
+        "options of a mount",
+        "With --watch and --web, --setuid applies too; with --web, also --view-group.",
+    )
+    mount_args.add_options(of_mount)
+    of_watch = install.add_argument_group("options of a watch (--watch)")
+    pack_args.add_preset(of_watch)
+    watch_args.add_options(of_watch)
 
 
 def _add_install(actions: Commands) -> CommandParser:
     install = add_command(
         actions,
         "install",
-        "install a mount as a service",
+        "install a service",
         _INSTALL_DESCRIPTION,
         _INSTALL_EXAMPLES,
-        usage="zsofs service install [OPTIONS] NAME SOURCE MOUNTPOINT | --web",
+        usage="zsofs service install [OPTIONS] NAME SOURCE MOUNTPOINT\n"
+        "       zsofs service install --watch [OPTIONS] NAME INBOX LIBRARY\n"
+        "       zsofs service install --web [OPTIONS]",
     )
     install.add_argument(
         "name", metavar="NAME", nargs="?", help="service name: letters, digits, _ . -"
@@ -113,7 +120,7 @@ def _add_install(actions: Commands) -> CommandParser:
         action="append",
         default=[],
         help="with --web: further host name of the page, such as that of a reverse proxy; the page"
-        " then asks for the token (can be repeated)",
+        " then asks for the token (may be repeated)",
     )
     install.add_argument(
         "--watch",

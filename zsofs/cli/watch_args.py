@@ -4,7 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from zsofs.cli.arg_types import path
-from zsofs.cli.command_parser import Commands, add_command
+from zsofs.cli.command_parser import Commands, OptionGroup, add_command
 from zsofs.cli.pack_args import add_preset
 from zsofs.errors import UsageError
 
@@ -72,7 +72,7 @@ def add(commands: Commands) -> None:
     add_options(watch)
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: OptionGroup) -> None:
     """Add the options that `zsofs pack` does not have."""
     after = parser.add_mutually_exclusive_group()
     after.add_argument(

@@ -40,7 +40,7 @@ def add(commands: Commands) -> None:
         action="append",
         default=[],
         help="further host name of the page, such as that of a reverse proxy; the page then asks"
-        " for the token (can be repeated)",
+        " for the token (may be repeated)",
     )
     web.add_argument(
         "--token-file", metavar="PATH", help="file with the token (default: see above)"

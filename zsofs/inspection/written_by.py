@@ -89,7 +89,7 @@ def _maker_of_cso(image: Original, blocks: Blocks) -> str:
     if _has_adler(image, blocks):
         return "ciso.py or a tool like it"
     if blocks.header.header_size == 24 and blocks.header.version == 1:
-        return "maxcso"
+        return "zsofs or maxcso"
     return "ciso or a tool like it"
 
 

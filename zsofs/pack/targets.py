@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from zsofs.discs.cd_forms import CdForm
-from zsofs.discs.classify import ContentKind
+from zsofs.discs.classify import Classification, ContentKind
 from zsofs.discs.examination import Examination
 from zsofs.errors import InputError, ZsofsError
 from zsofs.formats.file_names import NOT_PACKED, is_kept_for_discs, is_packed_name, misnamed
@@ -136,7 +136,7 @@ class Targets:
         if request.packing is None and image.disc is None:
             if examined.is_misnamed_disc:
                 raise InputError(misnamed(image.ending))
-            raise InputError("it is not in a container that zsofs supports")
+            raise InputError(_not_packed(examined.content))
         has_name = target != STANDARD_OUTPUT and (job.found or not request.measure)
         if request.packing:
             if has_name and image.disc is not None and same_file(job.path, target):
@@ -244,6 +244,15 @@ def _not_regular(target: str) -> InputError:
 
 def _output_of_two(target: str, other: str) -> InputError:
     return InputError(f"{target} is also the output of {other}; rename one of them, or use -o")
+
+
+def _not_packed(content: Classification) -> str:
+    """Why a file is not unpacked, as a sentence."""
+    if content.kind is ContentKind.DISC:
+        return "it is a plain image, not packed"
+    if content.kind is ContentKind.UNKNOWN:
+        return "it is not in a container that zsofs supports"
+    return f"it is {content.name}, not a packed disc"
 
 
 def _is_listed(path: str) -> bool:

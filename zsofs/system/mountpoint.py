@@ -148,6 +148,12 @@ def prepare_mount_point(path: str, source: bytes | None, user: int, undo: ExitSt
         _make(point, undo)
     except FileExistsError:
         _check_usable(path, point)
+    except FileNotFoundError:
+        above = shlex.quote(os.fsdecode(os.path.dirname(point)))
+        raise MountPointError(
+            f"the mount point {path} cannot be created, because the directory above it does not"
+            f" exist; create that with: mkdir -p {above}"
+        ) from None
     except OSError as error:
         raise MountPointError(
             f"the mount point {path} does not exist and cannot be created: {error.strerror}"

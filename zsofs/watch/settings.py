@@ -104,6 +104,10 @@ def _check_directory(what: str, path: str, *, writable: bool) -> None:
     try:
         is_mount = is_in_mount(path)
         os.scandir(path).close()
+    except FileNotFoundError:
+        raise SourceError(
+            f"the {what} {path} does not exist; create it, or mount its disk"
+        ) from None
     except OSError as error:
         raise SourceError(f"the {what} {path} cannot be used: {reason(error)}") from None
     if is_mount:

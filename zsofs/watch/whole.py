@@ -18,6 +18,7 @@ from zsofs.timings import timings
 from zsofs.watch.units import Unit
 
 _WRITTEN = "it may still be written"
+_HOLES = "it has holes, as an unfinished download has; it is packed an hour after its last change"
 _SHEET = (
     "its cue sheet may still arrive; without one, it is packed an hour after its last change, or"
     " soon if you rename it to .iso"
@@ -119,6 +120,8 @@ def judge(
         if signs.waits_for:
             return Verdict(signs.waits_for, timings().watch_quiet_closed)
         least = max(least, signs.quiet)
+        if not signs.is_written:
+            waits_for = _HOLES
         is_written = is_written and signs.is_written
     if quiet_for < least:
         return Verdict(waits_for, least - quiet_for)

@@ -288,7 +288,8 @@ def test_mount_points_that_cannot_be(source: Path, tmp_path: Path) -> None:
     assert "inside the source" in refused(4, "mount", source, inside)
     assert not inside.exists()
     assert "inside the mount point" in refused(4, "mount", source, tmp_path)
-    assert "cannot be created" in refused(4, "mount", source, tmp_path / "a" / "b")
+    above = tmp_path / "not there"
+    assert f"create that with: mkdir -p '{above}'" in refused(4, "mount", source, above / "b")
     link = tmp_path / "link"
     link.symlink_to(source)
     assert "is the source directory itself" in refused(4, "mount", source, link)

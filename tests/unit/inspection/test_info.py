@@ -211,7 +211,7 @@ def test_what_each_writer_makes(tmp_path: Path, name: str) -> None:
         (partial(writers.danixu, block_size=2352), "ziso_compressor"),
         (partial(writers.danixu, hdl_fix=True), "zsofs or ziso_compressor"),
         (writers.zsoz, "zsofs"),
-        (writers.maxcso_cso1, "maxcso"),
+        (writers.maxcso_cso1, "zsofs or maxcso"),
         (writers.maxcso_cso2, "maxcso"),
         (writers.ciso_py, "ciso.py or a tool like it"),
         (partial(writers.ciso_py, adler=False, version=0), "ciso or a tool like it"),

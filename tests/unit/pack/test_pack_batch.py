@@ -294,6 +294,16 @@ def test_a_plain_image_cannot_be_unpacked(tmp_path: Path) -> None:
     done = zsofs("unpack", tmp_path / "Game.zso", code=8)
     assert "it is a plain image, not packed: its name should end in .iso" in done.stderr
     assert names(tmp_path) == ["Game.zso"]
+    (tmp_path / "Game.zso").rename(tmp_path / "Game.iso")
+    assert zsofs("unpack", tmp_path / "Game.iso", code=8).stderr.startswith(
+        f"zsofs: {tmp_path}/Game.iso: it is a plain image, not packed\n"
+    )
+
+
+def test_another_file_cannot_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "notes.iso").write_text("hello\n")
+    done = zsofs("unpack", tmp_path / "notes.iso", code=8)
+    assert "notes.iso: it is a text file, not a packed disc\n" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["Game.cso", "Game.ZSO", "Game.dax"])

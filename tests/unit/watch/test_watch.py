@@ -216,6 +216,14 @@ def test_a_file_that_is_allocated_and_not_written_is_not_complete(tmp_path: Path
     assert names(watch.inbox) == []
 
 
+def test_a_file_with_holes_waits_with_that_reason(tmp_path: Path) -> None:
+    with watching(tmp_path) as watch:
+        with (watch.inbox / "Okami.iso").open("wb") as file:
+            file.write(IMAGE)
+            file.truncate(len(IMAGE) + (1 << 20))
+        wait_until(lambda: "it has holes" in watch.waits_for("Okami.iso"), "the reason")
+
+
 def test_a_file_with_holes_waits_longer_and_is_never_deleted(tmp_path: Path) -> None:
     image = writers.disc(2048 * 300, ["text", "zeros"], 5)
     image = image[: 2048 * 100] + bytes(2048 * 100) + image[2048 * 200 :]

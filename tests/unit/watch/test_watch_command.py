@@ -38,8 +38,8 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [
-        (["nowhere", "-o", "library"], 3, "nowhere cannot be used: No such file or directory"),
-        (["inbox", "-o", "nowhere"], 3, "nowhere cannot be used: No such file or directory"),
+        (["nowhere", "-o", "library"], 3, "nowhere does not exist; create it, or mount its disk"),
+        (["inbox", "-o", "nowhere"], 3, "nowhere does not exist; create it, or mount its disk"),
         (["library", "-o", "library"], 2, "outputs would be inputs"),
         (["library/below", "-o", "library"], 2, "outputs would be inputs"),
         (["inbox", "inbox/below", "-o", "library"], 2, "omit one of them"),
