@@ -109,7 +109,11 @@ class Watching:
 
     def wait_for_results(self, *names: str, seconds: float = 30.0) -> dict[str, dict[str, Any]]:
         """Wait until there are results of these inputs; return all results."""
-        wait_until(lambda: set(names) <= set(self.results()), f"results of {names}", seconds)
+        try:
+            wait_until(lambda: set(names) <= set(self.results()), f"results of {names}", seconds)
+        except AssertionError as error:
+            error.add_note(f"{json.dumps(self.status(), indent=1)}\n{self.log.read_text()}")
+            raise
         return self.results()
 
     def waits_for(self, name: str) -> str:

@@ -113,9 +113,8 @@ class Watch:
 
     def _seconds_left(self) -> float:
         due = [self._scans.next(changed=self.events.changed)]
-        check = self.tracker.next_check()
-        if check is not None:
-            due.append(check)
+        checks = (self.tracker.next_check(), self.events.check_at)
+        due += [check for check in checks if check is not None]
         if self.job is not None or any(True for _ in self.tracker.whole()):
             due.append(time.monotonic() + timings().watch_ask)
         return max(min(due) - time.monotonic(), 0.01)

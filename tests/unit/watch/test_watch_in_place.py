@@ -1,12 +1,14 @@
 """`zsofs watch --in-place`: the images of a library are replaced by their packed files."""
 
+import fcntl
 import hashlib
 import os
 import random
 import signal
 import subprocess
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -145,6 +147,42 @@ def test_a_writer_is_waited_for(tmp_path: Path) -> None:
         wait_until(lambda: "may still be written" in watch.waits_for("Okami.iso"), "a verdict")
         with (watch.library / "Okami.iso").open("r+b"):
             wait_until(lambda: "open for writing" in watch.waits_for("Okami.iso"), "the reason")
+        watch.wait_for_results("Okami.iso")
+    assert names(watch.library) == ["Okami.zso"]
+
+
+@contextmanager
+def being_opened(path: Path) -> Iterator[None]:
+    """Let a program wait to open a file for writing, until it is killed.
+
+    For other programs, the file is open for writing then. No event tells that it is not any more.
+    """
+    with path.open("rb") as file, disarmed_lease(file.fileno()):
+        opener = subprocess.Popen(["sh", "-c", 'exec true >>"$1"', "sh", path])
+        wait_until(lambda: fcntl.fcntl(file, fcntl.F_GETLEASE) != fcntl.F_RDLCK, "the program")
+        yield
+        opener.kill()
+        opener.wait()
+
+
+@contextmanager
+def disarmed_lease(fd: int) -> Iterator[None]:
+    """Have a read lease, whose end no signal tells."""
+    fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    try:
+        yield
+    finally:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+
+def test_a_file_that_is_still_open_at_its_last_event(tmp_path: Path) -> None:
+    """As while Linux closes an overwritten file: the event comes first."""
+    with watching(tmp_path, "--in-place") as watch:
+        put(watch.library / "Okami.tmp", IMAGE)
+        with being_opened(watch.library / "Okami.tmp"):
+            (watch.library / "Okami.tmp").rename(watch.library / "Okami.iso")
+            wait_until(lambda: watch.waits_for("Okami.iso"), "the event")
         watch.wait_for_results("Okami.iso")
     assert names(watch.library) == ["Okami.zso"]
 
