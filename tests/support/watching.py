@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.mounting import timed, wait_until
+from zsofs.watch.state_file import CONTINUE, HOLD
 
 QUICK = {
     "watch_quiet_closed": 0.2,
@@ -82,6 +83,12 @@ class Watching:
             if number == signal.SIGTERM:
                 assert self.process.returncode == 0, self.log.read_text()
             self.process = None
+
+    def hold(self, *, is_held: bool) -> None:
+        """Pause it, or let it continue, as a user does; return when it says so."""
+        assert self.process is not None
+        self.process.send_signal(HOLD if is_held else CONTINUE)
+        wait_until(lambda: self.status()["is_held"] is is_held, "the pause")
 
     def job(self) -> int:
         """The process that packs."""

@@ -62,7 +62,7 @@ def test_readers_do_not_notice(tmp_path: Path, layout: str) -> None:
         file = stack.enter_context(disc.open("rb", buffering=0))
         with all_the_time(reader(disc, image)), all_the_time(reader(disc, image)):
             half = file.read(len(image) // 2)
-            watch.wait_for_results("Okami.iso", seconds=60)
+            watch.wait_for_results("Okami.iso", seconds=120)
             wait_until(lambda: disc.stat().st_ino != before.st_ino, "the new file in the mount")
         assert half + file.read() == image  # the old file, from the disk
         after = disc.stat()
