@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.support.mounting import timed, wait_until
 from zsofs.watch.state_file import CONTINUE, HOLD
+from zsofs.watch.watch import FIRST_SCAN
 
 QUICK = {
     "watch_quiet_closed": 0.2,
@@ -70,9 +71,7 @@ class Watching:
                 stderr=output,
                 env=self.environment,
             )
-        wait_until(
-            lambda: process.poll() is not None or self.status_file() is not None, "the watch"
-        )
+        wait_until(lambda: process.poll() is not None or self._has_scanned(), "the watch")
         assert process.poll() is None, self.log.read_text()
 
     def end(self, number: int = signal.SIGTERM) -> None:
@@ -103,6 +102,11 @@ class Watching:
             if self.process is not None and found["process"]["pid"] == self.process.pid:
                 return found
         return None
+
+    def _has_scanned(self) -> bool:
+        """Whether it sees what happens in each subdirectory from now on."""
+        found = self.status_file()
+        return found is not None and found["note"] != FIRST_SCAN
 
     def status(self) -> dict[str, Any]:
         """Its state."""

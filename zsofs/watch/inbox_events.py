@@ -37,6 +37,8 @@ class InboxEvents:
         self._watcher = Watcher()
         self._folders: dict[int, str] = {}
         self._known: set[str] = set()
+        self._listed: set[str] = set()
+        """Directories that were watched during a whole scan."""
         self._closed: dict[str, FileIdentity] = {}
         """Files that were closed or renamed, and not written to since, by path."""
         self._open: dict[str, FileIdentity] = {}
@@ -68,14 +70,18 @@ class InboxEvents:
             os.close(fd)
         if number is not None:
             self._folders[number] = folder
+        above = os.path.dirname(folder)
+        # It may have been created after the events were taken.
+        has_appeared = folder not in self._known and above in self._listed
         self._known.add(folder)
-        if folder in self._new or os.path.dirname(folder) in self._new:
+        if has_appeared or folder in self._new or above in self._new:
             self._new.add(folder)
             self._note_files_of(folder)
 
     def entered_all(self) -> None:
         """Report the end of a scan: all directories are watched now."""
         self._new.clear()
+        self._listed = self._known.copy()
 
     def take(self) -> None:
         """Process the events since the last call."""
@@ -87,7 +93,9 @@ class InboxEvents:
             if folder is None:
                 continue
             if change.ended:
-                self._known.discard(self._folders.pop(change.watch))
+                self._known.discard(folder)
+                self._listed.discard(folder)
+                del self._folders[change.watch]
                 self._watcher.remove(change.watch)
                 self.changed = True
             elif change.name:
@@ -164,13 +172,14 @@ class InboxEvents:
         for name in names:
             path = os.path.join(folder, name)
             identity = identity_at(path)
-            if identity is None:
+            written_to = None if identity is None else _writer_of(path, identity)
+            if identity is None or written_to is None:
                 continue
-            written_to = _writer_of(path, identity)
-            if written_to is False:
-                self._note_closed(identity)
-            elif written_to:
+            _put(self._closed, path, identity)  # its dates may be set now
+            if written_to:
                 self._check_later(path, identity)
+            else:
+                self._note_closed(identity)
 
 
 def _put(files: dict[str, FileIdentity], path: str, identity: FileIdentity) -> None:
