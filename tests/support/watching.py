@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.mounting import timed, wait_until
+from zsofs.watch.state_file import CONTINUE, HOLD
+from zsofs.watch.watch import FIRST_SCAN
 
 QUICK = {
     "watch_quiet_closed": 0.2,
@@ -69,9 +71,7 @@ class Watching:
                 stderr=output,
                 env=self.environment,
             )
-        wait_until(
-            lambda: process.poll() is not None or self.status_file() is not None, "the watch"
-        )
+        wait_until(lambda: process.poll() is not None or self._has_scanned(), "the watch")
         assert process.poll() is None, self.log.read_text()
 
     def end(self, number: int = signal.SIGTERM) -> None:
@@ -82,6 +82,12 @@ class Watching:
             if number == signal.SIGTERM:
                 assert self.process.returncode == 0, self.log.read_text()
             self.process = None
+
+    def hold(self, *, is_held: bool) -> None:
+        """Pause it, or let it continue, as a user does; return when it says so."""
+        assert self.process is not None
+        self.process.send_signal(HOLD if is_held else CONTINUE)
+        wait_until(lambda: self.status()["is_held"] is is_held, "the pause")
 
     def job(self) -> int:
         """The process that packs."""
@@ -97,6 +103,11 @@ class Watching:
                 return found
         return None
 
+    def _has_scanned(self) -> bool:
+        """Whether it sees what happens in each subdirectory from now on."""
+        found = self.status_file()
+        return found is not None and found["note"] != FIRST_SCAN
+
     def status(self) -> dict[str, Any]:
         """Its state."""
         found = self.status_file()
@@ -109,7 +120,11 @@ class Watching:
 
     def wait_for_results(self, *names: str, seconds: float = 30.0) -> dict[str, dict[str, Any]]:
         """Wait until there are results of these inputs; return all results."""
-        wait_until(lambda: set(names) <= set(self.results()), f"results of {names}", seconds)
+        try:
+            wait_until(lambda: set(names) <= set(self.results()), f"results of {names}", seconds)
+        except AssertionError as error:
+            error.add_note(f"{json.dumps(self.status(), indent=1)}\n{self.log.read_text()}")
+            raise
         return self.results()
 
     def waits_for(self, name: str) -> str:

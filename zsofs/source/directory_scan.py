@@ -98,14 +98,14 @@ class DirectoryScan:
             waiting = (name for name, entry in known.items() if not entry.finding.settled)
             names = {*names, *waiting}
         self._look_at(names, entries)
-        if any(has_disc_ending(name) for name in self._gone if name in known or not known):
-            # It may have been renamed: the new name is found now, and not with a later event, so
-            # that a disc whose name in the mount stays is never missing.
-            others = set(self._place.folder.names()).difference(names, entries)
-            self._look_at(others, entries)
-            names = {*names, *others}
-        for entry in looks.entries(self._unread):
-            entries[entry.name] = entry
+        gone = [name for name in self._gone if name in known or not known]
+        names = self._with_new_names(names, gone, entries)
+        self._look_inside(looks, entries)
+        if looks.gone:  # one more time: further changes are for the next scan
+            gone, looks.gone = looks.gone, []
+            names = self._with_new_names(names, gone, entries)
+            self._look_inside(looks, entries)
+            self._gone += gone + looks.gone
         for name in self._whole & entries.keys():
             entries[name] = _with_new(entries[name], is_new=True)
         self._kept.store(names if self._before.names is None else None, self._gone)
@@ -117,6 +117,33 @@ class DirectoryScan:
             self._may_change_unseen(entries.values()),
             (*_due_soon(entries), *self._silent),
         )
+
+    def _with_new_names(
+        self, names: Collection[bytes], gone: Iterable[bytes], entries: dict[bytes, Entry]
+    ) -> Collection[bytes]:
+        """Put the entries of all new names into *entries* if a disc has gone; return all names.
+
+        It may have been renamed: its new name is found now, and not with a later event, so that a
+        disc whose name in the mount stays is never missing.
+
+        Args:
+            names: those that were looked at.
+            gone: those of them that do not exist.
+            entries: the entries so far.
+        """
+        if not any(map(has_disc_ending, gone)):
+            return names
+        others = set(self._place.folder.names()).difference(names, entries)
+        self._look_at(others, entries)
+        return {*names, *others}
+
+    def _look_inside(self, looks: FileLooks, entries: dict[bytes, Entry]) -> None:
+        """Inspect the files without a valid finding; those that have gone have no entry then."""
+        unread, self._unread = self._unread, []
+        for entry in looks.entries(unread):
+            entries[entry.name] = entry
+        for name in looks.gone:
+            entries.pop(name, None)
 
     def _may_change_unseen(self, entries: Iterable[Entry]) -> bool:
         """Return whether one is a symlink whose target may change without an event."""

@@ -37,7 +37,11 @@ _FETCHED_AHEAD = 32 << 10
 
 
 class FileLooks:
-    """Inspects the files of one open directory."""
+    """Inspects the files of one open directory.
+
+    Attributes:
+        gone: names of files that have gone since they were listed; they have no entries.
+    """
 
     def __init__(
         self,
@@ -61,6 +65,7 @@ class FileLooks:
             give_way: called before each file.
             identities: whether to identify each disc.
         """
+        self.gone: list[bytes] = []
         self._tree = tree
         self._folder = folder
         self._before = before
@@ -81,9 +86,9 @@ class FileLooks:
                 self._give_way()
                 ahead.append((entry, known, self._opened(entry, ahead=len(unread) > 1)))
                 if len(ahead) > _OPENED_AHEAD:
-                    yield self._looked_into(*ahead.popleft())
+                    yield from self._looked_into(*ahead.popleft())
             while ahead:
-                yield self._looked_into(*ahead.popleft())
+                yield from self._looked_into(*ahead.popleft())
         finally:
             for _, _, source in ahead:
                 if isinstance(source, OpenSource):
@@ -105,10 +110,16 @@ class FileLooks:
 
     def _looked_into(
         self, entry: Entry, known: Entry | None, opened: OpenSource | Exception
-    ) -> Entry:
-        """Return an entry with its finding; *known* is the previous entry."""
-        if isinstance(opened, Exception):
-            return _unreadable(entry, opened)
+    ) -> Iterator[Entry]:
+        """Yield the entry with its finding unless the file has gone; *known* is the last one."""
+        if isinstance(opened, FileNotFoundError) and not entry.followed:
+            self.gone.append(entry.name)
+        elif isinstance(opened, Exception):
+            yield _unreadable(entry, opened)
+        else:
+            yield self._with_finding(entry, known, opened)
+
+    def _with_finding(self, entry: Entry, known: Entry | None, opened: OpenSource) -> Entry:
         try:
             with closing(opened) as source:
                 finding = look_inside(

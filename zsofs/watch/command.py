@@ -78,6 +78,8 @@ def _loop(
 ) -> None:
     published = 0.0
     turns = _Turns(watch, mounts)
+    for inbox in watch.settings.inboxes:  # what arrives from now on is seen
+        watch.events.enter(inbox)
     state.write(_status_of(watch, state))  # who waits for the service may ask for it at once
     notifier.ready()
     while not received.intersection(_ENDS):

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from collections.abc import Callable
 
 from zsofs.discs.cue_files import is_cue_name
@@ -9,9 +10,12 @@ from zsofs.formats.archive_names import Volumes, is_archive
 from zsofs.formats.file_names import has_disc_ending
 from zsofs.system.file_lease import has_writer
 from zsofs.system.inotify import Watcher
+from zsofs.timings import timings
 from zsofs.watch.whole import FileIdentity, identity_at
 
 _MOST_CLOSED = 10_000
+_CHECK_SHARE = 20
+"""Files that are still open are checked again after at least this many times the duration."""
 
 
 class InboxEvents:
@@ -20,18 +24,25 @@ class InboxEvents:
     Attributes:
         changed: whether something has changed since it was set to False.
         deleted: paths of files that were deleted since they were taken from it.
+        check_at: when :meth:`take` has to be called without an event, by the monotonic clock; None
+            if it need not be.
     """
 
     def __init__(self, note_closed: Callable[[FileIdentity], None]) -> None:
         """Begin; *note_closed* receives each file that its writer has closed or renamed."""
         self.changed = False
         self.deleted: set[str] = set()
+        self.check_at: float | None = None
         self._note_closed = note_closed
         self._watcher = Watcher()
         self._folders: dict[int, str] = {}
         self._known: set[str] = set()
+        self._listed: set[str] = set()
+        """Directories that were watched during a whole scan."""
         self._closed: dict[str, FileIdentity] = {}
         """Files that were closed or renamed, and not written to since, by path."""
+        self._open: dict[str, FileIdentity] = {}
+        """Those of them that were open for writing then, by path."""
         self._new: set[str] = set()
         """Directories that appeared while their parent was watched."""
 
@@ -59,14 +70,18 @@ class InboxEvents:
             os.close(fd)
         if number is not None:
             self._folders[number] = folder
+        above = os.path.dirname(folder)
+        # It may have been created after the events were taken.
+        has_appeared = folder not in self._known and above in self._listed
         self._known.add(folder)
-        if folder in self._new or os.path.dirname(folder) in self._new:
+        if has_appeared or folder in self._new or above in self._new:
             self._new.add(folder)
             self._note_files_of(folder)
 
     def entered_all(self) -> None:
         """Report the end of a scan: all directories are watched now."""
         self._new.clear()
+        self._listed = self._known.copy()
 
     def take(self) -> None:
         """Process the events since the last call."""
@@ -78,7 +93,9 @@ class InboxEvents:
             if folder is None:
                 continue
             if change.ended:
-                self._known.discard(self._folders.pop(change.watch))
+                self._known.discard(folder)
+                self._listed.discard(folder)
+                del self._folders[change.watch]
                 self._watcher.remove(change.watch)
                 self.changed = True
             elif change.name:
@@ -87,7 +104,12 @@ class InboxEvents:
                     self.deleted.add(path)
                 if change.written or change.deleted:
                     self._closed.pop(path, None)
+                    self._open.pop(path, None)
                 self._take(path, whole=change.whole, touched=change.touched)
+        if not self._open:
+            self.check_at = None
+        elif self.check_at is not None and time.monotonic() >= self.check_at:
+            self._check_open()
 
     def _take(self, path: str, *, whole: bool, touched: bool) -> None:
         try:
@@ -111,12 +133,36 @@ class InboxEvents:
                 identity.size,
             )
             if whole or (touched and is_same):
+                _put(self._closed, path, identity)
+                self._open.pop(path, None)
                 # An event may be old: another program may have opened the file since.
-                if _writer_of(path, identity) is not True:
+                if _writer_of(path, identity) is True:
+                    self._check_later(path, identity)
+                else:
                     self._note_closed(identity)
-                self._closed[path] = identity
-                if len(self._closed) > _MOST_CLOSED:
-                    del self._closed[next(iter(self._closed))]
+
+    def _check_later(self, path: str, identity: FileIdentity) -> None:
+        _put(self._open, path, identity)
+        self.check_at = self.check_at or time.monotonic()
+
+    def _check_open(self) -> None:
+        """Note those files as closed that no program has open for writing any more.
+
+        Linux reports a close before the file counts as closed: ext4 writes a file in between that
+        was overwritten. That moment may last for seconds, and no other event follows.
+        """
+        begun = time.monotonic()
+        for path, identity in list(self._open.items()):
+            is_same = identity_at(path) == identity
+            if is_same and _writer_of(path, identity) is True:
+                continue
+            del self._open[path]
+            if is_same:  # otherwise another event is to come, or has come
+                self._note_closed(identity)
+                self.changed = True
+        now = time.monotonic()
+        pause = max(timings().watch_ask, _CHECK_SHARE * (now - begun))
+        self.check_at = now + pause if self._open else None
 
     def _note_files_of(self, folder: str) -> None:
         try:
@@ -126,8 +172,20 @@ class InboxEvents:
         for name in names:
             path = os.path.join(folder, name)
             identity = identity_at(path)
-            if identity is not None and _writer_of(path, identity) is False:
+            written_to = None if identity is None else _writer_of(path, identity)
+            if identity is None or written_to is None:
+                continue
+            _put(self._closed, path, identity)  # its dates may be set now
+            if written_to:
+                self._check_later(path, identity)
+            else:
                 self._note_closed(identity)
+
+
+def _put(files: dict[str, FileIdentity], path: str, identity: FileIdentity) -> None:
+    files[path] = identity
+    if len(files) > _MOST_CLOSED:
+        del files[next(iter(files))]
 
 
 def _writer_of(path: str, identity: FileIdentity) -> bool | None:

@@ -26,6 +26,9 @@ from zsofs.watch.tracker import Input, Tracker, output_directory
 log = logging.getLogger(__name__)
 
 _MOST_CRASHES = 3
+FIRST_SCAN = "the inboxes are searched for the first time"
+"""Note in the state before the first scan, which takes long for thousands of files."""
+
 _SCAN_SHARE = 20
 """A scan is repeated after at least this many times its duration."""
 
@@ -41,6 +44,11 @@ class _ScanTimes:
 
     due: float = 0.0
     rest: float = 0.0
+
+    @property
+    def has_none(self) -> bool:
+        """Whether the first scan has not ended."""
+        return not self.rest
 
     def next(self, *, changed: bool) -> float:
         """Return when the next scan is due; *changed*: whether there was an event."""
@@ -113,9 +121,8 @@ class Watch:
 
     def _seconds_left(self) -> float:
         due = [self._scans.next(changed=self.events.changed)]
-        check = self.tracker.next_check()
-        if check is not None:
-            due.append(check)
+        checks = (self.tracker.next_check(), self.events.check_at)
+        due += [check for check in checks if check is not None]
         if self.job is not None or any(True for _ in self.tracker.whole()):
             due.append(time.monotonic() + timings().watch_ask)
         return max(min(due) - time.monotonic(), 0.01)
@@ -176,7 +183,8 @@ class Watch:
             return "paused", self.readers.reader
         if self.job is not None:
             return "packing", self.readers.problem
-        note = self.space.note or self.start_pause.problem
+        note = FIRST_SCAN if self._scans.has_none else ""
+        note = note or self.space.note or self.start_pause.problem
         for path, why in self.tracker.unavailable.items():
             note = note or f"an inbox is not available: {path}: {why}"
         if note:

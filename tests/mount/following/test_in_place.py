@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import MountMaker
 from tests.mount.opl.test_opl_mount import game, game_id
+from tests.mount.reading.test_faults import FAULTY, Faults, faults
 from tests.support import writers
 from tests.support.mounting import all_the_time, mounted, names, timed, wait_until
 from tests.support.packed import image_of
 from tests.support.watching import watching
+
+__all__ = ["faults"]  # a fixture
 
 MIB = 1 << 20
 LAYOUTS: dict[str, tuple[tuple[str, ...], str, str, bytes]] = {
@@ -58,7 +62,7 @@ def test_readers_do_not_notice(tmp_path: Path, layout: str) -> None:
         file = stack.enter_context(disc.open("rb", buffering=0))
         with all_the_time(reader(disc, image)), all_the_time(reader(disc, image)):
             half = file.read(len(image) // 2)
-            watch.wait_for_results("Okami.iso", seconds=60)
+            watch.wait_for_results("Okami.iso", seconds=120)
             wait_until(lambda: disc.stat().st_ino != before.st_ino, "the new file in the mount")
         assert half + file.read() == image  # the old file, from the disk
         after = disc.stat()
@@ -72,6 +76,22 @@ def test_readers_do_not_notice(tmp_path: Path, layout: str) -> None:
     packed = (library / own).with_suffix(".zso")
     assert names(packed.parent) == [packed.name]
     assert image_of(packed) == image
+
+
+def test_a_rename_that_a_long_scan_is_to_find(
+    source: Path, mount: MountMaker, faults: Faults
+) -> None:
+    """In the OPL layout, an open waits for a scan that has taken the event already."""
+    image = LAYOUTS["opl"][3]
+    packed = source / "Okami.iso"
+    packed.write_bytes(writers.zsoz(image))
+    made = mount(source, "--layout", "opl", command=FAULTY)
+    disc = made.path / LAYOUTS["opl"][2]
+    assert disc.stat().st_size == len(image)  # the kernel knows the name now
+    with faults.on("background", "Scanner.survey", "slow"):
+        packed.rename(packed.with_suffix(".zso"))
+        wait_until(faults.done, "the scan")
+        assert disc.read_bytes() == image
 
 
 def test_a_disc_that_a_client_has_added(tmp_path: Path) -> None:

@@ -5,15 +5,17 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.mount.opl.test_samba import OWNED, USER
 from tests.support import writers
-from tests.support.mounting import Mount, mounted, names, timed, wait_for, wait_until
+from tests.support.mounting import Mount, all_the_time, mounted, names, timed, wait_for, wait_until
 from tests.support.samba import SHARE, Samba, documented, serving
+from tests.support.smb1 import READ_SIZE, Console
+from tests.support.watching import watching
 from tests.unit.discs.test_identify import made
 
 pytestmark = [pytest.mark.system, pytest.mark.xdist_group("samba")]
@@ -37,16 +39,17 @@ def common() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="zsofs-new-") as folder:
         path = Path(folder)
         path.chmod(0o755)
-        (path / "source").mkdir()
         (path / "Game.iso").write_bytes(IMAGE)
         yield path
 
 
 @contextmanager
-def shared(common: Path, *options: str, grace: float = 600.0) -> Iterator[tuple[Mount, Samba]]:
+def shared(
+    common: Path, *options: str, source: str = "source", grace: float = 600.0
+) -> Iterator[tuple[Mount, Samba]]:
     command = timed(new_disc_quiet=1.0, new_disc_grace=grace, quiet_file=0.3)
-    source = common / "source"
-    with mounted(source, common / "mnt", *WRITABLE, *options, command=command) as mount:
+    (common / source).mkdir(exist_ok=True)
+    with mounted(common / source, common / "mnt", *WRITABLE, *options, command=command) as mount:
         with serving(common / "samba", documented(mount.path, USER)) as samba:
             yield mount, samba
         assert not mount.log_lines("internal error"), mount.log.read_text()
@@ -98,6 +101,28 @@ def test_in_the_opl_layout(common: Path) -> None:
         assert (common / "again").read_bytes() == IMAGE
         done(samba, f"del DVD\\{SHOWN}")
         assert names(common / "source" / "DVD") == []
+
+
+def test_a_new_disc_is_packed_in_place(common: Path) -> None:
+    """A client that reads it meanwhile gets its bytes, and its name stays."""
+    parts = range(0, len(IMAGE), READ_SIZE)
+    with shared(common, source="library", grace=0.0) as (mount, samba), ExitStack() as stack:
+        watch = stack.enter_context(watching(common, "--in-place"))
+        watch.hold(is_held=True)
+        done(samba, f"put {common}/Game.iso Game.iso")
+        console = stack.enter_context(Console(samba.port))
+        console.connect(SHARE)
+        handle, size = console.open("\\Game.iso")
+        begun = [console.read(handle, at) for at in parts[: len(parts) // 2]]
+        watch.hold(is_held=False)
+        with all_the_time((mount.path / "Game.iso").stat):
+            watch.wait_for_results("Game.iso", seconds=120)
+        rest = [console.read(handle, at) for at in parts[len(parts) // 2 :]]
+        assert (size, b"".join(begun + rest)) == (len(IMAGE), IMAGE)
+        assert names(common / "library") == ["Game.zso"]
+        assert console.names("") == ["Game.iso"]
+        done(samba, f"get Game.iso {common}/back")
+        assert (common / "back").read_bytes() == IMAGE
 
 
 def test_a_connection_that_breaks(common: Path) -> None:

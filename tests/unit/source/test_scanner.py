@@ -60,3 +60,22 @@ def test_a_renamed_disc_is_found_with_the_loss_of_its_old_name(
     hints = ScanHints(before.entries, place, frozenset([b"Okami.iso"]))
     found = scanner.survey(b"", frozenset(), hints).entries
     assert set(found) == {b"Okami.cso", b"notes.txt", b"new.txt"}
+
+
+def test_a_disc_that_is_renamed_before_it_is_opened(scanner: Scanner, source: Path) -> None:
+    """It is found under its new name, and not as a file that cannot be read under the old one."""
+    (source / "Okami.iso").write_bytes(b"CISO")
+    (source / "Ico.iso").write_bytes(b"CISO")
+
+    def rename() -> None:
+        if (source / "Okami.iso").exists():
+            (source / "Okami.iso").rename(source / "Okami.cso")
+
+    found = scanner.survey(b"", frozenset(), ScanHints(), give_way=rename).entries
+    assert set(found) == {b"Okami.cso", b"Ico.iso"}
+
+
+def test_a_file_that_is_deleted_before_it_is_opened(scanner: Scanner, source: Path) -> None:
+    (source / "Okami.iso").write_bytes(b"CISO")
+    found = scanner.survey(b"", frozenset(), ScanHints(), give_way=(source / "Okami.iso").unlink)
+    assert found.entries == {}

@@ -1,12 +1,14 @@
 """`zsofs watch --in-place`: the images of a library are replaced by their packed files."""
 
+import fcntl
 import hashlib
 import os
 import random
 import signal
 import subprocess
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,7 +23,9 @@ from tests.support.watching import Watching, watching
 from tests.unit.watch.test_watch_ends import copy_of
 from zsofs.pack.in_place import exchange_token
 from zsofs.watch import service
+from zsofs.watch.inbox_events import InboxEvents
 from zsofs.watch.settings import IN_PLACE, WatchSettings
+from zsofs.watch.whole import FileIdentity, identity_at
 
 IMAGE = writers.disc(2048 * 300, ["text", "mixed", "noise"], 5)
 OTHER = writers.disc(2048 * 200, ["text", "noise"], 6)
@@ -147,6 +151,80 @@ def test_a_writer_is_waited_for(tmp_path: Path) -> None:
             wait_until(lambda: "open for writing" in watch.waits_for("Okami.iso"), "the reason")
         watch.wait_for_results("Okami.iso")
     assert names(watch.library) == ["Okami.zso"]
+
+
+@contextmanager
+def being_opened(path: Path) -> Iterator[None]:
+    """Let a program wait to open a file for writing, until it is killed.
+
+    For other programs, the file is open for writing then. No event tells that it is not any more.
+    """
+    with path.open("rb") as file, disarmed_lease(file.fileno()):
+        opener = subprocess.Popen(["sh", "-c", 'exec true >>"$1"', "sh", path])
+        wait_until(lambda: fcntl.fcntl(file, fcntl.F_GETLEASE) != fcntl.F_RDLCK, "the program")
+        yield
+        opener.kill()
+        opener.wait()
+
+
+@contextmanager
+def disarmed_lease(fd: int) -> Iterator[None]:
+    """Have a read lease, whose end no signal tells."""
+    fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    try:
+        yield
+    finally:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+
+def test_a_file_that_is_still_open_at_its_last_event(tmp_path: Path) -> None:
+    """As while Linux closes an overwritten file: the event comes first."""
+    with watching(tmp_path, "--in-place") as watch:
+        put(watch.library / "Okami.tmp", IMAGE)
+        with being_opened(watch.library / "Okami.tmp"):
+            (watch.library / "Okami.tmp").rename(watch.library / "Okami.iso")
+            wait_until(lambda: watch.waits_for("Okami.iso"), "the event")
+        watch.wait_for_results("Okami.iso")
+    assert names(watch.library) == ["Okami.zso"]
+
+
+def closed_after_scans(inbox: Path, act: Callable[[], None]) -> set[FileIdentity]:
+    """What counts as closed after two scans; *act* is done after the events before were taken."""
+    closed: set[FileIdentity] = set()
+    events = InboxEvents(closed.add)
+    with closing(events):
+        for _ in range(2):
+            events.take()
+            act()
+            for folder in (inbox, *(path for path in inbox.iterdir() if path.is_dir())):
+                events.enter(str(folder))
+            events.entered_all()
+        events.take()
+    return closed
+
+
+def test_a_directory_that_appears_after_the_events_were_taken(library: Path) -> None:
+    """Its files were closed before it was watched, like those of one that an event reports."""
+
+    def copy() -> None:
+        if is_second.pop():
+            put(library / "below/Okami.iso", IMAGE)
+
+    put(library / "before/Ico.iso", IMAGE)  # what was there before has no such sign
+    is_second = [True, False]
+    closed = closed_after_scans(library, copy)
+    assert closed == {identity_at(str(library / "below/Okami.iso"))}
+
+
+def test_dates_that_are_set_in_a_new_directory(tmp_path: Path) -> None:
+    """As file managers do with a copy after they have closed it."""
+    with watching(tmp_path, "--in-place", watch_quiet_closed=1.0) as watch:
+        put(watch.library / "below/Okami.iso", IMAGE)
+        wait_until(lambda: "may still be written" in watch.waits_for("Okami.iso"), "a verdict")
+        os.utime(watch.library / "below/Okami.iso", (1_000_000, 1_000_000))
+        watch.wait_for_results("Okami.iso")
+    assert names(watch.library / "below") == ["Okami.zso"]
 
 
 def test_an_image_that_changes_while_it_is_packed(tmp_path: Path) -> None:

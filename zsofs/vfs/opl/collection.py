@@ -73,8 +73,13 @@ class Collection:
         if root.found is None:
             await self._follower.up_to_date(root)
 
-    async def check(self) -> None:
-        """Scan changed directories, and once a second all directories that are not fresh."""
+    async def check(self, patience: int) -> None:
+        """Scan changed directories, and once a second all directories that are not fresh.
+
+        Args:
+            patience: see :meth:`Follower.up_to_date`; a patient caller also waits for the scans
+                in progress, which may have taken the changes that it knows.
+        """
         changed = self._follower.changed_folders()
         if trio.current_time() >= self._check_at:
             self._check_at = trio.current_time() + timings().trust_unwatched
@@ -84,13 +89,19 @@ class Collection:
                 for folder in self.folders
                 if not (folder.is_fresh or (folder.found is None and folder.look is not None))
             ]
+        if patience > 1:
+            changed += [
+                folder
+                for folder in self.folders
+                if folder.look is not None and folder.found is not None and folder not in changed
+            ]
         async with trio.open_nursery() as nursery:
             for folder in changed:
-                nursery.start_soon(self._look_again, folder)
+                nursery.start_soon(self._look_again, folder, patience)
 
-    async def _look_again(self, folder: SourceFolder) -> None:
+    async def _look_again(self, folder: SourceFolder, patience: int) -> None:
         with suppress(Exception):
-            await self._follower.up_to_date(folder)
+            await self._follower.up_to_date(folder, patience)
 
     async def up_to_date(self, folder: SourceFolder, patience: int) -> None:
         """Bring one directory up to date; see :meth:`Follower.up_to_date`."""

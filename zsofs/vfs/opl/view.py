@@ -151,7 +151,7 @@ class OplView:
             await self._collection.see_first()
         else:
             with trio.move_on_after(timings().stale_listing * patience):
-                await self._collection.check()
+                await self._collection.check(patience)
         if self._arrangement.layout is None or self._collection.outdated.is_set():
             await self._arrange()
 
