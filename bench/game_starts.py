@@ -118,7 +118,7 @@ def play(disc: Path, steps: list[Step], read_size: int) -> Played:
         for step in steps:
             time.sleep(step.pause)
             started = time.monotonic()
-            for place in _reads(step, read_size):
+            for place in chunks(step, read_size):
                 if step.rate:
                     due = started + (place - step.offset) / step.rate
                     time.sleep(max(due - time.monotonic(), 0))
@@ -135,7 +135,8 @@ def play(disc: Path, steps: list[Step], read_size: int) -> Played:
     return played
 
 
-def _reads(step: Step, read_size: int) -> Iterator[int]:
+def chunks(step: Step, read_size: int) -> Iterator[int]:
+    """Yield where the reads of a step begin, in bytes of the disc."""
     first = step.offset
     if read_size == READERS["pcsx2"]:
         first = first // read_size * read_size

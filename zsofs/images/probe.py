@@ -26,6 +26,10 @@ writer can omit, including images with 2352-byte sectors."""
 _HEAD_SIZE = 4096
 """Bytes read from the start of a file: header and first index entries, one page."""
 
+_OPENED_SIZE = 64 << 10
+"""Bytes read from the start of a file that is opened: with them, the index of 32 MiB in blocks of
+2 KiB is in memory. A hard disk takes 0.5 ms longer, and 8 for going there again."""
+
 _SAMPLED_BYTES = 4 << 20
 _FEWEST_SAMPLES = 3
 """Minimum number of sampled blocks. A file can have blocks of 16 MiB, which take a second each, so
@@ -95,12 +99,12 @@ def memory_for(device: int, size: int) -> Iterator[None]:
 
 
 class _Head:
-    """A source file with its first page cached."""
+    """A source file with its first bytes cached."""
 
-    def __init__(self, source: OpenSource) -> None:
+    def __init__(self, source: OpenSource, size: int = _HEAD_SIZE) -> None:
         self.size = source.size
         self._source = source
-        self._head = source.read_at(0, _HEAD_SIZE)
+        self._head = source.read_at(0, size)
 
     def read_at(self, offset: int, size: int) -> bytes:
         if offset + size <= len(self._head):
@@ -177,7 +181,7 @@ def geometry_of(source: OpenSource, disc: Disc) -> Geometry:
         OSError: the file could not be read.
     """
     try:
-        geometry = identify(_Head(source))
+        geometry = identify(_Head(source, _OPENED_SIZE))
     except FormatError:
         geometry = None
     if (

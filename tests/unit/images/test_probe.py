@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import writers
 from zsofs.formats.geometry import Codec
-from zsofs.images.probe import Disc, probe
+from zsofs.images.probe import Disc, geometry_of, probe
 from zsofs.images.source_file import OpenSource
 
 
@@ -58,3 +58,26 @@ def test_a_plain_file_is_no_disc(tmp_path: Path) -> None:
     assert probed(tmp_path, b"") is None
     assert probed(tmp_path, b"ZIS") is None
     assert probed(tmp_path, os.urandom(5000)) is None
+
+
+def test_opening_a_disc_reads_the_index_of_its_first_32_mib(tmp_path: Path) -> None:
+    """With the header: a hard disk would have to go there again for it."""
+    path = tmp_path / "file"
+    path.write_bytes(writers.ziso_py(bytes(40 << 20)))
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        source = OpenSource.of(fd, os.fstat(fd))
+        disc = probe(source)
+        assert disc is not None
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        geometry_of(source, disc)
+        try:
+            got = os.preadv(fd, [bytearray(4096)], 60 << 10, os.RWF_NOWAIT)
+        except BlockingIOError:
+            got = 0
+        except OSError as error:
+            pytest.skip(f"no RWF_NOWAIT: {error.strerror}")
+        assert got == 4096
+    finally:
+        os.close(fd)
