@@ -12,6 +12,7 @@ from tests.conftest import MountMaker
 from tests.support import writers
 from tests.support.mounting import DATA, ZSOFS, unmount, wait_until
 from tests.support.packed import zsofs
+from tests.support.rounds import rounds
 from zsofs.formats.geometry import Codec
 from zsofs.images.input_image import original
 
@@ -78,10 +79,11 @@ def test_a_listing_reads_three_short_pieces_of_each_disc(discs: Path) -> None:
 
 @pytest.mark.parametrize("names", [[], ["identities"]], ids=["plain", "opl"])
 def test_an_index_without_a_packed_block_is_not_read_whole(source: Path, names: list[str]) -> None:
-    writers.sparse_ziso(source / "huge.zso", 63 << 30, writer="maxcso")
+    size = rounds(8, 63) << 30  # its index has 16 or 126 MiB, in a directory that may be in memory
+    writers.sparse_ziso(source / "huge.zso", size, writer="maxcso")
     (reads,) = reads_of_discs(source, *names).values()
     assert len(reads) < 100
-    assert sum(length for _, length in reads) < 1 << 20, "its index has 126 MiB"
+    assert sum(length for _, length in reads) < 1 << 20
 
 
 def test_a_packed_block_is_found_far_behind_the_beginning(source: Path) -> None:
