@@ -233,6 +233,9 @@ class Timings:
     web_covers: float = 30.0
     """How old the list of covers may be."""
 
+    web_disk: float = 5.0
+    """How long it waits for the disk of a disc whose files or cover it shows."""
+
     web_silent: float = 0.7
     """How long a mount may take for a reply until the page shows that it does not answer: with
     `web_poll`, less than two seconds after it hung."""

@@ -30,9 +30,14 @@ class Listen:
         """Whether only programs of this computer can connect."""
         return ipaddress.ip_address(self.address).is_loopback
 
+    @property
+    def is_every(self) -> bool:
+        """Whether it stands for all addresses of this computer."""
+        return ipaddress.ip_address(self.address).is_unspecified
+
     def url(self) -> str:
         """Return an address of the page, with a name of this computer if it is all addresses."""
-        if ipaddress.ip_address(self.address).is_unspecified:
+        if self.is_every:
             return f"http://{socket.gethostname()}:{self.port}/"
         host = f"[{self.address}]" if ":" in self.address else self.address
         return f"http://{host}:{self.port}/"

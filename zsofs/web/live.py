@@ -90,6 +90,7 @@ class Live:
             self._nursery = nursery
             while True:
                 if not self._streams:
+                    self._text = b""  # a browser that comes later is to see no old state
                     self._wanted = trio.Event()
                     await self._wanted.wait()
                 begun = time.monotonic()

@@ -25,7 +25,7 @@ _UNIT = """\
 [Unit]
 Description=Web page of zsofs
 Documentation=man:zsofs-web(1)
-After=network.target
+{network}
 
 [Service]
 Type=notify
@@ -55,6 +55,11 @@ SystemCallErrorNumber=EPERM
 [Install]
 WantedBy={target}
 """
+
+_ONE_ADDRESS = """\
+# The address must exist, which after a boot takes a moment.
+Wants=network-online.target
+After=network-online.target"""
 
 _SANDBOX = """\
 CapabilityBoundingSet=
@@ -129,6 +134,7 @@ def unit_text(
     """
     shown = f"[{listen.address}]" if ":" in listen.address else listen.address
     return _UNIT.format(
+        network=_ONE_ADDRESS if who and _is_late(listen) else "After=network.target",
         program=program(),
         listen=f"{shown}:{listen.port}",
         hosts="".join(f" --host {name}" for name in hosts),
@@ -138,6 +144,11 @@ def unit_text(
         group=f"SupplementaryGroups={group}\n" if group else "",
         target="default.target" if who is None else "multi-user.target",
     )
+
+
+def _is_late(listen: Listen) -> bool:
+    """Return whether an address may not exist yet when the system starts its services."""
+    return not (listen.is_loopback or listen.is_every)
 
 
 def _prepare(who: Account) -> str:

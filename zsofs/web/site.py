@@ -280,7 +280,7 @@ class Site:
         Raises:
             TimeoutError: the disk does not answer.
         """
-        with trio.move_on_after(timings().answer):
+        with trio.move_on_after(timings().web_disk):
             return await trio.to_thread.run_sync(
                 partial(function, *args), abandon_on_cancel=True, limiter=shelf.readers
             )

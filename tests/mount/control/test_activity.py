@@ -93,8 +93,10 @@ def hanging_read(disk: HangingDisk, disc: Path, place: int) -> Iterator[subproce
     with disc.open("rb"):
         disk.hang("read")
         with spawned([sys.executable, "-c", READER, str(disc), str(place)]) as process:
-            yield process
-            disk.hang()
+            try:
+                yield process
+            finally:
+                disk.hang()
             assert process.wait(60) == 0
 
 

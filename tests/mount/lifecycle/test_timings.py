@@ -49,6 +49,7 @@ REAL = {
     "trace_scan": 10.0,
     "disc_idle": 600.0,
     "keep_awake": 120.0,
+    "web_disk": 5.0,
     "web_silent": 0.7,
     "web_job_silent": 10.0,
     "last_reads": 1.0,

@@ -22,7 +22,7 @@ from tests.support import writers
 from tests.support.browser import Browser, browser
 from tests.support.ends import spawned
 from tests.support.mounting import Mount, mounted, timed, wait_until
-from tests.support.pages import Page, mount_number, served
+from tests.support.pages import PATIENT, Page, mount_number, served
 from tests.support.rounds import rounds
 from tests.unit.discs.test_identify import PS2_IMAGE, made
 
@@ -84,7 +84,7 @@ def shown(
     """A mount, and the page with its library in the browser."""
     with (
         mounted(source, tmp_path / "mnt", "--slow-ms", "1", command=QUICK) as one,
-        served(tmp_path, one.path, seconds={}) as page,
+        served(tmp_path, one.path, seconds=PATIENT) as page,
     ):
         chromium.resize(1280, 800)
         chromium.errors()
@@ -162,7 +162,7 @@ def test_live_updates_while_a_program_plays(chromium: Browser, shown: tuple[Moun
         chromium.wait_for(
             "document.querySelector('main').innerText.includes('Paper Wolf')", "the disc"
         )
-        assert "python" in chromium.text("main")
+        chromium.wait_for("document.querySelector('main').innerText.includes('python')", "it")
         go(chromium, disc_address(page, mount), "canvas.map[data-lit]")
         chromium.wait_for("document.querySelector('canvas').dataset.lit > 10", "the map")
     colors = chromium.js("""
@@ -179,7 +179,7 @@ def test_slow_reads_and_a_report_without_paths(
 ) -> None:
     with (
         sample_on_hanging_disk(tmp_path) as (disk, mount),
-        served(tmp_path, mount.path, seconds={}) as page,
+        served(tmp_path, mount.path, seconds=PATIENT) as page,
     ):
         chromium.resize(1280, 800)
         chromium.open(page.url + "/#/stutter")

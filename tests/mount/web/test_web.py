@@ -385,7 +385,8 @@ def test_mounts_that_come_end_or_die(tmp_path: Path, source: Path, runtime: Path
     def of_it(state: dict[str, Any]) -> list[dict[str, Any]]:
         return [one for one in state["mounts"] if one["path"] == point]  # others may be mounted
 
-    with served(tmp_path) as page, page.events() as states:
+    seconds = FAST | {"web_silent": 0.7}
+    with served(tmp_path, seconds=seconds) as page, page.events() as states:
         assert of_it(next(states)) == []
         with mounted(source, tmp_path / "mnt", command=QUICK) as made:
             next(state for state in states if any(one.get("activity") for one in of_it(state)))
@@ -408,7 +409,7 @@ def test_what_goes_wrong_shows_within_two_seconds(
         assert real.web_poll + seconds + 2 * real.web_poll / live._TICKS < 2
     with (
         mounted(source, tmp_path / "mnt", command=QUICK) as made,
-        served(tmp_path, made.path, seconds=FAST | {"answer": 3600}) as page,
+        served(tmp_path, made.path, seconds=FAST | {"answer": 3600, "web_silent": 0.7}) as page,
         page.events() as states,
     ):
         next(one for one in states if one["mounts"] and one["mounts"][0].get("activity"))
@@ -482,7 +483,9 @@ def test_a_disk_that_hangs_does_not_stop_the_rest(tmp_path: Path, runtime: Path)
     """However often the page of its disc is opened."""
     with (
         sample_on_hanging_disk(tmp_path) as (disk, made),
-        served(tmp_path, made.path, seconds=FAST | {"answer": 0.3, "web_job_silent": 0.5}) as page,
+        served(
+            tmp_path, made.path, seconds=FAST | {"web_disk": 0.3, "web_job_silent": 0.5}
+        ) as page,
     ):
         number = mount_number(page, made.path)
         where = f"mount={number}&disc=Game.zso"

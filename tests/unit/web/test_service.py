@@ -17,7 +17,7 @@ ODD = replace(ME, home='/home/a 50%h "$x')
 
 
 @pytest.mark.parametrize("who", [ME, ODD, None])
-@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "192.0.2.1"])
 def test_systemd_accepts_the_unit(tmp_path: Path, who: Account | None, address: str) -> None:
     unit = tmp_path / "zsofs-web.service"
     unit.write_text(unit_text(Listen(address, 8467), who))
@@ -44,6 +44,26 @@ def test_a_system_service_has_a_user_and_a_sandbox() -> None:
     assert '"/home/a 50%%h \\"$$x/.cache/zsofs"' in unit_text(Listen("0.0.0.0", 80), ODD)
     assert "web --listen 0.0.0.0:80\n" in text
     assert "User=" not in unit_text(Listen("0.0.0.0", 80), None)
+
+
+@pytest.mark.parametrize(
+    ("address", "who", "waits"),
+    [
+        ("192.0.2.1", ME, True),
+        ("2001:db8::1", ME, True),
+        ("0.0.0.0", ME, False),
+        ("::", ME, False),
+        ("127.0.0.1", ME, False),
+        ("192.0.2.1", None, False),  # the service manager of a user has no such target
+    ],
+)
+def test_an_address_that_comes_after_the_boot(
+    address: str, who: Account | None, waits: bool
+) -> None:
+    text = unit_text(Listen(address, 80), who)
+    for name in ("Wants", "After"):
+        assert (f"\n{name}=network-online.target\n" in text) == waits
+    assert ("\nAfter=network.target\n" in text) != waits
 
 
 def test_the_group_of_views() -> None:
