@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.mount.reading.test_faults import FAULTY, Faults, faults
 from tests.support import writers
 from tests.support.mounting import all_the_time, mounted, names, timed, wait_until
 from tests.support.packed import image_of
+from tests.support.rounds import rounds
 from tests.support.watching import watching
 
 __all__ = ["faults"]  # a fixture
@@ -32,7 +34,10 @@ LAYOUTS: dict[str, tuple[tuple[str, ...], str, str, bytes]] = {
 
 
 def reader(path: Path, image: bytes) -> Callable[[], None]:
-    """What a program does that looks at a disc, opens it, and reads a part of it."""
+    """What a program does that looks at a disc, opens it, and reads a part of it.
+
+    It pauses for a moment, or it would leave nothing to the watch, which has the lowest priority.
+    """
     places = iter(range(0, 1 << 40, 65536 * 7))
 
     def act() -> None:
@@ -42,6 +47,7 @@ def reader(path: Path, image: bytes) -> Callable[[], None]:
             at = next(places) % (len(image) - 4096)
             file.seek(at)
             assert file.read(4096) == image[at : at + 4096]
+        time.sleep(rounds(1, 0) / 1000)
 
     return act
 
