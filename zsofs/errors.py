@@ -186,9 +186,14 @@ class ForeignError(FormatError):
 
 
 class MissingParentError(FormatError):
-    """A CHD holds only what differs from another one, which is not in its directory."""
+    """A CHD holds only what differs from another one, which is not in its directory.
+
+    Attributes:
+        sha1: SHA-1 of that one, as hexadecimal digits.
+    """
 
     def __init__(self, sha1: str) -> None:
+        self.sha1 = sha1
         super().__init__(
             f"it needs its parent, the CHD with SHA-1 {sha1}, which is not in the same directory"
         )

@@ -84,7 +84,9 @@ class Box:
         """Wait until a disc is in the library, and its original has gone."""
         wait_until(lambda: not (self.inbox / f"{name}.iso").exists(), name, 120)
         assert image_of(self.library / f"{name}.zso") == image
-        read = self.machine.run("sha1sum", f"/srv/iso/{name}.iso").split()[0]
+        shown = f"/srv/iso/{name}.iso"  # a moment later, if the scan takes long
+        wait_until(lambda: self.machine.try_run("test", "-e", shown).returncode == 0, shown)
+        read = self.machine.run("sha1sum", shown).split()[0]
         given = subprocess.run(["sha1sum"], input=image, capture_output=True, check=True)
         assert read == given.stdout.decode().split()[0]
 

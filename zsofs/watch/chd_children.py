@@ -28,6 +28,12 @@ def child_of(path: str, directories: Iterable[str]) -> str:
     return ""
 
 
+def sha1_of(path: str) -> str:
+    """Return the SHA-1 by which children of a CHD name it; empty for any other file."""
+    header = _header(path)
+    return header.sha1.hex() if header is not None and any(header.sha1) else ""
+
+
 def _chds_in(directories: Iterable[str]) -> Iterator[str]:
     for directory in directories:
         for folder, _, names in os.walk(directory):

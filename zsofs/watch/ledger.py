@@ -23,6 +23,7 @@ from zsofs.watch.whole import FileIdentity
 
 _MOST_RESULTS = 100_000
 _MOST_CLOSED = 10_000
+_MOST_CHDS = 10_000
 
 PACKED, KEPT, FAILED = "packed", "kept", "failed"
 """Results: packed; packed, but the input could not be deleted or moved; not packed."""
@@ -74,6 +75,7 @@ class Ledger:
         self._path = folder / f"watch-{key}.jsonl"
         self._results: dict[str, Result] = {}
         self._closed: dict[FileIdentity, None] = {}
+        self._chds: dict[str, str] = {}
         self._has_outputs = False
         self._is_torn = False
         self.last: list[Result] = []
@@ -118,6 +120,27 @@ class Ledger:
                 del self._closed[next(iter(self._closed))]
             with suppress(OSError):  # known until this process ends
                 self._append({"closed": _numbers(identity)}, sync=False)
+
+    def note_chd(self, sha1: str, output: str) -> None:
+        """Remember as what a CHD was packed that was deleted or moved: a child may arrive later.
+
+        Args:
+            sha1: by which its children name it.
+            output: path of its packed file.
+        """
+        self._take_chd(sha1, output)
+        with suppress(OSError):  # known until this process ends
+            self._append({"chd": [sha1, output]}, sync=False)
+
+    def packed_chd(self, sha1: str) -> str:
+        """Return as what a CHD was packed that was deleted or moved; empty if unknown."""
+        return self._chds.get(sha1, "")
+
+    def _take_chd(self, sha1: str, output: str) -> None:
+        self._chds.pop(sha1, None)  # the newest last
+        self._chds[sha1] = output
+        if len(self._chds) > _MOST_CHDS:
+            del self._chds[next(iter(self._chds))]
 
     def result_of(self, unit: Unit, identities: Sequence[FileIdentity]) -> Result | None:
         """Return the result of an input with this content; None if it was not processed."""
@@ -185,6 +208,8 @@ class Ledger:
     def _load_line(self, line: dict[str, Any]) -> None:
         if "closed" in line:
             self._closed[FileIdentity(*map(int, line["closed"]))] = None
+        elif "chd" in line:
+            self._take_chd(*map(str, line["chd"]))
         elif "forgotten" in line:
             for key in line["forgotten"]:
                 self._results.pop(str(key), None)
@@ -208,6 +233,8 @@ class Ledger:
     def _as_lines(self) -> Iterator[dict[str, Any]]:
         for identity in list(self._closed)[-_MOST_CLOSED:]:
             yield {"closed": _numbers(identity)}
+        for sha1, output in self._chds.items():
+            yield {"chd": [sha1, output]}
         keys_of: dict[int, list[str]] = {id(result): [] for result in self.last}
         results = {id(result): result for result in (*self._results.values(), *self.last)}
         for key, result in self._results.items():

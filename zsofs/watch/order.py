@@ -64,6 +64,8 @@ class Outcome:
         plain_bytes: size of their images.
         stored_bytes: size of the outputs.
         removed: whether the input was deleted or moved.
+        sha1: of the CHD that the input was, if it was removed, as hexadecimal digits.
+        parent: of the CHD that is missing.
     """
 
     state: str
@@ -72,6 +74,8 @@ class Outcome:
     plain_bytes: int = 0
     stored_bytes: int = 0
     removed: bool = False
+    sha1: str = ""
+    parent: str = ""
 
 
 CHANGED = "changed"

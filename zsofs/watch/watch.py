@@ -208,7 +208,8 @@ class Watch:
                 self._replaced[one.unit.path] = time.monotonic() - job.begun
             return
         if outcome.state == WAITS:
-            one.wait(outcome.error)
+            packed = self.ledger.packed_chd(outcome.parent)
+            one.wait(outcome.error + (f"; it was packed as {packed}" if packed else ""))
             return
         if outcome.state == KEPT and self._is_stuck(one):
             return
@@ -257,6 +258,8 @@ class Watch:
             round(seconds, 3),
         )
         failed = outcome.state == FAILED
+        if outcome.sha1 and outcome.outputs:
+            self.ledger.note_chd(outcome.sha1, outcome.outputs[0])
         has_gone = outcome.removed or (failed and self._set_aside(one, outcome.error))
         try:
             self.ledger.add(one.unit, () if has_gone else one.identities, result)

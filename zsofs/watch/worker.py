@@ -40,7 +40,7 @@ from zsofs.pack.targets import SkippedError
 from zsofs.system.background import run_in_background
 from zsofs.system.limits import raise_open_files
 from zsofs.watch import in_place_job
-from zsofs.watch.chd_children import child_of
+from zsofs.watch.chd_children import child_of, sha1_of
 from zsofs.watch.ledger import FAILED, KEPT, PACKED
 from zsofs.watch.moving import move
 from zsofs.watch.order import CHANGED, WAITS, Order, Outcome
@@ -83,7 +83,7 @@ def _outcome_of(order: Order) -> Outcome:
     except _ChangedError:
         return Outcome(CHANGED)
     except _NotYetError as error:
-        return Outcome(WAITS, error=str(error))
+        return Outcome(WAITS, error=str(error), parent=error.parent)
     except (OSError, ZsofsError, MemoryError) as error:
         return Outcome(FAILED, error=reason(error))
 
@@ -93,7 +93,13 @@ class _ChangedError(Exception):
 
 
 class _NotYetError(Exception):
-    """The input needs another file, which may still arrive: a parent of a CHD, or a DAT."""
+    """The input needs another file, which may still arrive: a parent of a CHD, or a DAT.
+
+    Attributes:
+        parent: SHA-1 of the parent; empty if it is there, and for a DAT.
+    """
+
+    parent = ""
 
 
 @contextmanager
@@ -129,6 +135,7 @@ class _Run:
         disposed: whether the input was deleted or moved.
         archive: kind of the archive that the input is; None if it is none.
         same_as: an existing file of the library that has the image under its title.
+        sha1: of the input, if it is a CHD that was deleted or moved.
     """
 
     order: Order
@@ -136,6 +143,7 @@ class _Run:
     disposed: bool = False
     archive: ArchiveKind | None = None
     same_as: str = ""
+    sha1: str = ""
 
     def run(self) -> Outcome:
         """Pack the input, and delete or move it as ordered."""
@@ -170,6 +178,7 @@ class _Run:
             sum(one.plain for one in done),
             sum(one.stored for one in done),
             self.disposed,
+            self.sha1,
         )
 
     def _request(self) -> PackRequest:
@@ -203,10 +212,12 @@ class _Run:
                 cut = Examination(found.image).cut
         except (SkippedError, InputError) as error:
             if isinstance(error.__cause__, MissingParentError | UnusableParentError):
-                raise _NotYetError(
+                waits = _NotYetError(
                     f"{error}; copy its parent to the same directory, again if the watch has"
                     " already deleted or moved it"
-                ) from None
+                )
+                waits.parent = getattr(error.__cause__, "sha1", "")
+                raise waits from None
             return  # reported by `zsofs pack`
         if cut:
             raise InputError(f"{cut}; it is packed when it is complete")
@@ -285,7 +296,7 @@ class _Run:
         disposal = request.removal(lambda: remove_input(image, found.sheet), digests)
         error, _ = delete_input(disposal, order.path)
         state = PACKED if self.disposed else KEPT
-        return Outcome(state, (target,), error, image.size, removed=self.disposed)
+        return Outcome(state, (target,), error, image.size, removed=self.disposed, sha1=self.sha1)
 
     def _dispose(self, remove: Callable[[], None], digests: Digests) -> None:
         """Delete or move the input, whose outputs are verified.
@@ -301,11 +312,12 @@ class _Run:
             status = os.lstat(path)
             if FileIdentity.of(status) != expected:
                 raise InputError("it has changed since it was found complete")
+        sha1 = sha1_of(order.path)
         if order.after == MOVE:
             move(order.files, order.inbox, order.move_to)
         else:
             remove()
-        self.disposed = True
+        self.disposed, self.sha1 = True, sha1
 
     def _kept_for(self, digests: Digests) -> str:
         """Return why the input must be kept, although it was packed; empty if it need not be."""

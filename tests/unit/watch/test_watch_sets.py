@@ -61,12 +61,17 @@ def test_a_parent_is_kept_for_a_child_elsewhere(tmp_path: Path, where: str) -> N
 
 
 def test_a_child_arrives_after_its_parent_was_packed(tmp_path: Path) -> None:
-    """A parent that is copied again is kept, and the child is packed."""
+    """It names what the parent has become. A parent that is copied again is kept."""
     with watching(tmp_path, "--delete-source") as watch:
         shutil.copy(CHDS / "dvd-default.chd", watch.inbox)
-        wait_until(lambda: names(watch.inbox) == [], "the deletion")
+        watch.wait_for_results("dvd-default.chd")
+        assert names(watch.inbox) == []
+        watch.end()
+        watch.start()
         shutil.copy(CHDS / "dvd-child.chd", watch.inbox)
         wait_until(lambda: "already deleted" in watch.waits_for("dvd-child.chd"), "the reason")
+        packed = watch.library / "dvd-default.zso"
+        assert watch.waits_for("dvd-child.chd").endswith(f"; it was packed as {packed}")
         shutil.copy(CHDS / "dvd-default.chd", watch.inbox)
         watch.wait_for_results("dvd-child.chd")
         wait_until(lambda: watch.status()["state"] == "idle", "the end")
