@@ -31,12 +31,13 @@ _XBOX_NAME = (
 )
 
 
-def parse(source: SourceBytes, head: bytes) -> Geometry:
+def parse(source: SourceBytes, head: bytes, known_size: int | None = None) -> Geometry:
     """Return the geometry of a CISO file, from its header and both ends of its index.
 
     Args:
         source: the file.
         head: its first bytes, 24 at least unless the file is shorter.
+        known_size: see :func:`zsofs.formats.ciso_header.parse_index`.
 
     Raises:
         ForeignError: the file is another console's.
@@ -51,7 +52,7 @@ def parse(source: SourceBytes, head: bytes) -> Geometry:
     second = header.version == 2
     if second and _is_xbox(header, source):
         raise ForeignError(_XBOX_NAME)
-    index = parse_index(header, source)
+    index = parse_index(header, source, known_size=known_size)
     return Geometry(
         container="CSO v2" if second else "CSO",
         size=index.size,

@@ -63,7 +63,7 @@ class Index:
     Attributes:
         size: size of the image that the index covers.
         data_start: end of the index.
-        last_end: end of the data according to the last entry.
+        last_end: end of the data according to the last entry; that of the file if it was not read.
         remarks: irregularities.
     """
 
@@ -143,7 +143,9 @@ def has_flag(entry: int) -> bool:
     return entry >= _FLAG
 
 
-def parse_index(header: Header, source: SourceBytes, *, exact: bool = False) -> Index:
+def parse_index(
+    header: Header, source: SourceBytes, *, exact: bool = False, known_size: int | None = None
+) -> Index:
     """Check both ends of the index against the file, without reading the rest.
 
     Writers of the ziso.py family (Open PS2 Loader, ``pc/ziso.py``) omit a last, partial block and
@@ -154,6 +156,8 @@ def parse_index(header: Header, source: SourceBytes, *, exact: bool = False) -> 
         source: the file.
         exact: whether all writers of this container store the last, partial block, and start the
             first one right after the index.
+        known_size: size of the image in bytes, if a scan of the same content has checked the end of
+            the index; that is not read again then. Else None.
 
     Raises:
         DamagedError: the file is truncated, or the index cannot belong to it.
@@ -170,7 +174,11 @@ def parse_index(header: Header, source: SourceBytes, *, exact: bool = False) -> 
     first = entry_offset(_entries(source, 0, 1)[0], header.shift)
     remarks: tuple[str, ...] = ()
     size = header.size
-    if rest and not exact and _counts_whole_blocks_only(header, source, whole, first):
+    if known_size is None:
+        omits_rest = not exact and _counts_whole_blocks_only(header, source, whole, first)
+    else:
+        omits_rest = not exact and known_size == whole * header.block_size
+    if rest and omits_rest:
         count = whole
         size = whole * header.block_size
         remarks = (
@@ -178,8 +186,6 @@ def parse_index(header: Header, source: SourceBytes, *, exact: bool = False) -> 
             f" image ends at {size}",
         )
     data_start = INDEX_OFFSET + 4 * (count + 1)
-    entries = _entries(source, max(count - 1, 0), min(count, 1) + 1)
-    last_begin, last_end = (entry_offset(entries[at], header.shift) for at in (0, -1))
     if count and not data_start <= first < source.size:
         raise DamagedError(
             f"the first index entry points to {first}, but the data is between {data_start} and"
@@ -191,13 +197,26 @@ def parse_index(header: Header, source: SourceBytes, *, exact: bool = False) -> 
             f"the first index entry points to {first}, the index ends at {data_start}: one of"
             " them or the header is damaged"
         )
-    if last_end > source.size:
-        raise DamagedError(
-            f"the file is truncated: its index ends at {last_end}, the file at {source.size}"
-        )
-    if last_end < last_begin:
-        raise DamagedError(f"the last block begins at {last_begin} and ends at {last_end}")
+    last_end = source.size if known_size is not None else _last_end(header, source, count)
     return Index(size, data_start, last_end, remarks)
+
+
+def _last_end(header: Header, source: SourceBytes, count: int) -> int:
+    """Return where the last of *count* blocks ends, by the end of the index.
+
+    Raises:
+        DamagedError: that is not in the file, or before the block.
+        OSError: the file cannot be read.
+    """
+    entries = _entries(source, max(count - 1, 0), min(count, 1) + 1)
+    begin, end = (entry_offset(entries[at], header.shift) for at in (0, -1))
+    if end > source.size:
+        raise DamagedError(
+            f"the file is truncated: its index ends at {end}, the file at {source.size}"
+        )
+    if end < begin:
+        raise DamagedError(f"the last block begins at {begin} and ends at {end}")
+    return end
 
 
 def _entries(source: SourceBytes, first: int, count: int) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
 """Registry of the supported container formats, one module each.
 
 A format module has ``MAGICS``, the first bytes of its files, and ``parse``, which converts header
-and index to a :class:`~zsofs.formats.geometry.Geometry`. To add a format, write the module and add
+and index to a :class:`~zsofs.formats.geometry.Geometry`; that of an index may be told the size of
+an image whose end was checked before. To add a format, write the module and add
 it to ``_FORMATS``.
 """
 
@@ -17,11 +18,13 @@ _HEAD_SIZE = 32
 """Size of the longest header in bytes, that of a DAX file."""
 
 
-def identify(source: SourceBytes) -> Geometry | None:
+def identify(source: SourceBytes, known_size: int | None = None) -> Geometry | None:
     """Return the geometry of a container, identified by its first bytes, not by its name.
 
     Args:
         source: the file.
+        known_size: size of the image in bytes, if a scan has checked the same content: the end of
+            an index is not read again then. Else None.
 
     Returns:
         The layout of its blocks; None if the file is not a container that zsofs supports.
@@ -35,7 +38,8 @@ def identify(source: SourceBytes) -> Geometry | None:
     module = _BY_MAGIC.get(head[:4])
     if module is None:
         return None
-    geometry: Geometry = module.parse(source, head)
+    known = () if known_size is None or module is chd else (known_size,)
+    geometry: Geometry = module.parse(source, head, *known)
     return geometry
 
 

@@ -17,12 +17,14 @@ FRAME_SIZE = 0x2000
 _HEADER = struct.Struct("<4s3I16x")
 
 
-def parse(source: SourceBytes, head: bytes) -> Geometry:
+def parse(source: SourceBytes, head: bytes, known_size: int | None = None) -> Geometry:
     """Return the geometry of a DAX file, from its header and both ends of its tables.
 
     Args:
         source: the file.
         head: its first bytes, 32 at least unless the file is shorter.
+        known_size: size of the image in bytes, if a scan of the same content has checked the ends
+            of the tables; these are not read again then. Else None.
 
     Raises:
         ForeignError: the file has version 1, which also has plain areas.
@@ -43,7 +45,7 @@ def parse(source: SourceBytes, head: bytes) -> Geometry:
             f"the file is truncated: its tables alone need {data_start} bytes, the file has"
             f" {source.size}"
         )
-    if count:
+    if count and known_size is None:
         _check_ends(source, count, data_start)
     return Geometry(
         container="DAX",

@@ -17,12 +17,14 @@ ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 """Magic of a Zstandard frame (RFC 8878, 3.1.1)."""
 
 
-def parse(source: SourceBytes, head: bytes) -> Geometry:
+def parse(source: SourceBytes, head: bytes, known_size: int | None = None) -> Geometry:
     """Return the geometry of a ZISO or ZSOZ file, from its header and both ends of its index.
 
     Args:
         source: the file.
         head: its first bytes, 24 at least unless the file is shorter.
+        known_size: see :func:`zsofs.formats.ciso_header.parse_index`. Of a ZSOZ file, only the seal
+            is not read then.
 
     Raises:
         DamagedError: the file is truncated or contradicts itself.
@@ -33,8 +35,10 @@ def parse(source: SourceBytes, head: bytes) -> Geometry:
     versions = (1,) if framed else (0, 1, 2)
     if header.version not in versions:
         raise DamagedError(f"the header specifies version {header.version}, not one of {versions}")
-    index = parse_index(header, source, exact=framed)
-    remarks = _check_end(source, head, index) if framed else ()
+    index = parse_index(
+        header, source, exact=framed, known_size=None if framed else known_size
+    )  # the last block of ZSOZ ends exactly where the index says
+    remarks = _check_end(source, head, index) if framed and known_size is None else ()
     return Geometry(
         container="ZSOZ" if framed else "ZSO",
         size=index.size,

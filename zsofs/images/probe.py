@@ -166,12 +166,15 @@ def is_raw_cd(head: bytes | bytearray) -> bool:
     return head.startswith(_CD_SYNC)
 
 
-def geometry_of(source: OpenSource, disc: Disc) -> Geometry:
+def geometry_of(source: OpenSource, disc: Disc, *, is_checked: bool = False) -> Geometry:
     """Return the layout of a container that was probed before, from the present file.
 
     Args:
         source: the file.
         disc: result of :func:`probe`.
+        is_checked: whether size and times of the file are those that a scan found *disc* with: the
+            end of the index (of ZSOZ: the seal) is not read again then, which costs a hard disk an
+            access.
 
     Returns:
         The geometry, with the codec of *disc* as its only one.
@@ -181,7 +184,7 @@ def geometry_of(source: OpenSource, disc: Disc) -> Geometry:
         OSError: the file could not be read.
     """
     try:
-        geometry = identify(_Head(source, _OPENED_SIZE))
+        geometry = identify(_Head(source, _OPENED_SIZE), disc.size if is_checked else None)
     except FormatError:
         geometry = None
     if (

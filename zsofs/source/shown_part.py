@@ -122,7 +122,7 @@ def open_content(
         name: path of the file, for messages.
         serial: stands for this content.
         source: the file.
-        disc: the container that it is; None for a plain file.
+        disc: the container that it is, by a scan of the same content; None for a plain file.
         shown: the view; None for the whole image or file.
         check: judges changes of the change time of the file.
 
@@ -131,7 +131,7 @@ def open_content(
         FormatError: the parent of a CHD is gone or has been damaged.
         OSError: the file cannot be read.
     """
-    geometry = None if disc is None else geometry_of(source, disc)
+    geometry = None if disc is None else geometry_of(source, disc, is_checked=True)
     if shown is not None and _tracks(source, geometry, shown) != shown.tracks:
         raise StaleNodeError("the file no longer contains the disc that was listed")
     stored: Content
