@@ -60,31 +60,34 @@ packages_elsewhere() {
 
 usage() {
     cat <<'END'
-Installs what zsofs needs and builds it in .venv beside this file (both once), then runs it.
+Installs what zsofs needs and builds it in .venv beside this file (both once),
+then runs it. Every command of zsofs works, such as list, status and pack.
 
-  ./bootstrap.sh mount ~/zso ~/iso     show the discs in ~/zso as .iso files in ~/iso
-  ./bootstrap.sh mount --demo          mount a small sample disc at ~/zsofs-demo
+  ./bootstrap.sh mount ~/zso ~/iso     show the discs of ~/zso in ~/iso
+  ./bootstrap.sh mount --demo          mount a sample disc at ~/zsofs-demo
   ./bootstrap.sh umount ~/iso          unmount
-  ./bootstrap.sh install               put zsofs on the PATH, independent of this directory:
-                                       system-wide as root, otherwise for this user
-  ./bootstrap.sh uninstall [--purge]   remove that installation; with --purge, also configs, logs
-                                       and caches
-  ./bootstrap.sh test [ARGUMENTS]      run the tests; arguments are passed to pytest
-  ./bootstrap.sh test --system         run the tests that need Samba or boot machines
+  ./bootstrap.sh install               install zsofs independently of this
+                                       directory: as root for everyone,
+                                       otherwise for you
+  ./bootstrap.sh uninstall [--purge]   remove that installation; with --purge,
+                                       also configs, logs and caches
+  ./bootstrap.sh test [ARGUMENTS]      run the tests; pytest gets the arguments
+  ./bootstrap.sh test --system         those that boot machines or use Samba
   ./bootstrap.sh test --coverage       run the tests with line coverage
   ./bootstrap.sh test --thorough       run the tests with more rounds and examples, and with
                                        branch coverage; 90 % of all lines have to be run
   ./bootstrap.sh docs                  build the documentation in docs/_build/html
   ./bootstrap.sh deb                   build a Debian package in dist/
-  ./bootstrap.sh portable              build programs for other systems in dist/ (on Debian 12)
+  ./bootstrap.sh portable              build zsofs for any Linux in dist/
+                                       (on Debian 12)
   ./bootstrap.sh container             build a container image of that in dist/
   ./bootstrap.sh sdist                 build a source distribution in dist/
-  ./bootstrap.sh release [--twice]     build all of these, a wheel and the documentation in dist/,
-                                       with checksums
+  ./bootstrap.sh release [--twice]     build all of these, a wheel and the
+                                       documentation in dist/, with checksums
   ./bootstrap.sh bench [--quick]       compare zsofs with other file systems
-  ./bootstrap.sh --version             print the version; all other arguments go to zsofs
+  ./bootstrap.sh --version             print the version
 
-Run `./bootstrap.sh mount --help` for the options of a mount.
+`./bootstrap.sh COMMAND --help` has the options of a command of zsofs.
 END
 }
 

@@ -24,9 +24,10 @@ def umount(options: argparse.Namespace) -> int:
 def reload(options: argparse.Namespace) -> int:
     """Make a mount scan its source again."""
     from zsofs.mount.control.client import ask
+    from zsofs.mount.named_mount import mount_point_of
     from zsofs.system.mountpoint import real_path
 
-    ask(real_path(options.mount_point), "reload")
+    ask(mount_point_of(options.mount_point, real_path), "reload")
     return 0
 
 

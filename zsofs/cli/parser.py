@@ -76,6 +76,7 @@ _STATUS_EXAMPLES = """\
 examples:
   zsofs status                 all your mounts and watches
   zsofs status ~/iso           one mount
+  zsofs status games           the mount of the config or service games
   zsofs status ~/inbox         the watches of an inbox or library
   zsofs status --json ~/iso    JSON: one object; without an argument, a list of objects
 """
@@ -207,8 +208,8 @@ def _add_umount(commands: Commands) -> None:
     umount.add_argument(
         "mount_points",
         nargs="+",
-        metavar="MOUNTPOINT",
-        help="mount point, or name of the mounted config",
+        metavar="MOUNTPOINT|NAME",
+        help="mount point, or name of its config",
     )
     umount.add_argument(
         "--lazy",
@@ -225,7 +226,9 @@ def _add_reload(commands: Commands) -> None:
         _RELOAD_DESCRIPTION,
         _RELOAD_EXAMPLES,
     )
-    reload.add_argument("mount_point", metavar="MOUNTPOINT", help="mount point")
+    reload.add_argument(
+        "mount_point", metavar="MOUNTPOINT|NAME", help="mount point, or name of its config"
+    )
 
 
 def _add_status(commands: Commands) -> None:
@@ -238,9 +241,10 @@ def _add_status(commands: Commands) -> None:
     )
     status.add_argument(
         "mount_point",
-        metavar="MOUNTPOINT|INBOX|LIBRARY",
+        metavar="MOUNTPOINT|NAME|INBOX|LIBRARY",
         nargs="?",
-        help="show only this mount, or the watches of this directory (default: all)",
+        help="show only this mount (mount point, or name of its config), or the watches of this"
+        " directory (default: all)",
     )
     status.add_argument("--json", action="store_true", help="print JSON")
 

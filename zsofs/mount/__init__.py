@@ -3,6 +3,7 @@
 __all__ = [
     "config",
     "lifecycle",
+    "named_mount",
     "options",
     "own_mount",
     "root_helper",

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 from zsofs.console.stdio import complain
 from zsofs.console.text import for_people
-from zsofs.errors import UnmountError, UsageError, ZsofsError, reason
-from zsofs.mount import config
+from zsofs.errors import UnmountError, ZsofsError, reason
 from zsofs.mount.control.client import daemon_of
+from zsofs.mount.named_mount import mount_point_of
 from zsofs.mount.users import other_namespaces, users_of
 from zsofs.system import fuse_mount
-from zsofs.system.mountinfo import Mounted, mount_table, mounted_at
+from zsofs.system.mountinfo import Mounted, mount_table
 from zsofs.system.mountpoint import COMMAND, check_ours, detach, is_dead, own_path
 from zsofs.timings import timings
 
@@ -62,23 +62,6 @@ def take_down_all(targets: Sequence[str], *, lazy: bool) -> list[ZsofsError]:
     return [failed[target] for target in targets if target in failed]
 
 
-def mount_point_of(target: str) -> bytes:
-    """Return the real path of a mount point, given as a path or as the name of a config.
-
-    Raises:
-        MountPointError: as root, a symlink on the path belongs to another user.
-        UsageError: the config cannot be read.
-    """
-    point = own_path(target)
-    if mounted_at(point) is not None or "/" in target:
-        return point
-    try:
-        path = config.find(target)
-    except UsageError:  # neither a path nor a config
-        return point
-    return own_path(str(config.load(path)["mountpoint"]))
-
-
 @dataclass(frozen=True, slots=True)
 class _TakeDown:
     """The unmounting of one mount."""
@@ -93,7 +76,7 @@ class _TakeDown:
         Raises:
             UnmountError: no zsofs mount is there, it is in use, or its daemon is still running.
         """
-        point = mount_point_of(self.target)
+        point = mount_point_of(self.target, own_path)
         mounted = check_ours(os.fsdecode(point), point)
         elsewhere = {
             one.number: one.path

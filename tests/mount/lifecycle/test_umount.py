@@ -87,6 +87,8 @@ def test_several_mounts_and_the_name_of_a_config(
         assert run("mount", "-q", library, point).returncode == 0
     try:
         third = points[2] if is_root else "games-of-a-test"  # root has configs in /etc alone
+        assert run("status", third).stdout.startswith(f"{points[2]}\n  source   {library}\n")
+        assert run("reload", third).returncode == 0
         done = run("umount", points[0], tmp_path / "none", third, points[1])
         assert done.returncode == 6
         (line,) = done.stderr.splitlines()
@@ -106,12 +108,14 @@ def test_the_name_of_a_config_of_the_system(tmp_path: Path) -> None:
 mkdir -p $D/etc; mount --bind $D/etc /etc/zsofs 2> /dev/null || { mkdir -p /etc/zsofs &&
     mount --bind $D/etc /etc/zsofs; }
 printf 'source = "%s"\\nmountpoint = "%s"\\n' $D/s $D/m > $D/etc/games.toml
-$Z mount -q games; mkdir $D/games; cd $D; $Z umount games; echo "exit $?"; ls -d m
+$Z mount -q games; mkdir $D/games; cd $D; $Z reload games; echo "reload $?"
+$Z status games > $D/status; echo "status $?"; $Z umount games; echo "exit $?"; ls -d m
 """,
         tmp_path,
         allowed=2,
     )
-    assert done == "exit 0\n"
+    assert done == "reload 0\nstatus 0\nexit 0\n"
+    assert (tmp_path / "status").read_text().startswith(f"{tmp_path}/m\n  source   {tmp_path}/s\n")
 
 
 HOLDERS = {

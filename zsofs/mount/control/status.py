@@ -31,6 +31,7 @@ from zsofs.mount.control.mount_status import (
     PreloadStatus,
     ReaderStatus,
 )
+from zsofs.mount.named_mount import mount_point_of
 from zsofs.system.mountinfo import Mounted
 from zsofs.system.mountpoint import real_path
 
@@ -50,7 +51,7 @@ def run(mount_point: str | None, as_json: bool, others: Sequence[object] = ()) -
     """Print the status of one mount, or of all mounts that this user may query.
 
     Args:
-        mount_point: its path, or None for all mounts.
+        mount_point: its path, or the name of its config; None for all mounts.
         as_json: whether to print JSON.
         others: what is printed after all mounts: texts, or JSON objects.
 
@@ -59,10 +60,11 @@ def run(mount_point: str | None, as_json: bool, others: Sequence[object] = ()) -
 
     Raises:
         ControlError: there is no mount at *mount_point* that this user may query.
+        UsageError: its config cannot be read.
     """
     if mount_point is None:
         return _print_all(as_json, others)
-    point = real_path(mount_point)
+    point = mount_point_of(mount_point, real_path)
     mounted = check_mount(point)
     if not as_json:
         say(text(ask_status(point)))
