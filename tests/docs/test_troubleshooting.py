@@ -90,6 +90,7 @@ REPORTS = {
     "inspection.verify_report._line": "when a file was read",
     "preload.preloader.Preloader.serve": "the subject of a message",
     "watch.status": "the report of `zsofs status`",
+    "watch.command._tell": "what went well",
     "watch.command._summary": "a line of `systemctl status`",
     "watch.error_file._MARK": "the first line of a text file",
     "system.own_processes._START": "a program",

@@ -4,6 +4,7 @@ import logging
 import os
 import selectors
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zsofs.console import logging_setup
+from zsofs.console.stdio import say
+from zsofs.console.text import for_people
 from zsofs.errors import FileError, reason
 from zsofs.system import sd_notify, xdg
 from zsofs.system.inotify import MountWatcher
@@ -60,12 +63,20 @@ def run(settings: WatchSettings) -> int:
     mounts = MountWatcher(lambda: [os.fsencode(path) for path in settings.inboxes])
     try:
         with _signals() as (received, pipe):
+            _tell(settings)
             _loop(watch, state, mounts, notifier, received, pipe)
     finally:
         watch.end()
         mounts.close()
         state.remove()
     return 0
+
+
+def _tell(settings: WatchSettings) -> None:
+    """Print what is watched if a user waits at a terminal: nothing else shows that it runs."""
+    if sys.stdout.isatty():
+        inboxes = ", ".join(for_people(os.fsencode(path)) for path in settings.inboxes)
+        say(f"watching {inboxes}; end it with Ctrl-C")
 
 
 def _loop(

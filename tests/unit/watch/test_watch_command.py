@@ -1,7 +1,9 @@
 """The command line of `zsofs watch`, its units, and its notifications."""
 
 import os
+import pty
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -15,7 +17,7 @@ import pytest
 
 from tests.support import writers
 from tests.support.ends import join, spawned
-from tests.support.mounting import mounted, wait_until
+from tests.support.mounting import ZSOFS, mounted, wait_until
 from tests.support.packed import zsofs
 from tests.support.watching import watching
 from zsofs.watch import service
@@ -59,6 +61,23 @@ def test_a_mount_cannot_be_watched(folders: Path) -> None:
     with mounted(folders / "library", folders / "mnt"):
         said = zsofs("watch", "mnt", "-o", "library", code=2).stderr
     assert "is in a mount of zsofs" in said
+
+
+def test_a_terminal_shows_what_is_watched(folders: Path) -> None:
+    ours, its = pty.openpty()
+    words = [*ZSOFS, "watch", "inbox", "-o", "library"]
+    try:
+        with spawned(words, stdin=subprocess.DEVNULL, stdout=its) as process:
+            os.close(its)
+            said = b""
+            while b"\n" not in said:
+                said += os.read(ours, 4096)
+            process.send_signal(signal.SIGINT)
+    finally:
+        os.close(ours)
+    assert said.startswith(b"watching ")
+    assert said.endswith(b"/inbox; end it with Ctrl-C\r\n")
+    assert process.returncode == 0
 
 
 def test_two_watches_of_the_same_directories(tmp_path: Path) -> None:
