@@ -24,6 +24,7 @@ from zsofs.pack.jobs import PackRequest
 
 _UNPACK = "; unpack it to .cue and .bin with: zsofs unpack"
 _PACK = "; to pack its whole sectors, name the .bin, without --cd and --for console"
+_CHD = "; for one file that holds all its tracks, use: chdman createcd"
 """What can be done with a CD that an .iso cannot hold."""
 
 
@@ -72,7 +73,7 @@ def _only_file(sheet: CueSheet) -> str:
     file = sheet.only_file
     if file is None:
         tracks = [Track(one.number, one.type, 0) for each in sheet.files for one in each.tracks]
-        raise InputError(why_no_iso(tracks, _unread, 0) + _PACK)
+        raise InputError(why_no_iso(tracks, _unread, 0) + _CHD)
     path = sheet.find(file)
     if path is None:
         raise InputError(missing_file(file))

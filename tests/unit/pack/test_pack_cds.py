@@ -331,6 +331,8 @@ def test_sheets_of_files_that_are_inputs_too(tmp_path: Path) -> None:
             put(tmp_path / file, b"\1\0" * 1176 * 300)
             lines.append(sheet(file, "AUDIO").replace(b"TRACK 01", b"TRACK 02"))
         put(tmp_path / f"{title}.cue", b"\n".join(lines))
+    done = zsofs("pack", tmp_path / "Set.cue", code=8)
+    assert "; for one file that holds all its tracks, use: chdman createcd\n" in done.stderr
     done = zsofs("pack", "--delete-source", *sorted(tmp_path.iterdir()), code=8)
     for title, files in names_of.items():
         assert f"{title}.cue: skipped, {tmp_path}/{files[0]}, which it names" in done.stdout
