@@ -24,6 +24,8 @@ pytestmark = [
 
 _PACKAGES = ("ca-certificates", "git", "sudo")
 _AS_ME = "setpriv --reuid me --regid me --init-groups env HOME=/home/me USER=me"
+# The directories of this run of the tests are none of that user's.
+_CLEAN = "env -u XDG_CACHE_HOME -u XDG_CONFIG_HOME -u XDG_DATA_HOME -u XDG_STATE_HOME"
 
 
 @pytest.mark.parametrize("user", ["root", "me"])
@@ -44,7 +46,7 @@ def test_from_a_new_clone_to_a_mount(suite: str, user: str, tmp_path: Path) -> N
 
         def run(script: str) -> str:
             """What a script prints for the user in the clone; its mounts end with it."""
-            start = "exec" if user == "root" else f"exec {_AS_ME}"
+            start = f"exec {_CLEAN}" if user == "root" else f"exec {_CLEAN} {_AS_ME}"
             return inside(root, f"cd ~{user}/zsofs; {start} sh -ec '{script}' 2>&1")
 
         said = run(
