@@ -11,6 +11,7 @@ import pytest
 
 from tests.mount.opl.test_samba import game
 from tests.support import writers
+from tests.support.namespaces import LET_GO
 from tests.support.samba import DOCUMENT
 
 pytestmark = pytest.mark.system
@@ -117,7 +118,7 @@ def test_from_an_empty_debian_to_a_listed_game(tmp_path: Path) -> None:
     done = subprocess.run(
         # In a namespace of processes, whatever is still running ends with the script.
         ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh"],
-        input=script(top, visit),
+        input=f"{LET_GO}\n{script(top, visit)}",
         capture_output=True,
         text=True,
         check=False,

@@ -24,6 +24,7 @@ import trio
 from tests.conftest import TimingsSetter
 from tests.support.ends import join, spawned
 from tests.support.mounting import open_to_others, unmount, wait_until
+from tests.support.namespaces import LET_GO
 from tests.support.rounds import rounds
 from zsofs.errors import ControlError, SourceError
 from zsofs.mount.control import client, protocol, server
@@ -232,6 +233,7 @@ def test_a_daemon_in_another_mount_namespace_is_left_alone(
     (runtime / "zsofs").mkdir(mode=0o700)
     code = (
         "import os, socket, sys; os.chdir(sys.argv[1])\n"
+        f"os.system({LET_GO!r})\n"
         "listener = socket.socket(socket.AF_UNIX); listener.bind(sys.argv[2])\n"
         "listener.listen(); print(flush=True); sys.stdin.read()"
     )

@@ -21,6 +21,7 @@ import pytest
 from tests.mount.reading.test_clients import run
 from tests.support.disks import MIB, make_disk, take_down
 from tests.support.mounting import ZSOFS, mounted, names, opened, wait_until
+from tests.support.namespaces import LET_GO
 from zsofs.system.mountinfo import mounted_at
 
 ROOT = Path(__file__).parents[3]
@@ -431,6 +432,7 @@ def test_served_by_a_user(open_folder: Path) -> None:
 
 def main(folder: Path) -> int:
     """Mount as a user, and have that user and others do things."""
+    run("sh", "-c", LET_GO)
     run("mount", "-t", "tmpfs", "none", "/dev")
     run("mknod", "-m", "666", "/dev/fuse", "c", "10", "229")
     run("mknod", "-m", "666", "/dev/null", "c", "1", "3")
