@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MountMaker
-from tests.mount.control.test_activity import IMAGE, hanging_read, of, sample_on_hanging_disk
+from tests.mount.control.test_activity import (
+    IMAGE,
+    hanging_read,
+    of,
+    sample_on_hanging_disk,
+    summary,
+)
 from tests.mount.control.test_status import runtime as runtime
 from tests.support import writers
 from tests.support.mounting import DATA, Mount, timed, wait_until
@@ -193,7 +199,8 @@ def test_names_that_cannot_be_printed_come_exactly_too(mount: MountMaker, source
 def test_it_answers_while_the_disk_hangs(tmp_path: Path, runtime: Path) -> None:
     with sample_on_hanging_disk(tmp_path) as (disk, made):
         complete(made)
-        with hanging_read(disk, made.path / "Game.iso", 40960):
+        with hanging_read(disk, made.path / "Game.iso", 320 * 2048):
+            wait_until(lambda: summary(made).waiting, "the read")
             found, _ = library(made)
             assert set(found) == {"Game.zso"}
 

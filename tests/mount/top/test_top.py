@@ -167,10 +167,10 @@ def test_the_keys(mount: MountMaker, source: Path) -> None:
 
 def test_a_disk_that_hangs_and_the_read_that_was_slow(tmp_path: Path) -> None:
     with sample_on_hanging_disk(tmp_path) as (disk, made), top(80, 24, made.path) as shown:
-        with hanging_read(disk, made.path / "Game.iso", 425984):
+        with hanging_read(disk, made.path / "Game.iso", 320 * 2048):
             shown.wait_for(
                 r"^  disk \d+:\d+ has not answered for \d+ s: 1 read waits$",
-                r"^  python\S* waits for Game.zso at 425,984: \d+ s$",
+                r"^  python\S* waits for Game.zso at 655,360: \d+ s$",
             )
             assert "red" in shown.colors()
         shown.wait_for(

@@ -164,7 +164,7 @@ def being_opened(path: Path) -> Iterator[None]:
         wait_until(lambda: fcntl.fcntl(file, fcntl.F_GETLEASE) != fcntl.F_RDLCK, "the program")
         yield
         opener.kill()
-        opener.wait()
+        opener.wait(30)
 
 
 @contextmanager
