@@ -26,18 +26,21 @@ def made_once(place: Path, make: Callable[[Path], None]) -> Path:
         make: fills the empty folder that it gets, which is then renamed.
     """
     lock = _lock_of(place)
+    unfinished = place.with_name(f"unfinished-{place.name}")
     while True:
         fcntl.flock(lock, fcntl.LOCK_SH)
         if place.is_dir():
             _in_use.append(lock)
             return place
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not place.is_dir():
-            unfinished = place.with_name(f"unfinished-{place.name}")
-            remove(unfinished)
-            unfinished.mkdir()
-            make(unfinished)
-            unfinished.rename(place)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        # Another lock: who waits to make the folder must not wait for those who use it by then.
+        with _lock_of(unfinished) as making:
+            fcntl.flock(making, fcntl.LOCK_EX)
+            if not place.is_dir():
+                remove(unfinished)
+                unfinished.mkdir()
+                make(unfinished)
+                unfinished.rename(place)
 
 
 def remove_unused(place: Path) -> None:
