@@ -166,6 +166,7 @@ def test_the_page_of_a_member(viewed: tuple[Mount, Path], tmp_path: Path) -> Non
             assert "identify" not in kinds  # that is for the user of the mount
 
 
+@pytest.mark.usefixtures("another_user")
 def test_only_root_shows_a_mount_to_a_group(tmp_path: Path, source: Path) -> None:
     done = as_user(NOBODY, "mount", "--view-group", GROUP, source, tmp_path / "mnt")
     assert done["code"] == 2

@@ -270,7 +270,7 @@ def test_a_kill_while_a_program_waits_to_write(tmp_path: Path, library: Path) ->
     assert "A.iso: restored; a program wrote to it" in watch.log.read_text()
 
 
-def test_a_group_of_which_the_user_is_no_member(as_root: None) -> None:
+def test_a_group_of_which_the_user_is_no_member(as_root: None, another_user: None) -> None:
     """It is refused before it is packed, and packed when its group is changed."""
     user = ("setpriv", "--reuid=1234", "--regid=1234", "--clear-groups", "--inh-caps=-all")
     with TemporaryDirectory() as name:  # that the user can enter
