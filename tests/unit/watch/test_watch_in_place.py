@@ -144,7 +144,7 @@ def test_a_hard_link_keeps_its_image(tmp_path: Path) -> None:
 
 
 def test_a_writer_is_waited_for(tmp_path: Path) -> None:
-    with watching(tmp_path, "--in-place", watch_quiet_closed=1.0) as watch:
+    with watching(tmp_path, "--in-place", watch_quiet_closed=4.0) as watch:
         put(watch.library / "Okami.iso", IMAGE)
         wait_until(lambda: "may still be written" in watch.waits_for("Okami.iso"), "a verdict")
         with (watch.library / "Okami.iso").open("r+b"):
