@@ -219,7 +219,7 @@ def test_a_directory_that_appears_after_the_events_were_taken(library: Path) -> 
 
 def test_dates_that_are_set_in_a_new_directory(tmp_path: Path) -> None:
     """As file managers do with a copy after they have closed it."""
-    with watching(tmp_path, "--in-place", watch_quiet_closed=1.0) as watch:
+    with watching(tmp_path, "--in-place", watch_quiet_closed=4.0) as watch:
         put(watch.library / "below/Okami.iso", IMAGE)
         wait_until(lambda: "may still be written" in watch.waits_for("Okami.iso"), "a verdict")
         os.utime(watch.library / "below/Okami.iso", (1_000_000, 1_000_000))
