@@ -12,8 +12,10 @@ from bench.discs import Discs
 from bench.packers import Packing
 from bench.servers import Contender, Served
 from bench.system import BenchError
+from zsofs.formats.geometry import Geometry
 from zsofs.images.probe import block_reader, geometry_of, probe
 from zsofs.images.source_file import OpenSource
+from zsofs.native.block_reader import BlockReader
 
 _SPAN = 128 << 10
 """Decoded in one call: what the kernel asks a mount for at most, with its usual read-ahead."""
@@ -34,13 +36,7 @@ class Packed(Served):
 
 def decode_all(container: Path) -> float:
     """Decode a whole disc with zsofs's decoders into one buffer, on one core; gives the seconds."""
-    with container.open("rb", buffering=0) as file, one_core():
-        source = OpenSource.of(file.fileno(), os.fstat(file.fileno()))
-        disc = probe(source)
-        if disc is None:
-            raise BenchError(f"{container.name} is no disc")
-        geometry = geometry_of(source, disc)
-        reader = block_reader(geometry, source)
+    with opened(container) as (source, geometry, reader), one_core():
         step = max(_SPAN // geometry.block_size, 1)
         span = memoryview(bytearray(_SPAN))
         begin = time.perf_counter()
@@ -49,6 +45,18 @@ def decode_all(container: Path) -> float:
             count = min(step, geometry.block_count - first)
             reader.read(source.fd, first, count, span[:size])
         return time.perf_counter() - begin
+
+
+@contextmanager
+def opened(container: Path) -> Iterator[tuple[OpenSource, Geometry, BlockReader]]:
+    """Open a packed disc; gives the file, the layout of its blocks, and what decodes them."""
+    with container.open("rb", buffering=0) as file:
+        source = OpenSource.of(file.fileno(), os.fstat(file.fileno()))
+        disc = probe(source)
+        if disc is None:
+            raise BenchError(f"{container.name} is no disc")
+        geometry = geometry_of(source, disc)
+        yield source, geometry, block_reader(geometry, source)
 
 
 @contextmanager

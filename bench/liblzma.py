@@ -1,15 +1,12 @@
 """How fast one core decodes an LZMA CHD with liblzma, which other readers of CHDs use."""
 
 import ctypes
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.decoding import one_core
+from bench.decoding import one_core, opened
 from bench.system import BenchError, Unavailable
-from zsofs.images.probe import block_reader, geometry_of, probe
-from zsofs.images.source_file import OpenSource
 from zsofs.native.stored_ranges import stored_ranges
 
 _LZMA1 = 0x4000000000000001
@@ -100,19 +97,13 @@ def decode_all(container: Path) -> float:
 
 def _hunks_of(container: Path) -> tuple[ctypes.Array[ctypes.c_char], list[tuple[int, int]], int]:
     """Return the file in memory, where its hunks are in it, and the size of a hunk."""
-    with container.open("rb", buffering=0) as file:
-        source = OpenSource.of(file.fileno(), os.fstat(file.fileno()))
-        disc = probe(source)
-        if disc is None:
-            raise BenchError(f"{container.name} is no disc")
-        geometry = geometry_of(source, disc)
-        reader = block_reader(geometry, source)
+    with opened(container) as (source, geometry, reader):
         hunks = [
             place
             for number in range(geometry.block_count)
             for place in stored_ranges(reader, source.fd, number, 1)
         ]
-        data = ctypes.create_string_buffer(container.stat().st_size)
-        file.seek(0)
+    data = ctypes.create_string_buffer(container.stat().st_size)
+    with container.open("rb") as file:
         file.readinto(memoryview(data).cast("B"))
     return data, hunks, geometry.block_size
