@@ -122,16 +122,30 @@ class Manager:
     def start_unit(self, name: str, unit: str) -> None:
         """Start and enable a unit of the service *name*; raises like :meth:`start`."""
         self.call("enable", unit)
+        self.begin("start", unit, name, name)
+
+    def begin(self, verb: str, unit: str, service: str, removal: str) -> None:
+        """Start an installed unit, or start it again.
+
+        Args:
+            verb: ``start`` or ``restart``.
+            unit: name of the unit.
+            service: what it is called in an error.
+            removal: argument with which `zsofs service remove` removes it.
+
+        Raises:
+            ServiceError: it does not start; the message has the reason.
+        """
         try:
-            self.call("start", unit)
+            self.call(verb, unit)
         except ServiceError as error:
-            why = self.last_words(unit) or error
+            why = self._last_words(unit) or error
             raise ServiceError(
-                f"the service {name} is installed but did not start: {why}; remove it with:"
-                f" zsofs service remove {name}{' --user' if self.is_users else ''}"
+                f"the service {service} is installed but did not start: {why}; remove it with:"
+                f" zsofs service remove {removal}{' --user' if self.is_users else ''}"
             ) from None
 
-    def last_words(self, unit: str) -> str:
+    def _last_words(self, unit: str) -> str:
         """Return the last line that a unit has logged, or an empty string."""
         field = "_SYSTEMD_USER_UNIT" if self.is_users else "_SYSTEMD_UNIT"
         command = ["journalctl", "-q", "-o", "cat", "-n", _LOG_LINES, f"{field}={unit}"]

@@ -109,7 +109,7 @@ def _install(manager: Manager, options: argparse.Namespace) -> int:
     write(manager.folder / NAME, MARK + unit_text(listen, who, hosts, group))
     manager.call("daemon-reload")
     manager.call("enable", NAME)
-    _start(manager)
+    manager.begin("restart", NAME, "of the web page", "--web")
     user = service_users.name_of(who)
     say(f"the web page of the mounts of {user} is at {listen.url()}")
     for remark in remarks(listen, hosts, token_file):
@@ -158,22 +158,6 @@ def _prepare(who: Account) -> str:
 
 def _cache(who: Account) -> str:
     return f"{who.home}/.cache/zsofs"
-
-
-def _start(manager: Manager) -> None:
-    """Start the page, anew if it runs; return when it can be opened.
-
-    Raises:
-        ServiceError: it does not start; the message has the reason.
-    """
-    try:
-        manager.call("restart", NAME)
-    except ServiceError as error:
-        why = manager.last_words(NAME) or error
-        raise ServiceError(
-            f"the service of the web page is installed but did not start: {why}; remove it with:"
-            f" zsofs service remove --web{' --user' if manager.is_users else ''}"
-        ) from None
 
 
 def _account(options: argparse.Namespace) -> Account:
