@@ -33,7 +33,7 @@ def made_once(place: Path, make: Callable[[Path], None]) -> Path:
             _in_use.append(lock)
             return place
         fcntl.flock(lock, fcntl.LOCK_UN)
-        # Another lock: who waits to make the folder must not wait for those who use it by then.
+        # A second lock: the process that waits to make the folder must not wait for its users.
         with _lock_of(unfinished) as making:
             fcntl.flock(making, fcntl.LOCK_EX)
             if not place.is_dir():

@@ -91,7 +91,7 @@ def _loop(
     turns = _Turns(watch, mounts)
     for inbox in watch.settings.inboxes:  # what arrives from now on is seen
         watch.events.enter(inbox)
-    state.write(_status_of(watch, state))  # who waits for the service may ask for it at once
+    state.write(_status_of(watch, state))  # a program may read it as soon as the service is ready
     notifier.ready()
     while not received.intersection(_ENDS):
         if signal.SIGHUP in received:
