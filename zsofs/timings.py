@@ -267,6 +267,10 @@ class Timings:
     last_log_messages: float = 1.0
     """How long unwritten messages may delay the end of the process."""
 
+    stacks: float = 5.0
+    """How long a thread may take to get the GIL for the stacks that SIGUSR2 asks for: seconds on a
+    busy machine. After that the thread that holds it counts as stuck."""
+
     log_again: float = 3600.0
     """How long the same message is not logged again."""
 

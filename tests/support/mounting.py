@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from zsofs.system.mountinfo import mounted_at
+from zsofs.timings import timings
 
 ZSOFS = (sys.executable, "-m", "zsofs")
 
@@ -27,6 +28,9 @@ def timed(**seconds: float) -> tuple[str, ...]:
 
 
 DATA = Path(__file__).parents[1] / "data"
+
+RACY_SECONDS = 0.05
+"""How old a change must be for zsofs to keep what it finds in the file."""
 
 
 @dataclass
@@ -107,7 +111,7 @@ def _where_it_hangs(daemon: "subprocess.Popen[bytes]", log: Path) -> str:
             waits.append([(thread / name).read_text().strip() for name in ("comm", "wchan")])
     daemon.send_signal(signal.SIGUSR2)
     with suppress(subprocess.TimeoutExpired):
-        daemon.wait(2)  # they are written meanwhile
+        daemon.wait(timings().stacks + 1)  # they are written meanwhile
     return f"{waits}\n{log.read_text(errors='replace')[-8000:]}"
 
 
@@ -115,6 +119,12 @@ def unmount(path: Path) -> None:
     """Take down whatever is mounted at *path*."""
     if mounted_at(os.fsencode(path)) is not None:
         subprocess.run(["fusermount3", "-u", "-z", str(path)], check=True)
+
+
+def wait_until_kept(source: Path) -> None:
+    """Let so much time pass that what zsofs finds in the files now may be kept in its cache."""
+    newest = max(path.lstat().st_ctime_ns for path in source.rglob("*"))
+    wait_until(lambda: time.time_ns() > newest + 2 * RACY_SECONDS * 1e9, "a moment")
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = 20.0) -> None:

@@ -1,4 +1,4 @@
-"""Stored blocks to bytes and back, without the GIL; file calls that Python lacks.
+"""Stored blocks to bytes and back, without the GIL; system calls that Python lacks.
 
 No file names, no caches, no headers of containers.
 """
@@ -14,5 +14,6 @@ __all__ = [
     "index_scan",
     "meters",
     "read_log",
+    "stack_signal",
     "stored_ranges",
 ]

@@ -1,7 +1,7 @@
 """The kernel interface of FUSE mounts, for root: mount(2), umount2(2), limits, abort.
 
-A mount is identified by its line in the mount table (number, device, type and user), never by path
-alone: a user who can rename a directory above the mount point controls what has that path.
+A mount is identified by its line in the mount table (number, device, type, user and source), never
+by path alone: a user who can rename a directory above the mount point controls what has that path.
 """
 
 import ctypes
@@ -89,13 +89,17 @@ def _just_made(place: int, user: int) -> Mounted:
 
 
 def located(mounted: Mounted) -> Mounted | None:
-    """Return the present table entry of the mount, possibly at another path; None if it is gone."""
+    """Return the present table entry of the mount, possibly at another path; None if it is gone.
+
+    The kernel soon gives number and device to the next mount, which has another source as a rule.
+    """
     for one in mount_table():
-        if (one.number, one.device, one.kind, one.user) == (
+        if (one.number, one.device, one.kind, one.user, one.source) == (
             mounted.number,
             mounted.device,
             mounted.kind,
             mounted.user,
+            mounted.source,
         ):
             return one
     return None

@@ -26,7 +26,7 @@ from inotify_simple import INotify, flags
 
 from tests.conftest import MountMaker
 from tests.support import writers
-from tests.support.mounting import Mount, mounted, wait_until
+from tests.support.mounting import RACY_SECONDS, Mount, mounted, wait_until, wait_until_kept
 from zsofs.discs.cd_forms import CdForm
 from zsofs.discs.identify import Identity, Media, System
 from zsofs.formats.cd_tracks import Track, TrackType
@@ -53,7 +53,6 @@ PACKERS: tuple[writers.Writer, ...] = (
     partial(writers.zsoz, block_size=16384),
 )
 ROOT = Path(__file__).parents[3]
-RACY_SECONDS = 0.05
 SECONDS = 0.5
 
 
@@ -80,12 +79,6 @@ def discs(source: Path) -> Path:
 
 def write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-
-
-def wait_until_kept(source: Path) -> None:
-    """Let so much time pass that what is found in the files now may be kept."""
-    newest = max(path.stat().st_ctime_ns for path in source.rglob("*"))
-    wait_until(lambda: time.time_ns() > newest + 2 * RACY_SECONDS * 1e9, "a moment")
 
 
 def catalog_of(source: Path) -> Path:

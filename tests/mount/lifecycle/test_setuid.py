@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ from tests.support.mounting import (
 )
 from tests.support.namespaces import LET_GO
 from zsofs.mount.control.protocol import socket_name
+from zsofs.system import fuse_mount
 from zsofs.system.mountinfo import mounted_at
+from zsofs.system.mountpoint import is_dead
 from zsofs.system.xdg import folders, service_folder
 
 NOBODY = 65534
@@ -227,6 +230,25 @@ def test_a_dead_mount_in_a_folder_that_its_user_may_not_enter_is_cleared(
             assert anew["daemon"] != found["daemon"]
             done = run("mount", "--setuid", "nobody", library, point)
             assert (done.returncode, "already mounted" in done.stderr) == (4, True)
+
+
+def test_a_mount_that_got_the_numbers_of_another_is_left_alone(
+    library: Path, tmp_path: Path
+) -> None:
+    """The kernel gives the numbers of what was unmounted to the next mount, whose keeper may not
+    have ended yet."""
+    point = tmp_path / "mnt"
+    with served(library, point) as found:
+        os.kill(found["daemon"], signal.SIGKILL)
+        wait_until(lambda: not processes_of(point), "the end")
+        dead = mounted_at(os.fsencode(point))
+        assert dead is not None
+        earlier = replace(dead, source=b"/elsewhere")
+        assert not is_dead(earlier)
+        with pytest.raises(OSError):
+            fuse_mount.detach(earlier)
+        assert mounted_at(os.fsencode(point)) == dead
+        assert is_dead(dead)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

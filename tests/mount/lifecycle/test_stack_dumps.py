@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tests.conftest import MountMaker
 from tests.mount.lifecycle.test_lifecycle import daemons_of
 from tests.support.ends import join
-from tests.support.mounting import ZSOFS, in_time, names, unmount, wait_until
+from tests.support.mounting import ZSOFS, Mount, in_time, names, unmount, wait_until
+from tests.support.rounds import rounds
 from zsofs.console.log_file import LogFile
 from zsofs.system.mountinfo import mounted_at
 
@@ -35,23 +38,33 @@ sys.exit(main.main())
 """A daemon that waits with the GIL held until something comes through a FIFO."""
 
 
+def _has_lines(made: Mount, text: str, number: int) -> bool:
+    return len(made.log_lines(text)) >= number
+
+
 def test_all_threads_are_in_the_log(source: Path, mount: MountMaker) -> None:
-    """Each signal has all threads written. Of one that runs meanwhile, as the main thread may when
-    the mount is new, the stack can be cut: nothing stops it."""
     made = mount(source)
-    sent = 0
-
-    def has_stacks(number: int) -> bool:
-        nonlocal sent
+    for sent in (1, 2):
         made.daemon.send_signal(signal.SIGUSR2)
-        sent += 1
-        wait_until(lambda: len(made.log_lines("Current thread")) == sent, "an answer")
-        return len(made.log_lines("lifecycle.py")) >= number
-
-    wait_until(lambda: has_stacks(1), "the stacks")
-    wait_until(lambda: has_stacks(2), "the stacks once more")
+        # The main thread is the last one.
+        wait_until(partial(_has_lines, made, "lifecycle.py", sent), "the stacks")
+        assert len(made.log_lines("Current thread")) == sent
     assert len(made.log_lines(DUMP)) > 2
-    assert made.is_alive()
+    assert names(made.path) == names(source)
+
+
+def test_a_daemon_at_work_is_asked_over_and_over(source: Path, mount: MountMaker) -> None:
+    """Stacks that change while they are read must not end it."""
+    for number in range(100):
+        (source / f"{number}.txt").touch()
+    made = mount(source)
+    asked = rounds(5_000, thorough=100_000)
+    with ThreadPoolExecutor() as pool:
+        listing = pool.submit(lambda: [names(made.path) for _ in range(asked // 4)])
+        for _ in range(asked):
+            made.daemon.send_signal(signal.SIGUSR2)
+            os.stat(made.path)
+        listing.result()
     assert names(made.path) == names(source)
 
 

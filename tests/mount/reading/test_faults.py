@@ -28,6 +28,7 @@ from tests.support.mounting import (
     status_of,
     wait_for,
     wait_until,
+    wait_until_kept,
     waits_for_fuse,
 )
 from tests.support.rounds import rounds
@@ -464,6 +465,7 @@ def test_a_fault_of_the_catalog_costs_nothing(
 ) -> None:
     for number in range(len(ERRORS)):
         make_case(source / f"case{number}")
+    wait_until_kept(source)
     made = mount(source, command=(*FAULTY, UNCOUNTED))
     for number, error in enumerate(ERRORS):
         with faults.on("opendir", target, error) as fault:
