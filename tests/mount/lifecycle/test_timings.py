@@ -85,6 +85,7 @@ REAL = {
     "terminal": 0.5,
     "log_message": 0.05,
     "last_log_messages": 1.0,
+    "stacks": 5.0,
     "log_again": 3600.0,
     "service_status": 10.0,
     "retry_service_manager": 0.5,
