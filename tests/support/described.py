@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 LIMITS = (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE)
-SHOWN = ("Umask", "SigBlk", "SigIgn", "NoNewPrivs", "Uid", "Gid", "CapEff", "Threads")
+SHOWN = (
+    *("Umask", "SigBlk", "SigIgn", "NoNewPrivs", "Uid", "Gid", "Groups", "Threads"),
+    *("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"),
+)
 
 
 def kind(fd: int) -> str:
@@ -40,6 +43,7 @@ def described() -> dict[str, object]:
         ],
         "leads": [os.getsid(0) == os.getpid(), os.getpgid(0) == os.getpid()],
         "parent": os.getppid(),
+        "owner": [os.stat("/proc/self").st_uid, os.stat("/proc/self").st_gid],
         "streams": [
             [
                 one.fileno(),
@@ -51,6 +55,7 @@ def described() -> dict[str, object]:
                 one is getattr(sys, f"__{name}__"),
             ]
             for one, name in zip(streams, ("stdin", "stdout", "stderr"), strict=True)
+            if one is not None
         ],
         "name": __name__,
     }
@@ -61,6 +66,8 @@ if __name__ == "__main__":
     end = sys.argv[1]
     if end == "signal":
         os.kill(os.getpid(), signal.SIGTERM)
+    if end == "wait":
+        signal.pause()
     if end == "error":
         raise ValueError("an error")
     sys.exit(int(end) if end.isdigit() else end)

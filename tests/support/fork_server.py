@@ -2,13 +2,13 @@
 
 `install` replaces `subprocess.Popen`. A command that begins with the arguments of `ZSOFS`, or
 another of `MODULES`, is then forked by a server that each pytest process has; every other command
-is executed as always, and so is one that asks for what a fork cannot do (another user, an
-environment that the interpreter or the loader reads when it starts). To have one executed, write
-``env`` in front of it.
+is executed as always, and so is one that asks for what a fork cannot do (an environment that the
+interpreter or the loader reads when it starts). To have one executed, write ``env`` in front of it.
 
 What is forked is a child of pytest, with its own standard streams, environment, directory, umask,
-limits, signals, session and command line, as if it had been executed. It is made by clone(2) with
-CLONE_PARENT, and so has the parent of the server; a second fork would take as long as the first.
+limits, signals, session, user and command line, as if it had been executed. It is made by clone(2)
+with CLONE_PARENT, and so has the parent of the server; a second fork would take as long as the
+first. `in_scripts` has the command for scripts, which are no part of pytest (`script_server`).
 """
 
 import atexit
@@ -16,12 +16,13 @@ import ctypes
 import gc
 import importlib
 import inspect
-import io
 import json
 import os
 import pkgutil
 import resource
 import runpy
+import secrets
+import select
 import signal
 import socket
 import subprocess
@@ -30,7 +31,10 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
+
+from tests.support import script_server
+from tests.support.become import IGNORED_BY_PYTHON, LIMITS, become
 
 MODULES = (
     "zsofs",
@@ -52,10 +56,6 @@ _CLONE_PARENT, _CLONE_CHILD_CLEARTID, _CLONE_CHILD_SETTID = 0x8000, 0x200000, 0x
 _GET_TID_ADDRESS = 40  # prctl(2)
 _MOST_WORDS = 64 << 10
 _MOST_REQUEST = 160 << 10  # less than a socket takes at once
-_LIMITS = [value for name, value in vars(resource).items() if name.startswith("RLIMIT_")]
-_IGNORED_BY_PYTHON = {signal.SIGPIPE, signal.SIGXFSZ}  # in itself; not in what it executes
-_STDERR = 2
-_FAR = 3  # the first descriptor behind the standard streams
 
 _Popen = subprocess.Popen
 
@@ -106,7 +106,9 @@ def _words(asked: Mapping[str, Any]) -> list[str] | None:
     words = [os.fsdecode(word) for word in args]
     if words[:2] != [sys.executable, "-m"] or words[2:3] == [] or words[2] not in MODULES:
         return None
-    plain = ("executable", "preexec_fn", "gid", "gids", "uid")
+    plain = ["executable", "preexec_fn"]
+    if os.geteuid() != 0:  # who cannot become another user
+        plain += ["uid", "gid", "gids"]
     if any(asked[name] is not None for name in plain) or asked["shell"] or not asked["close_fds"]:
         return None
     if (
@@ -146,12 +148,14 @@ class _Server:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.owner = os.getpid()
         self.environment = _read_at_start(_environment(None))
-        with theirs:
-            fd = theirs.fileno()
+        self.name = f"zsofs-tests-{self.owner}-{secrets.token_hex(8)}"
+        with theirs, script_server.listening(self.name) as scripts:
+            fds = [theirs.fileno(), scripts.fileno()]
             # Its own words are written over by those of the commands, which may be longer.
-            command = [sys.executable, "-m", "tests.support.fork_server", str(fd), " " * 4096]
+            command = [sys.executable, "-m", "tests.support.fork_server", *map(str, fds)]
+            command.append(" " * 4096)
             root = Path(__file__).parents[2]
-            self._process = _Popen(command, pass_fds=[fd], cwd=root, stdin=subprocess.DEVNULL)
+            self._process = _Popen(command, pass_fds=fds, cwd=root, stdin=subprocess.DEVNULL)
         atexit.register(self._end)
 
     def start(self, words: list[str], fds: list[int], asked: Mapping[str, Any]) -> int:
@@ -163,11 +167,14 @@ class _Server:
             "environment": _environment(asked["env"]),
             "kept": kept,
             "umask": asked["umask"] if asked["umask"] >= 0 else _umask(),
-            "limits": [(which, *resource.getrlimit(which)) for which in _LIMITS],
-            "ignored": sorted(ignored - _IGNORED_BY_PYTHON),
+            "limits": [(which, *resource.getrlimit(which)) for which in LIMITS],
+            "ignored": sorted(ignored - IGNORED_BY_PYTHON),
             "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
             "session": asked["start_new_session"],
             "group": asked["process_group"],
+            "uid": asked["uid"],
+            "gid": asked["gid"],
+            "gids": asked["gids"],
         }
         cwd = os.open(asked["cwd"] or ".", os.O_PATH | os.O_DIRECTORY)
         try:
@@ -205,23 +212,54 @@ def _umask() -> int:
     return int(text.partition("Umask:")[2].split()[0], 8)
 
 
+def in_scripts(module: str | Path = "zsofs") -> tuple[str, ...]:
+    """What to run in a script, with arguments: a fork of the server, if that can be.
+
+    It is executed where a fork would differ: in another environment for the interpreter or another
+    session, with fewer rights, closed standard streams or more descriptors than those.
+
+    Args:
+        module: one of `MODULES`, or the path of the installed program, whose name may be another.
+    """
+    client = str(Path(__file__).with_name("script_client.py"))
+    return (sys.executable, "-I", "-S", client, _server().name, str(module))
+
+
 # ---- In the server ----
 
 
-def _serve(its: socket.socket) -> list[str]:
+def _serve(its: socket.socket, scripts: socket.socket) -> list[str]:
     """Fork whatever is asked for; returns in the children only, with the arguments of each."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for what serves scripts
+    environment = _read_at_start(_environment(None))
+    ready = select.poll()
+    for line in (its, scripts):
+        ready.register(line, select.POLLIN)
     while True:
-        data, fds, *_ = socket.recv_fds(its, _MOST_REQUEST, 100)
-        if not data:
-            os._exit(0)
-        child = _fork_sibling()
-        if child == 0:
-            request = json.loads(data)
-            _become(request, fds)
-            return list(request["words"])
-        its.send(str(child).encode())
-        for fd in fds:
-            os.close(fd)
+        asked = {fd for fd, _ in ready.poll()}
+        words = _fork_for_pytest(its) if its.fileno() in asked else None
+        if words is None and scripts.fileno() in asked:
+            words = script_server.fork(scripts, lambda given: _read_at_start(given) == environment)
+        if words is not None:
+            its.detach()  # it is closed
+            scripts.detach()
+            return words
+
+
+def _fork_for_pytest(its: socket.socket) -> list[str] | None:
+    """Fork what pytest asks for; returns its arguments there, and None in the server."""
+    data, fds, *_ = socket.recv_fds(its, _MOST_REQUEST, 100)
+    if not data:
+        os._exit(0)
+    child = _fork_sibling()
+    if child == 0:
+        request = json.loads(data)
+        become(request, fds)
+        return list(request["words"])
+    its.send(str(child).encode())
+    for fd in fds:
+        os.close(fd)
+    return None
 
 
 def _fork_sibling() -> int:
@@ -240,82 +278,6 @@ def _fork_sibling() -> int:
     python.PyOS_AfterFork_Parent()
     assert child > 0, os.strerror(ctypes.get_errno())
     return child
-
-
-def _become(request: Mapping[str, Any], fds: list[int]) -> None:
-    """Make this process what executing the command would have made."""
-    if request["session"]:
-        os.setsid()
-    if request["group"] >= 0:
-        os.setpgid(0, request["group"])
-    cwd, *fds = fds
-    os.fchdir(cwd)
-    wanted = dict(zip((0, 1, 2, *request["kept"]), fds, strict=True))
-    first = max(*wanted, *fds) + 1  # nothing is overwritten that is still to be moved
-    moved = {number: _copy(fd, first) for number, fd in wanted.items()}
-    for number, fd in moved.items():
-        os.dup2(fd, number)
-    edge = _FAR
-    for number in (*request["kept"], os.sysconf("SC_OPEN_MAX")):
-        os.closerange(edge, number)
-        edge = number + 1
-    os.umask(request["umask"])
-    os.environ.clear()
-    os.environ.update(request["environment"])
-    for which, soft, hard in request["limits"]:
-        resource.setrlimit(which, (soft, hard))
-    _set_signals(set(request["ignored"]), request["blocked"])
-    _set_streams()
-    _set_command_line([sys.executable, "-m", *request["words"]])
-
-
-def _copy(fd: int, least: int) -> int:
-    import fcntl
-
-    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, least)
-
-
-def _set_signals(ignored: set[int], blocked: list[int]) -> None:
-    """Have the signals ignored that pytest ignores, and Python; all else is as this began."""
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        if number in ignored:
-            signal.signal(number, signal.SIG_IGN)
-        elif number == signal.SIGINT:
-            signal.signal(number, signal.default_int_handler)
-        elif signal.getsignal(number) == signal.SIG_IGN and number not in _IGNORED_BY_PYTHON:
-            signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-
-
-def _set_streams() -> None:
-    """Have sys.stdin, sys.stdout and sys.stderr made as the interpreter makes them."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        stream = _stream(number, getattr(sys, f"__{name}__"))
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
-
-
-def _stream(number: int, old: io.TextIOWrapper) -> TextIO:
-    is_unbuffered = number > 0 and old.write_through  # PYTHONUNBUFFERED
-    mode = "wb" if number else "rb"
-    raw = open(number, mode, 0 if is_unbuffered else -1, closefd=False)  # noqa: SIM115
-    return io.TextIOWrapper(
-        raw,
-        encoding=old.encoding,
-        errors=old.errors,
-        newline="\n" if number else None,
-        line_buffering=not old.write_through and (number == _STDERR or os.isatty(number)),
-        write_through=old.write_through,
-    )
-
-
-def _set_command_line(words: list[str]) -> None:
-    """Write *words* where /proc shows the command line, over those of the server."""
-    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    start, end = int(fields[45]), int(fields[46])  # fields 48 and 49 of proc(5)
-    text = b"".join(os.fsencode(word) + b"\0" for word in words)[: end - start - 1]
-    ctypes.memset(start, 0, end - start)
-    ctypes.memmove(start, text, len(text))
 
 
 def _import_everything() -> None:
@@ -350,9 +312,13 @@ def _main() -> None:
     _use_once()
     gc.collect()
     gc.freeze()
-    words = _serve(socket.socket(fileno=int(sys.argv[1])))
+    words = _serve(*(socket.socket(fileno=int(number)) for number in sys.argv[1:3]))
     sys.argv[:] = words
     try:
+        if os.path.isabs(words[0]):  # the program, under one of its names
+            from zsofs.cli.main import main
+
+            sys.exit(main())
         runpy.run_module(words[0], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         _end(0 if end.code is None else end.code)

@@ -7,7 +7,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from tests.support.mounting import ZSOFS
+from tests.support.fork_server import in_scripts
 
 SECONDS = 90
 
@@ -55,7 +55,7 @@ def run_in_namespace(script: str, folder: Path, seconds: int = SECONDS, *, allow
         seconds: after which all FUSE connections are aborted, and this fails.
         allowed: an exit code of the script that is as good as 0.
     """
-    words = shlex.join(ZSOFS)
+    words = shlex.join(in_scripts())
     begin = _BEGIN.replace("SECONDS", str(seconds)).replace("LET_GO", LET_GO)
     done = subprocess.run(
         [

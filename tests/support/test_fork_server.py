@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.ends import spawned
+from tests.support.fork_server import in_scripts
 from tests.support.mounting import DATA, ZSOFS, in_time, mounted, names, status_of, wait_until
 
 FORKED = (sys.executable, "-m", "tests.support.described")
@@ -160,11 +162,103 @@ def test_a_fork_of_this_process_has_its_own_children() -> None:
     in_time(check)
 
 
+@pytest.mark.parametrize("user", [0, 65534])
+@pytest.mark.usefixtures("as_root", "another_user")
+def test_another_user(user: int) -> None:
+    found = check_alike("0", user=user, group=54321, extra_groups=[54321, 54322], umask=0o077)
+    assert found["status"]["Groups"].split() == ["54321", "54322"]
+    assert found["status"]["Uid"].split() == [str(user)] * 4
+    assert found["owner"] == [user, 54321]
+
+
+# In scripts
+
+
+DESCRIBED = "tests.support.described"
+
+
+def run_in_script(words: tuple[str, ...], command: tuple[str, ...], end: str) -> tuple[Any, ...]:
+    """Whether a shell's command was forked, and how it ended; what it errs and tells.
+
+    Args:
+        words: the shell's command line, behind which the command follows.
+        command: what it is to run.
+        end: how that ends.
+    """
+    done = subprocess.run(
+        [*words, *command, end, "two words"], capture_output=True, cwd=ROOT, check=False
+    )
+    shell, _, text = done.stdout.partition(b"\n")
+    said = json.loads(text)
+    said["environment"].pop("_", None)
+    return said.pop("parent") != int(shell), done.returncode, done.stderr, said
+
+
+def scripted(*words: str, end: str = "3") -> dict[str, Any]:
+    """Compare what a shell runs in both ways; tell what it was, and whether it was forked."""
+    is_forked, *found = run_in_script(words, in_scripts(DESCRIBED), end)
+    assert [False, *found] == list(run_in_script(words, FORKED, end))
+    return {"forked": is_forked, **found[-1]}
+
+
+def shell(script: str) -> tuple[str, ...]:
+    return ("sh", "-c", f'echo $$; {script}; "$@"; exit', "sh")
+
+
+@pytest.mark.parametrize("end", ["0", "7", "signal"])
+def test_a_script_with_another_state(tmp_path: Path, end: str) -> None:
+    lines = f"umask 027; ulimit -n 100; trap '' HUP; export A='b c' HOME={tmp_path}"
+    found = scripted(*shell(lines), end=end)
+    assert found["forked"]
+    assert found["environment"]["A"] == "b c"
+    assert found["words"] == [end, "two words"]
+
+
+@pytest.mark.parametrize("before", ["export LC_ALL=C", "exec 5< /dev/null", "exec <&-"])
+def test_a_script_whose_command_a_fork_would_not_equal(before: str) -> None:
+    assert not scripted(*shell(before))["forked"]
+
+
+@pytest.mark.usefixtures("as_root", "own_mounts")
+def test_a_script_with_its_own_mounts(tmp_path: Path) -> None:
+    inner = tmp_path / "mnt" / "inner"
+    inner.parent.mkdir()
+    lines = f"mount -t tmpfs none {inner.parent}; mkdir {inner}; cd {inner}"
+    words = ("unshare", "--mount", *shell(lines))
+    is_forked, _, _, found = run_in_script(words, in_scripts(DESCRIBED), "0")
+    assert is_forked
+    assert found["directory"] == str(inner)
+    assert not inner.exists()
+
+
+@pytest.mark.usefixtures("as_root", "another_user")
+def test_a_script_of_another_user() -> None:
+    words = ("setpriv", "--reuid=65534", "--regid=54321", "--groups=54321,54322")
+    found = scripted(*words, *shell(":"))
+    assert found["forked"]
+    assert found["status"]["Groups"].split() == ["54321", "54322"]
+    assert found["owner"] == [65534, 54321]
+    assert not scripted("setpriv", "--bounding-set=-chown", *shell(":"))["forked"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_signal_to_what_a_script_has_started(number: signal.Signals) -> None:
+    command = [*in_scripts(DESCRIBED), "wait"]
+    with spawned(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["parent"] != process.pid
+        process.send_signal(number)
+        assert process.wait(60) == -number
+        ended, _, _ = select.select([process.stdout], [], [], 60)
+        assert ended, "the command runs on"
+        assert process.stdout.read() == b""
+
+
 def command_line(process: str) -> bytes:
     return Path(f"/proc/{process}/cmdline").read_bytes()
 
 
-# The real start, as users have it. Many other tests have it by way of a shell.
+# The real start, as users have it. Other tests have it by way of a shell or of mount(8).
 
 
 def test_a_mount_that_is_executed(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from tests.mount.opl.test_opl_mount import OPL, put, put_game
 from tests.mount.reading.test_faults import Readers, hanging, stopped
 from tests.support import writers
 from tests.support.ends import spawned
+from tests.support.fork_server import in_scripts
 from tests.support.mounting import (
     DATA,
-    ZSOFS,
     Mount,
     drop_pages,
     mounted,
@@ -308,7 +308,7 @@ def test_an_opl_mount(source: Path, tmp_path: Path, mount: MountMaker) -> None:
 def test_nothing_is_mounted() -> None:
     """In a private mount namespace, where no other mount of this machine is."""
     for option, said in (("", "nothing is mounted\n"), ("--json", "[]\n")):
-        words = shlex.join([*ZSOFS, "status", *option.split()])
+        words = shlex.join([*in_scripts(), "status", *option.split()])
         done = subprocess.run(
             ["unshare", "-m", "sh", "-c", f"{LET_GO}; {words}"],
             capture_output=True,
@@ -432,7 +432,7 @@ def test_root_may_ask_a_mount_of_a_user(source: Path, tmp_path: Path) -> None:
     point.mkdir(parents=True)
     for folder in (point.parent, point):
         shutil.chown(folder, 65534, 65534)
-    zsofs = shlex.join(ZSOFS)
+    zsofs = shlex.join(in_scripts())
     user = "setpriv --reuid 65534 --regid 65534 --clear-groups env -u XDG_RUNTIME_DIR"
     user += f" HOME={point.parent} XDG_STATE_HOME={point.parent} XDG_CACHE_HOME={point.parent}"
     script = f"""
@@ -483,7 +483,7 @@ def test_what_a_user_put_over_a_runtime_folder_does_not_hold_root_up(
         folder.mkdir(mode=0o700)
         shutil.chown(folder, 65534, 65534)
     (tmp_path / "fuse.conf").write_text("user_allow_other\n")
-    zsofs = shlex.join(ZSOFS)
+    zsofs = shlex.join(in_scripts())
     user = "setpriv --reuid 65534 --regid 65534 --clear-groups env -u XDG_RUNTIME_DIR"
     user += f" HOME={home} XDG_CACHE_HOME={home} XDG_STATE_HOME={home}/.local/state"
     script = f"""

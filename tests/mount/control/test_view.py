@@ -49,7 +49,7 @@ def viewed(
     user = {"root": 0, "nobody": NOBODY}[request.param]
     words = ("--setuid", request.param, "--allow-other", "--view-group", str(GROUP))
     try:
-        with mounted(source, tmp_path / "mnt", *words, command=("env", *ZSOFS)) as made:
+        with mounted(source, tmp_path / "mnt", *words) as made:
             place = view_folder(user, GROUP) / socket_name(os.fsencode(made.path))
             wait_until(place.exists, "the socket")
             yield made, place
@@ -60,8 +60,10 @@ def viewed(
 
 def as_user(user: int, *words: object, groups: tuple[int, ...] = ()) -> dict[str, Any]:
     """The reply of a command that another user runs: exit code, output, errors."""
+    environment = {k: v for k, v in os.environ.items() if k != "XDG_RUNTIME_DIR"}
     done = subprocess.run(
-        ["env", "-u", "XDG_RUNTIME_DIR", "HOME=/", *ZSOFS, *map(str, words)],
+        [*ZSOFS, *map(str, words)],
+        env=environment | {"HOME": "/"},
         user=user,
         group=user,
         extra_groups=groups,

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.ends import spawned
+from tests.support.fork_server import in_scripts
 from tests.support.mounting import DATA, opened, unmount, wait_until
 from tests.support.namespaces import LET_GO
 from zsofs.cli import parser
@@ -24,9 +25,16 @@ pytestmark = pytest.mark.usefixtures("as_root", "own_mounts")
 
 
 class Machine:
-    """A mount namespace in which mount(8) finds our helpers."""
+    """A mount namespace in which mount(8) finds our helpers.
 
-    def __init__(self, folder: Path) -> None:
+    Attributes:
+        folder: where everything lies.
+        helpers: what is bound over /usr/sbin.
+        fstab: the table.
+    """
+
+    def __init__(self, folder: Path, *, is_forked: bool = True) -> None:
+        """Create it; the helpers are the program itself, or forks of another process."""
         self.folder = folder
         self.helpers = folder / "sbin"
         self.fstab = folder / "fstab"
@@ -34,7 +42,14 @@ class Machine:
         program = shutil.which("zsofs", path=str(ROOT / ".venv" / "bin")) or shutil.which("zsofs")
         assert program is not None
         for name in ("mount.zsofs", "mount.fuse.zsofs"):
-            (self.helpers / name).symlink_to(program)
+            helper = self.helpers / name
+            if not is_forked:
+                helper.symlink_to(program)
+                continue
+            (folder / name).symlink_to(program)
+            words = shlex.join(in_scripts(folder / name))
+            helper.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+            helper.chmod(0o755)
 
     def run(self, script: str) -> "subprocess.CompletedProcess[str]":
         """Run a script there; what it mounts goes with the namespace."""
@@ -64,6 +79,11 @@ def machine(tmp_path: Path) -> Machine:
 
 
 @pytest.fixture
+def real_machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path, is_forked=False)
+
+
+@pytest.fixture
 def library(source: Path) -> Path:
     shutil.copy(DATA / "maxcso-16384.zso", source / "Game.zso")
     return source
@@ -78,18 +98,18 @@ def point(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["zsofs", "fuse.zsofs"])
 def test_all_of_fstab_twice_mounts_once(
-    machine: Machine, library: Path, point: Path, kind: str
+    real_machine: Machine, library: Path, point: Path, kind: str
 ) -> None:
     words = "nofail,_netdev,dev,suid,exec,noatime,x-systemd.automount,allow_other,cache-size=8M"
-    done = machine.mount_all(
+    done = real_machine.mount_all(
         f"{library} {point} {kind} {words} 0 0",
         then=f"""
-mount -a -T {machine.fstab} || exit
-{machine.count(point)}
+mount -a -T {real_machine.fstab} || exit
+{real_machine.count(point)}
 findmnt -no FSTYPE,SOURCE {point}
 sha1sum < {point}/Game.iso
 umount {point} || exit
-{machine.count(point)}
+{real_machine.count(point)}
 """,
     )
     count, what, digest, after = done.stdout.splitlines()
@@ -119,8 +139,8 @@ umount {point}
     assert (done.stdout, done.stderr) == ("1\nGame.iso\n", "")
 
 
-def test_options_reach_the_mount(machine: Machine, library: Path, point: Path) -> None:
-    done = machine.mount_all(
+def test_options_reach_the_mount(real_machine: Machine, library: Path, point: Path) -> None:
+    done = real_machine.mount_all(
         f"{library} {point} zsofs rw,writable,show_raw,umask=027,setuid=root 0 0",
         then=f"echo text > {point}/new; ls {point}; stat -c %a {point}/new; umount {point}",
     )
@@ -180,8 +200,8 @@ def test_paths_are_those_of_the_folder_it_is_called_in(
     assert done.stdout == "Game.iso\n", done.stderr
 
 
-def test_with_an_empty_environment(machine: Machine, library: Path, point: Path) -> None:
-    done = machine.run(
+def test_with_an_empty_environment(real_machine: Machine, library: Path, point: Path) -> None:
+    done = real_machine.run(
         f"env -i /bin/sh -c 'unset PATH HOME PWD; exec /usr/bin/env -i"
         f" /usr/sbin/mount.zsofs {library} {point} -n -o rw,allow_other,log-file=/dev/null'"
         f" && ls {point} && umount {point}"
@@ -200,17 +220,17 @@ def test_only_for_show_and_with_words(machine: Machine, library: Path, point: Pa
     assert said.startswith(f"{library} is mounted at {point}")
 
 
-def test_what_cannot_be_mounted(machine: Machine, library: Path, point: Path) -> None:
+def test_what_cannot_be_mounted(real_machine: Machine, library: Path, point: Path) -> None:
     """Exit codes are those of mount(8), and one sentence says why."""
     (point / "something").touch()
-    done = machine.run(f"mount -t zsofs {library} {point}")
+    done = real_machine.run(f"mount -t zsofs {library} {point}")
     assert (done.returncode, "is not empty" in done.stderr) == (32, True), done.stderr
     (point / "something").unlink()
-    gone = machine.folder / "gone"
-    done = machine.run(f"/usr/sbin/mount.zsofs {gone} {point} -o ro")
+    gone = real_machine.folder / "gone"
+    done = real_machine.run(f"/usr/sbin/mount.zsofs {gone} {point} -o ro")
     assert (done.returncode, "does not exist" in done.stderr) == (32, True), done.stderr
     for words in ("", str(library), f"{library} {point} more", f"-x {library} {point}"):
-        done = machine.run(f"/usr/sbin/mount.zsofs {words}")
+        done = real_machine.run(f"/usr/sbin/mount.zsofs {words}")
         assert (done.returncode, "SOURCE MOUNTPOINT" in done.stderr) == (1, True), done.stderr
     unmount(point)
 

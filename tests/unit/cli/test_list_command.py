@@ -23,6 +23,7 @@ from tests.mount.opl.test_opl_mount import OPL, game, opened_below, put, put_gam
 from tests.mount.reading.test_faults import stopped
 from tests.support import writers
 from tests.support.ends import spawned
+from tests.support.fork_server import in_scripts
 from tests.support.mounting import DATA, ZSOFS, mounted, open_to_others, wait_until
 from tests.unit.cli.test_messages import refused, run
 from tests.unit.discs.test_identify import PSP_FILES, made, raw
@@ -467,7 +468,7 @@ def test_who_reads_only_the_beginning(source: Path) -> None:
     for number in range(1, 900):
         os.link(source / "0.zso", source / f"{'long ' * 40}{number}.zso")
     for extra in ("", "--json"):
-        words = shlex.join([*ZSOFS, "list", *extra.split(), str(source)])
+        words = shlex.join([*in_scripts(), "list", *extra.split(), str(source)])
         for redirected in ("", "2>&1"):
             done = subprocess.run(
                 ["bash", "-c", f"set -o pipefail; {words} {redirected} | head -n 1"],

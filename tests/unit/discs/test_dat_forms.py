@@ -252,10 +252,8 @@ ELEMENTS = rounds(1_000_000, 5_000_000)
 
 
 def bomb(path: Path, content: bytes, size: int) -> Path:
-    with gzip.open(path, "wb", compresslevel=1) as file:
-        piece = content * ((1 << 20) // len(content))
-        for _ in range(size >> 20):
-            file.write(piece)
+    piece = content * ((16 << 20) // len(content))
+    path.write_bytes(gzip.compress(piece, 1) * (size >> 24))
     return path
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mounting import DATA, ZSOFS, unmount
+from tests.support.fork_server import in_scripts
+from tests.support.mounting import DATA, unmount
 from tests.support.namespaces import LET_GO
 from zsofs.cli.parser import parse
 from zsofs.errors import UsageError
@@ -274,9 +275,9 @@ def test_mount_by_name(tmp_path: Path, source: Path) -> None:
 {LET_GO}
 mount -t overlay -o lowerdir={etc}:/etc none /etc || mount --bind {etc} /etc
 cd /
-{" ".join(ZSOFS)} mount games
+{" ".join(in_scripts())} mount games
 ls {point}
-{" ".join(ZSOFS)} umount {point}
+{" ".join(in_scripts())} umount {point}
 """
     )
     try:

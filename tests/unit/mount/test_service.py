@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mounting import DATA, ZSOFS
+from tests.support.fork_server import in_scripts
+from tests.support.mounting import DATA
 from tests.support.namespaces import LET_GO
 from zsofs.source.scan_cache import catalog_name
 
@@ -65,14 +66,14 @@ class System:
         passwd.write_text("\n".join(lines) + "\n")
         (folder / "run/systemd/system").mkdir(parents=True)
         systemctl = folder / "bin/systemctl"
-        systemctl.write_text(SYSTEMCTL.format(zsofs=shlex.join(ZSOFS)))
+        systemctl.write_text(SYSTEMCTL.format(zsofs=shlex.join(in_scripts())))
         systemctl.chmod(0o755)
 
     def run(self, script: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         """What a script says there, in which `zsofs` is this zsofs; its mounts go with it."""
         begin = f"""
 {LET_GO}
-zsofs() {{ {shlex.join(ZSOFS)} "$@"; }}
+zsofs() {{ {shlex.join(in_scripts())} "$@"; }}
 mount --bind etc /etc
 mount --bind run /run
 mount --bind cache /var/cache
@@ -191,9 +192,8 @@ def test_a_source_that_only_its_user_can_get_to(system: System, zso: Path) -> No
     zso.rename(closed / "zso")
     os.chown(closed, NOBODY, NOBODY)
     less = "setpriv --bounding-set -dac_override,-dac_read_search"
-    done = system.run(
-        f"{less} {shlex.join(ZSOFS)} service install games closed/zso srv/iso --setuid nobody"
-    )
+    zsofs = shlex.join(in_scripts())
+    done = system.run(f"{less} {zsofs} service install games closed/zso srv/iso --setuid nobody")
     assert "the service games is installed and runs" in done.stdout, done.stderr
 
 
@@ -220,7 +220,7 @@ def test_configs_can_be_read_by_everybody(system: System, zso: Path) -> None:
 def test_a_config_in_a_folder_that_is_closed(system: System) -> None:
     (system.folder / "etc/zsofs").mkdir(mode=0o700)
     as_nobody = "setpriv --reuid=nobody --regid=nogroup --clear-groups env HOME=/nonexistent"
-    done = system.run(f"{as_nobody} {shlex.join(ZSOFS)} mount games")
+    done = system.run(f"{as_nobody} {shlex.join(in_scripts())} mount games")
     assert (done.returncode, done.stderr) == (
         2,
         "zsofs: the config /etc/zsofs/games.toml cannot be read: Permission denied\n",
@@ -281,10 +281,9 @@ def test_a_user_without_a_session(system: System, zso: Path) -> None:
     (system.folder / "bin" / "systemctl").unlink()
     (system.folder / "bin" / "systemctl").symlink_to(real.stdout.strip())
     as_user = "setpriv --reuid=1234 --regid=1234 --clear-groups env -u XDG_RUNTIME_DIR"
+    command = f"mkdir -p run/systemd/system; {as_user} {shlex.join(in_scripts())}"
     for action in ("list", "remove games"):
-        done = system.run(
-            f"mkdir -p run/systemd/system; {as_user} {shlex.join(ZSOFS)} service {action} --user"
-        )
+        done = system.run(f"{command} service {action} --user")
         assert (done.returncode, done.stdout) == (11, ""), done.stderr
         assert "no user session is running" in done.stderr
         assert len(done.stderr.splitlines()) == 1
