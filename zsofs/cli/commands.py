@@ -213,5 +213,5 @@ def uninstall(options: argparse.Namespace) -> int:
             " sudo apt purge zsofs; what ./bootstrap.sh has installed, in the clone with:"
             " ./bootstrap.sh uninstall; and with pipx: pipx uninstall zsofs"
         )
-    script = Path(sys.executable).parent / "uninstall.sh"
+    script = Path(sys.executable).parent.parent / "uninstall.sh"
     os.execv("/bin/sh", ["sh", str(script), *(["--purge"] if options.purge else [])])
