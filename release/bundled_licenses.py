@@ -54,7 +54,7 @@ def debian_packages(tree: Path) -> list[str]:
     """
     minor = f"python{sys.version_info.major}.{sys.version_info.minor}"
     found = {minor}  # its modules written in Python are in the program itself
-    for path in sorted((tree / "lib").glob("*.so*")):
+    for path in sorted((tree / "program/lib").glob("*.so*")):
         found.add(_owner(path.name))
     return sorted(found)
 

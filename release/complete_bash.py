@@ -19,11 +19,12 @@ _ACTIONS = {
 _SCRIPT = """\
 # Completion of zsofs for bash; made from the same source as `zsofs --help`.
 
-# Mount points; the table has blanks as octal numbers.
+# Mount points, and names of configs; the table has blanks as octal numbers.
 _zsofs_mounts() {{
     local line
     awk '/ - fuse\\.zsofs /{{print $5}}' /proc/self/mountinfo 2>/dev/null |
         while read -r line; do printf '%b\\n' "$line"; done
+    _zsofs_services
 }}
 
 # Names of configs, of which services are made.

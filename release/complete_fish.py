@@ -72,6 +72,7 @@ def _completions(command: Command) -> Iterator[str]:
         yield f"{begin} -a '(__fish_complete_directories)'"
     elif command.argument is Kind.MOUNT:
         yield f"{begin} -a '(__zsofs_mounts)'"
+        yield f"{begin} -a '(__zsofs_services)'"
         yield f"{begin} -a '(__fish_complete_directories)'"
     elif command.argument is Kind.SERVICE:
         yield f"{begin} -a '(__zsofs_services)'"

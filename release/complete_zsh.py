@@ -20,12 +20,15 @@ _SCRIPT = """\
 #compdef zsofs
 # Completion of zsofs for zsh; made from the same source as `zsofs --help`.
 
-# The table has blanks as octal numbers.
+# Mount points, and names of configs; the table has blanks as octal numbers.
 _zsofs_mount_points() {{
     local -a found
+    local ret=1
     found=(${{(f)"$(awk '/ - fuse\\.zsofs /{{print $5}}' /proc/self/mountinfo 2>/dev/null)"}})
     found=(${{found//\\\\040/ }})
-    compadd -f -a found || _files -/
+    compadd -f -a found && ret=0
+    _zsofs_service_names && ret=0
+    (( ! ret )) || _files -/
 }}
 
 # Names of configs, of which services are made.

@@ -25,6 +25,12 @@ _ROOT = Path(__file__).parent.parent
 _OLDEST_GLIBC = (2, 36)
 """That of Debian 12; programs that are built with a newer one do not start there."""
 
+_PROGRAM = Path("program/zsofs")
+"""What PyInstaller makes; ``zsofs`` beside its directory is a script that checks glibc first."""
+
+_SCRIPTS = {"launch.sh": "zsofs", "install.sh": "install.sh", "uninstall.sh": "uninstall.sh"}
+"""The scripts, with their names in the build."""
+
 # What Python's own modules import in case it is wanted, and zsofs never does.
 _EXCLUDED = (
     "tkinter", "unittest", "pydoc", "doctest", "pdb", "lib2to3", "distutils", "setuptools", "pip",
@@ -90,7 +96,7 @@ def _freeze(scratch: Path, packages: Path) -> Path:
     modules = [*_modules(packages, "zsofs"), *_modules(packages, "pyfuse3"), *_imported(packages)]
     data = [*_data(packages), *packages.glob("pyfuse3-*.dist-info/METADATA")]  # its version
     words: list[str | Path] = [
-        *("--onedir", "--name", "zsofs", "--contents-directory", "lib", "--strip", "--noupx"),
+        *("--onedir", "--name", _PROGRAM.name, "--contents-directory", "lib", "--strip", "--noupx"),
         *("--noconfirm", "--log-level", "WARN", "--paths", packages),
         *("--distpath", scratch / "frozen", "--workpath", scratch / "work"),
         *("--specpath", scratch, "--add-binary", f"{reduced_libarchive.link(scratch)}:."),
@@ -101,7 +107,9 @@ def _freeze(scratch: Path, packages: Path) -> Path:
     # Not -I, which ignores PYTHONHASHSEED: the order of base_library.zip is that of a set.
     os.environ.pop("PYTHONPATH", None)
     _run(python, "-P", "-s", "-m", "PyInstaller", *words, _FILES / "start.py")
-    return scratch / "frozen" / "zsofs"
+    tree = scratch / "tree"
+    tree.mkdir()
+    return (scratch / "frozen" / _PROGRAM.name).rename(tree / _PROGRAM.parent).parent
 
 
 def _builder(scratch: Path) -> Path:
@@ -169,8 +177,8 @@ def _add_scripts(tree: Path, machine: str, dated: int) -> None:
     glibc = ".".join(map(str, needed_glibc(tree)))
     build = f"{__version__}-{time.strftime('%Y%m%d%H%M%S', time.gmtime(dated))}"
     known = {"BUILD": build, "GLIBC": glibc, "MACHINE": machine, "SIZE": f"{_megabytes(tree):.0f}"}
-    for name in ("install.sh", "uninstall.sh"):
-        text = (_FILES / name).read_text()
+    for source, name in _SCRIPTS.items():
+        text = (_FILES / source).read_text()
         for key, value in known.items():
             text = text.replace(f"@{key}@", value)
         (tree / name).write_text(text)
@@ -193,9 +201,10 @@ def binaries(tree: Path) -> Iterator[Path]:
 
 
 def _set_modes(tree: Path, dated: int) -> None:
+    programs = {tree / _PROGRAM, *(tree / name for name in _SCRIPTS.values())}
     for path in (tree, *tree.rglob("*")):
         if not path.is_symlink():
-            runs = path.is_dir() or path.suffix == ".sh" or path == tree / "zsofs"
+            runs = path.is_dir() or path in programs
             path.chmod(0o755 if runs else 0o644)
         os.utime(path, (dated, dated), follow_symlinks=False)
 

@@ -17,6 +17,14 @@ die() {
     exit 1
 }
 
+# write COMMAND...: runs what writes below $opt; cp reports each file, of which the first is the reason.
+write() {
+    reason=$("$@" 2>&1) || {
+        reason=$(printf '%s\n' "$reason" | head -n 1)
+        die "$opt cannot be written: $reason"
+    }
+}
+
 system="$(uname -s) on $(uname -m)"
 [ "$system" = "Linux on $machine" ] ||
     die "this build is for Linux on $machine, and this system is $system"
@@ -40,14 +48,14 @@ if [ -e "$link" ] || [ -h "$link" ]; then
 fi
 
 say "installing zsofs $build in $opt ($size MB)"
-mkdir -p "$opt" "${link%/*}"
+write mkdir -p "$opt" "${link%/*}"
 new=$opt/$build
 unfinished=$opt/unfinished.$$
 trap 'rm -rf "$unfinished"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-mkdir "$unfinished"
-cp -R "$here/." "$unfinished/" || die "$opt cannot be written; the reason is above"
+write mkdir "$unfinished"
+write cp -R "$here/." "$unfinished/"
 if ! "$unfinished/zsofs" --version >/dev/null; then
     die "the program does not run from $opt; if its file system is mounted with noexec, nothing can run there"
 fi

@@ -1,4 +1,4 @@
-"""Entry point of the portable build, which PyInstaller makes one program of."""
+"""Entry point of the portable build, of which PyInstaller makes a program for launch.sh."""
 
 import importlib
 import os
@@ -22,21 +22,23 @@ def _clean_environment() -> None:
         os.environ["LD_LIBRARY_PATH"] = before
 
 
-def _name_program() -> None:
+def _name_program(started_as: str) -> None:
     """Make ``sys.argv[0]`` a path, as it is of scripts: services start the program by it."""
-    if "/" not in sys.argv[0]:
-        sys.argv[0] = shutil.which(sys.argv[0]) or sys.executable
+    sys.argv[0] = started_as
+    if "/" not in started_as:
+        sys.argv[0] = shutil.which(started_as) or sys.executable
 
 
 def start() -> int:
     """Run the command line, or another process of the program."""
     _clean_environment()
+    started_as = os.environ.pop("ZSOFS_STARTED_AS", sys.argv[0])  # by launch.sh
     if sys.argv[1:2] == [RUN_MODULE]:
         _, module = sys.argv[1:3]
         del sys.argv[1:3]
         importlib.import_module(module).main()
         return 0
-    _name_program()
+    _name_program(started_as)
     return main()
 
 

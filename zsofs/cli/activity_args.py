@@ -4,7 +4,7 @@ from zsofs.cli.command_parser import CommandParser, Commands, add_command
 
 _TOP_DESCRIPTION = """\
 Shows what is read now: mounts, programs and discs with their rates and cache hits, and the last
-slow reads with their cause. Without MOUNTPOINT, shows all your mounts; as root, the mounts of all
+slow reads with their cause. Without an argument, shows all your mounts; as root, the mounts of all
 users.
 
 Keys: q quits, p pauses and continues, s sorts discs by rate, total, slow reads or name. / shows
@@ -15,12 +15,13 @@ _TOP_EXAMPLES = """\
 examples:
   zsofs top                  all your mounts; as root, the mounts of all users
   zsofs top --once ~/iso     print one mount once
+  zsofs top games            the mount of the config games.toml
   zsofs top --json           JSON: a list of objects
 """
 
 _METRICS_DESCRIPTION = """\
 Prints the counters of mounts for Prometheus (text format 0.0.4): reads, bytes, errors, durations by
-cause, slow reads, and the cache. Without MOUNTPOINT, prints those of all your mounts; as root, of
+cause, slow reads, and the cache. Without an argument, prints those of all your mounts; as root, of
 the mounts of all users. A mount that does not answer has the metric zsofs_up with the value 0.
 """
 
@@ -69,6 +70,6 @@ def _add_mount_points(parser: CommandParser) -> None:
     parser.add_argument(
         "mount_points",
         nargs="*",
-        metavar="MOUNTPOINT",
-        help="only these mounts (default: all)",
+        metavar="MOUNTPOINT|NAME",
+        help="only these mounts: mount points, or names of their configs (default: all)",
     )

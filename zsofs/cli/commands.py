@@ -25,9 +25,8 @@ def reload(options: argparse.Namespace) -> int:
     """Make a mount scan its source again."""
     from zsofs.mount.control.client import ask
     from zsofs.mount.named_mount import mount_point_of
-    from zsofs.system.mountpoint import real_path
 
-    ask(mount_point_of(options.mount_point, real_path), "reload")
+    ask(mount_point_of(options.mount_point), "reload")
     return 0
 
 
@@ -47,14 +46,14 @@ def top(options: argparse.Namespace) -> int:
     """Show what is read in mounts."""
     from zsofs.mount.top import command
 
-    return command.run(options.mount_points, once=options.once, as_json=options.json)
+    return command.run(_points(options), once=options.once, as_json=options.json)
 
 
 def metrics(options: argparse.Namespace) -> int:
     """Print the counters of mounts for Prometheus."""
     from zsofs.mount.control import metrics as mount_metrics
 
-    return mount_metrics.run(options.mount_points, options.textfile, per_disc=options.per_disc)
+    return mount_metrics.run(_points(options), options.textfile, per_disc=options.per_disc)
 
 
 def web(options: argparse.Namespace) -> int:
@@ -68,14 +67,23 @@ def web(options: argparse.Namespace) -> int:
     folder = system_folder() if os.geteuid() == 0 else user_folder()
     token_file = Path(options.token_file) if options.token_file else folder / "web-token"
     listen, hosts = parse_listen(options.listen), list(map(checked_host, options.host))
-    return command.run(options.mount_points, listen, hosts, token_file)
+    return command.run(_points(options), listen, hosts, token_file)
+
+
+def _points(options: argparse.Namespace) -> list[str]:
+    """Return the paths of the mount points that a command line names."""
+    from zsofs.mount.named_mount import path_of
+
+    return list(map(path_of, options.mount_points))
 
 
 def list_discs(options: argparse.Namespace) -> int:
     """List the discs of a directory or mount."""
     from zsofs.cli import list_command
+    from zsofs.mount.named_mount import directory_of
 
-    return list_command.run(options.path, options.json, options.allow_links_to, options.cd)
+    path = directory_of(options.path)
+    return list_command.run(path, options.json, options.allow_links_to, options.cd)
 
 
 def pack(options: argparse.Namespace) -> int:
@@ -205,5 +213,5 @@ def uninstall(options: argparse.Namespace) -> int:
             " sudo apt purge zsofs; what ./bootstrap.sh has installed, in the clone with:"
             " ./bootstrap.sh uninstall; and with pipx: pipx uninstall zsofs"
         )
-    script = Path(sys.executable).parent / "uninstall.sh"
+    script = Path(sys.executable).parent.parent / "uninstall.sh"
     os.execv("/bin/sh", ["sh", str(script), *(["--purge"] if options.purge else [])])

@@ -64,6 +64,7 @@ if the system does not report them (for example on a network share) and you do n
 _RELOAD_EXAMPLES = """\
 examples:
   zsofs reload ~/iso   show files that were just added on the server
+  zsofs reload games   the mount of the config games.toml
 """
 
 _STATUS_DESCRIPTION = """\
@@ -83,13 +84,14 @@ examples:
 
 _LIST_DESCRIPTION = """\
 Lists the discs in a directory as a mount would show them: name, source file, container, sizes and
-disc ID. The argument is a source directory or a mount point.
+disc ID. The argument is a source directory or a mount point, or the name of the config of a mount.
 """
 
 _LIST_EXAMPLES = """\
 examples:
   zsofs list ~/zso           the discs in a directory
   zsofs list ~/iso           the discs that a mount shows
+  zsofs list games           the same by the name of its config, games.toml
   zsofs list --json ~/zso    JSON: a list of objects
 """
 
@@ -258,7 +260,9 @@ def _add_list(commands: Commands) -> None:
         _LIST_EXAMPLES,
     )
     listing.add_argument(
-        "path", metavar="SOURCE|MOUNTPOINT", help="source directory or mount point"
+        "path",
+        metavar="SOURCE|MOUNTPOINT|NAME",
+        help="source directory, mount point, or name of its config",
     )
     add_allow_links_to(listing, "a source")
     add_cd(listing)

@@ -3,8 +3,8 @@
 from zsofs.cli.command_parser import Commands, add_command
 
 _DESCRIPTION = """\
-Serves a web page that shows the library, what is read now, and why reads were slow. Without
-MOUNTPOINT, it shows all your mounts; as root, the mounts of all users. The page is at
+Serves a web page that shows the library, what is read now, and why reads were slow. Without an
+argument, it shows all your mounts; as root, the mounts of all users. The page is at
 http://127.0.0.1:8467/ and only programs on this computer can open it. At any other address, it asks
 for the token. Actions, such as verifying a disc, always need the token.
 
@@ -26,7 +26,10 @@ def add(commands: Commands) -> None:
         commands, "web", "show library and reads in a browser", _DESCRIPTION, _EXAMPLES
     )
     web.add_argument(
-        "mount_points", nargs="*", metavar="MOUNTPOINT", help="only these mounts (default: all)"
+        "mount_points",
+        nargs="*",
+        metavar="MOUNTPOINT|NAME",
+        help="only these mounts: mount points, or names of their configs (default: all)",
     )
     web.add_argument(
         "--listen",

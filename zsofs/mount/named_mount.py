@@ -1,15 +1,17 @@
-"""Mounts by the name of their config."""
+"""Mounts by the name of their config: one rule for all commands that expect a mount point."""
 
 import os
 from collections.abc import Callable
 
 from zsofs.errors import UsageError
 from zsofs.mount import config
+from zsofs.mount.control.client import check_mount
 from zsofs.system.mountinfo import mounted_at
+from zsofs.system.mountpoint import real_path
 
 
-def mount_point_of(target: str, real: Callable[[str], bytes]) -> bytes:
-    """Return the real path of a mount point, given as a path or as the name of a config.
+def path_of(target: str, real: Callable[[str], bytes] = real_path) -> str:
+    """Return the path of a mount point, which may be given as the name of a config.
 
     Args:
         target: path or name. A path where something is mounted comes first.
@@ -19,11 +21,32 @@ def mount_point_of(target: str, real: Callable[[str], bytes]) -> bytes:
         UsageError: the config cannot be read.
         ZsofsError: what *real* raises.
     """
-    point = real(target)
-    if mounted_at(point) is not None or os.sep in target:
-        return point
+    if os.sep in target or mounted_at(real(target)) is not None:
+        return target
     try:
         path = config.find(target)
     except UsageError:  # neither a path nor a config
-        return point
-    return real(str(config.load(path)["mountpoint"]))
+        return target
+    return str(config.load(path)["mountpoint"])
+
+
+def mount_point_of(target: str, real: Callable[[str], bytes] = real_path) -> bytes:
+    """Return the real path of a mount point; arguments and errors as of :func:`path_of`."""
+    return real(path_of(target, real))
+
+
+def directory_of(target: str) -> str:
+    """Return the path of a source directory, or as :func:`path_of` that of a mount point.
+
+    Args:
+        target: path or name. A directory comes before a config.
+
+    Raises:
+        ControlError: it is the name of a config whose mount does not exist.
+        UsageError: the config cannot be read.
+    """
+    path = path_of(target)
+    if path == target or os.path.isdir(target):
+        return target
+    check_mount(real_path(path))
+    return path

@@ -18,10 +18,11 @@ from zsofs.console.stdio import complain
 from zsofs.console.text import for_people
 from zsofs.errors import UnmountError, ZsofsError, reason
 from zsofs.mount.control.client import daemon_of
+from zsofs.mount.control.where_mounted import where_mounted
 from zsofs.mount.named_mount import mount_point_of
 from zsofs.mount.users import other_namespaces, users_of
 from zsofs.system import fuse_mount
-from zsofs.system.mountinfo import Mounted, mount_table
+from zsofs.system.mountinfo import Mounted, mount_table, mounted_at
 from zsofs.system.mountpoint import COMMAND, check_ours, detach, is_dead, own_path
 from zsofs.timings import timings
 
@@ -77,6 +78,8 @@ class _TakeDown:
             UnmountError: no zsofs mount is there, it is in use, or its daemon is still running.
         """
         point = mount_point_of(self.target, own_path)
+        if mounted_at(point) is None:
+            raise UnmountError(f"nothing is mounted at {for_people(point)}; {where_mounted(point)}")
         mounted = check_ours(os.fsdecode(point), point)
         elsewhere = {
             one.number: one.path

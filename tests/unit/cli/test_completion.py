@@ -155,6 +155,8 @@ def test_services_that_are_there(shell: Shell, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("XDG_CONFIG_HOME", str(configs))
     assert shell.complete("zsofs", "service", "remove", "ga") == ["games"]
     assert "games" in shell.complete("zsofs", "service", "remove", "--user", "")
+    for command in ("umount", "status", "reload", "top", "metrics", "web"):
+        assert shell.complete("zsofs", command, "ga") == ["games"]
 
 
 def test_files(shell: Shell) -> None:

@@ -10,4 +10,5 @@ __all__ = [
     "server",
     "status",
     "typed_json",
+    "where_mounted",
 ]

@@ -29,6 +29,7 @@ from zsofs.mount.control.protocol import (
     socket_name,
 )
 from zsofs.mount.control.stale_sockets import remove_stale_sockets
+from zsofs.mount.control.where_mounted import where_mounted
 from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, Mounted, mount_table, mounted_at
 from zsofs.system.mountpoint import COMMAND
 from zsofs.system.nofollow import Kinds, answering_kinds, reached
@@ -69,11 +70,11 @@ def check_mount(mount_point: bytes, *, views: bool = False) -> Mounted:
     path = for_people(mount_point)
     mounted = mounted_at(mount_point)
     if mounted is None:
-        raise ControlError(f"nothing is mounted at {path}; list the mounts with: {COMMAND} status")
+        raise ControlError(f"nothing is mounted at {path}; {where_mounted(mount_point)}")
     if mounted.kind != FILE_SYSTEM_TYPE:
         raise ControlError(
-            f"what is mounted at {path} is not zsofs but {mounted.kind}; list the mounts with:"
-            f" {COMMAND} status"
+            f"what is mounted at {path} is not zsofs but {mounted.kind};"
+            f" {where_mounted(mount_point)}"
         )
     if not is_own(mounted) and not (views and _view_places(mounted)):
         raise ControlError(

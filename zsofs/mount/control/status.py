@@ -33,7 +33,6 @@ from zsofs.mount.control.mount_status import (
 )
 from zsofs.mount.named_mount import mount_point_of
 from zsofs.system.mountinfo import Mounted
-from zsofs.system.mountpoint import real_path
 
 NOTHING = "nothing is mounted"
 
@@ -64,7 +63,7 @@ def run(mount_point: str | None, as_json: bool, others: Sequence[object] = ()) -
     """
     if mount_point is None:
         return _print_all(as_json, others)
-    point = mount_point_of(mount_point, real_path)
+    point = mount_point_of(mount_point)
     mounted = check_mount(point)
     if not as_json:
         say(text(ask_status(point)))
