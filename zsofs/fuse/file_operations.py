@@ -5,6 +5,7 @@ import os
 
 from pyfuse3 import FileHandleT, FileInfo, InodeT, RequestContext
 
+from zsofs.errors import StaleNodeError
 from zsofs.fuse.error_guard import guarded
 from zsofs.fuse.operations import Operations
 from zsofs.fuse.parts import Parts, WritableParts
@@ -47,7 +48,12 @@ class LiveOperations(Operations):
         """
         node = self._library.node(inode)
         if self._library.may_change(node):
-            return info_of(await self._live.open(node, flags, ctx))
+            try:
+                return info_of(await self._live.open(node, flags, ctx))
+            except StaleNodeError:
+                # A new disc that was packed in place is opened as the packed disc.
+                if self._handles.has(node) or not self._library.follow(node):
+                    raise
         self._live.refuse_writing(node, flags)
         return await self._open_to_read(node, ctx)
 

@@ -180,7 +180,8 @@ class Operations(pyfuse3.Operations):
 
     async def _open_to_read(self, node: Node, ctx: RequestContext) -> FileInfo:
         handle = await self._contents.open(node, ctx.pid)
-        return FileInfo(fh=FileHandleT(handle), keep_cache=True)
+        # What is no longer listed may stand for the packed image that has replaced the file.
+        return FileInfo(fh=FileHandleT(handle), keep_cache=node.listed)
 
     @guarded
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:

@@ -17,6 +17,7 @@ from zsofs.formats.file_names import (
 )
 from zsofs.native.fileio import rename_exchange, start_writeback
 from zsofs.system.full_write import write_all
+from zsofs.system.mountinfo import own_mount_of
 from zsofs.system.renames import Replaced, rename_to_free_name, replace_seen
 
 _WRITEBACK = 8 << 20
@@ -41,6 +42,7 @@ class NewFile:
         self._folder = os.path.dirname(target) or "."
         self._begun = 0
         self._replaced = Replaced.ABSENT
+        self._folder_fd = -1
         self.fd = -1
         self.path = ""
         self.remarks: tuple[str, ...] = ()
@@ -53,6 +55,7 @@ class NewFile:
             OSError: creation failed.
         """
         final = os.fsencode(os.path.basename(self._target))
+        self._folder_fd = os.open(self._folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         while True:
             name = unfinished_name(final, secrets.token_hex(4))
             self.path = os.path.join(self._folder, os.fsdecode(name))
@@ -182,16 +185,21 @@ class NewFile:
         return self._target if self._replaced is Replaced.GONE else ""
 
     def close(self) -> None:
-        """Close the file; delete it if it has not been renamed, else the file that it replaced."""
-        if self.fd < 0:  # interrupted during creation
-            if self.path:
-                os.unlink(self.path)
-            return
+        """Close the file; delete it if it has not been renamed, else the file that it replaced.
+
+        That has a hidden name, also in a directory that was renamed meanwhile.
+        """
+        name, place = os.path.basename(self.path), self._folder_fd
         try:
-            if self._replaced is Replaced.EXCHANGED or _is_at(self.path, self.fd):
-                os.unlink(self.path)
+            if self.fd < 0:  # interrupted during creation
+                if self.path:
+                    os.unlink(name, dir_fd=place)
+            elif self._replaced is Replaced.EXCHANGED or _is_at(name, self.fd, place):
+                os.unlink(name, dir_fd=place)
         finally:
-            os.close(self.fd)
+            for fd in (self.fd, place):
+                if fd >= 0:
+                    os.close(fd)
 
 
 @contextmanager
@@ -203,6 +211,7 @@ def new_file(target: str) -> Iterator[NewFile]:
     """
     folder = os.path.dirname(target) or "."
     with ExitStack() as stack:
+        _refuse_mount(target)
         try:
             _make_folder(folder)
             there = stack.enter_context(_held(target))
@@ -248,6 +257,26 @@ def sync_folder(folder: str) -> None:
             raise
     finally:
         os.close(fd)
+
+
+def _refuse_mount(target: str) -> None:
+    """Raise InputError if a new file would be in a mount of zsofs, also in a new directory.
+
+    A mount does not show hidden names of unfinished files, by which they are verified.
+    """
+    folder = os.path.dirname(target) or "."
+    while not (os.path.isdir(folder) or folder == "."):
+        folder = os.path.dirname(folder.rstrip("/")) or "."
+    try:
+        mounted = own_mount_of(folder)
+    except OSError:  # reported when the file is created
+        return
+    if mounted is not None:
+        raise InputError(
+            f"{target} cannot be written: {os.fsdecode(mounted.path)} is a mount of zsofs, which"
+            f" shows no unfinished files; use the file in {os.fsdecode(mounted.source)} instead,"
+            " or give a directory elsewhere with -o"
+        )
 
 
 def _make_folder(folder: str) -> None:
@@ -301,10 +330,10 @@ def _lock(fd: int) -> bool | None:
     return True
 
 
-def _is_at(path: str, fd: int) -> bool:
-    """Return whether *path* is the file open as *fd*."""
+def _is_at(path: str, fd: int, folder: int | None = None) -> bool:
+    """Return whether *path*, relative to the directory open as *folder*, is the open file *fd*."""
     try:
-        there = os.lstat(path)
+        there = os.stat(path, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return False
     return os.path.samestat(there, os.fstat(fd))

@@ -140,6 +140,20 @@ def mount_of(fd: int) -> Mounted | None:
     return next((mounted for mounted in mount_table() if mounted.number == number), None)
 
 
+def own_mount_of(path: str) -> Mounted | None:
+    """Return the mount of zsofs that contains *path*; None if another file system does.
+
+    Raises:
+        OSError: the path cannot be opened.
+    """
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        mounted = mount_of(fd)
+    finally:
+        os.close(fd)
+    return mounted if mounted is not None and mounted.kind == FILE_SYSTEM_TYPE else None
+
+
 def mount_number(fd: int) -> int:
     """Return the mount ID of an open file; -1 if unknown."""
     found = re.search(r"^mnt_id:\s*(\d+)$", Path(f"/proc/self/fdinfo/{fd}").read_text(), re.M)

@@ -100,6 +100,8 @@ class Contents:
         Raises:
             StaleNodeError: the node is for the previous content of the file.
         """
+        if content.serial != node.serial:  # it stands for another file since
+            raise StaleNodeError(f"{node.name}: replaced, renamed or deleted")
         check = content.check
         if check is None:  # a generated text
             return

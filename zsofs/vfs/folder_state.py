@@ -70,6 +70,7 @@ class SourceFolder:
         self.listing = FolderListing(path)
         self.pending = PendingChanges(everything=True)
         self.freshness = Freshness()
+        self._closed_at: dict[bytes, float] = {}
 
     @property
     def is_listed(self) -> bool:
@@ -136,6 +137,10 @@ class SourceFolder:
         """
         if name:
             self.pending.add(name, whole=whole)
+            if whole:
+                self._closed_at[name] = time.monotonic()
+            else:
+                self._closed_at.pop(name, None)
         else:
             self.pending.add_all()
 
@@ -157,8 +162,13 @@ class SourceFolder:
 
     def due_by_itself(self) -> float:
         """Return when to scan it without a reported change, by the monotonic clock."""
-        if self.known is not None and self.known.unsure:
-            return time.monotonic() + timings().quiet_file
+        unsure = frozenset(self.known.unsure if self.known is not None else ())
+        still, now = unsure | self.pending.closed, time.monotonic()
+        self._closed_at = {name: at for name, at in self._closed_at.items() if name in still}
+        if unsure:
+            closed = [at for name, at in self._closed_at.items() if name in unsure]
+            since = now - max(closed, default=-math.inf)
+            return now + min(max(since, timings().closing_file), timings().quiet_file)
         return self.freshness.until if self.freshness.elsewhere and self.is_listed else math.inf
 
     def outdate_by_time(self) -> None:

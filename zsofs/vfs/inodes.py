@@ -23,7 +23,15 @@ from zsofs.source.relpath import is_at_or_below, joined
 from zsofs.source.tree import SourceTree
 from zsofs.vfs.contents import Contents
 from zsofs.vfs.node import Folder, Node
-from zsofs.vfs.node_identity import ROOT_NUMBER, is_no_disc, is_older, may_stand_for, number_of
+from zsofs.vfs.node_identity import (
+    ROOT_NUMBER,
+    is_no_disc,
+    is_older,
+    is_packed,
+    is_renamed,
+    may_stand_for,
+    number_of,
+)
 
 
 @dataclass(slots=True)
@@ -128,6 +136,41 @@ class Inodes:
             if not node.listed:
                 self._drop_if_unused(node)
         return differences
+
+    def successor(self, node: Node) -> Node | None:
+        """Return the node that is listed for the file of *node*, which is listed no longer.
+
+        The file may have another name now, or its packed image may have replaced it. None if there
+        is none.
+        """
+        if node.listed or node.parent is None:
+            return None
+        for other in (node.parent.children or {}).values():
+            entry = other.entry
+            if may_stand_for(node, entry, writable=self._writable) or is_renamed(node, entry):
+                return other
+            if is_packed(node, entry):
+                return other
+        return None
+
+    def follow(self, node: Node) -> bool:
+        """Let *node*, of which nothing is open, stand for its successor.
+
+        A program may look up the name of a file just before another program renames it, and open it
+        just after. The kernel then looks the name up again, but only once, and never after an open
+        with O_PATH, as Samba does it.
+
+        Returns:
+            False if it has no successor, or stands for it already.
+        """
+        other = self.successor(node)
+        if other is None:
+            return False
+        before, node.entry, node.attributes = node.entry, other.entry, None
+        if before.disc != other.entry.disc:  # another file
+            self.contents.release(node)
+            node.renew()
+        return (before.path, before.key) != (other.entry.path, other.entry.key)
 
     # Changes through the mount: the kernel made them, so nothing is invalidated
 

@@ -44,6 +44,35 @@ def may_stand_for(node: Node, other: Entry, *, writable: bool) -> bool:
     return one.same_content(other) or (_is_touched(one, other) and _is_unread(node))
 
 
+def is_renamed(node: Node, other: Entry) -> bool:
+    """Return whether *other* is the file of *node*, unchanged, under another name."""
+    one = node.entry
+    return (
+        one.path != other.path
+        and is_same_file(one.status, other.status)
+        and one.key[:2] == other.key[:2]
+        and (one.shown, one.disc, one.is_new) == (other.shown, other.disc, False)
+        and _is_unread(node)
+    )
+
+
+def is_packed(node: Node, other: Entry) -> bool:
+    """Return whether *other* is the packed image of *node*, which has replaced it in place.
+
+    The watch of a library gives the packed file the name and the date of the image, and renames it
+    later. Size and date do not prove that the content is the same, so no byte of the one may be
+    kept for the other.
+    """
+    one = node.entry
+    return (
+        os.path.splitext(one.path)[0] == os.path.splitext(other.path)[0]
+        and one.kind is Kind.FILE
+        and other.kind is Kind.DISC
+        and (one.shown, other.is_new) == (other.shown, False)
+        and (one.size, one.status.st_mtime_ns) == (other.size, other.status.st_mtime_ns)
+    )
+
+
 def is_no_disc(entry: Entry) -> bool:
     """Return whether it is a file as it is in the source, whose name is not reserved for discs.
 

@@ -27,6 +27,7 @@ from zsofs.preload.preloader import Preloader
 from zsofs.reading.file_opener import FileOpener
 from zsofs.reading.reader import Reader
 from zsofs.reading.slow_reads import ReadLabel
+from zsofs.source.entry import Entry
 from zsofs.source.scan_cache import TraceKey
 from zsofs.system.processes import process_of
 from zsofs.timings import timings
@@ -35,6 +36,9 @@ from zsofs.vfs.node import Node
 from zsofs.vfs.view import View, listed_again
 
 log = logging.getLogger(__name__)
+
+_MOST_RENAMES = 3
+"""How often a file may be renamed or replaced during one request to open it."""
 
 
 @dataclass(slots=True)
@@ -175,7 +179,7 @@ class OpenContents:
         file = self._files.get(node.serial)
         if file is None:
             file = await self._open(node)
-        elif node.listed:
+        elif node.listed or self._library.successor(node) is not None:
             await self._open_again(node, file)
         else:  # the kernel has not yet been told what its name means now, and will look it up
             raise StaleNodeError(f"{node.name}: replaced, renamed or deleted")
@@ -274,26 +278,43 @@ class OpenContents:
         await self._opener.close(content)
 
     async def _open(self, node: Node) -> _OpenFile:
-        # Before the file's times are settled, the file can change without new times; a cache
-        # could then return data of the previous content.
-        ctime_ns = node.entry.status.st_ctime_ns
-        while delay := seconds_until_settled(ctime_ns):  # noqa: ASYNC110
-            await trio.sleep(delay)
-        try:
-            content = await self._open_content(node)
-        except StaleNodeError:
-            await self._look_again(node)
-            raise
-        except FileNotFoundError:  # renamed, possibly to another name that is shown as this one
-            await self._look_again(node)
-            if node.listed:  # the source is not available
-                raise
-            raise StaleNodeError(f"{node.name}: replaced, renamed or deleted") from None
+        content = await self._opened(node)
         file = self._files.setdefault(content.serial, _OpenFile(node, content))
         file.handles += 1
         if file.content is not content:  # another request opened it meanwhile
             self._close_later(content)
         return file
+
+    async def _opened(self, node: Node) -> Content:
+        """Open the content of *node*, also if its file is renamed or packed in place meanwhile.
+
+        Raises:
+            StaleNodeError: its name means another file now.
+            FileNotFoundError: the source is not available.
+        """
+        renames = 0
+        while True:
+            before = node.entry
+            # Before the file's times are settled, the file can change without new times; a cache
+            # could then return data of the previous content.
+            while delay := seconds_until_settled(node.entry.status.st_ctime_ns):  # noqa: ASYNC110
+                await trio.sleep(delay)
+            try:
+                return await self._open_content(node)
+            except (StaleNodeError, FileNotFoundError) as error:
+                await self._look_again(self._library.successor(node) or node)
+                file = self._files.get(node.serial)
+                if file is not None and self._library.successor(node) is not None:
+                    return file.content  # another request has opened it
+                if not self._is_found_again(node, before) or renames == _MOST_RENAMES:
+                    if isinstance(error, StaleNodeError) or node.listed:
+                        raise
+                    raise StaleNodeError(f"{node.name}: replaced, renamed or deleted") from None
+                renames += 1
+
+    def _is_found_again(self, node: Node, before: Entry) -> bool:
+        """Return whether *node* has another entry than *before* now, by which it can be opened."""
+        return node.entry.key != before.key if node.listed else self._library.follow(node)
 
     async def _look_again(self, node: Node) -> None:
         self._view.doubt(node)

@@ -1,5 +1,6 @@
 """Events in the inboxes: what has changed, and which files their writers have closed or renamed."""
 
+import errno
 import os
 import stat
 import time
@@ -11,11 +12,15 @@ from zsofs.formats.file_names import has_disc_ending
 from zsofs.system.file_lease import has_writer
 from zsofs.system.inotify import Watcher
 from zsofs.timings import timings
+from zsofs.watch.inbox_folders import InboxFolders
 from zsofs.watch.whole import FileIdentity, identity_at
 
 _MOST_CLOSED = 10_000
 _CHECK_SHARE = 20
 """Files that are still open are checked again after at least this many times the duration."""
+
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""Errors of a directory that was deleted, or replaced by something else."""
 
 
 class InboxEvents:
@@ -34,17 +39,15 @@ class InboxEvents:
         self.deleted: set[str] = set()
         self.check_at: float | None = None
         self._note_closed = note_closed
+        self._begun = time.time_ns(), time.monotonic_ns()
         self._watcher = Watcher()
-        self._folders: dict[int, str] = {}
-        self._known: set[str] = set()
-        self._listed: set[str] = set()
-        """Directories that were watched during a whole scan."""
+        self._paths: dict[int, str] = {}
+        """Paths of directories by watch number."""
+        self._folders = InboxFolders()
         self._closed: dict[str, FileIdentity] = {}
         """Files that were closed or renamed, and not written to since, by path."""
         self._open: dict[str, FileIdentity] = {}
         """Those of them that were open for writing then, by path."""
-        self._new: set[str] = set()
-        """Directories that appeared while their parent was watched."""
 
     def fileno(self) -> int | None:
         """Return a descriptor that is readable when there are events; None without inotify."""
@@ -58,30 +61,32 @@ class InboxEvents:
         """Watch a directory from now on; called before its files are listed, at each scan.
 
         In a new directory, files may have been closed before there was a watch. Those that no
-        program has open for writing, according to a lease, count as closed.
+        program has open for writing, according to a lease, count as closed. Until the first scan
+        has ended, the same applies to files that were written since the start.
         """
+        folders = self._folders
+        is_new, is_known = folders.is_new(folder), folder in folders.known
         try:
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:
+        except OSError as error:
+            if error.errno not in _GONE:
+                folders.cannot_enter(folder)
             return
         try:
             number = self._watcher.add(fd)
         finally:
             os.close(fd)
         if number is not None:
-            self._folders[number] = folder
-        above = os.path.dirname(folder)
-        # It may have been created after the events were taken.
-        has_appeared = folder not in self._known and above in self._listed
-        self._known.add(folder)
-        if has_appeared or folder in self._new or above in self._new:
-            self._new.add(folder)
+            self._paths[number] = folder
+        folders.enter(folder, is_new=is_new)
+        if is_new:
             self._note_files_of(folder)
+        elif is_known and not folders.listed:
+            self._note_files_of(folder, only=self._is_of_this_run)
 
     def entered_all(self) -> None:
         """Report the end of a scan: all directories are watched now."""
-        self._new.clear()
-        self._listed = self._known.copy()
+        self._folders.end_scan()
 
     def take(self) -> None:
         """Process the events since the last call."""
@@ -89,13 +94,12 @@ class InboxEvents:
             if change.watch is None:
                 self.changed = True
                 continue
-            folder = self._folders.get(change.watch)
+            folder = self._paths.get(change.watch)
             if folder is None:
                 continue
             if change.ended:
-                self._known.discard(folder)
-                self._listed.discard(folder)
-                del self._folders[change.watch]
+                self._folders.drop(folder)
+                del self._paths[change.watch]
                 self._watcher.remove(change.watch)
                 self.changed = True
             elif change.name:
@@ -116,11 +120,11 @@ class InboxEvents:
             status = os.lstat(path)
         except OSError:  # deleted or renamed
             self.changed = True
+            if path in self._folders.shut:  # no other event tells
+                self._folders.drop(path)
             return
         if stat.S_ISDIR(status.st_mode):
-            if path not in self._known:
-                self._new.add(path)
-                self.changed = True
+            self.changed = self._folders.appear(path) or self.changed
         elif _may_be_input(os.path.basename(path)):
             self.changed = True
             if not stat.S_ISREG(status.st_mode):
@@ -164,7 +168,24 @@ class InboxEvents:
         pause = max(timings().watch_ask, _CHECK_SHARE * (now - begun))
         self.check_at = now + pause if self._open else None
 
-    def _note_files_of(self, folder: str) -> None:
+    def _is_of_this_run(self, identity: FileIdentity) -> bool:
+        """Return whether a file was written to since the start, by its dates.
+
+        The clock may have been set since, so its present time is not used.
+        """
+        begun, at = self._begun
+        dates = identity.mtime_ns, identity.ctime_ns
+        return begun <= min(dates) and max(dates) <= begun + time.monotonic_ns() - at
+
+    def _note_files_of(
+        self, folder: str, only: Callable[[FileIdentity], bool] = lambda identity: True
+    ) -> None:
+        """Note the files of a directory as closed that no program has open for writing.
+
+        Args:
+            folder: its path.
+            only: returns whether a file is one of those.
+        """
         try:
             names = [name for name in os.listdir(folder) if _may_be_input(name)]
         except OSError:
@@ -172,8 +193,10 @@ class InboxEvents:
         for name in names:
             path = os.path.join(folder, name)
             identity = identity_at(path)
-            written_to = None if identity is None else _writer_of(path, identity)
-            if identity is None or written_to is None:
+            if identity is None or not only(identity):
+                continue
+            written_to = _writer_of(path, identity)
+            if written_to is None:
                 continue
             _put(self._closed, path, identity)  # its dates may be set now
             if written_to:

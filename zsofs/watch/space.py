@@ -5,7 +5,7 @@ import os
 import time
 from dataclasses import dataclass
 
-from zsofs.system.mountinfo import FILE_SYSTEM_TYPE, mount_of
+from zsofs.system.mountinfo import own_mount_of
 from zsofs.timings import timings
 from zsofs.watch.ledger import Ledger
 
@@ -84,12 +84,7 @@ def is_in_mount(path: str) -> bool:
     Raises:
         OSError: the path cannot be opened.
     """
-    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    try:
-        mounted = mount_of(fd)
-    finally:
-        os.close(fd)
-    return mounted is not None and mounted.kind == FILE_SYSTEM_TYPE
+    return own_mount_of(path) is not None
 
 
 def is_read_only(path: str) -> bool:

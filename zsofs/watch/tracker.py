@@ -16,7 +16,7 @@ from zsofs.watch.in_place import InPlace
 from zsofs.watch.ledger import Ledger, Result
 from zsofs.watch.settings import IN_PLACE, WatchSettings
 from zsofs.watch.space import is_in_mount
-from zsofs.watch.units import Unit, find_units
+from zsofs.watch.units import Unit, find_units, searched
 from zsofs.watch.whole import FileIdentity, Verdict, identity_at, judge
 
 
@@ -101,6 +101,14 @@ class Tracker:
         """Prepare to pack in place, if ordered."""
         if self.settings.after == IN_PLACE:
             self._in_place = InPlace(self.ledger.was_closed, bool(self.settings.dats))
+
+    def enter_all(self) -> None:
+        """Enter all directories, before the first scan: that takes longer, as it opens files."""
+        for inbox in self.settings.inboxes:
+            with suppress(OSError):  # the scan reports it
+                _check_inbox(inbox)
+                for _ in searched(inbox, self.settings.outside, self.enter):
+                    pass
 
     def scan(self, deleted: Set[str]) -> None:
         """Find the inputs again; those that have not changed keep what is known of them.

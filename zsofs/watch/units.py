@@ -49,7 +49,15 @@ class Unit:
 
 
 def find_units(inbox: str, outside: Sequence[str], enter: Callable[[str], None]) -> Iterator[Unit]:
-    """Yield the inputs in an inbox, and in its subdirectories.
+    """Yield the inputs in an inbox, and in its subdirectories; see :func:`searched`."""
+    for folder, names in searched(inbox, outside, enter):
+        yield from units_of(folder, names)
+
+
+def searched(
+    inbox: str, outside: Sequence[str], enter: Callable[[str], None]
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield the path of each directory of an inbox, and the names of its regular files, sorted.
 
     Hidden files, symlinks, trash directories and mounts of zsofs are left out.
 
@@ -80,7 +88,7 @@ def find_units(inbox: str, outside: Sequence[str], enter: Callable[[str], None])
                 raise
             continue
         pending += [path for path in folders if path not in skipped]
-        yield from units_of(folder, files)
+        yield folder, files
 
 
 def _number_of(folder: str) -> tuple[int, int] | None:

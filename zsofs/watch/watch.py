@@ -112,6 +112,8 @@ class Watch:
         begun = time.monotonic()
         self.events.changed = False
         deleted, self.events.deleted = self.events.deleted, set()
+        if self._scans.has_none:
+            self.tracker.enter_all()
         self.tracker.scan(deleted)
         self.events.entered_all()
         for note in self.tracker.notes:

@@ -24,6 +24,7 @@ from tests.support.mounting import (
     wait_until,
 )
 from tests.support.rounds import rounds
+from tests.unit.watch.test_watch_in_place import being_opened
 from zsofs.timings import Timings
 
 IMAGE = writers.content(2 << 20, ["mixed", "noise"], seed=5)
@@ -424,3 +425,15 @@ def test_writers_that_open_and_close_all_the_time(source: Path, mount: MountMake
     wait_for(made.path, *(f"{number}.iso" for number in range(4)))
     for number in range(4):
         assert (made.path / f"{number}.iso").read_bytes() == IMAGE
+
+
+def test_a_file_that_counts_as_open_at_its_close(tmp_path: Path, source: Path) -> None:
+    """Linux reports a close first. No other event follows, and the disc appears all the same."""
+    command = timed(quiet_file=600.0, gather_changes=600.0)  # no scan for other reasons
+    with mounted(source, tmp_path / "mnt", command=command) as made:
+        (source / "Game.part").write_bytes(PACKED)
+        assert names(made.path) == ["Game.part"]
+        with being_opened(source / "Game.part"):
+            (source / "Game.part").rename(source / "Game.zso")
+            wait_until(lambda: names(made.path) == ["Game.zso"], "the file")
+        wait_until(lambda: names(made.path) == ["Game.iso"], "the disc")

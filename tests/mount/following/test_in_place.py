@@ -3,8 +3,8 @@
 import os
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,8 +33,21 @@ LAYOUTS: dict[str, tuple[tuple[str, ...], str, str, bytes]] = {
 }
 
 
+@contextmanager
+def looked_up(path: Path) -> Iterator[Path]:
+    """Look a name up, as Samba does before it opens the file; yield a path to open it by.
+
+    The kernel cannot look the name up again if the file has another one by then.
+    """
+    fd = os.open(path, os.O_PATH)
+    try:
+        yield Path(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
+
+
 def reader(path: Path, image: bytes) -> Callable[[], None]:
-    """What a program does that looks at a disc, opens it, and reads a part of it.
+    """What a program does that looks at a disc, opens it as Samba does, and reads a part of it.
 
     It pauses for a moment, or it would leave nothing to the watch, which has the lowest priority.
     """
@@ -43,7 +56,7 @@ def reader(path: Path, image: bytes) -> Callable[[], None]:
     def act() -> None:
         assert path.stat().st_size == len(image)
         assert path.name in os.listdir(path.parent)
-        with path.open("rb", buffering=0) as file:
+        with looked_up(path) as found, found.open("rb", buffering=0) as file:
             at = next(places) % (len(image) - 4096)
             file.seek(at)
             assert file.read(4096) == image[at : at + 4096]
@@ -98,6 +111,113 @@ def test_a_rename_that_a_long_scan_is_to_find(
         packed.rename(packed.with_suffix(".zso"))
         wait_until(faults.done, "the scan")
         assert disc.read_bytes() == image
+
+
+@pytest.fixture(params=["plain", "opl"])
+def disc(source: Path, mount: MountMaker, request: pytest.FixtureRequest) -> Path:
+    """A plain image in a mount, as Okami.iso in the source."""
+    options, own, shown, image = LAYOUTS[request.param]
+    (source / own).write_bytes(image)
+    return mount(source, *options).path / shown
+
+
+def pack_in_place(image: Path) -> None:
+    """Replace an image by its packed file, as the watch of a library does first."""
+    packed = image.with_name(".packed.part")
+    packed.write_bytes(writers.zsoz(image.read_bytes()))
+    os.utime(packed, ns=(0, image.stat().st_mtime_ns))
+    packed.replace(image)
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_an_open_during_which_a_disc_is_renamed(source: Path, disc: Path, is_read: bool) -> None:
+    image, number = (source / "Okami.iso").read_bytes(), disc.stat().st_ino
+    pack_in_place(source / "Okami.iso")
+    wait_until(lambda: disc.stat().st_ino != number, "the packed disc")
+    if is_read:
+        assert disc.read_bytes() == image
+    with looked_up(disc) as found:
+        (source / "Okami.iso").rename(source / "Okami.zso")
+        assert found.read_bytes() == image
+        wait_until(lambda: disc.stat().st_ino != found.stat().st_ino, "the new name")
+        assert found.read_bytes() == image
+    assert disc.read_bytes() == image
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_an_open_during_which_a_disc_is_packed(source: Path, disc: Path, is_read: bool) -> None:
+    """Whether the program opens it after the exchange, or after the rename as well."""
+    image = (source / "Okami.iso").read_bytes()
+    if is_read:
+        assert disc.read_bytes() == image
+    with looked_up(disc) as found, looked_up(disc) as found_too:
+        pack_in_place(source / "Okami.iso")
+        assert found.read_bytes() == image
+        (source / "Okami.iso").rename(source / "Okami.zso")
+        assert found.read_bytes() == image
+        assert found_too.read_bytes() == image
+    assert disc.read_bytes() == image
+
+
+def test_a_disc_that_is_open_is_opened_again_after_both_renames(source: Path, disc: Path) -> None:
+    image = (source / "Okami.iso").read_bytes()
+    with looked_up(disc) as found, disc.open("rb", buffering=0) as file:
+        half = file.read(len(image) // 2)
+        pack_in_place(source / "Okami.iso")
+        (source / "Okami.iso").rename(source / "Okami.zso")
+        wait_until(lambda: disc.stat().st_ino != found.stat().st_ino, "the new file")
+        assert found.read_bytes() == image
+        assert half + file.read() == image
+
+
+def test_an_open_during_which_a_new_disc_is_packed(tmp_path: Path, source: Path) -> None:
+    """That of a client, which may still change it: it is a protected disc then."""
+    image, own = LAYOUTS["plain"][3], source / "Okami.iso"
+    quick = timed(new_disc_quiet=0.3)
+    with mounted(source, tmp_path / "mnt", "--writable", "--new-discs", command=quick) as made:
+        disc = made.path / "Okami.iso"
+        disc.write_bytes(image)
+        assert disc.read_bytes() == image
+        wait_until(lambda: not os.listxattr(own), "the whole disc")
+        with looked_up(disc) as found:
+            pack_in_place(own)
+            assert found.read_bytes() == image
+            with pytest.raises(PermissionError):
+                found.open("r+b")
+        assert disc.read_bytes() == image
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_an_open_during_which_another_disc_gets_the_name(
+    source: Path, disc: Path, is_read: bool
+) -> None:
+    """It fails, even if the size is the same: the kernel may have bytes of the one before."""
+    before = (source / "Okami.iso").read_bytes()
+    now = before[:-1] + b"?"
+    if is_read:
+        assert disc.read_bytes() == before
+    with looked_up(disc) as found:
+        (source / "new").write_bytes(writers.zsoz(now))
+        (source / "new").replace(source / "Okami.iso")
+        with pytest.raises(OSError, match="Stale"):
+            found.read_bytes()
+    assert disc.read_bytes() == now
+
+
+def test_a_renamed_disc_that_was_also_changed(source: Path, disc: Path) -> None:
+    """Its date has not: only the watch on the file tells that the kernel's bytes are old."""
+    own, now = source / "Okami.iso", b"now " * 1024
+    status = own.stat()
+    end = status.st_size - len(now)
+    assert disc.read_bytes()[end:] != now
+    with looked_up(disc) as found:
+        with own.open("r+b") as file:
+            file.seek(end)
+            file.write(now)
+        os.utime(own, ns=(0, status.st_mtime_ns))
+        own.rename(source / "Other.iso")
+        with pytest.raises(OSError, match="Stale"):
+            found.read_bytes()
 
 
 def test_a_disc_that_a_client_has_added(tmp_path: Path) -> None:

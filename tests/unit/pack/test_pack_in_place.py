@@ -249,3 +249,16 @@ def test_a_file_system_that_cannot_exchange(game: Path, monkeypatch: pytest.Monk
     replace(game)
     assert image_of(game) == IMAGE
     assert names(game.parent) == ["Game.iso"]
+
+
+def test_a_directory_that_is_renamed_meanwhile(tmp_path: Path, game: Path) -> None:
+    """The hidden image in it is deleted all the same."""
+    (tmp_path / "before").mkdir()
+    game = game.rename(tmp_path / "before" / game.name)
+
+    def meanwhile(file: NewFile, fd: int) -> None:
+        (tmp_path / "before").rename(tmp_path / "after")
+
+    replace(game, meanwhile)
+    assert names(tmp_path / "after") == ["Game.iso"]
+    assert image_of(tmp_path / "after/Game.iso") == IMAGE

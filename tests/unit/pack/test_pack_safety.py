@@ -479,3 +479,20 @@ def test_hidden_names_are_known_again() -> None:
         b".a.zsofs-00FF00ff.part",
     ):
         assert not is_unfinished(name)
+
+
+@pytest.mark.parametrize("options", [(), ("--writable",), ("--writable", "--new-discs")])
+def test_an_output_in_a_mount(
+    tmp_path: Path, source: Path, mount: MountMaker, options: tuple[str, ...]
+) -> None:
+    """The message names the file to use instead; nothing is created, not even a directory."""
+    (source / "Game.iso").write_bytes(IMAGE)
+    made = mount(source, *options)
+    there = made.path / "Game.iso"
+    for words in ((), ("-o", f"{made.path}/new/")):
+        [report] = reports("pack", there, *words, code=8)
+        assert "is a mount of zsofs, which shows no unfinished files" in report["error"]
+        assert f"use the file in {source} instead" in report["error"]
+    assert names(source) == ["Game.iso"]
+    zsofs("pack", there, "-o", tmp_path / "Game.zso", code=0)
+    assert image_of(tmp_path / "Game.zso") == IMAGE

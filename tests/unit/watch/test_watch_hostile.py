@@ -270,6 +270,31 @@ def test_a_directory_that_may_not_be_listed(tmp_path: Path) -> None:
         watch.end()
 
 
+def test_a_directory_that_can_be_listed_later(tmp_path: Path) -> None:
+    """What was there before may be incomplete; what is in a directory that has come is not."""
+    less = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+    options = ("--delete-source",)
+    watch = Watching(tmp_path / "inbox", tmp_path / "library", tmp_path / "state", options)
+    before, new = watch.inbox / "before", tmp_path / "new"
+    for folder in (before, watch.library, new):
+        folder.mkdir(parents=True)
+    for game in (before / "Old.iso", new / "Game.iso"):
+        game.write_bytes(IMAGE)
+    before.chmod(0)
+    watch.start(*less)
+    try:
+        new.chmod(0)
+        new.rename(watch.inbox / "new")
+        before.chmod(0o700)
+        wait_until(lambda: "/new" in watch.status()["note"], "the note")
+        (watch.inbox / "new").chmod(0o700)
+        results = watch.wait_for_results("Old.iso", "Game.iso")
+    finally:
+        watch.end()
+    assert (results["Old.iso"]["state"], results["Game.iso"]["state"]) == ("kept", "packed")
+    assert (names(before), names(watch.inbox / "new")) == (["Old.iso"], [])
+
+
 def test_the_root_directory_contains_all_files() -> None:
     assert WatchSettings(("/",), "/library").inbox_of("/games/A.iso") == "/"
 

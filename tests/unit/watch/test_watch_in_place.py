@@ -24,7 +24,12 @@ from tests.unit.watch.test_watch_ends import copy_of
 from zsofs.pack.in_place import exchange_token
 from zsofs.watch import service
 from zsofs.watch.inbox_events import InboxEvents
+from zsofs.watch.ledger import Ledger
+from zsofs.watch.pausing import ReaderCheck
 from zsofs.watch.settings import IN_PLACE, WatchSettings
+from zsofs.watch.space import Space
+from zsofs.watch.tracker import Tracker
+from zsofs.watch.watch import Watch
 from zsofs.watch.whole import FileIdentity, identity_at
 
 IMAGE = writers.disc(2048 * 300, ["text", "mixed", "noise"], 5)
@@ -215,6 +220,34 @@ def test_a_directory_that_appears_after_the_events_were_taken(library: Path) -> 
     is_second = [True, False]
     closed = closed_after_scans(library, copy)
     assert closed == {identity_at(str(library / "below/Okami.iso"))}
+
+
+def test_what_is_closed_during_the_first_scan(tmp_path: Path, library: Path) -> None:
+    """In a directory that was there before, and that the scan has yet to reach."""
+    put(library / "a/Old.iso", IMAGE)
+    put(library / "b/Old.iso", IMAGE)
+    settings = WatchSettings((str(library),), str(library), after=IN_PLACE)
+    ledger = Ledger(tmp_path / "state", settings.key)
+    events = InboxEvents(ledger.note_closed)
+    copies: list[Path] = []
+
+    def enter(folder: str) -> None:
+        events.enter(folder)
+        if folder.endswith("/a"):
+            copies.append(library / f"b/{len(copies)}.iso")
+            put(copies[-1], IMAGE)
+            if len(copies) > 1:  # it is watched by then
+                os.utime(copies[-1], (1_000_000, 1_000_000))
+
+    readers, space = ReaderCheck(str(library)), Space(str(library), ledger)
+    with closing(readers), closing(events), closing(ledger):
+        watch = Watch(settings, ledger, events, Tracker(settings, ledger, enter), space, readers)
+        events.enter(str(library))
+        watch.step()
+        events.take()
+        files = {path: identity_at(str(path)) for path in library.glob("*/*")}
+        closed = {path for path, one in files.items() if one is not None and ledger.was_closed(one)}
+    assert closed == {library / "b/0.iso", library / "b/1.iso"}
 
 
 def test_dates_that_are_set_in_a_new_directory(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ class Handles:
 
     def __init__(self) -> None:
         self._all: dict[int, Handle] = {}
-        self._by_node: dict[int, dict[int, Handle]] = {}
+        self._by_node: dict[Node, dict[int, Handle]] = {}
 
     def __iter__(self) -> Iterator[Handle]:
         return iter(self._all.values())
@@ -61,15 +61,19 @@ class Handles:
     def add(self, handle: Handle) -> None:
         """Register the handle of an opened file."""
         self._all[handle.number] = handle
-        self._by_node.setdefault(handle.node.serial, {})[handle.number] = handle
+        self._by_node.setdefault(handle.node, {})[handle.number] = handle
 
     def remove(self, handle: Handle) -> None:
         """Remove a handle; it can no longer be borrowed."""
         del self._all[handle.number]
-        handles = self._by_node[handle.node.serial]
+        handles = self._by_node[handle.node]
         del handles[handle.number]
         if not handles:
-            del self._by_node[handle.node.serial]
+            del self._by_node[handle.node]
+
+    def has(self, node: Node) -> bool:
+        """Return whether a file is open."""
+        return node in self._by_node
 
     @contextmanager
     def borrowed(
@@ -95,6 +99,6 @@ class Handles:
                 handle.returned.set()
 
     def _best(self, node: Node, *, writable: bool) -> Handle | None:
-        handles = self._by_node.get(node.serial, {}).values()
+        handles = self._by_node.get(node, {}).values()
         best = max(handles, key=lambda handle: handle.live.writable, default=None)
         return None if best is None or (writable and not best.live.writable) else best
