@@ -230,7 +230,7 @@ class DiscImage(_OpenFile):
 
     def finish(self, job: Job) -> None:
         """See :class:`Content`."""
-        super().finish(job)
+        job.result()
         self._tell_missing_byte()
 
     def stored(self, offset: int, size: int) -> list[tuple[int, int]]:
@@ -247,8 +247,8 @@ class DiscImage(_OpenFile):
 
     def _run(self, offset: int, out: Buffer) -> tuple[int, int, int, Buffer]:
         """Return descriptor, first block, number of blocks, and buffer."""
-        span = self._geometry.span(offset, len(out))
-        return self._source.fd, span.first, span.block_count, out
+        first = offset // self.extent_size
+        return self._source.fd, first, -(-(offset + len(out)) // self.extent_size) - first, out
 
     def _tell_missing_byte(self) -> None:
         if self._blocks.final_byte_missing and not self._told_missing_byte:

@@ -8,7 +8,6 @@ is still the one that was opened.
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
@@ -537,7 +536,7 @@ cdef class BlockReader:
         """Return the same read as a job for a pool, which waits for the disk; see :meth:`read`."""
         cdef Job job = Job.__new__(Job)
         job.take(self, out)
-        _prepare(self, job.run, fd, first, count, &job.view, HOW_WAIT)
+        _prepare(self, &job.run, fd, first, count, &job.view, HOW_WAIT)
         return job
 
 
@@ -623,12 +622,13 @@ def plain_job(int fd, uint64_t offset, out, uint64_t source_size, int64_t source
     """Return the same read as a job for a pool; arguments as in :func:`read_plain`."""
     cdef Job job = Job.__new__(Job)
     job.take(None, out)
-    _fill_in(job.run, NULL, fd, offset, <uint64_t> job.view.len, &job.view, source_size,
+    _fill_in(&job.run, NULL, fd, offset, <uint64_t> job.view.len, &job.view, source_size,
              source_mtime_ns, HOW_WAIT)
-    _check_ctime(job.run, source_ctime_ns)
+    _check_ctime(&job.run, source_ctime_ns)
     return job
 
 
+@cython.freelist(8)
 @cython.no_gc_clear  # clearing would drop the buffer's owner without giving the buffer back
 cdef class Job:
     """One read for a pool.
@@ -637,7 +637,7 @@ cdef class Job:
     no memory that its thread accesses is freed, even if the job was abandoned.
     """
 
-    cdef Run *run
+    cdef Run run
     cdef Py_buffer view
     cdef object reader
     cdef bint holds_view
@@ -645,9 +645,6 @@ cdef class Job:
     cdef public object context  # of whoever made the job; freed with it
 
     cdef take(self, reader, out):
-        self.run = <Run *> calloc(1, sizeof(Run))
-        if self.run is NULL:
-            raise MemoryError("no memory for a read")
         self.reader = reader
         PyObject_GetBuffer(out, &self.view, PyBUF_WRITABLE)
         self.holds_view = True
@@ -658,7 +655,6 @@ cdef class Job:
     def __dealloc__(self):
         if self.holds_view:
             PyBuffer_Release(&self.view)
-        free(self.run)
 
     def result(self):
         """Return if the buffer is filled; raise like :meth:`BlockReader.read` otherwise."""
@@ -667,7 +663,7 @@ cdef class Job:
         if self.holds_view:
             PyBuffer_Release(&self.view)
             self.holds_view = False
-        raise_failure(self.run)
+        raise_failure(&self.run)
 
     @property
     def queue_ns(self):

@@ -132,13 +132,13 @@ class Reader:
         if end <= offset:
             return b""
         extent_size = content.extent_size
-        fill = self._assemble
+        first, head = divmod(offset, extent_size)
+        is_whole = not head and (end == content.size or not end % extent_size)
+        fill = self._fill if is_whole else self._assemble
         if content.is_slow and self._ahead.follow(content, offset, end):
             fill = self._copy
         try:
-            first, head = divmod(offset, extent_size)
-            limit = min((first + 1) * extent_size, content.size)
-            if end <= limit and (head or end < limit):  # a part of one extent
+            if not is_whole and end <= (first + 1) * extent_size:  # a part of one extent
                 extent = await self._extent(content, trace, first)
                 return memoryview(extent)[head : head + end - offset]
             return await self._reply(content, trace, offset, end, fill, extent_size)
@@ -246,7 +246,10 @@ class Reader:
             if is_admitted:
                 budget.give(cost)
 
-    async def _fill(self, content: Content, trace: Trace, offset: int, out: Buffer) -> None:
+    async def _fill(
+        self, content: Content, trace: Trace, offset: int, out: Buffer, _: int = 0
+    ) -> None:
+        """Read whole extents into *out*."""
         if content.extent_size > 1:
             trace.blocks += -(-len(out) // content.extent_size)
         inline = len(out) <= _INLINE_SIZE and content.extent_size <= _INLINE_EXTENT
