@@ -206,10 +206,12 @@ $Z umount --lazy $D/shared/s3/m; touch $D/end; wait %2
 """,
         folder,
     )
-    # Which of the three gives way depends on who is asked first.
-    assert sorted(said.split()) == ["1", "2", "3"], said
+    # Which of the three gives way depends on who is asked first; two do if they ask each other at
+    # the same moment.
     told = [(folder / f"status{number}").read_text() for number in (1, 2, 3)]
-    assert sum("the mount there leads back to this mount" in text for text in told) == 1, told
+    ways = sum("the mount there leads back to this mount" in text for text in told)
+    shown = {1: ["1", "2", "3"], 2: ["1", "1", "2"]}
+    assert sorted(said.split()) == shown.get(ways), (said, told)
 
 
 IMPATIENT = timed(queue=2.0, quiet_file=0.1)
