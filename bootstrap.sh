@@ -377,14 +377,14 @@ run_for_caller() {
 
 # ---- Commands ----------------------------------------------------------------------------------
 
-# Prints how tests are distributed, given the arguments for pytest: to 4 processes, because most of them
-# wait, unless the arguments name files or specify it. On two cores, 4 took 432 s, and 6 took 383 s with more
-# load. System tests begin with those that take longest, in the order of tests/system/conftest.py.
+# Prints how tests are distributed, given the arguments for pytest: to 6 processes, because most of them
+# wait, unless the arguments name files or specify it. On two cores, 4 took 432 s, and 6 took 383 s. System
+# tests begin with those that take longest, in the order of tests/system/conftest.py.
 distribution() {
     case " $marks $* " in
     *' no:xdist '* | *.py[\ :]* | *' --pdb '*) ;;
     ' system '*) echo '-n 4 --dist loadgroup --no-loadscope-reorder' ;;
-    *) echo '-n 4 --dist loadgroup' ;;
+    *) echo '-n 6 --dist loadgroup' ;;
     esac
 }
 

@@ -60,7 +60,7 @@ def said_by_help(*words: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        env={"COLUMNS": "1000", "PATH": ""},
+        env=os.environ | {"COLUMNS": "1000", "PATH": ""},
     )
     return done.stdout
 

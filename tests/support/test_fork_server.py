@@ -17,6 +17,7 @@ import pytest
 from tests.support.ends import spawned
 from tests.support.fork_server import in_scripts
 from tests.support.mounting import DATA, ZSOFS, in_time, mounted, names, status_of, wait_until
+from tests.support.namespaces import LET_GO
 
 FORKED = (sys.executable, "-m", "tests.support.described")
 EXECUTED = ("env", *FORKED)
@@ -214,7 +215,7 @@ def test_a_script_with_another_state(tmp_path: Path, end: str) -> None:
     assert found["words"] == [end, "two words"]
 
 
-@pytest.mark.parametrize("before", ["export LC_ALL=C", "exec 5< /dev/null", "exec <&-"])
+@pytest.mark.parametrize("before", ["export PYTHONHASHSEED=77", "exec 5< /dev/null", "exec <&-"])
 def test_a_script_whose_command_a_fork_would_not_equal(before: str) -> None:
     assert not scripted(*shell(before))["forked"]
 
@@ -223,7 +224,7 @@ def test_a_script_whose_command_a_fork_would_not_equal(before: str) -> None:
 def test_a_script_with_its_own_mounts(tmp_path: Path) -> None:
     inner = tmp_path / "mnt" / "inner"
     inner.parent.mkdir()
-    lines = f"mount -t tmpfs none {inner.parent}; mkdir {inner}; cd {inner}"
+    lines = f"{LET_GO}\nmount -t tmpfs none {inner.parent}; mkdir {inner}; cd {inner}"
     words = ("unshare", "--mount", *shell(lines))
     is_forked, _, _, found = run_in_script(words, in_scripts(DESCRIBED), "0")
     assert is_forked
