@@ -284,6 +284,13 @@ unlock() {
     exec 9<&-
 }
 
+# The programs that fail on a full disk cannot always log why: .venv has 67 MB, and what is compiled 14 MB.
+need_space() {
+    free=$(df -Pk -- "$here" | awk 'NR == 2 { print int($4 / 1024) }')
+    [ "${free:-100}" -ge 100 ] ||
+        die "zsofs must be built first, which takes 100 MB in $here; its disk has $free MB of free space"
+}
+
 build() {
     [ -w "$here" ] ||
         die "zsofs must be built first, and $here is not writable by this user;" \
@@ -295,6 +302,7 @@ build() {
     lock
     if ! stamped zsofs-built; then
         can_be_updated || rm -rf "$venv"
+        [ -x "$venv/bin/python" ] || need_space
         mkdir -p "$venv"
         echo unfinished >"$venv/zsofs-built"
         log=$venv/bootstrap.log

@@ -1,6 +1,7 @@
 """`bootstrap.sh install` as root, where /usr/local and /usr/sbin are folders of the test."""
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -220,6 +221,27 @@ def clone_to(clone: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).exists():
             shutil.copy(ROOT / name, target, follow_symlinks=False)
+
+
+def test_a_disk_that_is_too_small(tmp_path: Path) -> None:
+    """It says so before it begins: what fails on a full disk cannot log why."""
+    clone_to(tmp_path / "clone")
+    script = (
+        "mkdir small; mount -t tmpfs -o size=100m tmpfs small; cp -R clone/. small\n"
+        "small/bootstrap.sh --version 2>&1 || echo code $?; ls -d small/.venv 2>&1 || :"
+    )
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-ec", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    begin = f"zsofs: zsofs must be built first, which takes 100 MB in {tmp_path}/small;"
+    said, code, venv = done.stdout.splitlines()
+    assert re.fullmatch(re.escape(begin) + r" its disk has \d+ MB of free space", said)
+    assert code == "code 1"
+    assert "No such file" in venv
 
 
 def test_without_a_network(tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ def unpack(options: argparse.Namespace) -> int:
 
 def _copy(options: argparse.Namespace, how: "Packing | None") -> int:
     """Pack with the preset *how*, or unpack if it is None."""
+    from zsofs.console import logging_setup
     from zsofs.discs.cd_forms import CdForm
     from zsofs.inspection.verify_cache import remember_written
     from zsofs.pack import batch
@@ -109,6 +110,7 @@ def _copy(options: argparse.Namespace, how: "Packing | None") -> int:
     from zsofs.pack.report import Reporter
     from zsofs.system.mountpoint import check_link_directories
 
+    logging_setup.to_terminal(40 if options.quiet else 30)
     request = PackRequest(
         options.inputs,
         options.output,
@@ -143,8 +145,10 @@ def watch(options: argparse.Namespace) -> int:
 
 def info(options: argparse.Namespace) -> int:
     """Print details of disc images."""
+    from zsofs.console import logging_setup
     from zsofs.inspection.info import run
 
+    logging_setup.to_terminal(30)
     return run(options.paths, options.json)
 
 

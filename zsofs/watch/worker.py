@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from zsofs.archives.kinds import ArchiveKind
+from zsofs.console import logging_setup
 from zsofs.console.stdio import print_nowhere
 from zsofs.discs.dat import Dat, Rom, load
 from zsofs.discs.examination import Examination
@@ -67,6 +68,7 @@ def main() -> None:
     run_in_background(parent)
     with suppress(MountError):  # few inputs need more
         raise_open_files()  # for archives with hundreds of volumes
+    logging_setup.to_terminal(30)
     order = Order.from_line(sys.stdin.buffer.readline())
     try:
         print_line(asdict(_outcome_of(order)) | {"end": True})

@@ -437,3 +437,21 @@ def test_a_log_file_that_is_a_disc_or_the_list_of_titles(source: Path, tmp_path:
         assert "has the name of a disc image or is the --titles file" in said
         assert path.read_bytes() == before
     assert not point.exists()
+
+
+@pytest.mark.parametrize("command", ["pack", "unpack", "verify"])
+def test_a_cache_that_cannot_be_written_is_a_warning(command: str, tmp_path: Path) -> None:
+    """The command does its work; the warning has the form of all messages."""
+    cache = tmp_path / "cache"
+    cache.touch()  # no directory can be made there
+    disc = tmp_path / "Game.iso"
+    shutil.copy(DATA / "ps2.iso", disc)
+    words = [command, disc]
+    if command == "unpack":
+        assert run("pack", disc, "-q").returncode == 0
+        words = [command, tmp_path / "Game.zso", "-o", tmp_path / "Game.bin"]
+    done = run(*words, env=os.environ | {"XDG_CACHE_HOME": str(cache)})
+    assert done.returncode == 0
+    lines = [line for line in done.stderr.splitlines() if "the cache " in line]
+    assert lines
+    assert all(line.startswith("zsofs: WARNING: the cache ") for line in lines), done.stderr
