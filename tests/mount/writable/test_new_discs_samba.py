@@ -104,7 +104,7 @@ def test_in_the_opl_layout(common: Path) -> None:
 
 
 def test_a_new_disc_is_packed_in_place(common: Path) -> None:
-    """A client that reads it meanwhile gets its bytes, and its name stays."""
+    """A client that reads it meanwhile gets its bytes, and one that opens it finds it."""
     parts = range(0, len(IMAGE), READ_SIZE)
     with shared(common, source="library", grace=0.0) as (mount, samba), ExitStack() as stack:
         watch = stack.enter_context(watching(common, "--in-place"))
@@ -114,8 +114,16 @@ def test_a_new_disc_is_packed_in_place(common: Path) -> None:
         console.connect(SHARE)
         handle, size = console.open("\\Game.iso")
         begun = [console.read(handle, at) for at in parts[: len(parts) // 2]]
+        other = stack.enter_context(Console(samba.port))
+        other.connect(SHARE)
+
+        def open_and_read() -> None:
+            handle, size = other.open("\\Game.iso")
+            assert (size, other.read(handle, 0)) == (len(IMAGE), IMAGE[:READ_SIZE])
+            other.close_file(handle)
+
         watch.hold(is_held=False)
-        with all_the_time((mount.path / "Game.iso").stat):
+        with all_the_time((mount.path / "Game.iso").stat), all_the_time(open_and_read):
             watch.wait_for_results("Game.iso", seconds=120)
         rest = [console.read(handle, at) for at in parts[len(parts) // 2 :]]
         assert (size, b"".join(begun + rest)) == (len(IMAGE), IMAGE)
