@@ -35,6 +35,7 @@ cdef extern from "thread_pool.h":
     int zsofs_pool_start(zsofs_pool *pool, zsofs_job *job, bint near) nogil
     bint zsofs_pool_wait(zsofs_pool *pool, zsofs_job *job, int64_t nanoseconds) nogil
     void zsofs_pool_wait_or_cancel(zsofs_pool *pool, zsofs_job *job) nogil
+    void zsofs_pool_let_go(zsofs_pool *pool) nogil
     zsofs_job *zsofs_pool_finished(zsofs_pool *pool) nogil
 
 cdef extern from *:
@@ -724,6 +725,10 @@ cdef class ThreadPool:
             raise OSError(failed, strerror(failed))
         return done
 
+    def let_go(self):
+        """Let its idle threads exit; others are started when they are needed."""
+        zsofs_pool_let_go(self.pool)
+
     def finished(self):
         """Return the jobs finished since the last call."""
         cdef zsofs_job *at = zsofs_pool_finished(self.pool)
@@ -745,3 +750,9 @@ def start_helpers():
         zsofs_awake_ns = ZSOFS_AWAKE_NS
     if _helpers is NULL and _helper_count > 0:
         _helpers = zsofs_pool_new(_helper_count, -1)
+
+
+def let_helpers_go():
+    """Let helpers that are idle exit; others are started when they are needed."""
+    if _helpers is not NULL:
+        zsofs_pool_let_go(_helpers)

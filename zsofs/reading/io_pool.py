@@ -115,6 +115,11 @@ class IoPool:
                 else:
                     return
 
+    def let_go(self) -> None:
+        """Let idle threads exit; others are started when they are needed."""
+        for disk in self._disks.values():
+            disk.pool.let_go()
+
     def is_in_use(self, device: int) -> bool:
         """Return whether reads wait for *device*, or did recently. Thread-safe."""
         disk = self._disks.get(device)

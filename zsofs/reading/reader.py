@@ -12,6 +12,7 @@ import trio
 
 from zsofs.errors import BlockError, SourceChangedError, SourceTouchedError
 from zsofs.images.open_image import Buffer, Content
+from zsofs.native.block_reader import let_helpers_go
 from zsofs.native.chd_map import drop_idle_maps
 from zsofs.native.codecs import release_at_once, trim
 from zsofs.native.meters import Trace
@@ -310,9 +311,11 @@ class Reader:
                 self.give_back()
 
     def give_back(self) -> None:
-        """Free all memory that is kept only for reuse."""
+        """Free memory and threads that are kept only for reuse."""
         self._cache.clear()
         self._replies.clear()
+        self._io_pool.let_go()
+        let_helpers_go()
         drop_idle_maps()
         trim()
 

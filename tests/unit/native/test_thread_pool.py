@@ -17,12 +17,17 @@ import trio
 import zstandard
 
 from tests.support import writers
+from tests.support.mounting import wait_until
 from zsofs.errors import BlockError, SourceChangedError
 from zsofs.formats.geometry import Codec
 from zsofs.images.open_image import DiscImage
 from zsofs.images.probe import geometry_of, probe
 from zsofs.native.block_reader import BlockReader, Job, ThreadPool, plain_job, start_helpers
+from zsofs.reading.admission import Admission
+from zsofs.reading.extent_cache import ExtentCache
 from zsofs.reading.io_pool import IoPool
+from zsofs.reading.reader import Reader
+from zsofs.reading.worker_threads import WorkerThreads
 from zsofs.source.tree import SourceTree
 
 BLOCK = 2048
@@ -128,6 +133,63 @@ def test_the_thread_that_is_waited_for_is_on_the_waiters_processor(
         while not pool.finished():
             assert select.select([eventfd], [], [], 10)[0]
         os.eventfd_read(eventfd)
+
+
+def test_idle_threads_that_are_let_go_exit(tmp_path: Path, eventfd: int) -> None:
+    packed = Packed(tmp_path / "blocks", Codec.ZSTD, bad=set())
+    before = threads()
+    pool = ThreadPool(3, eventfd)
+    pool.let_go()
+
+    def let_go() -> bool:
+        pool.let_go()  # a thread that has just done its job may not be idle yet
+        return threads() <= before
+
+    for number in range(3):
+        outs = [bytearray(COUNT * BLOCK) for _ in range(5)]
+        jobs = [packed.reader.job(packed.fd, 0, COUNT, out) for out in outs]
+        waiting = {job for job in jobs if not pool.run(job, FOREVER * (number % 2))}
+        assert threads() > before
+        while waiting:
+            assert select.select([eventfd], [], [], 10)[0]
+            os.eventfd_read(eventfd)
+            waiting -= set(pool.finished())
+        assert all(out == packed.image for out in outs)
+        wait_until(let_go, "the end of the threads")
+
+
+def test_a_job_that_comes_when_the_only_thread_is_let_go(tmp_path: Path, eventfd: int) -> None:
+    packed = Packed(tmp_path / "blocks", Codec.ZSTD, bad=set())
+    pool = ThreadPool(1, eventfd)
+    for number in range(1000):
+        assert pool.run(packed.reader.job(packed.fd, number % COUNT, 1, bytearray(BLOCK)), FOREVER)
+        pool.let_go()
+
+
+def test_a_reader_that_gives_its_memory_back_lets_threads_go(tmp_path: Path) -> None:
+    packed = Packed(tmp_path / "blocks", Codec.ZSTD, bad=set())
+    before = threads()
+    io_pool = IoPool(2)
+    reads = Reader(ExtentCache(1 << 20), io_pool, WorkerThreads(1, Admission()))
+
+    async def main() -> None:
+        with trio.fail_after(30):
+            for device in (1, 2):
+                await run(
+                    io_pool,
+                    device,
+                    packed.reader.job(packed.fd, 0, 1, bytearray(BLOCK)),
+                    spin=False,
+                )
+
+    trio.run(main)
+    assert threads() > before
+
+    def give_back() -> bool:
+        reads.give_back()
+        return threads() <= before
+
+    wait_until(give_back, "the end of the threads")
 
 
 _PLACED = """
