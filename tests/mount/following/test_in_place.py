@@ -187,6 +187,20 @@ def test_an_open_during_which_a_new_disc_is_packed(tmp_path: Path, source: Path)
         assert disc.read_bytes() == image
 
 
+@pytest.mark.parametrize("mode", ["rb", "r+b"])
+def test_an_open_during_which_a_file_that_can_be_changed_is_renamed(
+    tmp_path: Path, source: Path, mode: str
+) -> None:
+    """It fails: two numbers for one file would have pages each, and discs are opened to read."""
+    (source / "notes.txt").write_bytes(b"notes")
+    with mounted(source, tmp_path / "mnt", "--writable") as made:
+        with looked_up(made.path / "notes.txt") as found:
+            (source / "notes.txt").rename(source / "new.txt")
+            with pytest.raises(OSError, match="Stale"):
+                found.open(mode)
+        assert (made.path / "new.txt").read_bytes() == b"notes"
+
+
 @pytest.mark.parametrize("is_read", [False, True])
 def test_an_open_during_which_another_disc_gets_the_name(
     source: Path, disc: Path, is_read: bool
