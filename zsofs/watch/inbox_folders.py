@@ -48,9 +48,12 @@ class InboxFolders:
         self.listed = self.known - self.shut
 
     def appear(self, folder: str) -> bool:
-        """Note that an event names a directory; return whether it is new."""
+        """Note that an event names a directory; return whether it has to be searched.
+
+        That is a new one, and one that may have become listable.
+        """
         if folder in self.known:
-            return False
+            return folder in self.shut
         self.new.add(folder)
         return True
 
