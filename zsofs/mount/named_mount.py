@@ -45,8 +45,9 @@ def directory_of(target: str) -> str:
         ControlError: it is the name of a config whose mount does not exist.
         UsageError: the config cannot be read.
     """
+    if mounted_at(real_path(target)) is not None or os.path.isdir(target):
+        return target  # whatever is in a config of that name
     path = path_of(target)
-    if path == target or os.path.isdir(target):
-        return target
-    check_mount(real_path(path))
+    if path != target:
+        check_mount(real_path(path))
     return path

@@ -314,7 +314,11 @@ class OpenContents:
 
     def _is_found_again(self, node: Node, before: Entry) -> bool:
         """Return whether *node* has another entry than *before* now, by which it can be opened."""
-        return node.entry.key != before.key if node.listed else self._library.follow(node)
+        if node.listed:
+            return node.entry.key != before.key
+        # A handle of what it was, whose file was modified, would read pages of its successor.
+        is_open = any(handle.file.node is node for handle in self._handles.values())
+        return not is_open and self._library.follow(node)
 
     async def _look_again(self, node: Node) -> None:
         self._view.doubt(node)

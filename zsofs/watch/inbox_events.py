@@ -81,8 +81,12 @@ class InboxEvents:
         folders.enter(folder, is_new=is_new)
         if is_new:
             self._note_files_of(folder)
-        elif is_known and not folders.listed:
+        elif is_known and not folders.scanned:
             self._note_files_of(folder, only=self._is_of_this_run)
+
+    def watched_all(self) -> None:
+        """Report that all directories are watched; the first scan follows."""
+        self._folders.end_entering()
 
     def entered_all(self) -> None:
         """Report the end of a scan: all directories are watched now."""

@@ -13,12 +13,14 @@ class InboxFolders:
         listed: those that were watched during a whole scan.
         shut: those that existed before, and could not be listed.
         new: directories that appeared while their parent was watched.
+        scanned: whether the first scan has ended.
     """
 
     known: set[str] = field(default_factory=set)
     listed: set[str] = field(default_factory=set)
     shut: set[str] = field(default_factory=set)
     new: set[str] = field(default_factory=set)
+    scanned: bool = False
 
     def is_new(self, folder: str) -> bool:
         """Return whether a directory that a scan has found appeared while its parent was watched.
@@ -42,9 +44,14 @@ class InboxFolders:
             self.known.add(folder)
             self.shut.add(folder)
 
+    def end_entering(self) -> None:
+        """Report that all directories have been entered, before the first scan."""
+        self.listed = self.known - self.shut
+
     def end_scan(self) -> None:
         """Report the end of a scan."""
         self.new.clear()
+        self.scanned = True
         self.listed = self.known - self.shut
 
     def appear(self, folder: str) -> bool:

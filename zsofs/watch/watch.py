@@ -114,6 +114,7 @@ class Watch:
         deleted, self.events.deleted = self.events.deleted, set()
         if self._scans.has_none:
             self.tracker.enter_all()
+            self.events.watched_all()
         self.tracker.scan(deleted)
         self.events.entered_all()
         for note in self.tracker.notes:

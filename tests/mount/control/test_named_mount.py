@@ -83,6 +83,15 @@ def test_a_config_that_is_not_valid(command: str, configs: Path, tmp_path: Path)
     assert f"the config {configs}/games.toml lacks the line: source" in said
 
 
+def test_a_directory_and_a_config_that_is_not_valid(
+    library: Path, configs: Path, tmp_path: Path
+) -> None:
+    """The directory comes first, so the config does not matter."""
+    (configs / "games.toml").write_text("")
+    library.rename(tmp_path / "games")
+    assert "Game.iso" in zsofs(0, "list", "games", cwd=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("command", "code"), [("status", 7), ("reload", 7), ("metrics", 7), ("umount", 6)]
 )

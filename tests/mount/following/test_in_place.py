@@ -218,6 +218,27 @@ def test_an_open_during_which_another_disc_gets_the_name(
     assert disc.read_bytes() == now
 
 
+def test_a_disc_that_is_open_was_changed_and_replaced(source: Path, disc: Path) -> None:
+    """Its reader gets no byte of the packed file, whose date and size are those of the image."""
+    own = source / "Okami.iso"
+    before, status, number = own.read_bytes(), own.stat(), disc.stat().st_ino
+    now = before[:-2048] + b"now " * 512
+    with looked_up(disc) as found, disc.open("rb", buffering=0) as file:
+        assert file.read(4096) == before[:4096]
+        with own.open("r+b") as writer:
+            writer.seek(-2048, os.SEEK_END)
+            writer.write(now[-2048:])
+        os.utime(own, ns=(0, status.st_mtime_ns))
+        pack_in_place(own)
+        wait_until(lambda: disc.stat().st_ino != number, "the packed disc")
+        for _ in range(2):  # the first one finds that the file was modified
+            with pytest.raises(OSError, match="Stale"):
+                found.read_bytes()
+        with pytest.raises(OSError, match="Input/output"):
+            os.pread(file.fileno(), 2048, len(before) - 2048)
+    assert disc.read_bytes() == now
+
+
 def test_a_renamed_disc_that_was_also_changed(source: Path, disc: Path) -> None:
     """Its date has not: only the watch on the file tells that the kernel's bytes are old."""
     own, now = source / "Okami.iso", b"now " * 1024

@@ -223,7 +223,7 @@ def test_a_directory_that_appears_after_the_events_were_taken(library: Path) -> 
 
 
 def test_what_is_closed_during_the_first_scan(tmp_path: Path, library: Path) -> None:
-    """In a directory that was there before, and that the scan has yet to reach."""
+    """In a directory that the scan has yet to reach: one that was there before, and a new one."""
     put(library / "a/Old.iso", IMAGE)
     put(library / "b/Old.iso", IMAGE)
     settings = WatchSettings((str(library),), str(library), after=IN_PLACE)
@@ -238,6 +238,7 @@ def test_what_is_closed_during_the_first_scan(tmp_path: Path, library: Path) -> 
             put(copies[-1], IMAGE)
             if len(copies) > 1:  # it is watched by then
                 os.utime(copies[-1], (1_000_000, 1_000_000))
+                put(library / "b/new/2.iso", IMAGE)
 
     readers, space = ReaderCheck(str(library)), Space(str(library), ledger)
     with closing(readers), closing(events), closing(ledger):
@@ -245,9 +246,9 @@ def test_what_is_closed_during_the_first_scan(tmp_path: Path, library: Path) -> 
         events.enter(str(library))
         watch.step()
         events.take()
-        files = {path: identity_at(str(path)) for path in library.glob("*/*")}
+        files = {path: identity_at(str(path)) for path in library.rglob("*.iso")}
         closed = {path for path, one in files.items() if one is not None and ledger.was_closed(one)}
-    assert closed == {library / "b/0.iso", library / "b/1.iso"}
+    assert closed == {library / "b/0.iso", library / "b/1.iso", library / "b/new/2.iso"}
 
 
 def test_dates_that_are_set_in_a_new_directory(tmp_path: Path) -> None:
