@@ -55,9 +55,12 @@ class InboxFolders:
         self.listed = self.known - self.shut
 
     def appear(self, folder: str) -> bool:
-        """Note that an event names a directory; return whether it is new."""
+        """Note that an event names a directory; return whether it has to be scanned.
+
+        That is one that is new, or perhaps can be listed now.
+        """
         if folder in self.known:
-            return False
+            return folder in self.shut
         self.new.add(folder)
         return True
 
