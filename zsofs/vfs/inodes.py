@@ -25,6 +25,7 @@ from zsofs.vfs.contents import Contents
 from zsofs.vfs.node import Folder, Node
 from zsofs.vfs.node_identity import (
     ROOT_NUMBER,
+    has_same_rights,
     is_no_disc,
     is_older,
     is_packed,
@@ -147,6 +148,8 @@ class Inodes:
             return None
         for other in (node.parent.children or {}).values():
             entry = other.entry
+            if not has_same_rights(node.entry, entry):
+                continue
             if may_stand_for(node, entry, writable=self._writable) or is_renamed(node, entry):
                 return other
             if is_packed(node, entry):

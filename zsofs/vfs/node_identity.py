@@ -73,6 +73,15 @@ def is_packed(node: Node, other: Entry) -> bool:
     )
 
 
+def has_same_rights(one: Entry, other: Entry) -> bool:
+    """Return whether two files have the same owner, group and mode.
+
+    The kernel checks them by what it knows of the number of the file.
+    """
+    rights = [(it.st_mode, it.st_uid, it.st_gid) for it in (one.status, other.status)]
+    return rights[0] == rights[1]
+
+
 def is_no_disc(entry: Entry) -> bool:
     """Return whether it is a file as it is in the source, whose name is not reserved for discs.
 

@@ -55,9 +55,9 @@ class InboxFolders:
         self.listed = self.known - self.shut
 
     def appear(self, folder: str) -> bool:
-        """Note that an event names a directory; return whether it has to be searched.
+        """Note that an event names a directory; return whether it has to be scanned.
 
-        That is a new one, and one that may have become listable.
+        That is one that is new, or perhaps can be listed now.
         """
         if folder in self.known:
             return folder in self.shut

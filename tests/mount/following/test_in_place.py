@@ -218,6 +218,26 @@ def test_an_open_during_which_another_disc_gets_the_name(
     assert disc.read_bytes() == now
 
 
+@pytest.mark.parametrize("is_opened_before", [False, True])
+def test_a_disc_that_is_renamed_and_made_private(
+    source: Path, disc: Path, is_opened_before: bool
+) -> None:
+    """The kernel checks the permissions that it knows, which are those before."""
+    own, new, number = source / "Okami.iso", source / "Okami.zso", disc.stat().st_ino
+    pack_in_place(own)
+    wait_until(lambda: disc.stat().st_ino != number, "the packed disc")
+    with looked_up(disc) as found:
+        if is_opened_before:
+            own.rename(new)
+            assert found.read_bytes()
+        new = new if is_opened_before else own.rename(new)
+        new.chmod(0o600)
+        wait_until(lambda: disc.stat().st_mode & 0o77 == 0, "the permissions")
+        with pytest.raises(OSError, match="Stale"):
+            found.read_bytes()
+    assert disc.read_bytes()
+
+
 def test_a_disc_that_is_open_was_changed_and_replaced(source: Path, disc: Path) -> None:
     """Its reader gets no byte of the packed file, whose date and size are those of the image."""
     own = source / "Okami.iso"

@@ -24,6 +24,7 @@ from tests.unit.watch.test_watch_ends import copy_of
 from zsofs.pack.in_place import exchange_token
 from zsofs.watch import service
 from zsofs.watch.inbox_events import InboxEvents
+from zsofs.watch.inbox_folders import InboxFolders
 from zsofs.watch.ledger import Ledger
 from zsofs.watch.pausing import ReaderCheck
 from zsofs.watch.settings import IN_PLACE, WatchSettings
@@ -249,6 +250,18 @@ def test_what_is_closed_during_the_first_scan(tmp_path: Path, library: Path) -> 
         files = {path: identity_at(str(path)) for path in library.rglob("*.iso")}
         closed = {path for path, one in files.items() if one is not None and ledger.was_closed(one)}
     assert closed == {library / "b/0.iso", library / "b/1.iso", library / "b/new/2.iso"}
+
+
+def test_a_directory_that_perhaps_can_be_listed_now_is_scanned() -> None:
+    """An event tells of its new permissions; what is in it was there before."""
+    folders = InboxFolders()
+    folders.enter("/inbox", is_new=False)
+    folders.cannot_enter("/inbox/closed")
+    folders.end_scan()
+    assert folders.appear("/inbox/closed")
+    assert not folders.is_new("/inbox/closed")
+    folders.enter("/inbox/closed", is_new=False)
+    assert not folders.appear("/inbox/closed")
 
 
 def test_dates_that_are_set_in_a_new_directory(tmp_path: Path) -> None:
