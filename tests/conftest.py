@@ -2,6 +2,7 @@
 
 import gc
 import getpass
+import logging
 import os
 import re
 import shutil
@@ -132,6 +133,16 @@ def _every_connection_is_closed() -> Iterator[None]:
     yield
     left = connections.left_open()
     assert not left, "left open, made in:\n" + "\n".join(left)
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """Undo what a command that a test calls in this process does to the log of all."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    yield
+    root.setLevel(level)
+    root.handlers[:] = handlers
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from zsofs.timings import Timings, timings
 
 REAL = {
     "quiet_file": 3.0,
+    "closing_file": 0.25,
     "gather_changes": 0.05,
     "trust_unwatched": 1.0,
     "trust_watched": 30.0,
