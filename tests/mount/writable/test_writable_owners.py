@@ -362,7 +362,7 @@ rsync -a $FROM/tree . && rsync -ai $FROM/tree . && rsync -a --delete $FROM/tree/
 rsync -a $FROM/tree . && echo changed > tree/sub/many
 rsync -a --inplace --no-whole-file $FROM/tree . && rsync -aci $FROM/tree .""",
     "tar": """
-tar -C $FROM -cf - tree | tar -xpf - && tar -cf - tree | tar -tvf - --full-time""",
+tar -C $FROM -cf - tree | tar -xpf - && tar --sort=name -cf - tree | tar -tvf - --full-time""",
     "mv": """
 mkdir a b && cp -p $FROM/tree/numbers.txt a && mv a/numbers.txt b/moved && mv b a/""",
     "sed -i": """

@@ -88,13 +88,14 @@ def kill_again_and_again(folder: Path, rounds: int, seed: int) -> None:
     """Pack and unpack on a small disk, killed at random moments, with a copy of the disk then.
 
     The moments are spread over as long as a run takes here, which is learnt on the way, so that
-    most of them come before its end.
+    most of them come before its end. There are more rounds until half of *rounds* have.
     """
     rng = random.Random(seed)
     hits = half_finished = 0
+    number = -1
     longest = {True: 0.2, False: 0.2}
     with disk(folder, 24 << 20) as point:
-        for number in range(rounds):
+        while (number := number + 1) < rounds or (hits < rounds // 2 and number < 10 * rounds):
             packing, deleting = bool(number & 1), bool(number & 2)
             before = {True: "Game.iso", False: "Game.zso"}[packing]
             for name in names(point):
