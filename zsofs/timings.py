@@ -18,8 +18,9 @@ class Timings:
     """A file that has not changed for this long is treated as complete, without better evidence."""
 
     closing_file: float = 0.25
-    """When a file is looked at again that still counts as open for writing at its close: Linux
-    reports a close first. Each further look is after as long as the file has been closed."""
+    """Delay before a file that still counts as open for writing at its close is checked again,
+    since Linux reports a close first. Later checks come after as long as the file has been
+    closed."""
 
     gather_changes: float = 0.05
     """Delay from the first change to the scan of its directory: changes come in bursts."""

@@ -150,9 +150,11 @@ class Inodes:
             entry = other.entry
             if not has_same_rights(node.entry, entry):
                 continue
-            if may_stand_for(node, entry, writable=self._writable) or is_renamed(node, entry):
-                return other
-            if is_packed(node, entry):
+            if (
+                may_stand_for(node, entry, writable=self._writable)
+                or is_renamed(node, entry)
+                or is_packed(node, entry)
+            ):
                 return other
         return None
 

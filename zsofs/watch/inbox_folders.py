@@ -52,7 +52,7 @@ class InboxFolders:
         """Report the end of a scan."""
         self.new.clear()
         self.scanned = True
-        self.listed = self.known - self.shut
+        self.end_entering()
 
     def appear(self, folder: str) -> bool:
         """Note that an event names a directory; return whether it has to be scanned.
