@@ -78,6 +78,10 @@ class Timings:
     new_disc_grace: float = 600.0
     """How long after that the client may still change it, such as to copy it again."""
 
+    new_disc_gives_way: float = 5.0
+    """How long after a read that waited for a disk new discs are written to it at a limited pace.
+    Games pause for seconds between their reads."""
+
     new_disc_mark: float = 10.0
     """How often the mark of a file that is being copied is set again."""
 

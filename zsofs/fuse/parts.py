@@ -110,7 +110,7 @@ class WritableParts:
             owner,
             serves_as_root,
         )
-        self.files = LiveFiles(tree, parts.reads.statistics, parts.file_numbers)
+        self.files = LiveFiles(tree, parts.reads, parts.file_numbers)
         self.attributes = AttributeChanges(tree, self.files.handles)
         self.names = NameChanges(tree, parts.listings, self.files)
         self.renames = Renames(tree, parts.listings)

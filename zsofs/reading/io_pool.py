@@ -121,11 +121,15 @@ class IoPool:
             disk.pool.let_go()
 
     def is_in_use(self, device: int) -> bool:
-        """Return whether reads wait for *device*, or did recently. Thread-safe."""
+        """Return whether reads wait for *device*, or did just now. Thread-safe."""
+        return self.was_in_use(device, timings().disk_in_use)
+
+    def was_in_use(self, device: int, seconds: float) -> bool:
+        """Return whether reads wait for *device*, or did in the last *seconds*. Thread-safe."""
         disk = self._disks.get(device)
         if disk is None:
             return False
-        return disk.waiting > 0 or time.monotonic() - disk.used_at < timings().disk_in_use
+        return disk.waiting > 0 or time.monotonic() - disk.used_at < seconds
 
     def waits(self) -> dict[int, tuple[int, float]]:
         """Return for each device of a read how many wait now, and the longest wait in seconds."""

@@ -203,6 +203,10 @@ class Reader:
     async def _load_ahead(self, content: Content, number: int) -> None:
         await self._extent(content, UNCOUNTED.begin(0, 0), number)
 
+    def was_waiting(self, device: int, seconds: float) -> bool:
+        """Return whether a read waits for the disk of *device*, or did in the last *seconds*."""
+        return self._io_pool.was_in_use(device, seconds)
+
     async def let_pass(self, content: Content) -> None:
         """Wait for the reads that wait for the disk of *content*, for a short time."""
         await self._io_pool.let_pass(content.device)

@@ -11,10 +11,16 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from zsofs.native.fileio import start_writeback
 from zsofs.system.full_write import checked
 
 if TYPE_CHECKING:
     from zsofs.source.new_discs import NewFile
+
+
+_WRITEBACK = 1 << 20
+"""Bytes of a new disc after which the kernel is told to write them to the disk: it would collect
+gigabytes, and reads would wait while it writes them."""
 
 
 class TimedStat(NamedTuple):
@@ -58,6 +64,7 @@ class LiveFile:
         self._readable = readable
         self._appends = appends
         self._can_ask = True
+        self._collected = 0
 
     def read_now(self, offset: int, size: int) -> bytes | None:
         """Return *size* bytes at *offset*, fewer at the end; None if that would block."""
@@ -103,6 +110,10 @@ class LiveFile:
             count += checked(os.pwritev(self.fd, [memoryview(data)[count:]], offset + count))
         if self.new is not None:
             self.new.wrote(self.fd, offset, count)
+            self._collected += count
+            if self._collected >= _WRITEBACK:
+                self._collected = 0
+                start_writeback(self.fd, 0, 0)
         return count, seen(self.fd)
 
     def _is_appended(self, offset: int, size: int, known_size: int) -> bool:

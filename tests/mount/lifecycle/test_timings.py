@@ -29,6 +29,7 @@ REAL = {
     "trust_count": 30.0,
     "new_disc_quiet": 60.0,
     "new_disc_grace": 600.0,
+    "new_disc_gives_way": 5.0,
     "new_disc_mark": 10.0,
     "stale_free_space": 0.25,
     "look_at_open_file": 0.25,

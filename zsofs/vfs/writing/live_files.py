@@ -6,12 +6,14 @@ import os
 
 from zsofs.errors import ReportedError, StaleNodeError, number_of
 from zsofs.native.meters import MAX_SIZE, Trace
-from zsofs.reading.stats import Statistics
+from zsofs.reading.reader import Reader
 from zsofs.source.live_file import LiveFile
+from zsofs.timings import timings
 from zsofs.vfs.node import Node
 from zsofs.vfs.open_contents import OpenHandle, label_of
 from zsofs.vfs.writing.file_handles import Handle, Handles
 from zsofs.vfs.writing.writable_tree import Requester, WritableTree, refuse_removed
+from zsofs.vfs.writing.write_pace import WritePace
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +28,14 @@ class LiveFiles:
         handles: all handles.
     """
 
-    def __init__(
-        self, tree: WritableTree, statistics: Statistics, numbers: "itertools.count[int]"
-    ) -> None:
+    def __init__(self, tree: WritableTree, reads: Reader, numbers: "itertools.count[int]") -> None:
         """Create it; *numbers* allocates file handle numbers, shared with other modules."""
         self.handles = Handles()
         self._tree = tree
-        self._statistics = statistics
+        self._statistics = reads.statistics
+        self._pace = WritePace(
+            lambda device: reads.was_waiting(device, timings().new_disc_gives_way)
+        )
         self._numbers = numbers
 
     def readers(self) -> list[OpenHandle]:
@@ -136,6 +139,8 @@ class LiveFiles:
         node, live, workers = handle.node, handle.live, self._tree.workers
         try:
             with workers.admission.waiting(live.device, len(data)):
+                if live.new is not None:
+                    await self._pace.wait(live.device, len(data))
                 count, now = await workers.run(live.device, live.write, offset, data, node.size)
         except OSError as error:
             if live.told != error.errno:  # log a full disk once, not for each write
