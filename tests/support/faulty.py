@@ -9,6 +9,7 @@ that the target first sleeps. Each time, a line is added to the file of the same
 import errno
 import functools
 import inspect
+import json
 import os
 import sys
 import time
@@ -33,10 +34,14 @@ from zsofs.mount import server
 from zsofs.reading import extent_cache, reader, worker_threads
 from zsofs.source import file_looks, inspect_file, live_file, scan, scan_cache, tree, writer
 from zsofs.system import inotify
+from zsofs.timings import Timings, use
 from zsofs.vfs import contents, disc_counter, follower, inodes, listings, plain_view, present
 
 UNCOUNTED = "uncounted"
 """The first word of a command line whose mount counts no discs."""
+
+_TIMED = "{"
+"""A first word that begins so has other timings, as for tests.support.timed."""
 
 HANDLERS = (
     "lookup",
@@ -262,6 +267,8 @@ def _install() -> None:
 
 if __name__ == "__main__":
     _install()
+    if sys.argv[1:2] and sys.argv[1].startswith(_TIMED):
+        use(Timings(**json.loads(sys.argv.pop(1))))
     if sys.argv[1:2] == [UNCOUNTED]:
         del sys.argv[1]
         disc_counter.DiscCounter.serve = _count_nothing  # type: ignore[assignment]

@@ -51,12 +51,7 @@ class LiveOperations(Operations):
             try:
                 return info_of(await self._live.open(node, flags, ctx))
             except StaleNodeError:
-                # A new disc that was packed in place is opened as the packed disc. A file that can
-                # still be changed has one number only: its pages would be stale under another.
-                other = self._library.successor(node)
-                if other is None or self._library.may_change(other) or self._handles.has(node):
-                    raise
-                if not self._library.follow(node):
+                if not self._live.stands_for_packed(node):
                     raise
         self._live.refuse_writing(node, flags)
         return await self._open_to_read(node, ctx)

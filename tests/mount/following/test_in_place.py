@@ -1,9 +1,11 @@
 """A library that is packed in place while it is mounted: readers do not notice."""
 
+import json
 import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -185,6 +187,31 @@ def test_an_open_during_which_a_new_disc_is_packed(tmp_path: Path, source: Path)
             with pytest.raises(PermissionError):
                 found.open("r+b")
         assert disc.read_bytes() == image
+
+
+def test_an_open_that_lasts_until_a_new_disc_is_packed(
+    tmp_path: Path, source: Path, faults: Faults
+) -> None:
+    """What a program then wrote would be in a file without a name."""
+    image, own = LAYOUTS["plain"][3], source / "Okami.iso"
+    quick = (*FAULTY, json.dumps({"new_disc_quiet": 0.3}))
+    with (
+        mounted(source, tmp_path / "mnt", "--writable", "--new-discs", command=quick) as made,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        disc = made.path / "Okami.iso"
+        disc.write_bytes(image)
+        wait_until(lambda: not os.listxattr(own), "the whole disc")
+        with looked_up(disc) as found:
+            with faults.on("open", "changes.seen", "held"):
+                opening = pool.submit(found.open, "r+b")
+                wait_until(faults.done, "the open")
+                pack_in_place(own)
+                assert found.read_bytes() == image
+            with pytest.raises(PermissionError):
+                opening.result(300)
+            assert found.read_bytes() == image
+        assert not made.log_lines("internal error")
 
 
 @pytest.mark.parametrize("mode", ["rb", "r+b"])

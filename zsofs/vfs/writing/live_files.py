@@ -74,6 +74,7 @@ class LiveFiles:
                 live, now = await tree.opener.open(
                     known.st_dev, tree.changes.open, path, flags, known
                 )
+                await self._refuse_followed(node, live)
         except BaseException as error:
             await tree.note_failure(node, error)
             if isinstance(error, FileNotFoundError):
@@ -82,6 +83,33 @@ class LiveFiles:
             raise
         tree.changed(node, now)
         return self.keep(node, live, requester)
+
+    def stands_for_packed(self, node: Node) -> bool:
+        """Let *node* stand for the packed disc that has replaced it; return whether it does.
+
+        Not for another file that can be changed, which has one number only: its pages would be
+        stale under another.
+        """
+        library = self._tree.library
+        if not library.may_change(node):
+            return True
+        other = library.successor(node)
+        if other is None or library.may_change(other) or self.handles.has(node):
+            return False
+        return library.follow(node)
+
+    async def _refuse_followed(self, node: Node, live: LiveFile) -> None:
+        """Close a file that was opened for *node* before it stood for its packed disc.
+
+        It has no name any more: what is written to it would be lost.
+
+        Raises:
+            StaleNodeError: *node* can no longer be changed.
+        """
+        if self._tree.library.may_change(node):
+            return
+        await self._tree.opener.close(live)
+        raise StaleNodeError(f"{node.name}: gone")
 
     def keep(self, node: Node, live: LiveFile, requester: Requester) -> Handle:
         """Return a handle for a file that was opened."""
