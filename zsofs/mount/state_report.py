@@ -106,13 +106,16 @@ class StateReport:
         )
 
     def _reads(self) -> ReadStatus:
-        total = self._statistics.total
+        total, waiting = self._statistics.total, self._statistics.waiting
+        longest = next(iter(waiting)).elapsed_ns() / 1e9 if waiting else 0.0
         return ReadStatus(
             readers=_readers(self._operations.readers()),
             cache=self.cache(),
             requests=total.requests,
             bytes=total.bytes,
             errors=total.errors,
+            waiting=len(waiting),
+            waiting_seconds=round(longest, 1),
             preload=self.preload(),
         )
 

@@ -17,7 +17,8 @@ from tests.mount.control.test_status import runtime as runtime
 from tests.support import writers
 from tests.support.ends import spawned
 from tests.support.hanging import HangingDisk, hanging_disk
-from tests.support.mounting import DATA, Mount, mounted, timed, wait_until
+from tests.support.mounting import DATA, Mount, mounted, status_of, timed, wait_until
+from tests.unit.cli.test_messages import run
 from zsofs.errors import ControlError
 from zsofs.mount.control.activity import (
     CAUSES,
@@ -306,3 +307,13 @@ def test_replies_of_other_versions_are_understood() -> None:
 def test_the_protocol_names_what_the_meters_count() -> None:
     assert [bound * 1e9 for bound in LATENCY_BOUNDS] == pytest.approx(meters.BOUNDS_NS)
     assert CAUSES == meters.CAUSES
+
+
+def test_the_status_while_a_disk_hangs(tmp_path: Path) -> None:
+    with sample_on_hanging_disk(tmp_path) as (disk, made):
+        with hanging_read(disk, made.path / "Game.iso", 320 * 2048):
+            wait_until(lambda: status_of(made)["waiting_seconds"] > 1, "a long wait")
+            assert status_of(made)["waiting"] == 1
+            said = run("status", made.path).stdout
+            assert "  waiting  1 read waits for the disk, the oldest for " in said
+        wait_until(lambda: status_of(made)["waiting"] == 0, "the answer")

@@ -121,6 +121,8 @@ def test_a_new_mount(source: Path, mount: MountMaker) -> None:
         "requests": 0,
         "bytes": 0,
         "errors": 0,
+        "waiting": 0,
+        "waiting_seconds": 0.0,
         "inodes": 1,
         "preload": {
             "enabled": True,

@@ -61,6 +61,8 @@ REPLY: dict[str, Any] = {
     "requests": 54_321,
     "bytes": 1_210_000_000_000,
     "errors": 1,
+    "waiting": 0,
+    "waiting_seconds": 0.0,
     "preload": {
         "enabled": True,
         "stored_starts": 2,
@@ -118,6 +120,23 @@ def block(reply: dict[str, Any]) -> str:
 
 def test_a_block_for_people() -> None:
     assert block(REPLY) == BLOCK
+
+
+@pytest.mark.parametrize(
+    ("waiting", "seconds", "line"),
+    [
+        (1, 1.0, "  waiting  1 read waits for the disk, the oldest for 1 s"),
+        (1200, 83.4, "  waiting  1,200 reads wait for the disk, the oldest for 1 min"),
+    ],
+)
+def test_reads_that_wait_for_long(waiting: int, seconds: float, line: str) -> None:
+    lines = block(REPLY | {"waiting": waiting, "waiting_seconds": seconds}).splitlines()
+    assert lines[7] == line
+    assert len(lines) == len(BLOCK.splitlines()) + 1
+
+
+def test_reads_that_wait_as_usual() -> None:
+    assert block(REPLY | {"waiting": 12, "waiting_seconds": 0.9}) == BLOCK
 
 
 def test_a_block_without_what_is_not_there() -> None:

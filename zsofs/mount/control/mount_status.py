@@ -117,13 +117,18 @@ class NotShownStatus:
 
 @dataclass(frozen=True, slots=True)
 class ReadStatus:
-    """Programs with open files, the cache, requests, bytes and errors of reads, boot traces."""
+    """Programs with open files, the cache, requests, bytes and errors of reads, boot traces.
+
+    `waiting` reads wait for a disk, the oldest of them since `waiting_seconds`.
+    """
 
     readers: tuple[ReaderStatus, ...] = ()
     cache: CacheStatus = CacheStatus()
     requests: int = 0
     bytes: int = 0
     errors: int = 0
+    waiting: int = 0
+    waiting_seconds: float = 0.0
     preload: PreloadStatus = PreloadStatus()
 
 

@@ -39,6 +39,10 @@ NOTHING = "nothing is mounted"
 _INDENT = "  "
 _MAX_REFUSED = 20
 _MAX_READERS = 500
+
+_LONG_WAIT = 1.0
+"""Seconds: a disk that spins up takes several, and the next is a disk that hangs."""
+
 _FOLLOWING = {
     "events": "detected immediately (inotify)",
     "events and polling": "detected immediately (inotify), elsewhere by polling",
@@ -148,6 +152,10 @@ def _facts(status: MountStatus) -> Iterator[tuple[str, str]]:
     yield "cache", f"{size(cache.bytes)} of {size(cache.limit)}{_hits(cache)}"
     errors = counted(reads.errors, "error") if reads.errors else "no errors"
     yield "reads", f"{reads.requests:,}, {size(reads.bytes)} in all, {errors}"
+    if reads.waiting and reads.waiting_seconds >= _LONG_WAIT:
+        waiting = f"{counted(reads.waiting, 'read')} {'waits' if reads.waiting == 1 else 'wait'}"
+        longest = duration(int(reads.waiting_seconds))
+        yield "waiting", f"{waiting} for the disk, the oldest for {longest}"
     if reads.preload.followed_starts:
         yield "boot traces", _preload(reads.preload)
     yield "inodes", f"{daemon.inodes:,}"
