@@ -422,7 +422,14 @@ run_test() {
         pip_install "$venv" --group dev "the test tools could not be installed"
         stamp zsofs-tests
     fi
-    [ -z "$runner" ] || "$venv/bin/python" -m coverage erase
+    if [ "$runner" ]; then
+        export COVERAGE_FILE="$venv/coverage/lines"
+        mkdir -p "$venv/coverage"
+        chmod 1777 "$venv/coverage" # tests run processes of other users
+        "$venv/bin/python" -m coverage erase
+        # Coverage cannot trace a thread that Python 3.11 starts at the same time as another one.
+        more="$more -W ignore:Exception.ignored.in.thread.started:pytest.PytestUnraisableExceptionWarning"
+    fi
     status=0
     # shellcheck disable=SC2046,SC2086 # lists of words
     "$venv/bin/python" -m $runner pytest -m "$marks" $more $(distribution "$@") "$@" || status=$?

@@ -280,6 +280,7 @@ def test_source_on_tmpfs(originals: Path, memory: Path, mount: MountMaker) -> No
     stress(originals, memory, mount, rounds(2, 20))
 
 
+@pytest.mark.timeout(2 * SOAK)
 def test_a_day_of_play(originals: Path, source: Path, mount: MountMaker) -> None:
     """Sixteen readers while discs come, change and go: the bytes are right, and memory ends.
 
