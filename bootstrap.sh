@@ -17,10 +17,10 @@ test_packages='genisoimage p7zip-full zip bzip2 xz-utils zstd libarchive13 xorri
     bchunk cuetools libcdio-utils'
 
 system_programs='qemu-system-x86_64 smbd smbclient ip fio debootstrap systemd-nspawn nsenter zstd
-    lintian dpkg-deb dpkg-shlibdeps strip xz pipx promtool makeself chromium chromedriver npm'
+    lintian dpkg-deb dpkg-shlibdeps strip xz pipx promtool makeself chromium chromedriver'
 system_packages='qemu-system-x86 samba smbclient iproute2 fio debootstrap systemd-container util-linux
     zstd lintian dpkg dpkg-dev binutils xz-utils pipx prometheus
-    makeself libarchive-dev libarchive13 nettle-dev libbz2-dev zlib1g-dev chromium chromium-driver npm'
+    makeself libarchive-dev libarchive13 nettle-dev libbz2-dev zlib1g-dev chromium chromium-driver'
 
 deb_programs='dpkg-deb dpkg-shlibdeps strip xz'
 deb_packages='dpkg dpkg-dev binutils xz-utils'
@@ -414,7 +414,10 @@ run_test() {
     # its own environment would not come from the fork server (tests/support/fork_server.py).
     unset PYTHONDONTWRITEBYTECODE PYTHONUNBUFFERED
     need_programs "$test_programs" "$test_packages"
-    [ "$marks" != system ] || need_programs "$system_programs" "$system_packages"
+    if [ "$marks" = system ]; then
+        need_programs "$system_programs" "$system_packages"
+        need_programs npm npm # by itself: a Node.js from elsewhere has its own, and conflicts with Debian's
+    fi
     cd -- "$here"
     if ! stamped zsofs-tests; then
         say "installing the test tools (once)"
