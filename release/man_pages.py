@@ -75,13 +75,19 @@ def _read(directory: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in sorted(directory.glob("*.[1-8]"))}
 
 
-def build(target: Path) -> None:
+def build(target: Path, parsed: Path | None = None) -> None:
     """Build all pages in the directory *target* with Sphinx.
+
+    Args:
+        target: the directory.
+        parsed: where Sphinx keeps the sources as it has parsed them, and finds those of another
+            builder; None: it parses them.
 
     Raises:
         SystemExit: Sphinx failed; its messages are in the exception.
     """
-    with tempfile.TemporaryDirectory(prefix="zsofs-doctrees-") as doctrees:
+    with tempfile.TemporaryDirectory(prefix="zsofs-doctrees-") as directory:
+        doctrees = str(parsed or directory)
         command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "man"]
         command += ["-d", doctrees, str(ROOT / "docs"), str(target)]
         done = subprocess.run(

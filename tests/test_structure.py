@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,7 @@ def order() -> list[str]:
     return [name.removeprefix("zsofs.") for name in reversed(layers)]
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Every module of the package, by its dotted name without `zsofs.`."""
     paths = [path for path in PACKAGE.rglob("*.py*") if path.suffix in (".py", ".pyx")]
@@ -74,6 +76,7 @@ def modules() -> dict[str, Path]:
     }
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """The names of modules of zsofs that a module imports, without `zsofs.`."""
     if path.suffix == ".pyx":

@@ -17,10 +17,11 @@ pytestmark = pytest.mark.xdist_group("docs")  # they share what takes long to bu
 
 
 @pytest.fixture(scope="module")
-def html(module_path: Path) -> Path:
+def html(module_path: Path, parsed_docs: Path) -> Path:
     """A directory with all pages; a warning is an error."""
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q"]
     done = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", DOCS, module_path],
+        [*command, "-d", parsed_docs, DOCS, module_path],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -22,12 +22,12 @@ COMMANDS = [command for command in commands.zsofs().walk() if not command.comman
 
 
 @pytest.fixture(scope="module")
-def pages(module_path: Path) -> Path:
+def pages(module_path: Path, parsed_docs: Path) -> Path:
     """A directory with all pages, built as on that day."""
     before = os.environ.get("SOURCE_DATE_EPOCH")
     os.environ["SOURCE_DATE_EPOCH"] = str(DAY)
     try:
-        man_pages.build(module_path)
+        man_pages.build(module_path, parsed_docs)
     finally:
         if before is None:
             del os.environ["SOURCE_DATE_EPOCH"]

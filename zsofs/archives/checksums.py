@@ -1,6 +1,5 @@
 """Checksums of files in RARs, which libarchive does not check if they are stored."""
 
-import hashlib
 import zlib
 from array import array
 
@@ -17,8 +16,10 @@ class Blake2sp:
     """BLAKE2sp: eight BLAKE2s that take blocks in turn (BLAKE2 paper, section 2.10)."""
 
     def __init__(self) -> None:
+        from hashlib import blake2s  # here, because few archives need it, and it loads OpenSSL
+
         self._lanes = [
-            hashlib.blake2s(
+            blake2s(
                 fanout=_LANES,
                 depth=2,
                 inner_size=32,
@@ -27,6 +28,7 @@ class Blake2sp:
             )
             for lane in range(_LANES)
         ]
+        self._root = blake2s(fanout=_LANES, depth=2, inner_size=32, node_depth=1, last_node=True)
         self._rest = b""
 
     def update(self, data: "bytes | memoryview") -> None:
@@ -46,10 +48,9 @@ class Blake2sp:
         for at in range(0, len(self._rest), _BLOCK):
             self._lanes[at // _BLOCK].update(self._rest[at : at + _BLOCK])
         self._rest = b""
-        root = hashlib.blake2s(fanout=_LANES, depth=2, inner_size=32, node_depth=1, last_node=True)
         for lane in self._lanes:
-            root.update(lane.digest())
-        return root.digest()
+            self._root.update(lane.digest())
+        return self._root.digest()
 
 
 class Check:

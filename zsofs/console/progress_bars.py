@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TextIO
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from zsofs.console.stdio import complain, print_nowhere
 from zsofs.console.tables import printable, shortened, terminal_columns
 from zsofs.errors import PrintError
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 _FORMS = (
     (72, "{desc} |{bar}| {percentage:3.0f} % {rate_fmt}, {remaining} left{postfix}"),
@@ -66,7 +67,6 @@ class Bars:
         self._all_taken = self._all_made = 0
 
     def __enter__(self) -> Self:
-        tqdm.monitor_interval = 0  # no monitor thread
         return self
 
     def __exit__(
@@ -102,8 +102,10 @@ class Bars:
             self._file_bar = self._bar(name, plain, position=0)
 
     def _bar(self, title: str, total: int, position: int) -> "tqdm[Any]":
+        bar = _bar_class()
+        bar.monitor_interval = 0  # no monitor thread
         columns = terminal_columns(sys.stderr)
-        return tqdm(
+        return bar(
             total=total,
             desc=title,
             bar_format=next(form for least, form in _FORMS if columns >= least),
@@ -168,7 +170,7 @@ class Bars:
         """Print a line; if that fails, the batch continues."""
         try:
             if self._bars:
-                tqdm.write(text, file=stream)
+                _bar_class().write(text, file=stream)
                 stream.flush()
             else:
                 print(text, file=stream, flush=True)
@@ -180,6 +182,14 @@ class Bars:
 
     def _sum_up(self) -> None:
         """Print the summary."""
+
+
+def _bar_class() -> "type[tqdm[Any]]":
+    """Return tqdm, which takes a fourth of the start of a command: few have a terminal for it."""
+    import tqdm
+
+    found: type[tqdm.tqdm[Any]] = tqdm.tqdm
+    return found
 
 
 def _show_share(bar: "tqdm[Any]", made: int, taken: int) -> None:

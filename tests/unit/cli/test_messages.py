@@ -86,6 +86,31 @@ def test_version_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("zsofs.watch.worker", {"tqdm", "inotify_simple", "importlib.metadata", "trio"}),
+        ("zsofs.inspection.info", {"tqdm", "inotify_simple", "importlib.metadata", "trio"}),
+        ("zsofs.archives.worker", {"zipfile", "hashlib", "subprocess", "logging"}),
+    ],
+)
+def test_a_process_imports_what_it_uses(module: str, heavy: set[str]) -> None:
+    """Its start is most of the time that a small disc or archive takes."""
+    code = "import sys; before = set(sys.modules)\n"  # coverage may have been imported
+    code += f"import {module}; print(sorted({heavy} & sys.modules.keys() - before))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_python_starts_without_modules_of_an_editable_installation() -> None:
+    """The finder of setuptools imports as many as the interpreter does; a .pth file has a path."""
+    code = "import sys; print([name for name in sys.modules if name.startswith('__editable__')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 @pytest.mark.parametrize("words", [(), ("--purge",)])
 def test_only_a_portable_installation_is_uninstalled(words: tuple[str, ...]) -> None:
     done = run("uninstall", *words)

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import shutil
 import struct
 import subprocess
@@ -40,15 +41,23 @@ class Terminal:
         self.seen: set[str] = set()
         try:
             while data := os.read(ours, 1 << 16):
-                for byte in data:
-                    stream.feed(bytes([byte]))
-                    if byte in b"\r%":  # tqdm writes a bar at once, and goes back to the margin
-                        self.seen.update(line.rstrip() for line in screen.display)
+                # tqdm writes a bar at once, and goes back to the margin
+                for piece in re.findall(rb"[^\r%]*[\r%]|[^\r%]+", data):
+                    stream.feed(piece)
+                    if piece[-1] in b"\r%":
+                        self.seen |= {_line(screen, y) for y in screen.dirty}
+                        screen.dirty.clear()
         except OSError:  # the last program that had it open has ended
             pass
         os.close(ours)
         assert program.wait(60) == 0
         self.lines = "\n".join(line.rstrip() for line in screen.display).rstrip().split("\n")
+
+
+def _line(screen: pyte.Screen, y: int) -> str:
+    """A line as `screen.display` has it, which draws all of them: these texts have no wide ones."""
+    cells = screen.buffer[y]
+    return "".join(cells[x].data for x in range(screen.columns)).rstrip()
 
 
 @pytest.fixture

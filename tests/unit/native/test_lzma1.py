@@ -5,6 +5,7 @@ import random
 import struct
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -76,17 +77,23 @@ def liblzma(stored: bytes, size: int) -> bytes:
     return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=FILTER).decompress(stored, size)
 
 
-def test_streams_of_all_symbols(decode: Decode) -> None:
+@cache
+def streams_of_all_symbols() -> tuple[list[Case], list[bytes]]:
+    """Streams, and what they decode to: the writer is slow, and both builds decode the same."""
     chance = random.Random(1)
     made = [stream(chance, int(2 ** chance.uniform(0, 13))) for _ in range(rounds(60, 1000))]
     cases = [(writer.stored(), len(writer.data)) for writer in made]
-    plain = [bytes(writer.data) for writer in made]
+    return cases, [bytes(writer.data) for writer in made]
+
+
+def test_streams_of_all_symbols(decode: Decode) -> None:
+    cases, plain = streams_of_all_symbols()
     assert decode(cases) == plain
     assert [liblzma(*case) for case in cases] == plain
 
 
-def test_far_distances(decode: Decode) -> None:
-    """Distances have bits of their own way from 128 on, and up to those of the largest hunk."""
+@cache
+def far_distances() -> tuple[Case, bytes]:
     writer = LzmaWriter()
     for byte in random.Random(2).randbytes(300):
         writer.literal(byte)
@@ -95,8 +102,14 @@ def test_far_distances(decode: Decode) -> None:
     for distance in (127, 128, 4095, 65_535, 65_536, 1_000_001, (1 << 20) - 1):
         writer.match(distance, 40)
         writer.literal(1)
-    (found,) = decode([(writer.stored(), len(writer.data))])
-    assert found == bytes(writer.data)
+    return (writer.stored(), len(writer.data)), bytes(writer.data)
+
+
+def test_far_distances(decode: Decode) -> None:
+    """Distances have bits of their own way from 128 on, and up to those of the largest hunk."""
+    case, plain = far_distances()
+    (found,) = decode([case])
+    assert found == plain
 
 
 def test_a_match_must_lie_within_the_hunk(decode: Decode) -> None:
@@ -129,8 +142,8 @@ def test_a_stream_must_end_where_its_bytes_do(decode: Decode) -> None:
     assert decode([(stored, size), *others]) == [bytes(whole.data), *[None] * len(others)]
 
 
-def test_damaged_streams(decode: Decode) -> None:
-    """Whatever is decoded of one, nothing is read or written elsewhere."""
+@cache
+def damaged_streams() -> list[Case]:
     chance = random.Random(4)
     cases = []
     for _ in range(rounds(400, 20_000)):
@@ -139,6 +152,12 @@ def test_damaged_streams(decode: Decode) -> None:
         for _ in range(chance.randint(1, 3)):
             stored[chance.randrange(len(stored))] ^= 1 << chance.randrange(8)
         cases.append((bytes(stored), len(writer.data)))
+    return cases
+
+
+def test_damaged_streams(decode: Decode) -> None:
+    """Whatever is decoded of one, nothing is read or written elsewhere."""
+    cases = damaged_streams()
     found = decode(cases)
     assert None in found
     for case, data in zip(cases, found, strict=True):
