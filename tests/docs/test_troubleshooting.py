@@ -68,6 +68,7 @@ REPORTS = {
     "formats.file_names.APPLE_DOUBLE": "names of kinds of files",
     "formats.file_names.IN_TRASH": "a reason, which source/left_out.py counts by",
     "pack.report._line": "the line of a file that is done",
+    "pack.report._summary": "the last line of a run",
     "mount.state_report.StateReport.source_state": "a value of `zsofs status --json`",
     "mount.service._install": "what went well",
     "mount.service._list": "headings of a table",
