@@ -26,7 +26,9 @@ from zsofs.pack.targets import Existing, SkippedError, Targets, check_regular
 _NAMED = 3
 """Maximum number of files that a message names."""
 
-_TEXTS = ("a text file", "an HTML page", "an XML file")
+_NEEDLESS = ("a text file", "an HTML page", "an XML file", "an empty file")
+"""Kinds of files that may be lost with their archive, as pictures may."""
+
 _LAYOUTS = (".gdi", ".dvd", ".m3u", ".m3u8")
 """Extensions of texts without which a disc is incomplete, or that specify the order of discs."""
 
@@ -304,8 +306,8 @@ class ArchiveRun:
         """Note a file that is no disc."""
         self.left.append(f"{name or 'its content'} ({what})")
         kind = content.name if content else ""
-        is_layout = name.lower().endswith(_LAYOUTS)
-        if is_layout or (kind not in _TEXTS and not kind.endswith(" picture")):
+        is_needed = name.lower().endswith(_LAYOUTS) or has_disc_ending(os.fsencode(name))
+        if is_needed or (kind not in _NEEDLESS and not kind.endswith(" picture")):
             self.kept_for = self.kept_for or f"it also has {self.left[-1]}"
 
     def _finish(self) -> None:

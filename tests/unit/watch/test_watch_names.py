@@ -126,3 +126,18 @@ def test_what_is_not_recognized(tmp_path: Path) -> None:
         (watch.inbox / "Homebrew.iso").write_bytes(writers.content(2048 * 90, ["noise"], 7))
         error = watch.wait_for_results("Homebrew.iso")["Homebrew.iso"]["error"]
     assert error.endswith("; if it is one, pack it with: zsofs pack --any")
+
+
+def test_the_text_beside_a_name_that_is_long(tmp_path: Path) -> None:
+    """Its own name is shortened, and differs for inputs that begin in the same way."""
+    inputs = [f"{'é' * 125}{end}.iso" for end in "ab"]
+    with watching(tmp_path) as watch:
+        for name in inputs:
+            (watch.inbox / name).write_bytes(f"The text {name}.\n".encode() * 50)
+        watch.wait_for_results(*inputs)
+        wait_until(lambda: len(names(watch.inbox)) == 4, "the texts")
+        texts = list(watch.inbox.glob("*.zsofs-error.txt"))
+        assert len({path.read_text() for path in texts}) == 2
+        for name in inputs:
+            (watch.inbox / name).write_bytes(IMAGE)
+        wait_until(lambda: names(watch.inbox) == sorted(inputs), "the deletion of the texts")
