@@ -43,6 +43,7 @@ REPORTS = {
     "discs.classify._text": "names of kinds of files",
     "discs.classify.classify": "names of kinds of files",
     "archives.kinds.ArchiveKind": "names of kinds of files",
+    "pack.archive_run._A_TEXT": "names of kinds of files",
     "pack.archive_run._NEEDLESS": "names of kinds of files",
     "cli.mount_command.run": "what went well",
     "cli.mount_command._mount_in_background": "what went well",

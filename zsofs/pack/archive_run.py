@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from zsofs.archives.decoder import Decoder, Member, decoder
-from zsofs.discs.classify import Classification, ContentKind, classify
+from zsofs.discs.classify import Classification, ContentKind, classify, may_be_old_text
 from zsofs.discs.examination import Examination
 from zsofs.errors import InputError, ZsofsError, reason
 from zsofs.formats import archive_names
@@ -26,8 +26,12 @@ from zsofs.pack.targets import Existing, SkippedError, Targets, check_regular
 _NAMED = 3
 """Maximum number of files that a message names."""
 
-_NEEDLESS = ("a text file", "an HTML page", "an XML file", "an empty file")
+_A_TEXT = "a text file"
+_NEEDLESS = (_A_TEXT, "an HTML page", "an XML file", "an empty file")
 """Kinds of files that may be lost with their archive, as pictures may."""
+
+_OLD_TEXTS = (b".nfo", b".diz", b".txt", b".asc")
+"""Extensions of texts that may be in a code page of DOS."""
 
 _LAYOUTS = (".gdi", ".dvd", ".m3u", ".m3u8")
 """Extensions of texts without which a disc is incomplete, or that specify the order of discs."""
@@ -107,7 +111,9 @@ class ArchiveRun:
             if has_magic(head):
                 self._fail(name, f"it is {content.name} in an archive; extract it, then pack it")
             else:
-                self._leave(name, content.name or "not recognized", content)
+                is_text = content.kind is ContentKind.UNKNOWN and _is_old_text(member)
+                what = _A_TEXT if is_text else content.name
+                self._leave(name, what or "not recognized", what)
             source.skip()
             return True
         if size is None:  # neither the file nor its content specifies it
@@ -302,10 +308,9 @@ class ArchiveRun:
         self.kept_for = self.kept_for or f"{self._shown(name)} was not packed"
         self._held = Report(self._shown(name), error=why)
 
-    def _leave(self, name: str, what: str, content: Classification | None = None) -> None:
-        """Note a file that is no disc."""
+    def _leave(self, name: str, what: str, kind: str = "") -> None:
+        """Note a file that is no disc; *kind* is what it is by its content."""
         self.left.append(f"{name or 'its content'} ({what})")
-        kind = content.name if content else ""
         is_needed = name.lower().endswith(_LAYOUTS) or has_disc_ending(os.fsencode(name))
         if is_needed or (kind not in _NEEDLESS and not kind.endswith(" picture")):
             self.kept_for = self.kept_for or f"it also has {self.left[-1]}"
@@ -345,6 +350,12 @@ class ArchiveRun:
 def _reader(head: bytes) -> Callable[[int, int], bytes]:
     """Return access to a file by its first bytes; zeros, which no text has, stand for the rest."""
     return lambda offset, count: head[offset : offset + count].ljust(count, b"\0")
+
+
+def _is_old_text(member: Member) -> bool:
+    """Return whether a file is a text in an old code page, by its name and all of its bytes."""
+    is_named = member.name.lower().endswith(_OLD_TEXTS)
+    return is_named and member.is_whole and may_be_old_text(member.head)
 
 
 class _NoDiscError(InputError):
