@@ -32,7 +32,7 @@ when it is deleted or moved:
   always        after its output was synced, read back and compared
   disc images   only if a program was seen closing or renaming the file and it has no holes, or if
                 a DAT of --dat has the image
-  archives      only if nothing else is in it but texts and pictures
+  archives      only if the rest is texts, pictures and empty files
 
 examples:
   zsofs watch ~/Downloads -o ~/zso                    pack what is downloaded; leave the downloads

@@ -119,7 +119,7 @@ class Bars:
         )
 
     def advance(self, plain: int, stored: int) -> None:
-        """See :class:`zsofs.pack.packer.Watcher`."""
+        """See :class:`zsofs.pack.read_back.Watcher`."""
         if not self._file.reading_back:  # which makes nothing, so no share changes
             self._count(plain, stored)
         if self._file_bar is not None:
@@ -138,7 +138,7 @@ class Bars:
             self._move_batch_to(self._sizes.get(file.path, 0) * file.taken // file.plain)
 
     def check(self) -> None:
-        """See :class:`zsofs.pack.packer.Watcher`."""
+        """See :class:`zsofs.pack.read_back.Watcher`."""
         self._file.reading_back = True
         if self._file_bar is not None:
             self._file_bar.set_postfix_str("reading back", refresh=False)

@@ -359,5 +359,10 @@ def _is_text(sample: bytes) -> bool:
     return not _has_control(sample) and sum(byte < 0x80 for byte in sample) * 10 > len(sample) * 7
 
 
+def may_be_old_text(data: bytes) -> bool:
+    """Return whether data may be text in any code page: the drawings of an .nfo are not ASCII."""
+    return not _has_control(data)
+
+
 def _has_control(sample: bytes) -> bool:
     return len(sample.translate(None, _CONTROL)) != len(sample)

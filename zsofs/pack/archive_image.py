@@ -18,10 +18,10 @@ class WrongSizeError(Exception):
     """The content of a compressed file has another size than was expected.
 
     Attributes:
-        size: the size in bytes.
+        size: the size in bytes; None if it has to be counted.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int | None) -> None:
         self.size = size
         super().__init__(size)
 
@@ -33,6 +33,7 @@ class ArchiveImage:
         size: of the image in bytes.
         raw_cd: whether it has raw CD sectors of 2352 bytes.
         status: stat result of the archive.
+        is_exact: whether *size* is certain, so that any other size is damage.
     """
 
     geometry = None
@@ -57,11 +58,16 @@ class ArchiveImage:
         self._archive = archive
         self._source = source
         self._head = memoryview(member.head)
-        self._is_exact = is_exact
+        self.is_exact = is_exact
         self._turn = Condition()
         self._position = 0
         self._is_ended = False
         self._failure: BaseException | None = None
+
+    @property
+    def head_size(self) -> int:
+        """Number of its first bytes, with which it came."""
+        return len(self._head)
 
     def read_into(self, offset: int, out: memoryview) -> None:
         """Fill *out* with the bytes at *offset*, after all bytes before them were read.
@@ -98,7 +104,7 @@ class ArchiveImage:
                 raise self._wrong(self.size + more)
 
     def _wrong(self, size: int) -> Exception:
-        if not self._is_exact:
+        if not self.is_exact:
             return WrongSizeError(size)
         return DamagedError(f"the archive is damaged: {size} of {self.size} bytes are there")
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from zsofs.archives.decoder import Decoder, Member, decoder
-from zsofs.discs.classify import Classification, ContentKind, classify
+from zsofs.discs.classify import Classification, ContentKind, classify, may_be_old_text
 from zsofs.discs.examination import Examination
 from zsofs.errors import InputError, ZsofsError, reason
 from zsofs.formats import archive_names
 from zsofs.formats.containers import has_magic
 from zsofs.formats.file_names import has_disc_ending, is_kept_for_discs
 from zsofs.images.checksums import Digests
-from zsofs.images.input_image import Original
+from zsofs.images.input_image import Original, original
 from zsofs.pack.archive_file import ArchiveFile
 from zsofs.pack.archive_image import ArchiveImage, WrongSizeError, expected_size
 from zsofs.pack.input_files import delete_input
@@ -21,12 +21,18 @@ from zsofs.pack.jobs import PackRequest, PackTask
 from zsofs.pack.packer import PackResult, measure, pack
 from zsofs.pack.presets import Packing
 from zsofs.pack.report import Report, Reporter
-from zsofs.pack.targets import SkippedError, Targets, check_regular
+from zsofs.pack.targets import Existing, SkippedError, Targets, check_regular
 
 _NAMED = 3
 """Maximum number of files that a message names."""
 
-_TEXTS = ("a text file", "an HTML page", "an XML file")
+_A_TEXT = "a text file"
+_NEEDLESS = (_A_TEXT, "an HTML page", "an XML file", "an empty file")
+"""Kinds of files that may be lost with their archive, as pictures may."""
+
+_OLD_TEXTS = (b".nfo", b".diz", b".txt", b".asc")
+"""Extensions of texts that may be in a code page of DOS."""
+
 _LAYOUTS = (".gdi", ".dvd", ".m3u", ".m3u8")
 """Extensions of texts without which a disc is incomplete, or that specify the order of discs."""
 
@@ -105,17 +111,23 @@ class ArchiveRun:
             if has_magic(head):
                 self._fail(name, f"it is {content.name} in an archive; extract it, then pack it")
             else:
-                self._leave(name, content.name or "not recognized", content)
+                is_text = content.kind is ContentKind.UNKNOWN and _is_old_text(member)
+                what = _A_TEXT if is_text else content.name
+                self._leave(name, what or "not recognized", what)
             source.skip()
             return True
         if size is None:  # neither the file nor its content specifies it
-            source.take()
-            self.size = (
-                len(head) + ArchiveImage(self.archive, source, member, 0, is_exact=False).rest()
+            return self._count(
+                source, ArchiveImage(self.archive, source, member, 0, is_exact=False)
             )
-            return False
         self.discs += 1
         return self._pack(source, member, content, size)
+
+    def _count(self, source: Decoder, image: ArchiveImage) -> bool:
+        """Determine the size of an image by reading it; return False, for another pass."""
+        source.take()
+        self.size = image.head_size + image.rest()
+        return False
 
     def _is_disc(self, content: Classification, member: Member) -> bool:
         """Return whether a file is to be packed, as far as its first bytes show."""
@@ -148,15 +160,20 @@ class ArchiveRun:
         is_taken = False
         try:
             report.target = target = self._target(member)
-            self._check_name(report.path, image, target)
+            existing = self._check_name(report.path, image, target)
             self._packing.layout(size, raw_cd=image.raw_cd)
             is_taken = True
             source.take()
             self.reporter.file(report.path, size)
-            self._convert(image, content, report)
+            if existing.is_there:
+                self._compare(image, content, report)
+            else:
+                self._convert(image, content, report)
         except WrongSizeError as wrong:
-            self.size = wrong.size
             self.discs -= 1
+            if wrong.size is None:
+                return self._count(source, image)
+            self.size = wrong.size
             return False
         except SkippedError as why:
             report.state, report.error = "skipped", str(why)
@@ -190,21 +207,34 @@ class ArchiveRun:
                 lambda copy: self._inspect(copy, content, report),
                 request.final_name,
             )
-            report.target = target = outcome.made[0].path
-            report.state = "packed"
-            self.on_written(target, image.size, outcome.digests)
-            self.targets.made[os.path.realpath(target)] = report.path
+            if outcome.existing:
+                report.target, report.state = outcome.existing, "exists"
+            else:
+                report.target = target = outcome.made[0].path
+                report.state = "packed"
+                self.on_written(target, image.size, outcome.digests)
+                self.targets.made[os.path.realpath(target)] = report.path
         report.stored, report.digests, report.error = outcome.size, outcome.digests, outcome.error
         report.remarks = (*report.remarks, *outcome.remarks)
         if outcome.error:
             self.kept_for = self.kept_for or outcome.error
 
+    def _compare(self, image: ArchiveImage, content: Classification, report: Report) -> None:
+        """Compare an existing output with an image, and set the result in *report*."""
+        with original(report.target) as copy:
+            report.digests = self.targets.prove(
+                report.path, image, report.target, self.reporter, in_archive=True
+            )
+            self._inspect(copy, content, report)
+            report.stored = copy.status.st_size
+        report.state = "exists"
+
     def _inspect(self, copy: Original, content: Classification, report: Report) -> None:
         """Examine what was packed; raises InputError if it is no disc."""
         examined = Examination(copy)
         if examined.content.kind is not ContentKind.DISC and not self.request.unrecognized:
-            advice = "; if it is one, use --any" if content.kind is ContentKind.UNKNOWN else ""
-            raise InputError(examined.content.refusal + advice)
+            is_unknown = content.kind is ContentKind.UNKNOWN
+            raise InputError(examined.content.refusal + self.request.advice(unknown=is_unknown))
         report.remarks = (*examined.remarks, *filter(None, [examined.cut]))
         if examined.cut:
             self.kept_for = self.kept_for or "the image is truncated"
@@ -228,28 +258,44 @@ class ArchiveRun:
         if not member.name or (archive_names.is_meaningless(stem) and is_alone):
             stem = archive_names.stem(os.fsencode(os.path.basename(job.path)))
         if stem in (b"", b".", b".."):
-            raise InputError("it has no name; give one with -o")
+            raise InputError("it has no name; extract it first")
         return os.path.join(os.path.dirname(job.base), os.fsdecode(stem) + self._packing.ending)
 
-    def _check_name(self, name: str, image: ArchiveImage, target: str) -> None:
+    def _check_name(self, name: str, image: ArchiveImage, target: str) -> Existing:
         """Check that the output name is free or may be replaced.
+
+        Returns:
+            NONE, or UNPROVEN if an existing file has to be compared with the image.
 
         Raises:
             SkippedError: the output exists already.
             InputError: it may not be replaced.
+            WrongSizeError: the size of the image has to be known first.
         """
         if self.request.measure:
-            return
-        self.targets.check_other(target)
+            return Existing.NONE
+        other = self.targets.other(target)
+        if other is not None:
+            raise InputError(
+                f"{target} is also the output of {other}; extract the archive and rename the disc"
+            )
         if not os.path.lexists(target):
-            return
+            return Existing.NONE
         if self.targets.inputs.find(target):
             raise InputError(f"{target} is the input itself; give another name with -o")
         if self.request.options.replace:
             check_regular(target)
-        else:
-            self.targets.check_copy(image, target)
+            return Existing.NONE
+        kept = bool(self.kept_for)
+        try:
+            existing = self.targets.existing(image, target, in_archive=True, kept=kept)
+        except InputError:
+            if image.is_exact:
+                raise
+            raise WrongSizeError(None) from None
+        if existing is Existing.COPY:
             self.targets.keep(name, target, [target])
+        return existing
 
     def _shown(self, name: str) -> str:
         """Return a file of the archive as results name it."""
@@ -262,12 +308,11 @@ class ArchiveRun:
         self.kept_for = self.kept_for or f"{self._shown(name)} was not packed"
         self._held = Report(self._shown(name), error=why)
 
-    def _leave(self, name: str, what: str, content: Classification | None = None) -> None:
-        """Note a file that is no disc."""
+    def _leave(self, name: str, what: str, kind: str = "") -> None:
+        """Note a file that is no disc; *kind* is what it is by its content."""
         self.left.append(f"{name or 'its content'} ({what})")
-        kind = content.name if content else ""
-        is_layout = name.lower().endswith(_LAYOUTS)
-        if is_layout or (kind not in _TEXTS and not kind.endswith(" picture")):
+        is_needed = name.lower().endswith(_LAYOUTS) or has_disc_ending(os.fsencode(name))
+        if is_needed or (kind not in _NEEDLESS and not kind.endswith(" picture")):
             self.kept_for = self.kept_for or f"it also has {self.left[-1]}"
 
     def _finish(self) -> None:
@@ -280,9 +325,10 @@ class ArchiveRun:
             return
         if self.left:
             report.remarks = (*report.remarks, f"left in the archive: {self._listed()}")
-        if self.request.delete_source and report.state == "packed":
+        if self.request.delete_source and report.state in ("packed", "exists"):
             if self.kept_for:
-                report.error = f"packed, but the archive was not deleted: {self.kept_for}"
+                done = "packed" if report.state == "packed" else "the outputs are complete"
+                report.error = f"{done}, but the archive was not deleted: {self.kept_for}"
             else:
                 remove = self.request.removal(self.archive.remove, report.digests)
                 report.error, remarks = delete_input(remove, self.archive.path)
@@ -304,6 +350,12 @@ class ArchiveRun:
 def _reader(head: bytes) -> Callable[[int, int], bytes]:
     """Return access to a file by its first bytes; zeros, which no text has, stand for the rest."""
     return lambda offset, count: head[offset : offset + count].ljust(count, b"\0")
+
+
+def _is_old_text(member: Member) -> bool:
+    """Return whether a file is a text in an old code page, by its name and all of its bytes."""
+    is_named = member.name.lower().endswith(_OLD_TEXTS)
+    return is_named and member.is_whole and may_be_old_text(member.head)
 
 
 class _NoDiscError(InputError):

@@ -223,11 +223,19 @@ def new_file(target: str) -> Iterator[NewFile]:
             try:
                 file.make()
             except OSError as error:
-                raise InputError(f"{target} cannot be written: {reason(error)}") from None
+                raise InputError(f"{target} cannot be written: {_why_not(error, folder)}") from None
             yield file
         finally:
             with suppress(OSError):  # its disk is gone; the next run deletes the file
                 file.close()
+
+
+def _why_not(error: OSError, folder: str) -> str:
+    """Return why no file could be created in a directory, for the user."""
+    # exFAT and the like for a character such as a colon: the kernel's, exfat-fuse, ZFS.
+    if error.errno in (errno.EINVAL, errno.ENOENT, errno.EILSEQ) and os.path.isdir(folder):
+        return "its file system does not accept this name; choose another one"
+    return reason(error)
 
 
 @contextmanager

@@ -23,12 +23,13 @@ from zsofs.pack.input_files import (
     meant_as_output,
     remove_input,
     why_incomplete,
+    why_kept,
 )
 from zsofs.pack.jobs import STANDARD_OUTPUT, PackRequest, PackTask, find_inputs
 from zsofs.pack.outputs import Output
 from zsofs.pack.packer import PackResult, measure, pack
 from zsofs.pack.report import Report, Reporter
-from zsofs.pack.targets import SkippedError, Targets
+from zsofs.pack.targets import Existing, SkippedError, Targets
 from zsofs.pack.unpacker import pour, unpack
 from zsofs.system.deletion import restore
 from zsofs.system.same_file import same_file
@@ -110,11 +111,11 @@ class _PackRun:
                 report.target = output.path
                 report.plain, report.before = image.size, image.status.st_size
                 examined = Examination(image)
-                self.targets.check(job, examined, output)
+                existing = self.targets.check(job, examined, output)
                 faults = filter(None, [examined.cut, why_incomplete(image)])
                 notes = [*examined.remarks, *faults, *found.notes]
                 self.reporter.file(job.path, image.size)
-                outcome = self._convert(image, output)
+                outcome = self._outcome(job, image, output, existing)
                 report.target = self._target(output, outcome)
                 if self._makes_files(output.path):
                     for made in outcome.made:
@@ -123,7 +124,7 @@ class _PackRun:
                     for cue in outcome.cue_sheets:
                         self.targets.made[os.path.realpath(cue)] = job.path
                 self._delete_source(examined, found.sheet, report.target, outcome, report)
-            report.state = self._done
+            report.state = "exists" if outcome.existing else self._done
             report.stored = outcome.size if self.request.packing else image.status.st_size
             report.digests = outcome.digests
             report.outputs = (*(made.path for made in outcome.made), *outcome.cue_sheets)
@@ -149,6 +150,8 @@ class _PackRun:
 
     def _target(self, output: Output, outcome: PackResult) -> str:
         """Return the path of an output, which may have got another name when it was packed."""
+        if outcome.existing:
+            return outcome.existing
         return outcome.made[0].path if self.request.packing and outcome.made else output.path
 
     @property
@@ -156,6 +159,24 @@ class _PackRun:
         if self.request.measure:
             return "measured"
         return "packed" if self.request.packing else "unpacked"
+
+    def _outcome(
+        self, job: PackTask, image: Original, output: Output, existing: Existing
+    ) -> PackResult:
+        if existing.is_there:
+            return self._compare(job, output)
+        return self._convert(image, output)
+
+    def _compare(self, job: PackTask, output: Output) -> PackResult:
+        """Compare the files of an output that exist with the input; raises InputError."""
+        digests = [
+            self.targets.prove(job.path, one.image, one.path, self.reporter, in_archive=False)
+            for one in output.files
+        ]
+        size = sum(size_of(one.path) for one in output.files)
+        return PackResult(
+            size, digests[0] if len(digests) == 1 else Digests(), existing=output.path
+        )
 
     def _convert(self, image: Original, output: Output) -> PackResult:
         request, watcher, target = self.request, self.reporter, output.path
@@ -185,12 +206,9 @@ class _PackRun:
         report.error = outcome.error
         if outcome.error and asked:
             report.error += "; the source was kept"
-        elif asked and examined.cut:
-            report.error = "packed, but the input was not deleted: the image is truncated"
-        elif asked and why_incomplete(image):
-            report.error = f"packed, but the input was not deleted: {why_incomplete(image)}"
-        elif asked and image.lacks:
-            report.error = f"packed, but the input was not deleted: {image.lacks}"
+        elif asked and why_kept(examined):
+            done = "the output is complete" if outcome.existing else "packed"
+            report.error = f"{done}, but the input was not deleted: {why_kept(examined)}"
         elif asked:
             remove = self.request.removal(partial(remove_input, image, sheet), outcome.digests)
             report.error, report.remarks = delete_input(remove, image.path)

@@ -6,12 +6,11 @@ import unicodedata
 from collections.abc import Callable, Sequence
 
 from zsofs.discs.cue_files import CueSheet, is_cue_name, read_cue_sheet
+from zsofs.discs.examination import Examination
 from zsofs.errors import FormatError, InputError, ZsofsError, reason
 from zsofs.formats.file_names import has_disc_ending
 from zsofs.images.input_image import Original, original
-from zsofs.images.pipeline import streaming_unit
 from zsofs.pack.atomic_file import sync_folder
-from zsofs.pack.packer import sha1_of
 from zsofs.source.new_disc_mark import NOT_COPIED, is_marked
 
 
@@ -89,39 +88,6 @@ def meant_as_output(paths: Sequence[str]) -> str:
     return f" (did you mean -o {shlex.quote(last if is_directory else last + '/')}?)"
 
 
-def is_same_image(image: Original, path: str, *, packed: bool) -> bool:
-    """Return whether the file *path* contains the same image, after reading both completely.
-
-    Args:
-        image: an open image.
-        path: path of the other file.
-        packed: whether the other file is a container; otherwise it is a plain image.
-    """
-    try:
-        with original(path, as_it_is=not packed) as other:
-            if other.size != image.size or (other.disc is not None) is not packed:
-                return False
-            sha1 = whole_sha1(other)
-    except ZsofsError:  # damaged
-        return False
-    return sha1 == whole_sha1(image)
-
-
-def whole_sha1(image: Original) -> str:
-    """Return the SHA-1 of an image, after reading it completely."""
-    return sha1_of(image, streaming_unit(image), _Silent())
-
-
-class _Silent:
-    """A :class:`zsofs.pack.packer.Watcher` that reports nothing."""
-
-    def advance(self, plain: int, stored: int) -> None:
-        """Do nothing."""
-
-    def check(self) -> None:
-        """Do nothing."""
-
-
 def delete_input(remove: Callable[[], None], path: str) -> tuple[str, tuple[str, ...]]:
     """Delete an input whose output is complete.
 
@@ -153,6 +119,13 @@ def why_incomplete(image: Original) -> str:
     A mount with `--new-discs` marks files whose copy through it was broken off.
     """
     return NOT_COPIED if is_marked(image.source.fd) else ""
+
+
+def why_kept(examined: Examination) -> str:
+    """Return why an input must be kept although its output is complete; usually empty."""
+    if examined.cut:
+        return "the image is truncated"
+    return why_incomplete(examined.image) or examined.image.lacks
 
 
 def remove_input(image: Original, sheet: CueSheet | None) -> None:

@@ -37,8 +37,9 @@ class PackRequest:
         allowed: real paths of directories into which symlinks are followed.
         form: of CDs; None: as a mount shows them, and raw images as they are.
         dispose: what is done with an input instead of deleting it. It is called with the function
-            that deletes it and the digests of its image, and raises if the input is kept.
-        final_name: returns the path that an output gets, by the requested one and the digests.
+            that deletes it and the digests of its image, and raises if the input is kept. Only a
+            watch has it.
+        final_name: as *name* of :func:`zsofs.pack.packer.pack`.
     """
 
     inputs: Sequence[str]
@@ -53,6 +54,19 @@ class PackRequest:
     form: CdForm | None = None
     dispose: Callable[[Callable[[], None], Digests], None] | None = None
     final_name: Callable[[str, Digests], str] | None = None
+
+    @property
+    def is_of_watch(self) -> bool:
+        """Whether a watch requests it: nothing is replaced, and its user has no such options."""
+        return self.dispose is not None
+
+    def advice(self, *, unknown: bool) -> str:
+        """Return what can be done with an input that is no disc image; *unknown*: by its bytes."""
+        if not unknown:
+            return ""
+        if self.is_of_watch:
+            return "; if it is one, pack it with: zsofs pack --any"
+        return "; if it is one, use --any"
 
     def removal(self, remove: Callable[[], None], digests: Digests) -> Callable[[], None]:
         """Return what is done with an input whose output is complete; *remove* deletes it."""

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from zsofs import __version__
-from zsofs.errors import InputError, ZsofsError, reason
+from zsofs.errors import InputError, reason
 from zsofs.formats.seal import Seal
 from zsofs.formats.ziso_writer import SECTOR, ContainerLayout
 from zsofs.images.checksums import Digester, Digests, digester
-from zsofs.images.input_image import Original, original
+from zsofs.images.input_image import Original, original, size_of
 from zsofs.images.pipeline import MEMORY, Chunk, Streamable, chunk_size, cores, stream
 from zsofs.native.encoder import Encoder, index_entries
 from zsofs.pack.atomic_file import NewFile, new_file
 from zsofs.pack.presets import Packing
+from zsofs.pack.read_back import Watcher, reading_back, sha1_of
 from zsofs.pack.sink import IndexWriter, Nowhere, Sink
 
 
@@ -38,16 +39,6 @@ class PackInput(Streamable, Protocol):
 
     def check_unchanged(self) -> None:
         """Check that its file is unchanged since it was opened."""
-
-
-class Watcher(Protocol):
-    """Receiver of progress."""
-
-    def advance(self, plain: int, stored: int) -> None:
-        """Report that *plain* more bytes of the image were processed, into *stored* bytes."""
-
-    def check(self) -> None:
-        """Report that the output is now read back; :meth:`advance` starts again at 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +82,7 @@ class PackResult:
         error: why the new file, which is complete, may not survive a power failure; usually empty.
         cue_sheets: path of the cue sheet that was written beside the new files, if any.
         made: the new files, without the cue sheet.
+        existing: path of a file that existed before and has this image; empty if it was written.
     """
 
     size: int
@@ -99,6 +91,19 @@ class PackResult:
     error: str = ""
     cue_sheets: tuple[str, ...] = ()
     made: tuple[MadeFile, ...] = ()
+    existing: str = ""
+
+
+class ExistsError(Exception):
+    """The image that was packed is in another file already, under the name that it would get.
+
+    Attributes:
+        path: of that file, which was read completely.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(path)
 
 
 def measure(image: PackInput, how: Packing, options: PackOptions, watcher: Watcher) -> int:
@@ -133,6 +138,7 @@ def pack(
         watcher: receives progress.
         inspect: called with the new file before it is renamed; raises InputError if it must not be.
         name: returns the path that it gets instead, by *target* and digests; nothing is replaced.
+            It raises ExistsError if nothing is to be created, because a file has the image.
 
     Raises:
         InputError: packing failed; *target* was not created.
@@ -143,7 +149,10 @@ def pack(
                 inspect(copy)
         image.check_unchanged()
         if name is not None:
-            target = new.file.rename_to(name(target, new.digests))
+            try:
+                target = new.file.rename_to(name(target, new.digests))
+            except ExistsError as there:
+                return PackResult(size_of(there.path), new.digests, existing=there.path)
         new.file.take_name(replace=options.replace)
     return new.result(target, image)
 
@@ -367,30 +376,3 @@ def _check(
             raise InputError(f"its SHA-1 is {sha1}, but the SHA-1 of the input is {digests.sha1}")
         if copy.seal != seal:
             raise InputError(copy.seal_error or "its seal differs from the one that was written")
-
-
-@contextmanager
-def reading_back() -> Iterator[None]:
-    """Context in which the output is read back.
-
-    Raises:
-        InputError: it differs from the input, for the reason raised within the context.
-    """
-    try:
-        yield
-    except ZsofsError as error:
-        raise InputError(
-            "verification failed, the data read back differs from the data written; the disk"
-            f" may be failing: {error}"
-        ) from error
-
-
-def sha1_of(image: Streamable, block_size: int, watcher: Watcher) -> str:
-    """Return the SHA-1 of an image, read and decoded on all cores."""
-    with (
-        digester(every=False) as taker,
-        stream(image, Chunk, block_size, workers=cores(), digester=taker) as chunks,
-    ):
-        for chunk in chunks:
-            watcher.advance(len(chunk.plain), 0)
-        return taker.result().sha1

@@ -18,7 +18,8 @@ class Report:
     Attributes:
         path: path of the input.
         target: path of the output; of a CD with a file for each track, its cue sheet.
-        state: ``packed``, ``unpacked``, ``measured``, ``skipped`` or ``failed``.
+        state: ``packed``, ``unpacked``, ``measured``, ``exists`` (an existing output was compared
+            with the input, and has the same image), ``skipped`` or ``failed``.
         plain: size of the image in bytes.
         stored: size of the packed file in bytes.
         before: size of the input file in bytes.
@@ -50,7 +51,7 @@ class Report:
 
 
 class Reporter(Bars):
-    """Reporter of a run. It is a :class:`zsofs.pack.packer.Watcher`.
+    """Reporter of a run. It is a :class:`zsofs.pack.read_back.Watcher`.
 
     Attributes:
         failed: number of inputs that failed or could not be deleted.
@@ -117,8 +118,10 @@ def _line(report: Report) -> str:
     sizes = f"{size(report.plain)} to {size(report.stored)}"
     share = f" ({100 * report.stored / report.plain:.0f} %)" if report.plain else ""
     share += _before(report.before, report.plain)
-    speed = f", {report.plain / 1e6 / report.seconds:.0f} MB/s" if report.seconds else ""
     deleted = "; source deleted" if report.source_deleted else ""
+    if report.state == "exists":
+        return f"{path}: {target} already exists and has this image{deleted}"
+    speed = f", {report.plain / 1e6 / report.seconds:.0f} MB/s" if report.seconds else ""
     if len(report.outputs) > 2:
         target += f" and {len(report.outputs) - 1} .bin files"
     elif report.outputs:
@@ -132,9 +135,11 @@ def _line(report: Report) -> str:
 
 def _summary(reports: Sequence[Report]) -> str:
     parts = []
-    for state in ("packed", "unpacked", "measured", "skipped", "failed"):
+    for state in ("packed", "unpacked", "measured", "exists", "skipped", "failed"):
         some = [report for report in reports if report.state == state]
-        if some and state in ("skipped", "failed"):
+        if some and state == "exists":
+            parts.append(f"{len(some)} existed with the same image")
+        elif some and state in ("skipped", "failed"):
             parts.append(f"{len(some)} {state}")
         elif some:
             plain, stored, before = (

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import NoReturn
 
 from zsofs.discs.cd_forms import CdForm
@@ -10,12 +11,15 @@ from zsofs.discs.classify import Classification, ContentKind
 from zsofs.discs.examination import Examination
 from zsofs.errors import InputError, ZsofsError
 from zsofs.formats.file_names import NOT_PACKED, is_kept_for_discs, is_packed_name, misnamed
+from zsofs.images.checksums import Digests
 from zsofs.images.input_image import Original, original
 from zsofs.pack.cd_input import CdInput
-from zsofs.pack.input_files import InputFiles, is_same_image, why_incomplete
+from zsofs.pack.comparison import compared
+from zsofs.pack.input_files import InputFiles, why_incomplete, why_kept
 from zsofs.pack.jobs import STANDARD_OUTPUT, PackRequest, PackTask
 from zsofs.pack.outputs import Output, OutputFile, one_file, output_of
 from zsofs.pack.packer import PackInput
+from zsofs.pack.read_back import Silent, Watcher
 from zsofs.pack.unpacker import has_cue_sheet
 from zsofs.system.same_file import same_file
 
@@ -25,6 +29,22 @@ _SAME_TIME_NS = 2_000_000_000
 
 class SkippedError(Exception):
     """An input needs no processing, for the reason in the message."""
+
+
+class Existing(Enum):
+    """What is under the name of an output before it is written."""
+
+    NONE = auto()
+    """No file, or one that is to be replaced."""
+    COPY = auto()
+    """A file with an image of the same size that is not older than the input."""
+    UNPROVEN = auto()
+    """A file with an image of the same size, which has to be compared with that of the input."""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a file that is not to be replaced."""
+        return self is not Existing.NONE
 
 
 @dataclass(slots=True)
@@ -73,13 +93,63 @@ class Targets:
         if other is not None:
             raise _output_of_two(target, other)
 
-    def check_copy(self, image: PackInput, target: str) -> None:
-        """Raise InputError if the existing file *target* is no copy of the image."""
-        packed = self.request.packing is not None
-        if not _is_whole_copy(image.size, image.status, target, packed=packed):
-            raise InputError(
+    def existing(self, image: PackInput, target: str, *, in_archive: bool, kept: bool) -> Existing:
+        """Return what the existing file *target* is, by its size and its date: COPY or UNPROVEN.
+
+        Args:
+            image: of the input.
+            target: path of the file.
+            in_archive: whether the image is in an archive.
+            kept: whether the input cannot be deleted, also if it is to be.
+
+        Raises:
+            InputError: it has another image, or is no copy for another reason.
+        """
+        there = _likeness(image, target, packed=self.request.packing is not None)
+        if there is Existing.NONE:
+            raise self.other_image(target, in_archive=in_archive)
+        # What a watch reports, and what is deleted, is proven.
+        is_proof_needed = self.request.is_of_watch or (self.request.delete_source and not kept)
+        return Existing.UNPROVEN if is_proof_needed else there
+
+    def prove(
+        self, name: str, image: PackInput, target: str, watcher: Watcher, *, in_archive: bool
+    ) -> Digests:
+        """Compare an input with its existing output completely; return the digests of the image.
+
+        Args:
+            name: of the input.
+            image: of the input.
+            target: path of the output.
+            watcher: receives progress.
+            in_archive: whether the image is in an archive.
+
+        Raises:
+            InputError: they differ, or one of them cannot be read.
+        """
+        request = self.request
+        packed, from_disk = request.packing is not None, request.delete_source
+        digests = compared(image, target, watcher, packed=packed, from_disk=from_disk)
+        if digests is None:
+            raise self.other_image(target, in_archive=in_archive)
+        self.kept[os.path.realpath(target)] = name
+        return digests
+
+    def other_image(self, target: str, *, in_archive: bool) -> InputError:
+        """Return the error for an output whose name belongs to a file with another image."""
+        if not self.request.is_of_watch:
+            return InputError(
                 f"{target} already exists and does not match this image; use --force to replace it"
             )
+        if in_archive:
+            return InputError(
+                f"{target} already exists and has another image; move the archive to a"
+                " subdirectory of the inbox, or extract it and rename the disc"
+            )
+        return InputError(
+            f"{target} already exists and has another image; rename the input, or move it to a"
+            " subdirectory of the inbox"
+        )
 
     def keep(self, name: str, path: str, files: Iterable[str]) -> NoReturn:
         """Skip an input, because its outputs exist already.
@@ -120,13 +190,16 @@ class Targets:
         # GAME.ZSO is its own output, even if the disk distinguishes it from GAME.zso.
         return own if own.lower() == target.lower() and same_file(job.path, own) else target
 
-    def check(self, job: PackTask, examined: Examination, output: Output) -> None:
+    def check(self, job: PackTask, examined: Examination, output: Output) -> Existing:
         """Check that the output may be created.
 
         Args:
             job: the input.
             examined: its image.
             output: the files that it becomes.
+
+        Returns:
+            NONE, or UNPROVEN if all files of the output exist and have to be compared.
 
         Raises:
             SkippedError: it is not necessary.
@@ -142,8 +215,7 @@ class Targets:
             if has_name and image.disc is not None and same_file(job.path, target):
                 _check_in_place(request, target, examined)
             self._check_content(job, examined)
-        if has_name:
-            self._check_names(job, examined, output)
+        return self._check_names(job, examined, output) if has_name else Existing.NONE
 
     def _check_content(self, job: PackTask, examined: Examination) -> None:
         """Check by content that an input is a disc image; raises like :meth:`check`."""
@@ -158,32 +230,34 @@ class Targets:
             return
         if job.found and not is_kept_for_discs(name):  # for example a memory card
             raise SkippedError(content.refusal)
-        advice = "; if it is one, use --any" if is_unknown else ""
-        raise InputError(content.refusal + advice)
+        raise InputError(content.refusal + self.request.advice(unknown=is_unknown))
 
-    def _check_names(self, job: PackTask, examined: Examination, output: Output) -> None:
-        """Check that the names are free or may be replaced; raises like :meth:`check`."""
+    def _check_names(self, job: PackTask, examined: Examination, output: Output) -> Existing:
+        """Check that the names are free or may be replaced; return and raise like :meth:`check`."""
         if os.path.realpath(job.path) in self.made:
             raise SkippedError("it was just created by this run")
-        copies = [self._check_name(job, examined, one) for one in output.files]
-        if all(copies):
+        found = [self._check_name(job, examined, one) for one in output.files]
+        if Existing.NONE not in found:
             if output.cue and not has_cue_sheet(output):
                 raise InputError(
                     f"{output.path} already exists, but its cue sheet is missing or differs; use"
                     " --force to write both"
                 )
+            if Existing.UNPROVEN in found:
+                return Existing.UNPROVEN
             self.keep(job.path, output.path, (one.path for one in output.files))
-        if any(copies):
-            there = output.files[copies.index(True)].path
+        there = [one for one, what in zip(output.files, found, strict=True) if what.is_there]
+        if there:
             raise InputError(
-                f"{there} already exists, but other files of the disc are missing; use --force to"
-                " write all of them"
+                f"{there[0].path} already exists, but other files of the disc are missing; use"
+                " --force to write all of them"
             )
         if output.cue:
             self._check_cue_name(job, output.cue)
+        return Existing.NONE
 
-    def _check_name(self, job: PackTask, examined: Examination, one: OutputFile) -> bool:
-        """Check one name; return whether its file exists with this image, and need not be written.
+    def _check_name(self, job: PackTask, examined: Examination, one: OutputFile) -> Existing:
+        """Check one name; return what is there.
 
         Raises like :meth:`check`.
         """
@@ -194,25 +268,24 @@ class Targets:
                 raise SkippedError(f"{target} already exists")
             raise _output_of_two(target, other)
         if not os.path.lexists(target):
-            return False
+            return Existing.NONE
         if same_file(job.path, target):
             _check_in_place(request, target, examined)
             _check_complete(examined)
         elif same_file(image.path, target):  # of a cue sheet
             raise InputError(f"{target} is the input itself; give another name with -o")
         elif not request.options.replace:
-            self.check_copy(image, target)
-            return True
+            is_kept = bool(why_kept(examined))
+            return self.existing(image, target, in_archive=False, kept=is_kept)
         else:
             self._check_replacing(image, target)
-        return False
+        return Existing.NONE
 
     def _check_replacing(self, image: Original, target: str) -> None:
         """Check that an existing file may be replaced; raises like :meth:`check`."""
         check_regular(target)
-        if self.inputs.find(target) and not is_same_image(
-            image, target, packed=self.request.packing is not None
-        ):
+        packed = self.request.packing is not None
+        if self.inputs.find(target) and not compared(image, target, Silent(), packed=packed):
             raise InputError(
                 f"{target} is another input of this command with a different image, and was not"
                 " replaced; give another name with -o"
@@ -301,21 +374,19 @@ def _check_complete(examined: Examination) -> None:
         )
 
 
-def _is_whole_copy(size: int, status: os.stat_result, target: str, *, packed: bool) -> bool:
-    """Return whether *target* is of the right size and kind, and no older than the input.
+def _likeness(image: PackInput, target: str, *, packed: bool) -> Existing:
+    """Return what the file *target* is, by its size and its date; NONE: no copy of the image.
 
     Args:
-        size: of the image, in bytes.
-        status: stat result of the input.
+        image: of the input.
         target: path of a file.
         packed: whether it must be a container; otherwise it must not.
     """
     try:
         with original(target, as_it_is=not packed) as there:
-            return (
-                there.size == size
-                and (there.disc is not None) is packed
-                and there.status.st_mtime_ns > status.st_mtime_ns - _SAME_TIME_NS
-            )
+            if there.size != image.size or (there.disc is not None) is not packed:
+                return Existing.NONE
+            is_newer = there.status.st_mtime_ns > image.status.st_mtime_ns - _SAME_TIME_NS
+            return Existing.COPY if is_newer else Existing.UNPROVEN
     except ZsofsError:
-        return False
+        return Existing.NONE

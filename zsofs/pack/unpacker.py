@@ -15,11 +15,9 @@ from zsofs.pack.packer import (
     MadeFile,
     PackOptions,
     PackResult,
-    Watcher,
     check_seal,
-    reading_back,
-    sha1_of,
 )
+from zsofs.pack.read_back import Watcher, reading_back, sha1_of
 from zsofs.system.full_write import write_all
 
 

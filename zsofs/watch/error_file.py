@@ -2,10 +2,12 @@
 
 import os
 import secrets
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
 from zsofs.console.tables import printable
+from zsofs.formats.file_names import MAX_NAME
 from zsofs.system.full_write import new_file
 from zsofs.watch.units import ERROR_ENDING
 
@@ -19,7 +21,7 @@ def write(path: str, error: str) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    target = Path(path + ERROR_ENDING)
+    target = _beside(path)
     if os.path.lexists(target) and not _is_ours(target):
         return
     unfinished = target.with_name(f".{secrets.token_hex(8)}{ERROR_ENDING}")
@@ -31,10 +33,22 @@ def write(path: str, error: str) -> None:
 
 def remove(path: str) -> None:
     """Delete the text file beside *path*, if zsofs has written it."""
-    target = Path(path + ERROR_ENDING)
+    target = _beside(path)
     with suppress(OSError):
         if _is_ours(target):
             target.unlink()
+
+
+def _beside(path: str) -> Path:
+    """Return the path of the text beside *path*; a name that is too long is shortened."""
+    folder, name = os.path.split(path)
+    encoded = os.fsencode(name)
+    ending = ERROR_ENDING.encode()
+    if len(encoded) + len(ending) > MAX_NAME:
+        ending = f"~{zlib.crc32(encoded):08x}{ERROR_ENDING}".encode()
+        # Do not split a character: some file systems reject names that are not valid text.
+        encoded = encoded[: MAX_NAME - len(ending)].decode(errors="ignore").encode()
+    return Path(folder, os.fsdecode(encoded + ending))
 
 
 def _is_ours(path: Path) -> bool:

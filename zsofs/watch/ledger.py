@@ -143,11 +143,17 @@ class Ledger:
             del self._chds[next(iter(self._chds))]
 
     def result_of(self, unit: Unit, identities: Sequence[FileIdentity]) -> Result | None:
-        """Return the result of an input with this content; None if it was not processed."""
-        for key in _keys(unit, identities):
-            if key in self._results:
-                return self._results[key]
-        return None
+        """Return the result of an input with this content; None if it was not processed.
+
+        One that failed is tried again under another name, from which its outputs have theirs.
+        """
+        by_name, by_number = _keys(unit, identities)
+        found = self._results.get(by_name)
+        if found is None:
+            found = self._results.get(by_number)
+            if found is not None and found.state == FAILED:
+                return None
+        return found
 
     def add(self, unit: Unit, identities: Sequence[FileIdentity], result: Result) -> None:
         """Remember the result of an input, synced to the disk.

@@ -93,6 +93,11 @@ def _check_directories_for_inputs(settings: WatchSettings) -> None:
                 " one outside of it"
             )
         for inbox in settings.inboxes:
+            if same_file(inbox, directory):
+                raise UsageError(
+                    f"{directory} is an inbox, so that inputs moved to it would be packed again;"
+                    " give another directory"
+                )
             if os.stat(inbox).st_dev != os.stat(directory).st_dev:
                 raise UsageError(
                     f"{directory} is not on the file system of the inbox {inbox}, so that inputs"

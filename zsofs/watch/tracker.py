@@ -12,8 +12,9 @@ from zsofs.pack.atomic_file import remove_leftovers
 from zsofs.pack.interrupted_exchange import end_exchanges
 from zsofs.system.deletion import restore
 from zsofs.timings import timings
+from zsofs.watch import error_file
 from zsofs.watch.in_place import InPlace
-from zsofs.watch.ledger import Ledger, Result
+from zsofs.watch.ledger import FAILED, Ledger, Result
 from zsofs.watch.settings import IN_PLACE, WatchSettings
 from zsofs.watch.space import is_in_mount
 from zsofs.watch.units import Unit, find_units, searched
@@ -154,9 +155,16 @@ class Tracker:
         return root is not None and root == roots.get(inbox) and inbox not in self.unavailable
 
     def _forget(self, results: Iterable[Result]) -> None:
-        """Forget the results of files that have gone: other files may get their inode numbers."""
+        """Forget the results of files that have gone: other files may get their inode numbers.
+
+        The text beside an input that failed goes with it.
+        """
+        gone = list(results)
         with suppress(OSError):  # forgotten until this process ends
-            self.ledger.forget(results)
+            self.ledger.forget(gone)
+        for one in gone:
+            if one.state == FAILED and not os.path.lexists(one.path):
+                error_file.remove(one.path)
 
     def _units(self, inbox: str) -> Iterator[Unit]:
         found = find_units(inbox, self.settings.outside, self._enter)

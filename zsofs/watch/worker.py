@@ -27,21 +27,22 @@ from zsofs.errors import (
 from zsofs.formats.file_names import MAX_NAME
 from zsofs.images.checksums import Digests
 from zsofs.images.input_image import original
+from zsofs.images.pipeline import streaming_unit
 from zsofs.inspection.verify_cache import remember_written
 from zsofs.pack import batch
 from zsofs.pack.archive_file import archive_at
-from zsofs.pack.atomic_file import sync_folder
-from zsofs.pack.cd_input import CdInput, opened_input
-from zsofs.pack.input_files import delete_input, is_same_image, remove_input, whole_sha1
+from zsofs.pack.cd_input import opened_input
+from zsofs.pack.comparison import settle
 from zsofs.pack.jobs import PackRequest
-from zsofs.pack.packer import PackOptions
+from zsofs.pack.packer import ExistsError, PackOptions
 from zsofs.pack.presets import packing
-from zsofs.pack.report import Report
+from zsofs.pack.read_back import Silent, sha1_of
 from zsofs.pack.targets import SkippedError
 from zsofs.system.background import run_in_background
 from zsofs.system.limits import raise_open_files
 from zsofs.watch import in_place_job
-from zsofs.watch.chd_children import child_of, sha1_of
+from zsofs.watch.chd_children import child_of
+from zsofs.watch.chd_children import sha1_of as chd_sha1
 from zsofs.watch.ledger import FAILED, KEPT, PACKED
 from zsofs.watch.moving import move
 from zsofs.watch.order import CHANGED, WAITS, Order, Outcome
@@ -136,7 +137,6 @@ class _Run:
         dats: its DATs.
         disposed: whether the input was deleted or moved.
         archive: kind of the archive that the input is; None if it is none.
-        same_as: an existing file of the library that has the image under its title.
         sha1: of the input, if it is a CHD that was deleted or moved.
     """
 
@@ -144,7 +144,6 @@ class _Run:
     dats: list[Dat] = field(default_factory=list)
     disposed: bool = False
     archive: ArchiveKind | None = None
-    same_as: str = ""
     sha1: str = ""
 
     def run(self) -> Outcome:
@@ -159,18 +158,12 @@ class _Run:
         reporter = ProgressLines()
         batch.run(request, reporter, remember_written)
         results = reporter.results
-        first = results[0] if len(results) == 1 else None
-        if first is not None and (self.same_as or self._is_there(first)):
-            return self._there_already(request, first)
-        failed = [one for one in results if one.state not in ("packed", "skipped")]
-        errors = [one.error for one in results if one.error and one.state != "skipped"]
-        done = [one for one in results if one.state == "packed"]
-        error = "; ".join(errors)
-        if failed or not results:
+        done = [one for one in results if one.state in ("packed", "exists")]
+        error = "; ".join(one.error for one in results if one.error)
+        if len(done) < len(results) or not results:
             state = FAILED
         elif order.after != LEAVE and not self.disposed:
             state = KEPT
-            error = error or "; ".join(one.error for one in results if one.error)
         else:
             state = PACKED
         return Outcome(
@@ -238,8 +231,7 @@ class _Run:
         if path == target or not name or not os.path.lexists(path):
             return path if name else target
         if _sha1_at(path) == digests.sha1:
-            self.same_as = path
-            raise InputError(f"{path} already exists and has this image")
+            raise ExistsError(path)
         return target
 
     def _title(self, digests: Digests) -> str:
@@ -251,54 +243,6 @@ class _Run:
         return ""
 
     # ---- The input
-
-    def _is_there(self, result: Report) -> bool:
-        """Return whether an input was not packed because a file has the name of its output.
-
-        For `zsofs pack`, a file that is older than the input is no copy of it. Here both are
-        compared: an output has the date of the first input, and the same disc arrived again.
-        """
-        exists = f"{result.target} already exists"
-        is_image = self.archive is None and bool(result.target)
-        return result.state == "skipped" or (
-            is_image and result.state == "failed" and result.error.startswith(exists)
-        )
-
-    def _there_already(self, request: PackRequest, result: Report) -> Outcome:
-        """Return the outcome for an input whose output exists, after comparing both completely."""
-        order, target = self.order, self.same_as or result.target
-        if not target or os.path.realpath(target) == os.path.realpath(order.path):
-            return Outcome(FAILED, error=result.error)
-        if self.archive is not None:
-            state = PACKED if order.after == LEAVE else KEPT
-            return Outcome(state, (target,), result.error)
-        try:
-            _settle(target)
-            with opened_input(order.path, request) as found:
-                if is_same_image(found.image, target, packed=True):
-                    return self._compared(request, found, target)
-        except (OSError, InputError) as error:
-            return Outcome(FAILED, error=reason(error))
-        return Outcome(FAILED, error=f"{target} already exists and has another image")
-
-    def _compared(self, request: PackRequest, found: CdInput, target: str) -> Outcome:
-        """Return the outcome for an input whose image *target* has; delete or move it as ordered.
-
-        Raises:
-            InputError: a file cannot be read.
-        """
-        order, image = self.order, found.image
-        if order.after == LEAVE:
-            return Outcome(PACKED, (target,), plain_bytes=image.size)
-        why = "the image is truncated" if Examination(image).cut else image.lacks
-        if why:
-            return Outcome(KEPT, (target,), f"the input was kept: {why}", image.size)
-        with original(target) as copy:
-            digests = Digests(sha1=copy.seal.sha1) if copy.seal else Digests()
-        disposal = request.removal(lambda: remove_input(image, found.sheet), digests)
-        error, _ = delete_input(disposal, order.path)
-        state = PACKED if self.disposed else KEPT
-        return Outcome(state, (target,), error, image.size, removed=self.disposed, sha1=self.sha1)
 
     def _dispose(self, remove: Callable[[], None], digests: Digests) -> None:
         """Delete or move the input, whose outputs are verified.
@@ -314,7 +258,7 @@ class _Run:
             status = os.lstat(path)
             if FileIdentity.of(status) != expected:
                 raise InputError("it has changed since it was found complete")
-        sha1 = sha1_of(order.path)
+        sha1 = chd_sha1(order.path)
         if order.after == MOVE:
             move(order.files, order.inbox, order.move_to)
         else:
@@ -346,25 +290,11 @@ def _is_disc(dat: Dat, rom: Rom) -> bool:
     return not rom.bad_dump and len(dat.tracks.get(rom.game, ())) < 2
 
 
-def _settle(path: str) -> None:
-    """Sync a file that another program may have written, so that it is read back from the disk.
-
-    Raises:
-        OSError: it cannot be opened or synced.
-    """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        os.fsync(fd)
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(fd)
-    sync_folder(os.path.dirname(path))
-
-
 def _sha1_at(path: str) -> str:
-    """Return the SHA-1 of the image in a packed file; empty if it cannot be read."""
+    """Return the SHA-1 of the image in a packed file, as its disk has it; empty if unreadable."""
     try:
         with original(path) as copy:
-            return whole_sha1(copy)
-    except ZsofsError:
+            settle(copy.source.fd, path)
+            return sha1_of(copy, streaming_unit(copy), Silent())
+    except (OSError, ZsofsError):
         return ""

@@ -28,6 +28,10 @@ STORED = writers.disc(2048 * 700, ["noise"], 7)
 
 PICTURE = OTHERS["a JPEG picture"]
 FILES = {"Okami/Okami.iso": IMAGE, "Okami/readme.txt": b"Have fun.\n" * 20, "cover.jpg": PICTURE}
+DRAWING = b"\xdb\xb2\xb1\xb0\xdc\xdf" * 40 + b"\r\n"
+"""Blocks in the code page of DOS, as in an .nfo."""
+
+LEFT = FILES | {"no password": b"", "Group.NFO": DRAWING * 20}
 
 
 def made(folder: Path, way: str, files: Mapping[str, bytes]) -> Path:
@@ -254,7 +258,7 @@ def test_delete_source(tmp_path: Path, way: str) -> None:
     elif way == "gz":
         path, image = compressed(tmp_path, "Okami.iso", "gz", IMAGE), IMAGE
     else:
-        path, image = archive(tmp_path / "a.7z", "7z", FILES), IMAGE
+        path, image = archive(tmp_path / "a.7z", "7z", LEFT), IMAGE
     (report,) = reports("pack", "--delete-source", path)
     assert report["source_deleted"]
     assert names(tmp_path) == ["Okami.zso"]
@@ -269,6 +273,9 @@ def test_delete_source(tmp_path: Path, way: str) -> None:
         ("Okami.M3U", b"disc1.iso\ndisc2.iso\n", "Okami.M3U (a text file)"),
         ("Two.cso", writers.maxcso_cso1(SMALL), "Two.cso was not packed"),
         ("bonus", NOISE, "bonus (not recognized)"),
+        ("Two.iso", b"", "Two.iso (an empty file)"),
+        ("save.dat", DRAWING, "save.dat (not recognized)"),
+        ("bonus.nfo", DRAWING + b"\0\1\2", "bonus.nfo (not recognized)"),
         ("Cut.iso", writers.described(SMALL, sectors=5000), "the image is truncated"),
     ],
 )

@@ -166,6 +166,9 @@ def test_what_is_there_already(tmp_path: Path) -> None:
         assert target.read_bytes() == content
     zsofs("pack", "--force", source)
     assert image_of(target) == IMAGE
+    os.utime(source, (2**31, 2**31))  # newer than its output, and not changed
+    assert "already exists and has this image" in zsofs("pack", source).stdout
+    source.write_bytes(IMAGE[:-1] + bytes([IMAGE[-1] ^ 1]))
     os.utime(source, (2**31, 2**31))
     assert "use --force to replace it" in zsofs("pack", source, code=8).stderr
     target.unlink()

@@ -257,11 +257,17 @@ def test_a_deletion_that_was_interrupted_is_undone(source: Path, way: str) -> No
         "directory": (source.parent,),
         "tree": ("--recursive", source.parents[1]),
     }[way]
-    done = zsofs("pack", "--delete-source", *words)
+    done = zsofs("pack", *words)
     assert f"{source}: restored; an interrupted run was deleting this file" in done.stderr
     assert source.read_bytes() == IMAGE
     assert f"{source}: skipped, " in done.stdout
     assert names(source.parent) == ["Game.iso", "Game.zso"]
+    kill_while_deleting(source)
+    done = zsofs("pack", "--delete-source", *words)  # restored, compared, and deleted
+    assert f"{source}: restored; an interrupted run was deleting this file" in done.stderr
+    assert "already exists and has this image; source deleted" in done.stdout
+    assert names(source.parent) == ["Game.zso"]
+    assert image_of(source.with_suffix(".zso")) == IMAGE
 
 
 def test_an_interrupted_deletion_whose_name_is_taken(source: Path) -> None:

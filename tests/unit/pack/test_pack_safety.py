@@ -26,8 +26,9 @@ from zsofs.formats.file_names import MAX_NAME, is_unfinished, unfinished_name
 from zsofs.images.input_image import original
 from zsofs.pack.atomic_file import new_file
 from zsofs.pack.outputs import one_file
-from zsofs.pack.packer import PackOptions, Watcher, pack
+from zsofs.pack.packer import PackOptions, pack
 from zsofs.pack.presets import PURPOSES
+from zsofs.pack.read_back import Watcher
 from zsofs.pack.unpacker import unpack
 
 IMAGE = writers.disc(5 << 20, ["text", "noise", "mixed"], 2)

@@ -129,6 +129,16 @@ def test_another_spelling_on_a_disk_that_ignores_case(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("as_root")
+def test_a_name_that_the_file_system_does_not_accept(tmp_path: Path) -> None:
+    """exfat-fuse says of it that there is no such file."""
+    (tmp_path / "Jak: X?.iso").write_bytes(IMAGE)
+    with exfat_mounted(tmp_path, tmp_path / "stick") as point:
+        done = zsofs("pack", tmp_path / "Jak: X?.iso", "-o", f"{point}/", code=8)
+        assert "its file system does not accept this name; choose another one" in done.stderr
+        assert names(point) == []
+
+
+@pytest.mark.usefixtures("as_root")
 def test_discs_whose_names_differ_in_case_only(tmp_path: Path) -> None:
     """--force does not replace what this run has written, whatever the file system calls it."""
     one, two = tmp_path / "1", tmp_path / "2"

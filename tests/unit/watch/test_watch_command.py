@@ -47,6 +47,8 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["inbox", "inbox/below", "-o", "library"], 2, "omit one of them"),
         (["inbox", "--move-source", "library/below", "-o", "library"], 2, "outside of it"),
         (["inbox", "--move-source", "/dev/shm", "-o", "library"], 2, "not on the file system"),
+        (["inbox", "--move-source", "inbox/.", "-o", "library"], 2, "packed again"),
+        (["inbox", "--move-failed", "inbox", "-o", "library"], 2, "packed again"),
         (["inbox", "--dat", "none.dat", "-o", "library"], 2, "it is not a file"),
         (["inbox", "--delete-source", "--move-source", "x", "-o", "library"], 2, "not allowed"),
         (["inbox", "--for", "psp", "--codec", "zstd", "-o", "library"], 2, "only deflate"),
