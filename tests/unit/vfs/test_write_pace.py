@@ -25,6 +25,7 @@ from zsofs.vfs.writing.live_files import LiveFiles
 from zsofs.vfs.writing.write_pace import RATE, WritePace
 
 SIZE = RATE // 100
+MIB = 1 << 20
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -94,6 +95,29 @@ def test_writes_that_are_late_are_made_up_for() -> None:
             await trio.sleep(0.003)  # the timer's
             await pace.wait(1, SIZE)
         assert round(trio.current_time() - begun - 0.012, 6) == 20
+
+    run(test)
+
+
+def test_the_pace_makes_no_write_fail() -> None:
+    """Waiting writes are limited for each disk, and one more fails with EBUSY."""
+
+    async def test() -> None:
+        pace, admission = WritePace(lambda device: True), Admission()
+
+        async def write() -> None:
+            for _ in range(2):
+                with admission.waiting(1, MIB):
+                    begun = trio.current_time()
+                    await pace.wait(1, MIB)
+                    assert trio.current_time() - begun < 1.1
+                    await trio.sleep(0.001)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(400):
+                nursery.start_soon(write)
+                if number % 100 == 99:
+                    await trio.sleep(0.01)
 
     run(test)
 
