@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.namespaces import LET_GO
 from tests.system.shared import USER_CACHE, made_once, remove, remove_unused
 
 BOOTS = ("dbus", "dbus-user-session", "libpam-systemd", "procps", "systemd-sysv")
@@ -170,6 +171,7 @@ def inside(root: Path, script: str, *, seconds: float = 1200) -> str:
             target.unlink(missing_ok=True)
             shutil.copy(name, target)
     start = 'mount -t proc proc "$1/proc"; unset TMPDIR; exec chroot "$1" sh -ec "cd /root; $2"'
+    start = f"{LET_GO}; {start}"
     words = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", start, "sh")
     try:
         return run(*words, root, script, seconds=seconds)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.mounting import DATA, open_to_others
+from tests.support.namespaces import LET_GO
 from tests.system.conftest import ROOT
 from tests.system.shared import PIP_CACHE
 from zsofs import __version__
@@ -40,7 +41,8 @@ class Place:
             (self.sbin, "/usr/sbin"),
             (self.units, "/etc/systemd/system"),
         )
-        lines = [f"mount --bind {shlex.quote(str(here))} {there}" for here, there in binds]
+        lines = [LET_GO]
+        lines += [f"mount --bind {shlex.quote(str(here))} {there}" for here, there in binds]
         done = subprocess.run(
             ["unshare", "--mount", "sh", "-ec", "\n".join([*lines, script])],
             capture_output=True,
@@ -227,7 +229,7 @@ def test_a_disk_that_is_too_small(tmp_path: Path) -> None:
     """It says so before it begins: what fails on a full disk cannot log why."""
     clone_to(tmp_path / "clone")
     script = (
-        "mkdir small; mount -t tmpfs -o size=100m tmpfs small; cp -R clone/. small\n"
+        f"{LET_GO}\nmkdir small; mount -t tmpfs -o size=100m tmpfs small; cp -R clone/. small\n"
         "small/bootstrap.sh --version 2>&1 || echo code $?; ls -d small/.venv 2>&1 || :"
     )
     done = subprocess.run(
@@ -291,7 +293,13 @@ def test_with_sudo_in_front_of_a_clone_of_a_user(tmp_path: Path) -> None:
         """What the script says, run as root with what sudo sets; everybody may open /dev/fuse."""
         for_all = f"mknod -m 666 {tmp_path}/fuse c 10 229\nmount --bind {tmp_path}/fuse /dev/fuse"
         done = subprocess.run(
-            ["unshare", "--mount", "sh", "-ec", f"{for_all}\nrm {tmp_path}/fuse\n{script}"],
+            [
+                "unshare",
+                "--mount",
+                "sh",
+                "-ec",
+                f"{LET_GO}\n{for_all}\nrm {tmp_path}/fuse\n{script}",
+            ],
             cwd=clone,
             capture_output=True,
             text=True,

@@ -17,6 +17,7 @@ from release.portable import binaries, needed_glibc
 from tests.support.archives import MAKERS
 from tests.support.documents import Document
 from tests.support.mounting import DATA, wait_until
+from tests.support.namespaces import LET_GO
 from tests.support.rounds import rounds
 from tests.system.discs import MANIFEST
 from tests.system.machine import Machine, debian
@@ -344,8 +345,8 @@ def test_refused_in_one_sentence(portable: Path, tmp_path: Path) -> None:
     )
     assert list(home.iterdir()) == []
     script = (
-        f"mount -t tmpfs -o noexec tmpfs {shlex.quote(str(home))}; HOME={shlex.quote(str(home))}"
-        f" sh {shlex.quote(str(tree / 'install.sh'))}"
+        f"{LET_GO}; mount -t tmpfs -o noexec tmpfs {shlex.quote(str(home))};"
+        f" HOME={shlex.quote(str(home))} sh {shlex.quote(str(tree / 'install.sh'))}"
     )
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False
@@ -353,7 +354,9 @@ def test_refused_in_one_sentence(portable: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "mounted with noexec" in done.stderr.splitlines()[-1]
     hidden = shlex.quote(str(shutil.which("fusermount3")))
-    script = f"mount --bind /dev/null {hidden}; sh {shlex.quote(str(tree / 'install.sh'))}"
+    script = (
+        f"{LET_GO}; mount --bind /dev/null {hidden}; sh {shlex.quote(str(tree / 'install.sh'))}"
+    )
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script],
         env=os.environ | {"HOME": str(home)},
@@ -380,7 +383,7 @@ def test_a_home_that_cannot_be_written(
     mount = shlex.join(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(home)])
     for installer in (tree / "install.sh", run):
         words = shlex.join(["sh", str(installer)])
-        script = f"exec 2>&1; {mount}; {words} || echo code $?; find ~ ! -type d"
+        script = f"{LET_GO}; exec 2>&1; {mount}; {words} || echo code $?; find ~ ! -type d"
         done = subprocess.run(
             ["unshare", "--mount", "sh", "-c", script],
             env=os.environ | {"HOME": str(home), "LC_ALL": "C.UTF-8"},

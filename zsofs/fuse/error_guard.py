@@ -17,11 +17,13 @@ Errnos:
 import errno
 import functools
 import logging
+import os
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
 from pyfuse3 import FUSEError
 
+from zsofs.console.text import for_people
 from zsofs.errors import (
     DiskBusyError,
     ReportedError,
@@ -73,7 +75,8 @@ def guarded(
         except OSError as error:
             code = error.errno or errno.EIO
             if code not in _EXPECTED:
-                log.warning("a program's %s failed: %s", handler.__name__, error)
+                where = f"{for_people(os.fsencode(error.filename))}: " if error.filename else ""
+                log.warning("%sa program's %s failed: %s", where, handler.__name__, reason(error))
             raise FUSEError(code) from None
         except MemoryError as error:
             log.warning("a program's %s failed: %s", handler.__name__, reason(error))

@@ -50,6 +50,7 @@ class LiveFile:
         writable: whether it is open for writing.
         told: errno of the last logged write error; None before the first.
         new: what is known of a file that may become a disc (``--new-discs``); None for others.
+        is_copy: whether a program writes a whole file through this handle, such as a new disc.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class LiveFile:
         self.writable = writable
         self.told: int | None = None
         self.new: NewFile | None = None
+        self.is_copy = False
         self._readable = readable
         self._appends = appends
         self._can_ask = True
@@ -110,6 +112,7 @@ class LiveFile:
             count += checked(os.pwritev(self.fd, [memoryview(data)[count:]], offset + count))
         if self.new is not None:
             self.new.wrote(self.fd, offset, count)
+        if self.is_copy:
             self._collected += count
             if self._collected >= _WRITEBACK:
                 self._collected = 0

@@ -16,6 +16,7 @@ from enum import Enum, auto
 from threading import Lock
 
 from zsofs.discs.classify import ContentKind, classify
+from zsofs.discs.iso9660 import DESCRIPTORS, SECTOR
 from zsofs.discs.shortage import find_shortage
 from zsofs.errors import ZsofsError, reason
 from zsofs.formats.file_names import APPLE_DOUBLE, is_kept_for_discs, may_be_disc
@@ -190,7 +191,9 @@ class NewFile:
             status = os.fstat(fd)
             with self._lock:
                 written = self._written.count(status.st_size)
-            if written < status.st_size or not written:
+            if not status.st_size:
+                return "it is empty"
+            if written < status.st_size:
                 return (
                     f"only {written:,} of its {status.st_size:,} bytes were written through the"
                     " mount"
@@ -212,6 +215,8 @@ def _why_no_disc(source: OpenSource, name: bytes) -> str:
     content = classify(source.read_at, source.size)
     if found.reason or content.kind is ContentKind.OTHER:
         return found.reason or content.refusal
+    if source.size < (DESCRIPTORS + 1) * SECTOR:
+        return f"it ends after {source.size:,} bytes, before the volume descriptors of a disc"
     raw_cd = is_raw_cd(source.read_at(0, FIRST_BYTES))
     shortage = find_shortage(source.read_at, source.size, raw_cd=raw_cd, names=True)
     return shortage.sentence if shortage is not None and shortage.is_cut else ""

@@ -251,6 +251,7 @@ class SourceWriter:
             file.new = self._new_discs.opened(fd, name, is_new=bool(flags & os.O_CREAT))
         if file.new is None:
             return file, seen(fd)
+        file.is_copy = bool(flags & (os.O_CREAT | os.O_TRUNC)) or is_kept_for_discs(path)
         if flags & os.O_TRUNC:
             file.new.resized(0)
         try:

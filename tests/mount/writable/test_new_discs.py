@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -270,6 +271,8 @@ def test_a_packed_disc_can_be_deleted_but_not_written_to(share: Mount) -> None:
 
 
 INCOMPLETE: dict[str, Callable[[Path], object]] = {
+    "its first bytes": lambda path: path.write_bytes(ISO[:16_000]),
+    "a part of a descriptor": lambda path: path.write_bytes(ISO[:34_815]),
     "a part of an image": lambda path: path.write_bytes(ISO[: len(ISO) // 2]),
     "the size first, then a part": lambda path: write_at(path, ISO, (0, 300_000)),
     "a gap": lambda path: write_at(path, ISO, (0, 100_000), (100_001, len(ISO))),
@@ -548,6 +551,33 @@ def test_a_full_disk(tmp_path: Path) -> None:
         (share.path / "Game.iso").unlink()
         (share.path / "Game.iso").write_bytes(ISO)
         wait_until_protected(share.path / "Game.iso")
+
+
+@pytest.mark.usefixtures("as_root")
+def test_a_disk_that_becomes_read_only(tmp_path: Path) -> None:
+    """As the kernel makes one with errors. The log names the files, not descriptors."""
+    make_ext4(tmp_path / "image", 16 * MIB)
+    with (
+        disk_mounted(tmp_path / "image", tmp_path / "disk") as source,
+        shared(source) as share,
+    ):
+        game = share.path / "Game.iso"
+        game.write_bytes(ISO)
+        remount = ["mount", "-o", "remount,ro", str(source)]
+        wait_until(lambda: not subprocess.run(remount, check=False).returncode, "the remount")
+        acts: dict[str, Callable[[], object]] = {
+            "open": lambda: os.close(os.open(game, os.O_RDWR)),
+            "setattr": lambda: os.utime(game, (1, 1)),
+            "unlink": game.unlink,
+            "create": (share.path / "Other.iso").touch,
+        }
+        for request, act in acts.items():
+            with pytest.raises(OSError, match="Read-only file system"):
+                act()
+            name = "Other.iso" if request == "create" else "Game.iso"
+            said = f"WARNING: {name}: a program's {request} failed: Read-only file system"
+            wait_until(partial(share.log_lines, said), said)
+        assert game.read_bytes() == ISO
 
 
 # The layout for Open PS2 Loader

@@ -167,7 +167,7 @@ class LiveFiles:
         node, live, workers = handle.node, handle.live, self._tree.workers
         try:
             with workers.admission.waiting(live.device, len(data)):
-                if live.new is not None:
+                if live.is_copy:
                     await self._pace.wait(live.device, len(data))
                 count, now = await workers.run(live.device, live.write, offset, data, node.size)
         except OSError as error:

@@ -133,8 +133,11 @@ class WritableTree:
     async def note_failure(self, node: Node, error: BaseException) -> None:
         """Scan *node* again if the source has another file of its name, or none.
 
+        An error of the system gets the name of *node*, for the log.
         The kernel looks the name up again and retries, before the listing expires.
         """
+        if isinstance(error, OSError):
+            error.filename = node.name  # it is that of a descriptor, and the message has it
         if isinstance(error, StaleNodeError | FileNotFoundError) and node.parent is not None:
             self.view.outdate(node.parent, node.entry.name)
             await listed_again(self.view, node)

@@ -12,6 +12,11 @@ _LATE = 0.05
 128 KiB in flight got 30 to 60 MB/s otherwise, because the timers of the event loop have a
 resolution of milliseconds."""
 
+_LONGEST = 1.0
+"""Seconds that a write waits at most. If a hundred programs or more send data at once, the rest is
+written at once: waiting writes count as those of a disk that does not answer, and further ones fail
+(`reading/admission.py`)."""
+
 
 class WritePace:
     """Delays writes to disks that are read, so that games do not wait for them. For the event loop.
@@ -25,11 +30,16 @@ class WritePace:
         self._begins: dict[int, float] = {}
 
     async def wait(self, device: int, size: int) -> None:
-        """Wait until a write of *size* bytes to *device* may begin; at once if nobody reads."""
+        """Wait until a write of *size* bytes to *device* may begin; at once if nobody reads.
+
+        The wait is bounded, whatever the reads do.
+        """
         if not self._is_read(device):
             self._begins.pop(device, None)
             return
         now = trio.current_time()
         begins = max(now - _LATE, self._begins.get(device, now))
+        if begins > now + _LONGEST:
+            return
         self._begins[device] = begins + size / RATE
         await trio.sleep_until(begins)
