@@ -56,6 +56,8 @@ STATUS = st.builds(
         COUNT,
         COUNT,
         COUNT,
+        COUNT,
+        st.floats(-1e15, 1e15),
         st.builds(PreloadStatus, st.booleans(), *[COUNT] * 6),
     ),
 )
@@ -115,7 +117,7 @@ def test_a_value_of_another_type(name: str, odd: object) -> None:
 
 
 def test_a_status_of_an_earlier_daemon() -> None:
-    """It knows nothing of symlinks, nor of which discs are compressed; the rest is shown."""
+    """It knows nothing of symlinks, nor of which discs are compressed, nor of waiting reads."""
     reply = recorded("status-without-counts.json")
     status = MountStatus.from_json(reply)
     new = {
@@ -127,6 +129,8 @@ def test_a_status_of_an_earlier_daemon() -> None:
         "links_not_followed_total",
         "plain_discs",
         "preload",
+        "waiting",
+        "waiting_seconds",
     }
     assert reply.keys() == REPLY.keys() - new
     assert {"ok": True} | status.to_json() == MountStatus().to_json() | reply
