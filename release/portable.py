@@ -147,8 +147,8 @@ def _place(path: Path, packages: Path) -> str:
 def _imported(packages: Path) -> Iterator[str]:
     """Yield the modules that a mount imports, found by importing its program."""
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import zsofs.mount.server, zsofs.cli.main,"
-        " zsofs.web.command;"
+        "import sys; sys.path.insert(0, sys.argv[1]);"
+        " import zsofs.mount.server, zsofs.cli.dispatch, zsofs.web.command;"
         " print(*sorted(sys.modules))"
     )
     python = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"

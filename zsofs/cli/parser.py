@@ -1,4 +1,4 @@
-"""Argument parser: all commands, options and help texts; cli/main.py runs the commands."""
+"""Argument parser: all commands, options and help texts; cli/dispatch.py runs the commands."""
 
 import argparse
 import sys

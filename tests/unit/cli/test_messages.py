@@ -75,11 +75,17 @@ def test_version_and_help() -> None:
         assert f"\n    {command} " in run("--help").stdout
 
 
-def test_version_imports_nothing_heavy() -> None:
-    code = "import sys\nfrom zsofs.cli import main\ntry: main.main(['--version'])\n"
-    code += "except SystemExit: pass\n"
-    code += "heavy = {'trio', 'pyfuse3', 'zsofs.native.block_reader', 'zsofs.discs'}\n"
-    code += "print(heavy & sys.modules.keys() or [])"
+@pytest.mark.parametrize(
+    ("words", "heavy"),
+    [
+        (["--version"], {"argparse", "dataclasses", "logging", "pathlib"}),
+        (["--help"], {"trio", "pyfuse3", "zsofs.native.block_reader", "zsofs.discs"}),
+    ],
+)
+def test_what_is_said_at_once_imports_little(words: list[str], heavy: set[str]) -> None:
+    code = f"import sys; before = set(sys.modules); sys.argv[1:] = {words}\n"
+    code += "from zsofs.cli import main\ntry: main.main()\nexcept SystemExit: pass\n"
+    code += f"print(sorted({heavy} & sys.modules.keys() - before))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )

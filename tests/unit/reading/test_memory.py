@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ import trio.testing
 
 from tests.conftest import MountMaker
 from tests.support.ends import join
-from tests.support.mounting import DATA, ZSOFS, Mount, in_time, names, status_of
+from tests.support.mounting import DATA, ZSOFS, Mount, in_time, names, status_of, wait_until
 from tests.support.rounds import rounds
 from zsofs.images.input_image import original
 from zsofs.images.pipeline import chunk_size
@@ -133,7 +134,14 @@ def test_packing_from_blocks_of_16_mib(tmp_path: Path, hostile: bool) -> None:
 
 @contextmanager
 def address_space(mount: Mount, size: int) -> Iterator[None]:
-    """The daemon with a limit of *size* bytes more than it has now."""
+    """The daemon with a limit of *size* bytes more than it has without work."""
+
+    def has_settled() -> bool:  # the scan reads the discs as well, and needs memory for blocks
+        size = memory_of(mount, "VmSize")
+        time.sleep(0.5)
+        return memory_of(mount, "VmSize") == size
+
+    wait_until(has_settled, "the end of all work")
     limit = memory_of(mount, "VmSize") + size
     before = resource.prlimit(mount.daemon.pid, resource.RLIMIT_AS, (limit, -1))
     try:
