@@ -134,3 +134,8 @@ def counted(count: int, thing: str) -> str:
     """Return a count with its noun: ``1 disc``, ``1,234 discs``, ``2 directories``."""
     several = f"{thing[:-1]}ies" if thing.endswith("y") else f"{thing}s"
     return f"{count:,} {thing if count == 1 else several}"
+
+
+def waiting_reads(count: int) -> str:
+    """Return how many reads wait: ``1 read waits``, ``3 reads wait``."""
+    return f"{counted(count, 'read')} {'waits' if count == 1 else 'wait'}"

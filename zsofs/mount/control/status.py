@@ -19,6 +19,7 @@ from zsofs.console.tables import (
     printable,
     size,
     table,
+    waiting_reads,
 )
 from zsofs.errors import ControlError
 from zsofs.mount.control.client import MAX_TEXT, ask_status, ask_statuses, check_mount, running
@@ -153,9 +154,8 @@ def _facts(status: MountStatus) -> Iterator[tuple[str, str]]:
     errors = counted(reads.errors, "error") if reads.errors else "no errors"
     yield "reads", f"{reads.requests:,}, {size(reads.bytes)} in all, {errors}"
     if reads.waiting and reads.waiting_seconds >= _LONG_WAIT:
-        waiting = f"{counted(reads.waiting, 'read')} {'waits' if reads.waiting == 1 else 'wait'}"
         longest = duration(int(reads.waiting_seconds))
-        yield "waiting", f"{waiting} for the disk, the oldest for {longest}"
+        yield "waiting", f"{waiting_reads(reads.waiting)} for the disk, the oldest for {longest}"
     if reads.preload.followed_starts:
         yield "boot traces", _preload(reads.preload)
     yield "inodes", f"{daemon.inodes:,}"

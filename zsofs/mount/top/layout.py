@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import islice
 
-from zsofs.console.tables import counted, duration, printable, shortened, size, width
+from zsofs.console.tables import counted, duration, printable, shortened, size, waiting_reads, width
 from zsofs.mount.control.activity import Activity, DiscActivity, SlowReadActivity
 from zsofs.mount.control.status import NOTHING
 from zsofs.mount.top.watched import Watched
@@ -186,7 +186,7 @@ def _mount(path: str, activity: Activity, choice: Choice, columns: int) -> Itera
     yield Line(_GAP.join([name, numbers, bars]), Style.NORMAL)
     for disk in activity.disks:
         if disk.longest_wait_seconds >= _HANGS:
-            waiting = f"{counted(disk.waiting, 'read')} {'waits' if disk.waiting == 1 else 'wait'}"
+            waiting = waiting_reads(disk.waiting)
             text = f"  disk {printable(disk.device)} has not answered for"
             yield Line(f"{text} {duration(disk.longest_wait_seconds)}: {waiting}", Style.ERROR)
     for read in islice(activity.waiting, 3):
