@@ -430,8 +430,6 @@ run_test() {
         mkdir -p "$venv/coverage"
         chmod 1777 "$venv/coverage" # tests run processes of other users
         "$venv/bin/python" -m coverage erase
-        # Coverage cannot trace a thread that Python 3.11 starts at the same time as another one.
-        more="$more -W ignore:Exception.ignored.in.thread.started:pytest.PytestUnraisableExceptionWarning"
     fi
     status=0
     # shellcheck disable=SC2046,SC2086 # lists of words

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
@@ -67,6 +68,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Choose before a test module is imported: decorators and parameters depend on it."""
     rounds.choose(thorough=config.getoption("--thorough"))
+    if "coverage" in sys.modules:
+        # It cannot trace a thread that Python 3.11 starts at the same time as another one.
+        config.addinivalue_line(
+            "filterwarnings",
+            "ignore:Exception ignored in thread started:pytest.PytestUnraisableExceptionWarning",
+        )
 
 
 def pytest_unconfigure() -> None:

@@ -174,7 +174,8 @@ class NewFile:
             at = time.monotonic()
             ctime_ns = os.stat(link).st_ctime_ns
             with self._lock:
-                self._ctime_ns, self._known_at = ctime_ns, at
+                if at >= self._known_at:  # the end of a later change may have come before this one
+                    self._ctime_ns, self._known_at = ctime_ns, at
                 if is_last and is_dirty and self._changed_at == changed_at:
                     self._settled = self._changed_at = at
         finally:

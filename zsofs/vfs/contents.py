@@ -40,7 +40,7 @@ class Contents:
             self._check_text(node)
             return TextContent(node.name, node.serial, entry.status.st_dev, shown.text)
         with ExitStack() as undo:
-            source = self._tree.open(entry.path)
+            source = self._open_file(node)
             undo.callback(source.close)
             watch = node.watch or self._watch(source)
             being_written = watch.alone and bool(has_writer(source.fd))
@@ -65,6 +65,25 @@ class Contents:
                 raise FormatError(f"{node.name}: {error}") from error
             undo.pop_all()
             return content
+
+    def _open_file(self, node: Node) -> OpenSource:
+        """Open the file of a node.
+
+        ESTALE makes the kernel look the name of a file up again that has gone. If the disk that the
+        file was on is not there, it would look in vain.
+
+        Raises:
+            StaleNodeError: the file was renamed or deleted.
+            OSError: the source reported an error, or another disk is there.
+        """
+        path = node.entry.path
+        try:
+            return self._tree.open(path)
+        except FileNotFoundError as error:
+            above = self._tree.stat(path.rpartition(b"/")[0])
+            if above.st_dev != node.entry.status.st_dev:
+                raise
+            raise StaleNodeError(f"{node.name}: replaced, renamed or deleted") from error
 
     def _check_text(self, node: Node) -> None:
         """Make sure that a generated text still fits the file, whose finding may be an old one.

@@ -115,6 +115,25 @@ def test_a_rename_that_a_long_scan_is_to_find(
         assert disc.read_bytes() == image
 
 
+def test_a_disc_that_is_gone_before_its_directory_is_scanned(
+    source: Path, mount: MountMaker, faults: Faults
+) -> None:
+    """The kernel is to look the name up again: ENOENT would be its answer to the program."""
+    own = source / "Okami.iso"
+    own.write_bytes(LAYOUTS["plain"][3])
+    elsewhere = source.parent / "Okami.iso"
+    impatient = (*FAULTY, json.dumps({"stale_listing": 0.01}))
+    made = mount(source, command=impatient)
+    with looked_up(made.path / "Okami.iso") as found:
+        with faults.on("background", "Scanner.survey", "held"):
+            own.rename(elsewhere)
+            wait_until(faults.done, "the scan")
+            with pytest.raises(OSError, match="Stale"):
+                found.read_bytes()
+        elsewhere.rename(own)
+    assert (made.path / "Okami.iso").read_bytes() == LAYOUTS["plain"][3]
+
+
 @pytest.fixture(params=["plain", "opl"])
 def disc(source: Path, mount: MountMaker, request: pytest.FixtureRequest) -> Path:
     """A plain image in a mount, as Okami.iso in the source."""

@@ -295,6 +295,7 @@ def run(mount: Mount, examples: int, steps: int) -> None:
     )
 
 
+@pytest.mark.timeout(3600)  # 150 examples of 80 steps with --thorough, besides other tests
 def test_as_on_a_plain_folder(writable: Mount) -> None:
     run(writable, examples=rounds(8, 150), steps=rounds(40, 80))
 

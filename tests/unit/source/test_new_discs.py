@@ -32,3 +32,29 @@ def test_a_failed_creation_leaves_no_writer(
     assert not file.is_used
     os.chmod(path, 0o600)  # something else changes it: it is protected
     assert new_discs.find(seen(path)) is None
+
+
+def test_an_earlier_change_whose_end_is_noted_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It knows an older change time: the file would look as if others had changed it since."""
+    path = tmp_path / "Game.iso"
+    path.touch()
+    new_discs = NewDiscs(enabled=True)
+    fd = os.open(path, os.O_RDONLY)
+    file = new_discs.opened(fd, b"Game.iso", is_new=True)
+    assert file is not None
+    stat = os.stat
+
+    def stat_before_a_change(link: str) -> os.stat_result:
+        monkeypatch.setattr(os, "stat", stat)
+        before = os.stat(link)
+        with new_discs.changing(fd):
+            while os.fstat(fd).st_ctime_ns == before.st_ctime_ns:  # the clock of files is coarse
+                path.chmod(0o600)
+        return before
+
+    monkeypatch.setattr(os, "stat", stat_before_a_change)
+    file.settle(fd)
+    assert new_discs.find(seen(fd)) is file
+    os.close(fd)
