@@ -118,6 +118,10 @@ class _Source:
     def fetch(self, offset: int, size: int) -> None:
         """Stand for a request, see :meth:`_Daemon.run`."""
 
+    def has_all(self, *_: object) -> bool:
+        """Return that nothing is in memory."""
+        return False
+
 
 class _Daemon:
     """What the preloader needs: threads, files, the scan cache, and the reads that come first."""
@@ -143,13 +147,13 @@ class _Daemon:
 
     async def run(self, _: int, function: Callable[..., Any], *args: Any) -> Any:
         await trio.lowlevel.checkpoint()
-        if isinstance(getattr(function, "__self__", None), _Source):
+        if function == getattr(getattr(function, "__self__", None), "fetch", None):
             await self._stored.read(*args)
         elif function is requests:
             for _, one in args[1]:
                 for piece in self._disc.index_of(one.begin * PAGE, one.pages * PAGE):
                     await self._stored.read(*piece)
-        elif function not in (self.boot_trace, self.boot_trace_paths):
+        elif function.__name__ == "_merge":
             return False  # nothing is stored
         return function(*args)
 

@@ -110,6 +110,7 @@ class SourceFile:
         self.device = device
         self.index_parts: set[int] = set()
         self._fd = fd
+        self._size = os.fstat(fd).st_size
         self._memory = memoryview(bytearray(MOST_REQUEST))
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
 
@@ -123,6 +124,27 @@ class SourceFile:
         """
         os.posix_fadvise(self._fd, offset, size, os.POSIX_FADV_WILLNEED)
         os.preadv(self._fd, [self._memory[:size]], offset)
+
+    def is_cached(self, offset: int, size: int) -> bool:
+        """Return whether the kernel has these bytes; False on a file system that cannot say."""
+        size = min(size, self._size - offset)
+        try:
+            return os.preadv(self._fd, [self._memory[:size]], offset, os.RWF_NOWAIT) == size
+        except OSError:
+            return False
+
+    def has_all(self, content: Content, ranges: Sequence[tuple[int, Range]]) -> bool:
+        """Return whether the kernel has all that is to be fetched for numbered ranges of a disc.
+
+        It ends with the first part that is missing, and reads some GB/s otherwise.
+
+        Raises:
+            OSError: the index cannot be read.
+        """
+        of_index = index_requests(content, ranges)
+        return all(self.is_cached(one.offset, one.size) for one in of_index) and all(
+            self.is_cached(one.offset, one.size) for one in requests(content, ranges)
+        )
 
     def close(self) -> None:
         """Close the descriptor."""

@@ -190,7 +190,7 @@ class Preloader:
     async def _follow(self, reads: HandleReads, at_once: bool) -> None:
         data = await self._workers.run(BOOT_TRACES, self._catalog.boot_trace, reads.key)
         trace = _parsed(data)
-        if trace is None or reads.is_closed:
+        if trace is None or not await self._has_to_fetch(reads, trace) or reads.is_closed:
             return
         self._count_use(reads)
         following = reads.following = Following(trace.ranges, at_once=at_once)
@@ -210,12 +210,43 @@ class Preloader:
         if following.active:
             self._wake(reads, following)
 
+    async def _has_to_fetch(self, reads: HandleReads, trace: BootTrace) -> bool:
+        """Return whether anything of a trace is missing in memory, so that following it may gain.
+
+        To request what is there took a tenth of the processor time of a start from memory.
+        """
+        if reads.is_closed:
+            return False
+        content, ranges = reads.content, list(enumerate(trace.ranges))
+        self._hold(content)
+        try:
+            source = await self._opener.open(content.device, reopened, content)
+            try:
+                return not await self._workers.run(content.device, source.has_all, content, ranges)
+            finally:
+                await self._opener.close(source)
+        except (ZsofsError, OSError):
+            return True
+        finally:
+            self._let_go(content)
+
+    def _hold(self, content: Content) -> None:
+        """Have the closing of *content* wait; see :meth:`finish`."""
+        self._busy[content] = self._busy.get(content, 0) + 1
+
+    def _let_go(self, content: Content) -> None:
+        """Take back a :meth:`_hold`."""
+        self._busy[content] -= 1
+        if not self._busy[content]:
+            del self._busy[content]
+            if content in self._finished:
+                self._finished.pop(content).set()
+
     def _wake(self, reads: HandleReads, following: Following) -> None:
         """Have a task fetch for a handle."""
         if reads.more is None:
             reads.more = trio.Event()
-            # From now on, so that its content is not closed before the task begins.
-            self._busy[reads.content] = self._busy.get(reads.content, 0) + 1
+            self._hold(reads.content)  # from now on: it is not closed before the task begins
             trio.lowlevel.spawn_system_task(in_background, self._fetch_ahead, reads, following)
         else:
             reads.more.set()
@@ -233,11 +264,7 @@ class Preloader:
             following.end()
         finally:
             reads.more = None
-            self._busy[content] -= 1
-            if not self._busy[content]:
-                del self._busy[content]
-                if content in self._finished:
-                    self._finished.pop(content).set()
+            self._let_go(content)
 
     async def _fetch_windows(
         self, reads: HandleReads, following: Following, source: SourceFile

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support import writers
+from tests.support.hanging import hanging_disk
 from tests.support.mounting import Mount, mounted, opened, status_of, timed, wait_until
 from tests.support.packed import zsofs
 from tests.support.samba import SHARE, documented, serving
@@ -61,24 +62,28 @@ def test_the_second_start_of_a_console_is_read_ahead(
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     source = folder / "source"
     (source / "DVD").mkdir(parents=True)
-    disc = source / "DVD" / "SLUS_200.01.Game.iso"
-    disc.write_bytes(_image())
-    zsofs("pack", "--any", "--for", "opl", disc)
-    disc.unlink()
+    image = source / "DVD" / "SLUS_200.01.Game.iso"
+    image.write_bytes(_image())
+    zsofs("pack", "--any", "--for", "opl", image)
+    image.unlink()
     command = timed(trace_check=0.05, trace_length=0.1, disc_idle=1.0)
     options = ("--allow-other", "--uid", USER, "--gid", USER, "--umask", "022")
-    with mounted(source, folder / "mount", *options, command=command) as mount:
-        shown = mount.path / "DVD" / disc.name
+    with (
+        # Of which nobody can say what is in memory: it may have to be read.
+        hanging_disk(source, folder / "disk") as disk,
+        mounted(disk.path, folder / "mount", *options, command=command) as mount,
+    ):
+        shown = mount.path / "DVD" / image.name
         wait_until(shown.exists, "the disc to be complete")
         configuration = documented(mount.path, USER)
         with serving(folder / "samba", configuration) as samba, Console(samba.port) as console:
             console.connect(SHARE)
-            started(console, f"\\DVD\\{disc.name}")
+            started(console, f"\\DVD\\{image.name}")
             wait_until(lambda: preloaded(mount)["stored_starts"] >= 1, "the start to be stored")
             time.sleep(1.5)  # the console is off for so long
             with opened(shown) as fd:
                 os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-            started(console, f"\\DVD\\{disc.name}")
+            started(console, f"\\DVD\\{image.name}")
             found = preloaded(mount)
             assert found["followed_starts"] >= 1
             assert found["fetched_bytes"] > 0

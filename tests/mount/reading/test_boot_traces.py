@@ -7,8 +7,8 @@ import random
 import shutil
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,11 +45,19 @@ def packed(module_path: Path) -> Path:
 
 
 @pytest.fixture
-def source(tmp_path: Path, packed: Path) -> Path:
+def own(tmp_path: Path, packed: Path) -> Path:
+    """A directory with the disc, whose files the kernel has in memory."""
     folder = tmp_path / "source"
     folder.mkdir()
     shutil.copy(packed, folder)
     return folder
+
+
+@pytest.fixture
+def source(own: Path, tmp_path: Path) -> Iterator[Path]:
+    """The same on a disk of which nobody can say what is in memory: it may have to be read."""
+    with hanging_disk(own, tmp_path / "slow") as disk:
+        yield disk.path
 
 
 def play(
@@ -74,6 +82,14 @@ def follow(mount: Mount, starts: int = 1) -> None:
     wait_until(lambda: preloaded(mount)["followed_starts"] == starts, "the trace")
 
 
+@contextmanager
+def slow_mount(source: Path, mnt: Path, *options: str, **seconds: float) -> Iterator[Mount]:
+    """A mount of the disc on a disk of which nobody can say what is in memory."""
+    with mounted(source, mnt, *options, command=timed(quiet_file=0.2, **seconds)) as mount:
+        wait_until((mnt / "Game.iso").exists, "the file to be complete")
+        yield mount
+
+
 def preloaded(mount: Mount) -> dict[str, Any]:
     found: dict[str, Any] = status_of(mount)["preload"]
     return found
@@ -84,11 +100,11 @@ def test_the_second_start_is_read_ahead_by_a_new_process(
     source: Path, tmp_path: Path, size: int
 ) -> None:
     """OPL reads 8 KiB at a time, PPSSPP as many sectors as it needs, PCSX2 large parts."""
-    with mounted(source, tmp_path / "mnt") as mount:
+    with slow_mount(source, tmp_path / "mnt") as mount:
         play(mount.path / "Game.iso", _PLACES, size)
         wait_until(lambda: preloaded(mount)["stored_starts"] == 1, "the start to be stored")
         assert preloaded(mount)["fetched_bytes"] == 0
-    with mounted(source, tmp_path / "mnt") as mount:
+    with slow_mount(source, tmp_path / "mnt") as mount:
         play(mount.path / "Game.iso", _PLACES, size, begin=lambda: follow(mount))
         wait_until(lambda: preloaded(mount)["stored_starts"] == 1, "the start to be stored")
         found = preloaded(mount)
@@ -98,9 +114,18 @@ def test_the_second_start_is_read_ahead_by_a_new_process(
         assert "1 start followed" in zsofs("status", mount.path).stdout
 
 
+def test_a_start_from_memory_is_not_followed(own: Path, tmp_path: Path) -> None:
+    for start in range(2):
+        with mounted(own, tmp_path / "mnt") as mount:
+            play(mount.path / "Game.iso", _PLACES)
+            wait_until(lambda: preloaded(mount)["stored_starts"] == 1, "the start to be stored")
+            assert preloaded(mount)["followed_starts"] == 0, start
+            assert preloaded(mount)["requests"] == 0
+
+
 def test_without_it_nothing_is_recorded(source: Path, tmp_path: Path) -> None:
     for options in (["--no-preload"], []):
-        with mounted(source, tmp_path / "mnt", *options) as mount:
+        with slow_mount(source, tmp_path / "mnt", *options) as mount:
             play(mount.path / "Game.iso", _PLACES)
             assert preloaded(mount)["enabled"] == (not options)
             assert preloaded(mount)["followed_starts"] == 0
@@ -108,9 +133,8 @@ def test_without_it_nothing_is_recorded(source: Path, tmp_path: Path) -> None:
 
 def test_a_handle_that_stays_open_is_started_again(source: Path, tmp_path: Path) -> None:
     """As that of a share is while the console is off."""
-    command = timed(trace_check=0.05, trace_length=0.5, disc_idle=0.5)
-    mnt = tmp_path / "mnt"
-    with mounted(source, mnt, command=command) as mount, opened(mnt / "Game.iso") as fd:
+    mnt, quick = tmp_path / "mnt", {"trace_check": 0.05, "trace_length": 0.5, "disc_idle": 0.5}
+    with slow_mount(source, mnt, **quick) as mount, opened(mnt / "Game.iso") as fd:
         for start in range(2):
             for place in _PLACES:
                 os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -122,15 +146,16 @@ def test_a_handle_that_stays_open_is_started_again(source: Path, tmp_path: Path)
         assert preloaded(mount)["fetched_bytes"] > 0
 
 
-def test_a_scan_of_a_library_fetches_little(source: Path, tmp_path: Path) -> None:
+def test_a_scan_of_a_library_fetches_little(own: Path, source: Path, tmp_path: Path) -> None:
     for number in range(1, 12):
-        (source / f"Game {number}.zso").hardlink_to(source / "Game.zso")
-    with mounted(source, tmp_path / "mnt") as mount:
+        (own / f"Game {number}.zso").hardlink_to(own / "Game.zso")
+    with slow_mount(source, tmp_path / "mnt") as mount:
+        wait_until(lambda: len(list(mount.path.glob("*.iso"))) == 12, "all to be complete")
         discs = sorted(mount.path.iterdir())
         for disc in discs:
             play(disc, _PLACES[:40])
         wait_until(lambda: preloaded(mount)["stored_starts"] == len(discs), "the traces")
-    with mounted(source, tmp_path / "mnt", command=timed(trace_scan=3600.0)) as mount:
+    with slow_mount(source, tmp_path / "mnt", trace_scan=3600.0) as mount:
         for number, disc in enumerate(discs, 1):
             play(disc, _PLACES[:5], begin=partial(follow, mount, number))
         found = preloaded(mount)
@@ -138,13 +163,13 @@ def test_a_scan_of_a_library_fetches_little(source: Path, tmp_path: Path) -> Non
         assert found["fetched_bytes"] <= 1 << 20, "of the first disc; of the others nothing"
 
 
-def test_a_disk_that_hangs_while_it_is_read_ahead(source: Path, tmp_path: Path) -> None:
+def test_a_disk_that_hangs_while_it_is_read_ahead(own: Path, tmp_path: Path) -> None:
     """Its reader waits, as it would anyway; others do not, and the mount can be ended."""
     both = tmp_path / "both"
     both.mkdir()
-    shutil.copy(source / "Game.zso", both / "Other.zso")
+    shutil.copy(own / "Game.zso", both / "Other.zso")
     game, other = tmp_path / "mnt" / "disk" / "Game.iso", tmp_path / "mnt" / "Other.iso"
-    with hanging_disk(source, both / "disk") as disk:
+    with hanging_disk(own, both / "disk") as disk:
         with mounted(both, tmp_path / "mnt") as mount:
             wait_until(game.exists, "the file to be complete")
             play(game, _PLACES)
@@ -174,16 +199,18 @@ def test_a_disk_that_hangs_while_it_is_read_ahead(source: Path, tmp_path: Path) 
             disk.hang("read")
 
 
-def test_damaged_blocks_are_errors_as_without_it(source: Path, tmp_path: Path) -> None:
-    with mounted(source, tmp_path / "mnt") as mount:
+def test_damaged_blocks_are_errors_as_without_it(own: Path, source: Path, tmp_path: Path) -> None:
+    with slow_mount(source, tmp_path / "mnt") as mount:
         play(mount.path / "Game.iso", _PLACES)
-    status = (source / "Game.zso").stat()
-    with (source / "Game.zso").open("r+b") as file:
+    status = (own / "Game.zso").stat()
+    with (own / "Game.zso").open("r+b") as file:
         for place in _PLACES[10:100:9]:
             file.seek(24 + 4 * (place // 2048))
             file.write(b"\xff\xff\xff\x7f")
-    os.utime(source / "Game.zso", ns=(status.st_atime_ns, status.st_mtime_ns))
-    with mounted(source, tmp_path / "mnt") as mount, opened(mount.path / "Game.iso") as fd:
+    os.utime(own / "Game.zso", ns=(status.st_atime_ns, status.st_mtime_ns))
+    with opened(source / "Game.zso") as stored:  # of the disk, which the kernel has in memory
+        os.posix_fadvise(stored, 0, 0, os.POSIX_FADV_DONTNEED)
+    with slow_mount(source, tmp_path / "mnt") as mount, opened(mount.path / "Game.iso") as fd:
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
         follow(mount)
         for number, place in enumerate(_PLACES):
@@ -204,15 +231,13 @@ def _read_from_disk(mount: Mount) -> int:
 
 
 @pytest.mark.parametrize("when", ["auto", "never"])
-def test_a_disk_is_kept_awake_by_reads_that_reach_it(
-    source: Path, tmp_path: Path, when: str
-) -> None:
-    with opened(source / "Game.zso") as stored:
+def test_a_disk_is_kept_awake_by_reads_that_reach_it(own: Path, tmp_path: Path, when: str) -> None:
+    with opened(own / "Game.zso") as stored:
         if not is_on_hard_disk(stored):
             pytest.skip("the files of tests are not on a hard disk")
     command = timed(keep_awake=0.05)
     options = ["--keep-awake", when]
-    with mounted(source, tmp_path / "mnt", *options, command=command) as mount:
+    with mounted(own, tmp_path / "mnt", *options, command=command) as mount:
         time.sleep(0.2)
         with opened(mount.path / "Game.iso") as fd:
             os.pread(fd, _READ, _PLACES[0])

@@ -3,6 +3,7 @@
 import functools
 import os
 import random
+import shutil
 import sqlite3
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 
 from tests.conftest import TimingsSetter
 from tests.support import writers
+from tests.support.hanging import hanging_disk
+from tests.support.mounting import opened
 from tests.support.packed import open_disc, zsofs
 from tests.support.rounds import rounds
 from zsofs.errors import ZsofsError
@@ -46,15 +49,24 @@ def _image() -> bytes:
 
 @pytest.fixture(scope="module")
 def packed(module_path: Path) -> Path:
-    (module_path / "Game.iso").write_bytes(_image())
-    zsofs("pack", "--any", "--for", "opl", module_path / "Game.iso")
-    (module_path / "Game.iso").unlink()
-    return module_path / "Game.zso"
+    folder = module_path / "source"
+    folder.mkdir()
+    (folder / "Game.iso").write_bytes(_image())
+    zsofs("pack", "--any", "--for", "opl", folder / "Game.iso")
+    (folder / "Game.iso").unlink()
+    return folder / "Game.zso"
+
+
+@pytest.fixture(scope="module")
+def on_fuse(packed: Path, module_path: Path) -> Iterator[Path]:
+    """The disc on a disk of which nobody can say what is in memory: it may have to be fetched."""
+    with hanging_disk(packed.parent, module_path / "disk") as disk:
+        yield disk.path / packed.name
 
 
 @pytest.fixture
-def disc(packed: Path) -> Iterator[DiscImage]:
-    with closing(open_disc(packed)) as content:
+def disc(on_fuse: Path) -> Iterator[DiscImage]:
+    with closing(open_disc(on_fuse)) as content:
         yield content
 
 
@@ -142,6 +154,29 @@ def test_the_second_start_is_fetched_ahead(tmp_path: Path, disc: DiscImage) -> N
     assert second.fetched > 0
     assert second.used > 0.8 * second.fetched
     assert second.used + second.wasted == second.fetched
+
+
+def test_what_is_in_memory_is_not_fetched(tmp_path: Path, packed: Path) -> None:
+    cache = tmp_path / "cache.sqlite"
+    packed.read_bytes()
+    with closing(open_disc(packed)) as disc:
+        started(cache, disc)
+        second = started(cache, disc, known=False)
+    assert (second.starts, second.fetched) == (0, 0)
+
+
+def test_what_is_partly_in_memory_is_fetched(tmp_path: Path, on_disk: Path, packed: Path) -> None:
+    cache = tmp_path / "cache.sqlite"
+    path = Path(shutil.copy(packed, on_disk))
+    with closing(open_disc(path)) as disc, opened(path) as fd:
+        started(cache, disc)
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+        for place in _PLACES[:-1]:
+            for offset, size in disc.stored(place, _READ):
+                assert len(os.pread(fd, size, offset)) == size
+        assert started(cache, disc).starts == 1
 
 
 def test_another_start_stops_it(tmp_path: Path, packed: Path, disc: DiscImage) -> None:
@@ -403,15 +438,16 @@ def test_without_it_nothing_is_recorded(tmp_path: Path, disc: DiscImage) -> None
 
 
 @pytest.fixture(scope="module")
-def damaged(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def damaged(packed: Path, module_path: Path) -> Iterator[Path]:
     """The disc with a damaged index entry, and damaged bytes."""
     data = bytearray(packed.read_bytes())
     for block in (700, 701, 5000):
         data[24 + 4 * block : 28 + 4 * block] = b"\xff\xff\xff\x7f"
     data[4 << 20 : (4 << 20) + 300] = bytes(300)
-    path = tmp_path_factory.mktemp("damaged") / "Game.zso"
-    path.write_bytes(data)
-    return path
+    (module_path / "damaged").mkdir()
+    (module_path / "damaged" / "Game.zso").write_bytes(data)
+    with hanging_disk(module_path / "damaged", module_path / "damaged disk") as disk:
+        yield disk.path / "Game.zso"
 
 
 _STEP = st.tuples(
@@ -462,8 +498,8 @@ def test_it_never_changes_a_byte_or_an_error(
             counters = mount.run(play)
         return found, counters.fetched
 
-    cache = damaged.with_name("cache.sqlite")
-    for file in damaged.parent.glob("cache.sqlite*"):
+    cache = damaged.parent.with_name("cache.sqlite")
+    for file in cache.parent.glob("cache.sqlite*"):
         file.unlink()
     with closing(open_disc(damaged)) as content:
         first = Mount(cache)
