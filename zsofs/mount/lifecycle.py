@@ -58,7 +58,7 @@ def serve(
     file = default_catalog_file(tree.path) if settings.remember else None
     with closing(ScanCache(file, tree.path)) as catalog:
         server = Server(settings, tree, catalog)
-        supervision = Supervision(notifier, settings.mount_point, server.state.status)
+        supervision = Supervision(notifier, settings.mount_point, server.status)
         server.around_reload = supervision.reload
         try:
             trio.run(_run, server, settings, ready, supervision, inherited)
@@ -131,7 +131,7 @@ async def _serve(
             nursery.start_soon(in_background, _raise_limits, life)
             for control in controls:
                 nursery.start_soon(in_background, control.serve)
-            nursery.start_soon(in_background, life.supervision.serve)
+            nursery.start_soon(in_background, life.supervision.serve, server.can_report)
             await server.serve(life.mount.device)
             log.info("unmounted")
             nursery.cancel_scope.cancel()

@@ -5,14 +5,17 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import trio
 
 from zsofs.console.tables import STILL_COUNTING, counted
-from zsofs.mount.control.mount_status import MountStatus
 from zsofs.reading.tasks import in_background
 from zsofs.system.sd_notify import Notifier
 from zsofs.timings import timings
+
+if TYPE_CHECKING:
+    from zsofs.mount.control.mount_status import MountStatus
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +28,7 @@ class Supervision:
     """
 
     def __init__(
-        self, notifier: Notifier, mount_point: bytes, state: Callable[[], MountStatus]
+        self, notifier: Notifier, mount_point: bytes, state: "Callable[[], MountStatus]"
     ) -> None:
         """Create it without side effects.
 
@@ -41,13 +44,18 @@ class Supervision:
         self._is_stopping = False
         self._reloads = 0
 
-    async def serve(self) -> None:
-        """Report until cancelled."""
+    async def serve(self, can_report: trio.Event) -> None:
+        """Report until cancelled.
+
+        Args:
+            can_report: set when there is a status of the mount.
+        """
         if not self._notifier.is_heard:
             return
         async with trio.open_nursery() as nursery:
             nursery.start_soon(in_background, self._feed_watchdog)
             await self._wait_until_listed()
+            await can_report.wait()
             self._tell_ready()
             self.is_ready = True
             nursery.start_soon(in_background, self._keep_telling_state)
@@ -120,7 +128,7 @@ def _list(mount_point: bytes) -> None:
             return
 
 
-def state_line(state: MountStatus) -> str:
+def state_line(state: "MountStatus") -> str:
     """Discs, readers and hits of the cache in one line."""
     found, cache = state.discs, state.reads.cache
     parts = [counted(found.discs, "disc")]

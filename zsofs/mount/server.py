@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -17,11 +17,7 @@ from zsofs.fuse.operations import Operations
 from zsofs.fuse.parts import Parts
 from zsofs.fuse.request_loop import handlers_waiting
 from zsofs.fuse.write_operations import WritableOperations
-from zsofs.mount.activity_report import ActivityReport
-from zsofs.mount.library_report import LibraryReport
-from zsofs.mount.library_survey import LibraryQuestion
 from zsofs.mount.settings import MountSettings
-from zsofs.mount.state_report import StateReport
 from zsofs.reading.admission import Admission
 from zsofs.reading.extent_cache import ExtentCache
 from zsofs.reading.io_pool import IoPool
@@ -46,7 +42,10 @@ from zsofs.vfs.opl.titles import load_titles
 from zsofs.vfs.opl.view import OplView
 from zsofs.vfs.plain_view import PlainView
 from zsofs.vfs.present import as_shown
-from zsofs.vfs.slow_read_files import SlowReadFiles
+
+if TYPE_CHECKING:
+    from zsofs.mount.control.mount_status import MountStatus
+    from zsofs.mount.reports import Reports
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +59,12 @@ class Server:
 
     Attributes:
         operations: the FUSE operations for pyfuse3.
-        state: builds the status of the mount.
         around_reload: returns a context manager that is entered during each reload.
+        can_report: set when :meth:`status` can be called.
     """
 
     def __init__(self, settings: MountSettings, tree: SourceTree, catalog: ScanCache) -> None:
-        self._library = Inodes(tree, writable=settings.writing.files)
+        library = Inodes(tree, writable=settings.writing.files)
         cache = ExtentCache(settings.cache_size)
         self._invalidations = Invalidations()
         shown = settings.tree
@@ -74,7 +73,7 @@ class Server:
         admission = Admission()
         workers = WorkerThreads(settings.threads, admission)
         io_pool = IoPool(settings.threads)
-        self._reads = Reader(cache, io_pool, workers, settings.reports.slow_ms)
+        reads = Reader(cache, io_pool, workers, settings.reports.slow_ms)
         selection = Selection(shown.include, shown.exclude)
         new_discs = NewDiscs(enabled=settings.writing.new_discs)
         scanner = Scanner(tree, catalog, selection, new_discs, identities=opl)
@@ -85,7 +84,7 @@ class Server:
             partial(as_shown, show_raw=shown.show_raw, cd=shown.cd, opl=opl),
             lambda device: io_pool.is_in_use(device) or admission.is_waited_for(device),
         )
-        library, follower, differ = self._library, self._follower, self._invalidations.send
+        follower, differ = self._follower, self._invalidations.send
         view: PlainView | OplView
         if opl:
             titles = load_titles(shown.titles) if shown.titles else {}
@@ -93,51 +92,57 @@ class Server:
         else:
             view = PlainView(library, follower, DiscCounter(follower, self._disc_counts), differ)
         self._view = view
-        appearance = Appearance(self._library, settings.owner, for_others=settings.allow_other)
-        parts = Parts(library, appearance, view, self._reads, workers, catalog, settings.preload)
+        appearance = Appearance(library, settings.owner, for_others=settings.allow_other)
+        parts = Parts(library, appearance, view, reads, workers, catalog, settings.preload)
         self._parts = parts
         self.operations = (
             WritableOperations(parts, selection, new_discs, serves_as_root=os.geteuid() == 0)
             if settings.writing.files
             else Operations(parts)
         )
-        self.state = StateReport(
-            settings,
-            library,
-            cache,
-            self._reads.statistics,
-            follower,
-            *(self._disc_counts, self.operations),
-        )
-        question = LibraryQuestion(settings.source, catalog, selection, opl)
-        self._activity = ActivityReport(
-            settings,
-            self._reads.statistics,
-            io_pool,
-            self._disc_counts,
-            self.state,
-            SlowReadFiles(parts.contents, self._reads, workers),
-            LibraryReport(question, self._disc_counts, follower.unsettled, workers),
-        )
+        counts, operations = self._disc_counts, self.operations
+
+        def reports() -> "Reports":
+            from zsofs.mount.reports import Reports
+
+            return Reports(settings, catalog, selection, parts, follower, counts, operations)
+
+        self._make_reports = reports
+        self._reports: Reports | None = None
+        self.can_report = trio.Event()
         self.around_reload: Callable[[], AbstractContextManager[None]] = nullcontext
         self._nursery: trio.Nursery | None = None
 
     async def serve(self, device: str) -> None:
         """Handle the kernel's requests until the mount ends; *device* is its device number."""
-        self._library.tree.cycles.serve_as(device)
+        self._parts.library.tree.cycles.serve_as(device)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             await nursery.start(self._follower.serve)
             nursery.start_soon(in_background, self._view.serve)
             nursery.start_soon(self._invalidations.serve)
-            nursery.start_soon(in_background, self._reads.give_back_when_idle)
-            nursery.start_soon(in_background, self._activity.serve)
+            nursery.start_soon(in_background, self._parts.reads.give_back_when_idle)
+            nursery.start_soon(in_background, self._report)
             nursery.start_soon(in_background, self._parts.preloader.serve)
             nursery.start_soon(in_background, self._parts.contents.disks_awake.serve)
             nursery.start_soon(in_background, self._parts.listings.shrink_when_unused)
             await self.operations.serve()
             nursery.cancel_scope.cancel()
-        self._library.contents.watcher.close()
+        self._parts.library.contents.watcher.close()
+
+    async def _report(self) -> None:
+        """Be able to report, until cancelled: after the mount can be used, which does not wait."""
+        try:
+            self._reports = await trio.to_thread.run_sync(self._make_reports)
+        except RuntimeError:  # the system gives no thread
+            self._reports = self._make_reports()
+        self.can_report.set()
+        await self._reports.activity.serve()
+
+    def status(self) -> "MountStatus":
+        """Return the status of the mount, once it can report."""
+        assert self._reports is not None
+        return self._reports.state.status()
 
     async def drain(self) -> None:
         """Prepare the shutdown while requests are still answered: wait for those in progress."""
@@ -169,7 +174,7 @@ class Server:
 
     def report(self, level: int) -> None:
         """Log the cost of reads so far."""
-        statistics = self._reads.statistics
+        statistics = self._parts.reads.statistics
         log.log(level, "all discs: %s", cost_text(statistics.total))
         for name, meter in statistics.busiest(_REPORTED_DISCS):
             log.log(level, "%s: %s", name, cost_text(meter))
@@ -182,11 +187,12 @@ class Server:
         """
         match request.get("command"):
             case command if command in _OF_READS:
-                return await self._activity.answer(request)
+                return await self._answer_about_reads(request)
             case "status":
                 if self._disc_counts.may_be_old:
                     self._view.recount_untold()
-                return self.state.status().to_json()
+                await self.can_report.wait()
+                return self.status().to_json()
             case "reload":
                 log.info("scanning the source again (requested)")
                 done = self.begin_reload()
@@ -210,7 +216,12 @@ class Server:
                 "members of the group of --view-group can see what is read in this mount, and"
                 " nothing more; its owner can do this, and root"
             )
-        return await self._activity.answer(request)
+        return await self._answer_about_reads(request)
+
+    async def _answer_about_reads(self, request: dict[str, Any]) -> dict[str, Any]:
+        await self.can_report.wait()
+        assert self._reports is not None
+        return await self._reports.activity.answer(request)
 
 
 def _counted_before(catalog: ScanCache, roots: Roots, *, opl: bool) -> Mapping[bytes, Count]:

@@ -95,6 +95,8 @@ class Reader:
     """Serves reads of all open files through one cache.
 
     Attributes:
+        cache: extents of which only a part was read.
+        io_pool: threads for what is not in memory.
         statistics: counters of their costs.
     """
 
@@ -103,9 +105,9 @@ class Reader:
     ) -> None:
         """Create it; a read is reported as slow from *slow_ms* milliseconds on."""
         self.statistics = Statistics(slow_ms)
-        self._cache = cache
+        self.cache = cache
         self._idle_checks = 0
-        self._io_pool = io_pool
+        self.io_pool = io_pool
         self._workers = workers
         self._replies = _ReplyBuffers()
         self._making: dict[int, ByteBudget] = {}
@@ -222,11 +224,11 @@ class Reader:
 
     def was_waiting(self, device: int, seconds: float) -> bool:
         """Return whether a read waits for the disk of *device*, or did in the last *seconds*."""
-        return self._io_pool.was_in_use(device, seconds)
+        return self.io_pool.was_in_use(device, seconds)
 
     async def let_pass(self, content: Content) -> None:
         """Wait for the reads that wait for the disk of *content*, for a short time."""
-        await self._io_pool.let_pass(content.device)
+        await self.io_pool.let_pass(content.device)
 
     async def finish(self, content: Content) -> None:
         """Wait until nothing reads ahead in *content*, which is about to be closed."""
@@ -243,7 +245,7 @@ class Reader:
         trace.lookups += 1
         key = content.serial, number
         if size <= _INLINE_EXTENT:
-            return await self._cache.get(key, size, load)
+            return await self.cache.get(key, size, load)
         return await self._large_extent(content, key, size, load)
 
     async def _large_extent(
@@ -263,7 +265,7 @@ class Reader:
             is_admitted = True
 
         try:
-            return await self._cache.get(key, size, load, admit)
+            return await self.cache.get(key, size, load, admit)
         finally:
             if is_admitted:
                 budget.give(cost)
@@ -282,9 +284,9 @@ class Reader:
         job = content.job(offset, out)
         spin = _may_be_inline(content, out) and not content.can_ask
         try:
-            if not self._io_pool.run_now(content.device, job, spin=spin):
+            if not self.io_pool.run_now(content.device, job, spin=spin):
                 with self.statistics.waits(trace):
-                    await self._io_pool.wait(content.device, job)
+                    await self.io_pool.wait(content.device, job)
             _count_blocks(content, trace, out)
             trace.waited(job.queue_ns, job.source_ns, job.decode_ns)
             content.finish(job)
@@ -335,9 +337,9 @@ class Reader:
 
     def give_back(self) -> None:
         """Free memory and threads that are kept only for reuse."""
-        self._cache.clear()
+        self.cache.clear()
         self._replies.clear()
-        self._io_pool.let_go()
+        self.io_pool.let_go()
         let_helpers_go()
         drop_idle_maps()
         trim()

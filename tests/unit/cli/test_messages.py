@@ -97,6 +97,11 @@ def test_what_is_said_at_once_imports_little(words: list[str], heavy: set[str]) 
     [
         ("zsofs.watch.worker", {"tqdm", "inotify_simple", "importlib.metadata", "trio"}),
         ("zsofs.inspection.info", {"tqdm", "inotify_simple", "importlib.metadata", "trio"}),
+        # What only reports of a mount need comes when the mount is served.
+        (
+            "zsofs.mount.lifecycle",
+            {"zsofs.mount.reports", "zsofs.inspection", "zsofs.pack", "zsofs.discs.dat"},
+        ),
         ("zsofs.archives.worker", {"zipfile", "hashlib", "subprocess", "logging"}),
     ],
 )

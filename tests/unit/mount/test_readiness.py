@@ -32,7 +32,9 @@ def told(
 
     async def run() -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(supervision.serve)
+            can_report = trio.Event()
+            can_report.set()
+            nursery.start_soon(supervision.serve, can_report)
             await script(supervision)
             nursery.cancel_scope.cancel()
 

@@ -136,10 +136,14 @@ def test_packing_from_blocks_of_16_mib(tmp_path: Path, hostile: bool) -> None:
 def address_space(mount: Mount, size: int) -> Iterator[None]:
     """The daemon with a limit of *size* bytes more than it has without work."""
 
-    def has_settled() -> bool:  # the scan reads the discs as well, and needs memory for blocks
+    def has_settled() -> bool:
+        # The scan reads the discs as well, and needs memory for blocks. Threads that were used end
+        # after ten seconds, and leave their stacks.
         size = memory_of(mount, "VmSize")
         time.sleep(0.5)
-        return memory_of(mount, "VmSize") == size
+        threads = Path(f"/proc/{mount.daemon.pid}/task").glob("*/comm")
+        is_idle = not any(name.read_text().startswith("Trio") for name in threads)
+        return is_idle and memory_of(mount, "VmSize") == size
 
     wait_until(has_settled, "the end of all work")
     limit = memory_of(mount, "VmSize") + size
