@@ -1,6 +1,8 @@
 PAGE: int
+MOST_RANGES: int
 
 class ReadLog:
+    begun: float
     def __init__(self, most: int) -> None: ...
     @property
     def bytes(self) -> int: ...

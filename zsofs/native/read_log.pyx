@@ -1,6 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """The ranges that were read through a handle, in their order: a read costs some nanoseconds."""
 
+import time
+
 from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport free, malloc
 
@@ -13,6 +15,9 @@ cdef enum:
 PAGE = PAGE_
 """Bytes of the unit of all ranges: a page of the kernel's cache."""
 
+MOST_RANGES = MOST
+"""How many ranges a log has at most."""
+
 
 cdef class ReadLog:
     """Ranges of a disc in the order in which they were first asked for. For one thread.
@@ -23,10 +28,12 @@ cdef class ReadLog:
     Attributes:
         bytes: of all reads so far; those after the end are not counted.
         full: whether nothing more is recorded.
+        begun: when it was made, by the monotonic clock, in seconds.
     """
 
     cdef readonly int64_t bytes
     cdef readonly bint full
+    cdef public double begun
     cdef int64_t _most
     cdef uint32_t *_begin
     cdef uint32_t *_end
@@ -34,6 +41,7 @@ cdef class ReadLog:
 
     def __cinit__(self, int64_t most):
         self._most = most
+        self.begun = time.monotonic()
         self._begin = <uint32_t *> malloc(2 * MOST * sizeof(uint32_t))
         if self._begin is NULL:
             raise MemoryError("no memory to record reads")

@@ -20,6 +20,10 @@ INDEX_PART = 64 << 10
 """Bytes of an index that are requested at once, at a multiple of it: the entries of 32 MiB in
 blocks of 2 KiB. An index that is read a page at a time costs a seek for each of its pages."""
 
+_LOOKED_AT = 64
+"""Ranges of a trace that tell whether it is in memory. All of the 4,096 that it can have would take
+20 ms without another request being answered, 6 % of a start from memory."""
+
 
 @dataclass(slots=True)
 class Request:
@@ -112,6 +116,7 @@ class SourceFile:
         self._fd = fd
         self._size = os.fstat(fd).st_size
         self._memory = memoryview(bytearray(MOST_REQUEST))
+        self._byte = bytearray(1)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
 
     def fetch(self, offset: int, size: int) -> None:
@@ -126,24 +131,30 @@ class SourceFile:
         os.preadv(self._fd, [self._memory[:size]], offset)
 
     def is_cached(self, offset: int, size: int) -> bool:
-        """Return whether the kernel has these bytes; False on a file system that cannot say."""
-        size = min(size, self._size - offset)
+        """Return whether the kernel has these bytes, by the first and the last of them."""
+        end = min(offset + size, self._size)
+        return offset < end and self._has(offset) and self._has(end - 1)
+
+    def _has(self, offset: int) -> bool:
+        """Return whether the kernel has a byte; False on a file system that cannot say."""
         try:
-            return os.preadv(self._fd, [self._memory[:size]], offset, os.RWF_NOWAIT) == size
+            return bool(os.preadv(self._fd, [self._byte], offset, os.RWF_NOWAIT))
         except OSError:
             return False
 
     def has_all(self, content: Content, ranges: Sequence[tuple[int, Range]]) -> bool:
-        """Return whether the kernel has all that is to be fetched for numbered ranges of a disc.
+        """Return whether the kernel has what is to be fetched for numbered ranges of a disc.
 
-        It ends with the first part that is missing, and reads some GB/s otherwise.
+        It looks at some 64 of them: what was read at a time is dropped at about the same time.
 
         Raises:
             OSError: the index cannot be read.
         """
-        of_index = index_requests(content, ranges)
-        return all(self.is_cached(one.offset, one.size) for one in of_index) and all(
-            self.is_cached(one.offset, one.size) for one in requests(content, ranges)
+        some = ranges[:: max(1, len(ranges) // _LOOKED_AT)]
+        return all(
+            self.is_cached(request.offset, request.size)
+            for found in (index_requests, requests)  # the index first: the others need it
+            for request in found(content, some)
         )
 
     def close(self) -> None:

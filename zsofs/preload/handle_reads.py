@@ -1,14 +1,16 @@
 """What is known of the reads through one handle, while they may be a start."""
 
+import time
 from collections.abc import Callable
 
 import trio
 
 from zsofs.images.open_image import Content
-from zsofs.native.read_log import ReadLog
+from zsofs.native.read_log import MOST_RANGES, ReadLog
 from zsofs.preload.fetching import Request
 from zsofs.preload.following import Following
 from zsofs.source.scan_cache import TraceKey
+from zsofs.timings import timings
 
 _RECORDED = 512 << 20
 """Bytes after which a start is over."""
@@ -50,6 +52,16 @@ class HandleReads:
         self.log = ReadLog(_RECORDED)
         if self.following is None or self.following.lost:
             self.note = self.log.note
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the log is full of ranges so early that they are reads at random, no start.
+
+        That is 270 ranges a second, more than any disk has that is slow enough to be read ahead. To
+        merge 4,096 of them took 3 % of the processor time of a program that read at random.
+        """
+        is_early = time.monotonic() - self.log.begun < timings().trace_check
+        return is_early and self.log.count == MOST_RANGES
 
     def count(self, request: Request) -> None:
         """Count what was fetched."""

@@ -105,7 +105,7 @@ class Preloader:
             reads.more.set()
         if reads.is_saving:  # its task drops the handle
             return
-        if reads.is_saved or reads.log.count < FEWEST_RANGES:
+        if reads.is_saved or reads.is_random or reads.log.count < FEWEST_RANGES:
             self._handles.pop(reads, None)
         else:
             trio.lowlevel.spawn_system_task(in_background, self._save, reads)
@@ -138,7 +138,7 @@ class Preloader:
 
         It waits only briefly for a scan cache on a disk that hangs.
         """
-        left = [reads for reads in self._handles if not reads.is_saved]
+        left = [reads for reads in self._handles if not (reads.is_saved or reads.is_random)]
 
         def keep() -> None:
             for reads in left:
@@ -156,7 +156,11 @@ class Preloader:
             if not reads.log.bytes:
                 return
             reads.since = reads.since or now
-            if reads.log.full or now - reads.since >= timings().trace_length:
+            if reads.is_random:
+                reads.is_saved = True
+                reads.renew()
+                reads.since = now
+            elif reads.log.full or now - reads.since >= timings().trace_length:
                 await self._save(reads)
                 reads.renew()
                 reads.since = now
@@ -211,10 +215,7 @@ class Preloader:
             self._wake(reads, following)
 
     async def _has_to_fetch(self, reads: HandleReads, trace: BootTrace) -> bool:
-        """Return whether anything of a trace is missing in memory, so that following it may gain.
-
-        To request what is there took a tenth of the processor time of a start from memory.
-        """
+        """Return whether a part of a trace is not in memory, so that following it may gain."""
         if reads.is_closed:
             return False
         content, ranges = reads.content, list(enumerate(trace.ranges))

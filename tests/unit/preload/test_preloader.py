@@ -24,6 +24,7 @@ from tests.support.rounds import rounds
 from zsofs.errors import ZsofsError
 from zsofs.images.open_image import DiscImage
 from zsofs.native.meters import Trace
+from zsofs.native.read_log import MOST_RANGES
 from zsofs.preload.counters import PreloadCounters
 from zsofs.preload.handle_reads import HandleReads
 from zsofs.preload.preloader import Preloader
@@ -156,6 +157,32 @@ def test_the_second_start_is_fetched_ahead(tmp_path: Path, disc: DiscImage) -> N
     assert second.used + second.wasted == second.fetched
 
 
+def test_reads_at_random_are_no_start(tmp_path: Path, disc: DiscImage) -> None:
+    """More of them in a moment than any slow disk has; as many in a longer time are a start."""
+    places = random.Random(3).sample(range(0, 1 << 30, 16 << 10), MOST_RANGES + 1)
+
+    def kept(cache: Path, seconds_ago: float, *, closes: bool) -> int:
+        mount = Mount(cache)
+
+        async def play() -> None:
+            reads = mount.opened(disc)
+            reads.log.begun -= seconds_ago
+            for place in places:
+                reads.note(place, _READ // 2)
+            assert reads.log.full
+            if closes:
+                mount.preloader.closed(reads)
+                await trio.testing.wait_all_tasks_blocked(0.05)
+
+        mount.run(play)
+        with closing(ScanCache(cache, b"/source")) as catalog:
+            return len(catalog.boot_trace_paths())
+
+    for closes in (False, True):
+        assert kept(tmp_path / f"fast{closes}", 0, closes=closes) == 0
+        assert kept(tmp_path / f"slow{closes}", 60, closes=closes) == 1
+
+
 def test_what_is_in_memory_is_not_fetched(tmp_path: Path, packed: Path) -> None:
     cache = tmp_path / "cache.sqlite"
     packed.read_bytes()
@@ -173,7 +200,7 @@ def test_what_is_partly_in_memory_is_fetched(tmp_path: Path, on_disk: Path, pack
         os.fsync(fd)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
-        for place in _PLACES[:-1]:
+        for place in _PLACES[:60]:
             for offset, size in disc.stored(place, _READ):
                 assert len(os.pread(fd, size, offset)) == size
         assert started(cache, disc).starts == 1
