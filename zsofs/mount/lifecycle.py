@@ -131,7 +131,7 @@ async def _serve(
             nursery.start_soon(in_background, _raise_limits, life)
             for control in controls:
                 nursery.start_soon(in_background, control.serve)
-            nursery.start_soon(in_background, life.supervision.serve, server.can_report)
+            nursery.start_soon(in_background, life.supervision.serve, server.until_it_can_report)
             await server.serve(life.mount.device)
             log.info("unmounted")
             nursery.cancel_scope.cancel()

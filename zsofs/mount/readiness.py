@@ -3,7 +3,7 @@
 import errno
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -44,18 +44,18 @@ class Supervision:
         self._is_stopping = False
         self._reloads = 0
 
-    async def serve(self, can_report: trio.Event) -> None:
+    async def serve(self, until_it_can_report: Callable[[], Awaitable[None]]) -> None:
         """Report until cancelled.
 
         Args:
-            can_report: set when there is a status of the mount.
+            until_it_can_report: waits until there is a status of the mount.
         """
         if not self._notifier.is_heard:
             return
         async with trio.open_nursery() as nursery:
             nursery.start_soon(in_background, self._feed_watchdog)
             await self._wait_until_listed()
-            await can_report.wait()
+            await until_it_can_report()
             self._tell_ready()
             self.is_ready = True
             nursery.start_soon(in_background, self._keep_telling_state)

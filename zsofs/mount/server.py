@@ -60,7 +60,6 @@ class Server:
     Attributes:
         operations: the FUSE operations for pyfuse3.
         around_reload: returns a context manager that is entered during each reload.
-        can_report: set when :meth:`status` can be called.
     """
 
     def __init__(self, settings: MountSettings, tree: SourceTree, catalog: ScanCache) -> None:
@@ -109,7 +108,7 @@ class Server:
 
         self._make_reports = reports
         self._reports: Reports | None = None
-        self.can_report = trio.Event()
+        self._report_wanted, self._can_report = trio.Event(), trio.Event()
         self.around_reload: Callable[[], AbstractContextManager[None]] = nullcontext
         self._nursery: trio.Nursery | None = None
 
@@ -131,13 +130,20 @@ class Server:
         self._parts.library.contents.watcher.close()
 
     async def _report(self) -> None:
-        """Be able to report, until cancelled: after the mount can be used, which does not wait."""
+        """Report, until cancelled; loading what that needs would delay the first listing."""
+        with trio.move_on_after(timings().reports):
+            await self._report_wanted.wait()
         try:
             self._reports = await trio.to_thread.run_sync(self._make_reports)
         except RuntimeError:  # the system gives no thread
             self._reports = self._make_reports()
-        self.can_report.set()
+        self._can_report.set()
         await self._reports.activity.serve()
+
+    async def until_it_can_report(self) -> None:
+        """Wait until :meth:`status` can be called."""
+        self._report_wanted.set()
+        await self._can_report.wait()
 
     def status(self) -> "MountStatus":
         """Return the status of the mount, once it can report."""
@@ -191,7 +197,7 @@ class Server:
             case "status":
                 if self._disc_counts.may_be_old:
                     self._view.recount_untold()
-                await self.can_report.wait()
+                await self.until_it_can_report()
                 return self.status().to_json()
             case "reload":
                 log.info("scanning the source again (requested)")
@@ -219,7 +225,7 @@ class Server:
         return await self._answer_about_reads(request)
 
     async def _answer_about_reads(self, request: dict[str, Any]) -> dict[str, Any]:
-        await self.can_report.wait()
+        await self.until_it_can_report()
         assert self._reports is not None
         return await self._reports.activity.answer(request)
 

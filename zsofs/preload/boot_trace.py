@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from zsofs.formats.geometry import MAX_IMAGE_SIZE
-from zsofs.native.read_log import PAGE
+from zsofs.native.read_log import PAGE, decoded
 
 MAX_BYTES = 16 << 10
 """Bytes of a stored trace."""
@@ -225,22 +225,27 @@ class BootTrace:
         Raises:
             InvalidTraceError: it is invalid.
         """
-        if len(data) > MAX_BYTES:
-            raise InvalidTraceError
-        values = _Values(data)
-        trace = cls([], values.next())
-        last = 0
-        while values.more:
-            step, pages, counts = values.next(), values.next(), values.byte()
-            begin = last - (step >> 1) if step & 1 else last + (step >> 1)
-            last = begin + pages
-            if begin < 0 or not 1 <= pages <= _LONGEST or last > _MOST_PAGES:
-                raise InvalidTraceError
-            trace.ranges.append(Range(begin, last, counts >> 4, counts & 15))
-        by_place = sorted((one.begin, one.end) for one in trace.ranges)
-        if any(later[0] < earlier[1] for earlier, later in pairwise(by_place)):
-            raise InvalidTraceError
-        return trace
+        starts, found = _decoded(data)
+        return cls(
+            [Range(begin, end, counts >> 4, counts & 15) for begin, end, counts in found], starts
+        )
+
+
+def some_ranges(data: bytes, count: int) -> list[Range]:
+    """Return some *count* ranges, evenly spread over the trace in a row of the cache.
+
+    Raises:
+        InvalidTraceError: it is invalid.
+    """
+    _, found = _decoded(data)
+    return [Range(begin, end) for begin, end, _ in found[:: max(1, len(found) // count)]]
+
+
+def _decoded(data: bytes) -> tuple[int, list[tuple[int, int, int]]]:
+    found = decoded(data, _LONGEST, _MOST_PAGES) if len(data) <= MAX_BYTES else None
+    if found is None:
+        raise InvalidTraceError
+    return found
 
 
 def _put(out: bytearray, value: int) -> None:
@@ -249,35 +254,3 @@ def _put(out: bytearray, value: int) -> None:
         out.append(value & 127 | 128)
         value >>= 7
     out.append(value)
-
-
-class _Values:
-    """The integers in a stored trace."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
-
-    @property
-    def more(self) -> bool:
-        """Whether there are more."""
-        return self._at < len(self._data)
-
-    def byte(self) -> int:
-        """Return the next byte."""
-        if not self.more:
-            raise InvalidTraceError
-        self._at += 1
-        return self._data[self._at - 1]
-
-    def next(self) -> int:
-        """Return the next integer."""
-        value = shift = 0
-        while True:
-            one = self.byte()
-            value |= (one & 127) << shift
-            if one < 128:
-                return value
-            shift += 7
-            if shift > 35:
-                raise InvalidTraceError

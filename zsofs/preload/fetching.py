@@ -20,10 +20,6 @@ INDEX_PART = 64 << 10
 """Bytes of an index that are requested at once, at a multiple of it: the entries of 32 MiB in
 blocks of 2 KiB. An index that is read a page at a time costs a seek for each of its pages."""
 
-_LOOKED_AT = 64
-"""Ranges of a trace that tell whether it is in memory. All of the 4,096 that it can have would take
-20 ms without another request being answered, 6 % of a start from memory."""
-
 
 @dataclass(slots=True)
 class Request:
@@ -142,19 +138,17 @@ class SourceFile:
         except OSError:
             return False
 
-    def has_all(self, content: Content, ranges: Sequence[tuple[int, Range]]) -> bool:
-        """Return whether the kernel has what is to be fetched for numbered ranges of a disc.
-
-        It looks at some 64 of them: what was read at a time is dropped at about the same time.
+    def has_all(self, content: Content, ranges: Sequence[Range]) -> bool:
+        """Return whether the kernel has what is to be fetched for ranges of a disc.
 
         Raises:
             OSError: the index cannot be read.
         """
-        some = ranges[:: max(1, len(ranges) // _LOOKED_AT)]
+        numbered = list(enumerate(ranges))
         return all(
             self.is_cached(request.offset, request.size)
             for found in (index_requests, requests)  # the index first: the others need it
-            for request in found(content, some)
+            for request in found(content, numbered)
         )
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from zsofs.preload.boot_trace import (
     InvalidTraceError,
     first_reads,
     is_start,
+    some_ranges,
 )
 from zsofs.preload.counters import PreloadCounters
 from zsofs.preload.fetching import Request, SourceFile, index_requests, reopened, requests
@@ -34,6 +35,10 @@ log = logging.getLogger(__name__)
 
 _MOST_HANDLES = 64
 """Handles that are recorded at a time, with 32 KiB of memory each."""
+
+_LOOKED_AT = 64
+"""Parts of a trace that tell whether it is in memory. All of the 4,096 that it can have would take
+20 ms."""
 
 
 class Preloader:
@@ -193,9 +198,9 @@ class Preloader:
 
     async def _follow(self, reads: HandleReads, at_once: bool) -> None:
         data = await self._workers.run(BOOT_TRACES, self._catalog.boot_trace, reads.key)
-        trace = _parsed(data)
-        if trace is None or not await self._has_to_fetch(reads, trace) or reads.is_closed:
+        if data is None or not await self._has_to_fetch(reads, data) or reads.is_closed:
             return
+        trace = BootTrace.from_bytes(data)
         self._count_use(reads)
         following = reads.following = Following(trace.ranges, at_once=at_once)
         self._counters.starts += 1
@@ -214,11 +219,18 @@ class Preloader:
         if following.active:
             self._wake(reads, following)
 
-    async def _has_to_fetch(self, reads: HandleReads, trace: BootTrace) -> bool:
-        """Return whether a part of a trace is not in memory, so that following it may gain."""
+    async def _has_to_fetch(self, reads: HandleReads, trace: bytes) -> bool:
+        """Return whether a part of a stored trace is not in memory, so that following it may gain.
+
+        Some parts are enough: what was read at a time is dropped at about the same time.
+        """
+        try:
+            ranges = some_ranges(trace, _LOOKED_AT)
+        except InvalidTraceError:
+            return False
         if reads.is_closed:
             return False
-        content, ranges = reads.content, list(enumerate(trace.ranges))
+        content = reads.content
         self._hold(content)
         try:
             source = await self._opener.open(content.device, reopened, content)

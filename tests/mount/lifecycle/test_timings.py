@@ -90,6 +90,7 @@ REAL = {
     "stacks": 5.0,
     "log_again": 3600.0,
     "service_status": 10.0,
+    "reports": 1.0,
     "retry_service_manager": 0.5,
     "watch_quiet_closed": 5.0,
     "watch_quiet": 60.0,

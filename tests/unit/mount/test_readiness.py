@@ -32,9 +32,7 @@ def told(
 
     async def run() -> None:
         async with trio.open_nursery() as nursery:
-            can_report = trio.Event()
-            can_report.set()
-            nursery.start_soon(supervision.serve, can_report)
+            nursery.start_soon(supervision.serve, trio.lowlevel.checkpoint)
             await script(supervision)
             nursery.cancel_scope.cancel()
 

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 
 from tests.support.rounds import rounds
 from zsofs.native.read_log import PAGE, ReadLog
-from zsofs.preload.boot_trace import MAX_BYTES, BootTrace, InvalidTraceError, first_reads, is_start
+from zsofs.preload.boot_trace import (
+    MAX_BYTES,
+    BootTrace,
+    InvalidTraceError,
+    first_reads,
+    is_start,
+    some_ranges,
+)
 
 Pages = tuple[int, int]
 
@@ -103,6 +110,15 @@ def test_a_stored_trace_is_bounded() -> None:
     assert len(kept.ranges) > 2000
 
 
+def test_some_ranges_are_from_all_of_the_trace() -> None:
+    trace = merged([(number * 10, number * 10 + 4) for number in range(1000)])
+    some = some_ranges(trace.to_bytes(), 50)
+    assert [one.begin for one in some] == list(range(0, 10_000, 200))
+    assert all(one.pages == 4 for one in some)
+    few = merged([(number * 10, number * 10 + 4) for number in range(20)])
+    assert len(some_ranges(few.to_bytes(), 50)) == 20
+
+
 @settings(max_examples=rounds(200, 5000), deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_are_a_trace_or_refused(data: bytes) -> None:
@@ -119,6 +135,10 @@ def test_any_bytes_are_a_trace_or_refused(data: bytes) -> None:
     [
         *(b"", b"\x81", bytes(MAX_BYTES + 1), b"\xff" * 40, b"\x01\x00\x00\x10"),
         b"\x01\x00\xff\xff\x7f\x10",  # one range of 8 GiB
+        b"\x01\x03\x01\x10",  # before the begin of the disc
+        b"\x01\x00\x08\x10\x0b\x08\x10",  # two that overlap
+        b"\x01\x00\x08",  # without its counts
+        b"\x01" + b"\x80" * 6 + b"\x01\x08\x10",  # a number of seven bytes
     ],
 )
 def test_a_damaged_trace_is_refused(data: bytes) -> None:
