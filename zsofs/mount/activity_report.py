@@ -83,7 +83,7 @@ class ActivityReport:
         self._library = library
         self._instance = f"{os.getpid()}-{time.time_ns()}"
         self._cache_folder = os.fsdecode(cache_folder() or "")  # now: it may look at the disk
-        self._started = round(time.time(), 3)
+        self._started = round(time.time() - (time.monotonic() - statistics.started), 3)
 
     async def serve(self) -> None:
         """Look for the files of slow reads, and list the discs, until cancelled."""

@@ -54,11 +54,10 @@ class StateReport:
         self._follower = follower
         self._disc_counts = disc_counts
         self._operations = operations
-        self._started = time.monotonic()
 
     def status(self) -> MountStatus:
         """Return the current status."""
-        uptime = round(time.monotonic() - self._started, 1)
+        uptime = round(time.monotonic() - self._statistics.started, 1)
         found = self._disc_counts.total()
         counting = not self._disc_counts.is_complete
         return MountStatus(

@@ -1,5 +1,6 @@
 """Counters of the cost of reads: per disc, per program, and in total."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from heapq import nsmallest
@@ -47,12 +48,14 @@ class Statistics:
 
     Attributes:
         total: counts all reads since the mount started; its revision counts changes.
+        started: when that was, by the monotonic clock, in seconds.
         slow_reads: the last slow reads.
         waiting: reads that wait for a thread or a disk, the oldest first.
     """
 
     def __init__(self, slow_ms: int = SLOW_MS) -> None:
         """Create it; *slow_ms*: a read is slow from so many milliseconds on."""
+        self.started = time.monotonic()
         self.total = Meter()
         self.total.keep_details()
         self._slow_ns = slow_ms * 1_000_000

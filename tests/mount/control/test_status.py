@@ -571,3 +571,12 @@ def test_reload_of_an_opl_mount(source: Path, tmp_path: Path, mount: MountMaker)
     wait_until(lambda: os.listdir(made.path / "DVD") == ["SLUS_200.02.Game.iso"], "it")
     assert os.listdir(made.path / "CD") == []
     assert (made.path / "DVD" / "SLUS_200.02.Game.iso").read_bytes() == new
+
+
+def test_the_uptime_is_that_of_the_mount(source: Path, mount: MountMaker) -> None:
+    """Not that of its reports, which begin when one is asked for."""
+    made = mount(source)
+    since = time.monotonic()
+    time.sleep(0.3)
+    passed = time.monotonic() - since
+    assert state(made)["uptime_seconds"] >= round(passed, 1) - 0.1
