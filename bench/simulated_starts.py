@@ -118,9 +118,8 @@ class _Source:
     def fetch(self, offset: int, size: int) -> None:
         """Stand for a request, see :meth:`_Daemon.run`."""
 
-    def has_all(self, *_: object) -> bool:
-        """Return that nothing is in memory."""
-        return False
+    def has_all(self) -> None:
+        """Stand for a look at the kernel's cache, see :meth:`_Daemon.run`."""
 
 
 class _Daemon:
@@ -153,8 +152,8 @@ class _Daemon:
             for _, one in args[1]:
                 for piece in self._disc.index_of(one.begin * PAGE, one.pages * PAGE):
                     await self._stored.read(*piece)
-        elif function.__name__ == "_merge":
-            return False  # nothing is stored
+        elif function not in (self.boot_trace, self.boot_trace_paths):
+            return False  # nothing is stored, nor in memory
         return function(*args)
 
     async def read(self, offset: int, size: int) -> None:

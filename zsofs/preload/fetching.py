@@ -112,7 +112,6 @@ class SourceFile:
         self._fd = fd
         self._size = os.fstat(fd).st_size
         self._memory = memoryview(bytearray(MOST_REQUEST))
-        self._byte = bytearray(1)
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
 
     def fetch(self, offset: int, size: int) -> None:
@@ -134,7 +133,7 @@ class SourceFile:
     def _has(self, offset: int) -> bool:
         """Return whether the kernel has a byte; False on a file system that cannot say."""
         try:
-            return bool(os.preadv(self._fd, [self._byte], offset, os.RWF_NOWAIT))
+            return bool(os.preadv(self._fd, [self._memory[:1]], offset, os.RWF_NOWAIT))
         except OSError:
             return False
 

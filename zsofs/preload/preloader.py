@@ -163,12 +163,12 @@ class Preloader:
             reads.since = reads.since or now
             if reads.is_random:
                 reads.is_saved = True
-                reads.renew()
-                reads.since = now
             elif reads.log.full or now - reads.since >= timings().trace_length:
                 await self._save(reads)
-                reads.renew()
-                reads.since = now
+            else:
+                return
+            reads.renew()
+            reads.since = now
         elif reads.log.bytes:  # the game is played
             reads.renew()
             reads.since = now

@@ -160,7 +160,7 @@ class Reader:
         """Return a reply of whole extents if they are in memory; None if :meth:`_reply` has to.
 
         Most reads of games are answered here: without a coroutine below this one, 8 KiB of LZ4 cost
-        0.5 of 8 microseconds less.
+        0.5 of 8 microseconds less. No other reply is made meanwhile, so that it needs no budget.
         """
         buffer = self._replies.take(size)
         self._replies.free_after_reply(buffer)
@@ -270,12 +270,10 @@ class Reader:
             if is_admitted:
                 budget.give(cost)
 
-    async def _fill(
-        self, content: Content, trace: Trace, offset: int, out: Buffer, extent_size: int = 0
-    ) -> None:
+    async def _fill(self, content: Content, trace: Trace, offset: int, out: Buffer) -> None:
         """Read whole extents into *out*."""
         if not _read_now(content, trace, offset, out):
-            await self._fill_in_thread(content, trace, offset, out, extent_size)
+            await self._fill_in_thread(content, trace, offset, out)
 
     async def _fill_in_thread(
         self, content: Content, trace: Trace, offset: int, out: Buffer, _: int = 0
@@ -346,7 +344,7 @@ class Reader:
 
 
 def _may_be_inline(content: Content, out: Buffer) -> bool:
-    """Return whether decoding *out* may hold up the event loop."""
+    """Return whether *out* takes so little that it may be decoded on the event loop."""
     return len(out) <= _INLINE_SIZE and content.extent_size <= _INLINE_EXTENT
 
 

@@ -96,7 +96,7 @@ class Contents:
             OSError: the source reported an error.
         """
         entry, sheet = node.entry, node.entry.finding.sheet
-        with closing(self._tree.open(entry.path)) as source:
+        with closing(self._open_file(node)) as source:
             if sheet is None:
                 is_same = source.key == entry.key
             else:
