@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, auto_pickle=False
 """Reads and decodes a run of stored blocks in one call, without the GIL.
 
 It uses threads, but no names, caches or FUSE. A call reads the slice of the index that it

@@ -5,6 +5,7 @@ The source is hostile input: what does not give exactly the wanted length is an 
 subcode are decoded by functions of the caller's.
 """
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint8_t
 
 from zsofs.native.cd_codecs cimport Decoder
@@ -68,8 +69,7 @@ cdef void gather_frames(const uint8_t *units, size_t unit, size_t skip, size_t w
     cd_gather(units, unit, skip, width, swapped, head, out, length)
 
 
-def gather(const uint8_t[::1] units not None, *, size_t unit, size_t skip, size_t width,
-           bint swapped, size_t head, uint8_t[::1] out not None):
+def gather(units, *, size_t unit, size_t skip, size_t width, bint swapped, size_t head, out):
     """Fill *out* with a part of each unit, as one stream.
 
     Args:
@@ -81,15 +81,30 @@ def gather(const uint8_t[::1] units not None, *, size_t unit, size_t skip, size_
         head: where the range begins in the stream.
         out: as long as the range.
     """
-    cdef size_t length = <size_t> out.shape[0]
-    cdef size_t have = <size_t> units.shape[0]
+    cdef Py_buffer source, target
+    PyObject_GetBuffer(units, &source, PyBUF_SIMPLE)
+    try:
+        PyObject_GetBuffer(out, &target, PyBUF_WRITABLE)
+        try:
+            _check_range(<size_t> source.len, unit, skip, width, swapped, head, <size_t> target.len)
+            with nogil:
+                cd_gather(<const uint8_t *> source.buf, unit, skip, width, swapped, head,
+                          <uint8_t *> target.buf, <size_t> target.len)
+        finally:
+            PyBuffer_Release(&target)
+    finally:
+        PyBuffer_Release(&source)
+
+
+cdef int _check_range(size_t have, size_t unit, size_t skip, size_t width, bint swapped,
+                      size_t head, size_t length) except -1:
+    """Raise ValueError if a range of :func:`gather` does not lie in *have* bytes of units."""
     cdef size_t count
     if not length:
-        return
+        return 0
     if not width or head >= width or skip > unit or width > unit - skip or (swapped and width % 2):
         raise ValueError("the part does not lie in a unit")
     count = (head + length - 1) // width
     if have < skip + width or (have - skip - width) // unit < count:
         raise ValueError("the range does not lie in the units")
-    with nogil:
-        cd_gather(&units[0], unit, skip, width, swapped, head, &out[0], length)
+    return 0

@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, auto_pickle=False
 """The map of a CHD v5: which stored bytes hold which hunk.
 
 A compressed map is one bit stream: the types of all hunks, then the fields of all hunks, each of

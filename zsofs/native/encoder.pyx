@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, auto_pickle=False
 """The encoders: encode a run of plain blocks in one call, without the GIL.
 
 They access neither files nor headers. An encoder belongs to one thread at a time.

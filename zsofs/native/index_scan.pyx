@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, auto_pickle=False
 """Scan of a complete index without the blocks: statistics and errors."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t

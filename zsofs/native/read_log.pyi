@@ -14,5 +14,5 @@ class ReadLog:
     def ranges(self) -> list[tuple[int, int]]: ...
 
 def decoded(
-    data: bytes, longest: int, most: int
+    stored: bytes, longest: int, most: int
 ) -> tuple[int, list[tuple[int, int, int]]] | None: ...

@@ -1,4 +1,4 @@
-# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, auto_pickle=False
 """The ranges that were read through a handle, in their order: a read costs some nanoseconds.
 
 Stored ranges are decoded here, too: on the event loop, those of one disc would take 8 ms in Python.
@@ -88,11 +88,11 @@ cdef class ReadLog:
         return [(self._begin[at], self._end[at]) for at in range(self._count)]
 
 
-cdef int64_t _value(const unsigned char[::1] data, Py_ssize_t *at) noexcept:
+cdef int64_t _value(const unsigned char *data, Py_ssize_t length, Py_ssize_t *at) noexcept:
     """Return the integer at *at*, seven bits a byte, the lowest first; -1 if there is none."""
     cdef int64_t value = 0
     cdef int shift = 0
-    while at[0] < data.shape[0] and shift <= 35:
+    while at[0] < length and shift <= 35:
         value |= <int64_t> (data[at[0]] & 127) << shift
         at[0] += 1
         if data[at[0] - 1] < 128:
@@ -107,11 +107,11 @@ cdef int _by_place(const void *one, const void *other) noexcept nogil:
     return (first > second) - (first < second)
 
 
-def decoded(const unsigned char[::1] data not None, int64_t longest, int64_t most):
+def decoded(bytes stored not None, int64_t longest, int64_t most):
     """Return what a boot trace has stored (zsofs.preload.boot_trace).
 
     Args:
-        data: the stored bytes.
+        stored: the stored bytes.
         longest: pages of a range at most.
         most: pages of a disc at most, less than 2**32.
 
@@ -119,23 +119,25 @@ def decoded(const unsigned char[::1] data not None, int64_t longest, int64_t mos
         The number of starts, and the ranges as (begin, end, counts) in the order of the reads; None
         if the bytes are invalid, or ranges overlap.
     """
+    cdef const unsigned char *data = stored
+    cdef Py_ssize_t length = len(stored)
     cdef Py_ssize_t at = 0
     cdef Py_ssize_t count = 0
     cdef int64_t starts, step, pages, begin
     cdef int64_t last = 0
     cdef uint64_t *places
-    starts = _value(data, &at)
+    starts = _value(data, length, &at)
     if starts < 0:
         return None
     ranges = []
-    places = <uint64_t *> malloc((data.shape[0] // 3 + 1) * sizeof(uint64_t))
+    places = <uint64_t *> malloc((length // 3 + 1) * sizeof(uint64_t))
     if places is NULL:
         raise MemoryError
     try:
-        while at < data.shape[0]:
-            step = _value(data, &at)
-            pages = _value(data, &at)
-            if step < 0 or at >= data.shape[0]:
+        while at < length:
+            step = _value(data, length, &at)
+            pages = _value(data, length, &at)
+            if step < 0 or at >= length:
                 return None
             begin = last - (step >> 1) if step & 1 else last + (step >> 1)
             last = begin + pages
