@@ -149,9 +149,12 @@ def address_space(mount: Mount, size: int) -> Iterator[None]:
         # after ten seconds, and leave their stacks; one may be used again and again.
         size = memory_of(mount, "VmSize")
         time.sleep(0.5)
-        threads = Path(f"/proc/{mount.daemon.pid}/task").glob("*/comm")
-        are_few = sum(comm_of(one).startswith("Trio") for one in threads) <= 1
-        return are_few and memory_of(mount, "VmSize") == size
+        process = Path(f"/proc/{mount.daemon.pid}")
+        threads = map(comm_of, process.glob("task/*/comm"))
+        of_pool = [name for name in threads if name != comm_of(process / "comm")]
+        # One at work is named after its job, and what it has now may be free when it has ended.
+        are_idle = all(name.startswith("Trio") for name in of_pool)
+        return are_idle and len(of_pool) <= 1 and memory_of(mount, "VmSize") == size
 
     wait_until(has_settled, "the end of all work", 60)
     limit = memory_of(mount, "VmSize") + size

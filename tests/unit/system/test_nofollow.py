@@ -66,8 +66,11 @@ def test_a_file_system_that_never_answers(folder: Path) -> None:
     """Neither what lies in it nor its top is asked for; nor is one that came after the table."""
     before = answering_kinds(mount_table())
     with mounted(folder / "mnt") as point:
+        now = answering_kinds(mount_table())
+        # Another test may have had a mount that has ended, whose number this one got.
+        before = {number: kind for number, kind in before.items() if number in now}
         for path in (Path(os.fsdecode(point)), folder / "mnt" / "below"):
-            for kinds in (before, answering_kinds(mount_table())):
+            for kinds in (before, now):
                 with (
                     pytest.raises(OSError, match="Invalid cross-device link"),
                     reached(path, kinds),
