@@ -76,6 +76,19 @@ class Box:
         results = [(one["path"], one["state"]) for one in self.status()["results"]]
         return (f"{INBOX}/{name}", "packed") in results
 
+    def is_seen_packing(self, name: str) -> bool:
+        """Have a large disc packed; return whether that is seen: a look may take longer itself."""
+        self.put(f"{name}.iso", big_image())
+
+        def has_begun() -> bool:
+            nonlocal is_packing
+            is_packing = self.status()["state"] == "packing"
+            return is_packing or not (self.inbox / f"{name}.iso").exists()
+
+        is_packing = False
+        wait_until(has_begun, "the job", 60)
+        return is_packing
+
     def is_active(self) -> bool:
         """Whether the service runs."""
         return self.machine.try_run("systemctl", "is-active", "-q", SERVICE).returncode == 0
@@ -123,20 +136,27 @@ def test_an_archive_in_the_sandbox(box: Box, tmp_path: Path) -> None:
 
 def test_a_kill(box: Box) -> None:
     """systemd starts it again, and the disc is packed."""
-    box.put("Killed.iso", big_image())
-    wait_until(lambda: box.status()["state"] == "packing", "the job", 60)
-    box.machine.run("systemctl", "kill", "--signal=KILL", SERVICE)
-    wait_until(box.is_active, "the restart", 60)
-    box.wait_for_packed("Killed", big_image())
-    assert left_in(box.library) == []
+    is_packing = False
+    for number in range(5):
+        name = f"Killed {number}"
+        is_packing = box.is_seen_packing(name)
+        if is_packing:
+            box.machine.run("systemctl", "kill", "--signal=KILL", SERVICE)
+            wait_until(box.is_active, "the restart", 60)
+        box.wait_for_packed(name, big_image())
+        assert left_in(box.library) == []
+        if is_packing:
+            break
+    assert is_packing
 
 
 def test_a_power_cut(box: Box) -> None:
     is_cut = False
     for number in range(5):  # a job may end between the look at its state and the cut
         name = f"Cut {number}"
-        box.put(f"{name}.iso", big_image())
-        wait_until(lambda: box.status()["state"] == "packing", "the job", 60)
+        if not box.is_seen_packing(name):
+            box.wait_for_packed(name, big_image())
+            continue
         box.machine.cut_power()
         if is_cut := (box.inbox / f"{name}.iso").exists():
             assert (box.inbox / f"{name}.iso").read_bytes() == big_image()
