@@ -79,13 +79,13 @@ class Box:
     def is_seen_packing(self, name: str) -> bool:
         """Have a large disc packed; return whether that is seen: a look may take longer itself."""
         self.put(f"{name}.iso", big_image())
+        is_packing = False
 
         def has_begun() -> bool:
             nonlocal is_packing
             is_packing = self.status()["state"] == "packing"
             return is_packing or not (self.inbox / f"{name}.iso").exists()
 
-        is_packing = False
         wait_until(has_begun, "the job", 60)
         return is_packing
 
