@@ -89,6 +89,15 @@ class Box:
         wait_until(has_begun, "the job", 60)
         return is_packing
 
+    def put_until_packing(self, name: str) -> str:
+        """Have large discs packed until one is seen to be; returns its name."""
+        for number in range(5):
+            one = f"{name} {number}"
+            if self.is_seen_packing(one):
+                return one
+            self.wait_for_packed(one, big_image())
+        raise AssertionError("each job has ended before it was seen")
+
     def is_active(self) -> bool:
         """Whether the service runs."""
         return self.machine.try_run("systemctl", "is-active", "-q", SERVICE).returncode == 0
@@ -136,27 +145,17 @@ def test_an_archive_in_the_sandbox(box: Box, tmp_path: Path) -> None:
 
 def test_a_kill(box: Box) -> None:
     """systemd starts it again, and the disc is packed."""
-    is_packing = False
-    for number in range(5):
-        name = f"Killed {number}"
-        is_packing = box.is_seen_packing(name)
-        if is_packing:
-            box.machine.run("systemctl", "kill", "--signal=KILL", SERVICE)
-            wait_until(box.is_active, "the restart", 60)
-        box.wait_for_packed(name, big_image())
-        assert left_in(box.library) == []
-        if is_packing:
-            break
-    assert is_packing
+    name = box.put_until_packing("Killed")
+    box.machine.run("systemctl", "kill", "--signal=KILL", SERVICE)
+    wait_until(box.is_active, "the restart", 60)
+    box.wait_for_packed(name, big_image())
+    assert left_in(box.library) == []
 
 
 def test_a_power_cut(box: Box) -> None:
     is_cut = False
     for number in range(5):  # a job may end between the look at its state and the cut
-        name = f"Cut {number}"
-        if not box.is_seen_packing(name):
-            box.wait_for_packed(name, big_image())
-            continue
+        name = box.put_until_packing(f"Cut {number}")
         box.machine.cut_power()
         if is_cut := (box.inbox / f"{name}.iso").exists():
             assert (box.inbox / f"{name}.iso").read_bytes() == big_image()
